@@ -1,0 +1,57 @@
+"""Every error that anymask raises on purpose.
+
+    AnymaskError            the root; the CLI prints it without a traceback and exits with 2
+    ├── InputError          a value that the user gave: an image, a prompt, an option
+    │   └── ImageError      a picture that cannot be read or segmented
+    ├── PromptError         a prompt that makes no sense or that this model cannot take
+    ├── ModelError          an unknown name, or a model that cannot do what was asked
+    │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
+    ├── DataError           a data set or record on disk that breaks its format
+    ├── ConfigError         a recipe or suite that cannot be followed
+    └── MissingExtra        an optional package that is not installed
+
+A message says what was wanted, what came, and the remedy.
+"""
+
+
+class AnymaskError(Exception):
+    """The root of all errors that anymask raises on purpose."""
+
+
+class InputError(AnymaskError, ValueError):
+    """A value that the user gave cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture cannot be read or segmented."""
+
+
+class PromptError(AnymaskError, ValueError):
+    """A prompt makes no sense, or this model cannot take it."""
+
+
+class ModelError(AnymaskError):
+    """A model name is unknown, or the model cannot do what was asked."""
+
+
+class WeightsError(ModelError):
+    """A weights file is absent, altered, unsafe, or does not fit its model."""
+
+
+class DataError(AnymaskError):
+    """A data set or a record on disk breaks its format."""
+
+
+class ConfigError(AnymaskError):
+    """A recipe or a suite cannot be followed."""
+
+
+class MissingExtra(AnymaskError, ImportError):
+    """An optional package is not installed; the message names the extra."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"run: pip install 'anymask[{extra}]'"
+        )
+        self.extra = extra

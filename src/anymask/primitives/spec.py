@@ -1,0 +1,69 @@
+"""How a model sees a picture: the numbers that the upper storey needs to convert into its space.
+
+Letters: S the model's input side, m the side of its low-resolution masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PromptKind = Literal["point", "negative_point", "box", "mask"]
+Fit = Literal["longest_side", "square"]
+Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
+Answer = Literal["sam", "sam_hq", "all"]
+
+ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What the upper storey knows of a model; everything else stays inside the runtime.
+
+    name           the variant's name, as in `anymask models list`
+    image_side     S: pictures become (3, S, S)
+    mask_side      m: the decoder answers with (N, T, m, m) logits
+    mean, std      per RGB channel, on the 0..255 scale: x = (pixel - mean) / std
+    fit            "longest_side": keep the aspect ratio, pad right and bottom with zeros after
+                   normalisation; "square": stretch both sides to S
+    resample       which resize the reference code uses
+    accepts        the prompt kinds that the model was made for
+    answer         how the T decoder masks become the K candidates: "sam": token 0 is the single
+                   mask, 1..3 the three; "sam_hq": the same with the HQ mask last, added as a
+                   residual; "all": every mask is a candidate
+    pad_point      SAM's extra "not a point" token that follows points without a box
+    fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
+    mask_threshold logits above it are object
+    """
+
+    name: str
+    image_side: int = 1024
+    mask_side: int = 256
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    fit: Fit = "longest_side"
+    resample: Resample = "pillow_bilinear"
+    accepts: frozenset[PromptKind] = ALL_KINDS
+    answer: Answer = "sam"
+    pad_point: bool = True
+    fixed_points: int = 0
+    mask_threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one photo lies in model space.
+
+    image_hw  the photo, in pixels
+    input_hw  the part of the S x S model input that the photo fills (the rest is padding)
+    side      S
+    """
+
+    image_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    side: int
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Model pixels per image pixel, along x and along y."""
+        return (self.input_hw[1] / self.image_hw[1], self.input_hw[0] / self.image_hw[0])
