@@ -1,0 +1,1 @@
+"""Measure: metrics, protocols, baselines, reports."""
