@@ -1,0 +1,61 @@
+# Every target does its own set-up: a virtual environment in .venv, made once.
+# Another interpreter:  make test PYTHON=python3.12      Another photo:  make demo PHOTO=mine.jpg
+
+VENV  ?= .venv
+OUT   ?= out/demo
+PHOTO ?=
+
+ifeq ($(OS),Windows_NT)
+  BIN := $(VENV)/Scripts
+else
+  BIN := $(VENV)/bin
+endif
+
+# The first interpreter that is 3.11 or newer and really starts.
+FIND_PYTHON = for p in python3.11 python3.12 python3.13 python3 python; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench build clean
+
+help:  ## show this list
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-9s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.core  ## segment three real photos (or PHOTO=...) with the bundled model
+	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
+
+test: $(VENV)/.dev  ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between floors, size budgets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/house
+
+bench: $(VENV)/.core  ## measure the bundled model on this machine
+	$(BIN)/anymask bench
+
+build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m hatchling build -d dist
+
+clean:  ## remove the environment, caches and outputs (not runs/)
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "anymask needs Python 3.11 or newer; none found: make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp says that this part is installed; a newer pyproject.toml or constraints.txt renews it.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[torch,dev]"
+	@touch $@ $(VENV)/.core

@@ -1,0 +1,168 @@
+"""The command line's front door: find the command, run it, and turn every failure into a sentence.
+
+A command is a module with three names: `SUMMARY`, `configure(parser)` and `run(args)`. Only the
+chosen one is imported, so a command costs nothing to the others.
+
+Exit codes: 0 done; 2 the user can mend it (wrong option, absent file, bad prompt); 130 interrupted;
+141 the reader of our output went away. Anything else is a defect and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Protocol, cast
+
+from anymask.primitives.errors import AnymaskError
+
+USAGE = 2
+INTERRUPTED = 130
+READER_GONE = 141
+
+COMMANDS: dict[str, str] = {
+    "segment": "anymask.cli.segment",
+    "everything": "anymask.cli.everything",
+    "embed": "anymask.cli.embed",
+    "models": "anymask.cli.models",
+    "export": "anymask.cli.export",
+    "train": "anymask.cli.train",
+    "eval": "anymask.cli.eval",
+    "bench": "anymask.cli.bench",
+}
+
+EXAMPLES = """\
+examples:
+  anymask segment photo.jpg --point 500,375 -o cut.png
+  anymask segment photo.jpg --box 10,10,90,80 -o mask.json
+  anymask everything photo.jpg -o out/
+  anymask models list
+"""
+
+
+class Command(Protocol):
+    """What a command module offers."""
+
+    SUMMARY: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own options."""
+
+    def run(self, args: argparse.Namespace) -> Any:
+        """Do the work; raise AnymaskError when the user has to change something."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    argv  the words after `anymask`; those of this process when left out
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
+        return stop.code if isinstance(stop.code, int) else USAGE
+    except AnymaskError as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        print(
+            "\nanymask: interrupted; what was written so far is kept, "
+            "run the same command again to resume",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        silence_stdout()
+        return READER_GONE
+    except OSError as error:  # a full disk, a folder that may not be written
+        return complain(str(error))
+    return code
+
+
+def run(words: list[str]) -> int:
+    """Read the words up to the command's name, then hand the rest to that command."""
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text(), end="")
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"anymask {version()}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        return complain(unknown(name))
+    command = load(name)
+    parser = argparse.ArgumentParser(
+        prog=f"anymask {name}",
+        description=command.SUMMARY,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.configure(parser)
+    command.run(parser.parse_args(rest))
+    return 0
+
+
+def load(name: str) -> Command:
+    """Import one command's module."""
+    return cast(Command, importlib.import_module(COMMANDS[name]))
+
+
+def help_text() -> str:
+    """What `anymask --help` prints; the only place that imports every command."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {load(name).SUMMARY}" for name in COMMANDS]
+    return "\n".join(
+        [
+            "usage: anymask COMMAND [OPTION ...]",
+            "",
+            "Click, box or outline anything in a photo and get its mask: offline, on a plain CPU.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  -h, --help     show this text; 'anymask COMMAND --help' shows a command's options",
+            "  -V, --version  show the version",
+            "",
+            EXAMPLES,
+        ]
+    )
+
+
+def version() -> str:
+    """The installed version, or what to do where the package is only on the path."""
+    try:
+        return metadata.version("anymask")
+    except metadata.PackageNotFoundError:
+        return "(not installed; run: pip install -e .)"
+
+
+def unknown(name: str) -> str:
+    """Say that a command does not exist, and name the nearest one if there is one."""
+    if name.startswith("-"):
+        return f"the command comes first, then its options; got the option {name!r}"
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown command {name!r}; {guess}'anymask --help' lists the commands"
+
+
+def complain(message: str) -> int:
+    """Print one error as the user reads it; the exit code says that the user can mend it."""
+    print(f"anymask: error: {message}", file=sys.stderr)
+    return USAGE
+
+
+def silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush finds no broken pipe."""
+    with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
