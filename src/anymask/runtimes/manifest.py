@@ -1,0 +1,214 @@
+"""The manifest of an exported bundle: what a program must know to run its two graphs.
+
+A bundle is a folder with `encoder.onnx`, `decoder.onnx` and `manifest.json`; this module turns the
+manifest into a record and back, and says what is wrong with a folder that is not a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from anymask.primitives.errors import WeightsError
+from anymask.primitives.spec import Answer, Fit, ModelSpec, PromptKind, Resample
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ENCODER = "encoder.onnx"
+DECODER = "decoder.onnx"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output of a graph; a dimension that may vary is a letter, as in "N"."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """What one graph takes and gives, in order."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything beside the graphs.
+
+    sha256        of every file of the bundle that a runtime reads, by file name
+    weights_hash  of the weights that were exported; an embedding of the same weights fits
+    precision     "fp32" or "int8"
+    """
+
+    spec: ModelSpec
+    encoder: GraphInfo
+    decoder: GraphInfo
+    sha256: Mapping[str, str]
+    weights_hash: str
+    licence: str
+    precision: str
+    opset: int
+
+
+def manifest_to_json(manifest: Manifest) -> str:
+    """The text of `manifest.json`."""
+    record = {
+        "format": FORMAT,
+        "name": manifest.spec.name,
+        "licence": manifest.licence,
+        "precision": manifest.precision,
+        "opset": manifest.opset,
+        "weights_hash": manifest.weights_hash,
+        "sha256": dict(manifest.sha256),
+        "spec": spec_to_dict(manifest.spec),
+        "preprocessing": describe_preprocessing(manifest.spec),
+        "inputs": {
+            "encoder": [asdict(info) for info in manifest.encoder.inputs],
+            "decoder": [asdict(info) for info in manifest.decoder.inputs],
+        },
+        "outputs": {
+            "encoder": [asdict(info) for info in manifest.encoder.outputs],
+            "decoder": [asdict(info) for info in manifest.decoder.outputs],
+        },
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def manifest_from_json(text: str, source: str) -> Manifest:
+    """The record of a `manifest.json`; `source` names it in errors.
+
+    Raises WeightsError for text that is no manifest, or one of another format.
+    """
+    remedy = "export the model again with `anymask export`"
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise WeightsError(f"{source} is not valid JSON ({error}); {remedy}") from error
+    if not isinstance(record, dict) or "format" not in record:
+        raise WeightsError(f"{source} has no 'format': it is no anymask manifest; {remedy}")
+    if record["format"] != FORMAT:
+        raise WeightsError(
+            f"{source} has format {record['format']!r}, this anymask reads format {FORMAT}; "
+            f"{remedy}, or use the anymask that made it"
+        )
+    try:
+        return _read_record(record)
+    except KeyError as error:
+        raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{source} is damaged ({error}); {remedy}") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle folder; WeightsError where the folder is not a whole bundle."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder} is no exported model: it has no {MANIFEST}; "
+            "make one with `anymask export NAME -o FOLDER`"
+        )
+    manifest = manifest_from_json(path.read_text(encoding="utf-8"), str(path))
+    for name in (ENCODER, DECODER):
+        if name not in manifest.sha256:
+            raise WeightsError(f"{path} gives no sha256 of {name}; export the model again")
+    return manifest
+
+
+def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """The path of one file of a bundle, present and unaltered; WeightsError otherwise."""
+    path = folder / name
+    if not path.is_file():
+        raise WeightsError(
+            f"{path} is missing though {MANIFEST} names it; copy the whole folder, or export again"
+        )
+    got = file_sha256(path)
+    if got != manifest.sha256[name]:
+        raise WeightsError(
+            f"{path} was altered or cut short: its sha256 is {got[:12]}..., {MANIFEST} says "
+            f"{manifest.sha256[name][:12]}...; copy it again, or export again"
+        )
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
+    """A ModelSpec in JSON's types."""
+    return {**asdict(spec), "accepts": sorted(spec.accepts)}
+
+
+def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
+    """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
+    values = {field.name: record[field.name] for field in fields(ModelSpec)}
+    unknown = set(record) - set(values)
+    if unknown:
+        raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
+    for name, kinds in (("fit", Fit), ("resample", Resample), ("answer", Answer)):
+        if values[name] not in get_args(kinds):
+            raise ValueError(f"'{name}' is {values[name]!r}, not one of {get_args(kinds)}")
+    if not set(values["accepts"]) <= set(get_args(PromptKind)):
+        raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
+    for name in ("mean", "std"):
+        values[name] = tuple(float(number) for number in values[name])
+    values["accepts"] = frozenset(values["accepts"])
+    return ModelSpec(**values)
+
+
+def describe_preprocessing(spec: ModelSpec) -> list[str]:
+    """The steps from a photo and a prompt to the graphs' inputs, for whoever writes them anew."""
+    side = spec.image_side
+    fit = (
+        f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)"
+        if spec.fit == "longest_side"
+        else f"resize both sides to {side}"
+    )
+    pad = f"pad right and bottom with zeros to {side} x {side}" if spec.fit != "square" else ""
+    points = f"points are x, y in pixels of the {side} x {side} input"
+    labels = "labels: 1 object, 0 background, 2 and 3 the corners of a box, -1 not a point"
+    end = "after points without a box, add the point 0, 0 with label -1" if spec.pad_point else ""
+    fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
+    masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
+    steps = [
+        f"{fit} ({spec.resample})",
+        f"x = (pixel - mean) / std per RGB channel, mean {spec.mean}, std {spec.std}",
+        *(step for step in (pad, points, labels, end, fixed) if step),
+        masks,
+        f"an output logit above {spec.mask_threshold} is object",
+    ]
+    return steps
+
+
+def _read_record(record: Mapping[str, Any]) -> Manifest:
+    graphs = {
+        name: GraphInfo(
+            inputs=tuple(_tensor_info(info) for info in record["inputs"][name]),
+            outputs=tuple(_tensor_info(info) for info in record["outputs"][name]),
+        )
+        for name in ("encoder", "decoder")
+    }
+    return Manifest(
+        spec=spec_from_dict(record["spec"]),
+        encoder=graphs["encoder"],
+        decoder=graphs["decoder"],
+        sha256={str(name): str(digest) for name, digest in record["sha256"].items()},
+        weights_hash=str(record["weights_hash"]),
+        licence=str(record["licence"]),
+        precision=str(record["precision"]),
+        opset=int(record["opset"]),
+    )
+
+
+def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:
+    return TensorInfo(record["name"], record["dtype"], tuple(record["shape"]))

@@ -1,0 +1,72 @@
+"""A model on torch: any device, fp32, bf16 or fp16 inside, float32 numpy outside.
+
+Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
+The module is only read, so that many threads may share one runtime.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.runtimes.devices import import_torch, pick_device, pick_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchRuntime:
+    """An ImageModel of `anymask.models` behind the runtime protocol.
+
+    The module is moved to the device and the precision, and put in eval mode: hand it over.
+    Raises InputError for a device or precision that is not there, MissingExtra without torch.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        weights_hash: str = "",
+        device: str = "auto",
+        precision: str = "fp32",
+    ) -> None:
+        self._torch = import_torch()
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(precision)
+        self.weights_hash = weights_hash
+        self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
+        self.spec: ModelSpec = self._module.spec
+
+    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
+        """(B, 3, S, S) float32, normalised -> for each image its maps, features (C, h, w) first."""
+        with self._torch.inference_mode():
+            maps = self._module.encode(self._tensor(images, self.dtype))
+            arrays = [_to_numpy(tensor) for tensor in maps]
+        return [tuple(array[i] for array in arrays) for i in range(len(images))]
+
+    def decode(
+        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        """One image's maps and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        with self._torch.inference_mode():
+            logits, quality = self._module.decode(
+                tuple(self._tensor(array[None], self.dtype) for array in features),
+                # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
+                self._tensor(prompts.coords, self._torch.float32),
+                self._tensor(prompts.labels, self._torch.int64),
+                self._tensor(prompts.masks, self.dtype),
+                self._tensor(prompts.has_mask, self.dtype),
+            )
+            return _to_numpy(logits), _to_numpy(quality)
+
+    def _tensor(self, array: np.ndarray[Any, Any], dtype: torch.dtype) -> torch.Tensor:
+        # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
+        safe = np.require(array, requirements=["C", "W"])
+        return self._torch.from_numpy(safe).to(self.device, dtype)  # type: ignore[no-any-return]
+
+
+def _to_numpy(tensor: torch.Tensor) -> FloatArray:
+    array: FloatArray = tensor.float().cpu().numpy()
+    return array
