@@ -47,15 +47,17 @@ clean:  ## remove the environment, caches and outputs (not runs/)
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+$(VENV)/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "anymask needs Python 3.11 or newer; none found: make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp says that this part is installed; a newer pyproject.toml or constraints.txt renews it.
-$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e ".[demo]"
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "installing the core and the demo's photos into $(VENV) (once) ..."
+	@$(PIP) -e ".[demo]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e ".[torch,dev]"
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "installing everything that the tests need into $(VENV) (once; torch is large) ..."
+	@$(PIP) -e ".[torch,dev]"
 	@touch $@ $(VENV)/.core

@@ -1,0 +1,96 @@
+"""How far long work has come: a bar on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
+
+BAR_WIDTH = 24
+SECONDS_BETWEEN_BARS = 0.1
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Tell how far a piece of work is, and about how long the rest takes.
+
+    what    the work, in a word or two
+    total   how many steps there are; None when nobody knows
+    stream  where to write; stderr when left out, so that stdout stays clean for pipes
+    clock   seconds that only grow; tests hand in their own
+
+    Use it as a context manager; `update(done)` may be called as often as one likes, also as a
+    callback `(done, total)` of a download.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int | None = None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.what, self.total = what, total
+        self.stream = sys.stderr if stream is None else stream
+        self.clock = clock
+        self.live = self.stream.isatty()
+        self.began = self.wrote = clock()
+        self.done = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("\n")
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """`done` steps are behind us; a `total` that became known replaces the old one."""
+        self.done, self.total = done, self.total if total is None else total
+        pause = SECONDS_BETWEEN_BARS if self.live else SECONDS_BETWEEN_LINES
+        if self.clock() - self.wrote >= pause:
+            self._write("" if self.live else "\n")
+
+    def text(self) -> str:
+        """The state in one line: what, how much, and the time taken and left."""
+        spent = self.clock() - self.began
+        if not self.total:
+            return f"{self.what} {self.done}, {clock_text(spent)}"
+        share = min(1.0, self.done / self.total)
+        filled = round(share * BAR_WIDTH)
+        bar = f" [{'#' * filled}{'.' * (BAR_WIDTH - filled)}]" if self.live else ""
+        left = f", {clock_text(spent / share - spent)} left" if 0 < share < 1 else ""
+        return f"{self.what}{bar} {self.done}/{self.total}, {clock_text(spent)}{left}"
+
+    def _write(self, end: str) -> None:
+        self.wrote = self.clock()
+        start, tail = ("\r", "\x1b[K") if self.live else ("", "")
+        self.stream.write(f"{start}{self.text()}{tail}{end}")
+        self.stream.flush()
+
+
+def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items and show how far the loop over them is."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with Progress(what, total) as progress:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as a person reads them: 8s, 3m20s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole // 60 % 60:02d}m"
+
+
+if __name__ == "__main__":
+    for _ in follow(range(40), "sleeping"):
+        time.sleep(0.05)

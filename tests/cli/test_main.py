@@ -1,0 +1,192 @@
+"""The front door: every failure is a sentence and an exit code."""
+
+import argparse
+import subprocess
+import sys
+import types
+
+import pytest
+
+from anymask.cli import main as door
+from anymask.cli.main import COMMANDS, main
+from anymask.primitives.errors import InputError
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """A command named `probe`; a test sets what it does in `action`."""
+    module = types.ModuleType("anymask_probe")
+    state = types.SimpleNamespace(action=lambda args: None, args=None)
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--number", type=int)
+
+    def run(args: argparse.Namespace) -> None:
+        state.args = args
+        state.action(args)
+
+    module.SUMMARY, module.configure, module.run = "Probe the door.", configure, run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "anymask_probe", module)
+    monkeypatch.setitem(COMMANDS, "probe", "anymask_probe")
+    return state
+
+
+def fails_with(error: BaseException):
+    def action(_: argparse.Namespace) -> None:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_every_command_with_its_summary(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"  {name} " in out
+        assert door.load(name).SUMMARY in out
+    assert "error" not in out
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: anymask {name}")
+    assert " ".join(door.load(name).SUMMARY.split()) in " ".join(out.split())
+    assert len(door.load(name).SUMMARY) <= 80
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"anymask {door.version()}\n"
+
+
+def test_a_package_that_is_only_on_the_path_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(_: str) -> str:
+        raise door.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(door.metadata, "version", absent)
+    assert door.version() == "(not installed; run: pip install -e .)"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["segmnt", "a.jpg"],
+            "unknown command 'segmnt'; did you mean 'segment'? "
+            "'anymask --help' lists the commands",
+        ),
+        (["zzz"], "unknown command 'zzz'; 'anymask --help' lists the commands"),
+        (
+            ["--point", "1,2"],
+            "the command comes first, then its options; got the option '--point'",
+        ),
+    ],
+)
+def test_a_wrong_command_gets_the_nearest_one(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"anymask: error: {message}\n"
+
+
+def test_only_the_chosen_command_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from anymask.cli.main import main, COMMANDS\n"
+        "main(['--version']); main(['nothing'])\n"
+        "print([m for m in COMMANDS.values() if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_gets_its_options(command: types.SimpleNamespace) -> None:
+    assert main(["probe", "--number", "3"]) == 0
+    assert command.args.number == 3
+
+
+def test_a_wrong_option_is_2_and_shows_the_usage(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["probe", "--nummer", "3"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: anymask probe")
+    assert "anymask probe: error: unrecognized arguments: --nummer 3" in err
+
+
+def test_options_are_never_guessed_from_their_beginning(command: types.SimpleNamespace) -> None:
+    assert main(["probe", "--num", "3"]) == 2
+    assert command.args is None
+
+
+def test_our_own_error_is_one_line_without_a_traceback(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.action = fails_with(InputError("wanted a photo, got a spoon; give a photo"))
+    assert main(["probe"]) == 2
+    err = capsys.readouterr().err
+    assert err == "anymask: error: wanted a photo, got a spoon; give a photo\n"
+
+
+def test_a_full_disk_is_a_sentence_too(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.action = fails_with(OSError(28, "No space left on device", "out.png"))
+    assert main(["probe"]) == 2
+    assert "No space left on device: 'out.png'" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_says_how_to_go_on(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.action = fails_with(KeyboardInterrupt())
+    assert main(["probe"]) == 130
+    assert "run the same command again to resume" in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback(command: types.SimpleNamespace) -> None:
+    command.action = fails_with(ZeroDivisionError("ours"))
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        main(["probe"])
+
+
+def test_a_reader_that_goes_away_is_no_error(command: types.SimpleNamespace) -> None:
+    command.action = fails_with(BrokenPipeError())
+    assert main(["probe"]) == 141
+
+
+def test_a_closed_pipe_leaves_no_noise_behind() -> None:
+    code = (
+        "import sys\n"
+        "from anymask.cli.main import COMMANDS, main\n"
+        "import types\n"
+        "m = types.ModuleType('flood'); m.SUMMARY = ''\n"
+        "m.configure = lambda parser: None\n"
+        "m.run = lambda args: [print('line', i) for i in range(100_000)]\n"
+        "sys.modules['flood'] = m; COMMANDS['flood'] = 'flood'\n"
+        "sys.exit(main(['flood']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert err == ""
+    assert process.returncode == 141
+
+
+def test_python_m_anymask_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "anymask", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"anymask {door.version()}\n")

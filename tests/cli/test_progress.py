@@ -1,0 +1,84 @@
+"""Progress tells the same story on a terminal and in a log file."""
+
+import io
+
+import pytest
+
+from anymask.cli.progress import Progress, clock_text, follow
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (8.4, "8s"), (59.6, "1m00s"), (200, "3m20s"), (3599.9, "1h00m"), (7500, "2h05m")],
+)
+def test_times_read_like_a_person_says_them(seconds: float, text: str) -> None:
+    assert clock_text(seconds) == text
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten() -> None:
+    stream, clock = Terminal(), Clock()
+    with Progress("photos", 4, stream, clock) as progress:
+        clock.now += 30
+        progress.update(1)
+        assert stream.getvalue().startswith("\rphotos [######....")
+        assert "1/4, 30s, 1m30s left" in stream.getvalue()
+        assert "\n" not in stream.getvalue()
+        progress.update(4)
+    assert stream.getvalue().endswith("[########################] 4/4, 30s\x1b[K\n")
+
+
+def test_a_log_gets_plain_lines_and_not_too_many() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress("photos", 100, stream, clock) as progress:
+        for done in range(1, 101):
+            clock.now += 0.5
+            progress.update(done)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "photos 20/100, 10s, 40s left"
+    assert lines[-1] == "photos 100/100, 50s"
+    assert len(lines) == 6
+    assert "\r" not in stream.getvalue()
+
+
+def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress("bytes", None, stream, clock) as progress:
+        clock.now += 10
+        progress.update(5)
+        clock.now += 10
+        progress.update(10, 20)
+    assert stream.getvalue().splitlines() == [
+        "bytes 5, 10s",
+        "bytes 10/20, 20s, 20s left",
+        "bytes 10/20, 20s, 20s left",
+    ]
+
+
+def test_the_line_is_ended_when_the_work_fails() -> None:
+    stream = Terminal()
+    with pytest.raises(ValueError, match="broken"), Progress("photos", 2, stream):
+        raise ValueError("broken")
+    assert stream.getvalue().endswith("\n")
+
+
+def test_following_a_list_yields_it_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(follow([3, 1, 2], "numbers")) == [3, 1, 2]
+    assert capsys.readouterr().err == "numbers 3/3, 0s\n"
+
+
+def test_following_nothing_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(follow([], "numbers")) == []
+    assert capsys.readouterr().err == "numbers 0, 0s\n"
