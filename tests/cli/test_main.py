@@ -79,8 +79,7 @@ def test_a_package_that_is_only_on_the_path_says_how_to_install_it(
     [
         (
             ["segmnt", "a.jpg"],
-            "unknown command 'segmnt'; did you mean 'segment'? "
-            "'anymask --help' lists the commands",
+            "unknown command 'segmnt'; did you mean 'segment'? 'anymask --help' lists the commands",
         ),
         (["zzz"], "unknown command 'zzz'; 'anymask --help' lists the commands"),
         (

@@ -1,0 +1,223 @@
+"""The rules of the house as functions: each takes a folder and returns what breaks the rule there.
+
+A complaint is one line, `path:line: what is wrong`, so that an editor can jump to it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MODULE_LINES = 400
+FUNCTION_LINES = 40
+PARAMETERS = 7
+
+BELOW_THE_TOP = frozenset(
+    {
+        "primitives",
+        "data",
+        "models",
+        "weights",
+        "runtimes",
+        "predictors",
+        "training",
+        "engine",
+        "evaluation",
+    }
+)
+
+# floor -> the floors that it may import (docs/design.md)
+FLOORS: dict[str, frozenset[str]] = {
+    "primitives": frozenset(),
+    "data": frozenset({"primitives"}),
+    "models": frozenset({"primitives"}),
+    "weights": frozenset({"primitives", "models"}),
+    "runtimes": frozenset({"primitives", "models", "weights"}),
+    "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
+    "training": frozenset({"primitives", "data", "models", "weights"}),
+    "engine": frozenset({"primitives", "data", "predictors"}),
+    "evaluation": frozenset({"primitives", "data", "predictors"}),
+    "export": BELOW_THE_TOP,
+    "serving": BELOW_THE_TOP,
+    "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
+    "anymask": BELOW_THE_TOP | {"export", "serving", "cli"},  # __init__.py and __main__.py
+}
+
+# What the core may import when a module is loaded; everything else is an extra, imported in the
+# function that needs it.
+CORE_PACKAGES = frozenset({"numpy", "PIL", "cv2", "onnxruntime"})
+PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
+TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
+TORCH_FLOORS = frozenset({"models", "training", "export"})
+TORCH_FILES = frozenset({"runtimes/torch.py", "weights/remap.py", "weights/checkpoints.py"})
+NEVER = frozenset({"timm", "torchvision"})
+
+DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc", "v2", "stuff"})
+
+NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__"})
+TEXT = frozenset(
+    {"", ".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".cfg", ".sh", ".svg", ".html"}
+)
+
+
+def python_files(root: Path) -> Iterator[Path]:
+    """Every Python file under a folder, in order."""
+    return (path for path in sorted(root.rglob("*.py")) if not_generated(path, root))
+
+
+def not_generated(path: Path, root: Path) -> bool:
+    """Whether a file is written by people: no cache, no hidden folder, no output."""
+    parents = path.relative_to(root).parts[:-1]
+    return not any(part in NOT_OURS or part.startswith(".") for part in parents)
+
+
+def floor_of(path: Path, package: Path) -> str:
+    """The floor on which a file of the package stands."""
+    parts = path.relative_to(package).parts
+    return parts[0] if len(parts) > 1 else "anymask"
+
+
+# Imports only go down.
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, full name) of every import in a tree, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            if node.module == "anymask":
+                yield from ((node.lineno, f"anymask.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module
+
+
+def imported_on_load(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, full name) of the imports that run when the module is loaded."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from (found for other in node.orelse for found in imported(other))
+        else:
+            yield from imported(node)
+
+
+def climbing_imports(package: Path) -> list[str]:
+    """Imports that go up or sideways in the house."""
+    complaints = []
+    for path in python_files(package):
+        floor = floor_of(path, package)
+        where = path.relative_to(package.parent).as_posix()
+        if floor not in FLOORS:
+            complaints.append(f"{where}:1: {floor}/ is no floor of the house (docs/design.md)")
+            continue
+        for line, name in imported(ast.parse(path.read_text("utf-8"))):
+            first, _, rest = name.partition(".")
+            if first != "anymask":
+                continue
+            target = rest.partition(".")[0]
+            target = target if target in FLOORS else "anymask"
+            if target != floor and target not in FLOORS[floor]:
+                allowed = ", ".join(sorted(FLOORS[floor])) or "nothing"
+                complaints.append(
+                    f"{where}:{line}: {floor}/ imports {name}; it may import {allowed}"
+                )
+    return complaints
+
+
+def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:
+    """Packages that a module loads at once although only an extra brings them."""
+    complaints = []
+    for path in python_files(package):
+        floor = floor_of(path, package)
+        inside = path.relative_to(package).as_posix()
+        allowed = PRIMITIVES_PACKAGES if floor == "primitives" else CORE_PACKAGES
+        if floor in TORCH_FLOORS or inside in TORCH_FILES:
+            allowed = allowed | TORCH_PACKAGES
+        for line, name in imported_on_load(ast.parse(path.read_text("utf-8"))):
+            first = name.partition(".")[0]
+            if first not in standard | allowed | {"anymask"}:
+                complaints.append(
+                    f"{package.name}/{inside}:{line}: imports {first} when loaded; "
+                    "import it in the function that needs it, or name it in the core"
+                )
+    return complaints
+
+
+def forbidden_imports(root: Path) -> list[str]:
+    """Uses of the packages that no part of the project may need."""
+    return [
+        f"{path.relative_to(root).as_posix()}:{line}: imports {name}, which is forbidden"
+        for path in python_files(root)
+        for line, name in imported(ast.parse(path.read_text("utf-8")))
+        if name.partition(".")[0] in NEVER
+    ]
+
+
+# Budgets.
+
+
+def over_budget(root: Path) -> list[str]:
+    """Modules, functions and parameter lists that grew too long."""
+    complaints = []
+    for path in python_files(root):
+        where = path.relative_to(root).as_posix()
+        text = path.read_text("utf-8")
+        if (lines := len(text.splitlines())) > MODULE_LINES:
+            complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES}")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_faults(node)]
+    return complaints
+
+
+def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    """What is too much about one function."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    if lines > FUNCTION_LINES:
+        yield f"{node.name} has {lines} lines, the budget is {FUNCTION_LINES}"
+    named = [*node.args.posonlyargs, *node.args.args]
+    count = len(named) + len(node.args.kwonlyargs)
+    count += (node.args.vararg is not None) + (node.args.kwarg is not None)
+    count -= bool(named) and named[0].arg in ("self", "cls")
+    if count > PARAMETERS:
+        yield f"{node.name} takes {count} parameters, the budget is {PARAMETERS}"
+
+
+# Names and paths.
+
+
+def drawer_modules(root: Path) -> list[str]:
+    """Files and folders named after nothing in the field."""
+    return [
+        f"{path.relative_to(root).as_posix()}:1: the name says nothing; use a noun of the field"
+        for path in python_files(root)
+        if any(
+            DRAWERS & set(Path(part).stem.lower().split("_"))
+            for part in path.relative_to(root).parts
+        )
+    ]
+
+
+def machine_paths(root: Path) -> list[str]:
+    """Places that exist on one machine only: absolute paths and package mirrors."""
+    homes = "|".join(("work", "root", "home/[a-z]", "Users/[A-Za-z]", "opt", "mnt"))
+    pattern = re.compile(
+        rf"(?<![\w/.:*<>~-])/(?:{homes})/|[A-Z]:\\Users|--(?:extra-)?index" + "-url"
+    )
+    return [
+        f"{path.relative_to(root).as_posix()}:{number}: a path of one machine: {line.strip()[:80]}"
+        for path in text_files(root)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+
+def text_files(root: Path) -> Iterator[Path]:
+    """Every text file that belongs to the project."""
+    for path in sorted(root.rglob("*")):
+        if path.suffix in TEXT and path.is_file() and not_generated(path, root):
+            yield path

@@ -1,0 +1,176 @@
+"""The gates see what they are there to see, and leave the rest alone."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house import gates
+
+STANDARD = frozenset(sys.stdlib_module_names)
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return tmp_path / "anymask"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("data/images.py", "from anymask.primitives.errors import ImageError"),
+        ("predictors/image.py", "from anymask.runtimes import protocol"),
+        ("cli/export.py", "from anymask.export import bundle"),
+        ("cli/segment.py", "import anymask"),
+        ("evaluation/metrics.py", "from anymask.evaluation import report"),
+        ("__init__.py", "from anymask.predictors.image import Model"),
+        ("primitives/rle.py", "import numpy as np"),
+    ],
+)
+def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
+    write(package / file, line)
+    assert gates.climbing_imports(package) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        (
+            "primitives/rle.py",
+            "from anymask.data.images import load_image",
+            "anymask/primitives/rle.py:1: primitives/ imports anymask.data.images; "
+            "it may import nothing",
+        ),
+        (
+            "data/sets.py",
+            "import anymask.models.vit",
+            "anymask/data/sets.py:1: data/ imports anymask.models.vit; it may import primitives",
+        ),
+        (
+            "training/loop.py",
+            "def f():\n    from anymask.evaluation import metrics",
+            "anymask/training/loop.py:2: training/ imports anymask.evaluation; "
+            "it may import data, models, primitives, weights",
+        ),
+        (
+            "models/vit.py",
+            "from anymask import weights",
+            "anymask/models/vit.py:1: models/ imports anymask.weights; it may import primitives",
+        ),
+        (
+            "data/sets.py",
+            "import anymask",
+            "anymask/data/sets.py:1: data/ imports anymask; it may import primitives",
+        ),
+        (
+            "tools/x.py",
+            "",
+            "anymask/tools/x.py:1: tools/ is no floor of the house (docs/design.md)",
+        ),
+    ],
+)
+def test_imports_that_climb_are_named(package: Path, file: str, line: str, complaint: str) -> None:
+    write(package / file, line)
+    assert gates.climbing_imports(package) == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "count"),
+    [
+        ("data/images.py", "import cv2\nimport numpy as np\nfrom PIL import Image", 0),
+        ("data/images.py", "import torch", 1),
+        ("data/images.py", "def f():\n    import torch", 0),
+        ("data/images.py", "class A:\n    def f(self):\n        import torch", 0),
+        (
+            "data/images.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch",
+            0,
+        ),
+        ("data/images.py", "try:\n    import torch\nexcept ImportError:\n    pass", 1),
+        ("models/vit.py", "import torch\nfrom torch import nn", 0),
+        ("runtimes/torch.py", "import torch", 0),
+        ("runtimes/onnx.py", "import torch", 1),
+        ("runtimes/onnx.py", "import onnxruntime", 0),
+        ("primitives/rle.py", "import onnxruntime", 1),
+        ("evaluation/metrics.py", "import scipy.ndimage", 1),
+    ],
+)
+def test_only_the_core_is_loaded_at_once(package: Path, file: str, text: str, count: int) -> None:
+    write(package / file, text)
+    assert len(gates.heavy_imports(package, STANDARD)) == count
+
+
+def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:
+    write(tmp_path / "a.py", "def f():\n    from timm.layers import DropPath")
+    assert gates.forbidden_imports(tmp_path) == ["a.py:2: imports timm.layers, which is forbidden"]
+
+
+def test_budgets_allow_the_limit_and_refuse_one_more(tmp_path: Path) -> None:
+    function = "def f(a, b, c, d, e, g, *, h):\n" + "    a = 1\n" * 39
+    filler = "x = 1\n" * 360
+    write(tmp_path / "full.py", function + filler)
+    assert gates.over_budget(tmp_path) == []
+
+    over = "def f(a, b, c, d, e, g, *, h, **i):\n" + "    a = 1\n" * 40
+    write(tmp_path / "full.py", over + filler)
+    assert gates.over_budget(tmp_path) == [
+        "full.py:1: 401 lines, the budget is 400",
+        "full.py:1: f has 41 lines, the budget is 40",
+        "full.py:1: f takes 8 parameters, the budget is 7",
+    ]
+
+
+def test_self_and_a_group_of_settings_count_as_they_read(tmp_path: Path) -> None:
+    write(
+        tmp_path / "a.py",
+        "class A:\n    def f(self, a, b, c, d, e, g, **settings: Unpack[S]): ...\n",
+    )
+    assert gates.over_budget(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "bad"),
+    [
+        ("utils.py", True),
+        ("image_utils.py", True),
+        ("common/boxes.py", True),
+        ("hiera_v2.py", True),
+        ("sam2.py", False),
+        ("boxes.py", False),
+        ("database.py", False),
+    ],
+)
+def test_drawer_names_are_refused(tmp_path: Path, file: str, bad: bool) -> None:
+    write(tmp_path / file, "")
+    assert bool(gates.drawer_modules(tmp_path)) is bad
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("path = '/" + "root/x/y'", True),
+        ("cd /" + "work/main", True),
+        ("C:" + "\\Users\\me", True),
+        ("pip install --index" + "-url x", True),
+        ("https://example.org/" + "work/x", False),
+        ("../shared/data and src/" + "work/", False),
+        ("#!/usr/bin/env bash", False),
+    ],
+)
+def test_paths_of_one_machine_are_refused(tmp_path: Path, text: str, bad: bool) -> None:
+    write(tmp_path / "notes.md", text)
+    assert bool(gates.machine_paths(tmp_path)) is bad
+
+
+def test_outputs_and_hidden_folders_are_not_ours(tmp_path: Path) -> None:
+    for folder in ("runs", ".venv", "out/demo", "a/__pycache__"):
+        write(tmp_path / folder / "utils.py", "import timm\n" + "x = 1\n" * 500)
+    assert gates.drawer_modules(tmp_path) == []
+    assert gates.over_budget(tmp_path) == []
+    assert gates.forbidden_imports(tmp_path) == []

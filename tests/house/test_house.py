@@ -1,0 +1,87 @@
+"""The house stands: imports go down, nothing is too big, nothing is named after a drawer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house import gates
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "anymask"
+OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
+
+
+def report(complaints: list[str]) -> None:
+    if complaints:
+        pytest.fail("\n" + "\n".join(complaints), pytrace=False)
+
+
+def test_imports_only_go_down() -> None:
+    report(gates.climbing_imports(PACKAGE))
+
+
+def test_the_core_loads_without_the_extras() -> None:
+    report(gates.heavy_imports(PACKAGE, frozenset(sys.stdlib_module_names)))
+
+
+@pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
+def test_forbidden_packages_are_used_nowhere(root: Path) -> None:
+    report(gates.forbidden_imports(root))
+
+
+@pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
+def test_everything_is_within_its_budget(root: Path) -> None:
+    report(gates.over_budget(root))
+
+
+@pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
+def test_files_are_nouns_of_the_field(root: Path) -> None:
+    report(gates.drawer_modules(root))
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    report(gates.machine_paths(ROOT))
+
+
+def test_every_floor_is_a_package_that_says_what_it_holds() -> None:
+    floors = sorted(path for path in PACKAGE.iterdir() if path.name in gates.FLOORS)
+    silent = [
+        floor.name
+        for floor in floors
+        if not (floor / "__init__.py").is_file()
+        or not (floor / "__init__.py").read_text("utf-8").startswith('"""')
+    ]
+    assert silent == []
+
+
+def loaded_after(statements: str) -> set[str]:
+    """The top-level packages that a fresh interpreter holds after some statements."""
+    code = f"{statements}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_anymask_loads_nothing_heavy() -> None:
+    assert loaded_after("import anymask") & {"torch", "cv2", "onnxruntime", "PIL", "onnx"} == set()
+
+
+def core_modules() -> list[str]:
+    """Every module that must work in an installation without the extras."""
+    return [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in gates.python_files(PACKAGE)
+        if gates.floor_of(path, PACKAGE) not in gates.TORCH_FLOORS
+        and path.relative_to(PACKAGE).as_posix() not in gates.TORCH_FILES
+        and path.name != "__main__.py"
+    ]
+
+
+def test_the_core_can_be_imported_where_the_extras_are_absent() -> None:
+    blocked = "import sys\n" + "\n".join(
+        f"sys.modules[{name!r}] = None" for name in ("torch", "safetensors", "onnx", "skimage")
+    )
+    imports = "\n".join(f"import {name}" for name in core_modules())
+    assert "anymask" in loaded_after(f"{blocked}\n{imports}")

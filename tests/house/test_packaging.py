@@ -1,0 +1,108 @@
+"""What is built and declared is what users get."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anymask.primitives.errors import MissingExtra
+from tests.house import gates
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "anymask"
+NANO_FILES = {"encoder.onnx", "decoder.onnx", "manifest.json"}
+NANO_BYTES = 12_000_000
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    ours = {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and gates.not_generated(path, PACKAGE)
+    }
+    assert {name for name in inside if ".dist-info/" not in name} == ours
+
+
+def test_the_wheel_carries_its_licence_its_notices_and_its_model(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = {Path(name).name for name in archive.namelist() if ".dist-info/licenses/" in name}
+    assert names == {"LICENSE", "NOTICE"}
+    nano = {
+        Path(entry.filename).name: entry.file_size
+        for entry in archive.infolist()
+        if entry.filename.startswith("anymask/assets/nano/")
+    }
+    assert nano.keys() >= NANO_FILES
+    assert sum(nano.values()) <= NANO_BYTES
+
+
+def test_the_core_is_four_packages(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+    required = [
+        line.removeprefix("Requires-Dist: ")
+        for line in archive.read(name).decode().splitlines()
+        if line.startswith("Requires-Dist: ") and "extra ==" not in line
+    ]
+    assert sorted(re.split(r"[<>=]", line)[0].lower() for line in required) == [
+        "numpy",
+        "onnxruntime",
+        "opencv-python-headless",
+        "pillow",
+    ]
+
+
+def test_every_declared_python_is_classified(project: dict[str, Any]) -> None:
+    assert project["requires-python"] == ">=3.11"
+    for version in ("3.11", "3.12", "3.13"):
+        assert f"Programming Language :: Python :: {version}" in project["classifiers"]
+
+
+def test_every_extra_that_the_code_names_exists(project: dict[str, Any]) -> None:
+    declared = set(project["optional-dependencies"])
+    pattern = re.compile(r"anymask\[(\w+)\]|MissingExtra\(\s*\"[^\"]+\",\s*\"(\w+)\"")
+    named = {
+        first or second
+        for path in gates.python_files(PACKAGE)
+        for first, second in pattern.findall(path.read_text("utf-8"))
+    }
+    assert named <= declared
+
+
+def test_the_error_of_a_missing_extra_is_a_command_that_works(project: dict[str, Any]) -> None:
+    message = str(MissingExtra("torch", "torch", "loading checkpoints"))
+    assert message.endswith("run: pip install 'anymask[torch]'")
+    assert "torch" in project["optional-dependencies"]
+
+
+def test_every_package_of_the_project_is_pinned(project: dict[str, Any]) -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    names = {re.split(r"[<>=\[]", line)[0].lower() for line in wanted} - {"anymask"}
+    assert names <= pinned
+
+
+def test_the_changelog_tells_of_the_version(project: dict[str, Any]) -> None:
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
