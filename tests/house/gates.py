@@ -204,7 +204,7 @@ def drawer_modules(root: Path) -> list[str]:
 
 def machine_paths(root: Path) -> list[str]:
     """Places that exist on one machine only: absolute paths and package mirrors."""
-    homes = "|".join(("work", "root", "home/[a-z]", "Users/[A-Za-z]", "opt", "mnt"))
+    homes = "work|root|home/[a-z]|Users/[A-Za-z]|opt|mnt"
     pattern = re.compile(
         rf"(?<![\w/.:*<>~-])/(?:{homes})/|[A-Z]:\\Users|--(?:extra-)?index" + "-url"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Progress:
 
 def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Yield the items and show how far the loop over them is."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(what, total) as progress:
         for done, item in enumerate(items, start=1):
