@@ -1,0 +1,249 @@
+"""An image model as two ONNX graphs in a folder with a manifest and a runnable example.
+
+Letters: B images, S the model's input side, N prompts, P points, T mask tokens, m the side of a
+mask. B, N and P may vary; everything else is a number in the graph.
+
+encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each
+decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
+              masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T)
+
+Every mask token is an output: which of them answers a prompt is chosen outside of the graph
+(`runtimes.answers`), where it can still be asked for at run time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from anymask.export.optimise import BIG, optimise, quantise
+from anymask.export.readme import EXAMPLE, README, write_readme
+from anymask.models.folding import fuse
+from anymask.primitives.errors import InputError
+from anymask.primitives.spec import ModelSpec
+from anymask.runtimes.manifest import (
+    DECODER,
+    ENCODER,
+    MANIFEST,
+    GraphInfo,
+    Manifest,
+    TensorInfo,
+    file_sha256,
+    manifest_to_json,
+)
+
+OPSET = 18
+PROMPTS = ("coords", "labels", "masks", "has_mask")
+ANSWERS = ("logits", "quality")
+
+
+class EncoderGraph(nn.Module):
+    """The model's `encode` as a module's `forward`, which is what torch exports."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) -> (B, C, h, w) each
+        return tuple(self.model.encode(images))
+
+
+class DecoderGraph(nn.Module):
+    """The model's `decode` as a module's `forward`: first the maps, then the four prompt inputs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        maps, prompts = inputs[: -len(PROMPTS)], inputs[-len(PROMPTS) :]
+        return cast(tuple[Tensor, Tensor], self.model.decode(maps, *prompts))
+
+
+def export_bundle(
+    module: nn.Module,
+    spec: ModelSpec,
+    folder: str | Path,
+    *,
+    licence: str,
+    weights_hash: str,
+    int8: bool = False,
+) -> Manifest:
+    """Write a model as a bundle folder, whole or not at all, and return its manifest.
+
+    module        with `encode` and `decode` as `anymask.models` builds them; left alone
+    folder        made, or replaced where it is a bundle already (files of other names stay)
+    licence       of the weights, for the manifest and the README
+    weights_hash  of the weights; an embedding of the same weights fits this bundle
+    int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
+
+    Raises InputError where `folder` holds something else.
+    """
+    target = Path(folder)
+    _refuse_to_replace(target)
+    with _staging(target) as stage:
+        graphs = _write_graphs(module, spec, stage, int8)
+        manifest = Manifest(
+            spec=spec,
+            encoder=graphs[0],
+            decoder=graphs[1],
+            sha256={path.name: file_sha256(path) for path in sorted(stage.glob("*.onnx*"))},
+            weights_hash=weights_hash,
+            licence=licence,
+            precision="int8" if int8 else "fp32",
+            opset=OPSET,
+        )
+        (stage / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
+        write_readme(stage, manifest)
+    return manifest
+
+
+def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """N prompts of P positive clicks, without a mask: what a decoder takes after the maps."""
+    coords = torch.linspace(0.1, 0.9, n * p * 2).reshape(n, p, 2) * spec.image_side
+    masks = torch.zeros(n, 1, spec.mask_side, spec.mask_side)
+    return coords, torch.ones(n, p, dtype=torch.int64), masks, torch.zeros(n)
+
+
+@torch.no_grad()
+def _write_graphs(
+    module: nn.Module, spec: ModelSpec, stage: Path, int8: bool
+) -> tuple[GraphInfo, GraphInfo]:
+    model = fuse(module).cpu().float()
+    batch, prompts, points = (torch.export.Dim(letter) for letter in "BNP")
+
+    encoder = EncoderGraph(model).eval()
+    images = torch.zeros(2, 3, spec.image_side, spec.image_side)
+    maps = encoder(images)
+    map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
+    encoder_info = GraphInfo(_describe(["images"], [images], "B"), _describe(map_names, maps, "B"))
+    _write_graph(encoder, (images,), encoder_info, ({0: batch},), stage / ENCODER, int8=int8)
+
+    decoder = DecoderGraph(model).eval()
+    # Two of everything: torch takes a size of one for a constant.
+    given = example_prompts(spec, 2, spec.fixed_points or 2)
+    per_point = {0: prompts} if spec.fixed_points else {0: prompts, 1: points}
+    varying = (*({} for _ in maps), per_point, per_point, {0: prompts}, {0: prompts})
+    inputs = (*(tensor[:1] for tensor in maps), *given)
+    answers = decoder(*inputs)
+    points_info = _describe(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
+    decoder_info = GraphInfo(
+        (
+            *_describe(map_names, inputs[: len(maps)], ""),
+            *points_info,
+            *_describe(PROMPTS[2:], given[2:], "N"),
+        ),
+        _describe(ANSWERS, answers, "N"),
+    )
+    _write_graph(decoder, inputs, decoder_info, (varying,), stage / DECODER, int8=False)
+    return encoder_info, decoder_info
+
+
+def _write_graph(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    info: GraphInfo,
+    varying: tuple[Any, ...],
+    target: Path,
+    *,
+    int8: bool,
+) -> None:
+    size = sum(parameter.numel() * 4 for parameter in graph.parameters())
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, _quiet():
+        raw = Path(scratch) / "raw.onnx"
+        torch.onnx.export(
+            graph,
+            inputs,
+            raw,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[tensor.name for tensor in info.inputs],
+            output_names=[tensor.name for tensor in info.outputs],
+            dynamic_shapes=varying,
+            external_data=size > BIG,
+            verbose=False,
+        )
+        if int8:
+            fp32, raw = raw, raw.with_name("int8.onnx")
+            quantise(fp32, raw)
+        optimise(raw, target)
+
+
+def _describe(
+    names: Sequence[str], tensors: Sequence[Tensor], letters: str
+) -> tuple[TensorInfo, ...]:
+    """Names, types and shapes; the first dimensions are `letters` instead of the example's."""
+    return tuple(
+        TensorInfo(
+            name,
+            str(tensor.dtype).removeprefix("torch."),
+            (*letters, *(int(size) for size in tensor.shape[len(letters) :])),
+        )
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells its own developers about packages and deprecations; users need none."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _refuse_to_replace(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"{target} is a file; give the name of a folder for the exported model")
+    if any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise InputError(
+            f"{target} holds files that are no exported model and would be mixed with one; "
+            "give the name of a new folder"
+        )
+
+
+@contextlib.contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place at the end, or vanishes on an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        stage.chmod(0o755)
+        yield stage
+        if target.exists():
+            _keep_others(target, stage)
+            old = stage.with_name(f"{stage.name}.old")
+            target.rename(old)
+            stage.rename(target)
+            shutil.rmtree(old)
+        else:
+            stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _keep_others(target: Path, stage: Path) -> None:
+    """Carry over what an earlier export did not write, such as a model card."""
+    for path in target.iterdir():
+        if path.name in (MANIFEST, README, EXAMPLE) or ".onnx" in path.name:
+            continue
+        if path.is_dir():
+            shutil.copytree(path, stage / path.name)
+        else:
+            shutil.copy2(path, stage / path.name)
