@@ -1,0 +1,243 @@
+"""`anymask models`: what there is, what is here, and whether it is what its authors published."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from anymask.primitives.errors import WeightsError
+from anymask.weights import catalogue, store
+from anymask.weights.catalogue import Checkpoint
+from anymask.weights.store import SAYS, Installed
+
+SUMMARY = "list, download, add and verify the weights of the models"
+
+EXAMPLES = """\
+examples:
+  anymask models list
+  anymask models info mobile_sam
+  anymask models get mobile_sam
+  anymask models add sam_vit_b sam_vit_b_01ec64.pth
+  anymask models verify
+
+Weights lie in ANYMASK_HOME, or in the platform's cache folder. ANYMASK_MIRROR, an address or a
+folder with the published files, is asked first. Nothing is ever downloaded by another command.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    parser.epilog = EXAMPLES
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    listing = commands.add_parser("list", help="every known model and its state here")
+    listing.add_argument("--json", type=Path, metavar="FILE", help="also write the list as JSON")
+
+    get = commands.add_parser("get", help="download published weights; resumes where it stopped")
+    get.add_argument("names", nargs="+", metavar="NAME")
+    get.add_argument("--again", action="store_true", help="download even if the file is here")
+
+    add = commands.add_parser("add", help="put a downloaded file into the store, after a check")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("file", type=Path, metavar="FILE")
+    add.add_argument("--link", action="store_true", help="point to the file instead of copying it")
+
+    verify = commands.add_parser("verify", help="read files anew and compare their hashes")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    verify.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
+
+    info = commands.add_parser("info", help="where a model is from, its licence, its hashes")
+    info.add_argument("name", metavar="NAME")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do one action; raises AnymaskError when the user has to change something."""
+    match args.action:
+        case "list":
+            show_list(args.json)
+        case "get":
+            for name in args.names:
+                catalogue.entry(name)  # a wrong name stops before the first byte
+            for name in args.names:
+                get(name, again=args.again)
+        case "add":
+            state = store.add(args.name, args.file, link=args.link)
+            print(f"{args.name}: {state.path}\n  {SAYS[state.status]}")
+            warn_of_licence(catalogue.entry(args.name))
+        case "verify":
+            show_verify(args.names, args.json)
+        case "info":
+            show_info(args.name)
+
+
+def show_list(json_file: Path | None) -> None:
+    """Print every known model: name, size, licence, here or not, and checked against what."""
+    rows = [("name", "size", "licence", "commercial", "here", "checked")]
+    facts = []
+    for name in catalogue.names():
+        what, state = catalogue.entry(name), state_of(name)
+        rows.append(
+            (
+                name,
+                size_text(state.bytes or what.bytes),
+                what.licence.name,
+                "yes" if what.licence.commercial else "NO",
+                "no" if state.status == "absent" else "yes",
+                {"absent": "", "bundled": ""}.get(state.status, state.status),
+            )
+        )
+        facts.append(facts_of(what, state))
+    print(table(rows))
+    write_json(json_file, {"home": str(store.home()), "models": facts})
+
+
+def get(name: str, *, again: bool) -> None:
+    """Download one model's weights with progress, and say how far they could be checked."""
+    from anymask.weights.fetch import fetch
+
+    warn_of_licence(catalogue.entry(name))
+    meter = Meter(name)
+    try:
+        state = fetch(name, progress=meter, again=again)
+    finally:
+        meter.close()
+    print(f"{name}: {state.path}\n  sha256 {state.sha256}: {SAYS[state.status]}")
+
+
+def show_verify(names: list[str], json_file: Path | None) -> None:
+    """Read the files of models anew and print what they agree with.
+
+    Raises WeightsError when one is altered, or when a named one is absent.
+    """
+    chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
+    states = [store.verify(name) for name in chosen]
+    for state in states:
+        print(f"{state.name}: {state.status} ({SAYS[state.status]})")
+        if state.sha256:
+            print(f"  sha256 {state.sha256}\n  {state.path}")
+    facts = [facts_of(catalogue.entry(state.name), state) for state in states]
+    write_json(json_file, {"home": str(store.home()), "models": facts})
+    bad = [state for state in states if state.status in ("altered", "absent")]
+    if bad:
+        raise WeightsError(
+            "; ".join(f"{state.name} is {SAYS[state.status]}" for state in bad)
+            + "; run: anymask models get "
+            + " ".join(state.name for state in bad)
+        )
+
+
+def show_info(name: str) -> None:
+    """Print all that is known about one model."""
+    what, state = catalogue.entry(name), state_of(name)
+    unknown = "no public source states it"
+    use = "allowed" if what.licence.commercial else "NOT allowed"
+    lines = [
+        ("name", name),
+        ("network", what.variant),
+        ("notes", what.notes),
+        ("home", what.home),
+        ("licence", f"{what.licence.name}, commercial use {use}, {what.licence.url}"),
+    ]
+    if not what.bundled:
+        lines += [
+            ("file", what.file),
+            ("bytes", str(what.bytes) if what.bytes else unknown),
+            ("sha256", what.sha256 or unknown),
+            ("md5", what.md5 or unknown),
+            ("stated by", what.stated_by),
+            *(("source", source) for source in what.sources),
+        ]
+    lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
+
+
+def state_of(name: str) -> Installed:
+    """What is here, also where the package itself is incomplete."""
+    try:
+        return store.installed(name)
+    except WeightsError:
+        return Installed(name=name, status="absent")
+
+
+def warn_of_licence(what: Checkpoint) -> None:
+    """Say before the download when a licence forbids commercial use."""
+    if not what.licence.commercial:
+        print(
+            f"{what.name}: {what.licence.name}, not for commercial use ({what.licence.url})",
+            file=sys.stderr,
+        )
+
+
+def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
+    """One model as JSON."""
+    return {
+        "name": what.name,
+        "variant": what.variant,
+        "file": what.file or None,
+        "bytes": state.bytes or what.bytes,
+        "licence": what.licence.name,
+        "commercial": what.licence.commercial,
+        "status": state.status,
+        "says": SAYS[state.status],
+        "path": str(state.path) if state.path else None,
+        "sha256": state.sha256 or None,
+        "published_sha256": what.sha256,
+        "published_md5": what.md5,
+        "source": state.source or None,
+    }
+
+
+def write_json(file: Path | None, facts: dict[str, Any]) -> None:
+    """Write the figures where the user wants them."""
+    if file is not None:
+        file.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def size_text(count: int | None) -> str:
+    """A size for people; decimal units, as download pages use."""
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+@dataclass
+class Meter:
+    """Progress of one download on stderr: a line that is redrawn on a terminal, else plain lines
+    at every tenth of the file (every 50 MB where the length is unknown).
+    """
+
+    name: str
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    shown: int = -1
+    drawn: bool = False
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show the bytes so far, when they differ enough from what was shown."""
+        live = self.stream.isatty()
+        step = (done * (1000 if live else 10) // total) if total else done // 50_000_000
+        if step == self.shown:
+            return
+        self.shown = step
+        share = f"{100 * done / total:5.1f} %" if total else "  ?   %"
+        line = f"{self.name}: {share} {size_text(done)} of {size_text(total)}"
+        print(f"\r{line:<60}" if live else line, end="" if live else "\n", file=self.stream)
+        self.stream.flush()
+        self.drawn = live
+
+    def close(self) -> None:
+        """Leave the redrawn line."""
+        if self.drawn:
+            print(file=self.stream)

@@ -1,0 +1,101 @@
+"""The models that anymask knows by name: where their weights come from, and under which licence.
+
+The facts stand in catalogue.toml beside this file. A hash or a size is there only where a public
+source states it; what is not known is None, never guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from anymask.primitives.errors import ModelError
+
+BUNDLED = "nano"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """Under which terms a checkpoint may be used.
+
+    commercial  whether the licence allows commercial use
+    """
+
+    name: str
+    url: str
+    commercial: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One published file of weights.
+
+    name       what the user types
+    variant    the network that takes it, a name of `anymask.models.names()`
+    file       the published file's name; "" for the bundled model
+    sources    download addresses, the official one first
+    bytes      the published size, or None where no public source states it
+    sha256     64 hexadecimal digits, or None where no public source states them
+    md5        32 hexadecimal digits, or None; a check against accidents only
+    stated_by  who states the size and the hashes
+    home       the project's page
+    """
+
+    name: str
+    variant: str
+    file: str = ""
+    sources: tuple[str, ...] = ()
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    stated_by: str = ""
+    licence: Licence
+    home: str
+    notes: str = ""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights ship inside the package."""
+        return not self.file
+
+
+def names() -> tuple[str, ...]:
+    """Every name of the catalogue, the bundled model first."""
+    return tuple(catalogue())
+
+
+def entry(name: str) -> Checkpoint:
+    """Look a name up.
+
+    Raises ModelError for an unknown name, with the nearest known ones.
+    """
+    known = catalogue()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3)
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelError(
+        f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "
+        "load with the name of their network and weights=FILE"
+    )
+
+
+@cache
+def catalogue() -> dict[str, Checkpoint]:
+    """The whole catalogue by name, in the file's order."""
+    text = resources.files("anymask.weights").joinpath("catalogue.toml").read_text("utf-8")
+    table: dict[str, Any] = tomllib.loads(text)
+    licences = {key: Licence(**value) for key, value in table["licences"].items()}
+    return {
+        name: Checkpoint(
+            name=name,
+            sources=tuple(facts["sources"]),
+            licence=licences[facts["licence"]],
+            **{key: facts[key] for key in facts if key not in ("sources", "licence")},
+        )
+        for name, facts in table["models"].items()
+    }

@@ -1,0 +1,235 @@
+"""The weights on this machine: one folder a model, with a record of what was put there.
+
+Nothing is downloaded here. The record (record.json beside the file) holds the digest that the file
+had when it arrived, so that a later change is seen even where no public digest exists.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from anymask.primitives.errors import WeightsError
+from anymask.weights.catalogue import BUNDLED, Checkpoint, entry
+from anymask.weights.folders import exclusive, home, write_atomically
+from anymask.weights.formats import sniff
+from anymask.weights.hashes import digests, learn, read_json
+
+Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
+
+SAYS: dict[Status, str] = {
+    "bundled": "ships inside the package",
+    "absent": "not on this machine",
+    "verified": "the published sha256",
+    "verified_md5": "the published md5 (no sha256 is public): safe from accidents, not from attack",
+    "unverified": "unchanged since it arrived, but no public source states a hash to check against",
+    "altered": "not the file that was published or put here",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """One model's weights on this machine.
+
+    path    the file; the folder of graphs for the bundled model; None when absent
+    sha256  of the file when it arrived (or now, from `verify`); "" when unknown
+    bytes   of the file; 0 when absent
+    source  the address or path that it came from
+    """
+
+    name: str
+    status: Status
+    path: Path | None = None
+    sha256: str = ""
+    bytes: int = 0
+    source: str = ""
+
+
+def find(name: str, path: str | Path | None = None) -> Path:
+    """The weights of a model: `path` if given, else the file in the store. Never downloads.
+
+    The bundled model is a folder of graphs, everything else is a file.
+    Raises WeightsError, with the commands that help, when there is none; ModelError for a name
+    that the catalogue does not know.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        if not given.exists():
+            raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
+        return given
+    state = installed(name)
+    if state.path is None or state.status == "absent":
+        raise WeightsError(
+            f"the weights of {name} are not on this machine; run: anymask models get {name}; "
+            f"or, with a file that you have: anymask models add {name} FILE"
+        )
+    if state.status == "altered":
+        raise WeightsError(
+            f"{state.path} changed after it was put there; run: anymask models verify {name}; "
+            f"anymask models get {name} downloads it again"
+        )
+    return state.path
+
+
+def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
+    """Put a file that the user has into the store, after checking it against the catalogue.
+
+    link  point to the file where it lies instead of copying it
+    Raises WeightsError for a file that is no checkpoint or not the published one.
+    """
+    what, file = downloadable(name), Path(file).expanduser()
+    sniff(file)
+    state = check(what, file)
+    if state.status == "altered":
+        raise WeightsError(
+            f"{file} is not the published {what.file} ({mismatch(what, file, state.sha256)}); "
+            "download it again; weights of your own do not go into the store: load them with the "
+            f"name of their network and weights={file.name!r}"
+        )
+    target = path_of(what)
+    with exclusive(lock_of(what)):
+        place(file, target, link=link)
+        return record(what, state, source=str(file.resolve()))
+
+
+def verify(name: str) -> Installed:
+    """Read a model's file anew and compare it with the published hashes, else with the record.
+
+    "verified" and "verified_md5" agree with a public source; "unverified" agrees only with what
+    was recorded here when it arrived; "altered" agrees with neither.
+    """
+    what = entry(name)
+    state = installed(name)
+    if state.path is None or what.bundled:
+        return state
+    now = check(what, state.path, recorded=state.sha256)
+    return Installed(
+        name=name,
+        status=now.status,
+        path=state.path,
+        sha256=now.sha256,
+        bytes=now.bytes,
+        source=state.source,
+    )
+
+
+def installed(name: str) -> Installed:
+    """What is known about a model's file without reading it: its record and its size."""
+    what = entry(name)
+    if what.bundled:
+        return bundled()
+    path = path_of(what)
+    if not path.is_file():
+        return Installed(name=name, status="absent")
+    size, facts = path.stat().st_size, read_json(record_of(what))
+    status: Status = facts["status"] if facts.get("status") in SAYS else "unverified"
+    if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
+        status = "altered"
+    return Installed(
+        name=name,
+        status=status,
+        path=path,
+        sha256=facts.get("sha256", ""),
+        bytes=size,
+        source=facts.get("source", ""),
+    )
+
+
+def bundled() -> Installed:
+    """The model that ships inside the package."""
+    folder = Path(__file__).parents[1] / "assets" / BUNDLED
+    if not (folder / "manifest.json").is_file():
+        raise WeightsError(
+            f"the package lacks its own model: {folder} has no manifest.json; install anymask again"
+        )
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return Installed(name=BUNDLED, status="bundled", path=folder, bytes=size, source="anymask")
+
+
+def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
+    """Compare a file with the catalogue, and with a recorded sha256 where that is silent."""
+    found = digests(path, *(["sha256"] if what.sha256 or not what.md5 else ["sha256", "md5"]))
+    size = path.stat().st_size
+    status: Status = "unverified"
+    if what.sha256:
+        status = "verified" if found["sha256"] == what.sha256 else "altered"
+    elif what.md5:
+        status = "verified_md5" if found["md5"] == what.md5 else "altered"
+    elif recorded and found["sha256"] != recorded:
+        status = "altered"
+    if what.bytes not in (None, size):
+        status = "altered"
+    return Installed(name=what.name, status=status, path=path, sha256=found["sha256"], bytes=size)
+
+
+def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
+    """Write down what was put into the store; the file is already in its place."""
+    path = path_of(what)
+    facts = {
+        "name": what.name,
+        "status": state.status,
+        "sha256": state.sha256,
+        "bytes": state.bytes,
+        "source": source,
+    }
+    write_atomically(record_of(what), json.dumps(facts, indent=1))
+    learn(path, state.sha256)
+    return Installed(
+        name=what.name,
+        status=state.status,
+        path=path,
+        sha256=state.sha256,
+        bytes=state.bytes,
+        source=source,
+    )
+
+
+def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
+    """What differs between a file and its catalogue entry, in words."""
+    size = path.stat().st_size
+    if what.bytes not in (None, size):
+        return f"it has {size} bytes, the published file {what.bytes}"
+    if what.sha256:
+        return f"its sha256 is {sha256}, the published one {what.sha256}"
+    return f"its md5 is not the published {what.md5}"
+
+
+def place(file: Path, target: Path, *, link: bool) -> None:
+    """Copy or link a file to its place in the store, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.resolve() == file.resolve():
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".add-") as folder:
+        new = Path(folder) / target.name
+        if link:
+            new.symlink_to(file.resolve())
+        else:
+            shutil.copyfile(file, new)
+        new.replace(target)
+
+
+def downloadable(name: str) -> Checkpoint:
+    """The catalogue's entry of a model that has a file of its own."""
+    what = entry(name)
+    if what.bundled:
+        raise WeightsError(f"{name} ships inside the package; there is nothing to get or to add")
+    return what
+
+
+def path_of(what: Checkpoint) -> Path:
+    """Where a model's file lies, or would lie."""
+    return home() / "models" / what.name / what.file
+
+
+def record_of(what: Checkpoint) -> Path:
+    """Where the record of a model's file lies."""
+    return home() / "models" / what.name / "record.json"
+
+
+def lock_of(what: Checkpoint) -> Path:
+    """The lock file of one model: one writer at a time."""
+    return home() / "models" / what.name / ".lock"
