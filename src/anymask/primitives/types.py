@@ -7,21 +7,28 @@ are xyxy; all are image pixels unless the name says `model`.
 
 from __future__ import annotations
 
+import json
+import uuid
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.errors import DataError, InputError, PromptError
 from anymask.primitives.spec import Geometry
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 UintImage = NDArray[np.uint8]
+
+EMBEDDING_FORMAT = 1  # of saved files; a reader refuses what it does not know
+_MOST_HALF = 65504.0  # the largest number that fp16 holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,21 @@ class Prompt:
     box: FloatArray | None = None
     mask: NDArray[Any] | None = None
 
+    def __post_init__(self) -> None:
+        given = {
+            "points": _checked_points(self.points),
+            "box": None if self.box is None else _checked_box(self.box),
+            "mask": None if self.mask is None else _checked_mask(self.mask),
+        }
+        if all(value is None for value in given.values()):
+            raise PromptError(
+                "a prompt needs points, a box or a mask; got none of them; "
+                "give for example points=[(x, y)] or box=(x0, y0, x1, y1)"
+            )
+        given["labels"] = _checked_labels(self.labels, given["points"])
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
     @classmethod
     def of(
         cls,
@@ -51,7 +73,102 @@ class Prompt:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
     ) -> Prompt:
-        raise NotImplementedError
+        """A prompt from lists, tuples or arrays; the same checks as the constructor."""
+        return cls(points, labels, box, mask)  # type: ignore[arg-type]  # __post_init__ converts
+
+
+def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
+    """A float64 copy of what the user gave; finite also as float32."""
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"{name} must be plain numbers; got {str(value)[:80]}; write {example}"
+        ) from error
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise PromptError(
+            f"{name} must be finite; got {array.reshape(-1).tolist()[:8]}; remove NaN and infinity"
+        )
+    return array
+
+
+def _checked_points(points: Any) -> FloatArray | None:
+    if points is None:
+        return None
+    array = _numbers(points, "points", "points=[(x, y), ...]")
+    if not array.size:
+        return None
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise PromptError(
+            f"points must have the shape (P, 2), one x, y a click; got {array.shape}; "
+            "write one click as points=[(x, y)]; for several objects give one Prompt each"
+        )
+    return array.astype(np.float32)
+
+
+def _checked_labels(labels: Any, points: Any) -> IntArray | None:
+    if points is None:
+        if labels is not None and np.size(labels):
+            raise PromptError(
+                f"labels belong to points; got {np.size(labels)} labels and no points; "
+                "give points as well or leave labels out"
+            )
+        return None
+    if labels is None:
+        return np.ones(len(points), np.int64)
+    array = _numbers(labels, "labels", "labels=[1, 0, ...]")
+    if array.shape != (len(points),):
+        raise PromptError(
+            f"labels must be one number a point; got the shape {array.shape} for "
+            f"{len(points)} points; write labels={[1] * min(len(points), 3)}"
+        )
+    if not np.isin(array, (0, 1)).all():
+        strange = sorted(set(array[~np.isin(array, (0, 1))].tolist()))[:5]
+        raise PromptError(
+            f"labels must be 1 (on the object) or 0 (off it); got {strange}; "
+            "give a box as box=(x0, y0, x1, y1), not as labelled points"
+        )
+    return array.astype(np.int64)
+
+
+def _checked_box(box: Any) -> FloatArray:
+    array = _numbers(box, "box", "box=(x0, y0, x1, y1)")
+    if array.shape != (4,):
+        raise PromptError(
+            f"box must be four numbers x0, y0, x1, y1; got the shape {array.shape}; "
+            "for several objects give one Prompt each"
+        )
+    x0, y0, x1, y1 = array.astype(np.float32).tolist()
+    if x1 <= x0 or y1 <= y0:
+        raise PromptError(
+            f"box must have an area, with x0 < x1 and y0 < y1; got ({x0:g}, {y0:g}, {x1:g}, {y1:g}); "
+            "write the top left corner first, then the bottom right one (not width and height)"
+        )
+    return array.astype(np.float32)
+
+
+def _checked_mask(mask: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:
+        raise PromptError(
+            "mask must be one array of the shape (H, W); got rows of different lengths"
+        ) from error
+    if array.ndim != 2 or not array.size:
+        raise PromptError(
+            f"mask must have the shape (H, W), at least 1 x 1; got {array.shape}; "
+            "give one mask, for example answer.masks[0] or answer.logits[0]"
+        )
+    if array.dtype.kind in "bui":
+        return array != 0
+    if array.dtype.kind != "f":
+        raise PromptError(
+            f"mask must be bool, integers (not 0 = object) or float logits; got {array.dtype}"
+        )
+    logits = array.astype(np.float32)
+    if not np.isfinite(logits).all():
+        raise PromptError("mask logits must be finite; got NaN or infinity; replace them first")
+    return logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +211,111 @@ class Embedding:
         """(H, W) of the photo."""
         return self.geometry.image_hw
 
-    def save(self, path: str | Path) -> None:
-        raise NotImplementedError
+    def save(self, path: str | Path, *, precision: Literal["fp32", "fp16"] = "fp32") -> None:
+        """Write one file, exactly at `path`; it appears whole or not at all.
+
+        precision  "fp16" halves the file and costs about three digits; `load` gives float32 again
+
+        The file is a numpy archive: `about` (JSON: format, model, hashes, sizes), `features`,
+        `extra_0`... Raises InputError when fp16 cannot hold the numbers, OSError from the disk.
+        """
+        maps = {"features": self.features}
+        maps.update({f"extra_{index}": extra for index, extra in enumerate(self.extras)})
+        if precision == "fp16":
+            if any(np.abs(array).max(initial=0) > _MOST_HALF for array in maps.values()):
+                raise InputError(
+                    f"fp16 holds numbers up to {_MOST_HALF:g}; this embedding has larger ones; "
+                    'save it with precision="fp32"'
+                )
+            stored = {name: array.astype(np.float16) for name, array in maps.items()}
+        else:
+            stored = {name: array.astype(np.float32, copy=False) for name, array in maps.items()}
+        text = json.dumps(self._about())
+        _write_archive(Path(path), {"about": np.frombuffer(text.encode(), np.uint8), **stored})
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "format": EMBEDDING_FORMAT,
+            "model": self.model,
+            "model_hash": self.model_hash,
+            "image_hash": self.image_hash,
+            "image_hw": list(self.geometry.image_hw),
+            "input_hw": list(self.geometry.input_hw),
+            "side": self.geometry.side,
+            "extras": len(self.extras),
+        }
 
     @classmethod
     def load(cls, path: str | Path) -> Embedding:
-        raise NotImplementedError
+        """Read what `save` wrote; nothing in the file is ever executed.
+
+        Raises DataError when the file is not an embedding, is damaged, or has a newer format;
+        FileNotFoundError when there is none.
+        """
+        about, maps = _read_archive(Path(path))
+        try:
+            if about["format"] != EMBEDDING_FORMAT:
+                raise DataError(
+                    f"{path} has the embedding format {about['format']!r}; this version reads "
+                    f"{EMBEDDING_FORMAT}; update anymask or embed the photo again"
+                )
+            geometry = Geometry(_pair(about["image_hw"]), _pair(about["input_hw"]), int(about["side"]))
+            names = ["features", *(f"extra_{index}" for index in range(int(about["extras"])))]
+            features, *extras = (_feature_map(maps[name]) for name in names)
+            hashes = [about["model"], about["model_hash"], about["image_hash"]]
+            if not all(isinstance(text, str) for text in hashes) or geometry.side < 1:
+                raise ValueError("a name, a hash or the side has a wrong type")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
+                "embed the photo again and save it with Embedding.save"
+            ) from error
+        return cls(features, geometry, *hashes, extras=tuple(extras))
+
+
+def _write_archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """A numpy archive beside its final place, then renamed."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with draft.open("xb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The JSON `about` and the arrays of a file that nobody has to trust."""
+    remedy = "make the file with Embedding.save or `anymask embed`"
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise DataError(f"{path} is not an embedding file (a numpy archive); {remedy}")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            about = json.loads(arrays.pop("about").tobytes())
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(
+                f"{path} is damaged or not an embedding file "
+                f"({type(error).__name__}: {str(error)[:120]}); {remedy}"
+            ) from error
+    if not isinstance(about, dict):
+        raise DataError(f"{path} is not an embedding file (its description is no record); {remedy}")
+    return about, arrays
+
+
+def _pair(sides: Any) -> tuple[int, int]:
+    height, width = (int(side) for side in sides)
+    if height < 1 or width < 1:
+        raise ValueError(f"a size must be positive, got {sides}")
+    return (height, width)
+
+
+def _feature_map(array: NDArray[Any]) -> FloatArray:
+    if array.ndim != 3 or array.dtype not in (np.float32, np.float16):
+        raise ValueError(f"a map must be (C, h, w) float, got {array.shape} {array.dtype}")
+    return array.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,4 +343,6 @@ class Candidates:
     @cached_property
     def masks(self) -> BoolArray:
         """(K, H, W) bool in image pixels, made when first looked at."""
-        raise NotImplementedError
+        from anymask.primitives.resize import logits_to_masks  # resize itself needs these types
+
+        return logits_to_masks(self.logits, self.geometry, self.threshold)

@@ -1,0 +1,110 @@
+"""Clicks: grids, the natural click on an object, and the next click on an error.
+
+A click at (x, y) with whole numbers means the centre of the pixel in column x and row y. Regions
+are 8-connected, as in the small-region removal of segment-anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.types import BoolArray, FloatArray
+
+
+class Click(NamedTuple):
+    """One labelled point: (x, y) in image pixels, 1 on the object, 0 off it."""
+
+    point: tuple[float, float]
+    label: int
+
+
+def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
+    """n by n evenly spaced points in 0..1, row by row, each at its cell's centre.
+
+    Raises InputError when n is less than 1.
+    """
+    if n < 1:
+        raise InputError(f"a grid needs at least 1 point a side; got {n}")
+    axis = (np.arange(n, dtype=np.float64) + 0.5) / n
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
+    """The object pixel farthest from everything else; the photo's border counts as else.
+
+    The first one in reading order where several are equally far. Raises InputError on an empty
+    mask.
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    rows, columns = np.flatnonzero(boolean.any(axis=1)), np.flatnonzero(boolean.any(axis=0))
+    if not len(rows):
+        raise InputError("a click needs an object to land on; got an empty mask; skip this mask")
+    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    padded = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.uint8)
+    padded[1:-1, 1:-1] = boolean[y0:y1, x0:x1]
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    y, x = np.unravel_index(int(np.argmax(distance)), distance.shape)
+    return (float(x - 1 + x0), float(y - 1 + y0))
+
+
+def next_click(
+    prediction: NDArray[Any], truth: NDArray[Any], *, ignore: NDArray[Any] | None = None
+) -> Click | None:  # (H, W), (H, W)
+    """The click that a careful user would make next, or None where nothing is wrong.
+
+    The largest 8-connected region of missing (label 1) or surplus (label 0) pixels is taken, the
+    missing one when equal, and clicked at its distance-transform centre. Pixels of `ignore` are
+    never wrong. (Evaluation protocol of the Segment Anything paper, section 7.1 and appendix.)
+
+    Raises InputError when the shapes differ.
+    """
+    predicted, wanted = np.asarray(prediction, np.bool_), np.asarray(truth, np.bool_)
+    if predicted.shape != wanted.shape:
+        raise InputError(
+            f"prediction and truth must have one shape; got {predicted.shape} and {wanted.shape}"
+        )
+    missing, surplus = wanted & ~predicted, predicted & ~wanted
+    if ignore is not None:
+        counted = ~np.asarray(ignore, np.bool_)
+        missing &= counted
+        surplus &= counted
+    region_1, area_1 = _largest_region(missing)
+    region_0, area_0 = _largest_region(surplus)
+    if not area_1 and not area_0:
+        return None
+    label = int(area_1 >= area_0)
+    return Click(centre_click(region_1 if label else region_0), label)
+
+
+def _largest_region(mask: BoolArray) -> tuple[BoolArray, int]:
+    """The largest 8-connected region and its area; the first in reading order when equal."""
+    if not mask.any():
+        return mask, 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    largest = int(np.argmax(areas))
+    return labels == largest + 1, int(areas[largest])
+
+
+def violated_points(
+    mask: NDArray[Any], points: ArrayLike, labels: ArrayLike
+) -> tuple[int, ...]:  # (H, W), (P, 2), (P,)
+    """Indices of the clicks whose pixel in the mask says otherwise than the label.
+
+    A point belongs to the pixel that holds it, floor(x) and floor(y); points outside the mask
+    belong to the nearest border pixel.
+    """
+    xy = np.asarray(points, np.float64).reshape(-1, 2)
+    if not len(xy):
+        return ()
+    height, width = mask.shape
+    columns = np.clip(np.floor(xy[:, 0]), 0, width - 1).astype(np.intp)
+    rows = np.clip(np.floor(xy[:, 1]), 0, height - 1).astype(np.intp)
+    honoured = mask[rows, columns].astype(np.bool_) == (np.asarray(labels).reshape(-1) == 1)
+    return tuple(int(index) for index in np.flatnonzero(~honoured))

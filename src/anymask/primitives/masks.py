@@ -1,0 +1,144 @@
+"""Masks as pixels and as lists: overlap, stability, small regions, suppression.
+
+Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
+from anymask.primitives.types import BoolArray, IntArray
+
+_EXACT = 1 << 22  # pixels that float32 products may count before they are added in float64
+
+RegionMode = Literal["holes", "islands"]
+
+
+def mask_iou(
+    first: NDArray[Any], second: NDArray[Any]
+) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
+    """Intersection over union of every pair; 0 where both are empty.
+
+    Raises InputError when the masks differ in size.
+    """
+    if first.ndim != 3 or second.ndim != 3 or first.shape[1:] != second.shape[1:]:
+        raise InputError(
+            f"masks must be (N, H, W) and (M, H, W) of one size; got {first.shape} and "
+            f"{second.shape}; resize them first"
+        )
+    a, b = (
+        np.asarray(masks, np.bool_).reshape(len(masks), int(np.prod(first.shape[1:])))
+        for masks in (first, second)
+    )
+    common = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], _EXACT):
+        part = slice(start, start + _EXACT)
+        common += a[:, part].astype(np.float32) @ b[:, part].astype(np.float32).T
+    union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - common
+    iou: NDArray[np.float64] = common / np.maximum(union, 1)
+    return iou
+
+
+def stability_score(
+    logits: NDArray[Any], threshold: float = 0.0, offset: float = 1.0
+) -> NDArray[np.float64]:  # (..., h, w) -> (...)
+    """IoU of the masks cut at threshold + offset and threshold - offset; 0 where both are empty.
+
+    Automatic mask generation of the Segment Anything paper (appendix B), there NaN where both are
+    empty.
+    """
+    inner = (logits > threshold + offset).sum(axis=(-2, -1))
+    outer = (logits > threshold - offset).sum(axis=(-2, -1))
+    score: NDArray[np.float64] = np.asarray(inner / np.maximum(outer, 1), np.float64)
+    return score
+
+
+def remove_small_regions(
+    mask: NDArray[Any], area: float, mode: RegionMode
+) -> tuple[BoolArray, bool]:  # (H, W)
+    """Fill background regions ("holes") or drop object regions ("islands") below `area` pixels.
+
+    Returns the mask (the same one where nothing changed) and whether anything changed. Background
+    that touches the border counts as a hole; the largest island always stays. The rules of
+    segment-anything (utils/amg.py).
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    if not boolean.size:
+        return boolean, False
+    regions = (~boolean if mode == "holes" else boolean).view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(regions, connectivity=8)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    small = sizes < area
+    small[0] = False
+    if not small.any():
+        return boolean, False
+    if mode == "holes":
+        object_labels = small
+        object_labels[0] = True
+    else:
+        object_labels = ~small
+        object_labels[0] = False
+        if not object_labels.any():
+            object_labels[1 + int(np.argmax(sizes[1:]))] = True
+    cleaned: BoolArray = object_labels[labels]
+    return cleaned, True
+
+
+def clean_mask(
+    mask: NDArray[Any], max_hole_area: float = 0, min_island_area: float = 0
+) -> BoolArray:  # (H, W)
+    """Fill holes of fewer than `max_hole_area` pixels, then drop islands below `min_island_area`.
+
+    Other than in `remove_small_regions`, a mask without an object stays without one.
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    if not boolean.any():
+        return boolean
+    boolean, _ = remove_small_regions(boolean, max_hole_area, "holes")
+    return remove_small_regions(boolean, min_island_area, "islands")[0]
+
+
+def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArray:
+    """Greedy suppression by the masks' own IoU: the kept indices, best score first.
+
+    scores     (N,); equal scores keep their order
+    threshold  a mask that overlaps a kept one with a larger IoU is dropped; two empty masks have
+               IoU 0
+
+    Only masks whose boxes and areas allow such an IoU are compared.
+    """
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
+    areas = np.array([rle_area(rle) for rle in rles], np.int64)
+    kept: list[int] = []
+    while len(order):
+        best, order = int(order[0]), order[1:]
+        kept.append(best)
+        possible = _iou_bound(best, order, boxes, areas) > threshold
+        close = order[possible]
+        if not len(close):
+            continue
+        common = rle_intersection([rles[index] for index in close], [rles[best]])[:, 0]
+        union = np.maximum(areas[close] + areas[best] - common, 1)
+        possible[possible] = common / union > threshold
+        order = order[~possible]
+    return np.array(kept, np.int64)
+
+
+def _iou_bound(
+    best: int, others: IntArray, boxes: IntArray, areas: IntArray
+) -> NDArray[np.float64]:
+    """An upper bound of the mask IoU from boxes and areas."""
+    low = np.maximum(boxes[best, :2], boxes[others, :2])
+    high = np.minimum(boxes[best, 2:], boxes[others, 2:])
+    shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
+    most = np.minimum(np.minimum(areas[others], areas[best]), shared)
+    bound: NDArray[np.float64] = most / np.maximum(areas[others] + areas[best] - most, 1)
+    return bound

@@ -1,0 +1,158 @@
+"""Masks in a list: one record each, with its run lengths, box and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from anymask.primitives.errors import DataError
+from anymask.primitives.masks import stability_score
+from anymask.primitives.resize import logits_to_rles
+from anymask.primitives.rle import (
+    Rle,
+    coco_to_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_coco,
+    rle_to_mask,
+)
+from anymask.primitives.types import BoolArray, Candidates, Prompt
+
+Box = tuple[float, float, float, float]
+STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRecord:
+    """One mask of a list, in image pixels.
+
+    rle        the mask
+    box_xyxy   first and last pixel along x and y
+    area       object pixels
+    quality    the model's own number, raw
+    stability  IoU of the mask cut a little higher and a little lower, 0..1
+    points     the clicks that made it, (x, y) each
+    crop_box   the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
+    label      a name, where somebody gave one
+    """
+
+    rle: Rle
+    box_xyxy: Box
+    area: int
+    quality: float
+    stability: float
+    points: tuple[tuple[float, float], ...] = ()
+    crop_box: Box
+    label: str | None = None
+
+    @cached_property
+    def mask(self) -> BoolArray:
+        """(H, W) bool, decoded when first looked at."""
+        return rle_to_mask(self.rle)
+
+    def to_sa1b(self, record_id: int | None = None) -> dict[str, Any]:
+        """The annotation record of the SA-1B data set, ready for JSON.
+
+        Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
+        `id` and `label` are left out where there is none.
+        """
+        x0, y0, x1, y1 = self.crop_box
+        record: dict[str, Any] = {} if record_id is None else {"id": record_id}
+        record |= {
+            "segmentation": rle_to_coco(self.rle),
+            "area": self.area,
+            "bbox": _xywh(self.box_xyxy),
+            "predicted_iou": self.quality,
+            "point_coords": [list(point) for point in self.points],
+            "stability_score": self.stability,
+            "crop_box": [x0, y0, x1 - x0, y1 - y0],
+        }
+        return record if self.label is None else record | {"label": self.label}
+
+    @classmethod
+    def from_sa1b(cls, record: Mapping[str, Any]) -> MaskRecord:
+        """Read such a record; only `segmentation` must be there, the rest is worked out or zero.
+
+        Raises DataError on a record without a readable mask or with values of a wrong type.
+        """
+        if not isinstance(record, Mapping) or "segmentation" not in record:
+            raise DataError(
+                'an SA-1B record needs the key "segmentation" with run lengths; got '
+                f"{str(record)[:80]}"
+            )
+        rle = coco_to_rle(record["segmentation"])
+        crop = record.get("crop_box", [0, 0, rle.size[1], rle.size[0]])
+        try:
+            return cls(
+                rle=rle,
+                box_xyxy=_xyxy(record["bbox"]) if "bbox" in record else _box(rle),
+                area=int(record.get("area", rle_area(rle))),
+                quality=float(record.get("predicted_iou", 0.0)),
+                stability=float(record.get("stability_score", 0.0)),
+                points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
+                crop_box=_xyxy(crop),
+                label=None if record.get("label") is None else str(record["label"]),
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"an SA-1B record has a value of a wrong type ({error}); boxes are [x, y, w, h], "
+                "points [[x, y], ...]"
+            ) from error
+
+
+def _xywh(box_xyxy: Box) -> list[float]:
+    x0, y0, x1, y1 = box_xyxy
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _xyxy(box_xywh: Any) -> Box:
+    x, y, width, height = (float(value) for value in box_xywh)
+    return (x, y, x + width, y + height)
+
+
+def _box(rle: Rle) -> Box:
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    return (float(x0), float(y0), float(x1), float(y1))
+
+
+def record_from_rle(
+    rle: Rle, *, quality: float = 0.0, stability: float = 0.0, label: str | None = None
+) -> MaskRecord:
+    """A record of a mask alone; box and area are worked out, the crop is the whole photo."""
+    return MaskRecord(
+        rle=rle,
+        box_xyxy=_box(rle),
+        area=rle_area(rle),
+        quality=quality,
+        stability=stability,
+        crop_box=(0.0, 0.0, float(rle.size[1]), float(rle.size[0])),
+        label=label,
+    )
+
+
+def records_from_candidates(
+    candidates: Candidates, prompt: Prompt | None = None, label: str | None = None
+) -> list[MaskRecord]:
+    """One record for each candidate, best first; the prompt's clicks are kept beside the mask."""
+    rles = logits_to_rles(candidates.logits, candidates.geometry, candidates.threshold)
+    stabilities = stability_score(candidates.logits, candidates.threshold, STABILITY_OFFSET)
+    height, width = candidates.geometry.image_hw
+    clicks = np.zeros((0, 2)) if prompt is None or prompt.points is None else prompt.points
+    points = tuple((float(x), float(y)) for x, y in clicks)
+    return [
+        MaskRecord(
+            rle=rle,
+            box_xyxy=_box(rle),
+            area=rle_area(rle),
+            quality=float(quality),
+            stability=float(stability),
+            points=points,
+            crop_box=(0.0, 0.0, float(width), float(height)),
+            label=label,
+        )
+        for rle, quality, stability in zip(rles, candidates.quality, stabilities, strict=True)
+    ]

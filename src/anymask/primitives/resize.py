@@ -1,0 +1,303 @@
+"""Between image space and model space: pictures, points, boxes, masks.
+
+Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
+masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at
+(0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
+Apache-2.0); its steps and roundings are followed so that numbers agree.
+
+Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both are
+linear and work on each axis alone, which `logits_to_masks` and `logits_to_rles` use to skip work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from anymask.primitives.errors import ImageError, PromptError
+from anymask.primitives.rle import Rle, crop_to_rle, empty_rle, mask_to_rle
+from anymask.primitives.spec import Geometry, ModelSpec
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
+
+MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
+_STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
+_WINDOW_PRODUCTS = 30_000_000  # above so many multiplications a whole resize is cheaper
+
+
+def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
+    """Where a photo of (H, W) lies in the model's space. Sides round half up, at least 1."""
+    height, width = image_hw
+    side = spec.image_side
+    if spec.fit == "square":
+        return Geometry((height, width), (side, side), side)
+    scale = side / max(height, width)
+    input_hw = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    return Geometry((height, width), input_hw, side)
+
+
+def reduced(geometry: Geometry, limit: int | None) -> Geometry:
+    """The same photo shrunk so that its longest side is at most `limit`; None leaves it."""
+    height, width = geometry.image_hw
+    if limit is None or max(height, width) <= limit:
+        return geometry
+    scale = limit / max(height, width)
+    image_hw = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    return Geometry(image_hw, geometry.input_hw, geometry.side)
+
+
+# ------------------------------------------------------------------------------------- pictures
+
+
+def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3) -> (3, S, S)
+    """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
+
+    Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(
+            f"an image must be uint8 (H, W, 3), at least 1 x 1; got {image.dtype} {image.shape}; "
+            "read it with anymask.load_image"
+        )
+    input_hw = geometry((image.shape[0], image.shape[1]), spec).input_hw
+    if spec.resample == "pillow_bilinear":
+        pixels: NDArray[Any] = _pillow_bilinear(image, input_hw)
+    elif spec.resample == "torch_bilinear":
+        pixels = _torch_bilinear(image, input_hw)
+    else:
+        pixels = _area(image, input_hw)
+    side = spec.image_side
+    out = np.empty((3, side, side), np.float32)
+    out[:, input_hw[0] :] = 0
+    out[:, : input_hw[0], input_hw[1] :] = 0
+    for channel, plane in enumerate(cv2.split(pixels)):
+        filled = out[channel, : input_hw[0], : input_hw[1]]
+        np.subtract(plane, np.float32(spec.mean[channel]), out=filled)
+        filled /= np.float32(spec.std[channel])
+    return out
+
+
+def _pillow_bilinear(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
+    """Pillow's antialiased BILINEAR; a big photo goes strip by strip, with the same bytes.
+
+    Pillow resizes along x first and rounds to uint8, so strips may be narrowed one by one.
+    """
+    (height, width), (new_h, new_w) = image.shape[:2], size_hw
+    if (height, width) == size_hw:
+        return image
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    if rows < height:
+        narrow = np.empty((height, new_w, 3), np.uint8)
+        for top in range(0, height, rows):
+            strip = np.ascontiguousarray(image[top : top + rows])
+            narrow[top : top + rows] = np.asarray(_resized(strip, (len(strip), new_w)))
+        image = narrow
+    return np.asarray(_resized(np.ascontiguousarray(image), (new_h, new_w)))
+
+
+def _resized(image: UintImage, size_hw: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(image).resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR)
+
+
+def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
+    """Float bilinear with half-pixel centres and no antialias: four pixels make one.
+
+    Equal to torch's interpolate(bilinear, align_corners=False) on the 0..255 scale. Only the
+    pixels that count become float, so the photo's own size costs nothing.
+    """
+    (y0, y1, wy), (x0, x1, wx) = (
+        _taps(old, new) for old, new in zip(image.shape[:2], size_hw, strict=True)
+    )
+    weight = wx[None, :, None]
+    out: FloatArray | None = None
+    for rows, share in ((y0, 1 - wy), (y1, wy)):
+        lines = image[rows]
+        left = lines[:, x0].astype(np.float32)
+        left += weight * (lines[:, x1].astype(np.float32) - left)
+        left *= share[:, None, None]
+        out = left if out is None else out + left
+    assert out is not None
+    return out
+
+
+def _taps(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+    """For each of `new` half-pixel places: the two old pixels around it, and the second's weight."""
+    place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(place.astype(np.intp), old - 1)
+    second = np.minimum(first + 1, old - 1)
+    return first, second, (place - first).astype(np.float32)
+
+
+def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
+    """Mean of the covered pixels along an axis that shrinks, bilinear along one that grows."""
+    (height, width), (new_h, new_w) = image.shape[:2], size_hw
+    small_hw = (min(height, new_h), min(width, new_w))
+    if small_hw != (height, width):
+        image = _cv_resize(image, small_hw, cv2.INTER_AREA)
+    if small_hw != size_hw:
+        image = _cv_resize(image, size_hw, cv2.INTER_LINEAR)
+    return image
+
+
+def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    resized = cv2.resize(array, (size_hw[1], size_hw[0]), interpolation=interpolation)
+    return resized.reshape(size_hw + array.shape[2:])
+
+
+# ------------------------------------------------------------------------------------- prompts
+
+
+def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 2) -> (..., 2)
+    """Image pixels to model pixels."""
+    scaled = np.asarray(points, np.float64) * np.array(geometry.scale_xy)
+    return scaled.astype(np.float32)
+
+
+def boxes_to_model(boxes_xyxy: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
+    """Image pixels to model pixels."""
+    scaled = np.asarray(boxes_xyxy, np.float64) * np.array(geometry.scale_xy * 2)
+    return scaled.astype(np.float32)
+
+
+def mask_to_model(
+    mask: NDArray[Any], geometry: Geometry, mask_side: int
+) -> FloatArray:  # (H, W) or (m, m) -> (1, m, m)
+    """A start mask as the decoder takes it: float32 logits over the whole S x S input.
+
+    mask  bool (any integer: not 0) of any size: it is laid over the photo, averaged to m x m, and
+          the object's share p of each cell becomes its logit, between -MASK_LOGIT and MASK_LOGIT;
+          the padding is background. Float: logits of an earlier answer, (m, m), passed on as is.
+
+    Raises PromptError on float logits of another size, or a mask that is not two-dimensional.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise PromptError(f"a start mask must have the shape (H, W); got {mask.shape}")
+    if mask.dtype.kind == "f":
+        if mask.shape != (mask_side, mask_side):
+            raise PromptError(
+                f"mask logits must come from this model, ({mask_side}, {mask_side}); got "
+                f"{mask.shape}; give a bool mask of any size instead, for example logits > 0"
+            )
+        return np.ascontiguousarray(mask, np.float32)[None]
+    shares = _area((mask != 0).view(np.uint8) * np.uint8(255), geometry.input_hw)
+    whole = np.zeros((geometry.side, geometry.side), np.float32)
+    whole[: geometry.input_hw[0], : geometry.input_hw[1]] = shares
+    p = np.clip(_cv_resize(whole, (mask_side, mask_side), cv2.INTER_AREA) / 255, 1e-6, 1 - 1e-6)
+    logits: FloatArray = np.clip(np.log(p / (1 - p)), -MASK_LOGIT, MASK_LOGIT).astype(np.float32)
+    return logits[None]
+
+
+# -------------------------------------------------------------------------------------- answers
+
+
+def logits_to_image(
+    logits: FloatArray, geometry: Geometry, *, limit: int | None = None
+) -> FloatArray:  # (K, h, w) -> (K, H, W)
+    """Model-space logits in image pixels, float32.
+
+    limit  answer at a reduced size, with this longest side at most
+    """
+    height, width = reduced(geometry, limit).image_hw
+    out = np.empty((len(logits), height, width), np.float32)
+    for plane, target in zip(logits, out, strict=True):
+        cv2.resize(_filled(plane, geometry), (width, height), dst=target)
+    return out
+
+
+def _filled(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
+    """One mask's logits at the model's own size, without the padding."""
+    whole = _cv_resize(
+        np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
+    )
+    filled: FloatArray = whole[: geometry.input_hw[0], : geometry.input_hw[1]]
+    return filled
+
+
+def logits_to_masks(
+    logits: FloatArray, geometry: Geometry, threshold: float = 0.0, *, limit: int | None = None
+) -> BoolArray:  # (K, h, w) -> (K, H, W)
+    """`logits_to_image(...) > threshold`, without holding the float image.
+
+    limit  answer at a reduced size, with this longest side at most
+    """
+    place = reduced(geometry, limit)
+    out = np.zeros((len(logits), *place.image_hw), np.bool_)
+    for plane, mask in zip(logits, out, strict=True):
+        if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
+            for top, strip in _strips(_filled(plane, place), place.image_hw):
+                np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
+    return out
+
+
+def _strips(filled: FloatArray, image_hw: tuple[int, int]) -> Iterator[tuple[int, FloatArray]]:
+    """The photo's logits from top to bottom: (first row, rows); one strip unless it is big."""
+    height, width = image_hw
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    if rows >= height:
+        yield 0, _cv_resize(filled, image_hw, cv2.INTER_LINEAR)
+        return
+    first, second, weight = _taps(filled.shape[0], height)
+    for top in range(0, height, rows):
+        part = slice(top, min(top + rows, height))
+        lines = filled[first[part]]
+        lines += weight[part, None] * (filled[second[part]] - lines)
+        yield top, _cv_resize(lines, (len(lines), width), cv2.INTER_LINEAR)
+
+
+def logits_to_rles(
+    logits: FloatArray, geometry: Geometry, threshold: float = 0.0
+) -> list[Rle]:  # (K, h, w)
+    """The same masks as run lengths; small objects cost little, whatever the photo's size."""
+    return [_plane_to_rle(plane, geometry, threshold) for plane in logits]
+
+
+def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rle:
+    above = plane > threshold
+    if not above.any():
+        return empty_rle(geometry.image_hw)
+    low_y, image_y, matrix_y = _window(above.any(axis=1), geometry, axis=0)
+    low_x, image_x, matrix_x = _window(above.any(axis=0), geometry, axis=1)
+    rows, columns = matrix_y.shape[0], matrix_x.shape[0]
+    if rows * matrix_x.shape[1] * (matrix_y.shape[1] + columns) > _WINDOW_PRODUCTS:
+        return mask_to_rle(logits_to_masks(plane[None], geometry, threshold)[0])
+    low = np.asarray(plane[low_y, low_x], np.float32)
+    window = matrix_y @ low @ matrix_x.T > threshold
+    return crop_to_rle(window, (image_x.start, image_y.start), geometry.image_hw)
+
+
+def _window(
+    above: BoolArray, geometry: Geometry, axis: int
+) -> tuple[slice, slice, FloatArray]:
+    """Along one axis: the low-resolution and image windows that matter, and the matrix between."""
+    matrix, first, last = _operator(
+        len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
+    )
+    seen = np.flatnonzero(above)
+    start = int(np.searchsorted(last, seen[0], side="left"))
+    stop = int(np.searchsorted(first, seen[-1], side="right"))
+    if stop <= start:  # only padding is above the threshold
+        return slice(0, 0), slice(0, 0), matrix[:0, :0]
+    low = slice(int(first[start]), int(last[stop - 1]) + 1)
+    return low, slice(start, stop), matrix[start:stop, low]
+
+
+@lru_cache(maxsize=16)
+def _operator(
+    low: int, side: int, filled: int, full: int
+) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """Both bilinear steps of one axis as a matrix (full, low), with each row's first and last tap."""
+    first, second, weight = _taps(low, side)
+    up = np.zeros((side, low), np.float32)
+    np.add.at(up, (np.arange(side), first), 1 - weight)
+    np.add.at(up, (np.arange(side), second), weight)
+    first, second, weight = _taps(filled, full)
+    matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
+    taps = matrix != 0
+    starts = taps.argmax(axis=1)
+    ends = low - 1 - taps[:, ::-1].argmax(axis=1)
+    return matrix, starts, ends
