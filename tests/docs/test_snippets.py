@@ -1,0 +1,109 @@
+"""What the README and the documents show is what happens."""
+
+import argparse
+import ast
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from anymask.cli import main as door
+from tests.docs import snippets
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SNIPPETS = [snippet for document in DOCUMENTS for snippet in snippets.read(document)]
+WITH_PYTHON = [
+    document
+    for document in DOCUMENTS
+    if any(found.language == "python" for found in SNIPPETS if found.path == document)
+]
+SHELL = [snippet for snippet in SNIPPETS if snippet.language == "bash"]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with what the documents talk about: a photo, a folder of them, a mask."""
+    coffee = Image.fromarray(skimage.data.coffee())
+    coffee.save(tmp_path / "photo.jpg", quality=95)
+    (tmp_path / "photos").mkdir()
+    coffee.resize((150, 100)).save(tmp_path / "photos" / "coffee.jpg")
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photos" / "chelsea.jpg")
+    rows, columns = np.ogrid[:400, :600]
+    cup = (rows - 120) ** 2 + (columns - 290) ** 2 < 95**2
+    Image.fromarray(cup).save(tmp_path / "mask.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "weights"))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("document", WITH_PYTHON, ids=lambda path: path.name)
+def test_the_python_of_a_document_runs_from_top_to_bottom(document: Path) -> None:
+    names: dict[str, Any] = {"__name__": "snippet"}
+    for snippet in snippets.read(document):
+        if snippet.language == "python":
+            lines = "\n" * snippet.line + snippet.text  # a traceback then names the right line
+            code = compile(lines, str(document), "exec")
+            if not snippet.reason:
+                exec(code, names)
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("snippet", SHELL, ids=str)
+def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None:
+    for line in snippet.command_lines:
+        program, *words = shlex.split(line)
+        if program == "anymask":
+            if snippet.reason:
+                parse(words)
+            else:
+                assert door.main(words) == 0, line
+        elif program == "make":
+            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+            assert {word for word in words if "=" not in word} <= set(targets), line
+        else:
+            assert program in ("pip", "git", "cd"), f"{snippet}: nobody checks {line!r}"
+
+
+def parse(words: list[str]) -> None:
+    """Check that the command and its options exist."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    door.load(words[0]).configure(parser)
+    parser.parse_args(words[1:])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_link_inside_the_repository_is_dead(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text("utf-8"))
+    dead = [
+        link
+        for link in links
+        if "://" not in link
+        and not link.startswith("mailto:")
+        and not (document.parent / link).exists()
+    ]
+    assert dead == []
+
+
+def test_every_document_is_reachable_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    unlisted = [
+        path.name
+        for path in (ROOT / "docs").rglob("*.md")
+        if path.name != "index.md" and path.relative_to(ROOT / "docs").as_posix() not in index
+    ]
+    assert unlisted == []
+
+
+def test_every_python_snippet_that_is_not_run_says_why() -> None:
+    for snippet in SNIPPETS:
+        if snippet.reason:
+            assert len(snippet.reason) > 8, snippet
+            if snippet.language == "python":
+                ast.parse(snippet.text)
