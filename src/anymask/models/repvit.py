@@ -1,0 +1,201 @@
+"""RepViT with EdgeSAM's neck: the image encoder of EdgeSAM.
+
+Letters: B images, C channels, H W the picture's side, h w a stage's map.
+
+Architecture: RepViT (Wang et al. 2023, arXiv:2307.09283, section 3; size M1), a convolutional
+network in the plan of a ViT whose depthwise branches add up to one convolution in inference; the
+neck adds the maps at strides 16 and 32: EdgeSAM (arXiv:2312.06660, section 3.1). Parameter names
+are those of `edge_sam/modeling/rep_vit.py` (S-Lab License 1.0, as its weights: non-commercial).
+
+Deviations: any side that is a multiple of 32 works, not only 1024.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.folding import ConvBn
+from anymask.models.vit import neck
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepViTConfig:
+    """The numbers that make a RepViT encoder.
+
+    widths        channels of the four stages, at strides 4, 8, 16 and 32
+    depths        blocks of the four stages, the strided ones that enter a stage not counted
+    squeeze       channels over the hidden channels of squeeze-and-excitation
+    upsample      how the neck brings stride 32 to stride 16
+    out_channels  channels of the embedding
+    """
+
+    widths: tuple[int, int, int, int] = (48, 96, 192, 384)
+    depths: tuple[int, int, int, int] = (3, 3, 15, 2)
+    squeeze: int = 4
+    upsample: Literal["bicubic", "bilinear"] = "bicubic"
+    out_channels: int = 256
+
+
+EDGE_SAM = RepViTConfig()
+TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 2, 3, 2), out_channels=16)
+
+
+class RepDepthwise(nn.Module):
+    """Three parallel branches: a 3 x 3 and a 1 x 1 depthwise convolution, and the input itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv: nn.Module = ConvBn(channels, channels, kernel=3, groups=channels)
+        self.conv1: nn.Module = ConvBn(channels, channels, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = self.conv(x) + self.conv1(x) + x
+        return summed
+
+    @torch.no_grad()
+    def folded(self) -> nn.Conv2d:
+        """The one 3 x 3 convolution that equals the sum, once the branches are convolutions."""
+        wide, narrow = self.conv, self.conv1
+        assert isinstance(wide, nn.Conv2d)
+        assert isinstance(narrow, nn.Conv2d)
+        assert wide.bias is not None
+        assert narrow.bias is not None
+        wide.weight[:, :, 1:2, 1:2] += narrow.weight + 1
+        wide.bias += narrow.bias
+        return wide
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a number between 0 and 1 that is read off all channels' means."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.mean((2, 3), keepdim=True)
+        return x * torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
+
+
+class ChannelMixer(nn.Module):
+    """The MLP of the plan, as 1 x 1 convolutions, added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.m = nn.Sequential(
+            ConvBn(channels, 2 * channels), nn.GELU(), ConvBn(2 * channels, channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = x + self.m(x)
+        return mixed
+
+
+class Block(nn.Module):
+    """Mix in space, then among channels (B, C, h, w)."""
+
+    def __init__(self, token_mixer: nn.Sequential, channels: int) -> None:
+        super().__init__()
+        self.token_mixer = token_mixer
+        self.channel_mixer = ChannelMixer(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.channel_mixer(self.token_mixer(x))
+        return mixed
+
+
+class Upsample(nn.Module):
+    """Twice the side."""
+
+    def __init__(self, mode: Literal["bicubic", "bilinear"]) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode=self.mode, align_corners=False)
+
+
+class FuseStage(nn.Module):
+    """The coarsest map on its way into the sum: other channels, then twice the side."""
+
+    def __init__(self, inputs: int, outputs: int, mode: Literal["bicubic", "bilinear"]) -> None:
+        super().__init__()
+        self.op_list = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), Upsample(mode))
+
+    def forward(self, x: Tensor) -> Tensor:
+        upsampled: Tensor = self.op_list(x)
+        return upsampled
+
+
+class RepViT(nn.Module):
+    """The image encoder."""
+
+    def __init__(self, config: RepViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = nn.ModuleList([_stem(config.widths[0]), *_blocks(config)])
+        out = config.out_channels
+        self.fuse_stage2 = nn.Conv2d(config.widths[2], out, 1, bias=False)
+        self.fuse_stage3 = FuseStage(config.widths[3], out, config.upsample)
+        self.neck = neck(out, out)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Encode normalised pictures.
+
+        images   (B, 3, H, W), H and W multiples of 32
+        returns  the embedding alone: ((B, out_channels, H / 16, W / 16),)
+        """
+        x = images
+        into_last = len(self.features) - 1 - self.config.depths[3]
+        for layer in self.features[:into_last]:
+            x = layer(x)
+        fine = self.fuse_stage2(x)
+        for layer in self.features[into_last:]:
+            x = layer(x)
+        return (self.neck(fine + self.fuse_stage3(x)),)
+
+
+def _stem(channels: int) -> nn.Sequential:
+    """(B, 3, H, W) -> (B, C, H / 4, W / 4)."""
+    return nn.Sequential(
+        ConvBn(3, channels // 2, kernel=3, stride=2),
+        nn.GELU(),
+        ConvBn(channels // 2, channels, kernel=3, stride=2),
+    )
+
+
+def _blocks(config: RepViTConfig) -> list[Block]:
+    blocks = []
+    for stage, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
+        if stage > 0:
+            blocks.append(_entry(config.widths[stage - 1], width))
+        for index in range(depth):
+            squeezed = index % 2 == 0 and index < depth - 1  # true of M1, M2 and M3 alike
+            blocks.append(_keeper(width, config.squeeze if squeezed else 0))
+    return blocks
+
+
+def _entry(inputs: int, outputs: int) -> Block:
+    """The strided block between two stages."""
+    mixer = nn.Sequential(
+        ConvBn(inputs, inputs, kernel=3, stride=2, groups=inputs),
+        nn.Identity(),  # keeps the published numbering
+        ConvBn(inputs, outputs),
+    )
+    return Block(mixer, outputs)
+
+
+def _keeper(channels: int, squeeze: int) -> Block:
+    """A block that keeps the shape; `squeeze` 0 leaves squeeze-and-excitation out."""
+    mixer = nn.Sequential(RepDepthwise(channels))
+    if squeeze:
+        # Rounded to a multiple of 8, halves up, as the published widths are.
+        hidden = max(8, (channels // squeeze + 4) // 8 * 8)
+        mixer.append(SqueezeExcite(channels, hidden))
+    return Block(mixer, channels)

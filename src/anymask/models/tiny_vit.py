@@ -1,0 +1,242 @@
+"""TinyViT as an image encoder: the one of MobileSAM, SAM-HQ light and TinySAM.
+
+Letters: B images, C channels, H W the picture's side, h w a stage's map, w2 tokens in a window.
+
+Architecture: TinyViT (Wu et al. 2022, arXiv:2207.10666, section 3.3), which takes its pieces from
+LeViT, MobileNetV2 and Swin; as an encoder: MobileSAM (arXiv:2306.14289, section 3). Parameter names
+are those of `mobile_sam/modeling/tiny_vit_sam.py` (Apache-2.0). A first stage of convolutions and
+three of attention in windows, at strides 4, 8, 16 and 16: the last merging keeps the resolution.
+
+Deviations: the published code caches the gathered attention biases at `eval()`, and then goes on
+using the old ones when weights are loaded later; here they are gathered in every pass (a thousandth
+of its time), and an exporter folds the constant. Any side that is a multiple of 16 works, not only
+1024. There is no drop path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.folding import ConvBn
+from anymask.models.vit import map_to_windows, neck, windows_to_map
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyViTConfig:
+    """The numbers that make a TinyViT.
+
+    widths        channels of the four stages
+    depths        blocks of the four stages
+    heads         attention heads of the last three stages
+    windows       side of the attention windows of the last three stages, in tokens
+    expansion     hidden over outer channels, in the convolution blocks and the MLPs
+    out_channels  channels of the embedding
+    classes       size of the ImageNet head that the checkpoints carry and nobody runs
+    taps          stages whose outputs are returned beside the embedding, 0..2
+    """
+
+    widths: tuple[int, int, int, int] = (64, 128, 160, 320)
+    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
+    heads: tuple[int, int, int] = (4, 5, 10)
+    windows: tuple[int, int, int] = (7, 14, 7)
+    expansion: int = 4
+    out_channels: int = 256
+    classes: int = 1000
+    taps: tuple[int, ...] = ()
+
+
+MOBILE_SAM = TinyViTConfig()
+SAM_HQ_LIGHT = TinyViTConfig(taps=(1,))
+TINY = TinyViTConfig(
+    widths=(8, 16, 24, 32),
+    depths=(1, 1, 2, 1),
+    heads=(2, 3, 4),
+    windows=(3, 4, 2),
+    out_channels=16,
+    classes=10,
+    taps=(1,),
+)
+
+
+class InvertedBottleneck(nn.Module):
+    """MobileNetV2's block: widen, mix each channel in space, narrow, add (B, C, h, w)."""
+
+    def __init__(self, channels: int, expansion: int) -> None:
+        super().__init__()
+        hidden = channels * expansion
+        self.conv1 = ConvBn(channels, hidden)
+        self.conv2 = ConvBn(hidden, hidden, kernel=3, groups=hidden)
+        self.conv3 = ConvBn(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
+        return F.gelu(x + self.conv3(hidden))
+
+
+class Merging(nn.Module):
+    """From one stage to the next: other channels, and half the side when `stride` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBn(inputs, outputs)
+        self.conv2 = ConvBn(outputs, outputs, kernel=3, stride=stride, groups=outputs)
+        self.conv3 = ConvBn(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.conv2(F.gelu(self.conv1(x))))
+        merged: Tensor = self.conv3(x)
+        return merged
+
+
+def pair_offsets(side: int) -> Tensor:
+    """Which learned bias each pair of tokens of a side x side window takes.
+
+    Pairs at the same absolute offset (|dy|, |dx|) share one bias; offsets are numbered in reading
+    order, as pairs that start at the first token meet them.
+
+    returns  (side^2, side^2) int64 in 0..side^2 - 1
+    """
+    axis = torch.arange(side)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    return (y[:, None] - y).abs() * side + (x[:, None] - x).abs()
+
+
+class WindowAttention(nn.Module):
+    """Self-attention among the tokens of one window, with LeViT's translation-invariant bias."""
+
+    offset_index: Tensor
+
+    def __init__(self, channels: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
+        self.register_buffer("offset_index", pair_offsets(window), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, w2, C) -> (B, w2, C), B counting windows."""
+        batch, count, channels = tokens.shape
+        # Unlike a ViT's, this projection keeps q, k and v of one head together.
+        qkv = self.qkv(self.norm(tokens)).view(batch, count, self.heads, -1).transpose(1, 2)
+        q, k, v = qkv.chunk(3, dim=-1)  # each (B, heads, w2, C / heads)
+        bias = self.attention_biases[:, self.offset_index].to(q.dtype)[None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        joined: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, channels))
+        return joined
+
+
+class Mlp(nn.Module):
+    """Norm, widen, GELU, narrow."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrowed: Tensor = self.fc2(F.gelu(self.fc1(self.norm(x))))
+        return narrowed
+
+
+class AttentionBlock(nn.Module):
+    """Attention in windows, a 3 x 3 convolution across their borders, an MLP (B, C, h, w)."""
+
+    def __init__(self, channels: int, heads: int, window: int, expansion: int) -> None:
+        super().__init__()
+        self.window = window
+        self.attn = WindowAttention(channels, heads, window)
+        self.mlp = Mlp(channels, channels * expansion)
+        self.local_conv = ConvBn(channels, channels, kernel=3, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = x + self._attend(x)
+        x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = x + self.mlp(x)
+        return x.permute(0, 3, 1, 2)
+
+    def _attend(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
+        # The zeros of the padding are normalised and attended to, as in the published code.
+        windows = map_to_windows(x, self.window)
+        mixed = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
+        return windows_to_map(mixed, x.shape[1], x.shape[2])
+
+
+class Stage(nn.Module):
+    """Blocks of one width, then the way to the next stage (B, C, h, w)."""
+
+    def __init__(self, blocks: list[nn.Module], downsample: Merging | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x if self.downsample is None else self.downsample(x)
+
+
+class PatchEmbed(nn.Module):
+    """The stem: (B, 3, H, W) -> (B, C, H / 4, W / 4)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(
+            ConvBn(3, channels // 2, kernel=3, stride=2),
+            nn.GELU(),
+            ConvBn(channels // 2, channels, kernel=3, stride=2),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches: Tensor = self.seq(images)
+        return patches
+
+
+class TinyViT(nn.Module):
+    """The image encoder; `norm_head` and `head` exist for the checkpoints and are never run."""
+
+    def __init__(self, config: TinyViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.widths[0])
+        self.layers = nn.ModuleList(_stage(config, index) for index in range(4))
+        self.norm_head = nn.LayerNorm(config.widths[-1])
+        self.head = nn.Linear(config.widths[-1], config.classes)
+        self.neck = neck(config.widths[-1], config.out_channels)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Encode normalised pictures.
+
+        images   (B, 3, H, W), H and W multiples of 16
+        returns  the embedding (B, out_channels, H / 16, W / 16), then the output of each stage
+                 in `config.taps`, channels first; stages 0, 1 and 2 are at strides 8, 16, 16
+        """
+        x = self.patch_embed(images)
+        tapped = []
+        for index, stage in enumerate(self.layers):
+            x = stage(x)
+            if index in self.config.taps:
+                tapped.append(x)
+        return (self.neck(x), *tapped)
+
+
+def _stage(config: TinyViTConfig, index: int) -> Stage:
+    width, depth = config.widths[index], config.depths[index]
+    blocks: list[nn.Module] = []
+    for _ in range(depth):
+        if index == 0:
+            blocks.append(InvertedBottleneck(width, config.expansion))
+        else:
+            heads, window = config.heads[index - 1], config.windows[index - 1]
+            blocks.append(AttentionBlock(width, heads, window, config.expansion))
+    if index == 3:
+        return Stage(blocks, None)
+    return Stage(blocks, Merging(width, config.widths[index + 1], stride=1 if index == 2 else 2))

@@ -1,0 +1,109 @@
+"""RepViT: against the reference embedding, and folded against unfolded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from anymask.models.folding import fuse
+from anymask.models.repvit import EDGE_SAM, TINY, RepDepthwise, RepViT, SqueezeExcite
+from tests.models.encoder_parity import (
+    assert_reference_embedding,
+    load_recipe_weights,
+    noise,
+    padded_truck,
+    randomise,
+    relative_error,
+)
+
+
+def tiny() -> RepViT:
+    model = randomise(RepViT(TINY))
+    assert isinstance(model, RepViT)
+    return model
+
+
+def test_the_embedding_agrees_with_the_reference(shared: Path) -> None:
+    encoder = RepViT(EDGE_SAM).eval()
+    load_recipe_weights(encoder, "edge_sam", shared)
+
+    with torch.inference_mode():
+        (embedding,) = encoder(padded_truck(shared))
+
+    assert_reference_embedding(embedding, "edge_sam", shared)
+
+
+@settings(deadline=None, max_examples=15)
+@given(channels=st.integers(1, 5), side=st.integers(1, 6), seed=st.integers(0, 99))
+def test_three_depthwise_branches_fold_to_one_convolution(
+    channels: int, side: int, seed: int
+) -> None:
+    branches = randomise(RepDepthwise(channels), seed)
+    x = noise(2, channels, side, side, seed=seed)
+
+    with torch.inference_mode():
+        folded = fuse(branches)
+        assert isinstance(folded, nn.Conv2d)
+        assert relative_error(folded(x), branches(x)) <= 1e-5
+
+
+def test_folding_keeps_the_embedding_and_leaves_no_batch_norm() -> None:
+    model, image = tiny(), noise(2, 3, 64, 96)
+
+    folded = fuse(model)
+
+    with torch.inference_mode():
+        assert relative_error(folded(image)[0], model(image)[0]) <= 1e-5
+    kinds = {type(module) for module in folded.modules()}
+    assert not kinds & {nn.BatchNorm2d, RepDepthwise}
+
+
+def test_squeeze_and_excitation_scales_each_channel_by_one_number() -> None:
+    squeeze = randomise(SqueezeExcite(4, 8))
+    x = torch.rand(1, 4, 3, 5) + 0.5
+
+    with torch.inference_mode():
+        scale = squeeze(x) / x
+
+    assert torch.allclose(scale, scale[:, :, :1, :1].expand_as(scale))
+    assert ((scale > 0) & (scale < 1)).all()
+
+
+def test_squeeze_and_excitation_sits_where_m1_has_it() -> None:
+    squeezed = [
+        index
+        for index, feature in enumerate(RepViT(EDGE_SAM).features)
+        if any(isinstance(module, SqueezeExcite) for module in feature.modules())
+    ]
+
+    assert squeezed == [1, 5, 9, 11, 13, 15, 17, 19, 21, 25]  # the table of the paper's code
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
+def test_any_multiple_of_32_gives_a_map_at_stride_16(height: int, width: int) -> None:
+    with torch.inference_mode():
+        (embedding,) = tiny()(noise(2, 3, height, width))
+
+    assert embedding.shape == (2, 16, height // 16, width // 16)
+
+
+def test_a_batch_equals_its_pictures_one_by_one() -> None:
+    model, images = tiny(), noise(3, 3, 64, 64)
+
+    with torch.inference_mode():
+        together = model(images)[0]
+        for index, image in enumerate(images):
+            assert relative_error(together[index], model(image[None])[0][0]) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(dtype: torch.dtype) -> None:
+    image = noise(1, 3, 64, 64)
+
+    with torch.inference_mode():
+        half = tiny().to(dtype)(image.to(dtype))[0]
+        assert half.dtype == dtype
+        assert relative_error(half.float(), tiny()(image)[0]) <= 0.1
