@@ -1,1 +1,1 @@
-"""Graphs for other runtimes: a model becomes a folder that runs without torch and without anymask."""
+"""Graphs for other runtimes: a model becomes a folder that runs without torch or anymask."""

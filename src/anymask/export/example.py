@@ -1,4 +1,4 @@
-"""Run this exported model on a photo: python example.py PHOTO X Y MASK.png (numpy, Pillow, onnxruntime)."""
+"""Run this exported model: python example.py PHOTO X Y MASK.png (numpy, Pillow, onnxruntime)."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 
 def main(photo: str, x: str, y: str, answer: str) -> None:
+    """Click at x, y (pixels of the photo) and write the best mask."""
     folder = Path(__file__).parent
     spec = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["spec"]
     encoder, decoder = (

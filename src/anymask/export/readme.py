@@ -64,7 +64,10 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(steps, start=1)),
         graphs="\n\n".join(
             _graph_to_table(name, info)
-            for name, info in (("encoder.onnx", manifest.encoder), ("decoder.onnx", manifest.decoder))
+            for name, info in (
+                ("encoder.onnx", manifest.encoder),
+                ("decoder.onnx", manifest.decoder),
+            )
         ),
     )
     (folder / README).write_text(text, encoding="utf-8")

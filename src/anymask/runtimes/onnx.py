@@ -164,4 +164,3 @@ def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
             f"{path} takes {', '.join(got[0])} and gives {got[1]} outputs, but its manifest says "
             f"{', '.join(wanted[0])} and {wanted[1]}; export the model again"
         )
-

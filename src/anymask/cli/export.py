@@ -1,0 +1,119 @@
+"""`anymask export`: write a model as two ONNX graphs that run without torch and without anymask."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.primitives.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anymask.export.verify import Verification
+    from anymask.runtimes.manifest import Manifest
+
+SUMMARY = "write a model as ONNX graphs with a manifest and an example that runs them"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("name", metavar="NAME", help="a model of `anymask models list`")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", type=Path, help="a checkpoint instead of the one in the store"
+    )
+    parser.add_argument(
+        "--int8", action="store_true", help="the encoder's matrix products in 8 bits"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export, report, and verify where asked.
+
+    Raises ModelError when the exported graphs do not agree with the checkpoint.
+    """
+    from anymask.runtimes.open import load_module
+
+    print(f"reading {args.name} ...", file=sys.stderr)
+    module, weights_hash = load_module(args.name, args.weights)
+    print("writing the graphs ...", file=sys.stderr)
+    manifest = _export(args, module, weights_hash)
+    report = describe(manifest, args.output)
+    print(report_to_text(report))
+    verification = _verify(args, module) if args.verify else None
+    if args.json:
+        report["verification"] = verification.to_dict() if verification else None
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if verification and not verification.passed:
+        raise ModelError(
+            f"the graphs in {args.output} do not agree with the checkpoint: "
+            f"{'; '.join(verification.complaints())}; do not use them"
+            + (", export without --int8" if args.int8 else "")
+        )
+
+
+def licence_of(name: str, weights: Path | None, weights_hash: str) -> str:
+    """The licence of the exported weights; a file of the user's own has one that we do not know."""
+    from anymask.weights import entry
+
+    published = entry(name)
+    if weights is None or weights_hash == published.sha256:
+        return published.licence.name
+    return f"unknown (from {weights.name}; the published {name} is {published.licence.name})"
+
+
+def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """The figures of a written bundle."""
+    return {
+        "name": manifest.spec.name,
+        "folder": str(folder),
+        "licence": manifest.licence,
+        "precision": manifest.precision,
+        "opset": manifest.opset,
+        "weights_hash": manifest.weights_hash,
+        "bytes": {name: (folder / name).stat().st_size for name in manifest.sha256},
+        "sha256": dict(manifest.sha256),
+    }
+
+
+def report_to_text(report: dict[str, Any]) -> str:
+    """What `run` prints after writing."""
+    lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
+    lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
+    lines += [f"  {'licence':<14} {report['licence']}", "  how to run it:  README.md, example.py"]
+    return "\n".join(lines)
+
+
+def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> Manifest:
+    from anymask.export.graphs import export_bundle
+
+    return export_bundle(
+        module,
+        module.spec,  # type: ignore[arg-type]  # every model of ours has one
+        args.output,
+        licence=licence_of(args.name, args.weights, weights_hash),
+        weights_hash=weights_hash,
+        int8=args.int8,
+    )
+
+
+def _verify(args: argparse.Namespace, module: nn.Module) -> Verification:
+    from anymask.export.verify import verify_bundle
+
+    print("verifying ...", file=sys.stderr)
+    verification = verify_bundle(module, args.output)
+    print(verification.to_table())
+    print("verified" if verification.passed else "NOT verified")
+    return verification

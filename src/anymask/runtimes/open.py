@@ -1,0 +1,108 @@
+"""From the name that a user types to a model that runs.
+
+"nano" is the bundle in the package, a folder is a bundle that `anymask export` wrote, and every
+other name of the catalogue is a checkpoint that runs on torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from anymask.primitives.errors import InputError, ModelError
+from anymask.runtimes.manifest import MANIFEST
+from anymask.runtimes.onnx import OnnxRuntime
+from anymask.runtimes.protocol import ImageRuntime
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Runtime = Literal["auto", "onnx", "torch"]
+
+NANO = "nano"
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def open_runtime(
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    runtime: str = "auto",
+) -> ImageRuntime:
+    """Open a model by name.
+
+    name       "nano", a name of `anymask models list`, or the folder of an exported model
+    weights    a checkpoint file instead of the one in the store, or the folder of an exported model
+    device     "auto", "cpu", "cuda", "cuda:1", "mps"
+    precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
+    runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is
+
+    Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
+    options that do not go together, MissingExtra where torch is needed and not installed.
+    """
+    if runtime not in get_args(Runtime):
+        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
+    folder = find_bundle(name, weights)
+    if folder is None:
+        if runtime == "onnx":
+            raise ModelError(
+                f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
+                f"anymask export {name} -o FOLDER, then load FOLDER"
+            )
+        return _open_torch(name, weights, device, precision)
+    if runtime == "torch":
+        raise ModelError(
+            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
+            "use runtime='auto', or give the checkpoint as weights"
+        )
+    if precision != "fp32":
+        raise InputError(
+            f"an exported model runs as it was exported, got precision={precision!r}; leave it "
+            "out, export with `--int8`, or load a checkpoint with runtime='torch'"
+        )
+    return OnnxRuntime(folder, device=device)
+
+
+def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
+    """The exported model that a name and weights mean, or None when they mean a checkpoint."""
+    if weights is not None:
+        path = Path(weights).expanduser()
+        return path if path.is_dir() else None
+    if name == NANO:
+        return ASSETS / NANO
+    folder = Path(name).expanduser()
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
+    """A checkpoint's network with its weights, in eval mode, and the sha256 of the file.
+
+    Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
+    """
+    from anymask.runtimes.devices import import_torch
+    from anymask.weights import entry, file_hash, find
+
+    variant = entry(name).variant
+    path = find(name, weights)
+    if path.is_dir():
+        raise ModelError(
+            f"{path} is an exported model already, and its checkpoint is needed here; "
+            f"give one: {name} with weights=FILE"
+        )
+    import_torch()
+    from anymask import models
+    from anymask.weights import load_official, read_checkpoint
+
+    module = models.build(variant)
+    load_official(module, read_checkpoint(path))
+    module.spec = replace(models.spec(variant), name=name)
+    return module.eval(), file_hash(path)
+
+
+def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:
+    module, weights_hash = load_module(name, weights)
+    from anymask.runtimes.torch import TorchRuntime
+
+    return TorchRuntime(module, weights_hash, device, precision)
