@@ -83,25 +83,25 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
 
 
 def _pillow_bilinear(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
-    """Pillow's antialiased BILINEAR; a big photo goes strip by strip, with the same bytes.
+    """Pillow's antialiased BILINEAR along x, then along y, with uint8 between them.
 
-    Pillow resizes along x first and rounds to uint8, so strips may be narrowed one by one.
+    The order in which every Pillow before 13 works, and so the reference code; Pillow 13 chooses
+    the order by the sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
     """
-    (height, width), (new_h, new_w) = image.shape[:2], size_hw
-    if (height, width) == size_hw:
-        return image
-    rows = max(1, _STRIP_BYTES // (4 * width))
-    if rows < height:
-        narrow = np.empty((height, new_w, 3), np.uint8)
+    height, width = image.shape[:2]
+    narrow = image
+    if width != size_hw[1]:
+        narrow = np.empty((height, size_hw[1], 3), np.uint8)
+        rows = max(1, _STRIP_BYTES // (4 * width))
         for top in range(0, height, rows):
-            strip = np.ascontiguousarray(image[top : top + rows])
-            narrow[top : top + rows] = np.asarray(_resized(strip, (len(strip), new_w)))
-        image = narrow
-    return np.asarray(_resized(np.ascontiguousarray(image), (new_h, new_w)))
+            strip = image[top : top + rows]
+            narrow[top : top + rows] = _pillow_resized(strip, (len(strip), size_hw[1]))
+    return narrow if height == size_hw[0] else _pillow_resized(narrow, size_hw)
 
 
-def _resized(image: UintImage, size_hw: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(image).resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR)
+def _pillow_resized(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR))
 
 
 def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
