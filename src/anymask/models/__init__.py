@@ -1,0 +1,53 @@
+"""The torch modules of every family, by name; their parameter names are the official ones.
+
+build(name)   a randomly initialised model in eval mode, with `.spec`, `.encode`, `.decode`
+names()       the names that `build` knows
+spec(name)    how a model sees a picture, without building it
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+
+from anymask.primitives.errors import MissingExtra, ModelError
+from anymask.primitives.spec import ModelSpec
+
+if importlib.util.find_spec("torch") is None:
+    raise MissingExtra("torch", "torch", "a model that runs in torch")
+
+from torch import nn
+
+from anymask.models.variants import FOR_TESTS, REGISTRY, Entry
+
+__all__ = ["build", "names", "spec"]
+
+
+def names() -> tuple[str, ...]:
+    """The published models that can be built, in the catalogue's order."""
+    return tuple(REGISTRY)
+
+
+def spec(name: str) -> ModelSpec:
+    """How the model sees a picture; raises ModelError on an unknown name."""
+    return _entry(name).spec
+
+
+def build(name: str) -> nn.Module:
+    """A model with random weights, in eval mode.
+
+    Under `torch.device("meta")` nothing is allocated: load with `assign=True` then.
+    Raises ModelError on an unknown name.
+    """
+    return _entry(name).build()
+
+
+def _entry(name: str) -> Entry:
+    entry = REGISTRY.get(name) or FOR_TESTS.get(name)
+    if entry is None:
+        close = difflib.get_close_matches(name, REGISTRY, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ModelError(
+            f"wanted the name of a model, got {name!r}; {hint}the names are {', '.join(REGISTRY)}"
+        )
+    return entry

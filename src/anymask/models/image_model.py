@@ -1,0 +1,91 @@
+"""The lower storey of every image model: tensors in model space, batched, without checks.
+
+Letters: B images, S input side, N prompts, P points, T masks of the decoder, C channels, h w image
+features, m side of the low-resolution masks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anymask.models.mask_decoder import MaskDecoder
+from anymask.models.prompt_encoder import PromptEncoder
+from anymask.primitives.spec import ModelSpec
+
+
+class ImageModel(nn.Module):
+    """An image encoder, a prompt encoder and a mask decoder; it remembers nothing between calls.
+
+    image_encoder  (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ needs, if any
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are kept in; inputs are converted to it."""
+        return self.mask_decoder.mask_tokens.weight.dtype
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See B images.
+
+        images   (B, 3, S, S) normalised
+        returns  features (B, C, h, w) first, then the extras of the family, in the model's dtype:
+                 SAM-HQ has one, the fine map (B, C / 8, m, m)
+        """
+        features, *early = self.image_encoder(images.to(self.dtype))
+        if not self.mask_decoder.config.early_dim:
+            return (features,)
+        return (features, self.mask_decoder.detail(features, early[0]))
+
+    def decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer N prompts about one image (features of batch 1), or one each about N images.
+
+        features  what `encode` returned
+        coords    (N, P, 2) model pixels
+        labels    (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point
+        masks     (N, 1, m, m) logits of an earlier answer, read where has_mask is 1; when no prompt
+                  has one, (1, 1, m, m) and has_mask (1,) of zeros say so and save a quarter of the
+                  work
+        has_mask  (N,) 1 or 0
+        returns   logits (N, T, m, m) and quality (N, T), float32, in the model's own order
+        """
+        image, *detail = (x.to(self.dtype) for x in features)
+        logits, quality = self.mask_decoder(
+            image,
+            self.prompt_encoder.grid(image.shape[-2], image.shape[-1]),
+            self.prompt_encoder.embed_points(coords, labels),
+            self.prompt_encoder.embed_masks(masks.to(self.dtype), has_mask),
+            *detail,
+        )
+        return logits.float(), quality.float()
+
+    def forward(
+        self,
+        images: Tensor,
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`encode` and `decode` in one, for one image or for N images with one prompt each."""
+        return self.decode(self.encode(images), coords, labels, masks, has_mask)

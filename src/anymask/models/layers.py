@@ -1,0 +1,72 @@
+"""The small layers that the blocks of the papers share.
+
+A checkpoint's parameter names are data here, not code: a layer takes the dotted names that its
+official checkpoint uses, so that one class serves several families and loads each unchanged.
+
+Letters: B images or prompts, C channels, h w a feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Literal["relu", "gelu"]
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+
+
+def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
+    """Register `leaf` below `root` under a dotted name, making empty modules on the way."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        if parent not in dict(root.named_children()):
+            root.add_module(parent, nn.Module())
+        root = root.get_submodule(parent)
+    root.add_module(last, leaf)
+
+
+def embedding(root: nn.Module, name: str) -> Tensor:
+    """The (rows, C) weight of an nn.Embedding that was planted under `name`."""
+    return root.get_parameter(f"{name}.weight")
+
+
+class LayerNorm2d(nn.Module):
+    """Layer norm over the channels of a (B, C, h, w) map, each place by itself."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
+        by_place = x.permute(0, 2, 3, 1)
+        normal = F.layer_norm(by_place, self.weight.shape, self.weight, self.bias, self.eps)
+        return normal.permute(0, 3, 1, 2)
+
+
+class Mlp(nn.Module):
+    """Linear layers with an activation between them, none after the last.
+
+    sizes       channels in, of each hidden layer, and out
+    names       the dotted parameter names of the layers, one fewer than sizes
+    activation  what stands between two layers
+    """
+
+    def __init__(self, sizes: Sequence[int], names: Sequence[str], activation: Activation) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.activation = ACTIVATIONS[activation]
+        for name, c_in, c_out in zip(self.names, sizes[:-1], sizes[1:], strict=True):
+            plant(self, name, nn.Linear(c_in, c_out))
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C')
+        for name in self.names[:-1]:
+            x = self.activation(self.get_submodule(name)(x))
+        y: Tensor = self.get_submodule(self.names[-1])(x)
+        return y

@@ -1,0 +1,156 @@
+"""Tokens and image features to masks with a quality each: one decoder for the whole family.
+
+Sources: Kirillov et al. 2023, section 3 and appendix A ("Lightweight mask decoder"); Ke et al. 2023
+(SAM-HQ, section 3.2) for the HQ token; segment-anything, sam-hq and EfficientSAM (all Apache-2.0)
+for names and numbers. Deviations: every mask is returned (callers choose), and what SAM-HQ computes
+from the image alone is `detail`, done once an image instead of once a prompt.
+
+Letters: N prompts, T masks, P points, C channels, h w image features, m = 4 h, L = h * w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import Activation, LayerNorm2d, Mlp, plant
+from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
+
+SAM_HEAD = ("layers.0", "layers.1", "layers.2")
+SAM_UPSCALING = ("output_upscaling.0", "output_upscaling.1", "output_upscaling.3")
+EFFICIENT_SAM_HEAD = ("layers.0.0", "layers.1.0", "fc")
+EFFICIENT_SAM_UPSCALING = tuple(f"final_output_upscaling_layers.{i}" for i in ("0.0", "0.1", "1.0"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskDecoderConfig:
+    """The numbers in which mask decoders differ.
+
+    masks             mask tokens; token 0 is for unambiguous prompts
+    answers           "all" masks, or "multi": all but token 0's (EfficientSAM)
+    activation        inside the heads
+    norm              of the upscaling: at each "place", or over the whole "map"
+    head_names        parameter names of a head's three layers in the checkpoint
+    upscaling_names   of its two transposed convolutions, the norm between them
+    early_dim         SAM-HQ: channels of the encoder's early map; 0: no HQ token
+    """
+
+    dim: int = 256
+    masks: int = 4
+    answers: Literal["all", "multi"] = "all"
+    transformer: TwoWayConfig = field(default_factory=TwoWayConfig)
+    activation: Activation = "relu"
+    norm: Literal["place", "map"] = "place"
+    head_names: tuple[str, ...] = SAM_HEAD
+    upscaling_names: tuple[str, ...] = SAM_UPSCALING
+    early_dim: int = 0
+
+
+class MaskDecoder(nn.Module):
+    """Every mask that the prompts may mean, and how good each is thought to be."""
+
+    def __init__(self, config: MaskDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, narrow = config.dim, config.dim // 8
+        self.transformer = TwoWayTransformer(config.transformer)
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(config.masks, dim)
+        norm = LayerNorm2d(dim // 4) if config.norm == "place" else nn.GroupNorm(1, dim // 4)
+        widen, _, widen_again = config.upscaling_names
+        plant(self, widen, nn.ConvTranspose2d(dim, dim // 4, 2, 2))
+        plant(self, config.upscaling_names[1], norm)
+        plant(self, widen_again, nn.ConvTranspose2d(dim // 4, narrow, 2, 2))
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            self._head(narrow) for _ in range(config.masks)
+        )
+        self.iou_prediction_head = self._head(config.masks)
+        if config.early_dim:
+            self.hf_token = nn.Embedding(1, dim)
+            self.hf_mlp = Mlp((dim, dim, dim, narrow), SAM_HEAD, "relu")
+            self.compress_vit_feat = _widening(config.early_dim, dim, narrow)
+            self.embedding_encoder = _widening(dim, dim // 4, narrow)
+            self.embedding_maskfeature = _sharpening(narrow)
+
+    def _head(self, out_dim: int) -> Mlp:
+        dim = self.config.dim
+        return Mlp((dim, dim, dim, out_dim), self.config.head_names, self.config.activation)
+
+    def detail(self, features: Tensor, early: Tensor) -> Tensor:
+        """SAM-HQ's fine map of an image: (B, C, h, w), (B, early_dim, h, w) -> (B, C / 8, m, m)."""
+        fine: Tensor = self.embedding_encoder(features) + self.compress_vit_feat(early)
+        return fine
+
+    def forward(
+        self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode N prompts.
+
+        features   (1 or N, C, h, w)
+        positions  (1, L, C) of the places in `features`
+        prompt     (N, P, C) tokens
+        dense      added to `features`: (1 or N, C, h, w), or any shape that broadcasts
+        detail     SAM-HQ: (1 or N, C / 8, m, m)
+        returns    logits (N, T, m, m), quality (N, T); the HQ residual is last, and its quality is
+                   that of the single mask
+        """
+        image = features + dense
+        h, w = image.shape[-2:]
+        tokens, seen = self.transformer(
+            self._with_output_tokens(prompt), image.flatten(2).transpose(1, 2), positions
+        )
+        quality = self.iou_prediction_head(tokens[:, 0])
+        upscaled = self._upscale(seen.transpose(1, 2).unflatten(2, (h, w)))
+        first = 1 if self.config.answers == "multi" else 0
+        of_mask = [
+            head(tokens[:, 1 + i])
+            for i, head in enumerate(self.output_hypernetworks_mlps)
+            if i >= first
+        ]
+        logits = _mix(torch.stack(of_mask, dim=1), upscaled)
+        quality = quality[:, first:]
+        if self.config.early_dim:
+            fine = self.embedding_maskfeature(upscaled) + detail[0]
+            of_hq = self.hf_mlp(tokens[:, 1 + self.config.masks])[:, None]
+            logits = torch.cat([logits, _mix(of_hq, fine)], dim=1)
+            quality = torch.cat([quality, quality[:, :1]], dim=1)
+        return logits, quality
+
+    def _with_output_tokens(self, prompt: Tensor) -> Tensor:  # (N, P, C) -> (N, 1 + masks.. + P, C)
+        own = [self.iou_token.weight, self.mask_tokens.weight]
+        if self.config.early_dim:
+            own.append(self.hf_token.weight)
+        return torch.cat([torch.cat(own).expand(prompt.shape[0], -1, -1), prompt], dim=1)
+
+    def _upscale(self, seen: Tensor) -> Tensor:  # (N, C, h, w) -> (N, C / 8, m, m)
+        widen, norm, widen_again = (self.get_submodule(n) for n in self.config.upscaling_names)
+        return F.gelu(widen_again(F.gelu(norm(widen(seen)))))
+
+
+def _mix(weights: Tensor, features: Tensor) -> Tensor:
+    """(N, T, C), (N, C, m, m) -> (N, T, m, m)."""
+    return (weights @ features.flatten(2)).unflatten(2, features.shape[-2:])
+
+
+def _widening(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
+    """Four times the side: (B, c_in, h, w) -> (B, c_out, 4 h, 4 w)."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(c_in, hidden, 2, 2),
+        LayerNorm2d(hidden),
+        nn.GELU(),
+        nn.ConvTranspose2d(hidden, c_out, 2, 2),
+    )
+
+
+def _sharpening(dim: int) -> nn.Sequential:
+    """Two 3x3 convolutions at the masks' own size."""
+    return nn.Sequential(
+        nn.Conv2d(dim, 2 * dim, 3, padding=1),
+        LayerNorm2d(2 * dim),
+        nn.GELU(),
+        nn.Conv2d(2 * dim, dim, 3, padding=1),
+    )

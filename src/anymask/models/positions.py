@@ -1,0 +1,61 @@
+"""Where things are: SAM's random Fourier features, and the relative positions of its ViT.
+
+Sources: Tancik et al. 2020 (Fourier features), as in Segment Anything, appendix A, "Prompt
+encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions.
+
+Letters: N prompts, P points, C channels, h w a map, L = h * w, D head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class FourierPositions(nn.Module):
+    """Sines and cosines of random frequencies; the frequencies belong to the checkpoint."""
+
+    positional_encoding_gaussian_matrix: Tensor  # (2, C / 2), the official name
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(..., 2) x, y in 0..1 -> (..., C) float32: half precision cannot carry the angles."""
+        matrix = self.positional_encoding_gaussian_matrix.float()
+        angles = (2 * math.pi) * ((2 * points.float() - 1) @ matrix)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def grid(self, h: int, w: int) -> Tensor:
+        """The encoding of every cell centre of an h x w map, (1, L, C) float32."""
+        device = self.positional_encoding_gaussian_matrix.device
+        y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
+        x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
+        centres = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
+        encoded: Tensor = self(centres.reshape(1, h * w, 2))
+        return encoded
+
+
+def offsets(table: Tensor, side: int) -> Tensor:
+    """Spread a table of 2 * side - 1 relative positions: (2 side - 1, D) -> (side, side, D).
+
+    Entry [q, k] is the row for "the query stands q - k after the key".
+    """
+    at = torch.arange(side, device=table.device)
+    return table[at[:, None] - at[None, :] + side - 1]
+
+
+def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
+    """What relative positions add to the attention logits, rows and columns apart.
+
+    queries   (B, heads, h, w, D), not scaled
+    along_h   (2h - 1, D) table, along_w (2w - 1, D)
+    returns   (B, heads, L, L)
+    """
+    B, heads, h, w, _ = queries.shape
+    rows = torch.einsum("bnhwd,hkd->bnhwk", queries, offsets(along_h, h))
+    columns = torch.einsum("bnhwd,wkd->bnhwk", queries, offsets(along_w, w))
+    return (rows[..., :, None] + columns[..., None, :]).reshape(B, heads, h * w, h * w)

@@ -1,0 +1,124 @@
+"""The two-way transformer: prompt tokens read the image, and the image reads the tokens.
+
+Source: Kirillov et al. 2023, appendix A ("Lightweight mask decoder", figure 14); segment-anything
+(Apache-2.0), `modeling/transformer.py`, for names and numbers.
+
+The image may come with batch 1 while the prompts come with batch N. Then everything that does not
+depend on the prompt (the first projections of the image, a third of the work) is done once.
+
+Letters: N prompts, T tokens, L places of the image, C channels, D head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import Activation, Mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoWayConfig:
+    """The numbers in which two-way transformers differ.
+
+    shrink     how much narrower the cross attention is than dim
+    mlp_names  parameter names of a layer's MLP in the checkpoint
+    self_attention
+               "sam": the first layer replaces the tokens, the next add to them, and positions only
+               steer where a token reads; "plain" (EfficientSAM): every layer adds, and after the
+               first the positions stay in the tokens
+    """
+
+    dim: int = 256
+    depth: int = 2
+    heads: int = 8
+    mlp_dim: int = 2048
+    shrink: int = 2
+    activation: Activation = "relu"
+    mlp_names: tuple[str, str] = ("lin1", "lin2")
+    self_attention: Literal["sam", "plain"] = "sam"
+
+
+class Attention(nn.Module):
+    """Multi-head attention that projects to a narrower width inside."""
+
+    def __init__(self, dim: int, heads: int, shrink: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = dim // shrink
+        self.q_proj = nn.Linear(dim, inner)
+        self.k_proj = nn.Linear(dim, inner)
+        self.v_proj = nn.Linear(dim, inner)
+        self.out_proj = nn.Linear(inner, dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, N: int) -> Tensor:
+        """Queries (1 or N, T, C), keys and values (1 or N, L, C) -> (N, T, C)."""
+        q, k, v = (
+            projected.unflatten(-1, (self.heads, -1)).transpose(1, 2).expand(N, -1, -1, -1)
+            for projected in (self.q_proj(q), self.k_proj(k), self.v_proj(v))
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        y: Tensor = self.out_proj(mixed)
+        return y
+
+
+class TwoWayLayer(nn.Module):
+    """Tokens attend to each other, then to the image, think, and the image attends to them."""
+
+    def __init__(self, config: TwoWayConfig, first: bool) -> None:
+        super().__init__()
+        dim, heads, shrink = config.dim, config.heads, config.shrink
+        self.first = first
+        self.plain = config.self_attention == "plain"
+        self.self_attn = Attention(dim, heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = Attention(dim, heads, shrink)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp((dim, config.mlp_dim, dim), config.mlp_names, config.activation)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = Attention(dim, heads, shrink)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(N, T, C), (1 or N, L, C) and their positions -> (N, T, C), (N, L, C)."""
+        N = tokens.shape[0]
+        tokens = self.norm1(self._attend_to_each_other(tokens, token_at))
+        image_placed = image + image_at
+        tokens = tokens + self.cross_attn_token_to_image(tokens + token_at, image_placed, image, N)
+        tokens = self.norm2(tokens)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = image + self.cross_attn_image_to_token(image_placed, tokens + token_at, tokens, N)
+        return tokens, self.norm4(image)
+
+    def _attend_to_each_other(self, tokens: Tensor, token_at: Tensor) -> Tensor:
+        N = tokens.shape[0]
+        # The tokens enter the first layer as their own positions.
+        placed = tokens if self.first else tokens + token_at
+        base = placed if self.plain else tokens
+        read: Tensor = self.self_attn(placed, placed, base, N)
+        return read if self.first and not self.plain else base + read
+
+
+class TwoWayTransformer(nn.Module):
+    """Some two-way layers, and a last reading of the image by the tokens."""
+
+    def __init__(self, config: TwoWayConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TwoWayLayer(config, i == 0) for i in range(config.depth))
+        self.final_attn_token_to_image = Attention(config.dim, config.heads, config.shrink)
+        self.norm_final_attn = nn.LayerNorm(config.dim)
+
+    def forward(self, tokens: Tensor, image: Tensor, image_at: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, T, C), image (1 or N, L, C), its positions (1, L, C) -> tokens, image."""
+        token_at = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_at, image_at)
+        read = self.final_attn_token_to_image(
+            tokens + token_at, image + image_at, image, tokens.shape[0]
+        )
+        return self.norm_final_attn(tokens + read), image

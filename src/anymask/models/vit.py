@@ -1,0 +1,160 @@
+"""The Segment Anything image encoder: a plain ViT with windows, a few global blocks and a neck.
+
+Source: Kirillov et al. 2023, section 3 and appendix A ("Image encoder"); Li et al. 2022 (ViTDet)
+for windows; segment-anything (Apache-2.0), `modeling/image_encoder.py`, for the numbers. SAM-HQ
+(Ke et al. 2023) reads the same encoder one map earlier. Deviation: attention never builds its
+logits for all heads at once, so a 1024 px photo needs 150 MB of scratch instead of 1.6 GB.
+
+Letters: B images, S input side, C channels, h w tokens, L = h * w, D head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import LayerNorm2d, Mlp
+from anymask.models.positions import relative_bias
+
+BIAS_LIMIT = 2**25  # elements of attention bias made at once, per image: 128 MiB in float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class VitConfig:
+    """The numbers in which the ViT encoders differ.
+
+    extras  "none", or "first_global": also return the map after the first global block (SAM-HQ)
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    window: int = 14
+    image_side: int = 1024
+    patch: int = 16
+    out_dim: int = 256
+    extras: Literal["none", "first_global"] = "none"
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side."""
+        return self.image_side // self.patch
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head attention over a map, with decomposed relative positions."""
+
+    def __init__(self, dim: int, heads: int, side: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, dim // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, dim // heads))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
+        B, h, w, C = x.shape
+        qkv = self.qkv(x).reshape(B, h * w, 3, self.heads, C // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, D)
+        step = max(1, BIAS_LIMIT // (h * w) ** 2)
+        parts = []
+        for start in range(0, self.heads, step):
+            some = slice(start, start + step)
+            in_place = q[:, some].unflatten(2, (h, w))
+            bias = relative_bias(in_place, self.rel_pos_h, self.rel_pos_w)
+            parts.append(
+                F.scaled_dot_product_attention(q[:, some], k[:, some], v[:, some], attn_mask=bias)
+            )
+        joined = torch.cat(parts, dim=1).transpose(1, 2).reshape(B, h, w, C)
+        y: Tensor = self.proj(joined)
+        return y
+
+
+def map_to_windows(x: Tensor, side: int) -> Tensor:
+    """Cut a map into windows, zeros at the far edges: (B, h, w, C) -> (B * n, side, side, C)."""
+    h, w, C = x.shape[1:]
+    x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
+    x = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))  # (B, rows, side, columns, side, C)
+    return x.transpose(2, 3).reshape(-1, side, side, C)
+
+
+def windows_to_map(windows: Tensor, h: int, w: int) -> Tensor:
+    """Put windows back and drop the padding: (B * n, side, side, C) -> (B, h, w, C)."""
+    side, C = windows.shape[1], windows.shape[3]
+    rows, columns = -(-h // side), -(-w // side)
+    x = windows.reshape(-1, rows, columns, side, side, C).transpose(2, 3)
+    return x.reshape(-1, rows * side, columns * side, C)[:, :h, :w]
+
+
+class VitBlock(nn.Module):
+    """Attention and MLP, each after a norm and beside a residual; window 0 is global attention."""
+
+    def __init__(self, config: VitConfig, window: int) -> None:
+        super().__init__()
+        dim = config.dim
+        self.window = window
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = RelativeAttention(dim, config.heads, window or config.grid)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp((dim, 4 * dim, dim), ("lin1", "lin2"), "gelu")
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
+        y = self.norm1(x)
+        if self.window:
+            # The zeros of the padding take part as keys: the checkpoints were trained that way.
+            y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
+        else:
+            y = self.attn(y)
+        x = x + y
+        z: Tensor = x + self.mlp(self.norm2(x))
+        return z
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches as tokens."""
+
+    def __init__(self, patch: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch, patch)
+
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
+        tokens: Tensor = self.proj(images).permute(0, 2, 3, 1)
+        return tokens
+
+
+def neck(dim: int, out_dim: int) -> nn.Sequential:
+    """(B, C, h, w) tokens to (B, out_dim, h, w) features; all SAM encoders end in it."""
+    return nn.Sequential(
+        nn.Conv2d(dim, out_dim, 1, bias=False),
+        LayerNorm2d(out_dim),
+        nn.Conv2d(out_dim, out_dim, 3, padding=1, bias=False),
+        LayerNorm2d(out_dim),
+    )
+
+
+class Vit(nn.Module):
+    """SAM ViT-B/L/H."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.patch, config.dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
+        windows = [0 if i in config.global_blocks else config.window for i in range(config.depth)]
+        self.blocks = nn.ModuleList(VitBlock(config, window) for window in windows)
+        self.neck = neck(config.dim, config.out_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, S, S) -> (B, out_dim, h, w) and, on request, the early (B, C, h, w)."""
+        x = self.patch_embed(images) + self.pos_embed
+        extras: tuple[Tensor, ...] = ()
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if self.config.extras == "first_global" and i == min(self.config.global_blocks):
+                extras = (x.permute(0, 3, 1, 2),)
+        return (self.neck(x.permute(0, 3, 1, 2)), *extras)
