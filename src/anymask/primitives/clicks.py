@@ -69,17 +69,18 @@ def next_click(
         raise InputError(
             f"prediction and truth must have one shape; got {predicted.shape} and {wanted.shape}"
         )
-    missing, surplus = wanted & ~predicted, predicted & ~wanted
+    wrong = wanted ^ predicted
     if ignore is not None:
-        counted = ~np.asarray(ignore, np.bool_)
-        missing &= counted
-        surplus &= counted
-    region_1, area_1 = _largest_region(missing)
-    region_0, area_0 = _largest_region(surplus)
-    if not area_1 and not area_0:
+        wrong &= ~np.asarray(ignore, np.bool_)
+    rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
+    if not len(rows):
         return None
-    label = int(area_1 >= area_0)
-    return Click(centre_click(region_1 if label else region_0), label)
+    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    missing, missing_area = _largest_region(wrong[window] & wanted[window])
+    surplus, surplus_area = _largest_region(wrong[window] & predicted[window])
+    label = int(missing_area >= surplus_area)
+    x, y = centre_click(missing if label else surplus)
+    return Click((x + float(columns[0]), y + float(rows[0])), label)
 
 
 def _largest_region(mask: BoolArray) -> tuple[BoolArray, int]:

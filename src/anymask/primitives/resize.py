@@ -27,7 +27,7 @@ from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
 _STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
-_WINDOW_PRODUCTS = 30_000_000  # above so many multiplications a whole resize is cheaper
+_PRODUCTS_PER_PIXEL = 4  # up to so many multiplications a window is cheaper than the whole photo
 
 
 def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
@@ -262,8 +262,9 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
         return empty_rle(geometry.image_hw)
     low_y, image_y, matrix_y = _window(above.any(axis=1), geometry, axis=0)
     low_x, image_x, matrix_x = _window(above.any(axis=0), geometry, axis=1)
-    rows, columns = matrix_y.shape[0], matrix_x.shape[0]
-    if rows * matrix_x.shape[1] * (matrix_y.shape[1] + columns) > _WINDOW_PRODUCTS:
+    (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
+    pixels = geometry.image_hw[0] * geometry.image_hw[1] + geometry.side**2
+    if rows * low_w * (low_h + columns) > _PRODUCTS_PER_PIXEL * pixels:
         return mask_to_rle(logits_to_masks(plane[None], geometry, threshold)[0])
     low = np.asarray(plane[low_y, low_x], np.float32)
     window = matrix_y @ low @ matrix_x.T > threshold

@@ -1,0 +1,230 @@
+"""Polygons with holes, from masks and back.
+
+A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from (x, y)
+to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are not
+closed (the first corner is not repeated), never touch themselves, and have the object on the right
+of the way along x to the right and y down: exteriors have a positive shoelace area, holes a
+negative one. Regions are 4-connected, holes 8-connected: two pixels that share a corner only are
+two polygons. (Such polygons are valid in the sense of OGC Simple Features.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.types import BoolArray, IntArray
+
+Ring = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """One region.
+
+    exterior  (n, 2) x, y corners, n >= 3
+    holes     the rings of background inside, (n, 2) each
+    """
+
+    exterior: Ring
+    holes: tuple[Ring, ...] = field(default=())
+
+    @property
+    def area(self) -> float:
+        """Square pixels, without the holes."""
+        return abs(ring_area(self.exterior)) - sum(abs(ring_area(hole)) for hole in self.holes)
+
+
+def ring_area(ring: NDArray[Any]) -> float:
+    """Signed shoelace area: positive for exteriors, negative for holes."""
+    x, y = np.asarray(ring, np.float64).T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
+def mask_to_polygons(
+    mask: NDArray[Any], tolerance: float = 0.0, min_area: float = 0.0
+) -> list[Polygon]:  # (H, W)
+    """The regions of a mask, in reading order of their first pixel.
+
+    tolerance  0: exact, along the pixel borders. Larger: corners that move the outline by at most
+               so many pixels are left out (Douglas-Peucker); 1 turns staircases into slopes. A hole
+               that shrinks to nothing is dropped, a region keeps its exact ring instead
+    min_area   regions and holes of fewer square pixels are dropped
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    if boolean.ndim != 2:
+        raise InputError(
+            f"a mask must have the shape (H, W); got {boolean.shape}; convert masks one by one"
+        )
+    if not boolean.any():
+        return []
+    _, regions = cv2.connectedComponents(boolean.view(np.uint8), connectivity=4)
+    exteriors: dict[int, Ring] = {}
+    holes: dict[int, list[Ring]] = {}
+    for ring in _rings(boolean):
+        area = ring_area(ring)
+        region = int(regions[_pixel_beside(ring)])
+        if area > 0:
+            if area >= min_area:
+                exteriors[region] = _simplified(ring, tolerance, keep=True)
+        elif -area >= min_area:
+            holes.setdefault(region, []).append(_simplified(ring, tolerance, keep=False))
+    return [
+        Polygon(ring, tuple(hole for hole in holes.get(region, ()) if len(hole)))
+        for region, ring in sorted(exteriors.items())
+    ]
+
+
+def _pixel_beside(ring: Ring) -> tuple[int, int]:
+    """Row and column of the object pixel on the right of a ring's first edge."""
+    (x, y), (next_x, next_y) = ring[0], ring[1]
+    if next_y == y:  # to the right: the pixel below; to the left: the one above
+        return (int(y), int(x)) if next_x > x else (int(y) - 1, int(x) - 1)
+    return (int(y), int(x) - 1) if next_y > y else (int(y) - 1, int(x))
+
+
+def _simplified(ring: Ring, tolerance: float, keep: bool) -> Ring:
+    if tolerance <= 0:
+        return ring
+    corners = cv2.approxPolyDP(ring.astype(np.int32)[:, None], tolerance, closed=True)[:, 0]
+    short = corners.astype(np.float64)
+    if len(short) >= 3 and ring_area(short) * ring_area(ring) > 0:
+        return short
+    return ring if keep else ring[:0]
+
+
+# ------------------------------------------------------------------------------ following borders
+
+
+def _rings(mask: BoolArray) -> list[Ring]:
+    """All border rings with their corners only, each simple.
+
+    Corners in a row of the pixel grid pair up to horizontal edges, those in a column to vertical
+    ones; each edge's end is the start of one edge of the other kind. Where two pixels share a
+    corner only, two edges start: the way turns right, around the pixel it came along.
+    """
+    starts, following, saddle = _edges(mask)
+    points = starts.tolist()
+    successor, pinched = following.tolist(), saddle.tolist()
+    seen = bytearray(len(points))
+    rings: list[Ring] = []
+    for first in range(len(points)):
+        if seen[first]:
+            continue
+        path: list[list[int]] = []
+        place_of: dict[tuple[int, int], int] = {}  # saddles on the path so far
+        edge = first
+        while not seen[edge]:
+            seen[edge] = 1
+            if pinched[edge]:
+                corner = (points[edge][0], points[edge][1])
+                if corner in place_of:  # the path came back: cut the loop off
+                    cut = place_of[corner]
+                    rings.append(np.array(path[cut:], np.float64))
+                    for x, y in path[cut + 1 :]:
+                        place_of.pop((x, y), None)
+                    del path[cut:]
+                place_of[corner] = len(path)
+            path.append(points[edge])
+            edge = successor[edge]
+        rings.append(np.array(path, np.float64))
+    return rings
+
+
+def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
+    """Directed border edges between corners: start (x, y), following edge, start is a saddle."""
+    padded = np.pad(mask, 1)
+    nw, ne, sw, se = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    saddles = (nw == se) & (ne == sw) & (nw != ne)
+    y, x = np.nonzero((nw ^ ne ^ sw ^ se) | saddles)
+    twice = np.repeat(np.arange(len(x)), 1 + saddles[y, x])
+    y, x = y[twice], x[twice]
+    across = np.stack([x, y], axis=1).reshape(-1, 2, 2)  # pairs along each row
+    order = np.lexsort((y, x))
+    down = np.stack([x[order], y[order]], axis=1).reshape(-1, 2, 2)  # pairs along each column
+    # The object lies on the right: below an edge to the right, left of an edge downwards.
+    right = padded[across[:, 0, 1] + 1, across[:, 0, 0] + 1]
+    downwards = padded[down[:, 0, 1] + 1, down[:, 0, 0]]
+    across[~right], down[~downwards] = across[~right, ::-1], down[~downwards, ::-1]
+
+    def key(corners: IntArray, turn: BoolArray) -> IntArray:
+        at, pinched = corners[:, 1] * padded.shape[1] + corners[:, 0], saddles[tuple(corners.T[::-1])]
+        return at * 2 + (pinched & turn)
+
+    after_across = _match(key(across[:, 1], right), key(down[:, 0], downwards))
+    after_down = _match(key(down[:, 1], ~downwards), key(across[:, 0], right))
+    starts = np.concatenate([across[:, 0], down[:, 0]])
+    following = np.concatenate([after_across + len(across), after_down])
+    return starts, following, saddles[starts[:, 1], starts[:, 0]]
+
+
+def _match(wanted: IntArray, keys: IntArray) -> IntArray:
+    """The index of each wanted key; every key is there once."""
+    order = np.argsort(keys)
+    return order[np.searchsorted(keys, wanted, sorter=order)]
+
+
+# -------------------------------------------------------------------------------- back to pixels
+
+
+def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> BoolArray:
+    """Fill polygons: (H, W), a pixel is object when its centre lies inside one of them.
+
+    Exact polygons of a mask give that mask again. Corners may lie outside the photo. Raises
+    InputError on a ring that is not (n, 2) with n >= 3 finite corners.
+    """
+    mask = np.zeros(image_hw, np.bool_)
+    for polygon in polygons:
+        rings = [_checked_ring(ring) for ring in (polygon.exterior, *polygon.holes)]
+        high, wide = image_hw
+        low = np.clip(np.floor(rings[0].min(axis=0)), 0, (wide, high)).astype(np.int64)
+        top = np.clip(np.ceil(rings[0].max(axis=0)), 0, (wide, high)).astype(np.int64)
+        window = mask[low[1] : top[1], low[0] : top[0]]
+        window |= _even_odd([ring - low for ring in rings], window.shape)
+    return mask
+
+
+def _checked_ring(ring: NDArray[Any]) -> Ring:
+    array = np.asarray(ring, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) < 3 or not np.isfinite(array).all():
+        raise InputError(
+            f"a ring must have the shape (n, 2) with at least 3 finite corners; got {array.shape}; "
+            "reshape a flat COCO list with .reshape(-1, 2)"
+        )
+    return array
+
+
+def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
+    """The pixels (h, w) whose centres have an odd number of borders on their left.
+
+    Each edge is cut with the centre lines of the rows that it crosses; the pixels right of a cut
+    change sides.
+    """
+    height, width = size
+    start = np.concatenate(rings)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first = np.ceil(np.clip(low, 0, height) - 0.5).astype(np.int64)
+    count = np.ceil(np.clip(high, 0, height) - 0.5).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(count)), count)
+    rows = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    run, rise = (end - start).T
+    slope = np.divide(run, rise, out=np.zeros(len(start)), where=rise != 0)
+    cuts = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope[edge]
+    columns = np.ceil(np.clip(cuts, 0, width + 1) - 0.5).astype(np.int64).clip(0, width)
+    flat = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
+    changes = flat.reshape(height, width + 1)[:, :width].astype(np.uint8)
+    return (np.cumsum(changes, axis=1, dtype=np.uint8) & 1).view(np.bool_)
+
+
+def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:
+    """The `d` of an SVG path with fill-rule evenodd, holes included."""
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
+    parts = ("L".join(f"{x:g},{y:g}" for x, y in ring.tolist()) for ring in rings)
+    return "".join(f"M{part}Z" for part in parts)

@@ -1,0 +1,105 @@
+"""Windows of a photo: crops for automatic mask generation, tiles for big photos, zoom.
+
+A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies inside the photo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anymask.primitives.errors import InputError
+
+Window = tuple[int, int, int, int]
+
+
+def crop_boxes(
+    image_hw: tuple[int, int], n_layers: int, overlap_ratio: float = 512 / 1500
+) -> tuple[list[Window], list[int]]:
+    """The photo itself (layer 0), then 2^i by 2^i overlapping crops for each layer i, and layers.
+
+    overlap_ratio  of the photo's short side, halved from layer to layer
+
+    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py). Raises
+    InputError on a negative number of layers or an overlap outside 0..1.
+    """
+    if n_layers < 0 or not 0 <= overlap_ratio < 1:
+        raise InputError(
+            "crops need n_layers >= 0 and 0 <= overlap_ratio < 1; "
+            f"got {n_layers} and {overlap_ratio}"
+        )
+    height, width = image_hw
+    boxes: list[Window] = [(0, 0, width, height)]
+    layers = [0]
+    for layer in range(1, n_layers + 1):
+        n = 2**layer
+        overlap = int(overlap_ratio * min(height, width) * (2 / n))
+        crop_w, crop_h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
+        for column in range(n):
+            for row in range(n):
+                x0, y0 = (crop_w - overlap) * column, (crop_h - overlap) * row
+                boxes.append((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)))
+                layers.append(layer)
+    return boxes, layers
+
+
+def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:
+    """Windows of side x side that cover the photo, row by row, evenly spread.
+
+    overlap  pixels that neighbours share at least
+
+    A photo smaller than a window gives one window, the photo. Raises InputError unless
+    0 <= overlap < side.
+    """
+    if not 0 <= overlap < side:
+        raise InputError(f"tiles need 0 <= overlap < side; got overlap={overlap}, side={side}")
+    height, width = image_hw
+    return [
+        (x0, y0, min(x0 + side, width), min(y0 + side, height))
+        for y0 in _starts(height, side, overlap)
+        for x0 in _starts(width, side, overlap)
+    ]
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """First pixels of the fewest windows along one axis; the last one ends with the photo."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - overlap) / (side - overlap))
+    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+
+
+def zoom_window(
+    box_xyxy: Sequence[float],
+    image_hw: tuple[int, int],
+    *,
+    margin: float = 0.5,
+    min_side: int = 64,
+) -> Window:
+    """A square window around a box, with some of what is around it, cut at the photo's borders.
+
+    margin    of the box's longest side, added on every side
+    min_side  pixels that the window has at least, where the photo allows
+
+    The window is moved, not shrunk, when it would leave the photo, and only cut where the photo is
+    smaller. Raises InputError when the box lies outside the photo.
+    """
+    height, width = image_hw
+    x0, y0, x1, y1 = (float(value) for value in box_xyxy)
+    if not (x0 <= x1 and y0 <= y1 and x1 >= 0 and y1 >= 0 and x0 <= width and y0 <= height):
+        raise InputError(
+            f"zooming needs a box inside the photo of (H, W) = {image_hw}; got "
+            f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
+        )
+    side = max(math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * margin)), min_side)
+    left, right = _centred((x0 + x1) / 2, side, width)
+    top, bottom = _centred((y0 + y1) / 2, side, height)
+    return (left, top, right, bottom)
+
+
+def _centred(centre: float, side: int, length: int) -> tuple[int, int]:
+    """A stretch of `side` pixels around `centre`, moved into 0..length."""
+    if side >= length:
+        return (0, length)
+    start = min(max(math.floor(centre - side / 2), 0), length - side)
+    return (start, start + side)
