@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import FloatArray, IntArray
+from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
 Float64Array = NDArray[np.float64]
 
@@ -33,7 +33,8 @@ def _boxes(boxes: ArrayLike) -> Float64Array:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(
-            f"boxes must have the shape (N, 4); got {array.shape}; write one box as [[x0, y0, x1, y1]]"
+            f"boxes must have the shape (N, 4); got {array.shape}; "
+            "write one box as [[x0, y0, x1, y1]]"
         )
     return array
 
@@ -84,11 +85,12 @@ def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N
     boxes = np.zeros((count, 4), np.float32)
     if not masks.size:
         return boxes
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns: BoolArray = np.any(masks, axis=1)
+    rows: BoolArray = np.any(masks, axis=2)
     boxes[:, 0], boxes[:, 1] = columns.argmax(axis=1), rows.argmax(axis=1)
     boxes[:, 2] = width - 1 - columns[:, ::-1].argmax(axis=1)
     boxes[:, 3] = height - 1 - rows[:, ::-1].argmax(axis=1)
-    boxes[~rows.any(axis=1)] = 0
+    boxes[~np.any(rows, axis=1)] = 0
     return boxes
 
 
@@ -114,7 +116,7 @@ def boxes_at_crop_edge(
     crop_box_xyxy: ArrayLike,
     image_hw: tuple[int, int],
     tolerance: float = 20.0,
-) -> NDArray[np.bool_]:  # (N, 4), (4,) -> (N,)
+) -> BoolArray:  # (N, 4), (4,) -> (N,)
     """Which boxes touch the crop's border where it is not also the photo's border.
 
     Such an object is probably cut off. Boxes and crop are in image pixels; `tolerance` in pixels,
@@ -125,5 +127,5 @@ def boxes_at_crop_edge(
     photo = np.array([0, 0, width, height], np.float64)
     at_crop = np.abs(boxes - crop) <= tolerance
     at_photo = np.abs(boxes - photo) <= tolerance
-    near: NDArray[np.bool_] = (at_crop & ~at_photo).any(axis=1)
+    near: BoolArray = np.any(at_crop & ~at_photo, axis=1)
     return near

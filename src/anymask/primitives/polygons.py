@@ -1,11 +1,11 @@
 """Polygons with holes, from masks and back.
 
-A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from (x, y)
-to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are not
-closed (the first corner is not repeated), never touch themselves, and have the object on the right
-of the way along x to the right and y down: exteriors have a positive shoelace area, holes a
-negative one. Regions are 4-connected, holes 8-connected: two pixels that share a corner only are
-two polygons. (Such polygons are valid in the sense of OGC Simple Features.)
+A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from
+(x, y) to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are
+not closed (the first corner is not repeated), never touch themselves, and keep the object on the
+right of their way (y points down): exteriors have a positive shoelace area, holes a negative one.
+Regions are 4-connected, holes 8-connected: two pixels that share a corner only are two polygons.
+Exact polygons are valid in the sense of OGC Simple Features.
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
     across[~right], down[~downwards] = across[~right, ::-1], down[~downwards, ::-1]
 
     def key(corners: IntArray, turn: BoolArray) -> IntArray:
-        at, pinched = corners[:, 1] * padded.shape[1] + corners[:, 0], saddles[tuple(corners.T[::-1])]
-        return at * 2 + (pinched & turn)
+        x, y = corners.T
+        keys: IntArray = (y * padded.shape[1] + x) * 2 + (saddles[y, x] & turn)
+        return keys
 
     after_across = _match(key(across[:, 1], right), key(down[:, 0], downwards))
     after_down = _match(key(down[:, 1], ~downwards), key(across[:, 0], right))

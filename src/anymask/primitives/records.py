@@ -74,7 +74,7 @@ class MaskRecord:
         return record if self.label is None else record | {"label": self.label}
 
     @classmethod
-    def from_sa1b(cls, record: Mapping[str, Any]) -> MaskRecord:
+    def from_sa1b(cls, record: Any) -> MaskRecord:
         """Read such a record; only `segmentation` must be there, the rest is worked out or zero.
 
         Raises DataError on a record without a readable mask or with values of a wrong type.

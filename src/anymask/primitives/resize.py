@@ -5,8 +5,9 @@ masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for c
 (0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
 Apache-2.0); its steps and roundings are followed so that numbers agree.
 
-Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both are
-linear and work on each axis alone, which `logits_to_masks` and `logits_to_rles` use to skip work.
+Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both
+are linear and work on each axis alone, which `logits_to_masks` and `logits_to_rles` use to skip
+work.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
 
 
 def _taps(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """For each of `new` half-pixel places: the two old pixels around it, and the second's weight."""
+    """For each of `new` half-pixel places: the two old pixels around it, the second's weight."""
     place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
     first = np.minimum(place.astype(np.intp), old - 1)
     second = np.minimum(first + 1, old - 1)
@@ -154,14 +155,15 @@ def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int
 
 def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 2) -> (..., 2)
     """Image pixels to model pixels."""
-    scaled = np.asarray(points, np.float64) * np.array(geometry.scale_xy)
-    return scaled.astype(np.float32)
+    scaled: FloatArray = (np.asarray(points, np.float64) * geometry.scale_xy).astype(np.float32)
+    return scaled
 
 
 def boxes_to_model(boxes_xyxy: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
     """Image pixels to model pixels."""
-    scaled = np.asarray(boxes_xyxy, np.float64) * np.array(geometry.scale_xy * 2)
-    return scaled.astype(np.float32)
+    scale = geometry.scale_xy * 2
+    scaled: FloatArray = (np.asarray(boxes_xyxy, np.float64) * scale).astype(np.float32)
+    return scaled
 
 
 def mask_to_model(
@@ -260,8 +262,8 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
     above = plane > threshold
     if not above.any():
         return empty_rle(geometry.image_hw)
-    low_y, image_y, matrix_y = _window(above.any(axis=1), geometry, axis=0)
-    low_x, image_x, matrix_x = _window(above.any(axis=0), geometry, axis=1)
+    low_y, image_y, matrix_y = _window(np.any(above, axis=1), geometry, axis=0)
+    low_x, image_x, matrix_x = _window(np.any(above, axis=0), geometry, axis=1)
     (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
     pixels = geometry.image_hw[0] * geometry.image_hw[1] + geometry.side**2
     if rows * low_w * (low_h + columns) > _PRODUCTS_PER_PIXEL * pixels:
@@ -271,9 +273,7 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
     return crop_to_rle(window, (image_x.start, image_y.start), geometry.image_hw)
 
 
-def _window(
-    above: BoolArray, geometry: Geometry, axis: int
-) -> tuple[slice, slice, FloatArray]:
+def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, slice, FloatArray]:
     """Along one axis: the low-resolution and image windows that matter, and the matrix between."""
     matrix, first, last = _operator(
         len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
@@ -291,7 +291,7 @@ def _window(
 def _operator(
     low: int, side: int, filled: int, full: int
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Both bilinear steps of one axis as a matrix (full, low), with each row's first and last tap."""
+    """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap."""
     first, second, weight = _taps(low, side)
     up = np.zeros((side, low), np.float32)
     np.add.at(up, (np.arange(side), first), 1 - weight)

@@ -141,7 +141,8 @@ def _checked_box(box: Any) -> FloatArray:
     x0, y0, x1, y1 = array.astype(np.float32).tolist()
     if x1 <= x0 or y1 <= y0:
         raise PromptError(
-            f"box must have an area, with x0 < x1 and y0 < y1; got ({x0:g}, {y0:g}, {x1:g}, {y1:g}); "
+            "box must have an area, with x0 < x1 and y0 < y1; got "
+            f"({x0:g}, {y0:g}, {x1:g}, {y1:g}); "
             "write the top left corner first, then the bottom right one (not width and height)"
         )
     return array.astype(np.float32)
@@ -160,7 +161,8 @@ def _checked_mask(mask: Any) -> NDArray[Any]:
             "give one mask, for example answer.masks[0] or answer.logits[0]"
         )
     if array.dtype.kind in "bui":
-        return array != 0
+        boolean: BoolArray = array != 0
+        return boolean
     if array.dtype.kind != "f":
         raise PromptError(
             f"mask must be bool, integers (not 0 = object) or float logits; got {array.dtype}"
@@ -259,18 +261,22 @@ class Embedding:
                     f"{path} has the embedding format {about['format']!r}; this version reads "
                     f"{EMBEDDING_FORMAT}; update anymask or embed the photo again"
                 )
-            geometry = Geometry(_pair(about["image_hw"]), _pair(about["input_hw"]), int(about["side"]))
+            image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
+            geometry = Geometry(image_hw, input_hw, int(about["side"]))
             names = ["features", *(f"extra_{index}" for index in range(int(about["extras"])))]
             features, *extras = (_feature_map(maps[name]) for name in names)
-            hashes = [about["model"], about["model_hash"], about["image_hash"]]
-            if not all(isinstance(text, str) for text in hashes) or geometry.side < 1:
+            model, model_hash, image_hash = (
+                about[k] for k in ("model", "model_hash", "image_hash")
+            )
+            texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
+            if not texts or geometry.side < 1:
                 raise ValueError("a name, a hash or the side has a wrong type")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
                 "embed the photo again and save it with Embedding.save"
             ) from error
-        return cls(features, geometry, *hashes, extras=tuple(extras))
+        return cls(features, geometry, model, model_hash, image_hash, tuple(extras))
 
 
 def _write_archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

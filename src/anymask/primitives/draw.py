@@ -1,0 +1,243 @@
+"""Pictures for people: overlays, outlines, cut-outs, prompt marks, contact sheets.
+
+Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colours are RGB 0..255; mask i
+of a list always has colour i of `colours`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.types import BoolArray, UintImage
+
+Colour = tuple[int, int, int]
+
+# Far apart in hue and readable on photos; the first is for the lone mask.
+_FIRST: tuple[Colour, ...] = (
+    (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
+    (0, 200, 190), (240, 70, 120), (140, 110, 250), (190, 220, 60), (255, 150, 200),
+)  # fmt: skip
+_POSITIVE: Colour = (60, 200, 90)
+_NEGATIVE: Colour = (235, 60, 60)
+_BOX: Colour = (255, 255, 255)
+_DARK: Colour = (24, 26, 30)
+_LIGHT: Colour = (236, 238, 242)
+
+
+def colours(n: int) -> list[Colour]:
+    """n colours, always the same ones in the same order."""
+    golden = 0.618034  # of the circle of hues: neighbours in the list stay far apart
+    more = (
+        colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
+        for index in range(len(_FIRST), n)
+    )
+    extra = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]
+    return [*_FIRST[:n], *extra]
+
+
+def _checked(image: UintImage) -> UintImage:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(
+            f"drawing needs a uint8 picture (H, W, 3); got {image.dtype} {image.shape}; "
+            "read it with anymask.load_image"
+        )
+    return image
+
+
+def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
+    """(K, H, W) bool of the picture's size."""
+    stack = np.asarray(masks, np.bool_)
+    if stack.size == 0:
+        return np.zeros((0, *image.shape[:2]), np.bool_)
+    stack = stack[None] if stack.ndim == 2 else stack
+    if stack.ndim != 3 or stack.shape[1:] != image.shape[:2]:
+        raise InputError(
+            f"masks must be (K, H, W) of the picture's size {image.shape[:2]}; got {stack.shape}; "
+            "resize the picture or the masks first"
+        )
+    return stack
+
+
+def line_width(image_hw: tuple[int, int]) -> int:
+    """A line that looks alike on small and big pictures, in pixels."""
+    return max(1, round(max(image_hw) / 500))
+
+
+def overlay(
+    image: UintImage,
+    masks: ArrayLike,
+    *,
+    alpha: float = 0.45,
+    palette: Sequence[Colour] | None = None,
+    outline: bool = True,
+) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
+    """Translucent masks with outlines; large masks first, so that small ones stay visible.
+
+    alpha    0 leaves the photo, 1 hides it
+    palette  one colour a mask; `colours` when left out
+
+    Raises InputError when picture and masks do not fit together.
+    """
+    stack = _stack(masks, _checked(image))
+    chosen = _palette(palette, len(stack))
+    out = image.copy()
+    areas = stack.sum(axis=(1, 2))
+    for index in np.argsort(-areas, kind="stable"):
+        if not areas[index]:
+            continue
+        rows, columns = _extent(stack[index])
+        patch, mask = out[rows, columns], stack[index, rows, columns]
+        tint = np.array(chosen[index], np.float32) * alpha
+        patch[mask] = (patch[mask] * np.float32(1 - alpha) + tint).round().astype(np.uint8)
+        if outline:
+            out = contours(out, stack[index], palette=[chosen[index]])
+    return out
+
+
+def _extent(mask: BoolArray) -> tuple[slice, slice]:
+    """The rows and columns that hold the object of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
+    if palette is None:
+        return colours(n)
+    if len(palette) < n:
+        raise InputError(
+            f"a palette needs a colour for each of the {n} masks; got {len(palette)}; "
+            "leave it out for the standard colours"
+        )
+    return list(palette)
+
+
+def contours(
+    image: UintImage,
+    masks: ArrayLike,
+    *,
+    palette: Sequence[Colour] | None = None,
+    width: int | None = None,
+) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
+    """Outlines of masks, holes included, with a thin white edge that shows on every ground.
+
+    width  of the line in pixels; fits the picture when left out
+    """
+    stack = _stack(masks, _checked(image))
+    chosen = _palette(palette, len(stack))
+    thick = line_width((image.shape[0], image.shape[1])) if width is None else width
+    out = image.copy()
+    for mask, colour in zip(stack, chosen, strict=True):
+        found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        lines = [_smooth(line) for line in found]
+        cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
+        cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
+    return out
+
+
+def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
+    """A chain of pixels as a line in 1/16 pixels, its stairs averaged away."""
+    chain = line.reshape(-1, 2).astype(np.float64)
+    if len(chain) > 8:
+        chain = np.mean([np.roll(chain, step, axis=0) for step in (-2, -1, 0, 1, 2)], axis=0)
+    return (chain * 16).round().astype(np.int32)[:, None]
+
+
+def cutout_rgba(image: UintImage, mask: NDArray[Any], *, crop: bool = False) -> UintImage:
+    """The object on a transparent ground, (H, W, 4); the photo's own colours stay underneath.
+
+    crop  cut to the object's box; an empty mask then gives one transparent pixel
+    """
+    stack = _stack(mask, _checked(image))
+    if len(stack) != 1:
+        raise InputError(f"a cut-out needs one mask; got {len(stack)}; cut out one by one")
+    alpha = stack[0].view(np.uint8) * np.uint8(255)
+    rgba = np.dstack([image, alpha])
+    if not crop:
+        return rgba
+    return rgba[_extent(stack[0])] if stack[0].any() else np.zeros((1, 1, 4), np.uint8)
+
+
+def marks(
+    image: UintImage,
+    points: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    boxes_xyxy: ArrayLike | None = None,
+) -> UintImage:  # (H, W, 3), (P, 2), (P,), (N, 4)
+    """The prompt on the picture: a green disc with a plus on the object, a red one with a minus
+    off it, boxes as white lines with a dark edge.
+    """
+    out = _checked(image).copy()
+    size = line_width((image.shape[0], image.shape[1]))
+    for x0, y0, x1, y1 in np.asarray([] if boxes_xyxy is None else boxes_xyxy).reshape(-1, 4):
+        corners = (round(x0), round(y0)), (round(x1), round(y1))
+        cv2.rectangle(out, *corners, _DARK, size + 2, cv2.LINE_AA)
+        cv2.rectangle(out, *corners, _BOX, size, cv2.LINE_AA)
+    xy = np.asarray([] if points is None else points, np.float64).reshape(-1, 2)
+    kinds = np.ones(len(xy)) if labels is None else np.asarray(labels).reshape(-1)
+    for (x, y), kind in zip(xy.round().astype(int).tolist(), kinds, strict=True):
+        radius = 4 * size + 2
+        cv2.circle(out, (x, y), radius + size, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(out, (x, y), radius, _POSITIVE if kind == 1 else _NEGATIVE, -1, cv2.LINE_AA)
+        arm = radius // 2
+        cv2.line(out, (x - arm, y), (x + arm, y), (255, 255, 255), size, cv2.LINE_AA)
+        if kind == 1:
+            cv2.line(out, (x, y - arm), (x, y + arm), (255, 255, 255), size, cv2.LINE_AA)
+    return out
+
+
+def contact_sheet(
+    pictures: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
+) -> UintImage:
+    """Pictures with titles on one dark sheet, (H, W, 3).
+
+    columns  how many side by side; about a square when left out
+    cell     the width and the height, in pixels, that a picture may fill
+
+    Raises InputError on an empty list.
+    """
+    if not pictures:
+        raise InputError("a contact sheet needs at least one picture; got none")
+    n = len(pictures)
+    across = min(n, columns or int(np.ceil(np.sqrt(n))))
+    small = [(_fitted(_checked(image), cell), title) for image, title in pictures]
+    rows = [small[start : start + across] for start in range(0, n, across)]
+    gap, band = max(8, cell // 40), max(18, cell // 16)
+    heights = [max(image.shape[0] for image, _ in row) + band for row in rows]
+    size = (across * (cell + gap) + gap, sum(heights) + gap * (len(rows) + 1))
+    sheet = Image.new("RGB", size, _DARK)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=band * 0.62)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for index, (image, title) in enumerate(row):
+            left = gap + index * (cell + gap)
+            sheet.paste(Image.fromarray(image), (left + (cell - image.shape[1]) // 2, top))
+            middle = (left + cell / 2, top + height - band / 2)
+            pen.text(middle, _shortened(title, font, cell), _LIGHT, font, anchor="mm")
+        top += height + gap
+    return np.array(sheet)
+
+
+def _fitted(image: UintImage, cell: int) -> UintImage:
+    """The picture with its longest side at `cell` pixels."""
+    scale = cell / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(image, size, interpolation=kind).astype(np.uint8, copy=False)
+    return resized.reshape(size[1], size[0], 3)
+
+
+def _shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The title cut with an ellipsis where it is wider than its cell."""
+    short = title
+    while short and font.getlength(short if short == title else short + "…") > width:
+        short = short[:-1]
+    return short if short == title else short + "…"
