@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +13,7 @@ from typing import Any, TextIO
 from anymask.primitives.errors import WeightsError
 from anymask.weights import catalogue, store
 from anymask.weights.catalogue import Checkpoint
+from anymask.weights.folders import home
 from anymask.weights.store import SAYS, Installed
 
 SUMMARY = "list, download, add and verify the weights of the models"
@@ -92,7 +94,7 @@ def show_list(json_file: Path | None) -> None:
         )
         facts.append(facts_of(what, state))
     print(table(rows))
-    write_json(json_file, {"home": str(store.home()), "models": facts})
+    write_json(json_file, {"home": str(home()), "models": facts})
 
 
 def get(name: str, *, again: bool) -> None:
@@ -120,7 +122,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
         if state.sha256:
             print(f"  sha256 {state.sha256}\n  {state.path}")
     facts = [facts_of(catalogue.entry(state.name), state) for state in states]
-    write_json(json_file, {"home": str(store.home()), "models": facts})
+    write_json(json_file, {"home": str(home()), "models": facts})
     bad = [state for state in states if state.status in ("altered", "absent")]
     if bad:
         raise WeightsError(
@@ -197,7 +199,7 @@ def write_json(file: Path | None, facts: dict[str, Any]) -> None:
         file.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

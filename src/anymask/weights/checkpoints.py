@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,12 +100,12 @@ def _from_safetensors(path: Path) -> Weights:
 def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) -> Any:
     """Read with torch's restricted unpickler; `path` is for the messages."""
     try:
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wonders about the pickle's version; we decide
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(_broken(path, error)) from error
-    except (AttributeError, IndexError, AssertionError) as error:  # a pickle that makes no sense
+    except Exception as error:  # broken bytes make the reader raise anything at all
         raise WeightsError(_broken(path, error)) from error
 
 
@@ -126,11 +127,15 @@ def _refusal(path: Path, reason: str) -> str:
     wanted = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
     if wanted is None and "Unsupported" not in reason:
         return _broken(path, reason)
-    what = f" (it asks for {wanted[1]})" if wanted else ""
+    why = (
+        f"reading it would run code (it asks for {wanted[1]})"
+        if wanted
+        else "it is a general Python pickle, which can run code when it is read"
+    )
     return (
-        f"{path} is refused: reading it would run code{what}, which a file of weights never needs, "
-        "and anymask ran none; get the file from its official source, or have its author save only "
-        "the state_dict, best as safetensors"
+        f"{path} is refused: {why}; a file of weights never needs that, and anymask ran none of it."
+        " Get the file from its official source, or have its author save only the state_dict, best "
+        "as safetensors"
     )
 
 

@@ -21,6 +21,8 @@ from anymask.weights.hashes import digests, learn, read_json
 
 Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
 
+ASSETS = Path(__file__).parents[1] / "assets"
+
 SAYS: dict[Status, str] = {
     "bundled": "ships inside the package",
     "absent": "not on this machine",
@@ -141,7 +143,7 @@ def installed(name: str) -> Installed:
 
 def bundled() -> Installed:
     """The model that ships inside the package."""
-    folder = Path(__file__).parents[1] / "assets" / BUNDLED
+    folder = ASSETS / BUNDLED
     if not (folder / "manifest.json").is_file():
         raise WeightsError(
             f"the package lacks its own model: {folder} has no manifest.json; install anymask again"

@@ -1,0 +1,200 @@
+"""`anymask models` as a user meets it."""
+
+import hashlib
+import io
+import json
+
+import pytest
+
+from anymask.cli import models as command
+from anymask.cli.main import main
+from anymask.weights import catalogue
+from anymask.weights.catalogue import Checkpoint, Licence
+
+
+@pytest.fixture(autouse=True)
+def store_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ANYMASK_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def content():
+    torch = pytest.importorskip("torch", reason="checkpoints are read with torch")
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(1000)}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch, content):
+    """A folder with the files of two models: one with a public hash, one without and not free."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    facts = {
+        "hashed": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        "unhashed": {},
+    }
+    known = {}
+    for name, given in facts.items():
+        (folder / f"{name}.pt").write_bytes(content)
+        licence = Licence(name="Terms", url="https://example.org/l", commercial=name == "hashed")
+        known[name] = Checkpoint(
+            name=name,
+            variant="sam_vit_b",
+            file=f"{name}.pt",
+            licence=licence,
+            home="https://example.org",
+            notes="A test.",
+            **given,
+        )
+    monkeypatch.setattr(catalogue, "catalogue", lambda: known)
+    monkeypatch.setenv("ANYMASK_MIRROR", str(folder))
+    return folder
+
+
+def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_path):
+    assert main(["models", "list", "--json", str(tmp_path / "list.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "size", "licence", "commercial", "here", "checked"]
+    assert [line.split()[0] for line in lines[1:]] == list(catalogue.names())
+    assert any(line.startswith("edge_sam ") and " NO " in line for line in lines)
+    facts = json.loads((tmp_path / "list.json").read_text())
+    assert [model["name"] for model in facts["models"]] == list(catalogue.names())
+    assert facts["home"] == str(tmp_path / "home")
+
+
+def test_get_downloads_checks_and_says_how_far(mirror, capsys):
+    assert main(["models", "get", "hashed", "unhashed"]) == 0
+    out, err = capsys.readouterr()
+    assert "the published sha256" in out
+    assert "no public source states a hash" in out
+    assert "unhashed: Terms, not for commercial use (https://example.org/l)" in err
+    assert "hashed: 100.0 %" in err
+    assert main(["models", "list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(row[0], row[-2], row[-1]) for row in rows] == [
+        ("hashed", "yes", "verified"),
+        ("unhashed", "yes", "unverified"),
+    ]
+
+
+def test_verify_reads_anew_writes_json_and_fails_on_an_altered_file(mirror, capsys, tmp_path):
+    assert main(["models", "get", "hashed", "unhashed"]) == 0
+    out = tmp_path / "verify.json"
+    assert main(["models", "verify", "--json", str(out)]) == 0
+    states = {model["name"]: model["status"] for model in json.loads(out.read_text())["models"]}
+    assert states == {"hashed": "verified", "unhashed": "unverified"}
+    file = tmp_path / "home" / "models" / "hashed" / "hashed.pt"
+    file.write_bytes(bytes(file.stat().st_size))
+    capsys.readouterr()
+    assert main(["models", "verify"]) == 2
+    captured = capsys.readouterr()
+    assert "hashed: altered" in captured.out
+    assert "unhashed: unverified" in captured.out
+    assert captured.err.endswith("run: anymask models get hashed\n")
+
+
+def test_verify_of_an_absent_model_fails_with_the_command_that_helps(mirror, capsys):
+    assert main(["models", "verify", "hashed"]) == 2
+    assert (
+        "hashed is not on this machine; run: anymask models get hashed" in capsys.readouterr().err
+    )
+
+
+def test_verify_with_nothing_here_has_nothing_to_say(mirror, capsys):
+    assert main(["models", "verify"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("link", [[], ["--link"]])
+def test_add_takes_the_right_file_and_refuses_another(mirror, capsys, link):
+    file = mirror / "hashed.pt"
+    assert main(["models", "add", "hashed", str(file), *link]) == 0
+    assert "the published sha256" in capsys.readouterr().out
+    wrong = mirror / "wrong.pt"
+    wrong.write_bytes(file.read_bytes() + b" ")
+    assert main(["models", "add", "hashed", str(wrong)]) == 2
+    assert "is not the published hashed.pt" in capsys.readouterr().err
+
+
+def test_info_tells_source_licence_and_what_is_unknown(capsys):
+    assert main(["models", "info", "edge_sam"]) == 0
+    out = capsys.readouterr().out
+    assert "NTU S-Lab License 1.0, commercial use NOT allowed" in out
+    assert (
+        "https://huggingface.co/spaces/chongzhou/EdgeSAM/resolve/main/weights/edge_sam.pth" in out
+    )
+    assert "sha256:    no public source states it" in out
+    assert "absent: not on this machine" in out
+
+
+def test_info_of_the_bundled_model_has_no_source(capsys):
+    assert main(["models", "info", "nano"]) == 0
+    assert "source:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["get", "mobil_sam"], "did you mean mobile_sam"),
+        (["info", "nothing_like_it"], "there is no model called 'nothing_like_it'"),
+        (["get", "nano"], "ships inside the package"),
+        (["add", "sam_vit_b", "none.pth"], "cannot read the weights none.pth"),
+    ],
+)
+def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(capsys, words, message):
+    assert main(["models", *words]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("anymask: error: ")
+    assert message in err
+
+
+def test_a_wrong_name_stops_before_the_first_download(mirror, store_folder):
+    assert main(["models", "get", "hashed", "wrong"]) == 2
+    assert not (store_folder / "models").exists()
+
+
+def test_an_action_is_wanted(capsys):
+    assert main(["models"]) == 2
+    assert "ACTION" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_redraws_one_line_on_a_terminal_and_writes_ten_elsewhere():
+    for stream, mark, most in ((Terminal(), "\r", 1002), (io.StringIO(), "\n", 11)):
+        meter = command.Meter("m", stream)
+        for done in range(10_001):
+            meter(done, 10_000)
+        meter.close()
+        text = stream.getvalue()
+        assert text.count(mark) <= most
+        assert "100.0 % 0.0 MB of 0.0 MB" in text
+        assert text.endswith("\n")
+
+
+def test_progress_without_a_length_still_moves():
+    stream = io.StringIO()
+    meter = command.Meter("m", stream)
+    meter(0, None)
+    meter(60_000_000, None)
+    assert stream.getvalue().splitlines() == ["m:   ?   % 0.0 MB of ?", "m:   ?   % 60.0 MB of ?"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "?"), (40_728_226, "40.7 MB"), (2_564_550_879, "2.56 GB")]
+)
+def test_sizes_are_for_people(count, text):
+    assert command.size_text(count) == text
+
+
+def test_the_help_shows_lines_that_parse(capsys):
+    assert main(["models", "--help"]) == 0
+    out = capsys.readouterr().out
+    for action in ("list", "get", "add", "verify", "info"):
+        assert f"anymask models {action}" in out
