@@ -1,0 +1,126 @@
+"""Segment three real photos with the model in the box: one click, one box, everything.
+
+    python demo/demo.py --out out/demo                    the three photos that scikit-image ships
+    python demo/demo.py --out out/demo --photo mine.jpg   yours: a click and a box in its middle
+
+Writes one overlay a photo and prompt, and all of them on one contact sheet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import anymask
+from anymask.data.images import load_image
+from anymask.predictors.image import Model
+from anymask.primitives import draw
+from anymask.primitives.errors import AnymaskError
+from anymask.primitives.types import Candidates
+
+Picture = NDArray[np.uint8]
+
+CELL = 400  # the longest side of a picture on the contact sheet, in pixels
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photo and what to ask of it, in its own pixels."""
+
+    name: str
+    image: Picture  # (H, W, 3)
+    click: tuple[float, float]  # x, y
+    box: tuple[float, float, float, float]  # x0, y0, x1, y1
+
+
+def shipped_scenes() -> list[Scene]:
+    """Three photos that scikit-image carries inside its wheel (CC0 and public domain)."""
+    from skimage import data
+
+    return [
+        Scene("coffee", data.coffee(), (120, 240), (170, 12, 415, 312)),
+        Scene("astronaut", data.astronaut(), (114, 324), (276, 338, 512, 512)),
+        Scene("cat", data.chelsea(), (165, 118), (230, 220, 296, 274)),
+    ]
+
+
+def own_scene(path: Path) -> Scene:
+    """A click in the middle of the user's photo, and a box around its middle half."""
+    image = load_image(path)
+    height, width = image.shape[:2]
+    box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+    return Scene(path.stem, image, (width / 2, height / 2), box)
+
+
+def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
+    """The scene's pictures with their titles, and the milliseconds of each step."""
+    ticks = [time.perf_counter()]
+    embedding = model.embed(scene.image)
+    ticks.append(time.perf_counter())
+    click = model.segment(embedding, points=[scene.click])
+    ticks.append(time.perf_counter())
+    box = model.segment(embedding, box=scene.box, multimask=False)
+    ticks.append(time.perf_counter())
+    records = model.everything(scene.image)
+    ticks.append(time.perf_counter())
+    everything = [record.mask for record in records]
+
+    def shown(answer: Candidates) -> Picture:
+        return draw.overlay(scene.image, answer.masks[:1])
+
+    pictures = [
+        (draw.marks(shown(click), points=[scene.click]), "one click"),
+        (draw.marks(shown(box), boxes_xyxy=[scene.box]), "one box"),
+        (draw.overlay(scene.image, everything, alpha=0.55), f"everything: {len(records)} masks"),
+    ]
+    return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]
+
+
+def write(path: Path, picture: Picture) -> None:
+    """Write a JPEG."""
+    Image.fromarray(picture).save(path, quality=88)
+
+
+def main() -> int:
+    """Run the demo; 0 when the contact sheet is written."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write into")
+    parser.add_argument("--photo", type=Path, action="append", help="your photo; may be repeated")
+    args = parser.parse_args()
+
+    began = time.perf_counter()
+    model = anymask.load()
+    print(f"{model.spec.name} loaded in {1000 * (time.perf_counter() - began):.0f} ms")
+    scenes = [own_scene(path) for path in args.photo] if args.photo else shipped_scenes()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    sheet: list[tuple[Picture, str]] = []
+    print(f"{'photo':<12}{'size':>11}{'embed':>9}{'click':>9}{'box':>9}{'everything':>12}  (ms)")
+    for scene in scenes:
+        pictures, times = panels(model, scene)
+        height, width = scene.image.shape[:2]
+        figures = "".join(f"{ms:>{wide}.0f}" for ms, wide in zip(times, (9, 9, 9, 12), strict=True))
+        print(f"{scene.name:<12}{f'{width}x{height}':>11}{figures}")
+        for picture, title in pictures:
+            write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", picture)
+            sheet.append((picture, f"{scene.name}: {title}"))
+    write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=3, cell=CELL))
+    print(f"pictures: {args.out}/*.jpg; all on one sheet: {args.out / 'sheet.jpg'}")
+    print(f"done in {time.perf_counter() - began:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except AnymaskError as error:
+        print(f"anymask: error: {error}", file=sys.stderr)
+        sys.exit(2)
