@@ -28,6 +28,7 @@ from anymask.primitives.types import Candidates
 
 Picture = NDArray[np.uint8]
 
+LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
 CELL = 400  # the longest side of a picture on the contact sheet, in pixels
 
 
@@ -54,10 +55,17 @@ def shipped_scenes() -> list[Scene]:
 
 def own_scene(path: Path) -> Scene:
     """A click in the middle of the user's photo, and a box around its middle half."""
-    image = load_image(path)
+    image = shrunk(load_image(path))
     height, width = image.shape[:2]
     box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
     return Scene(path.stem, image, (width / 2, height / 2), box)
+
+
+def shrunk(image: Picture) -> Picture:
+    """A large photo made smaller, so that a hundred of its masks fit on the screen."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((LARGEST, LARGEST))
+    return np.asarray(picture)
 
 
 def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
