@@ -1,5 +1,6 @@
 """Downloads: whole or refused, whatever the server does."""
 
+import os
 import threading
 from email.message import Message
 from pathlib import Path
@@ -286,6 +287,15 @@ def test_a_file_that_changed_its_size_is_downloaded_again(server, model, content
     path = fetch("m").path
     assert path is not None
     path.write_bytes(content[:1000])
+    assert fetch("m").status == "verified"
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_changed_at_the_same_size_is_downloaded_again(server, model, content):
+    path = fetch("m").path
+    assert path is not None
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=(1, 1))  # the clock may be too coarse to show the change
     assert fetch("m").status == "verified"
     assert path.read_bytes() == content
 

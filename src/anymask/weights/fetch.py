@@ -31,8 +31,8 @@ from anymask.weights.hashes import read_json
 from anymask.weights.store import (
     Installed,
     check,
+    current,
     downloadable,
-    installed,
     lock_of,
     mismatch,
     path_of,
@@ -95,7 +95,7 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
     what = downloadable(name)
     target = path_of(what)
     with exclusive(lock_of(what)):
-        state = installed(name)
+        state = current(name)
         if target.is_file() and not again and state.status != "altered":
             return state if state.sha256 else adopt(what, target)
         failures = []

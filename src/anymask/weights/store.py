@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from anymask.primitives.errors import WeightsError
 from anymask.weights.catalogue import BUNDLED, Checkpoint, entry
 from anymask.weights.folders import exclusive, home, write_atomically
 from anymask.weights.formats import sniff
-from anymask.weights.hashes import digests, learn, read_json
+from anymask.weights.hashes import digests, file_hash, learn, read_json
 
 Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
 
@@ -63,7 +63,7 @@ def find(name: str, path: str | Path | None = None) -> Path:
         if not given.exists():
             raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
         return given
-    state = installed(name)
+    state = current(name)
     if state.path is None or state.status == "absent":
         raise WeightsError(
             f"the weights of {name} are not on this machine; run: anymask models get {name}; "
@@ -139,6 +139,17 @@ def installed(name: str) -> Installed:
         bytes=size,
         source=facts.get("source", ""),
     )
+
+
+def current(name: str) -> Installed:
+    """As `installed`, and "altered" where the file's digest is no longer the recorded one.
+
+    The digest is remembered by size and time of change, so an untouched file is not read again.
+    """
+    state = installed(name)
+    if state.path is not None and state.sha256 and file_hash(state.path) != state.sha256:
+        return replace(state, status="altered")
+    return state
 
 
 def bundled() -> Installed:
