@@ -1,0 +1,83 @@
+"""Numbers that say how well a mask fits: intersection over union, clicks needed, means and doubt.
+
+Letters: H W the photo, N masks, C clicks, I images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.primitives.types import BoolArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean and its 95 % interval (percentile bootstrap); all NaN when nothing was measured."""
+
+    value: float
+    low: float
+    high: float
+
+
+def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
+    """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
+
+    Two empty masks agree: 1.0. Range 0..1.
+    """
+    intersection = prediction & truth
+    union = prediction | truth
+    if ignore is not None:
+        intersection &= ~ignore
+        union &= ~ignore
+    total = int(np.count_nonzero(union))
+    return int(np.count_nonzero(intersection)) / total if total else 1.0
+
+
+def clicks_needed(ious: Floats, threshold: float) -> Ints:  # (N, C) -> (N,)
+    """NoC: the first click, from 1, whose IoU is at least `threshold`; C where none is.
+
+    As Sofiiuk et al. (RITM, arXiv 2102.06583) count: a mask that never gets there costs all C.
+    """
+    reached = ious >= threshold
+    first = reached.argmax(axis=1) + 1
+    needed: Ints = np.where(reached.any(axis=1), first, ious.shape[1])
+    return needed
+
+
+def cluster_mean(values: Floats, clusters: Ints) -> Mean:  # (N,), (N,) -> Mean
+    """The mean of all values; the interval resamples whole clusters (images), not values.
+
+    Masks of one photo share its light, its scale and its annotator: drawing them one by one would
+    make the interval too narrow.
+    """
+    return mean_of_means([(values, clusters)])
+
+
+def mean_of_means(groups: list[tuple[Floats, Ints]]) -> Mean:
+    """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
+    filled = [(values, clusters) for values, clusters in groups if len(values)]
+    if not filled:
+        return Mean(float("nan"), float("nan"), float("nan"))
+    draws = np.mean([_resampled_means(values, clusters) for values, clusters in filled], axis=0)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    value = float(np.mean([values.mean() for values, _ in filled]))
+    return Mean(value, float(low), float(high))
+
+
+def _resampled_means(values: Floats, clusters: Ints) -> Floats:  # (N,), (N,) -> (R,)
+    """Means of RESAMPLES draws of clusters with replacement; the same draws in every run."""
+    _, member = np.unique(clusters, return_inverse=True)
+    n = int(member.max()) + 1
+    sums = np.bincount(member, weights=values, minlength=n)
+    counts = np.bincount(member, minlength=n)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    means: Floats = (draws @ sums) / (draws @ counts)
+    return means

@@ -1,0 +1,205 @@
+"""Which sets are measured, how, and which of their masks.
+
+A suite is a TOML file:
+
+    name = "zero-shot"
+    clicks = 3                        # clicks on every mask
+    min_area = 64                     # smaller masks are reported apart
+
+    [[set]]
+    name = "coco_val"                 # a folder under --data
+    groups = ["dev"]                  # means that it belongs to
+    noc = false                       # also count the clicks to 85 and 90 % IoU
+    annotators = "first"              # or "all"
+"""
+
+from __future__ import annotations
+
+import tomllib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from anymask.data.sets import Sample, SetInfo, is_set, load_set
+from anymask.evaluation.metrics import Ints
+from anymask.primitives.errors import ConfigError
+from anymask.primitives.rle import rle_area
+
+Annotators = Literal["first", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for a whole run.
+
+    clicks     clicks on every mask
+    min_area   pixels; smaller masks are reported apart
+    limit      masks of a set at most, None for all
+    per_image  masks of a photo at most, None for all
+    """
+
+    clicks: int = 3
+    min_area: int = 64
+    limit: int | None = None
+    per_image: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPlan:
+    """How one set is measured.
+
+    name        its folder under the data folder
+    groups      the means that it belongs to
+    noc         also count the clicks to 85 and 90 % IoU, at most 20
+    annotators  where several people drew a photo: the first one's masks, or all
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    noc: bool = False
+    annotators: Annotators = "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Sets that are measured together, and what holds for all of them."""
+
+    name: str
+    sets: tuple[SetPlan, ...]
+    clicks: int = 3
+    min_area: int = 64
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A plan and what was read for it."""
+
+    plan: SetPlan
+    info: SetInfo
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The masks of a set that are measured: (N,) image and mask index, and area in pixels."""
+
+    image: Ints
+    mask: Ints
+    area: Ints
+
+
+def read_suite(path: str | Path) -> Suite:
+    """Read a suite file; ConfigError names the key and what it should be."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: wanted a suite file (.toml), a set folder or a folder of sets; there is none"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    known = {"name": str, "clicks": int, "min_area": int, "set": list}
+    _check(raw, known, str(path))
+    rows = raw.get("set", [])
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"{path}: a suite needs at least one [[set]] with a name")
+    suite = Suite(
+        name=raw.get("name", path.stem),
+        sets=tuple(_plan(row, f"{path}, set {n + 1}") for n, row in enumerate(rows)),
+        clicks=raw.get("clicks", 3),
+        min_area=raw.get("min_area", 64),
+    )
+    if suite.clicks < 1:
+        raise ConfigError(f"{path}: clicks must be at least 1, got {suite.clicks}")
+    return suite
+
+
+def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
+    """The suite of one set folder, or of all sets in a folder; and the folder that holds them."""
+    folder = Path(folder)
+    if is_set(folder):
+        return Suite(name=folder.name, sets=(SetPlan(name=folder.name),)), folder.parent
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and is_set(path))
+    if not names:
+        raise ConfigError(
+            f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl) or a folder "
+            "of sets; got a folder with none"
+        )
+    return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
+
+
+def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:
+    """Read a suite's sets (or only `names` of them) from the folder that holds them.
+
+    Raises ConfigError for a name that the suite does not have, DataError for a set that is absent
+    or broken.
+    """
+    plans = {plan.name: plan for plan in suite.sets}
+    unknown = [name for name in names if name not in plans]
+    if unknown:
+        raise ConfigError(
+            f"suite {suite.name!r} has no set {unknown[0]!r}; it has {', '.join(plans)}"
+        )
+    chosen = [plans[name] for name in names] if names else list(suite.sets)
+    return [EvalSet(plan, *load_set(Path(data) / plan.name)) for plan in chosen]
+
+
+def choose_masks(
+    plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
+) -> Chosen:
+    """The masks to measure: at most `per_image` of a photo and `limit` of the set.
+
+    Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
+    smaller limit draws a part of what a larger one draws.
+    """
+    rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
+    rows: list[tuple[int, int, int]] = []
+    for image, sample in enumerate(samples):
+        found = [
+            (image, mask, area)
+            for mask, rle in enumerate(sample.masks)
+            if (area := rle_area(rle)) and _counts(plan, sample, mask)
+        ]
+        order = rng.permutation(len(found))
+        rows += [found[n] for n in sorted(order[:per_image])]
+    order = rng.permutation(len(rows))
+    table = np.array([rows[n] for n in sorted(order[:limit])], np.int64).reshape(-1, 3)
+    return Chosen(table[:, 0], table[:, 1], table[:, 2])
+
+
+def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
+    """Whether this annotator's masks are measured."""
+    if plan.annotators == "all" or sample.annotators[mask] is None:
+        return True
+    return sample.annotators[mask] == min(a for a in sample.annotators if a is not None)
+
+
+def _plan(row: dict[str, Any], where: str) -> SetPlan:
+    _check(row, {"name": str, "groups": list, "noc": bool, "annotators": str}, where)
+    if not row.get("name"):
+        raise ConfigError(f"{where}: wanted a name (the set's folder), got none")
+    groups = row.get("groups", [])
+    if not all(isinstance(group, str) for group in groups):
+        raise ConfigError(f"{where}: groups must be a list of names, got {groups!r}")
+    annotators = row.get("annotators", "first")
+    if annotators not in ("first", "all"):
+        raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
+    return SetPlan(
+        name=row["name"],
+        groups=tuple(groups),
+        noc=row.get("noc", False),
+        annotators=cast(Annotators, annotators),
+    )
+
+
+def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+        if type(value) is not known[key]:
+            raise ConfigError(f"{where}: {key} must be {known[key].__name__}, got {value!r}")
