@@ -1,0 +1,92 @@
+"""anymask: click, box or outline anything in a photo and get its mask.
+
+    model = anymask.load()
+    answer = model.segment("photo.jpg", points=[(500, 375)])
+    answer.masks[0]  # (H, W) bool
+
+Importing this package loads nothing heavy; every name is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anymask import models, weights
+    from anymask.data.images import load_image
+    from anymask.predictors.image import Model
+    from anymask.primitives import errors
+    from anymask.primitives.records import MaskRecord
+    from anymask.primitives.types import Candidates, Embedding, Prompt
+
+__version__ = "0.1.0"
+__all__ = [
+    "Candidates",
+    "Embedding",
+    "MaskRecord",
+    "Model",
+    "Prompt",
+    "__version__",
+    "errors",
+    "load",
+    "load_image",
+    "models",
+    "weights",
+]
+
+_HOMES = {
+    "Candidates": "anymask.primitives.types",
+    "Embedding": "anymask.primitives.types",
+    "MaskRecord": "anymask.primitives.records",
+    "Model": "anymask.predictors.image",
+    "Prompt": "anymask.primitives.types",
+    "load_image": "anymask.data.images",
+}
+_MODULES = {
+    "errors": "anymask.primitives.errors",
+    "models": "anymask.models",
+    "weights": "anymask.weights",
+}
+
+
+def load(
+    name: str = "nano",
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    runtime: str = "auto",
+) -> Model:
+    """Open a model.
+
+    name       "nano", which ships with the package, a name of `anymask models list`, or the folder
+               of an exported model
+    weights    a checkpoint file instead of the one in the store
+    device     "auto", "cpu", "cuda", "cuda:1" or "mps"
+    precision  "fp32", "bf16" or "fp16"
+    runtime    "auto", "onnx" or "torch"
+
+    Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
+    text says how to get them), InputError for options that do not go together, MissingExtra where
+    torch is needed and not installed. Nothing is ever downloaded here.
+    """
+    from anymask.predictors.image import Model
+    from anymask.runtimes.open import open_runtime
+
+    return Model(open_runtime(name, weights, device, precision, runtime))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'anymask' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,206 @@
+"""One embedding and any number of prompts -> one `Candidates` each.
+
+Letters: N prompts, T masks of the decoder, K candidates, m the side of a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict
+
+import cv2
+import numpy as np
+
+from anymask.predictors.honour import honour_negatives, violated
+from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
+from anymask.primitives.clicks import violated_points
+from anymask.primitives.errors import InputError
+from anymask.primitives.masks import clean_mask
+from anymask.primitives.resize import geometry, image_to_model
+from anymask.primitives.types import (
+    BoolArray,
+    Candidates,
+    Embedding,
+    FloatArray,
+    Prompt,
+    UintImage,
+)
+from anymask.runtimes.answers import choose
+from anymask.runtimes.protocol import ImageRuntime
+
+Multimask = bool | Literal["auto"]
+Zoom = bool | Literal["auto"]
+
+PROMPTS_PER_CALL = 32  # bounds a decoder's working memory, whatever the number of prompts
+
+
+class SettingsDict(TypedDict, total=False):
+    """The keyword arguments of `Settings`."""
+
+    multimask: Multimask
+    zoom: Zoom
+    max_hole_area: float
+    min_island_area: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How prompts are answered.
+
+    multimask        "auto": the model's three masks for a lone click, which may mean a part or the
+                     whole, its one mask for a clearer prompt, and negative clicks are always
+                     honoured. True or False: the three or the one, untouched, as the model's own
+                     reference code answers
+    zoom             True: decode again on a window around the answer, and keep that when its
+                     quality is higher; "auto": only where the object is small; False: never
+    max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
+    min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
+
+    Raises InputError for other values.
+    """
+
+    multimask: Multimask = "auto"
+    zoom: Zoom = False
+    max_hole_area: float = 0
+    min_island_area: float = 0
+
+    def __post_init__(self) -> None:
+        for name in ("multimask", "zoom"):
+            value = getattr(self, name)
+            if value not in (True, False, "auto"):
+                raise InputError(f'{name} must be True, False or "auto", got {value!r}')
+        for name in ("max_hole_area", "min_island_area"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and value >= 0):
+                raise InputError(f"{name} must be a number of pixels, 0 or more, got {value!r}")
+
+    @property
+    def cleans(self) -> bool:
+        """Whether holes or islands are to be removed."""
+        return self.max_hole_area > 0 or self.min_island_area > 0
+
+
+def embed_image(runtime: ImageRuntime, image: UintImage) -> Embedding:  # (H, W, 3)
+    """See one photo."""
+    spec = runtime.spec
+    features, *extras = runtime.encode(image_to_model(image, spec)[None])[0]
+    return Embedding(
+        features=features,
+        geometry=geometry((image.shape[0], image.shape[1]), spec),
+        model=spec.name,
+        model_hash=runtime.weights_hash,
+        image_hash=image_hash(image),
+        extras=tuple(extras),
+    )
+
+
+def image_hash(image: UintImage) -> str:
+    """Names the pixels and their shape; 32 hexadecimal digits of a sha256."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:32]
+
+
+def check_embedding(runtime: ImageRuntime, embedding: Embedding) -> None:
+    """Refuse what another model saw. Raises InputError."""
+    made_by = (embedding.model, embedding.model_hash)
+    wanted = (runtime.spec.name, runtime.weights_hash)
+    if made_by != wanted:
+        raise InputError(
+            "an embedding can only be read by the model that made it; this is "
+            f"{wanted[0]} (weights {wanted[1][:12]}), the embedding was made by "
+            f"{made_by[0]} (weights {made_by[1][:12]}); embed the photo again with this model"
+        )
+
+
+def decode_prompts(
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    settings: Settings,
+) -> list[Candidates]:
+    """Answer checked prompts about one photo, in their order."""
+    maps = (embedding.features, *embedding.extras)
+    answers: dict[int, Candidates] = {}
+    for places, batch in group_prompts(prompts, embedding.geometry, runtime.spec, PROMPTS_PER_CALL):
+        logits, quality = runtime.decode(maps, batch)
+        for row, place in enumerate(places):
+            many = settings.multimask
+            if many == "auto":
+                many = is_lone_click(prompts[place])
+            kept, numbers = choose(
+                runtime.spec, logits[row : row + 1], quality[row : row + 1], many
+            )
+            best_first = _ranked(kept[0], numbers[0], embedding, runtime.spec.mask_threshold)
+            answers[place] = _attend(best_first, prompts[place], settings)
+    return [answers[place] for place in range(len(prompts))]
+
+
+def _ranked(
+    logits: FloatArray, quality: FloatArray, embedding: Embedding, threshold: float
+) -> Candidates:  # (K, m, m), (K,)
+    order = np.argsort(-quality, kind="stable")
+    return Candidates(
+        logits=logits[order],
+        quality=quality[order],
+        order=order.astype(np.int64),
+        geometry=embedding.geometry,
+        threshold=threshold,
+    )
+
+
+def _attend(answer: Candidates, prompt: Prompt, settings: Settings) -> Candidates:
+    """Honour the clicks, clean the masks, name what is still violated."""
+    place, threshold = answer.geometry, answer.threshold
+    if settings.multimask == "auto":
+        logits = honour_negatives(answer.logits, prompt, place, threshold)
+        answer = replace(answer, logits=logits)
+    answer = replace(answer, violated_points=violated(answer.logits[0], prompt, place, threshold))
+    if not settings.cleans:
+        return answer
+    cleaned = [
+        clean_kept(mask, prompt, settings.max_hole_area, settings.min_island_area)
+        for mask in answer.masks
+    ]
+    return with_masks(answer, np.stack(cleaned), prompt)
+
+
+def clean_kept(
+    mask: BoolArray, prompt: Prompt, max_hole_area: float, min_island_area: float
+) -> BoolArray:  # (H, W)
+    """`clean_mask` that leaves alone what a click speaks for."""
+    cleaned = clean_mask(mask, max_hole_area, min_island_area)
+    if prompt.points is None or prompt.labels is None:
+        return cleaned
+    lost = set(violated_points(cleaned, prompt.points, prompt.labels))
+    lost -= set(violated_points(mask, prompt.points, prompt.labels))
+    if not lost:
+        return cleaned
+    _, labels = cv2.connectedComponents((cleaned != mask).view(np.uint8), connectivity=8)
+    for x, y in np.floor(prompt.points[sorted(lost)]).astype(int):
+        spared = labels == labels[y, x]
+        cleaned[spared] = mask[spared]
+    return cleaned
+
+
+def with_masks(
+    answer: Candidates, masks: BoolArray, prompt: Prompt | None = None
+) -> Candidates:  # (K, H, W)
+    """The answer with finished masks instead of those that its logits would make."""
+    wrong: tuple[int, ...] = ()
+    if prompt is not None and prompt.points is not None and prompt.labels is not None:
+        wrong = violated_points(masks[0], prompt.points, prompt.labels)
+    finished = replace(answer, violated_points=wrong)
+    vars(finished)["masks"] = masks  # where the cached property looks first
+    return finished
+
+
+def answer_prompts(
+    runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
+) -> list[Candidates]:
+    """Check everything first, then answer. Raises PromptError and InputError."""
+    check_embedding(runtime, embedding)
+    checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
+    return decode_prompts(runtime, embedding, checked, settings)

@@ -1,0 +1,238 @@
+"""A model for single photos: numpy in, numpy out, image pixels.
+
+Letters: H W a photo, K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Unpack, overload
+
+from numpy.typing import ArrayLike
+
+from anymask.data.images import ImageSource, load_image
+from anymask.predictors.decoding import (
+    Settings,
+    SettingsDict,
+    answer_prompts,
+    check_embedding,
+    embed_image,
+)
+from anymask.predictors.everything import Grid, GridDict, find_everything
+from anymask.predictors.prompts import mask_on_photo
+from anymask.predictors.refine import keep_or_replace, refining_prompts
+from anymask.predictors.zoom import decode_zoomed
+from anymask.primitives.errors import AnymaskError, InputError, PromptError
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import Candidates, Embedding, Prompt, UintImage
+from anymask.runtimes.protocol import ImageRuntime
+
+Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
+Reply = Candidates | list[Candidates]
+
+
+class Model:
+    """A runtime with everything around it that users need. Made by `anymask.load`.
+
+    It remembers nothing between calls, so any number of threads may share one model.
+
+    runtime  what encodes and decodes
+    """
+
+    def __init__(self, runtime: ImageRuntime) -> None:
+        self.runtime = runtime
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model sees a picture, and the prompts that it takes."""
+        return self.runtime.spec
+
+    @property
+    def name(self) -> str:
+        """As in `anymask models list`."""
+        return self.spec.name
+
+    def embed(self, image: ImageSource) -> Embedding:
+        """See one photo; every prompt on the embedding then costs only a decoding.
+
+        image  path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
+
+        Raises ImageError (see `data.images.load_image`).
+        """
+        return embed_image(self.runtime, load_image(image))
+
+    @overload
+    def segment(
+        self,
+        image: ImageSource | Embedding,
+        *,
+        prompts: Sequence[Prompt],
+        **settings: Unpack[SettingsDict],
+    ) -> list[Candidates]: ...
+
+    @overload
+    def segment(
+        self,
+        image: ImageSource | Embedding,
+        *,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        **settings: Unpack[SettingsDict],
+    ) -> Candidates: ...
+
+    def segment(
+        self,
+        image: ImageSource | Embedding,
+        *,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        prompts: Sequence[Prompt] | None = None,
+        **settings: Unpack[SettingsDict],
+    ) -> Reply:
+        """The masks that a prompt, or each of several, means.
+
+        image     a photo as for `embed`, or its embedding
+        points    (P, 2) x, y clicks in pixels of the photo
+        labels    (P,) 1 on the object, 0 off it; all 1 when left out
+        box       (4,) x0, y0, x1, y1; cut at the photo's border
+        mask      a start: bool of any size, or `answer.logits[i]`
+        prompts   several objects at once instead: a list, one `Prompt` each
+        settings  multimask, zoom, max_hole_area, min_island_area: see `decoding.Settings`
+
+        Returns one `Candidates`, best quality first, or a list of them for `prompts`.
+
+        Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
+        cannot take; ImageError for the photo; InputError for settings, for another model's
+        embedding, or for zoom with an embedding.
+        """
+        given = (points, labels, box, mask)
+        if prompts is None:
+            return self._answers(image, [Prompt.of(*given)], Settings(**settings))[0]
+        if any(value is not None for value in given):
+            raise PromptError(
+                "give points, labels, box and mask for one object, or prompts for several; got "
+                "both; put them into one of the prompts"
+            )
+        return self._answers(image, _prompt_list(prompts), Settings(**settings))
+
+    def _answers(
+        self, image: ImageSource | Embedding, prompts: list[Prompt], settings: Settings
+    ) -> list[Candidates]:
+        photo, embedding = self._seen(image, settings)
+        answers = answer_prompts(self.runtime, embedding, prompts, settings)
+        if photo is None or not settings.zoom:
+            return answers
+        return [
+            decode_zoomed(self.runtime, photo, prompt, first, settings)
+            for prompt, first in zip(prompts, answers, strict=True)
+        ]
+
+    def _seen(
+        self, image: ImageSource | Embedding, settings: Settings
+    ) -> tuple[UintImage | None, Embedding]:
+        """The photo, where it is there, and its embedding."""
+        if not isinstance(image, Embedding):
+            photo = load_image(image)
+            return photo, embed_image(self.runtime, photo)
+        if settings.zoom:
+            raise InputError(
+                "zoom looks at the photo again, got only its embedding; pass the photo instead"
+            )
+        return None, image
+
+    def segment_many(
+        self,
+        requests: Iterable[Request],
+        *,
+        on_error: Literal["raise", "return"] = "raise",
+        **settings: Unpack[SettingsDict],
+    ) -> list[Reply | AnymaskError]:
+        """Photos of any sizes with any numbers of prompts; equal to `segment` one by one.
+
+        requests  (image or embedding, Prompt or list of Prompts) each
+        on_error  "return": what is wrong with one photo or prompt stands in its place in the list,
+                  as the error, and the others are answered
+
+        Returns for each request what `segment` returns. Raises as `segment` does.
+        """
+        if on_error not in ("raise", "return"):
+            raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
+        chosen = Settings(**settings)
+        replies: list[Reply | AnymaskError] = []
+        for image, prompts in requests:
+            try:
+                answers = self._answers(image, _prompt_list(prompts), chosen)
+                replies.append(answers[0] if isinstance(prompts, Prompt) else answers)
+            except AnymaskError as error:
+                if on_error == "raise":
+                    raise
+                replies.append(error)
+        return replies
+
+    def refine(
+        self,
+        image: ImageSource | Embedding,
+        mask: ArrayLike,
+        **settings: Unpack[SettingsDict],
+    ) -> Candidates:
+        """A better version of a mask, or the mask itself.
+
+        mask      (h, w) of any size, laid over the whole photo: bool, integers (not 0 = object),
+                  soft 0..1, or logits
+        settings  as for `segment`
+
+        The mask is kept (`order` is then `refine.GIVEN`) when it agrees with the model's answer at
+        least as well as the answer, in the model's own estimate, agrees with the truth.
+
+        Raises PromptError for an empty mask or a wrong shape, and as `segment` does.
+        """
+        start = Prompt.of(mask=mask).mask
+        assert start is not None
+        chosen = Settings(**settings)
+        photo, embedding = self._seen(image, chosen)
+        check_embedding(self.runtime, embedding)
+        given = mask_on_photo(
+            start, embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
+        )
+        asked = refining_prompts(given, self.spec)
+        source = embedding if photo is None or not chosen.zoom else photo
+        return keep_or_replace(given, self._answers(source, asked, chosen))
+
+    def everything(
+        self, image: ImageSource | Embedding, **grid: Unpack[GridDict]
+    ) -> list[MaskRecord]:
+        """The masks of everything in the photo, found by a grid of clicks, best first.
+
+        grid  points_per_side, points_per_batch, pred_iou_thresh, stability_score_thresh,
+              stability_score_offset, box_nms_thresh, min_mask_region_area: see `everything.Grid`
+
+        Raises PromptError for a model that takes no clicks, InputError for settings or another
+        model's embedding, ImageError for the photo.
+        """
+        chosen = Grid(**grid)
+        embedding = image if isinstance(image, Embedding) else self.embed(image)
+        check_embedding(self.runtime, embedding)
+        return find_everything(self.runtime, embedding, chosen)
+
+
+def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """One prompt or several, as a list. Raises PromptError for anything else."""
+    if isinstance(prompts, Prompt):
+        return [prompts]
+    several: list[Any] = list(prompts)
+    for prompt in several:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"prompts must be anymask.Prompt objects, one an object; got "
+                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
+                "Prompt.of(box=(x0, y0, x1, y1))"
+            )
+    return several

@@ -1,0 +1,56 @@
+"""Logits at single pixels of the photo, without making the photo's whole mask.
+
+Letters: K masks, h w their low-resolution logits, P pixels, S the model's input side.
+
+The way from low-resolution logits to the photo (`primitives.resize.logits_to_image`: bilinear to
+S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
+weighted sum of a few low-resolution cells.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.primitives.spec import Geometry
+from anymask.primitives.types import FloatArray
+
+Indices = NDArray[np.intp]
+
+
+def point_pixels(points: ArrayLike, image_hw: tuple[int, int]) -> Indices:  # (P, 2) -> (P, 2)
+    """The pixel (x, y) that holds each point; floor, as `clicks.violated_points` does."""
+    height, width = image_hw
+    pixels: Indices = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.intp)
+    return np.clip(pixels, 0, (width - 1, height - 1))
+
+
+def cell_weights(
+    pixels: Indices, low_side: int, geometry: Geometry, axis: int
+) -> FloatArray:  # (P,) -> (P, low_side)
+    """How much each low-resolution row (axis 0) or column (axis 1) counts for each pixel."""
+    weights = np.zeros((len(pixels), low_side), np.float32)
+    rows = np.arange(len(pixels))
+    for place, share in _neighbours(pixels, geometry.input_hw[axis], geometry.image_hw[axis]):
+        for cell, part in _neighbours(place, low_side, geometry.side):
+            np.add.at(weights, (rows, cell), share * part)
+    return weights
+
+
+def _neighbours(index: Indices, old: int, new: int) -> list[tuple[Indices, FloatArray]]:
+    """The two of `old` half-pixel places around each of `new`, and how much each counts."""
+    place = np.maximum((index + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(place.astype(np.intp), old - 1)
+    share = (place - first).astype(np.float32)
+    return [(first, 1 - share), (np.minimum(first + 1, old - 1), share)]
+
+
+def logits_at(
+    logits: FloatArray, pixels_xy: Indices, geometry: Geometry
+) -> FloatArray:  # (K, h, w), (P, 2) -> (K, P)
+    """The logit of each pixel in each mask, as `logits_to_image` gives it."""
+    height, width = logits.shape[1:]
+    y = cell_weights(pixels_xy[:, 1], height, geometry, axis=0)
+    x = cell_weights(pixels_xy[:, 0], width, geometry, axis=1)
+    found: FloatArray = ((y @ logits) * x).sum(axis=-1)
+    return found

@@ -1,0 +1,108 @@
+"""Small objects, decoded again on a window of the photo.
+
+A model sees every photo at the same size, so a small object covers few cells of its features. A
+window around the first answer shows the object larger. The second answer replaces the first only
+when the model gives it the higher quality; it is laid back into the photo at the photo's own
+resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from anymask.predictors.decoding import Settings, decode_prompts, embed_image, with_masks
+from anymask.predictors.prompts import mask_on_photo
+from anymask.primitives.boxes import mask_to_box
+from anymask.primitives.resize import mask_to_model
+from anymask.primitives.tiles import Window, zoom_window
+from anymask.primitives.types import Candidates, FloatArray, Prompt, UintImage
+from anymask.runtimes.protocol import ImageRuntime
+
+SMALL = 0.25  # of the photo's longest side: larger objects are left alone by zoom="auto"
+GAIN = 1.5  # how much larger a window must show the object to be worth an encoding
+MARGIN = 0.5  # of the object's longest side, around it
+MIN_SIDE = 96  # pixels of the photo; smaller windows show only blur
+
+Box = tuple[float, float, float, float]
+
+
+def decode_zoomed(
+    runtime: ImageRuntime,
+    image: UintImage,
+    prompt: Prompt,
+    first: Candidates,
+    settings: Settings,
+) -> Candidates:
+    """The better one of the first answer and that on a window around it.
+
+    image     (H, W, 3), the whole photo
+    prompt    checked, in pixels of the photo
+    first     the answer on the whole photo
+    settings  with zoom True or "auto"
+    """
+    box = _object_box(prompt, first)
+    if box is None:
+        return first
+    longest = max(image.shape[:2])
+    if settings.zoom == "auto" and max(box[2] - box[0], box[3] - box[1]) > SMALL * longest:
+        return first
+    window = zoom_window(box, first.geometry.image_hw, margin=MARGIN, min_side=MIN_SIDE)
+    x0, y0, x1, y1 = window
+    if max(x1 - x0, y1 - y0) * GAIN > longest:
+        return first
+    crop = np.ascontiguousarray(image[y0:y1, x0:x1])
+    moved = _prompt_in_window(prompt, window, first)
+    second = decode_prompts(runtime, embed_image(runtime, crop), [moved], settings)[0]
+    if second.quality[0] <= first.quality[0] or not second.masks[0].any():
+        return first
+    return _laid_back(second, window, first, prompt)
+
+
+def _object_box(prompt: Prompt, first: Candidates) -> Box | None:
+    """What the prompt and the first answer together speak of; None where that is nothing."""
+    boxes: list[FloatArray] = []
+    mask = first.masks[0]
+    if mask.any():
+        boxes.append(mask_to_box(mask))
+    if prompt.box is not None:
+        boxes.append(prompt.box)
+    if prompt.points is not None and prompt.labels is not None:
+        on = prompt.points[prompt.labels == 1]
+        boxes += list(np.concatenate([on, on], axis=1))
+    if not boxes:
+        return None
+    corners = np.stack(boxes)
+    x0, y0 = corners[:, :2].min(axis=0).tolist()
+    x1, y1 = corners[:, 2:].max(axis=0).tolist()
+    return (x0, y0, x1, y1)
+
+
+def _prompt_in_window(prompt: Prompt, window: Window, first: Candidates) -> Prompt:
+    """The same prompt in the window's pixels; negative clicks outside it have nothing to say."""
+    x0, y0, x1, y1 = window
+    offset = np.array([x0, y0], np.float32)
+    points, labels = prompt.points, prompt.labels
+    if points is not None and labels is not None:
+        seen = ((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1)
+        points, labels = points[seen] - offset, labels[seen]
+    box = prompt.box
+    if box is not None:
+        box = np.clip(box - np.tile(offset, 2), 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
+    mask = prompt.mask
+    if mask is not None:
+        whole = mask_on_photo(mask, first.geometry, first.logits.shape[-1], first.threshold)
+        mask = whole[y0:y1, x0:x1]
+    return Prompt.of(points=points, labels=labels, box=box, mask=mask)
+
+
+def _laid_back(second: Candidates, window: Window, first: Candidates, prompt: Prompt) -> Candidates:
+    """The window's answer as an answer about the photo, masks at the photo's own resolution."""
+    x0, y0, x1, y1 = window
+    masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
+    masks[:, y0:y1, x0:x1] = second.masks
+    side = first.logits.shape[-1]
+    logits = [mask_to_model(mask, first.geometry, side)[0] for mask in masks]
+    whole = replace(second, logits=np.stack(logits), geometry=first.geometry)
+    return with_masks(whole, masks, prompt)
