@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from anymask import __version__
 from anymask.primitives.errors import MissingExtra
 from tests.house import gates
 
@@ -106,5 +107,6 @@ def test_every_package_of_the_project_is_pinned(project: dict[str, Any]) -> None
     assert names <= pinned
 
 
-def test_the_changelog_tells_of_the_version(project: dict[str, Any]) -> None:
-    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+def test_the_version_is_the_wheel_s_and_the_changelog_s(wheel: Path) -> None:
+    assert wheel.name.startswith(f"anymask-{__version__}-py3-none-any")
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anymask.primitives.errors import ModelError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.export.verify import Verification
+    from anymask.primitives.spec import ModelSpec
     from anymask.runtimes.manifest import Manifest
 
 SUMMARY = "write a model as ONNX graphs with a manifest and an example that runs them"
@@ -101,7 +102,7 @@ def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> M
 
     return export_bundle(
         module,
-        module.spec,  # type: ignore[arg-type]  # every model of ours has one
+        cast("ModelSpec", module.spec),
         args.output,
         licence=licence_of(args.name, args.weights, weights_hash),
         weights_hash=weights_hash,

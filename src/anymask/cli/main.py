@@ -16,9 +16,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, Protocol, cast
 
+from anymask import __version__
 from anymask.primitives.errors import AnymaskError
 
 USAGE = 2
@@ -91,7 +91,7 @@ def run(words: list[str]) -> int:
         print(help_text(), end="")
         return 0
     if words[0] in ("-V", "--version"):
-        print(f"anymask {version()}")
+        print(f"anymask {__version__}")
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
@@ -133,14 +133,6 @@ def help_text() -> str:
             EXAMPLES,
         ]
     )
-
-
-def version() -> str:
-    """The installed version, or what to do where the package is only on the path."""
-    try:
-        return metadata.version("anymask")
-    except metadata.PackageNotFoundError:
-        return "(not installed; run: pip install -e .)"
 
 
 def unknown(name: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, string_to_rle
 from anymask.primitives.types import UintImage
@@ -67,8 +68,6 @@ class Sample:
 
     def image(self) -> UintImage:  # (H, W, 3)
         """Open the picture; DataError when its size is not the one that the masks have."""
-        from anymask.data.images import load_image
-
         image = load_image(self.image_path)
         if image.shape[:2] != self.hw:
             raise DataError(

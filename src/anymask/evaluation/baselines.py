@@ -48,12 +48,14 @@ class FromFunction:
     accepts   the prompt kinds that it understands
     function  (H, W, 3) uint8 and a Prompt -> (H, W) bool
     prepare   what to do once a photo; its result takes the photo's place in `function`
+    slow      whether it takes so long that a run asks it for a part of the masks
     """
 
     name: str
     accepts: frozenset[PromptKind]
     function: Callable[[Any, Prompt], BoolArray]
     prepare: Callable[[UintImage], Any] | None = None
+    slow: bool = False
 
     @property
     def spec(self) -> ModelSpec:
@@ -82,10 +84,10 @@ class Baselines:
 def baselines() -> Baselines:
     """All that can run with what is installed."""
     methods = [
-        FromFunction("grabcut", BOX, grabcut_box),
+        FromFunction("grabcut", BOX, grabcut_box, slow=True),
         FromFunction("filled box", BOX, filled_box),
         FromFunction("flood", CLICKS, flood_clicks, _smoothed),
-        FromFunction("grabcut click", CLICKS, grabcut_clicks),
+        FromFunction("grabcut click", CLICKS, grabcut_clicks, slow=True),
     ]
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _superpixels))

@@ -269,6 +269,9 @@ def _notes(report: Report) -> str:
         + "; intervals: bootstrap over photos, 95 %",
         f"- machine: {report.machine.line()}",
     ]
+    if len(report.pairs()) and any(method != report.subject for method, _ in report.pairs()):
+        slow = "all masks" if settings.slow is None else f"at most {settings.slow} masks a set"
+        lines.append(f"- baselines by GrabCut: {slow}, drawn at random, the same ones every time")
     lines += [f"- skipped: {name}: {reason}" for name, reason in report.skipped]
     return "\n".join(lines)
 

@@ -5,12 +5,14 @@ Letters: N masks, M measures, C clicks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from anymask.data.sets import Sample
+from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.metrics import Floats, Ints, clicks_needed
@@ -51,7 +53,7 @@ def evaluate_sets(
     return Report(
         suite="",
         subject=segmenter.spec.name,
-        weights_hash=str(getattr(segmenter, "weights_hash", "")),
+        weights_hash=weights_hash(segmenter),
         settings=settings,
         machine=this_machine(),
         sets=scores,
@@ -73,14 +75,16 @@ def score_set(
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     names = [measures(method, one.plan, settings) for method in methods]
     tables = [np.full((len(chosen.image), len(name)), np.nan) for name in names]
+    limits = [_limit(method, settings) for method in methods]
     done = 0
     for image in np.unique(chosen.image):
         sample = one.samples[int(image)]
         rows = np.flatnonzero(chosen.image == image)
         photo = _Photo(sample)
         for place, (method, name, table) in enumerate(zip(methods, names, tables, strict=True)):
+            asked = rows[chosen.rank[rows] < limits[place]]
             known = cache if place else None
-            table[rows] = _score_photo(method, photo, chosen.mask[rows], name, known)
+            table[asked] = _score_photo(method, photo, chosen.mask[asked], name, known)
         done += len(rows)
         if progress:
             progress(one.plan.name, done, len(chosen.image))
@@ -94,9 +98,22 @@ def score_set(
             Column(method.spec.name, measure, table[:, n])
             for method, name, table in zip(methods, names, tables, strict=True)
             for n, measure in enumerate(name)
-            if not (measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1]))
+            if not (
+                measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
+            )
         ),
     )
+
+
+def _limit(method: Segmenter, settings: Settings) -> float:
+    """How many masks of a set this method is asked for."""
+    slow = isinstance(method, FromFunction) and method.slow
+    return settings.slow if slow and settings.slow is not None else math.inf
+
+
+def weights_hash(segmenter: Segmenter) -> str:
+    """The hash of a model's weights; "" of anything else."""
+    return str(getattr(getattr(segmenter, "runtime", None), "weights_hash", ""))
 
 
 def measures(method: Segmenter, plan: SetPlan, settings: Settings) -> tuple[str, ...]:
@@ -143,9 +160,12 @@ def _score_photo(
     cache: ScoreCache | None,
 ) -> Floats:  # (N, M)
     """The scores of some masks of a photo, from the cache where it has them."""
+    if not len(masks):
+        return np.zeros((0, len(names)))
     keys = cache.keys(method.spec.name, names, photo.sample, masks) if cache else []
     found = [cache.get(method.spec.name, key) for key in keys] if cache else [None] * len(masks)
-    table = np.array([np.full(len(names), np.nan) if row is None else row for row in found])
+    blank = np.full(len(names), np.nan)
+    table = np.array([blank if row is None else row for row in found]).reshape(-1, len(names))
     missing = np.array([n for n, row in enumerate(found) if row is None], np.int64)
     if not len(missing):
         return table

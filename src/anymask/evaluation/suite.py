@@ -40,12 +40,14 @@ class Settings:
     min_area   pixels; smaller masks are reported apart
     limit      masks of a set at most, None for all
     per_image  masks of a photo at most, None for all
+    slow       masks of a set at most for slow baselines (GrabCut), None for all
     """
 
     clicks: int = 3
     min_area: int = 64
     limit: int | None = None
     per_image: int | None = None
+    slow: int | None = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +87,18 @@ class EvalSet:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The masks of a set that are measured: (N,) image and mask index, and area in pixels."""
+    """The masks of a set that are measured, (N,) each.
+
+    image  index of the photo
+    mask   index among the photo's masks
+    area   pixels
+    rank   place in the draw: those below n are what a limit of n draws
+    """
 
     image: Ints
     mask: Ints
     area: Ints
+    rank: Ints
 
 
 def read_suite(path: str | Path) -> Suite:
@@ -167,9 +176,12 @@ def choose_masks(
         ]
         order = rng.permutation(len(found))
         rows += [found[n] for n in sorted(order[:per_image])]
-    order = rng.permutation(len(rows))
-    table = np.array([rows[n] for n in sorted(order[:limit])], np.int64).reshape(-1, 3)
-    return Chosen(table[:, 0], table[:, 1], table[:, 2])
+    rank = rng.permutation(len(rows))
+    drawn = [(*row, int(place)) for row, place in zip(rows, rank, strict=True)]
+    if limit is not None:
+        drawn = [row for row in drawn if row[3] < limit]
+    table = np.array(drawn, np.int64).reshape(-1, 4)
+    return Chosen(*table.T)
 
 
 def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:

@@ -41,7 +41,7 @@ from anymask.runtimes.manifest import (
     manifest_to_json,
 )
 
-OPSET = 18
+OPSET = 20  # the first that has GELU as one operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 

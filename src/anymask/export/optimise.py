@@ -14,9 +14,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-BIG = (
-    1_500_000_000  # bytes of weights above which they lie beside the graph (protobuf ends at 2 GB)
-)
+BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB
 
 
 def optimise(source: Path, target: Path, *, level: str = "extended") -> None:

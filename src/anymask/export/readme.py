@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from anymask.runtimes.manifest import GraphInfo, Manifest, describe_preprocessing
+from anymask.runtimes.manifest import DECODER, ENCODER, GraphInfo, Manifest, describe_preprocessing
 
 README = "README.md"
 EXAMPLE = "example.py"
@@ -64,10 +64,7 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(steps, start=1)),
         graphs="\n\n".join(
             _graph_to_table(name, info)
-            for name, info in (
-                ("encoder.onnx", manifest.encoder),
-                ("decoder.onnx", manifest.decoder),
-            )
+            for name, info in ((ENCODER, manifest.encoder), (DECODER, manifest.decoder))
         ),
     )
     (folder / README).write_text(text, encoding="utf-8")

@@ -154,7 +154,7 @@ def random_picture(
         picture += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
     pixels = np.clip(127.5 + 50 * picture, 0, 255).round()
     images = np.zeros((1, 3, spec.image_side, spec.image_side), np.float32)
-    normalised = (pixels - np.float32(spec.mean)) / np.float32(spec.std)
+    normalised = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
     images[0, :, :h, :w] = normalised.transpose(2, 0, 1)
     return images
 

@@ -25,6 +25,7 @@ from anymask.models.mask_decoder import (
     MaskDecoder,
     MaskDecoderConfig,
 )
+from anymask.models.nano import Nano, NanoConfig, nano_spec
 from anymask.models.prompt_encoder import (
     EFFICIENT_SAM_NAMES,
     PromptEncoder,
@@ -186,7 +187,10 @@ def _entry(variant: Variant) -> Entry:
     return Entry(variant.spec, lambda: build_variant(variant))
 
 
-REGISTRY: dict[str, Entry] = {variant.spec.name: _entry(variant) for variant in VARIANTS}
+REGISTRY: dict[str, Entry] = {
+    "nano": Entry(nano_spec(NanoConfig()), lambda: Nano().eval()),
+    **{variant.spec.name: _entry(variant) for variant in VARIANTS},
+}
 
 # Not listed by `names`, but `build` and `spec` know them.
 FOR_TESTS: dict[str, Entry] = {variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ)}

@@ -171,9 +171,10 @@ def mask_on_photo(
     if mask.dtype.kind == "f":
         soft = mask.min(initial=0) >= 0 and mask.max(initial=0) <= 1
         if not soft and mask.shape == (mask_side, mask_side):
-            return logits_to_masks(mask[None].astype(np.float32), geometry, threshold)[0]
-        mask = mask > (0.5 if soft else threshold)
-    boolean: BoolArray = np.asarray(mask, np.bool_)
+            mask = logits_to_masks(mask[None].astype(np.float32), geometry, threshold)[0]
+        else:
+            mask = mask > (0.5 if soft else threshold)
+    boolean: BoolArray = mask.astype(np.bool_)
     if boolean.shape == geometry.image_hw:
         return boolean
     rows, columns = (

@@ -219,7 +219,8 @@ def contact_sheet(
     for row, height in zip(rows, heights, strict=True):
         for index, (image, title) in enumerate(row):
             left = gap + index * (cell + gap)
-            sheet.paste(Image.fromarray(image), (left + (cell - image.shape[1]) // 2, top))
+            across_by, down_by = cell - image.shape[1], height - band - image.shape[0]
+            sheet.paste(Image.fromarray(image), (left + across_by // 2, top + down_by // 2))
             middle = (left + cell / 2, top + height - band / 2)
             pen.text(middle, _shortened(title, font, cell), _LIGHT, font, anchor="mm")
         top += height + gap

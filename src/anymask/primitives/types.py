@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import uuid
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,13 +54,13 @@ class Prompt:
             "box": None if self.box is None else _checked_box(self.box),
             "mask": None if self.mask is None else _checked_mask(self.mask),
         }
+        labels = _checked_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
             raise PromptError(
                 "a prompt needs points, a box or a mask; got none of them; "
                 "give for example points=[(x, y)] or box=(x0, y0, x1, y1)"
             )
-        given["labels"] = _checked_labels(self.labels, given["points"])
-        for name, value in given.items():
+        for name, value in (given | {"labels": labels}).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -301,7 +299,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             about = json.loads(arrays.pop("about").tobytes())
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # zipfile alone raises eight kinds on altered bytes
             raise DataError(
                 f"{path} is damaged or not an embedding file "
                 f"({type(error).__name__}: {str(error)[:120]}); {remedy}"

@@ -1,1 +1,1 @@
-"""Where a model runs: torch or ONNX Runtime behind one protocol, in numpy, without torch in the core."""
+"""Where a model runs: torch or ONNX Runtime behind one protocol, numpy in and numpy out."""

@@ -180,14 +180,13 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     end = "after points without a box, add the point 0, 0 with label -1" if spec.pad_point else ""
     fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
-    steps = [
+    return [
         f"{fit} ({spec.resample})",
         f"x = (pixel - mean) / std per RGB channel, mean {spec.mean}, std {spec.std}",
         *(step for step in (pad, points, labels, end, fixed) if step),
         masks,
         f"an output logit above {spec.mask_threshold} is object",
     ]
-    return steps
 
 
 def _read_record(record: Mapping[str, Any]) -> Manifest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
@@ -97,7 +97,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
     module = models.build(variant)
     load_official(module, read_checkpoint(path))
-    module.spec = replace(models.spec(variant), name=name)
+    module.spec = cast(Any, replace(models.spec(variant), name=name))
     return module.eval(), file_hash(path)
 
 

@@ -6,7 +6,7 @@ The module is only read, so that many threads may share one runtime.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class TorchRuntime:
         self.device = pick_device(device)
         self.dtype = pick_dtype(precision)
         self.weights_hash = weights_hash
+        self.spec = cast(ModelSpec, module.spec)
         self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
-        self.spec: ModelSpec = self._module.spec
 
     def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
         """(B, 3, S, S) float32, normalised -> for each image its maps, features (C, h, w) first."""
@@ -64,7 +64,7 @@ class TorchRuntime:
     def _tensor(self, array: np.ndarray[Any, Any], dtype: torch.dtype) -> torch.Tensor:
         # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
         safe = np.require(array, requirements=["C", "W"])
-        return self._torch.from_numpy(safe).to(self.device, dtype)  # type: ignore[no-any-return]
+        return self._torch.from_numpy(safe).to(self.device, dtype)
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:
