@@ -172,7 +172,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
 
     Raises DataError when the text is not such a string or its runs do not fill `size`.
     """
-    raw = text.encode("ascii", "replace") if isinstance(text, str) else text
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     symbols = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
     if len(symbols) and (symbols.min() < 0 or symbols.max() > 63 or symbols[-1] & 0x20):
         raise DataError(

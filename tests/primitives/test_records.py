@@ -1,0 +1,96 @@
+"""Records keep what SA-1B and the reference write."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.primitives.errors import DataError
+from anymask.primitives.masks import stability_score
+from anymask.primitives.records import MaskRecord, record_from_rle, records_from_candidates
+from anymask.primitives.resize import geometry
+from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import Candidates, Prompt
+
+
+def square() -> MaskRecord:
+    mask = np.zeros((20, 30), np.bool_)
+    mask[5:10, 8:20] = True
+    return record_from_rle(mask_to_rle(mask), quality=0.75, stability=0.5, label="tile")
+
+
+def test_a_record_of_a_mask_alone_works_the_rest_out() -> None:
+    record = square()
+    assert record.box_xyxy == (8, 5, 19, 9)
+    assert record.area == record.mask.sum() == 60
+    assert record.crop_box == (0, 0, 30, 20)
+    assert record.mask is record.mask
+
+
+def test_sa1b_names_and_boxes_are_the_reference_s() -> None:
+    written = square().to_sa1b(7)
+    assert written["id"] == 7
+    assert written["bbox"] == [8, 5, 11, 4]
+    assert written["crop_box"] == [0, 0, 30, 20]
+    assert written["predicted_iou"] == 0.75
+    assert written["label"] == "tile"
+    assert "id" not in square().to_sa1b()
+    assert json.loads(json.dumps(written)) == written
+
+
+def test_a_record_survives_json() -> None:
+    record = square()
+    assert MaskRecord.from_sa1b(json.loads(json.dumps(record.to_sa1b(1)))) == record
+
+
+def test_reference_records_are_read_and_written_alike(shared: Path) -> None:
+    cases = json.loads((shared / "golden" / "everything.json").read_text())["cases"]
+    for case in cases.values():
+        for record in case["records"]:
+            if isinstance(record["segmentation"], dict):
+                assert MaskRecord.from_sa1b(record).to_sa1b() == record
+
+
+def test_only_the_mask_must_be_there() -> None:
+    rle = mask_to_rle(np.eye(4, dtype=np.bool_))
+    record = MaskRecord.from_sa1b({"segmentation": rle_to_coco(rle)})
+    assert record == record_from_rle(rle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segmentation": None}, "COCO run-length record is"),
+        ({"bbox": [1, 2, 3]}, r"boxes are \[x, y, w, h\]"),
+        ({"area": "many"}, "value of a wrong type"),
+        ({"point_coords": [[1]]}, "value of a wrong type"),
+        ({"point_coords": 5}, "value of a wrong type"),
+        ({"stability_score": None}, "value of a wrong type"),
+    ],
+)
+def test_a_bad_record_says_what_is_wrong(changes: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        MaskRecord.from_sa1b(square().to_sa1b() | changes)
+
+
+@pytest.mark.parametrize("record", [{}, None, []])
+def test_a_record_without_a_mask_is_refused(record: object) -> None:
+    with pytest.raises(DataError, match='needs the key "segmentation"'):
+        MaskRecord.from_sa1b(record)
+
+
+def test_candidates_become_records_with_their_clicks() -> None:
+    place = geometry((60, 90), ModelSpec(name="tiny", image_side=64))
+    logits = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32) * 3
+    quality = np.array([0.9, 0.5, -0.1], np.float32)
+    answer = Candidates(logits, quality, np.array([2, 0, 1]), place)
+    records = records_from_candidates(answer, Prompt.of(points=[(4, 5)]), label="thing")
+    for record, mask, number in zip(records, answer.masks, quality, strict=True):
+        np.testing.assert_array_equal(record.mask, mask)
+        assert record.quality == pytest.approx(float(number))
+        assert record.points == ((4.0, 5.0),)
+        assert record.label == "thing"
+    assert [record.stability for record in records] == stability_score(logits).tolist()
+    assert records_from_candidates(answer)[0].points == ()

@@ -1,0 +1,94 @@
+"""Windows cover what they promise."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymask.primitives import tiles as T
+from anymask.primitives.errors import InputError
+from tests.primitives.strategies import quickly, sizes
+
+
+def test_crops_equal_the_reference_by_hand() -> None:
+    # By hand from the rule: overlap o = int(r * short * 2 / n), side ceil((o * (n - 1) + s) / n).
+    boxes, layers = T.crop_boxes((100, 200), 1, 0.25)
+    assert layers == [0, 1, 1, 1, 1]
+    assert boxes == [
+        (0, 0, 200, 100),
+        (0, 0, 113, 63),
+        (0, 38, 113, 100),
+        (88, 0, 200, 63),
+        (88, 38, 200, 100),
+    ]
+
+
+@quickly
+@given(sizes(300), st.integers(0, 2), st.floats(0, 0.6))
+def test_every_layer_covers_the_photo(size: tuple[int, int], layers: int, overlap: float) -> None:
+    boxes, of_layer = T.crop_boxes(size, layers, overlap)
+    assert len(boxes) == sum(4**layer for layer in range(layers + 1))
+    for layer in range(layers + 1):
+        if min(size) < 8:
+            continue  # a crop may be empty there, as in the reference
+        covered = np.zeros(size, np.bool_)
+        for (x0, y0, x1, y1), place in zip(boxes, of_layer, strict=True):
+            if place == layer:
+                covered[y0:y1, x0:x1] = True
+        assert covered.all()
+
+
+@quickly
+@given(sizes(200), st.integers(1, 64), st.integers(0, 63))
+def test_tiles_cover_the_photo_and_overlap(size: tuple[int, int], side: int, overlap: int) -> None:
+    if overlap >= side:
+        with pytest.raises(InputError, match="0 <= overlap < side"):
+            T.tile_boxes(size, side, overlap)
+        return
+    if max(size) > 12 * (side - overlap):
+        return  # thousands of tiles show nothing new
+    tiles = T.tile_boxes(size, side, overlap)
+    covered = np.zeros(size, np.bool_)
+    for x0, y0, x1, y1 in tiles:
+        assert (x1 - x0, y1 - y0) == (min(side, size[1]), min(side, size[0]))
+        covered[y0:y1, x0:x1] = True
+    assert covered.all()
+    columns = sorted({(x0, x1) for x0, _, x1, _ in tiles})
+    assert all(a[1] - b[0] >= overlap for a, b in itertools.pairwise(columns))
+
+
+@quickly
+@given(
+    sizes(200),
+    st.tuples(*[st.floats(0, 1)] * 4),
+    st.floats(0, 2),
+    st.integers(1, 100),
+)
+def test_a_zoom_holds_its_box_and_stays_inside(
+    size: tuple[int, int], shares: tuple[float, ...], margin: float, least: int
+) -> None:
+    height, width = size
+    x0, x1 = sorted((shares[0] * width, shares[1] * width))
+    y0, y1 = sorted((shares[2] * height, shares[3] * height))
+    left, top, right, bottom = T.zoom_window((x0, y0, x1, y1), size, margin=margin, min_side=least)
+    assert 0 <= left <= x0
+    assert x1 <= right <= width
+    assert 0 <= top <= y0
+    assert y1 <= bottom <= height
+    assert right - left >= min(least, width)
+    assert bottom - top >= min(least, height)
+    if max(right - left, bottom - top) < min(size):
+        assert right - left == bottom - top
+
+
+def test_bad_windows_say_so() -> None:
+    with pytest.raises(InputError, match="got -1 and 0.3"):
+        T.crop_boxes((10, 10), -1, 0.3)
+    with pytest.raises(InputError, match="0 <= overlap_ratio < 1"):
+        T.crop_boxes((10, 10), 1, 1.0)
+    with pytest.raises(InputError, match="a box inside the photo"):
+        T.zoom_window((50, 50, 60, 60), (40, 40))
+    with pytest.raises(InputError, match="a box inside the photo"):
+        T.zoom_window((float("nan"), 0, 1, 1), (40, 40))
