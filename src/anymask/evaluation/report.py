@@ -219,7 +219,7 @@ def _main_table(report: Report) -> str:
         means = [report.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
         sets = len(report.members(group))
         rows.append(
-            [f"**{group} mean**", f"{sets} sets"] + [f"**{_cell(mean.value)}**" for mean in means]
+            [f"**{group} mean**", f"{sets} sets"] + [_bold(_cell(mean.value)) for mean in means]
         )
         rows.append(["95 % interval", ""] + [_interval(mean) for mean in means])
     return _table(header, rows)
@@ -289,6 +289,10 @@ def _title(report: Report, pair: tuple[str, str]) -> str:
 
 def _cell(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _bold(text: str) -> str:
+    return text and f"**{text}**"
 
 
 def _interval(mean: Mean) -> str:

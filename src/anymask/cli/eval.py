@@ -1,0 +1,171 @@
+"""`anymask eval`: measure a model on sets of photos with masks, with baselines beside it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anymask
+from anymask.cli.progress import Progress
+from anymask.evaluation.baselines import baselines
+from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.machine import this_machine
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.report import (
+    Report,
+    SetScores,
+    report_to_markdown,
+    sets_from_json,
+    write_json,
+)
+from anymask.evaluation.scoring import score_set, weights_hash
+from anymask.evaluation.suite import (
+    EvalSet,
+    Settings,
+    Suite,
+    folder_suite,
+    open_sets,
+    read_suite,
+)
+from anymask.primitives.errors import ConfigError, DataError, InputError
+from anymask.weights.folders import home
+
+SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
+SUITES = Path("suites")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = parser.add_argument
+    add("what", help="a suite (.toml file, or its name in ./suites), a set, or a folder of sets")
+    add("--data", metavar="DIR", help="the folder that holds the suite's sets")
+    add("--sets", metavar="A,B", default="", help="only these sets of the suite")
+    add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
+    add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    add("--precision", default="fp32", help="fp32, bf16 or fp16")
+    add("--runtime", default="auto", help="auto, onnx or torch")
+    add("--clicks", type=_count, metavar="K", help="clicks on every mask (default: the suite's, 3)")
+    add("--limit", type=_count, metavar="N", help="masks of a set at most (default: all)")
+    add("--per-image", type=_count, metavar="N", help="masks of a photo at most (default: all)")
+    add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, superpixels too")
+    add(
+        "--slow-limit",
+        type=_count_or_all,
+        default=100,
+        metavar="N",
+        help="masks of a set at most for GrabCut, 'all' for all (default: 100)",
+    )
+    add("--cache", metavar="DIR", help="where baselines' scores are kept (default: user cache)")
+    add("--json", metavar="FILE", help="write everything there, after every set")
+    add("--resume", action="store_true", help="keep the sets that --json FILE has already")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, set by set; print the tables."""
+    if args.resume and not args.json:
+        raise InputError("--resume continues a file; give it with --json FILE")
+    suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
+    found = baselines() if args.baselines else None
+    model = anymask.load(args.model, args.weights, args.device, args.precision, args.runtime)
+    methods: list[Segmenter] = [model, *(found.methods if found else ())]
+    report = Report(
+        suite=suite.name,
+        subject=model.spec.name,
+        weights_hash=weights_hash(model),
+        settings=Settings(
+            clicks=args.clicks or suite.clicks,
+            min_area=suite.min_area,
+            limit=args.limit,
+            per_image=args.per_image,
+            slow=args.slow_limit,
+        ),
+        machine=this_machine(),
+        sets=(),
+        skipped=found.skipped if found else (),
+    )
+    known = finished(Path(args.json), report, methods) if args.resume else {}
+    cache = ScoreCache(args.cache or home() / "baselines")
+    for one in sets:
+        scores = known.get(one.plan.name) or measure(methods, one, report, cache)
+        report = replace(report, sets=(*report.sets, scores))
+        if args.json:
+            write_json(report, args.json)
+    print(report_to_markdown(report), end="")
+
+
+def measure(
+    methods: Sequence[Segmenter], one: EvalSet, report: Report, cache: ScoreCache
+) -> SetScores:
+    """Score one set, with its progress on stderr."""
+    with Progress(one.plan.name) as progress:
+        return score_set(
+            methods,
+            one,
+            report.settings,
+            cache=cache,
+            progress=lambda _, done, total: progress.update(done, total),
+        )
+
+
+def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite, list[EvalSet]]:
+    """The suite that a word means, and its sets, read.
+
+    Raises ConfigError or DataError when something is absent or broken.
+    """
+    path = Path(what).expanduser()
+    if path.is_dir():
+        suite, folder = folder_suite(path)
+        return suite, open_sets(suite, folder, names)
+    if path.suffix != ".toml" and not path.exists():
+        path = SUITES / f"{what}.toml"
+    suite = read_suite(path)
+    if data is None:
+        raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR")
+    return suite, open_sets(suite, Path(data).expanduser(), names)
+
+
+def finished(path: Path, report: Report, methods: Sequence[Segmenter]) -> dict[str, SetScores]:
+    """The sets that an earlier run of the same measurement wrote.
+
+    Raises ConfigError when the file is of another model, other settings or other methods.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sets = {scores.name: scores for scores in sets_from_json(raw)}
+    except (ValueError, AttributeError, TypeError, DataError) as error:
+        raise DataError(f"{path}: not a report to resume ({error}); leave out --resume") from error
+    wanted = {
+        "subject": report.subject,
+        "weights_hash": report.weights_hash,
+        "settings": dataclasses.asdict(report.settings),
+    }
+    for key, value in wanted.items():
+        if raw.get(key) != value:
+            raise ConfigError(
+                f"{path}: cannot resume, its {key} is {raw.get(key)!r}, now it is {value!r}; "
+                "repeat the options of that run, or write to another file"
+            )
+    names = {method.spec.name for method in methods}
+    return {
+        name: scores
+        for name, scores in sets.items()
+        if names == {column.method for column in scores.columns}
+    }
+
+
+def _count(text: str) -> int:
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
+
+
+def _count_or_all(text: str) -> int | None:
+    return None if text == "all" else _count(text)

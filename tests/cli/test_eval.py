@@ -1,0 +1,140 @@
+"""`anymask eval` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import anymask
+from anymask.cli import eval as command
+from anymask.cli.main import main
+from anymask.evaluation.baselines import FromFunction
+from tests.evaluation.small_sets import perfect, write_set
+
+PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two sets, and a model that is always right."""
+    monkeypatch.setattr(anymask, "load", lambda *_: perfect("model"), raising=False)
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    for name in ("first", "second"):
+        write_set(tmp_path / "data" / name, PHOTOS)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "two.toml"
+    path.write_text(
+        'clicks = 2\n[[set]]\nname = "first"\ngroups = ["dev"]\n'
+        '[[set]]\nname = "second"\nnoc = true\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+def read(path: Path) -> dict:
+    raw: dict = json.loads(path.read_text(encoding="utf-8"))
+    return raw
+
+
+def test_a_suite_is_measured_and_printed(
+    data: Path, suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert main(["eval", str(suite), "--data", str(data), "--json", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("| set | masks | 1 click | 2 clicks | box |\n")
+    assert "| first | 3 | 1.000 | 1.000 | 1.000 |" in text
+    assert "**dev mean** | 1 sets" in text
+    assert "| second | 3 | 1.00 | 1.00 |" in text
+    raw = read(out)
+    assert raw["suite"] == "two"
+    assert raw["settings"]["clicks"] == 2
+    assert [row["name"] for row in raw["sets"]] == ["first", "second"]
+
+
+def test_one_set_is_measured_by_its_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(data / "first"), "--limit", "1"]) == 0
+    assert "| first | 1 | 1.000 | 1.000 | 1.000 |" in capsys.readouterr().out
+
+
+def test_baselines_stand_beside_the_model_and_are_kept(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", str(data), "--sets", "first", "--baselines", "--cache", str(tmp_path / "c")]
+    assert main(words) == 0
+    header = capsys.readouterr().out.splitlines()[0]
+    for title in ("grabcut: box", "filled box: box", "flood: 1 click", "grabcut click: 3 clicks"):
+        assert title in header
+    assert (tmp_path / "c" / "grabcut.jsonl").is_file()
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.json"
+    real, seen = command.score_set, []
+
+    def stop_at_second(methods: list[FromFunction], one: object, *rest: object, **more: object):
+        seen.append(one.plan.name)
+        if seen == ["first", "second"]:
+            raise KeyboardInterrupt
+        return real(methods, one, *rest, **more)
+
+    monkeypatch.setattr(command, "score_set", stop_at_second)
+    words = ["eval", str(data), "--json", str(out), "--resume"]
+    assert main(words) == 130
+    assert [row["name"] for row in read(out)["sets"]] == ["first"]
+    assert main(words) == 0
+    assert seen == ["first", "second", "second"]
+    assert [row["name"] for row in read(out)["sets"]] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resume"], "--resume continues a file; give it with --json FILE"),
+        (["--sets", "third"], "has no set 'third'; it has first, second"),
+        (["--clicks", "0"], "wanted a whole number from 1, got '0'"),
+        (["--slow-limit", "none"], "wanted a whole number from 1, got 'none'"),
+    ],
+)
+def test_wrong_options_are_sentences(
+    data: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(data), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_suite_needs_to_know_where_its_sets_lie(
+    data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(suite)]) == 2
+    assert "say where they lie: --data DIR" in capsys.readouterr().err
+
+
+def test_an_unknown_suite_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "no-such-suite", "--data", str(data)]) == 2
+    assert "no-such-suite.toml: wanted a suite file (.toml)" in capsys.readouterr().err
+
+
+def test_a_file_of_other_settings_is_not_resumed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out.json")
+    assert main(["eval", str(data), "--json", out]) == 0
+    assert main(["eval", str(data), "--json", out, "--resume", "--clicks", "2"]) == 2
+    assert "cannot resume, its settings is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"sets": 1}'])
+def test_a_file_that_is_no_report_is_not_resumed(
+    data: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    out.write_text(text, encoding="utf-8")
+    assert main(["eval", str(data), "--json", str(out), "--resume"]) == 2
+    assert "not a report to resume" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""Baselines answer as what they are."""
+
+import cv2
+import numpy as np
+import pytest
+
+from anymask.evaluation import baselines as module
+from anymask.evaluation.baselines import (
+    FromFunction,
+    baselines,
+    filled_box,
+    flood_clicks,
+    grabcut_box,
+    grabcut_clicks,
+)
+from anymask.evaluation.metrics import iou
+from anymask.primitives.types import Prompt
+from tests.evaluation.small_sets import rectangle
+
+HW = (60, 80)
+OBJECT = rectangle(HW, (20, 15, 50, 45))
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """A noisy orange object on a noisy blue ground."""
+    rng = np.random.default_rng(0)
+    picture = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160))
+    return np.clip(picture + rng.normal(0, 6, (*HW, 3)), 0, 255).astype(np.uint8)
+
+
+def test_the_filled_box_is_the_box_cut_at_the_border(image: np.ndarray) -> None:
+    mask = filled_box(image, Prompt.of(box=(20, 15, 50, 45)))
+    assert np.array_equal(mask, OBJECT)
+    assert filled_box(image, Prompt.of(box=(-5, -5, 200, 200))).all()
+
+
+@pytest.mark.parametrize("box", [(15, 10, 55, 50), (0, 0, 80, 60)])
+def test_grabcut_finds_a_coloured_object_in_its_box(image: np.ndarray, box: tuple) -> None:
+    assert iou(grabcut_box(image, Prompt.of(box=box)), OBJECT) > 0.95
+
+
+def test_grabcut_from_a_click_finds_the_object(image: np.ndarray) -> None:
+    assert iou(grabcut_clicks(image, Prompt.of(points=[(35, 30)])), OBJECT) > 0.9
+
+
+def test_grabcut_of_one_pixel_answers_with_its_box() -> None:
+    tiny = np.zeros((3, 3, 3), np.uint8)
+    mask = grabcut_box(tiny, Prompt.of(box=(1, 1, 2, 2)))
+    assert mask.shape == (3, 3)
+
+
+def test_grabcut_gives_the_same_answer_every_time(image: np.ndarray) -> None:
+    prompt = Prompt.of(box=(10, 10, 60, 55))
+    first = grabcut_box(image, prompt)
+    cv2.setRNGSeed(99)
+    assert np.array_equal(first, grabcut_box(image, prompt))
+
+
+def test_a_flood_stops_where_the_colour_changes(image: np.ndarray) -> None:
+    flat = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160)).astype(np.uint8)
+    assert np.array_equal(flood_clicks(flat, Prompt.of(points=[(35, 30)])), OBJECT)
+
+
+def test_a_negative_click_takes_its_flood_away() -> None:
+    flat = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160)).astype(np.uint8)
+    both = Prompt.of(points=[(5, 5), (35, 30), (2, 2)], labels=[0, 1, 1])
+    assert np.array_equal(flood_clicks(flat, both), OBJECT)
+
+
+def test_floods_leave_the_photo_alone(image: np.ndarray) -> None:
+    before = image.copy()
+    flood_clicks(image, Prompt.of(points=[(35, 30)]))
+    grabcut_box(image, Prompt.of(box=(15, 10, 55, 50)))
+    assert np.array_equal(image, before)
+
+
+def test_every_baseline_answers_each_prompt_with_one_mask_of_the_photos_size(
+    image: np.ndarray,
+) -> None:
+    for method in baselines().methods:
+        prompt = (
+            Prompt.of(box=(10, 10, 60, 55))
+            if "box" in method.accepts
+            else Prompt.of(points=[(35, 30)])
+        )
+        seen = method.embed(image)
+        answers = method.segment(seen, prompts=[prompt, prompt], multimask=True)
+        assert [answer.masks.shape for answer in answers] == [(1, *HW)] * 2
+        assert answers[0].masks.dtype == np.bool_
+        assert answers[0].logits is None
+
+
+def test_without_scikit_image_superpixels_are_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    found = baselines()
+    assert "superpixel" not in [method.name for method in found.methods]
+    assert found.skipped == (
+        ("superpixel", "scikit-image is not installed (pip install scikit-image)"),
+    )
+
+
+def test_the_superpixel_under_the_click_is_the_flat_object() -> None:
+    flat = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160)).astype(np.uint8)
+    method = next(method for method in baselines().methods if method.name == "superpixel")
+    (answer,) = method.segment(
+        method.embed(flat), prompts=[Prompt.of(points=[(35, 30)])], multimask=False
+    )
+    assert iou(answer.masks[0], OBJECT) > 0.7  # it blurs before it looks
+
+
+def test_any_function_can_be_measured() -> None:
+    method = FromFunction("all", module.BOX, lambda image, prompt: np.ones(HW, np.bool_))
+    assert method.spec.name == "all"
+    assert method.embed("photo") == "photo"
+    (answer,) = method.segment(None, prompts=[Prompt.of(box=(0, 0, 1, 1))], multimask=False)
+    assert answer.masks.all()

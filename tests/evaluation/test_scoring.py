@@ -1,0 +1,138 @@
+"""From sets to scores: which measures a method gets, limits, the cache."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.data.sets import load_set
+from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
+from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.scoring import evaluate_sets, measures, score_set
+from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.primitives.types import Prompt
+from tests.evaluation.small_sets import Box, perfect, rectangle, write_set
+
+BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> EvalSet:
+    return EvalSet(SetPlan(name="boxes"), *load_set(write_set(tmp_path / "boxes", BOXES)))
+
+
+def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
+    """A filled box that keeps what it was asked."""
+    asked: list[Prompt] = []
+
+    def fill(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        asked.append(prompt)
+        return filled_box(image, prompt)
+
+    return FromFunction(name, BOX, fill, slow=slow), asked
+
+
+def test_a_perfect_segmenter_has_a_perfect_report(boxes: EvalSet) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = evaluate_sets(perfect(), [boxes], clicks=2, progress=lambda *step: seen.append(step))
+    for measure in ("1 click", "2 clicks", "box"):
+        mean = report.mean(measure)
+        assert (mean.value, mean.low, mean.high) == (1, 1, 1)
+    assert report.subject == "perfect"
+    assert seen == [("boxes", 2, 4), ("boxes", 3, 4), ("boxes", 4, 4)]
+    assert report.sets[0].area.tolist() == [486, 700, 3072, 16]
+
+
+def test_one_candidate_has_no_oracle(boxes: EvalSet) -> None:
+    report = evaluate_sets(perfect(), [boxes])
+    assert report.sets[0].values("perfect", "oracle") is None
+
+
+def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
+    first, second = (evaluate_sets(perfect(), [boxes], limit=2).sets[0] for _ in range(2))
+    assert len(first.area) == 2
+    assert np.array_equal(first.area, second.area)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "names"),
+    [
+        (BOX, ("box",)),
+        (CLICK, ("1 click", "oracle")),
+        (CLICKS, ("1 click", "oracle", "2 clicks", "noc85", "noc90")),
+    ],
+)
+def test_a_method_is_measured_by_what_it_accepts(accepts: frozenset, names: tuple) -> None:
+    method = FromFunction("any", accepts, filled_box)
+    plan = SetPlan(name="set", noc=True)
+    assert measures(method, plan, Settings(clicks=2)) == names
+
+
+def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
+    from anymask.primitives.rle import mask_to_rle, rle_to_string
+
+    rim = rle_to_string(mask_to_rle(rectangle((48, 64), (20, 3, 24, 30))))
+    folder = write_set(tmp_path / "rim", [[(2, 3, 20, 30)]], ignore_rle=rim)
+
+    def wide(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        return rectangle((48, 64), (2, 3, 24, 30))
+
+    one = EvalSet(SetPlan(name="rim", noc=True), *load_set(folder))
+    report = evaluate_sets(FromFunction("wide", CLICKS, wide), [one])
+    assert report.set_mean("rim", "1 click").value == 1
+    assert report.set_mean("rim", "noc90").value == 1
+
+
+def test_a_set_without_masks_has_no_mean(tmp_path: Path) -> None:
+    empty = EvalSet(SetPlan(name="empty"), *load_set(write_set(tmp_path / "empty", [[]])))
+    report = evaluate_sets(perfect(), [empty])
+    assert np.isnan(report.mean("1 click").value)
+
+
+def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: EvalSet) -> None:
+    slow, asked = counted("slow", slow=True)
+    scores = score_set([perfect(), slow], boxes, Settings(slow=2))
+    values = scores.values("slow", "box")
+    assert values is not None
+    assert len(asked) == 2
+    assert np.isnan(values).sum() == 2
+    assert len(scores.picked("slow", "box", 0)[0]) == 2
+
+
+def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
+    first, asked = counted("box filler")
+    results = []
+    for _ in range(2):
+        cache = ScoreCache(tmp_path / "cache")
+        results.append(score_set([perfect(), first], boxes, Settings(), cache=cache))
+    assert len(asked) == 4
+    values = [scores.values("box filler", "box") for scores in results]
+    assert values[0] is not None
+    assert values[1] == pytest.approx(values[0], abs=1e-6)
+
+
+def test_the_measured_model_itself_is_never_cached(boxes: EvalSet, tmp_path: Path) -> None:
+    subject, asked = counted("subject")
+    for _ in range(2):
+        score_set([subject], boxes, Settings(), cache=ScoreCache(tmp_path / "cache"))
+    assert len(asked) == 8
+
+
+def test_a_changed_photo_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
+    method, asked = counted("box filler")
+    folder = tmp_path / "cache"
+    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    path = boxes.samples[2].image_path
+    path.write_bytes(path.read_bytes() + b" ")
+    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    assert len(asked) == 5
+
+
+def test_a_cut_line_of_the_cache_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
+    method, asked = counted("box filler")
+    folder = tmp_path / "cache"
+    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    path = folder / "box_filler.jsonl"
+    path.write_text(path.read_text()[:-5] + "\nnull\n7\n", encoding="utf-8")
+    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    assert len(asked) == 5
