@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
@@ -132,6 +132,7 @@ def test_one_pixel_is_a_picture(shape: tuple[int, ...]) -> None:
 # Numbers of other types.
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_grey_is_three_equal_channels(grey: np.ndarray) -> None:
     np.testing.assert_array_equal(load_image(grey), np.dstack([grey] * 3))
@@ -258,6 +259,7 @@ def test_bytes_and_streams_are_called_what_they_are() -> None:
         load_image(io.BytesIO(b"abc"))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_file_never_raises_anything_else(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]))

@@ -1,4 +1,4 @@
-"""Runtimes that need no network: their answers are known, so everything around them can be checked."""
+"""Runtimes without a network: their answers are known, so what is around them can be checked."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def discs(
     masks = []
     for index, (cx, cy, radius) in enumerate(circles):
         mask = (x - cx) ** 2 + (y - cy) ** 2 <= radius**2
-        image[mask] = np.array([(40 * index + 10) % 256, (90 * index) % 256, (30 * index) % 256])
+        image[mask] = np.array([40 * index + 60, 180 - 90 * index, 30 * index + 90])
         masks.append(mask)
     return image, masks
 

@@ -1,0 +1,165 @@
+"""Automatic masks against the reference's own records, and its settings one by one."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.rle import rle_area, rle_to_coco
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import FloatArray, ModelPrompts
+from tests.predictors.fakes import ColourRuntime, discs, iou, with_spec
+
+CASES = ["default", "dense_points", "loose", "regions", "strict", "nothing_left"]
+EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_side": 10}
+
+
+class PlantedRuntime:
+    """The references' decoder that needs no network; the model token is a filler."""
+
+    spec = ModelSpec(name="planted")
+    weights_hash = "planted"
+
+    def __init__(self, recipe: ModuleType) -> None:
+        self.recipe = recipe
+
+    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
+        return [(np.zeros((1, 1, 1), np.float32),) for _ in images]
+
+    def decode(
+        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        logits, quality = self.recipe.planted(prompts.coords[:, 0])
+        filler = np.full_like(logits[:, :1], -9)
+        return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)
+
+
+@pytest.fixture(scope="module")
+def references(shared: Path) -> tuple[PlantedRuntime, np.ndarray, dict[str, dict]]:
+    found = importlib.util.spec_from_file_location("recipe", shared / "golden" / "recipe.py")
+    recipe = importlib.util.module_from_spec(found)
+    found.loader.exec_module(recipe)
+    with Image.open(shared / "images" / "groceries.jpg") as picture:
+        half = (picture.width // 2, picture.height // 2)
+        image = np.asarray(picture.convert("RGB").resize(half, Image.Resampling.BILINEAR))
+    told = json.loads((shared / "golden" / "everything.json").read_text())
+    return PlantedRuntime(recipe), image, told["cases"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_records_are_those_of_the_reference(case: str, references: tuple) -> None:
+    runtime, image, cases = references
+    records = Model(runtime).everything(image, **cases[case]["settings"])
+    told = cases[case]["records"]
+    assert len(records) == len(told)
+    for record, truth in zip((r.to_sa1b() for r in records), told, strict=True):
+        assert record["segmentation"] == truth["segmentation"]
+        assert record["area"] == truth["area"]
+        assert record["bbox"] == truth["bbox"]
+        assert record["crop_box"] == truth["crop_box"]
+        assert record["predicted_iou"] == pytest.approx(truth["predicted_iou"], abs=1e-6)
+        assert record["stability_score"] == pytest.approx(truth["stability_score"], abs=1e-3)
+        np.testing.assert_allclose(record["point_coords"], truth["point_coords"], rtol=1e-6)
+
+
+PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
+
+
+def test_every_object_is_found_once() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    for truth in MASKS:
+        assert sum(iou(record.mask, truth) > 0.7 for record in records) == 1
+
+
+def test_the_best_quality_comes_first() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    quality = [record.quality for record in records]
+    assert quality == sorted(quality, reverse=True)
+    assert all(record.area == rle_area(record.rle) for record in records)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_batch_size_changes_nothing(batch: int) -> None:
+    model = Model(ColourRuntime())
+    truth = [record.to_sa1b() for record in model.everything(PICTURE, **EASY)]
+    found = model.everything(PICTURE, **EASY, points_per_batch=batch)
+    assert [record.to_sa1b() for record in found] == truth
+
+
+def test_an_embedding_serves_as_well_as_the_photo() -> None:
+    model = Model(ColourRuntime())
+    from_photo, from_embedding = (
+        model.everything(source, **EASY) for source in (PICTURE, model.embed(PICTURE))
+    )
+    assert [r.to_sa1b() for r in from_photo] == [r.to_sa1b() for r in from_embedding]
+
+
+def test_no_overlap_at_all_may_be_asked_for() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY, box_nms_thresh=0)
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize("threshold", ["pred_iou_thresh", "stability_score_thresh"])
+def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
+    grid = EASY | {"box_nms_thresh": 1.0}
+    some = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0.9}))
+    every = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0}))
+    assert len(every) > len(some)
+
+
+def test_small_regions_are_removed_on_request() -> None:
+    picture = PICTURE.copy()
+    picture[43:47, 20:24] = 255
+    model = Model(ColourRuntime())
+    holed = model.everything(picture, **EASY)
+    filled = model.everything(picture, **EASY, min_mask_region_area=60)
+
+    def holes(records: list) -> int:
+        near = [r for r in records if iou(r.mask, MASKS[0]) > 0.6]
+        return sum(not r.mask[44, 21] for r in near)
+
+    assert holes(holed) == 1
+    assert holes(filled) == 0
+
+
+def test_one_pixel_has_at_most_itself() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE[:1, :1], **EASY)
+    assert [rle_to_coco(record.rle)["size"] for record in records] == [[1, 1]] * len(records)
+
+
+def test_nothing_found_is_an_empty_list() -> None:
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=2) == []
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
+        ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
+        ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
+        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more, got -0.1"),
+        ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number, 0 or more, got 'x'"),
+        ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(grid: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Model(ColourRuntime()).everything(PICTURE, **grid)
+
+
+def test_a_model_without_clicks_is_refused() -> None:
+    runtime = with_spec(ColourRuntime(), accepts=frozenset({"box"}))
+    with pytest.raises(PromptError, match="everything needs a model that takes clicks, fake does"):
+        Model(runtime).everything(PICTURE)
+
+
+def test_six_fixed_points_are_filled_up() -> None:
+    runtime = with_spec(ColourRuntime(), fixed_points=6, pad_point=False)
+    Model(runtime).everything(PICTURE, **EASY)
+    assert {shape[1] for shape in runtime.calls} == {6}
