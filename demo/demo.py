@@ -21,6 +21,7 @@ from PIL import Image
 
 import anymask
 from anymask.data.images import load_image
+from anymask.predictors.everything import GridDict
 from anymask.predictors.image import Model
 from anymask.primitives import draw
 from anymask.primitives.errors import AnymaskError
@@ -29,6 +30,7 @@ from anymask.primitives.types import Candidates
 Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
+GRID = GridDict(points_per_side=16, pred_iou_thresh=0.75, stability_score_thresh=0.88)
 CELL = 400  # the longest side of a picture on the contact sheet, in pixels
 
 
@@ -77,7 +79,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     ticks.append(time.perf_counter())
     box = model.segment(embedding, box=scene.box, multimask=False)
     ticks.append(time.perf_counter())
-    records = model.everything(scene.image)
+    records = model.everything(scene.image, **GRID)
     ticks.append(time.perf_counter())
     everything = [record.mask for record in records]
 
