@@ -1,0 +1,39 @@
+"""How near to the reference code our numbers must be, as ../shared/golden/README.md says."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+EMBEDDING = 1e-4  # largest difference over the largest reference value
+LOGITS = 1e-2  # absolute
+QUALITY = 1e-3  # absolute
+
+
+def load_recipe(shared: Path) -> ModuleType:
+    """The module that makes the references' deterministic weights."""
+    found = importlib.util.spec_from_file_location("recipe", shared / "golden" / "recipe.py")
+    assert found is not None
+    assert found.loader is not None
+    recipe = importlib.util.module_from_spec(found)
+    found.loader.exec_module(recipe)
+    return recipe
+
+
+def assert_embedding(ours: np.ndarray, reference: np.ndarray) -> None:
+    assert ours.shape == reference.shape
+    assert np.abs(ours - reference).max() <= EMBEDDING * np.abs(reference).max()
+
+
+def assert_logits(ours: np.ndarray, reference: np.ndarray) -> None:
+    """Equal within the tolerance, and the same mask wherever the reference is sure."""
+    assert ours.shape == reference.shape
+    assert np.abs(ours - reference).max() <= LOGITS
+    sure = np.abs(reference) > LOGITS
+    assert sure.any()
+    np.testing.assert_array_equal(ours[sure] > 0, reference[sure] > 0)
+
+
+def assert_quality(ours: np.ndarray, reference: np.ndarray) -> None:
+    np.testing.assert_allclose(ours, reference, rtol=0, atol=QUALITY)

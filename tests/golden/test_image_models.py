@@ -1,0 +1,145 @@
+"""Image models with the recipe's weights against the reference code's outputs for one photo.
+
+The whole path is ours: resize, encode, decode, the choice of masks, and logits in image pixels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anymask import models
+from anymask.primitives.resize import geometry, image_to_model, logits_to_image, points_to_model
+from anymask.primitives.spec import Geometry
+from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.runtimes.answers import choose
+from anymask.runtimes.torch import TorchRuntime
+from tests.golden.parity import assert_embedding, assert_logits, assert_quality, load_recipe
+
+SAM_LIKE = ("sam_vit_b", "mobile_sam", "sam_hq_vit_b", "sam_hq_vit_tiny")
+EFFICIENT = ("efficient_sam_ti", "efficient_sam_s")
+PROMPTS = ("point", "points", "box", "boxpoint")
+NO_POINT = -1
+
+
+@dataclass
+class Seen:
+    """A model with the recipe's weights that has seen the photo once."""
+
+    runtime: TorchRuntime
+    features: tuple[FloatArray, ...]
+    geometry: Geometry
+    reference: dict[str, np.ndarray]
+
+    def prompt(self, name: str, mask: FloatArray | None = None) -> ModelPrompts:
+        """A stored prompt in model space; `mask` (1, m, m) logits."""
+        points = self.reference.get(f"in_{name}_point_coords", np.empty((0, 2)))
+        labels = list(self.reference.get(f"in_{name}_point_labels", ()))
+        box = self.reference.get(f"in_{name}_box")
+        if box is not None:
+            points = np.concatenate([points, box.reshape(2, 2)])
+            labels += [2, 3]
+        coords = points_to_model(points, self.geometry)
+        if box is None:
+            coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])
+            labels.append(NO_POINT)
+        return self.prompts(coords[None], np.array([labels]), mask)
+
+    def prompts(
+        self, coords: FloatArray, labels: np.ndarray, mask: FloatArray | None = None
+    ) -> ModelPrompts:
+        side = self.runtime.spec.mask_side
+        masks = np.zeros((len(coords), 1, side, side), np.float32)
+        has_mask = np.full(len(coords), float(mask is not None), np.float32)
+        if mask is not None:
+            masks[:] = mask
+        return ModelPrompts(coords.astype(np.float32), labels, masks, has_mask)
+
+    def answer(
+        self, name: str, multimask: bool, mask: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """(K, m, m) logits and (K,) quality as the reference's predictor gives them."""
+        logits, quality = choose(
+            self.runtime.spec,
+            *self.runtime.decode(self.features, self.prompt(name, mask)),
+            multimask,
+        )
+        return logits[0], quality[0]
+
+
+@pytest.fixture(scope="module")
+def seen(request: pytest.FixtureRequest, shared: Path) -> Seen:
+    name: str = request.param
+    recipe = load_recipe(shared)
+    module = models.build(name)
+    weights = recipe.fill(recipe.shapes(name))
+    module.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+    runtime = TorchRuntime(module, device="cpu")
+    image = np.asarray(Image.open(shared / "images" / "truck.jpg").convert("RGB"))
+    spec = runtime.spec
+    features = runtime.encode(image_to_model(image, spec)[None])[0]
+    with recipe.reference(name) as stored:
+        reference = dict(stored)
+    return Seen(runtime, features, geometry(image.shape[:2], spec), reference)
+
+
+def every_name(names: tuple[str, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("seen", names, indirect=True)
+
+
+@every_name((*SAM_LIKE, "edge_sam", *EFFICIENT))
+def test_the_embedding_agrees(seen: Seen) -> None:
+    features = seen.features[0]
+    assert_embedding(features[None, :, ::8, ::8], seen.reference["embedding_s8"])
+    assert_embedding(features.mean((1, 2))[None], seen.reference["embedding_mean"])
+    deviation = features.std((1, 2), ddof=1)[None]
+    np.testing.assert_allclose(deviation, seen.reference["embedding_std"], rtol=1e-3)
+
+
+@every_name(SAM_LIKE)
+@pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_prompt_gets_the_same_answer(seen: Seen, name: str, multimask: bool) -> None:
+    case = f"{name}_{'multi' if multimask else 'single'}"
+    logits, quality = seen.answer(name, multimask)
+    assert_quality(quality, seen.reference[f"{case}_scores"])
+    assert_logits(logits[:, ::2, ::2], seen.reference[f"{case}_lowres_s2"])
+    in_image = logits_to_image(logits, seen.geometry)
+    assert_logits(in_image[:, ::16, ::16], seen.reference[f"{case}_logits_s16"])
+
+
+@every_name(SAM_LIKE)
+def test_an_answer_fed_back_as_a_mask_gets_the_same_answer(seen: Seen) -> None:
+    logits, quality = seen.answer("point", multimask=True)
+    best = logits[quality.argmax()]
+    logits, quality = seen.answer("points", multimask=False, mask=best)
+    assert_quality(quality, seen.reference["refine_scores"])
+    assert_logits(logits[:, ::2, ::2], seen.reference["refine_lowres_s2"])
+
+
+@every_name(("edge_sam",))
+@pytest.mark.parametrize("name", PROMPTS)
+def test_edge_sam_gives_one_three_or_all_four_masks(seen: Seen, name: str) -> None:
+    decoded = seen.runtime.decode(seen.features, seen.prompt(name))
+    asked = {
+        1: choose(seen.runtime.spec, *decoded, multimask=False),
+        3: choose(seen.runtime.spec, *decoded, multimask=True),
+        4: decoded,
+    }
+    for count, (logits, quality) in asked.items():
+        assert_quality(quality[0], seen.reference[f"{name}_n{count}_scores"])
+        assert_logits(logits[0, :, ::2, ::2], seen.reference[f"{name}_n{count}_lowres_s2"])
+
+
+@every_name(EFFICIENT)
+def test_efficient_sam_answers_two_queries_in_one_call(seen: Seen) -> None:
+    points, labels = seen.reference["in_points"][0], seen.reference["in_labels"][0]
+    spare = seen.runtime.spec.fixed_points - points.shape[1]
+    coords = np.pad(points_to_model(points, seen.geometry), ((0, 0), (0, spare), (0, 0)))
+    padded = np.pad(labels, ((0, 0), (0, spare)), constant_values=NO_POINT)
+    logits, quality = seen.runtime.decode(seen.features, seen.prompts(coords, padded))
+    assert_quality(quality, seen.reference["scores"][0])
+    assert_logits(logits[:, :, ::2, ::2], seen.reference["lowres_s2"][0])
