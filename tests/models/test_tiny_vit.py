@@ -160,6 +160,31 @@ def test_autocast_runs() -> None:
         assert tiny()(noise(1, 3, 64, 64))[0].isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter's own, about its internals
+def test_the_exported_graph_agrees_for_another_batch(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model, path = tiny(), tmp_path / "encoder.onnx"
+
+    batch = torch.export.Dim("B")
+    torch.onnx.export(
+        fuse(model),
+        (noise(2, 3, 64, 64),),
+        path,
+        dynamo=True,
+        opset_version=18,
+        dynamic_shapes=({0: batch},),
+        verbose=False,
+    )
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    images = noise(3, 3, 64, 64, seed=1)
+    answers = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.inference_mode():
+        for answer, expected in zip(answers, model(images), strict=True):
+            assert relative_error(torch.from_numpy(answer), expected) <= 1e-5
+
+
 def test_the_classifier_that_checkpoints_carry_never_counts() -> None:
     model, image = tiny(), noise(1, 3, 32, 32)
 

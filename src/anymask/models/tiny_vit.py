@@ -8,9 +8,9 @@ are those of `mobile_sam/modeling/tiny_vit_sam.py` (Apache-2.0). A first stage o
 three of attention in windows, at strides 4, 8, 16 and 16: the last merging keeps the resolution.
 
 Deviations: the published code caches the gathered attention biases at `eval()`, and then goes on
-using the old ones when weights are loaded later; here they are gathered in every pass (a thousandth
-of its time), and an exporter folds the constant. Any side that is a multiple of 16 works, not only
-1024. There is no drop path.
+using the old ones when weights are loaded later; here they are gathered in every pass (less than a
+hundredth of its time), and an exporter folds the constant. Any side that is a multiple of 16 works,
+not only 1024. There is no drop path.
 """
 
 from __future__ import annotations
@@ -122,13 +122,16 @@ class WindowAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, w2, C) -> (B, w2, C), B counting windows."""
-        batch, count, channels = tokens.shape
+        batch, count, _ = tokens.shape
         # Unlike a ViT's, this projection keeps q, k and v of one head together.
         qkv = self.qkv(self.norm(tokens)).view(batch, count, self.heads, -1).transpose(1, 2)
         q, k, v = qkv.chunk(3, dim=-1)  # each (B, heads, w2, C / heads)
         bias = self.attention_biases[:, self.offset_index].to(q.dtype)[None]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        joined: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, channels))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
+        # An explicit copy: the layout that attention answers in differs between its kernels, and a
+        # traced `reshape` would take this one's for granted.
+        in_order = mixed.clone(memory_format=torch.contiguous_format)
+        joined: Tensor = self.proj(in_order.flatten(2))
         return joined
 
 
