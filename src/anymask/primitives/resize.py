@@ -28,6 +28,9 @@ from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
 _STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
+_SINGLE_THREAD = (
+    200_000  # multiplications for which OpenBLAS wakes no threads: they stall when busy
+)
 _PRODUCTS_PER_PIXEL = 4  # up to so many multiplications a window is cheaper than the whole photo
 
 
@@ -269,7 +272,11 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
     if rows * low_w * (low_h + columns) > _PRODUCTS_PER_PIXEL * pixels:
         return mask_to_rle(logits_to_masks(plane[None], geometry, threshold)[0])
     low = np.asarray(plane[low_y, low_x], np.float32)
-    window = matrix_y @ low @ matrix_x.T > threshold
+    block = max(1, _SINGLE_THREAD // max(1, low_w * max(low_h, columns)))
+    window = np.empty((rows, columns), np.bool_)
+    for top in range(0, rows, block):
+        part = slice(top, top + block)
+        np.greater(matrix_y[part] @ low @ matrix_x.T, np.float32(threshold), out=window[part])
     return crop_to_rle(window, (image_x.start, image_y.start), geometry.image_hw)
 
 
