@@ -10,7 +10,7 @@ Letters: N clicks, K masks for each, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -84,9 +84,15 @@ class Grid:
 
 
 def find_everything(
-    runtime: ImageRuntime, embedding: Embedding, settings: Grid
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    settings: Grid,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[MaskRecord]:
-    """All masks that pass, best quality first. Raises PromptError for a model without clicks."""
+    """All masks that pass, best quality first. Raises PromptError for a model without clicks.
+
+    progress  told (clicks done, all clicks) after every batch
+    """
     spec = runtime.spec
     if "point" not in spec.accepts:
         raise PromptError(
@@ -108,6 +114,8 @@ def find_everything(
             planes, numbers = logits[place, good], quality[place, good]
             made = _records(planes, numbers, embedding.geometry, spec, settings)
             found += [replace(record, points=((x, y),)) for record in made]
+        if progress is not None:
+            progress(min(start + settings.points_per_batch, len(clicks)), len(clicks))
     kept = _without_duplicates(found, [record.quality for record in found], settings.box_nms_thresh)
     if settings.min_mask_region_area <= 0:
         return kept

@@ -5,7 +5,7 @@ Letters: H W a photo, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Unpack, overload
 
 from numpy.typing import ArrayLike
@@ -114,19 +114,23 @@ class Model:
         embedding, or for zoom with an embedding.
         """
         given = (points, labels, box, mask)
+        chosen = Settings(**settings)
         if prompts is None:
-            return self._answers(image, [Prompt.of(*given)], Settings(**settings))[0]
+            return self._answers([Prompt.of(*given)], chosen, *self._seen(image, chosen))[0]
         if any(value is not None for value in given):
             raise PromptError(
                 "give points, labels, box and mask for one object, or prompts for several; got "
                 "both; put them into one of the prompts"
             )
-        return self._answers(image, _prompt_list(prompts), Settings(**settings))
+        return self._answers(_prompt_list(prompts), chosen, *self._seen(image, chosen))
 
     def _answers(
-        self, image: ImageSource | Embedding, prompts: list[Prompt], settings: Settings
+        self,
+        prompts: list[Prompt],
+        settings: Settings,
+        photo: UintImage | None,
+        embedding: Embedding,
     ) -> list[Candidates]:
-        photo, embedding = self._seen(image, settings)
         answers = answer_prompts(self.runtime, embedding, prompts, settings)
         if photo is None or not settings.zoom:
             return answers
@@ -169,7 +173,8 @@ class Model:
         replies: list[Reply | AnymaskError] = []
         for image, prompts in requests:
             try:
-                answers = self._answers(image, _prompt_list(prompts), chosen)
+                several = _prompt_list(prompts)
+                answers = self._answers(several, chosen, *self._seen(image, chosen))
                 replies.append(answers[0] if isinstance(prompts, Prompt) else answers)
             except AnymaskError as error:
                 if on_error == "raise":
@@ -203,16 +208,21 @@ class Model:
             start, embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )
         asked = refining_prompts(given, self.spec)
-        source = embedding if photo is None or not chosen.zoom else photo
-        return keep_or_replace(given, self._answers(source, asked, chosen))
+        return keep_or_replace(given, self._answers(asked, chosen, photo, embedding))
 
     def everything(
-        self, image: ImageSource | Embedding, **grid: Unpack[GridDict]
+        self,
+        image: ImageSource | Embedding,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **grid: Unpack[GridDict],
     ) -> list[MaskRecord]:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        grid  points_per_side, points_per_batch, pred_iou_thresh, stability_score_thresh,
-              stability_score_offset, box_nms_thresh, min_mask_region_area: see `everything.Grid`
+        progress  told (clicks done, all clicks) now and then
+        grid      points_per_side, points_per_batch, pred_iou_thresh, stability_score_thresh,
+                  stability_score_offset, box_nms_thresh, min_mask_region_area: see
+                  `everything.Grid`
 
         Raises PromptError for a model that takes no clicks, InputError for settings or another
         model's embedding, ImageError for the photo.
@@ -220,7 +230,7 @@ class Model:
         chosen = Grid(**grid)
         embedding = image if isinstance(image, Embedding) else self.embed(image)
         check_embedding(self.runtime, embedding)
-        return find_everything(self.runtime, embedding, chosen)
+        return find_everything(self.runtime, embedding, chosen, progress)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -1,0 +1,224 @@
+"""`anymask segment`: click or box an object in a photo and write its mask."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.cli.outputs import (
+    Found,
+    Kind,
+    check_outputs,
+    output_kind,
+    shows_photo,
+    write_found,
+)
+from anymask.primitives.errors import PromptError
+
+if TYPE_CHECKING:
+    from anymask.predictors.image import Model
+    from anymask.primitives.types import Candidates, Prompt, UintImage
+
+SUMMARY = "click or box an object in a photo and write its mask"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("photo", metavar="PHOTO", type=Path)
+    prompt = parser.add_argument_group("the object (pixels of the upright photo)")
+    prompt.add_argument(
+        "--point", metavar="X,Y", dest="clicks", action="append", type=_positive,
+        help="a click on it; may be given several times",
+    )  # fmt: skip
+    prompt.add_argument(
+        "--negative", metavar="X,Y", dest="clicks", action="append", type=_negative,
+        help="a click beside it; may be given several times",
+    )  # fmt: skip
+    prompt.add_argument("--box", metavar="X0,Y0,X1,Y1", help="a box around it")
+    prompt.add_argument(
+        "--mask", metavar="FILE", type=Path,
+        help="a mask to start from: a picture, a cut-out or a .npy file; alone, it is refined",
+    )  # fmt: skip
+    answer = parser.add_argument_group("the answer")
+    answer.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, action="append", dest="outputs",
+        help=".png cut-out (.overlay.png, .mask.png: see below), .json SA-1B record, .svg outline, "
+        ".npy array; may be given several times (default: PHOTO.cut.png in the working folder)",
+    )  # fmt: skip
+    png = answer.add_mutually_exclusive_group()
+    png.add_argument(
+        "--overlay", action="store_const", const="overlay", dest="png", default="cutout",
+        help="a .png shows the photo with the mask drawn on it",
+    )  # fmt: skip
+    png.add_argument(
+        "--mask-png", action="store_const", const="mask", dest="png",
+        help="a .png is the mask, white on black",
+    )  # fmt: skip
+    add_answer_options(answer)
+    add_model_options(parser)
+
+
+def add_answer_options(group: Any) -> None:
+    """How the mask is made."""
+    group.add_argument(
+        "--zoom", action="store_true", help="look at small objects again from closer by"
+    )
+    group.add_argument(
+        "--single", action="store_true", help="ask for one mask, not for the best of three"
+    )
+    group.add_argument(
+        "--fill-holes", metavar="PIXELS", type=float, default=0, help="fill holes smaller than this"
+    )
+    group.add_argument(
+        "--drop-islands",
+        metavar="PIXELS",
+        type=float,
+        default=0,
+        help="drop parts smaller than this",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model answers, and where it runs; shared by the commands that load one."""
+    group = parser.add_argument_group("the model")
+    group.add_argument(
+        "--model", metavar="NAME", default="nano", help="of `anymask models list` (default: nano)"
+    )
+    group.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of that model")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    group.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
+
+
+def load_model(args: argparse.Namespace) -> Model:
+    """The model that `add_model_options` describes."""
+    import anymask
+
+    return anymask.load(args.model, args.weights, device=args.device, precision=args.precision)
+
+
+Click = tuple[str, int]
+
+
+def _positive(text: str) -> Click:
+    return (text, 1)
+
+
+def _negative(text: str) -> Click:
+    return (text, 0)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the prompt and write every output. Raises AnymaskError for what the user can mend."""
+    outputs = args.outputs or [Path(f"{args.photo.stem}.cut.png")]
+    kinds = [output_kind(path, args.png) for path in outputs]
+    check_outputs(outputs, args.photo)
+    prompt = read_prompt(args)
+
+    from anymask.data.images import load_image
+
+    image = load_image(args.photo)
+    answer = answer_prompt(load_model(args), image, prompt, args)
+    found = _found(args.photo, image if any(map(shows_photo, kinds)) else None, answer, prompt)
+    del image, answer
+    report(found)
+    _write(outputs, kinds, found)
+
+
+def read_prompt(args: argparse.Namespace) -> Prompt:
+    """The prompt of the command line. Raises PromptError, ImageError for the mask file."""
+    from anymask.data.images import load_mask
+    from anymask.primitives.types import Prompt
+
+    clicks = args.clicks or []
+    if not clicks and args.box is None and args.mask is None:
+        raise PromptError(
+            "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+        )
+    points = [
+        numbers(text, "--point X,Y" if label else "--negative X,Y", 2) for text, label in clicks
+    ]
+    return Prompt.of(
+        points=points or None,
+        labels=[label for _, label in clicks] or None,
+        box=None if args.box is None else numbers(args.box, "--box X0,Y0,X1,Y1", 4),
+        mask=None if args.mask is None else load_mask(args.mask),
+    )
+
+
+def numbers(text: str, option: str, count: int) -> list[float]:
+    """Numbers between commas. Raises PromptError."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise PromptError(
+            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
+        )
+    return values
+
+
+def answer_prompt(
+    model: Model, image: UintImage, prompt: Prompt, args: argparse.Namespace
+) -> Candidates:
+    """One prompt's answer; a mask alone is refined."""
+    settings: dict[str, Any] = {
+        "multimask": False if args.single else "auto",
+        "zoom": args.zoom,
+        "max_hole_area": args.fill_holes,
+        "min_island_area": args.drop_islands,
+    }
+    if prompt.mask is not None and prompt.points is None and prompt.box is None:
+        return model.refine(image, prompt.mask, **settings)
+    return model.segment(image, prompts=[prompt], **settings)[0]
+
+
+def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> Found:
+    """The best mask with its numbers; the others are never made."""
+    from dataclasses import replace
+
+    from anymask.primitives.masks import stability_score
+    from anymask.primitives.records import STABILITY_OFFSET, record_from_rle
+    from anymask.primitives.resize import logits_to_masks
+    from anymask.primitives.rle import mask_to_rle
+
+    finished = vars(answer).get("masks")  # cleaned or zoomed masks are there already
+    mask = (
+        logits_to_masks(answer.logits[:1], answer.geometry, answer.threshold)[0]
+        if finished is None
+        else finished[0]
+    )
+    stability = stability_score(answer.logits[0], answer.threshold, STABILITY_OFFSET)
+    record = record_from_rle(
+        mask_to_rle(mask), quality=float(answer.quality[0]), stability=float(stability)
+    )
+    if prompt.points is not None:
+        record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
+    return Found(photo, image, mask, record, prompt)
+
+
+def report(found: Found) -> None:
+    """The mask in one line, and each click that it does not honour in one more."""
+    from anymask.primitives.clicks import violated_points
+
+    record = found.record
+    if not record.area:
+        print("the mask is empty; try another click, or a box")
+    else:
+        share = 100 * record.area / found.mask.size
+        box = ",".join(f"{value:g}" for value in record.box_xyxy)
+        print(f"quality {record.quality:.2f}, {record.area} pixels ({share:.2g} %), box {box}")
+    if found.prompt.points is None or found.prompt.labels is None:
+        return
+    points, labels = found.prompt.points, found.prompt.labels
+    for index in violated_points(found.mask, points, labels):
+        x, y = points[index].tolist()
+        side = "outside" if labels[index] else "inside"
+        print(f"the click at {x:g},{y:g} is {side} the mask")
+
+
+def _write(outputs: list[Path], kinds: list[Kind], found: Found) -> None:
+    for path, kind in zip(outputs, kinds, strict=True):
+        write_found(path, kind, found)
+        print(f"wrote {path}")

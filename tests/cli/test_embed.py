@@ -1,0 +1,118 @@
+"""`anymask embed` over a folder: what is done stays, what fails does not stop the rest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.predictors.image import Model
+from anymask.primitives.types import Embedding
+from tests.predictors.fakes import ColourRuntime, discs
+
+PICTURE, _ = discs((60, 90), [(30, 30, 20)])
+
+
+class Counting(ColourRuntime):
+    """Counts how many pictures were really seen."""
+
+    seen = 0
+
+    def encode(self, images: np.ndarray) -> list:
+        type(self).seen += len(images)
+        return super().encode(images)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    """A working folder with photos, where the model is a fake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Counting()))
+    monkeypatch.setattr(Counting, "seen", 0)
+    for index, name in enumerate(["a.png", "b.jpg", "sub/c.png", "twin.png", "twin.jpg"]):
+        path = Path("photos") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+    return Counting
+
+
+def made() -> list[str]:
+    return sorted(path.as_posix() for path in Path("out").rglob("*") if path.is_file())
+
+
+def test_every_photo_of_a_folder_gets_its_embedding(
+    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["embed", "photos", "-o", "out"]) == 0
+    assert made() == [
+        "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
+    ]  # fmt: skip
+    assert capsys.readouterr().out == "5 done, 0 there already, 0 failed\n"
+    model = Model(ColourRuntime())
+    truth, found = model.embed("photos/a.png"), Embedding.load("out/a.npz")
+    np.testing.assert_array_equal(truth.features, found.features)
+    assert truth.image_hash == found.image_hash
+
+
+def test_what_is_there_already_is_not_made_again(
+    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        main(["embed", "photos", "-o", "out"])
+    assert runtime.seen == 5
+    assert capsys.readouterr().out.endswith("0 done, 5 there already, 0 failed\n")
+
+
+def test_changed_photos_damaged_files_and_other_weights_are_done_again(
+    runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["embed", "photos", "-o", "out"])
+    Image.fromarray(PICTURE[::-1]).save("photos/a.png")
+    Path("out/b.npz").write_bytes(Path("out/b.npz").read_bytes()[:99])
+    main(["embed", "photos", "-o", "out"])
+    assert runtime.seen == 7
+    other = Model(Counting(weights_hash="other"))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: other)
+    main(["embed", "photos", "-o", "out"])
+    assert runtime.seen == 12
+
+
+def test_a_broken_photo_is_told_and_the_rest_is_done(
+    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos/b.jpg").write_bytes(b"broken")
+    assert main(["embed", "photos", "-o", "out"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "4 done, 0 there already, 1 failed\n"
+    assert f"anymask: {Path('photos/b.jpg')}: wanted a picture" in captured.err
+    assert "anymask: error: 1 of 5 photos failed, see above; mend or remove them" in captured.err
+    assert len(made()) == 4
+
+
+def test_one_photo_will_do(runtime: type[Counting]) -> None:
+    assert main(["embed", "photos/sub/c.png", "-o", "out"]) == 0
+    assert made() == ["out/c.npz"]
+
+
+def test_a_folder_without_photos_is_told(
+    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("empty").mkdir()
+    assert main(["embed", "empty", "-o", "out"]) == 2
+    assert "there are no photos in 'empty'; name a folder that has some" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_was_done(
+    runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopping(Counting):
+        def encode(self, images: np.ndarray) -> list:
+            if self.seen == 2:
+                raise KeyboardInterrupt
+            return super().encode(images)
+
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Stopping()))
+    assert main(["embed", "photos", "-o", "out"]) == 130
+    assert made() == ["out/a.npz", "out/b.npz"]

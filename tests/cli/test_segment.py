@@ -1,0 +1,163 @@
+"""`anymask segment` as a user calls it, on a model whose answers are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.predictors.image import Model
+from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
+
+PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photo, where the model is a fake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    Image.fromarray(PICTURE).save("photo.png")
+    return tmp_path
+
+
+def npy(*words: str) -> np.ndarray:
+    """The mask that a command line gives."""
+    assert main(["segment", "photo.png", *words, "-o", "mask.npy"]) == 0
+    return np.load("mask.npy")
+
+
+def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "photo.png", "--point", "90,100", "-o", "cut.png"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("quality 0.86, ")
+    assert out.endswith("wrote cut.png\n")
+    with Image.open("cut.png") as picture:
+        assert picture.mode == "RGBA"
+        assert iou(np.asarray(picture)[..., 3] > 0, LEFT) > 0.9
+
+
+def test_without_an_output_the_cut_out_lies_in_the_working_folder(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "photo.png").rename(folder / "sub" / "photo.png")
+    assert main(["segment", "sub/photo.png", "--point", "90,100"]) == 0
+    assert (folder / "photo.cut.png").is_file()
+
+
+def test_several_outputs_are_written_at_once(folder: Path) -> None:
+    names = ["a.png", "a.overlay.png", "a.mask.png", "a.json", "a.svg", "deep/a.npy"]
+    words = [word for name in names for word in ("-o", name)]
+    assert main(["segment", "photo.png", "--box", "15,25,165,175", *words]) == 0
+    assert all((folder / name).stat().st_size for name in names)
+    record = json.loads((folder / "a.json").read_text())["annotations"][0]
+    assert record["area"] == np.load("deep/a.npy").sum()
+
+
+@pytest.mark.parametrize(("option", "mode"), [("--overlay", "RGB"), ("--mask-png", "L")])
+def test_a_plain_png_may_hold_something_else(folder: Path, option: str, mode: str) -> None:
+    assert main(["segment", "photo.png", "--point", "90,100", option, "-o", "x.png"]) == 0
+    with Image.open("x.png") as picture:
+        assert picture.mode == mode
+
+
+def test_clicks_boxes_and_masks_are_all_heard(folder: Path) -> None:
+    Image.fromarray(RIGHT).save("right.png")
+    for words in (
+        ["--point", "240,100"],
+        ["--box", "215,75,265,125"],
+        ["--point", "240,100", "--negative", "90,100", "--point", "245,100"],
+        ["--mask", "right.png"],
+        ["--mask", "right.png", "--point", "240,100"],
+        ["--point", "240,100", "--zoom"],
+        ["--point", "240,100", "--single"],
+    ):
+        assert iou(npy(*words), RIGHT) > 0.7
+
+
+def test_zoom_draws_small_objects_more_finely(folder: Path) -> None:
+    big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
+    Image.fromarray(big).save("photo.png")
+    truth = np.kron(RIGHT, np.ones((5, 5), bool))
+    coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--zoom"]))
+    assert iou(fine, truth) > iou(coarse, truth)
+
+
+def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
+    picture = PICTURE.copy()
+    picture[95:105, 60:70] = 255
+    Image.fromarray(picture).save("photo.png")
+    assert not npy("--point", "90,100")[100, 65]
+    assert npy("--point", "90,100", "--fill-holes", "900", "--drop-islands", "9")[100, 65]
+
+
+def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    npy("--point", "90,100", "--point", "2,2", "--single")
+    assert "the click at 2,2 is outside the mask" in capsys.readouterr().out
+
+
+def test_a_negative_click_is_honoured_whatever_the_model_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(PerverseRuntime()))
+    assert not npy("--point", "90,100", "--negative", "110,100")[99:102, 109:112].any()
+
+
+def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not npy("--negative", "5,5").any()
+    assert "the mask is empty; try another click" in capsys.readouterr().out
+
+
+def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    lying = Image.fromarray(PICTURE).transpose(Image.Transpose.ROTATE_90)
+    lying.save("photo.png", exif=exif)
+    assert iou(npy("--point", "240,100"), RIGHT) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
+        (["--point", "5"], "wanted --point X,Y as 2 numbers with commas between them, got '5'"),
+        (["--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas between them"),
+        (["--box", "1,2,3"], "wanted --box X0,Y0,X1,Y1 as 4 numbers with commas between them"),
+        (["--box", "9,9,5,5"], "box must have an area"),
+        (["--point", "nan,3"], "points must be finite"),
+        (["--point", "300,3"], "points must lie on the photo, 0 <= x < 300 and 0 <= y < 200"),
+        (["--mask", "none.png"], "there is no file 'none.png'; check the path"),
+        (["--point", "5,5", "-o", "a.jpg"], "wanted an output that ends in .png, .json, .svg or"),
+        (["--point", "5,5", "-o", "photo.png"], "the output 'photo.png' is the photo itself"),
+        (["--point", "5,5", "--fill-holes", "-3"], "max_hole_area must be a number of pixels"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    words: list[str], told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", "photo.png", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"anymask: error: {told}")
+    assert error.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "there is no file 'bad.jpg'"),
+        (b"", "'bad.jpg' is empty (0 bytes)"),
+        (b"hello", "wanted a picture (JPEG, PNG, WebP, TIFF, ...), 'bad.jpg' is none"),
+    ],
+)
+def test_a_bad_photo_is_one_line_and_exit_code_2(
+    content: bytes | None, told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        Path("bad.jpg").write_bytes(content)
+    assert main(["segment", "bad.jpg", "--point", "1,1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"anymask: error: {told}")
+    assert error.count("\n") == 1
