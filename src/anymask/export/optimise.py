@@ -14,6 +14,8 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from anymask.runtimes.manifest import DISABLED_OPTIMISERS
+
 BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB
 
 
@@ -34,7 +36,12 @@ def optimise(source: Path, target: Path, *, level: str = "extended") -> None:
         entry = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(f"{entry}file_name", f"{target.name}.data")
         options.add_session_config_entry(f"{entry}min_size_in_bytes", "1024")
-    ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(
+        str(source),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(DISABLED_OPTIMISERS),
+    )
     _drop_unused_domains(target)
 
 

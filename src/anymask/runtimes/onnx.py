@@ -17,6 +17,7 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts
 from anymask.runtimes.manifest import (
     DECODER,
+    DISABLED_OPTIMISERS,
     ENCODER,
     GraphInfo,
     Manifest,
@@ -107,7 +108,10 @@ class OnnxRuntime:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             return ort.InferenceSession(
-                str(self._folder / name), options, providers=list(self._providers)
+                str(self._folder / name),
+                options,
+                providers=list(self._providers),
+                disabled_optimizers=list(DISABLED_OPTIMISERS),
             )
         except Exception as error:  # ONNX Runtime's own classes are not public
             raise WeightsError(

@@ -1,0 +1,117 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymask.primitives.errors import WeightsError
+from anymask.primitives.spec import ALL_KINDS, Answer, Fit, ModelSpec, Resample
+from anymask.runtimes.manifest import (
+    GraphInfo,
+    Manifest,
+    TensorInfo,
+    manifest_from_json,
+    manifest_to_json,
+    read_manifest,
+    spec_from_dict,
+    spec_to_dict,
+)
+
+MANIFEST = Manifest(
+    spec=ModelSpec(name="x"),
+    encoder=GraphInfo(
+        (TensorInfo("images", "float32", ("B", 3, 1024, 1024)),),
+        (TensorInfo("features", "float32", ("B", 256, 64, 64)),),
+    ),
+    decoder=GraphInfo(
+        (TensorInfo("coords", "float32", ("N", "P", 2)),),
+        (TensorInfo("logits", "float32", ("N", 4, 256, 256)),),
+    ),
+    sha256={"encoder.onnx": "a" * 64, "decoder.onnx": "b" * 64},
+    weights_hash="c" * 64,
+    licence="Apache-2.0",
+    precision="fp32",
+    opset=20,
+)
+
+three_floats = st.tuples(*[st.floats(0.1, 255)] * 3)
+specs = st.builds(
+    ModelSpec,
+    name=st.text(min_size=1),
+    image_side=st.integers(1, 4096),
+    mask_side=st.integers(1, 1024),
+    mean=three_floats,
+    std=three_floats,
+    fit=st.sampled_from(get_args(Fit)),
+    resample=st.sampled_from(get_args(Resample)),
+    accepts=st.frozensets(st.sampled_from(sorted(ALL_KINDS))),
+    answer=st.sampled_from(get_args(Answer)),
+    pad_point=st.booleans(),
+    fixed_points=st.integers(0, 8),
+    mask_threshold=st.floats(-5, 5),
+)
+
+
+@given(spec=specs)
+def test_a_spec_survives_json(spec: ModelSpec) -> None:
+    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec
+
+
+@given(spec=specs)
+def test_a_manifest_survives_json(spec: ModelSpec) -> None:
+    manifest = replace(MANIFEST, spec=spec)
+    assert manifest_from_json(manifest_to_json(manifest), "here") == manifest
+
+
+def broken(**changes: Any) -> str:
+    record = json.loads(manifest_to_json(MANIFEST))
+    for name, value in changes.items():
+        if value is None:
+            del record[name]
+        else:
+            record[name] = value
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"x is not valid JSON \(.*\); export the model again with `anymask export`"),
+        ("[]", "x has no 'format': it is no anymask manifest; export"),
+        ("{}", "x has no 'format': it is no anymask manifest; export"),
+        (broken(format=2), "x has format 2, this anymask reads format 1; .* the anymask that made"),
+        (broken(licence=None), "x lacks the entry 'licence'; export"),
+        (broken(spec={}), "x lacks the entry 'name'; export"),
+        (broken(opset="new"), r"x is damaged \(.*\); export"),
+        (broken(sha256=[]), r"x is damaged \(.*\); export"),
+        (broken(inputs=None), "x lacks the entry 'inputs'; export"),
+    ],
+)
+def test_a_broken_manifest_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        manifest_from_json(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fit", "zoom"), ("resample", "magic"), ("answer", 3), ("accepts", ["smell"]), ("new", 1)],
+)
+def test_a_spec_of_a_later_anymask_is_refused(name: str, value: Any) -> None:
+    record = {**spec_to_dict(MANIFEST.spec), name: value}
+    with pytest.raises(WeightsError, match=f"x is damaged .*{name}"):
+        manifest_from_json(broken(spec=record), "x")
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"is no exported model: it has no manifest.json; make"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_must_name_both_graphs(tmp_path: Path) -> None:
+    manifest = replace(MANIFEST, sha256={"encoder.onnx": "a" * 64})
+    (tmp_path / "manifest.json").write_text(manifest_to_json(manifest), encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"gives no sha256 of decoder.onnx; export"):
+        read_manifest(tmp_path)

@@ -1,0 +1,136 @@
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.primitives.errors import InputError, WeightsError
+from anymask.runtimes.onnx import OnnxRuntime, pick_threads
+from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.torch import TorchRuntime
+from tests.runtimes.stand_in import build, some_prompts
+
+
+def some_images(b: int) -> np.ndarray:
+    return np.random.default_rng(b).standard_normal((b, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "copied"))
+
+
+def test_it_is_an_image_runtime_with_the_manifests_facts(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle)
+    assert isinstance(runtime, ImageRuntime)
+    assert runtime.spec == build().spec
+    assert runtime.weights_hash == "f" * 64
+
+
+def test_it_answers_as_torch_does(bundle: Path) -> None:
+    exported, eager = OnnxRuntime(bundle), TorchRuntime(build(), device="cpu")
+    images = some_images(3)
+    for ours, theirs in zip(exported.encode(images), eager.encode(images), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        for n, p in ((1, 1), (3, 2), (17, 5)):
+            for a, b in zip(
+                exported.decode(ours, some_prompts(n, p)),
+                eager.decode(theirs, some_prompts(n, p)),
+                strict=True,
+            ):
+                assert a.dtype == np.float32
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_equals_one_by_one(bundle: Path) -> None:
+    runtime, images = OnnxRuntime(bundle), some_images(3)
+    together = runtime.encode(images)
+    for i, maps in enumerate(together):
+        for a, b in zip(maps, runtime.encode(images[i : i + 1])[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_many_threads_share_one_runtime(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle, threads=1)
+    maps = OnnxRuntime(bundle).encode(some_images(1))[0]
+    wanted = OnnxRuntime(bundle, threads=1).decode(maps, some_prompts(3, 2))[0]
+    with ThreadPoolExecutor(8) as pool:  # the first ones also race to open the graph
+        answers = pool.map(lambda _: runtime.decode(maps, some_prompts(3, 2))[0], range(32))
+    for answer in answers:
+        np.testing.assert_array_equal(answer, wanted)
+
+
+def test_decoding_alone_never_reads_the_encoder(copied: Path) -> None:
+    maps = OnnxRuntime(copied).encode(some_images(1))[0]
+    (copied / "encoder.onnx").unlink()
+    runtime = OnnxRuntime(copied)
+    assert runtime.decode(maps, some_prompts(1, 1))[0].shape == (1, 4, 8, 8)
+    with pytest.raises(WeightsError, match=r"encoder.onnx is missing though manifest.json names"):
+        runtime.encode(some_images(1))
+
+
+def test_an_altered_graph_is_refused(copied: Path) -> None:
+    path = copied / "decoder.onnx"
+    path.write_bytes(path.read_bytes()[:-7])
+    runtime = OnnxRuntime(copied)
+    maps = runtime.encode(some_images(1))[0]
+    with pytest.raises(WeightsError, match=r"decoder.onnx was altered or cut short: its sha256 is"):
+        runtime.decode(maps, some_prompts(1, 1))
+
+
+def rewrite_manifest(folder: Path, change: dict[str, object]) -> None:
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**record, **change}), encoding="utf-8")
+
+
+def test_a_file_that_is_no_graph_is_refused(copied: Path) -> None:
+    from anymask.runtimes.manifest import file_sha256
+
+    (copied / "encoder.onnx").write_bytes(b"hello")
+    hashes = {name: file_sha256(copied / name) for name in ("encoder.onnx", "decoder.onnx")}
+    rewrite_manifest(copied, {"sha256": hashes})
+    with pytest.raises(WeightsError, match=r"cannot open .*encoder.onnx: .*; upgrade onnxruntime"):
+        OnnxRuntime(copied).encode(some_images(1))
+
+
+def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Path) -> None:
+    record = json.loads((copied / "manifest.json").read_text("utf-8"))
+    record["inputs"]["encoder"][0]["name"] = "photo"
+    rewrite_manifest(copied, record)
+    with pytest.raises(WeightsError, match=r"takes images and gives 2 outputs, .* says photo and"):
+        OnnxRuntime(copied).encode(some_images(1))
+
+
+def test_threads_come_from_the_argument_then_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANYMASK_THREADS", "3")
+    assert pick_threads(5) == 5
+    assert pick_threads() == 3
+    monkeypatch.delenv("ANYMASK_THREADS")
+    assert pick_threads() >= 1
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "many", "1.5"])
+def test_other_threads_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("ANYMASK_THREADS", value)
+    with pytest.raises(InputError, match=f"ANYMASK_THREADS must be a whole number .* '{value}'"):
+        pick_threads()
+
+
+def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
+    with pytest.raises(InputError, match="runs on device auto, cpu, cuda, got 'mps'; .*'torch'"):
+        OnnxRuntime(bundle, device="mps")
+    with pytest.raises(InputError, match="the installed ONNX Runtime has no CUDA; install"):
+        OnnxRuntime(bundle, device="cuda")
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys, anymask.runtimes.open; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
