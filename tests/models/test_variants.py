@@ -1,0 +1,84 @@
+"""The registry: every family by name, with the official parameter names."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from anymask import models
+from anymask.primitives.errors import MissingExtra, ModelError
+
+# name -> whose shapes in ../shared/golden
+OFFICIAL = {
+    "sam_vit_b": "sam_vit_b",
+    "sam_vit_l": "sam_vit_l",
+    "sam_vit_h": "sam_vit_h",
+    "medsam": "sam_vit_b",
+    "mobile_sam": "mobile_sam",
+    "tinysam": "mobile_sam",
+    "sam_hq_vit_b": "sam_hq_vit_b",
+    "sam_hq_vit_l": "sam_hq_vit_l",
+    "sam_hq_vit_h": "sam_hq_vit_h",
+    "sam_hq_vit_tiny": "sam_hq_vit_tiny",
+    "edge_sam": "edge_sam",
+    "edge_sam_3x": "edge_sam",
+    "efficient_sam_ti": "efficient_sam_ti",
+    "efficient_sam_s": "efficient_sam_s",
+}
+
+
+def test_every_family_has_a_name() -> None:
+    assert set(OFFICIAL) <= set(models.names())
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_parameter_names_and_shapes_are_the_official_ones(name: str, shared: Path) -> None:
+    stored = json.loads((shared / "golden" / f"{OFFICIAL[name]}.shapes.json").read_text("utf-8"))
+    with torch.device("meta"):
+        model = models.build(name)
+    ours = {key: list(value.shape) for key, value in model.state_dict().items()}
+    assert ours == stored
+
+
+@pytest.mark.parametrize("name", [*OFFICIAL, "tiny", "tiny_hq"])
+def test_a_model_knows_its_own_spec_and_is_ready_to_use(name: str) -> None:
+    with torch.device("meta"):
+        model = models.build(name)
+    assert model.spec == models.spec(name)
+    assert model.spec.name == name
+    assert not any(module.training for module in model.modules())
+
+
+def test_models_for_tests_are_not_listed() -> None:
+    assert "tiny" not in models.names()
+
+
+def test_specs_say_what_a_family_cannot_take() -> None:
+    assert models.spec("efficient_sam_ti").accepts == {"point", "box"}
+    assert models.spec("efficient_sam_ti").fixed_points == 6
+    assert models.spec("medsam").accepts == {"box"}
+    assert models.spec("sam_hq_vit_tiny").answer == "sam_hq"
+    assert models.spec("sam_vit_b").accepts == {"point", "negative_point", "box", "mask"}
+
+
+@pytest.mark.parametrize("call", [models.build, models.spec])
+def test_an_unknown_name_is_told_what_was_wanted_what_came_and_the_nearest(call: object) -> None:
+    assert callable(call)
+    with pytest.raises(
+        ModelError,
+        match=r"wanted the name of a model, got 'sam_vit_bb'; did you mean 'sam_vit_b'\? the names",
+    ):
+        call("sam_vit_bb")
+
+
+def test_a_name_like_no_other_gets_the_list() -> None:
+    with pytest.raises(ModelError, match="got 'yolo'; the names are .*mobile_sam"):
+        models.build("yolo")
+
+
+def test_without_torch_the_import_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[torch\]'"):
+        importlib.reload(models)
