@@ -1,0 +1,256 @@
+"""`anymask bench`: how fast this machine is, from a cold start to the last click.
+
+anymask bench                       the bundled model, every step a user waits for
+anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from anymask.evaluation.machine import Machine, this_machine
+from anymask.evaluation.timing import Figure, ProcessRun, Task, Timing, run_process, time_in_turns
+from anymask.primitives.errors import AnymaskError, InputError
+
+SUMMARY = "measure speed and memory on this machine"
+PROMPT_COUNTS = (1, 16, 64, 256)
+PHOTO_HW = (683, 1024)
+THREADS = "ANYMASK_THREADS"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = parser.add_argument
+    add("what", nargs="?", default="model", choices=["model", "encoder"])
+    add("name", nargs="?", help="the model (default: --model)")
+    add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
+    add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
+    add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open the model")
+    add("--also", metavar="DIR", action="append", default=[], help="an exported model beside it")
+    add("--photo", metavar="FILE", help="a photo of yours (default: noise of 1024 x 683 pixels)")
+    add("--threads", type=int, metavar="N", help="threads of the model (default: all; encoder: 2)")
+    add("--rounds", type=int, default=5, metavar="N", help="turns of each task (default: 5)")
+    add("--json", metavar="FILE", help="write the figures there too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print one table."""
+    if args.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, got {args.rounds}")
+    machine = this_machine()
+    args.model = args.name or args.model
+    threads = args.threads or (2 if args.what == "encoder" else None)
+    with _threads(threads):
+        if args.what == "encoder":
+            from anymask.cli.bench_encoder import encoder_figures
+
+            figures, notes = encoder_figures(args.model, args.weights, threads or 2, args.rounds)
+        else:
+            figures, notes = model_figures(args)
+    print(to_markdown(figures, notes, machine), end="")
+    if args.json:
+        raw = {
+            "machine": dataclasses.asdict(machine),
+            "model": args.model,
+            "threads": threads,
+            "figures": [dataclasses.asdict(figure) for figure in figures],
+            "notes": notes,
+        }
+        Path(args.json).write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+
+
+# --- one model, as a user meets it
+
+
+def model_figures(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
+    """Processes first, while this one is small; then every runtime in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(args.photo) if args.photo else _noise_photo(Path(folder) / "photo.jpg")
+        if not photo.is_file():
+            raise InputError(f"--photo {photo}: wanted a picture file, there is none")
+        figures, notes = _process_figures(args, photo, Path(folder))
+        more_figures, more_notes = _runtime_figures(args, photo)
+    return figures + more_figures, notes + more_notes
+
+
+def _process_figures(
+    args: argparse.Namespace, photo: Path, folder: Path
+) -> tuple[list[Figure], list[str]]:
+    """Start-up: python alone, the import, and a whole `anymask segment`."""
+    segment = [
+        *("-m", "anymask", "segment", str(photo), "--point", "40,40"),
+        *("-o", str(folder / "mask.png"), "--model", args.model),
+        *(("--weights", args.weights) if args.weights else ()),
+    ]
+    jobs = {"python": ["-c", "pass"], "import": ["-c", "import anymask"], "segment": segment}
+    runs: dict[str, list[ProcessRun]] = {name: [] for name in jobs}
+    notes = []
+    for _ in range(args.rounds + 1):  # the first one fills the disk cache
+        for name, words in list(jobs.items()):
+            try:
+                runs[name].append(run_process([sys.executable, *words]))
+            except AnymaskError as error:
+                notes.append(f"skipped: {name}: {error}")
+                del jobs[name]
+    bare = Timing("", tuple(done.seconds for done in runs["python"][1:])).median
+    figures = []
+    for name, what in (("import", "import anymask"), ("segment", "cold start to first mask")):
+        less = bare if name == "import" else 0.0
+        turns = tuple(max(done.seconds - less, 0.0) for done in runs[name][1:])
+        if turns:
+            figures.append(Figure(what, "process", Timing("", turns).median, "s", turns))
+    peaks = [done.peak for done in runs["segment"] if done.peak is not None]
+    if peaks:
+        figures.append(Figure("peak memory of that", "process", max(peaks), "bytes"))
+    return figures, notes
+
+
+def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Figure], list[str]]:
+    """Every step inside one process, all runtimes in turns."""
+    import anymask
+
+    image = anymask.load_image(photo)
+    figures: list[Figure] = []
+    notes = [f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory"]
+    tasks: list[tuple[str, Task]] = []
+    for label, options in _contenders(args):
+        try:
+            contender = _Contender(label, options, image)
+        except AnymaskError as error:
+            notes.append(f"skipped: {label}: {error}")
+            continue
+        figures += contender.first
+        tasks += [(label, task) for task in contender.tasks()]
+    if not tasks:
+        raise InputError("nothing could be measured; " + "; ".join(notes[1:]))
+    timings = time_in_turns([task for _, task in tasks], args.rounds)
+    for (label, _), timing in zip(tasks, timings, strict=True):
+        figures.append(Figure(timing.name, label, timing.median, "s", timing.seconds))
+    return figures, notes
+
+
+def _contenders(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A label and the arguments of `anymask.load` for everything to be compared."""
+    runtimes = ("onnx", "torch") if args.runtime == "auto" else (args.runtime,)
+    for runtime in runtimes:
+        yield runtime, {"name": args.model, "weights": args.weights, "runtime": runtime}
+    for folder in args.also:
+        yield Path(folder).name, {"name": folder, "runtime": "onnx"}
+
+
+class _Contender:
+    """One opened model, the figures of its first calls, and its tasks."""
+
+    def __init__(self, label: str, options: dict[str, Any], image: Any) -> None:
+        import anymask
+        from anymask.primitives.clicks import point_grid
+
+        self.image, self.label = image, label
+        height, width = image.shape[:2]
+        self.points = point_grid(16) * (width, height)
+        opened: list[Any] = []
+        load = Task("load", lambda: opened.append(anymask.load(**options)))
+        first = time_in_turns([load], 1, 0)
+        self.model = opened[0]
+        first += time_in_turns([Task("first encode", self._embed)], 1, 0)
+        self.embedding = self._embed()
+        first += time_in_turns([Task("first decode", lambda: self._click(1))], 1, 0)
+        self.first = [Figure(one.name, label, one.median, "s", one.seconds) for one in first]
+        self.before = self._click(1)[0]
+
+    def tasks(self) -> list[Task]:
+        """What is timed in turns."""
+        counts = [
+            Task(f"{n} prompt{'s' * (n > 1)}", lambda n=n: self._click(n))  # type: ignore[misc]
+            for n in PROMPT_COUNTS
+        ]
+        return [
+            Task("encode (with preprocessing)", self._embed),
+            *counts,
+            Task("a further click, with its mask", self._further),
+            Task("encode + click + masks", self._whole),
+        ]
+
+    def _embed(self) -> Any:
+        return self.model.embed(self.image)
+
+    def _click(self, n: int) -> Any:
+        from anymask.primitives.types import Prompt
+
+        step = len(self.points) // n
+        prompts = [Prompt.of(points=[point]) for point in self.points[step // 2 :: step][:n]]
+        return self.model.segment(self.embedding, prompts=prompts, multimask=True)
+
+    def _further(self) -> Any:
+        accepts = self.model.spec.accepts
+        mask = self.before.logits[0] if "mask" in accepts else None
+        labels = [1, 0] if "negative_point" in accepts else [1, 1]
+        points = self.points[[100, 200]]
+        answer = self.model.segment(
+            self.embedding, points=points, labels=labels, mask=mask, multimask=False
+        )
+        return answer.masks
+
+    def _whole(self) -> Any:
+        return self.model.segment(self.image, points=self.points[[100]], multimask=True).masks
+
+
+# --- shared
+
+
+def to_markdown(figures: Sequence[Figure], notes: Sequence[str], machine: Machine) -> str:
+    """A row a step, a column a runtime; then where it was measured."""
+    columns = list(dict.fromkeys(figure.runtime for figure in figures))
+    rows = dict.fromkeys(figure.what for figure in figures)
+    cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for what in rows:
+        values = " | ".join(cells.get((what, column), "") for column in columns)
+        lines.append(f"| {what} | {values} |")
+    lines += ["", "- medians of turns in which all contenders alternate"]
+    lines += [f"- {note}" for note in notes]
+    return "\n".join([*lines, f"- machine: {machine.line()}"]) + "\n"
+
+
+def _cell(figure: Figure) -> str:
+    if figure.value is None:
+        return ""
+    if figure.unit == "s":
+        return f"{figure.value * 1000:.1f} ms" if figure.value < 1 else f"{figure.value:.2f} s"
+    if figure.unit == "bytes":
+        return f"{figure.value / 2**20:.0f} MiB"
+    return f"{figure.value:.3g}{figure.unit}"
+
+
+def _noise_photo(path: Path) -> Path:
+    """Something to look at: soft blobs, the same every time."""
+    import cv2
+    import numpy as np
+
+    small = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
+    image = cv2.resize(small, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return path
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """ANYMASK_THREADS for this process and those it starts, put back at the end."""
+    before = os.environ.get(THREADS)
+    if threads:
+        os.environ[THREADS] = str(threads)
+    try:
+        yield
+    finally:
+        os.environ.pop(THREADS, None)
+        if before is not None:
+            os.environ[THREADS] = before

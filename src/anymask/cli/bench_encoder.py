@@ -1,0 +1,94 @@
+"""One encoder on ONNX Runtime beside the same encoder in torch eager, in turns.
+
+The numbers must agree as well: a fast wrong encoder is not a faster one. Without a checkpoint the
+weights are random (seed 0); an encoder's speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anymask.evaluation.timing import Figure, Task, time_in_turns
+from anymask.primitives.errors import ModelError, WeightsError
+from anymask.primitives.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WARM_UP = 1
+
+
+def encoder_figures(
+    name: str, weights: str | None, threads: int, rounds: int
+) -> tuple[list[Figure], list[str]]:
+    """Medians of both, how many times faster ONNX Runtime is, and the largest relative error.
+
+    Raises ModelError for an unknown name, MissingExtra without torch.
+    """
+    from anymask.runtimes.devices import import_torch
+
+    torch = import_torch()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        module, origin = _module(name, weights)
+        with tempfile.TemporaryDirectory() as folder:
+            figures = _compare(module, Path(folder) / "bundle", threads, rounds)
+    finally:
+        torch.set_num_threads(before)
+    return figures, [f"{name}, {origin}, {threads} threads, one picture, fp32"]
+
+
+def _module(name: str, weights: str | None) -> tuple[nn.Module, str]:
+    """The model with its checkpoint, or with random weights; and which of them it is."""
+    import torch
+
+    from anymask import models
+    from anymask.runtimes.open import load_module
+
+    try:
+        module, weights_hash = load_module(name, weights)
+        return module, f"weights {weights_hash[:12]}"
+    except (ModelError, WeightsError):
+        if weights is not None or name not in models.names():
+            raise
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.build(name).eval(), "random weights"
+
+
+def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list[Figure]:
+    from anymask.export.graphs import export_bundle
+    from anymask.runtimes.onnx import OnnxRuntime
+    from anymask.runtimes.torch import TorchRuntime
+
+    eager = TorchRuntime(module, device="cpu")
+    spec = eager.spec
+    export_bundle(module, spec, folder, licence="not for use", weights_hash="")
+    onnx = OnnxRuntime(folder, threads=threads, device="cpu")
+    shape = (1, 3, spec.image_side, spec.image_side)
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    error = _error(onnx.encode(images)[0], eager.encode(images)[0])
+    tasks = [
+        Task("torch", lambda: eager.encode(images)),
+        Task("onnx", lambda: onnx.encode(images)),
+    ]
+    slow, fast = time_in_turns(tasks, rounds, WARM_UP)
+    return [
+        Figure("encoder", "torch eager", slow.median, "s", slow.seconds),
+        Figure("encoder", "onnx", fast.median, "s", fast.seconds),
+        Figure("times as fast as torch", "onnx", slow.median / fast.median, "x"),
+        Figure("largest error / largest value", "onnx", error, ""),
+    ]
+
+
+def _error(got: tuple[FloatArray, ...], wanted: tuple[FloatArray, ...]) -> float:
+    """The largest difference over the largest value, of the worst map."""
+    return max(
+        float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12))
+        for a, b in zip(got, wanted, strict=True)
+    )
