@@ -2,8 +2,9 @@
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Image encoder"); Li et al. 2022 (ViTDet)
 for windows; segment-anything (Apache-2.0), `modeling/image_encoder.py`, for the numbers. SAM-HQ
-(Ke et al. 2023) reads the same encoder one map earlier. Deviation: attention never builds its
-logits for all heads at once, so a 1024 px photo needs 150 MB of scratch instead of 1.6 GB.
+(Ke et al. 2023) reads the same encoder one map earlier. Deviation: a global block never builds the
+attention bias of all heads at once (128 MiB instead of 800 MB); ViT-B sees a 1024 px photo with
+0.6 GB beyond its weights, measured in float32 on a CPU.
 
 Letters: B images, S input side, C channels, h w tokens, L = h * w, D head width.
 """
