@@ -95,7 +95,7 @@ def write_found(path: Path, kind: Kind, found: Found) -> None:
 def _picture(kind: Kind, found: Found) -> Any:
     import numpy as np
 
-    from anymask.primitives.draw import cutout_rgba, marks, overlay
+    from anymask.primitives.draw import marks, overlay
 
     if kind == "mask":
         return found.mask.view(np.uint8) * np.uint8(255)
@@ -104,8 +104,11 @@ def _picture(kind: Kind, found: Found) -> Any:
         drawn = overlay(found.image, found.mask)
         box = None if found.prompt.box is None else found.prompt.box[None]
         return marks(drawn, found.prompt.points, found.prompt.labels, box)
-    rgba = cutout_rgba(found.image, found.mask)
-    rgba[~found.mask] = 0  # what was cut away must not stay hidden in the file
+    height, width = found.mask.shape
+    rgba = np.empty((height, width, 4), np.uint8)
+    rgba[..., 3] = found.mask * np.uint8(255)
+    # What was cut away must not stay hidden in the file, so its colours go too.
+    np.multiply(found.image, found.mask[..., None], out=rgba[..., :3])
     return rgba
 
 

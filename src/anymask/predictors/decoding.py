@@ -33,7 +33,7 @@ from anymask.runtimes.protocol import ImageRuntime
 Multimask = bool | Literal["auto"]
 Zoom = bool | Literal["auto"]
 
-PROMPTS_PER_CALL = 32  # bounds a decoder's working memory, whatever the number of prompts
+PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
 
 class SettingsDict(TypedDict, total=False):

@@ -1,0 +1,40 @@
+"""What `import anymask` offers; what it must not load stands in tests/house."""
+
+import pytest
+
+import anymask
+from anymask.predictors.image import Model
+from anymask.primitives import types
+from anymask.runtimes import open as opening
+from tests.predictors.fakes import ColourRuntime
+
+
+def test_every_public_name_can_be_reached() -> None:
+    for name in anymask.__all__:
+        assert getattr(anymask, name) is not None
+        assert name in dir(anymask)
+    assert anymask.Prompt is types.Prompt
+    assert anymask.errors.PromptError is types.PromptError
+    assert callable(anymask.models.build)
+    assert callable(anymask.weights.load_official)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'anymask' has no attribute 'segmnt'"):
+        _ = anymask.segmnt
+
+
+def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def open_runtime(*given: object) -> ColourRuntime:
+        asked.append(given)
+        return ColourRuntime()
+
+    monkeypatch.setattr(opening, "open_runtime", open_runtime)
+    assert isinstance(anymask.load(), Model)
+    anymask.load("sam_vit_b", "a.pt", device="cpu", precision="bf16", runtime="torch")
+    assert asked == [
+        ("nano", None, "auto", "fp32", "auto"),
+        ("sam_vit_b", "a.pt", "cpu", "bf16", "torch"),
+    ]
