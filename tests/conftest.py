@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+
+# No test measures time, and a busy machine may be slow.
+settings.register_profile("anymask", deadline=None)
+settings.load_profile("anymask")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ COMMANDS: dict[str, str] = {
 EXAMPLES = """\
 examples:
   anymask segment photo.jpg --point 500,375 -o cut.png
-  anymask segment photo.jpg --box 10,10,90,80 -o mask.json
+  anymask segment photo.jpg --box 10,10,90,80 -o object.json
   anymask everything photo.jpg -o out/
   anymask models list
 """
