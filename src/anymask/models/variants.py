@@ -130,13 +130,13 @@ EFFICIENT_SAM_TI = Variant(
     ),
 )
 
-# MedSAM is ViT-B on squares stretched to 0..1, tuned for one box a picture.
+# MedSAM is ViT-B on squares stretched to 0..1. It was tuned for one box a picture; the rest of the
+# prompts is ViT-B's own and stays open to those who fine-tune it.
 MEDSAM = SAM_VIT_B.renamed(
     "medsam",
     fit="square",
     mean=(0.0, 0.0, 0.0),
     std=(255.0, 255.0, 255.0),
-    accepts=frozenset({"box"}),
 )
 
 VARIANTS: tuple[Variant, ...] = (

@@ -1,0 +1,333 @@
+"""`nano`: the small model of our own that ships with the package.
+
+An ImageNet MobileNetV2 with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and
+appendix A) joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a
+quality head that looks at the masks it judges. Deviations from SAM: no batch norm, ReLU in the
+upscaler, image features read under each click, high-resolution skips, the image reads the tokens
+once, empty points are masked out of attention.
+
+Letters: B images, N prompts, P points, T tokens and masks (1 + 3), C channels, L = h * w places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.crossing import Read, SelfAttention, Tell
+from anymask.models.dense_prompts import DensePrompts, draw_maps, sample_at
+from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
+from anymask.primitives.spec import ModelSpec
+
+N_MASKS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoConfig:
+    """Sizes of `nano`; `TINY` is for tests.
+
+    dim         C of the embedding at stride 16
+    fine_dims   channels of the skips at strides 8 and 4
+    depth       token blocks; the image reads the tokens after the first
+    heads       attention heads
+    mlp_dim     hidden width of the token MLP
+    mixers      depthwise blocks of the neck at stride 16
+    image_side  S
+    """
+
+    dim: int = 128
+    fine_dims: tuple[int, int] = (48, 16)
+    depth: int = 2
+    heads: int = 4
+    mlp_dim: int = 512
+    mixers: int = 4
+    image_side: int = 512
+
+
+TINY = NanoConfig(dim=32, fine_dims=(16, 8), depth=1, heads=2, mlp_dim=64, mixers=1, image_side=128)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of a map."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
+        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return y.permute(0, 3, 1, 2)
+
+
+class Mixer(nn.Module):
+    """Depthwise 5x5, then a two-layer MLP on the channels, with a residual."""
+
+    def __init__(self, dim: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.dw = nn.Conv2d(dim, dim, 5, padding=2, groups=dim)
+        self.norm = ChannelNorm(dim)
+        self.up = nn.Conv2d(dim, dim * expansion, 1)
+        self.down = nn.Conv2d(dim * expansion, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
+        return x + self.down(F.relu(self.up(self.norm(self.dw(x)))))
+
+
+class TokenBlock(nn.Module):
+    """Tokens attend to themselves, then to the image, then think (appendix A)."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.self_attn = SelfAttention(dim, config.heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.read = Read(dim, config.heads, dim // 2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.lin1 = nn.Linear(dim, config.mlp_dim)
+        self.lin2 = nn.Linear(config.mlp_dim, dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(
+        self, tokens: Tensor, places: Tensor, image: tuple[Tensor, Tensor], bias: Tensor
+    ) -> Tensor:
+        """(N, T, C) twice, image with and without positions (N, L, C), (N, 1, 1, T)."""
+        tokens = self.norm1(tokens + self.self_attn(tokens + places, tokens, bias))
+        tokens = self.norm2(tokens + self.read(tokens + places, *image))
+        y: Tensor = self.norm3(tokens + self.lin2(F.relu(self.lin1(tokens))))
+        return y
+
+
+class ContextBlock(nn.Module):
+    """A pre-norm transformer block over the coarsest map, for what belongs together far apart."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = SelfAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.lin1 = nn.Linear(dim, 2 * dim)
+        self.lin2 = nn.Linear(2 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
+        flat = x.flatten(2).transpose(1, 2)
+        y = self.norm1(flat)
+        flat = flat + self.attn(y, y)
+        flat = flat + self.lin2(F.relu(self.lin1(self.norm2(flat))))
+        return flat.transpose(1, 2).unflatten(2, (x.shape[-2], x.shape[-1]))
+
+
+class NanoEncoder(nn.Module):
+    """Photo to (C, S/16, S/16) and the two skips at strides 8 and 4."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        dim, (fine8, fine4) = config.dim, config.fine_dims
+        c4, c8, c16, c32 = TAP_CHANNELS
+        self.backbone = MobileNetV2()
+        self.lateral32 = nn.Conv2d(c32, dim, 1)
+        self.context = nn.Sequential(
+            Mixer(dim), ContextBlock(dim, config.heads), Mixer(dim), ContextBlock(dim, config.heads)
+        )
+        self.summary = nn.Linear(dim, dim)
+        self.lateral16 = nn.Conv2d(c16, dim, 1)
+        self.mixers = nn.Sequential(*(Mixer(dim) for _ in range(config.mixers)))
+        self.norm = ChannelNorm(dim)
+        self.lateral8 = nn.Conv2d(c8, fine8, 1)
+        self.down8 = nn.Conv2d(dim, fine8, 1)
+        self.smooth8 = nn.Conv2d(fine8, fine8, 3, padding=1)
+        self.lateral4 = nn.Conv2d(c4, fine4, 1)
+        self.down4 = nn.Conv2d(fine8, fine4, 1)
+        self.smooth4 = nn.Conv2d(fine4, fine4, 3, padding=1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) -> (B, C, S/16, ..), (B, C8, S/8, ..), (B, C4, S/4, ..)."""
+        x4, x8, x16, x32 = self.backbone(images)
+        deep = self.context(self.lateral32(x32))
+        deep = deep + self.summary(deep.mean((2, 3)))[:, :, None, None]
+        x = self.lateral16(x16) + F.interpolate(deep, scale_factor=2.0, mode="nearest")
+        x = self.norm(self.mixers(x))
+        fine8 = self.lateral8(x8) + F.interpolate(self.down8(x), scale_factor=2.0, mode="nearest")
+        fine8 = self.smooth8(F.relu(fine8))
+        fine4 = self.lateral4(x4) + F.interpolate(
+            self.down4(F.relu(fine8)), scale_factor=2.0, mode="nearest"
+        )
+        return x, fine8, self.smooth4(F.relu(fine4))
+
+
+class QualityHead(nn.Module):
+    """Judges each mask from its token, what it covers and leaves out, and how sure its edge is."""
+
+    STATISTICS = 5
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.look = nn.Linear(4 * dim + self.STATISTICS, 2 * dim)
+        self.think = nn.Linear(2 * dim, dim)
+        self.judge = nn.Linear(dim, 1)
+
+    def forward(self, tokens: Tensor, overall: Tensor, image: Tensor, logits: Tensor) -> Tensor:
+        """(N, T, C), (N, C), (N, L, C), (N, T, 4h, 4w) -> (N, T) in 0..1."""
+        logits = logits.detach()[..., ::2, ::2]
+        soft = torch.sigmoid(logits)
+        cover = F.avg_pool2d(soft, 2).flatten(2)  # (N, T, L)
+        inside = (cover @ image) / (cover.sum(-1, keepdim=True) + 1.0)
+        outside = ((1 - cover) @ image) / ((1 - cover).sum(-1, keepdim=True) + 1.0)
+        area = soft.mean((2, 3))
+        strict = torch.sigmoid(4 * (logits - 1)).mean((2, 3))
+        loose = torch.sigmoid(4 * (logits + 1)).mean((2, 3))
+        doubt = (soft * (1 - soft)).mean((2, 3))
+        statistics = torch.stack(
+            [area, area.sqrt(), strict / (loose + 1e-4), doubt / (area + 1e-3), doubt.sqrt()],
+            dim=-1,
+        )
+        seen = torch.cat(
+            [tokens, overall[:, None].expand_as(tokens), inside, outside, statistics], dim=-1
+        )
+        y = F.relu(self.think(F.relu(self.look(seen))))
+        return torch.sigmoid(self.judge(y))[..., 0]
+
+
+class NanoDecoder(nn.Module):
+    """Prompts and an embedding to four masks at stride 4 with their quality."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        dim, (fine8, fine4) = config.dim, config.fine_dims
+        self.side = float(config.image_side)
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.randn(2, dim // 2))
+        self.label_embed = nn.Embedding(5, dim)  # no point, background, object, two corners
+        self.under8 = nn.Linear(fine8, dim)
+        self.under16 = nn.Linear(dim, dim)
+        self.output_tokens = nn.Embedding(1 + N_MASKS, dim)
+        self.dense = DensePrompts(dim, fine8)
+        self.blocks = nn.ModuleList(TokenBlock(config) for _ in range(config.depth))
+        self.tell = Tell(dim, config.heads, dim // 2)
+        self.tell_norm = nn.LayerNorm(dim)
+        self.upscale8 = nn.Linear(dim, 4 * fine8)
+        self.upscale_norm = nn.LayerNorm(fine8)
+        self.upscale4 = nn.Linear(fine8, 4 * fine4)
+        self.hyper = nn.ModuleList(
+            nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, fine4 + 1))
+            for _ in range(N_MASKS)
+        )
+        self.quality = QualityHead(dim)
+
+    def positions(self, points: Tensor) -> Tensor:  # (..., 2) in 0..1 -> (..., C)
+        angles = 2 * torch.pi * ((2 * points - 1) @ self.frequencies.to(points.dtype))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def image_positions(self, h: int, w: int, like: Tensor) -> Tensor:  # -> (1, L, C)
+        x = (torch.arange(w, device=like.device, dtype=like.dtype) + 0.5) / w
+        y = (torch.arange(h, device=like.device, dtype=like.dtype) + 0.5) / h
+        grid = torch.stack([x[None].expand(h, w), y[:, None].expand(h, w)], dim=-1)
+        return self.positions(grid).flatten(0, 1)[None]
+
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor], coords: Tensor, labels: Tensor, masks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One photo's maps (batch 1), or one set of maps a prompt (batch N).
+
+        coords   (N, P, 2) model pixels        labels  (N, P) as ModelPrompts.labels
+        masks    (N, 1, S/4, S/4) logits, zeros where there is no earlier mask
+        returns  logits (N, T, S/4, S/4), quality (N, T)
+        """
+        coarse, fine8, fine4 = features
+        points = coords / self.side
+        at16, at8 = sample_at(points, coarse), sample_at(points, fine8)
+        maps = draw_maps(points, labels, masks, (at16, at8), (coarse, fine8))
+        add16, add8 = self.dense(maps)
+        tokens, bias = self._tokens(points, labels, (at16, at8))
+        places, (h, w) = tokens, (coarse.shape[-2], coarse.shape[-1])
+        image = coarse.flatten(2).transpose(1, 2) + add16
+        at = self.image_positions(h, w, image)
+        tokens = self.blocks[0](tokens, places, (image + at, image), bias)
+        told = self.tell(tokens + places, tokens, image + at, bias)
+        image = self.tell_norm(image + told)
+        for block in self.blocks[1:]:
+            tokens = block(tokens, places, (image + at, image), bias)
+        masks_tokens = tokens[:, 1 : 1 + N_MASKS]
+        logits = self._draw(masks_tokens, image.unflatten(1, (h, w)), (fine8, add8), fine4)
+        return logits, self.quality(masks_tokens, tokens[:, 0], image, logits)
+
+    def _tokens(
+        self, points: Tensor, labels: Tensor, under: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        at16, at8 = under
+        present = (labels >= 0).to(points.dtype)[..., None]
+        click = self.label_embed(labels + 1) + self.under16(at16) + self.under8(at8)
+        outputs = self.output_tokens.weight[None].expand(points.shape[0], -1, -1)
+        tokens = torch.cat([outputs, (click + self.positions(points)) * present], dim=1)
+        absent = torch.cat([torch.zeros_like(outputs[..., 0]), 1 - present[..., 0]], dim=1)
+        return tokens, absent[:, None, None] * -1e4
+
+    def _draw(
+        self, tokens: Tensor, image: Tensor, fine8: tuple[Tensor, Tensor], fine4: Tensor
+    ) -> Tensor:
+        """Mask tokens (N, T, C) times the image (N, h, w, C), brought to stride 4: (N, T, 4h, 4w).
+
+        The last doubling stays in the channels until the masks are made: 4 places a cell.
+        """
+        seen, added = fine8
+        x = shuffle(self.upscale8(image)) + seen.permute(0, 2, 3, 1) + added
+        x = F.relu(self.upscale_norm(x))  # (N, 2h, 2w, C8)
+        h, w = x.shape[1:3]
+        skip = fine4.unflatten(2, (h, 2)).unflatten(4, (w, 2)).permute(0, 2, 4, 3, 5, 1)
+        y = F.relu(self.upscale4(x).unflatten(-1, (4, -1)) + skip.flatten(3, 4))
+        weights = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(self.hyper)], dim=1)
+        masks = y.flatten(1, 3) @ weights[..., :-1].transpose(1, 2) + weights[:, None, :, -1]
+        cells = masks.unflatten(1, (h, w, 2, 2))  # (N, h, w, 2, 2, T)
+        return cells.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def shuffle(x: Tensor) -> Tensor:  # (N, h, w, 4 * C) -> (N, 2h, 2w, C)
+    """Spread each cell's four quarters over the doubled map."""
+    y = x.unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
+    return y.flatten(3, 4).flatten(1, 2)
+
+
+class Nano(nn.Module):
+    """The whole model; `encode` and `decode` are the two graphs that ship."""
+
+    def __init__(self, config: NanoConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NanoConfig()
+        self.encoder = NanoEncoder(self.config)
+        self.decoder = NanoDecoder(self.config)
+        self.spec = nano_spec(self.config)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, S, S) -> (B, C, S/16, S/16), then the skips at strides 8 and 4."""
+        return tuple(self.encoder(images))
+
+    def decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """As ImageModel.decode: -> logits (N, 4, S/4, S/4), quality (N, 4)."""
+        coarse, fine8, fine4 = features
+        earlier = masks * has_mask[:, None, None, None].to(masks.dtype)
+        logits, quality = self.decoder((coarse, fine8, fine4), coords, labels, earlier)
+        return logits, quality
+
+
+def nano_spec(config: NanoConfig) -> ModelSpec:
+    """How `nano` sees a picture."""
+    return ModelSpec(
+        name="nano",
+        image_side=config.image_side,
+        mask_side=config.image_side // 4,
+        mean=(127.5, 127.5, 127.5),
+        std=(127.5, 127.5, 127.5),
+        resample="area",
+        pad_point=False,
+    )

@@ -1,0 +1,1 @@
+"""Training and fine-tuning: recipes, pictures, simulated annotators, losses, the loop."""

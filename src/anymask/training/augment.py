@@ -1,0 +1,95 @@
+"""Joint changes of a photo and its masks: crop, flip, colour, noise.
+
+Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, masks uint8 0/1.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from anymask.primitives.types import UintImage
+
+Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
+
+
+def fit_square(image: UintImage, masks: UintImage, side: int, rng: Generator) -> Pair:
+    """A random crop stretched to (S, S), or at times the whole photo, padded as `nano` sees it."""
+    if rng.random() < 0.35:
+        return letterbox(image, masks, side)
+    h, w = image.shape[:2]
+    part = np.exp(rng.uniform(np.log(0.35), 0.0))
+    stretch = np.exp(rng.uniform(-0.2, 0.2))
+    crop = min(h, w) * part
+    ch, cw = (int(np.clip(crop * f, 16, s)) for f, s in ((stretch, h), (1 / stretch, w)))
+    y, x = int(rng.integers(0, h - ch + 1)), int(rng.integers(0, w - cw + 1))
+    window = np.s_[y : y + ch, x : x + cw]
+    return resize(image[window], masks[(slice(None), *window)], (side, side))
+
+
+def letterbox(image: UintImage, masks: UintImage, side: int) -> Pair:
+    """Longest side to S; the rest mid-gray, which the model sees as zero."""
+    h, w = image.shape[:2]
+    scale = side / max(h, w)
+    nh, nw = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
+    image, masks = resize(image, masks, (nh, nw))
+    canvas = np.full((side, side, 3), 127, np.uint8)
+    canvas[:nh, :nw] = image
+    room = np.zeros((len(masks), side, side), np.uint8)
+    room[:, :nh, :nw] = masks
+    return canvas, room
+
+
+def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
+    """Both to (h, w): the photo by area or linear, masks by the half rule."""
+    h, w = hw
+    shrinks = h < image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    photo = cv2.resize(np.ascontiguousarray(image), (w, h), interpolation=how)
+    out = np.empty((len(masks), h, w), np.uint8)
+    for i, mask in enumerate(masks):
+        soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
+        out[i] = soft > 127
+    return photo.astype(np.uint8, copy=False), out
+
+
+def turn(image: UintImage, masks: UintImage, rng: Generator) -> Pair:
+    """Mirror half of the time; turn upside down or by a quarter now and then."""
+    if rng.random() < 0.5:
+        image, masks = image[:, ::-1], masks[:, :, ::-1]
+    if rng.random() < 0.12:
+        image, masks = image[::-1], masks[:, ::-1]
+    if rng.random() < 0.12:
+        image, masks = image.transpose(1, 0, 2), masks.transpose(0, 2, 1)
+    return np.ascontiguousarray(image), np.ascontiguousarray(masks)
+
+
+def recolour(image: UintImage, rng: Generator) -> UintImage:
+    """Brightness, contrast, gamma, saturation, gray, inversion, blur, grain: each at times."""
+    table = np.arange(256, dtype=np.float32) / 255
+    if rng.random() < 0.7:
+        table = table ** np.exp(rng.uniform(-0.5, 0.5))
+        table = (table - 0.5) * np.exp(rng.uniform(-0.5, 0.35)) + 0.5 + rng.uniform(-0.15, 0.15)
+    if rng.random() < 0.06:
+        table = 1 - table
+    image = cv2.LUT(image, (table.clip(0, 1) * 255).astype(np.uint8)).astype(np.uint8, copy=False)
+    if rng.random() < 0.5:
+        saturation = 0.0 if rng.random() < 0.35 else np.exp(rng.uniform(-0.7, 0.5))
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+        gains = np.exp(rng.uniform(-0.12, 0.12, 3)).astype(np.float32)
+        image = ((gray + (image - gray) * saturation) * gains).clip(0, 255).astype(np.uint8)
+    return damage(image, rng)
+
+
+def damage(image: UintImage, rng: Generator) -> UintImage:
+    """What cameras and files do: blur, grain, compression."""
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6))).astype(np.uint8)
+    if rng.random() < 0.15:
+        grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 14)
+        image = (image + grain).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.1:
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return image

@@ -1,0 +1,109 @@
+"""Simulated annotators: the first prompt, then clicks where the answer is wrong (appendix A).
+
+Letters: N prompts (objects), P points, s the side of the low-resolution masks. Model pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+STRIDE = 4.0
+FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
+BOX_PART, BOX_AND_CLICK = 0.45, 0.12
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """N prompts of P slots, as a decoder takes them.
+
+    coords (N, P, 2), labels (N, P) int64, masks (N, 1, s, s), has_mask (N,), ambiguous (N,) bool:
+    a lone click
+    """
+
+    coords: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    ambiguous: Tensor
+
+
+def first_prompts(
+    centres: Tensor, insides: Tensor, boxes: Tensor, side: int, rng: Generator
+) -> Prompts:
+    """A click on each of N objects, or a box around it, sometimes both.
+
+    centres, insides (N, 2); boxes (N, 4); side: the picture's.
+    """
+    n = len(centres)
+    pick = rng.random(n)
+    with_box = pick < BOX_PART
+    with_click = (pick >= BOX_PART) | (pick < BOX_AND_CLICK)
+    central = torch.from_numpy(rng.random(n) < 0.5)
+    click = torch.where(central[:, None], centres, insides)
+    box = noisy_boxes(boxes, side, rng)
+    coords = torch.cat([box.view(n, 2, 2), click[:, None]], dim=1)
+    labels = torch.full((n, FIRST_SLOTS), -1, dtype=torch.int64)
+    labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
+    labels[torch.from_numpy(with_click), 2] = 1
+    s = int(side / STRIDE)
+    return Prompts(
+        coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
+    )
+
+
+def noisy_boxes(boxes: Tensor, side: int, rng: Generator) -> Tensor:
+    """Corners moved by a part of the box's side, at most 20 pixels; half of them only slightly."""
+    n = len(boxes)
+    size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    part = torch.from_numpy(np.where(rng.random(n) < 0.5, 0.02, 0.1).astype(np.float32))
+    shift = torch.from_numpy(rng.standard_normal((n, 4)).astype(np.float32)) * part[:, None] * size
+    return (boxes + shift.clamp(-20, 20)).clamp(0, side)
+
+
+def corrected(prompts: Prompts, logits: Tensor, targets: Tensor, rng: Generator) -> Prompts:
+    """One more click a prompt, in the largest error, with the answer fed back.
+
+    logits   (N, s, s) the answer so far     targets  (N, s, s) 0..1
+    """
+    wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
+    clicks = np.empty((len(wanted), 2), np.float32)
+    labels = np.empty(len(wanted), np.int64)
+    for i in range(len(wanted)):
+        clicks[i], labels[i] = error_click(given[i], wanted[i], rng)
+    return replace(
+        prompts,
+        coords=torch.cat([prompts.coords, torch.from_numpy(clicks)[:, None]], dim=1),
+        labels=torch.cat([prompts.labels, torch.from_numpy(labels)[:, None]], dim=1),
+        masks=logits[:, None].clamp(-20, 20),
+        has_mask=torch.ones(len(wanted)),
+        ambiguous=torch.zeros(len(wanted), dtype=torch.bool),
+    )
+
+
+def error_click(
+    given: np.ndarray, wanted: np.ndarray, rng: Generator
+) -> tuple[tuple[float, float], int]:
+    """The middle of the thickest error, or any wrong place; label -1 where nothing is wrong."""
+    missing = (wanted & ~given).astype(np.uint8)
+    extra = (given & ~wanted).astype(np.uint8)
+    if not missing.any() and not extra.any():
+        return (0.0, 0.0), -1
+    if rng.random() < 0.6:
+        depths = [
+            cv2.distanceTransform(np.pad(m, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+            for m in (extra, missing)
+        ]
+        label = int(depths[1].max() >= depths[0].max())
+        y, x = np.unravel_index(int(depths[label].argmax()), given.shape)
+    else:
+        ys, xs = np.nonzero(missing | extra)
+        some = int(rng.integers(len(ys)))
+        y, x = ys[some], xs[some]
+        label = int(wanted[y, x])
+    return ((float(x) + 0.5) * STRIDE, (float(y) + 0.5) * STRIDE), label

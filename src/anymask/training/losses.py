@@ -1,0 +1,79 @@
+"""The paper's losses (Kirillov et al. 2023, appendix A): focal 20 : dice 1, quality squared.
+
+Letters: N prompts, T masks a prompt, s the side of a mask. Logits and targets (0..1) are float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+FOCAL_WEIGHT = 20.0
+BALANCED_WEIGHT = 8.0
+ALPHA, GAMMA = 0.25, 2.0
+
+
+def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Lin et al. 2017, equation 5, mean over pixels: (N, T, s, s), (N, 1, s, s) -> (N, T)."""
+    p = torch.sigmoid(logits)
+    entropy = F.binary_cross_entropy_with_logits(
+        logits, targets.expand_as(logits), reduction="none"
+    )
+    wrong = p + targets - 2 * p * targets
+    weight = ALPHA * targets + (1 - ALPHA) * (1 - targets)
+    return (weight * wrong**GAMMA * entropy).mean((2, 3))
+
+
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """One minus the soft overlap: (N, T, s, s), (N, 1, s, s) -> (N, T)."""
+    p = torch.sigmoid(logits)
+    both = (p * targets).sum((2, 3))
+    return 1 - (2 * both + 1) / (p.sum((2, 3)) + targets.sum((2, 3)) + 1)
+
+
+def balanced_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in which object and background weigh the same; frees a start from scratch."""
+    targets = targets.expand_as(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    on = (entropy * targets).sum((2, 3)) / (targets.sum((2, 3)) + 1)
+    off = (entropy * (1 - targets)).sum((2, 3)) / ((1 - targets).sum((2, 3)) + 1)
+    return 0.5 * (on + off)
+
+
+def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
+    """Overlap over the threshold: (N, T, s, s), (N, 1, s, s) -> (N, T), 1 for two voids."""
+    predicted, wanted = logits > 0, targets > 0.5
+    both = (predicted & wanted).sum((2, 3))
+    either = (predicted | wanted).sum((2, 3))
+    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both / 1.0))
+
+
+def mask_losses(logits: Tensor, targets: Tensor, balance: float) -> Tensor:
+    """Focal 20 : dice 1 -> (N, T); at first, where `balance` is near 1, the balanced term leads.
+
+    From scratch, focal and dice alone are content with "all background" for thousands of photos.
+    """
+    focal = FOCAL_WEIGHT * (1 - 0.9 * balance) * focal_loss(logits, targets)
+    loss = focal + dice_loss(logits, targets)
+    if balance > 0:
+        loss = loss + BALANCED_WEIGHT * balance * balanced_loss(logits, targets)
+    return loss
+
+
+def prompt_loss(losses: Tensor, ambiguous: Tensor) -> Tensor:
+    """One number a prompt from its T = 1 + 3 masks: (N, T), (N,) bool -> (N,).
+
+    A lone click may mean several things: the best of the three masks learns, the others a little,
+    so that none of them dies. Any other prompt means one thing: mask 0 learns, and the best of the
+    three a little, so that it can compete.
+    """
+    three = losses[:, 1:]
+    best = three.min(dim=1).values + 0.05 * three.mean(dim=1)
+    single = losses[:, 0]
+    return torch.where(ambiguous, best + 0.3 * single, single + 0.3 * best)
+
+
+def quality_loss(quality: Tensor, iou: Tensor) -> Tensor:
+    """Squared error of the predicted overlap: (N, T), (N, T) -> (N,)."""
+    return ((quality - iou) ** 2).mean(dim=1)

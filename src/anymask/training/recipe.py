@@ -1,0 +1,138 @@
+"""Recipes: what to train on, for how long, with which numbers; read from TOML.
+
+A recipe is frozen, has no default path, and is stored inside every checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anymask.primitives.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training at one picture size.
+
+    steps   optimiser steps
+    side    side of the square training pictures, pixels, a multiple of 32
+    images  pictures a step, over all workers together
+    masks   objects a picture
+    cool    whether the rate falls: to nothing along a cosine over all cooling stages, the last ones
+    """
+
+    steps: int
+    side: int
+    images: int
+    masks: int
+    cool: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what comes out of a training run.
+
+    model           variant to train: "nano" or "nano_tiny" (for tests)
+    sets            set folder names below the data folder; () takes every set that ships
+    weights         sampling weight by set name, 1 where absent; a set's draw is
+                    weight * sqrt(number of photos)
+    backbone        file of ImageNet weights below the data folder's parent, or ""
+    init            checkpoint to start from, or ""
+    stages          in order
+    rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
+    warmup          steps of linear warm-up
+    synthetic       part of the pictures that are composed scenes
+    balanced_steps  steps over which the balanced cross-entropy gives way to focal loss
+    ema             decay of the averaged weights, which are what ships
+    clip            bound of the gradient norm
+    workers         data-parallel processes on a CPU, one thread each
+    seed            of everything random
+    save_every      steps between checkpoints
+    """
+
+    model: str = "nano"
+    sets: tuple[str, ...] = ()
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    backbone: str = ""
+    init: str = ""
+    stages: tuple[Stage, ...] = ()
+    rate: float = 1e-3
+    backbone_rate: float = 0.2
+    weight_decay: float = 0.01
+    warmup: int = 200
+    synthetic: float = 0.4
+    balanced_steps: int = 2000
+    ema: float = 0.998
+    clip: float = 1.0
+    workers: int = 2
+    seed: int = 20260
+    save_every: int = 250
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage of an optimiser step and the step's number inside it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise ConfigError(f"the recipe has {self.steps} steps; step {self.steps + step} is past it")
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe. Raises ConfigError that names the file and the field."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such recipe; see recipes/ for examples") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from error
+    return recipe_of(raw, str(path))
+
+
+def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values, as TOML or a checkpoint holds them."""
+    stages = raw.pop("stages", raw.pop("stage", []))
+    known = {field.name: field for field in dataclasses.fields(Recipe)}
+    for name in raw:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(sorted(known))}")
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
+    }
+    try:
+        recipe = Recipe(stages=tuple(Stage(**stage) for stage in stages), **values)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where}: a stage needs steps, side, images and masks ({error})"
+        ) from error
+    _check(recipe, where)
+    return recipe
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    if not recipe.stages:
+        raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
+    for stage in recipe.stages:
+        if stage.side % 32 or stage.side <= 0:
+            raise ConfigError(f"{where}: side must be a positive multiple of 32, got {stage.side}")
+        if stage.images % recipe.workers:
+            raise ConfigError(
+                f"{where}: images a step ({stage.images}) must be a multiple of workers "
+                f"({recipe.workers})"
+            )
+        if min(stage.steps, stage.images, stage.masks) < 1:
+            raise ConfigError(f"{where}: steps, images and masks must be at least 1")
+    cool = [stage.cool for stage in recipe.stages]
+    if cool != sorted(cool):
+        raise ConfigError(f"{where}: stages that cool must come last")
+    if not 0 <= recipe.synthetic <= 1:
+        raise ConfigError(f"{where}: synthetic is a part of 1, got {recipe.synthetic}")

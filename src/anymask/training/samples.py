@@ -1,0 +1,187 @@
+"""Training pictures, drawn anew each time: set, photo, crop, colour, objects.
+
+A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
+Letters: B pictures, M objects a picture, S side, s = S / 4 the side of the target masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from anymask.data.sets import Sample, SetInfo, load_set
+from anymask.primitives.errors import ConfigError, DataError
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import UintImage
+from anymask.training.augment import fit_square, recolour, turn
+from anymask.training.recipe import Recipe
+from anymask.training.scenes import compose
+
+STRIDE = 4  # of the target masks
+SMALLEST = 30  # pixels of a mask, at the training size, that is worth a prompt
+MOST_PER_PHOTO = 40  # masks that are decoded from one photo
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures and objects, ready for the model.
+
+    images    (B, 3, S, S) uint8
+    targets   (B, M, s, s) uint8, the covered part of each cell, 0..255
+    centres   (B, M, 2) the distance-transform centre of each object, model pixels
+    insides   (B, M, 2) some place on the object, model pixels
+    boxes     (B, M, 4) tight, xyxy, model pixels
+    """
+
+    images: Tensor
+    targets: Tensor
+    centres: Tensor
+    insides: Tensor
+    boxes: Tensor
+
+
+class Pictures(IterableDataset[tuple[Tensor, ...]]):
+    """Endless training pictures of one worker, from picture number `first` on."""
+
+    def __init__(self, recipe: Recipe, data: Path, *, rank: int = 0, first_step: int = 0) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.rank = rank
+        self.first_step = first_step
+        self.sets = training_sets(recipe, data)
+        weights = np.array(
+            [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
+        )
+        self.chances = weights / weights.sum()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        cv2.setNumThreads(1)
+        for step in range(self.first_step, self.recipe.steps):
+            stage, _ = self.recipe.stage_at(step)
+            each = stage.images // self.recipe.workers
+            for slot in range(self.rank * each, (self.rank + 1) * each):
+                rng = np.random.default_rng([self.recipe.seed, step, slot])
+                yield self.picture(rng, stage.side, stage.masks)
+
+    def picture(self, rng: Generator, side: int, objects: int) -> tuple[Tensor, ...]:
+        """One picture with its objects, as the fields of Batch without B."""
+        while True:
+            image, masks = self._scene(rng, side)
+            areas = masks.sum((1, 2), dtype=np.int64)
+            masks = masks[(areas >= SMALLEST) & (areas < 0.95 * side * side)]
+            if len(masks):
+                break
+        chosen = rng.permutation(len(masks))[:objects]
+        chosen = np.resize(chosen, objects)
+        return as_tensors(image, masks[chosen], rng)
+
+    def _scene(self, rng: Generator, side: int) -> tuple[UintImage, UintImage]:
+        if rng.random() < self.recipe.synthetic:
+            image, masks = compose(side, rng, lambda: self._photo(rng), lambda: self._cut_out(rng))
+            image, masks = turn(image, masks, rng)
+            return recolour(image, rng), masks
+        sample = self._sample(rng)
+        image, masks = turn(sample.image(), _some_masks(sample, rng), rng)
+        return fit_square(recolour(image, rng), masks, side, rng)
+
+    def _sample(self, rng: Generator) -> Sample:
+        samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
+        return samples[int(rng.integers(len(samples)))]
+
+    def _photo(self, rng: Generator) -> UintImage:
+        return self._sample(rng).image()
+
+    def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
+        """One object of at least 400 pixels, in its box."""
+        for _ in range(20):
+            sample = self._sample(rng)
+            mask = rle_to_mask(sample.masks[int(rng.integers(len(sample.masks)))])
+            area = int(mask.sum())
+            if 400 <= area <= 0.6 * mask.size:
+                break
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        window = np.s_[y : y + h, x : x + w]
+        return sample.image()[window], mask[window].astype(np.uint8)
+
+
+def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample]]]:
+    """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
+    names = recipe.sets or tuple(
+        sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
+    )
+    if not names:
+        raise ConfigError(f"{data}: no set with a masks.jsonl; give --data FOLDER of sets")
+    sets = []
+    for name in names:
+        info, samples = load_set(data / name)
+        if info.ships is False and not recipe.sets:
+            continue
+        usable = [sample for sample in samples if sample.masks]
+        if not usable:
+            raise DataError(f"{data / name}: no photo with a mask; leave the set out")
+        sets.append((info, usable))
+    return sets
+
+
+def _some_masks(sample: Sample, rng: Generator) -> UintImage:
+    order = rng.permutation(len(sample.masks))[:MOST_PER_PHOTO]
+    return np.stack([rle_to_mask(sample.masks[i]).astype(np.uint8) for i in order])
+
+
+def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tensor, ...]:
+    """(S, S, 3), (M, S, S) -> the fields of Batch without B."""
+    side = image.shape[0]
+    small = (side // STRIDE, side // STRIDE)
+    count = len(masks)
+    targets = np.empty((count, *small), np.uint8)
+    centres, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
+    boxes = np.empty((count, 4), np.float32)
+    for i, mask in enumerate(masks):
+        targets[i] = cv2.resize(mask * 255, small, interpolation=cv2.INTER_AREA)
+        x, y, w, h = cv2.boundingRect(mask)
+        boxes[i] = (x, y, x + w, y + h)
+        window = np.pad(mask[y : y + h, x : x + w], 1)
+        depth = cv2.distanceTransform(window, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        cy, cx = np.unravel_index(int(depth.argmax()), depth.shape)
+        centres[i] = (x + cx + 0.5, y + cy + 0.5)
+        ys, xs = np.nonzero(mask[y : y + h, x : x + w])
+        some = int(rng.integers(len(ys)))
+        insides[i] = (x + xs[some] + 0.5, y + ys[some] + 0.5)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return tuple(torch.from_numpy(a) for a in (planes, targets, centres, insides, boxes))
+
+
+def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
+    """Stack pictures of one size."""
+    return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
+    """The batches of one worker, prepared one process ahead; a change of size ends a loader."""
+    pictures = Pictures(recipe, data, rank=rank, first_step=first_step)
+    step = first_step
+    while step < recipe.steps:
+        stage, inside = recipe.stage_at(step)
+        pictures.first_step = step
+        loader = DataLoader(
+            pictures,
+            batch_size=stage.images // recipe.workers,
+            num_workers=1,
+            prefetch_factor=3,
+            collate_fn=collate,
+        )
+        for batch in loader:
+            yield batch
+            step += 1
+            inside += 1
+            if inside == stage.steps:
+                break
+        del loader

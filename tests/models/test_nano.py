@@ -1,0 +1,115 @@
+"""`nano`: its backbone against transformers' MobileNetV2, and what its decoder promises."""
+
+import pytest
+import torch
+from torch import nn
+
+from anymask import models
+from anymask.models.mobilenet import TAPS, MobileNetV2
+from anymask.models.nano import TINY, Nano
+
+
+@pytest.fixture(scope="module")
+def nano() -> Nano:
+    torch.manual_seed(0)
+    return Nano(TINY).eval()
+
+
+def folded(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """A transformers conv layer's convolution with its batch norm multiplied in."""
+    norm, weight = layer.normalization, layer.convolution.weight
+    gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return weight * gain[:, None, None, None], norm.bias - norm.running_mean * gain
+
+
+def test_the_backbone_is_mobilenet_v2() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    oracle = transformers.MobileNetV2Model(transformers.MobileNetV2Config(tf_padding=True)).eval()
+    for module in oracle.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    stem = oracle.conv_stem
+    layers = {"stem": stem.first_conv, "b0.dw": stem.conv_3x3, "b0.proj": stem.reduce_1x1}
+    for i, block in enumerate(oracle.layer, start=1):
+        layers |= {
+            f"b{i}.exp": block.expand_1x1,
+            f"b{i}.dw": block.conv_3x3,
+            f"b{i}.proj": block.reduce_1x1,
+        }
+    arrays = {}
+    for name, layer in layers.items():
+        arrays[f"{name}.weight"], arrays[f"{name}.bias"] = folded(layer)
+    ours = MobileNetV2().eval()
+    ours.load_folded(arrays)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        maps = ours(images)
+        states = oracle(images, output_hidden_states=True).hidden_states
+    for tap, ours_map in zip(TAPS, maps, strict=True):
+        torch.testing.assert_close(ours_map, states[tap - 1], rtol=1e-4, atol=1e-4)
+
+
+def prompts(n: int, p: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(n * 10 + p)
+    coords = torch.rand(n, p, 2, generator=generator) * TINY.image_side
+    labels = torch.randint(0, 2, (n, p), generator=generator)
+    masks = torch.randn(n, 1, 32, 32, generator=generator)
+    return coords, labels, masks, torch.ones(n)
+
+
+@torch.inference_mode()
+def test_many_prompts_at_once_equal_one_by_one(nano: Nano) -> None:
+    features = nano.encode(torch.randn(1, 3, 128, 128))
+    given = prompts(5, 3)
+    logits, quality = nano.decode(features, *given)
+    assert logits.shape == (5, 4, 32, 32)
+    assert quality.shape == (5, 4)
+    for i in range(5):
+        one, one_quality = nano.decode(features, *(part[i : i + 1] for part in given))
+        torch.testing.assert_close(one[0], logits[i], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one_quality[0], quality[i], rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_an_empty_point_changes_nothing(nano: Nano) -> None:
+    features = nano.encode(torch.randn(1, 3, 128, 128))
+    coords, labels, masks, has_mask = prompts(2, 2)
+    padded_coords = torch.cat([coords, torch.full((2, 1, 2), 77.0)], dim=1)
+    padded_labels = torch.cat([labels, torch.full((2, 1), -1)], dim=1)
+    plain = nano.decode(features, coords, labels, masks, has_mask)
+    padded = nano.decode(features, padded_coords, padded_labels, masks, has_mask)
+    torch.testing.assert_close(padded[0], plain[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(padded[1], plain[1], rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_mask_counts_only_where_it_is_said_to(nano: Nano) -> None:
+    features = nano.encode(torch.randn(1, 3, 128, 128))
+    coords, labels, masks, has_mask = prompts(1, 1)
+    without = nano.decode(features, coords, labels, masks, 0 * has_mask)
+    void = nano.decode(features, coords, labels, 0 * masks, has_mask)
+    torch.testing.assert_close(without[0], void[0])
+    given = nano.decode(features, coords, labels, masks, has_mask)
+    assert not torch.allclose(given[0], void[0])
+
+
+@torch.inference_mode()
+def test_features_of_several_photos_answer_each_their_own_prompt(nano: Nano) -> None:
+    images = torch.randn(3, 3, 128, 128)
+    batch = nano.encode(images)
+    given = prompts(3, 2)
+    logits, _ = nano.decode(batch, *given)
+    for i in range(3):
+        alone, _ = nano.decode(nano.encode(images[i : i + 1]), *(part[i : i + 1] for part in given))
+        torch.testing.assert_close(alone[0], logits[i], rtol=1e-3, atol=1e-4)
+
+
+def test_the_registry_knows_nano_and_its_frozen_first_blocks() -> None:
+    model = models.build("nano")
+    assert model.spec.image_side == 512
+    assert model.spec.mask_side == 128
+    model.encoder.backbone.freeze_first()
+    frozen = {name.split(".")[2] for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"stem", "b0", "b1", "b2"}

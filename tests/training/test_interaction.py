@@ -1,0 +1,65 @@
+"""Simulated annotators click where something is wrong, and say which way."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from anymask.training.interaction import (
+    STRIDE,
+    corrected,
+    error_click,
+    first_prompts,
+    noisy_boxes,
+)
+
+masks = arrays(np.bool_, st.tuples(st.just(12), st.just(9)))
+
+
+@given(masks, masks, st.integers(0, 2**31))
+def test_a_correction_lies_on_an_error_and_carries_the_truth(
+    given_mask: np.ndarray, wanted: np.ndarray, seed: int
+) -> None:
+    (x, y), label = error_click(given_mask, wanted, np.random.default_rng(seed))
+    if (given_mask == wanted).all():
+        assert label == -1
+        return
+    row, column = int(y / STRIDE), int(x / STRIDE)
+    assert given_mask[row, column] != wanted[row, column]
+    assert label == int(wanted[row, column])
+
+
+@given(st.integers(0, 2**31))
+def test_noisy_boxes_stay_in_the_picture_and_near_the_object(seed: int) -> None:
+    boxes = torch.tensor([[0.0, 0.0, 256.0, 256.0], [100.0, 100.0, 110.0, 120.0]])
+    noisy = noisy_boxes(boxes, 256, np.random.default_rng(seed))
+    assert (noisy >= 0).all()
+    assert (noisy <= 256).all()
+    assert (noisy - boxes).abs().max() <= 20
+
+
+def test_first_prompts_are_boxes_clicks_or_both_and_only_lone_clicks_are_ambiguous() -> None:
+    n = 2000
+    places = torch.full((n, 2), 50.0)
+    boxes = torch.tensor([[40.0, 40.0, 60.0, 60.0]]).repeat(n, 1)
+    prompts = first_prompts(places, places, boxes, 128, np.random.default_rng(1))
+    kinds = {tuple(row) for row in prompts.labels.tolist()}
+    assert kinds == {(2, 3, -1), (2, 3, 1), (-1, -1, 1)}
+    lone = prompts.labels[:, 0] == -1
+    assert torch.equal(prompts.ambiguous, lone)
+    assert 0.5 < lone.float().mean() < 0.6
+
+
+def test_a_corrected_prompt_has_one_more_click_and_the_earlier_mask() -> None:
+    targets = torch.zeros(2, 8, 8)
+    targets[:, 2:6, 2:6] = 1
+    places, boxes = torch.full((2, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * 2)
+    prompts = first_prompts(places, places, boxes, 32, np.random.default_rng(0))
+    logits = torch.full((2, 8, 8), -30.0)
+    after = corrected(prompts, logits, targets, np.random.default_rng(0))
+    assert after.coords.shape == (2, 4, 2)
+    assert after.labels[:, 3].tolist() == [1, 1]
+    assert after.has_mask.tolist() == [1, 1]
+    assert after.masks.min() == -20
+    assert not after.ambiguous.any()

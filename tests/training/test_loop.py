@@ -1,0 +1,180 @@
+"""The loop: exact resume, the NaN guard, several workers, rates, and what is left on disk."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anymask.primitives.errors import WeightsError
+from anymask.training import loop
+from anymask.training.checkpoint import BEFORE, LAST, LOG, newest, read_state
+from anymask.training.loop import Worker, set_rates, train
+from anymask.training.recipe import Stage
+from anymask.training.samples import Pictures, batches
+from anymask.training.step import Outcome
+from tests.training.small_data import small_recipe, write_sets
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets(tmp_path_factory.mktemp("data"))
+
+
+def weights(folder: Path, part: str = "model") -> dict[str, torch.Tensor]:
+    return read_state(folder / LAST)[part]
+
+
+def test_a_picture_depends_on_nothing_but_the_seed_and_its_number(data: Path) -> None:
+    recipe = small_recipe(steps=3)
+    whole = list(batches(recipe, data, rank=0, first_step=0))
+    late = list(batches(recipe, data, rank=0, first_step=2))
+    assert len(whole) == 3
+    assert len(late) == 1
+    assert torch.equal(whole[2].images, late[0].images)
+    assert torch.equal(whole[2].targets, late[0].targets)
+    assert not torch.equal(whole[0].images, whole[1].images)
+
+
+def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:
+    pictures = Pictures(small_recipe(synthetic=0.0), data)
+    planes, targets, centres, insides, boxes = pictures.picture(np.random.default_rng(3), 64, 2)
+    assert planes.shape == (3, 64, 64)
+    assert targets.shape == (2, 16, 16)
+    for target, centre, inside, box in zip(targets, centres, insides, boxes, strict=True):
+        for point in (centre, inside):
+            x, y = (int(v) // 4 for v in point)
+            assert target[y, x] > 0
+            assert (box[:2] <= point).all()
+            assert (point <= box[2:]).all()
+        ys, xs = torch.nonzero(target > 127, as_tuple=True)
+        assert 4 * xs.min() >= box[0] - 4
+        assert 4 * xs.max() + 4 <= box[2] + 4
+        assert 4 * ys.min() >= box[1] - 4
+        assert 4 * ys.max() + 4 <= box[3] + 4
+
+
+def test_a_run_that_was_cut_in_two_ends_with_the_very_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(steps=4)
+    train(recipe, data, tmp_path / "whole")
+    monkeypatch.setattr(loop, "batches", cut_after(2))
+    train(recipe, data, tmp_path / "cut")
+    assert read_state(tmp_path / "cut" / LAST)["progress"]["step"] == 2
+    monkeypatch.undo()
+    train(recipe, data, tmp_path / "cut")
+    for part in ("model", "average"):
+        whole, cut = weights(tmp_path / "whole", part), weights(tmp_path / "cut", part)
+        assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def cut_after(steps: int) -> object:
+    def some(*args: object, **kwargs: object) -> object:
+        for number, batch in enumerate(batches(*args, **kwargs)):  # type: ignore[arg-type]
+            if number == steps:
+                return
+            yield batch
+
+    return some
+
+
+def test_training_moves_the_weights_but_not_the_frozen_blocks(data: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(steps=2)
+    before = {k: v.clone() for k, v in fresh(recipe, data, tmp_path).model.state_dict().items()}
+    train(recipe, data, tmp_path)
+    after = weights(tmp_path)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(n.startswith(("encoder.backbone.stem", "encoder.backbone.b2")) for n in moved)
+    assert any(n.startswith("encoder.backbone.b3") for n in moved)
+    assert any(n.startswith("decoder.quality") for n in moved)
+
+
+def fresh(recipe: object, data: Path, folder: Path) -> Worker:
+    return Worker(0, recipe, data, folder, None)  # type: ignore[arg-type]
+
+
+def nan_outcome(worker: Worker) -> Outcome:
+    parameter = next(p for p in worker.model.parameters() if p.requires_grad)
+    return Outcome(parameter.sum() * float("nan"), 0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_step_without_a_finite_gradient_is_left_out(data: Path, tmp_path: Path) -> None:
+    worker = fresh(small_recipe(), data, tmp_path)
+    before = {name: p.clone() for name, p in worker.model.named_parameters()}
+    worker.descend(nan_outcome(worker))
+    assert worker.progress.skipped == 1
+    assert all(torch.equal(before[n], p) for n, p in worker.model.named_parameters())
+
+
+def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path: Path) -> None:
+    worker = fresh(small_recipe(), data, tmp_path)
+    worker.save()
+    kept = weights(tmp_path)
+    with torch.no_grad():
+        for parameter in worker.model.parameters():
+            parameter.fill_(float("nan"))
+    for _ in range(loop.PATIENCE):
+        worker.descend(nan_outcome(worker))
+    assert all(torch.equal(kept[name], value) for name, value in worker.model.state_dict().items())
+    assert worker.progress.skipped == loop.PATIENCE
+
+
+def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(steps=2, workers=2)
+    train(recipe, data, tmp_path)
+    state = read_state(tmp_path / LAST)
+    assert state["progress"]["step"] == 2
+    assert state["progress"]["images"] == 4
+
+
+def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path) -> None:
+    stage = Stage(steps=10, side=64, images=2, masks=2)
+    recipe = small_recipe(
+        stages=(stage, replace(stage, cool=True), replace(stage, cool=True)), warmup=5, rate=1.0
+    )
+    optimiser = fresh(recipe, data, tmp_path).optimiser
+    rates = []
+    for step in (0, 4, 9, 10, 20, 29):
+        set_rates(optimiser, recipe, step)
+        rates.append(max(group["lr"] for group in optimiser.param_groups))
+    assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
+    assert rates[4] == pytest.approx(0.5)
+    assert rates[5] < 0.01
+
+
+def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_path: Path) -> None:
+    worker = fresh(small_recipe(backbone_rate=0.25), data, tmp_path)
+    owner = {
+        id(p): (group["scale"], group["weight_decay"])
+        for group in worker.optimiser.param_groups
+        for p in group["params"]
+    }
+    for name, parameter in worker.model.named_parameters():
+        if parameter.requires_grad:
+            slow = name.startswith("encoder.backbone.")
+            decay = 0.01 if parameter.ndim > 1 else 0.0
+            assert owner[id(parameter)] == (0.25 if slow else 1.0, decay), name
+
+
+def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: Path) -> None:
+    train(small_recipe(steps=4), data, tmp_path)
+    (tmp_path / LAST).write_bytes(b"half a file")
+    assert newest(tmp_path) == tmp_path / BEFORE
+    with pytest.raises(WeightsError, match="not a checkpoint of `anymask train`"):
+        read_state(tmp_path / LAST)
+
+
+def test_the_log_is_json_lines_with_means(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    told: list[dict[str, object]] = []
+    train(small_recipe(steps=4), data, tmp_path, told.append)
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4]
+    assert rows == told
+    assert rows[0]["loss"] > 0
+    assert 0 <= rows[0]["oracle_iou"] <= 1

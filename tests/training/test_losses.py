@@ -1,0 +1,60 @@
+"""The losses against numbers worked out by hand and against their properties."""
+
+import math
+
+import pytest
+import torch
+
+from anymask.training.losses import (
+    balanced_loss,
+    dice_loss,
+    focal_loss,
+    mask_iou,
+    prompt_loss,
+    quality_loss,
+)
+
+
+def one_pixel(logit: float, target: float) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), target)
+
+
+def test_focal_loss_of_one_pixel_is_the_papers_formula() -> None:
+    logits, targets = one_pixel(math.log(0.8 / 0.2), 1.0)
+    assert focal_loss(logits, targets).item() == pytest.approx(-0.25 * 0.2**2 * math.log(0.8))
+    assert focal_loss(logits, 0 * targets).item() == pytest.approx(-0.75 * 0.8**2 * math.log(0.2))
+
+
+def test_dice_loss_counts_twice_what_both_cover() -> None:
+    logits = torch.tensor([50.0, 50.0, -50.0, -50.0]).view(1, 1, 2, 2)
+    targets = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 2)
+    assert dice_loss(logits, targets).item() == pytest.approx(1 - (2 * 1 + 1) / (2 + 2 + 1))
+
+
+def test_balanced_loss_weighs_a_speck_like_the_rest() -> None:
+    targets = torch.zeros(1, 1, 10, 10)
+    targets[0, 0, 0, 0] = 1
+    all_off = torch.full((1, 1, 10, 10), -10.0)
+    assert balanced_loss(all_off, targets).item() == pytest.approx(0.5 * 10 * 1 / 2, rel=1e-3)
+
+
+def test_iou_of_halves_is_a_third_and_of_two_voids_is_one() -> None:
+    targets = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 2, 2)
+    logits = torch.tensor([[-1.0, 1.0, 1.0, -1.0], [-1.0] * 4]).view(1, 2, 2, 2)
+    assert mask_iou(logits, targets).tolist() == [[pytest.approx(1 / 3), 0.0]]
+    assert mask_iou(logits[:, 1:], 0 * targets).item() == 1.0
+
+
+def test_a_lone_click_teaches_the_best_of_three_and_a_box_teaches_mask_zero() -> None:
+    losses = torch.tensor([[4.0, 3.0, 1.0, 2.0]], requires_grad=True)
+    prompt_loss(losses, torch.tensor([True])).sum().backward()
+    assert losses.grad is not None
+    assert losses.grad.argmax().item() == 2
+    losses.grad = None
+    prompt_loss(losses, torch.tensor([False])).sum().backward()
+    assert losses.grad.argmax().item() == 0
+
+
+def test_quality_loss_is_the_mean_square() -> None:
+    quality, iou = torch.tensor([[0.5, 1.0]]), torch.tensor([[0.0, 1.0]])
+    assert quality_loss(quality, iou).item() == pytest.approx(0.125)

@@ -1,0 +1,53 @@
+"""Recipes say what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from anymask.primitives.errors import ConfigError
+from anymask.training.recipe import read_recipe, recipe_of
+
+STAGE = {"steps": 2, "side": 64, "images": 2, "masks": 2}
+
+
+def test_the_shipped_recipe_is_valid(repository: Path) -> None:
+    recipe = read_recipe(repository / "recipes" / "nano.toml")
+    assert recipe.model == "nano"
+    assert recipe.stages[-1].side == 512
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({}, "no \\[\\[stage\\]\\]"),
+        ({"stage": [STAGE], "ratte": 1}, "unknown field 'ratte'; known: .*rate"),
+        ({"stage": [{**STAGE, "side": 50}]}, "side must be a positive multiple of 32, got 50"),
+        (
+            {"stage": [{**STAGE, "images": 3}]},
+            "images a step \\(3\\) must be a multiple of workers",
+        ),
+        ({"stage": [{"steps": 1}]}, "a stage needs steps, side, images and masks"),
+        ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
+        ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
+        ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        recipe_of(dict(raw), "r.toml")
+
+
+def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.toml: no such recipe"):
+        read_recipe(tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
+        read_recipe(tmp_path / "bad.toml")
+
+
+def test_stages_follow_each_other() -> None:
+    recipe = recipe_of({"stage": [STAGE, {**STAGE, "side": 96}]}, "r")
+    assert recipe.steps == 4
+    assert [recipe.stage_at(step)[0].side for step in range(4)] == [64, 64, 96, 96]
+    with pytest.raises(ConfigError, match="step 4 is past it"):
+        recipe.stage_at(4)
