@@ -76,12 +76,13 @@ class Verification:
             ("logit_error", LOGIT_ERROR),
             ("quality_error", QUALITY_ERROR),
         ):
-            worst = max(getattr(check, name) for check in self.checks)
+            # NumPy's max and min keep a NaN, which Python's may lose.
+            worst = float(np.max([getattr(check, name) for check in self.checks]))
             bound = bounds.get(self.precision, np.inf)
             if not worst <= bound:
                 said.append(f"{name} is {worst:.2e}, wanted at most {bound:.0e}")
         # One odd mask of an 8-bit model is no defect; the mean over a check's masks is what counts.
-        lowest = min(check.mask_iou for check in self.checks)
+        lowest = float(np.min([check.mask_iou for check in self.checks]))
         if not lowest >= MASK_IOU[self.precision]:
             said.append(f"mask_iou is {lowest:.4f}, wanted at least {MASK_IOU[self.precision]}")
         return said
@@ -125,7 +126,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
             input_hw = (spec.image_side, spec.image_side)
         image = random_picture(spec, input_hw, rng)
         maps = tuple(runtime.encode(image)[0] for runtime in (eager, exported))
-        error = max(_relative_error(a, b) for a, b in zip(*maps, strict=True))
+        error = float(np.max([_relative_error(a, b) for a, b in zip(*maps, strict=True)]))
         for n, p in itertools.product(N_PROMPTS, N_POINTS):
             for with_mask in (False, True) if "mask" in spec.accepts else (False,):
                 prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)

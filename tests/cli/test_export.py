@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from anymask import models
+from anymask.cli.main import main
+from anymask.export import verify
+from anymask.runtimes.onnx import OnnxRuntime
+from anymask.weights import file_hash
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of a tiny model that stands where mobile_sam's network would."""
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    build, spec = models.build, models.spec
+    monkeypatch.setattr(models, "build", lambda name: build("tiny"))
+    monkeypatch.setattr(models, "spec", lambda name: spec("tiny"))
+    path = tmp_path / "tiny.pt"
+    torch.save(build("tiny").state_dict(), path)
+    return path
+
+
+def test_it_writes_verifies_and_reports(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    words = ["mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(checkpoint)]
+    assert main(["export", *words, "--verify", "--json", str(report)]) == 0
+    runtime = OnnxRuntime(tmp_path / "x")
+    assert runtime.spec.name == "mobile_sam"
+    assert runtime.weights_hash == file_hash(checkpoint)
+    said = capsys.readouterr().out
+    assert said.startswith(f"mobile_sam (fp32) -> {tmp_path / 'x'}\n  decoder.onnx")
+    assert "licence        unknown (from tiny.pt; the published mobile_sam is " in said
+    assert said.endswith("verified\n")
+    record = json.loads(report.read_text("utf-8"))
+    assert record["verification"]["passed"] is True
+    assert record["bytes"]["encoder.onnx"] == (tmp_path / "x" / "encoder.onnx").stat().st_size
+
+
+def test_a_failed_verification_exits_with_2_and_says_what_is_wrong(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(verify, "FEATURE_ERROR", {"fp32": 0.0})
+    words = ["mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(checkpoint)]
+    report = tmp_path / "report.json"
+    assert main(["export", *words, "--verify", "--json", str(report)]) == 2
+    out, err = capsys.readouterr()
+    assert out.endswith("NOT verified\n")
+    assert "do not agree with the checkpoint: feature_error is" in err
+    assert json.loads(report.read_text("utf-8"))["verification"]["passed"] is False
+
+
+def test_the_bundled_model_needs_its_checkpoint(
+    bundled_nano: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
+    assert "is an exported model already, and its checkpoint is needed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bundled_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that has its own model, whether or not this checkout holds it yet."""
+    from anymask.weights import store
+
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    found = store.Installed(name="nano", status="bundled", path=folder)
+    monkeypatch.setattr(store, "bundled", lambda: found)
+
+
+def test_absent_weights_tell_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
+    assert main(["export", "edge_sam", "-o", str(tmp_path / "x")]) == 2
+    assert "anymask models get edge_sam" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
