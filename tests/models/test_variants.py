@@ -58,7 +58,7 @@ def test_models_for_tests_are_not_listed() -> None:
 def test_specs_say_what_a_family_cannot_take() -> None:
     assert models.spec("efficient_sam_ti").accepts == {"point", "box"}
     assert models.spec("efficient_sam_ti").fixed_points == 6
-    assert models.spec("medsam").accepts == {"box"}
+    assert models.spec("medsam").fit == "square"
     assert models.spec("sam_hq_vit_tiny").answer == "sam_hq"
     assert models.spec("sam_vit_b").accepts == {"point", "negative_point", "box", "mask"}
 
