@@ -95,14 +95,19 @@ def score_set(
         mask=chosen.mask,
         area=chosen.area,
         columns=tuple(
-            Column(method.spec.name, measure, table[:, n])
+            column
             for method, name, table in zip(methods, names, tables, strict=True)
-            for n, measure in enumerate(name)
-            if not (
-                measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
-            )
+            for column in _columns(method.spec.name, name, table)
         ),
     )
+
+
+def _columns(method: str, names: tuple[str, ...], table: Floats) -> Iterator[Column]:
+    """A method's columns; no oracle where there never was a second candidate."""
+    for n, measure in enumerate(names):
+        same = measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
+        if not same:
+            yield Column(method, measure, table[:, n])
 
 
 def _limit(method: Segmenter, settings: Settings) -> float:

@@ -1,0 +1,193 @@
+"""`anymask bench` as a user meets it. No test looks at how long anything took."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.cli import bench as command
+from anymask.cli import bench_encoder
+from anymask.cli.main import main
+from anymask.evaluation.timing import ProcessRun
+from anymask.predictors.image import Model
+from anymask.primitives.errors import AnymaskError, WeightsError
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import ModelPrompts
+
+SPEC = ModelSpec(name="tiny", image_side=64, mask_side=16)
+
+
+class Blank:
+    """A runtime that says nothing of interest, at once."""
+
+    spec = SPEC
+    weights_hash = "blank"
+
+    def encode(self, images: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        return [(np.zeros((4, 4, 4), np.float32),) for _ in images]
+
+    def decode(
+        self, features: tuple[np.ndarray, ...], prompts: ModelPrompts
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n = len(prompts.coords)
+        return np.ones((n, 4, 16, 16), np.float32), np.ones((n, 4), np.float32)
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """No process is started; what would have been is kept."""
+    asked: list[list[str]] = []
+
+    def pretend(words: list[str], env: None = None) -> ProcessRun:
+        asked.append(list(words[1:]))
+        return ProcessRun(0.5 if "segment" in words else 0.1, 2**20 * 200)
+
+    monkeypatch.setattr(command, "run_process", pretend)
+    return asked
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """Only ONNX Runtime opens the model."""
+    asked: list[tuple] = []
+
+    def open_model(name: str, weights: str | None = None, runtime: str = "auto") -> Model:
+        asked.append((name, weights, runtime, os.environ.get("ANYMASK_THREADS")))
+        if runtime == "torch":
+            raise WeightsError("no checkpoint of it is here")
+        return Model(Blank())
+
+    monkeypatch.setattr(anymask, "load", open_model, raising=False)
+    return asked
+
+
+@pytest.mark.usefixtures("load", "processes")
+def test_every_step_that_a_user_waits_for_has_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bench.json"
+    assert main(["bench", "--rounds", "2", "--json", str(out)]) == 0
+    text = capsys.readouterr().out
+    for row in (
+        "| import anymask | 0.0 ms |",
+        "| cold start to first mask | 500.0 ms |",
+        "| peak memory of that | 200 MiB |",
+        "| first encode |",
+        "| first decode |",
+        "| encode (with preprocessing) |",
+        "| 1 prompt |",
+        "| 256 prompts |",
+        "| a further click, with its mask |",
+        "| encode + click + masks |",
+        "- photo: 1024 x 683 pixels",
+        "- skipped: torch: no checkpoint of it is here",
+        "- machine: ",
+    ):
+        assert row in text
+    raw = json.loads(out.read_text(encoding="utf-8"))
+    whole = [one for one in raw["figures"] if one["what"] == "encode + click + masks"]
+    assert len(whole[0]["turns"]) == 2
+    assert raw["model"] == "nano"
+
+
+def test_the_options_reach_the_model_and_the_processes(
+    load: list[tuple], processes: list[list[str]], tmp_path: Path
+) -> None:
+    photo = tmp_path / "mine.png"
+    from PIL import Image
+
+    Image.new("RGB", (40, 30)).save(photo)
+    words = ["--model", "other", "--weights", "w.pt", "--runtime", "onnx", "--also", "dir/int8"]
+    before = os.environ.get("ANYMASK_THREADS")
+    assert main(["bench", *words, "--photo", str(photo), "--threads", "3", "--rounds", "1"]) == 0
+    assert load == [("other", "w.pt", "onnx", "3"), ("dir/int8", None, "onnx", "3")]
+    segment = next(asked for asked in processes if "segment" in asked)
+    assert segment[3] == str(photo)
+    assert segment[-4:] == ["--model", "other", "--weights", "w.pt"]
+    assert os.environ.get("ANYMASK_THREADS") == before
+
+
+@pytest.mark.usefixtures("load")
+def test_a_cold_start_that_fails_is_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(words: list[str], env: None = None) -> ProcessRun:
+        if "segment" in words:
+            raise AnymaskError("it fell over")
+        return ProcessRun(0.1, None)
+
+    monkeypatch.setattr(command, "run_process", fail)
+    assert main(["bench", "--rounds", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "- skipped: segment: it fell over" in text
+    assert "cold start" not in text
+
+
+@pytest.mark.usefixtures("load", "processes")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rounds", "0"], "--rounds must be at least 1, got 0"),
+        (["--photo", "gone.jpg"], "--photo gone.jpg: wanted a picture file, there is none"),
+        (["--runtime", "torch"], "nothing could be measured; skipped: torch: no checkpoint"),
+        (["decoder"], "invalid choice: 'decoder'"),
+    ],
+)
+def test_wrong_options_are_sentences(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_encoder_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="encoders are compared with torch")
+    assert main(["bench", "encoder", "no_such_model"]) == 2
+    assert "no_such_model" in capsys.readouterr().err
+
+
+def test_an_encoder_on_both_runtimes_agrees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="encoders are compared with torch")
+
+    class Tiny(torch.nn.Module):
+        """One convolution, and a decoder that uses all of its inputs."""
+
+        spec = SPEC
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = torch.nn.Conv2d(3, 4, 16, stride=16)
+
+        def encode(self, images):
+            return (self.patches(images),)
+
+        def decode(self, features, coords, labels, masks, has_mask):
+            said = coords.sum((1, 2)) + labels.float().sum(1) + has_mask + features[0].mean()
+            logits = masks.expand(-1, 4, -1, -1) + said[:, None, None, None]
+            return logits, logits.mean((2, 3))
+
+    monkeypatch.setattr(bench_encoder, "_module", lambda *_: (Tiny().eval(), "random weights"))
+    out = tmp_path / "encoder.json"
+    words = ["bench", "encoder", "tiny", "--threads", "1", "--rounds", "2", "--json", str(out)]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "| encoder |" in text
+    assert "tiny, random weights, 1 threads" in text
+    figures = {one["what"]: one["value"] for one in json.loads(out.read_text())["figures"]}
+    assert figures["largest error / largest value"] < 1e-4
+
+
+def test_a_model_without_a_checkpoint_gets_the_same_random_weights_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="encoders are compared with torch")
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    (first, origin), (second, _) = (bench_encoder._module("mobile_sam", None) for _ in range(2))
+    assert origin == "random weights"
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
