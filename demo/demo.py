@@ -30,8 +30,8 @@ from anymask.primitives.types import Candidates
 Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
-GRID = GridDict(points_per_side=16, pred_iou_thresh=0.75, stability_score_thresh=0.88)
-CELL = 400  # the longest side of a picture on the contact sheet, in pixels
+GRID = GridDict(points_per_side=12, pred_iou_thresh=0.75, stability_score_thresh=0.88)
+CELL = 320  # the longest side of a picture on the contact sheet, in pixels
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
 
 def write(path: Path, picture: Picture) -> None:
     """Write a JPEG."""
-    Image.fromarray(picture).save(path, quality=88)
+    Image.fromarray(picture).save(path, quality=85)
 
 
 def main() -> int:

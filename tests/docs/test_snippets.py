@@ -91,6 +91,13 @@ def test_no_link_inside_the_repository_is_dead(document: Path) -> None:
     assert dead == []
 
 
+def test_pictures_are_small_enough_for_a_first_screen() -> None:
+    heavy = [
+        path.name for path in (ROOT / "docs" / "images").iterdir() if path.stat().st_size > 3e5
+    ]
+    assert heavy == []
+
+
 def test_every_document_is_reachable_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     unlisted = [
