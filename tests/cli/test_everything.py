@@ -34,7 +34,7 @@ def test_a_photo_becomes_records_and_a_picture(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", *GRID]) == 0
-    assert capsys.readouterr().out == f"wrote {Path('out/one.json')}\n"
+    assert capsys.readouterr().out.startswith(f"wrote {Path('out/one.json')}: ")
     told = json.loads(Path("out/one.json").read_text())
     assert told["image"] == {"image_id": 1, "width": 120, "height": 90, "file_name": "one.png"}
     assert [record["id"] for record in told["annotations"]] == list(
@@ -85,8 +85,11 @@ def test_one_broken_photo_does_not_stop_the_folder(
     assert sorted(path.name for path in Path("out").iterdir()) == ["two.json", "two.png"]
 
 
-def test_nothing_found_is_a_result(runtime: ColourRuntime) -> None:
+def test_nothing_found_is_a_result(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "9"]) == 0
+    assert "no mask passed; lower --pred-iou-thresh or" in capsys.readouterr().out
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 
@@ -102,6 +105,12 @@ def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixtu
     out = " ".join(capsys.readouterr().out.split())
     assert "--stability-score-offset X" in out
     assert "(default: 0.88)" in out
+
+
+def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    for told in ("wrote", "there already:"):
+        main(["everything", "photos/one.png", "-o", "out", *GRID])
+        assert capsys.readouterr().out.startswith(told)
 
 
 def test_masks_of_a_one_pixel_photo_can_be_drawn(runtime: ColourRuntime) -> None:

@@ -64,29 +64,41 @@ def run(args: argparse.Namespace) -> None:
     jobs = find_jobs(args.source, args.output)
     model = load_model(args)
     if len(jobs) > 1:
-        work_through(jobs, "photos", lambda job: segment_photo(model, grid, job))
+        work_through(jobs, "photos", lambda job: segment_photo(model, grid, job) is not None)
         return
     with Progress("clicks", grid.points_per_side**2) as progress:
-        done = segment_photo(model, grid, jobs[0], progress)
-    print(f"{'wrote' if done else 'there already:'} {jobs[0].output('.json')}")
+        found = segment_photo(model, grid, jobs[0], progress)
+    report(jobs[0].output(".json"), found)
 
 
-def segment_photo(model: Model, grid: Grid, job: Job, progress: Progress | None = None) -> bool:
-    """Write one photo's records and picture; False where both are there already."""
+def report(path: Path, found: int | None) -> None:
+    """How many masks were found, and what to do about none."""
+    if found is None:
+        print(f"there already: {path}")
+    elif found:
+        print(f"wrote {path}: {found} mask{'s' if found > 1 else ''}")
+    else:
+        print(f"wrote {path}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
+
+
+def segment_photo(
+    model: Model, grid: Grid, job: Job, progress: Progress | None = None
+) -> int | None:
+    """Write one photo's records and picture and count them; None where both are there already."""
     from anymask.data.images import load_image
 
     image = load_image(job.photo)
     records_path, picture_path = job.output(".json"), job.output(".png")
     made_from = provenance(model, grid, image)
     if picture_path.is_file() and read_provenance(records_path) == made_from:
-        return False
+        return None
     update = None if progress is None else partial(progress.update)
     records = model.everything(image, progress=update, **asdict(grid))
     write_overlay(picture_path, image, records, OVERLAY_SIDE)
     document = sa1b_document(job.photo, (image.shape[0], image.shape[1]), records)
     with whole_file(records_path) as file:  # last: it says that the photo is done
         file.write(json_bytes(document | {"anymask": made_from}))
-    return True
+    return len(records)
 
 
 def provenance(model: Model, grid: Grid, image: UintImage) -> dict[str, Any]:
