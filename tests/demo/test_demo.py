@@ -34,7 +34,8 @@ def test_the_users_photo_comes_instead(tmp_path: Path) -> None:
     Image.fromarray(grey).save(photo)
     done = demo("--out", tmp_path / "out", "--photo", photo)
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "out" / "mine-one-click.jpg").size == (120, 80)
+    with Image.open(tmp_path / "out" / "mine-one-click.jpg") as picture:
+        assert picture.size == (120, 80)
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 

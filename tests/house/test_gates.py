@@ -31,6 +31,7 @@ def write(path: Path, text: str) -> Path:
         ("evaluation/metrics.py", "from anymask.evaluation import report"),
         ("__init__.py", "from anymask.predictors.image import Model"),
         ("primitives/rle.py", "import numpy as np"),
+        ("assets/nano/example.py", "import anymask"),
     ],
 )
 def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:

@@ -73,7 +73,7 @@ def core_modules() -> list[str]:
     return [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in gates.python_files(PACKAGE)
-        if gates.floor_of(path, PACKAGE) not in gates.TORCH_FLOORS
+        if gates.floor_of(path, PACKAGE) not in gates.TORCH_FLOORS | {gates.CARGO}
         and path.relative_to(PACKAGE).as_posix() not in gates.TORCH_FILES
         and path.name != "__main__.py"
     ]
