@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from anymask import models
+from anymask.models.dense_prompts import gaussians, sample_at
 from anymask.models.mobilenet import TAPS, MobileNetV2
-from anymask.models.nano import TINY, Nano
+from anymask.models.nano import TINY, Nano, coords_to_unit
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,22 @@ def test_the_registry_knows_nano_and_its_frozen_first_blocks() -> None:
     model.encoder.backbone.freeze_first()
     frozen = {name.split(".")[2] for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {"stem", "b0", "b1", "b2"}
+
+
+@pytest.mark.parametrize("side", [64, 128, 512])
+def test_the_middle_of_a_picture_is_the_middle_at_every_training_side(side: int) -> None:
+    coarse = torch.zeros(1, 8, side // 16, side // 16)
+    middle = torch.tensor([[[side / 2, side / 4]]])
+    assert coords_to_unit(middle, coarse).tolist() == [[[0.5, 0.25]]]
+
+
+@torch.inference_mode()
+def test_a_click_is_drawn_and_read_where_it_was_made() -> None:
+    points = torch.tensor([[[0.75, 0.25]]])
+    bump = gaussians(points, 0.1, 16, 16)[0, 0]
+    row, column = divmod(int(bump.argmax()), 16)
+    assert abs(column - 12) <= 1
+    assert abs(row - 4) <= 1
+    features = torch.arange(256.0).view(1, 1, 16, 16)
+    read = sample_at(torch.tensor([[[12.5 / 16, 4.5 / 16]]]), features)
+    assert read.item() == pytest.approx(4 * 16 + 12, abs=0.5)

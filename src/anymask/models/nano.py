@@ -23,6 +23,7 @@ from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
 from anymask.primitives.spec import ModelSpec
 
 N_MASKS = 4
+COARSE_STRIDE = 16  # of the embedding, in model pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,6 @@ class NanoDecoder(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         dim, (fine8, fine4) = config.dim, config.fine_dims
-        self.side = float(config.image_side)
         self.frequencies: Tensor
         self.register_buffer("frequencies", torch.randn(2, dim // 2))
         self.label_embed = nn.Embedding(5, dim)  # no point, background, object, two corners
@@ -238,7 +238,7 @@ class NanoDecoder(nn.Module):
         returns  logits (N, T, S/4, S/4), quality (N, T)
         """
         coarse, fine8, fine4 = features
-        points = coords / self.side
+        points = coords_to_unit(coords, coarse)
         at16, at8 = sample_at(points, coarse), sample_at(points, fine8)
         maps = draw_maps(points, labels, masks, (at16, at8), (coarse, fine8))
         add16, add8 = self.dense(maps)
@@ -289,6 +289,14 @@ def shuffle(x: Tensor) -> Tensor:  # (N, h, w, 4 * C) -> (N, 2h, 2w, C)
     """Spread each cell's four quarters over the doubled map."""
     y = x.unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
     return y.flatten(3, 4).flatten(1, 2)
+
+
+def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:
+    """Model pixels to 0..1 of the square that the embedding (B, C, S/16, S/16) was made from.
+
+    The side is read off the embedding, as training goes through several sides.
+    """
+    return coords / (COARSE_STRIDE * coarse.shape[-1])
 
 
 class Nano(nn.Module):

@@ -27,7 +27,16 @@ except ImportError as error:  # pragma: no cover - the core installs without tor
 
 Weights = dict[str, torch.Tensor]
 
-WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "weights")
+WRAPPERS = (
+    "average",
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "module",
+    "net",
+    "weights",
+)
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 LARGEST_MEMBER = 16 << 30
 
