@@ -95,9 +95,8 @@ def export_bundle(
     _refuse_to_replace(target)
     with _staging(target) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
-        if half:
-            for name in (ENCODER, DECODER):
-                store_half(stage / name)
+        for name in (ENCODER, DECODER) if half else ():
+            store_half(stage / name)
         manifest = Manifest(
             spec=spec,
             encoder=graphs[0],
