@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "segment": "anymask.cli.segment",
     "everything": "anymask.cli.everything",
     "embed": "anymask.cli.embed",
+    "convert": "anymask.cli.convert",
     "models": "anymask.cli.models",
     "export": "anymask.cli.export",
     "train": "anymask.cli.train",

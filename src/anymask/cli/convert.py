@@ -1,0 +1,109 @@
+"""`anymask convert`: annotations from one format into another, and what that lost."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.primitives.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from anymask.data.annotations import AnnotatedImage, LossReport
+
+SUMMARY = "turn annotations from one format into another"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    from anymask.data.formats import FORMATS
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    width = max(map(len, FORMATS))
+    rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FORMATS.items()]
+    parser.epilog = "\n".join(["formats:", *rows])
+    parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
+    parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
+    parser.add_argument("--to", metavar="FORMAT", required=True, choices=FORMATS)
+    parser.add_argument(
+        "--from", dest="origin", metavar="FORMAT", choices=FORMATS,
+        help="of IN; recognised when left out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", metavar="DIR", type=Path,
+        help="where the pictures lie, for formats that do not say their sizes or names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--holes", choices=("bridge", "drop", "error"), default="bridge",
+        help="in formats of single rings: cut the ring open to the hole, fill it, or refuse "
+        "(default: bridge)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--parts", choices=("merge", "split"), default="merge",
+        help="in formats of single rings: join parts by bridges, or make an object of each "
+        "(default: merge)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", metavar="PX", type=float, default=0.0,
+        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
+    )  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert and report. Raises DataError when something is lost and `--strict` is given."""
+    from anymask.data.annotations import LossReport
+    from anymask.data.documents import write_files
+    from anymask.data.formats import encode_annotations, read_annotations, recognise
+    from anymask.data.outlines import Policy
+
+    if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
+        raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
+    policy = Policy(holes=args.holes, parts=args.parts, tolerance=args.tolerance)
+    origin = args.origin or recognise(args.source)
+    images, lost = read_annotations(args.source, origin, args.images)
+    if args.strict:  # a first round for the report alone
+        trial = LossReport(list(lost.losses))
+        for _ in encode_annotations(images, args.target, args.to, trial, policy):
+            pass
+        if trial:
+            tell(trial)
+            write_report(args, origin, images, trial)
+            raise DataError(
+                f"{sum(trial.counts().values())} things would be lost, see above; nothing was "
+                "written; choose another format, or leave out --strict"
+            )
+    files = write_files(encode_annotations(images, args.target, args.to, lost, policy))
+    tell(lost)
+    write_report(args, origin, images, lost)
+    masks = sum(len(image.masks) for image in images)
+    kept = "nothing was lost" if not lost else "see above for what was lost"
+    print(
+        f"wrote {args.target}: {len(images)} pictures, {masks} masks, {files} files, "
+        f"{origin} to {args.to}; {kept}"
+    )
+
+
+def tell(report: LossReport) -> None:
+    """A line for each kind of loss."""
+    for line in report.lines():
+        print(line)
+
+
+def write_report(
+    args: argparse.Namespace, origin: str, images: list[AnnotatedImage], report: LossReport
+) -> None:
+    """The same for a program, where it was asked for."""
+    from anymask.cli.outputs import json_bytes, whole_file
+
+    if args.json is None:
+        return
+    document: dict[str, Any] = {
+        "from": origin,
+        "to": args.to,
+        "images": len(images),
+        "masks": sum(len(image.masks) for image in images),
+    }
+    with whole_file(args.json) as file:
+        file.write(json_bytes(document | report.to_json()))

@@ -1,0 +1,181 @@
+"""COCO instances: one JSON file for a whole data set, with run-lengths or polygons.
+
+Layout: the format page of the COCO data set; LVIS uses the same. Run-lengths keep every pixel, also
+of objects that are no crowd. Polygons keep parts, and holes as the policy says. Beside COCO's own
+keys we write those of SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
+
+Deviation: a polygon's pixels are those whose centre lies inside (corners at pixel borders).
+pycocotools does the same for corners on whole pixels; for others it rounds along the outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.data.annotations import (
+    IN_RECORDS,
+    UNLABELLED,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.data.documents import OutFile, checked_hw, find_files, located, read_json, to_json
+from anymask.data.outlines import Policy, plain_rings
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_area, rle_box_xywh
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read one file or a folder of them. Raises DataError that names file, record and reason."""
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images += _images(document)
+    return images
+
+
+def _images(document: Any) -> list[AnnotatedImage]:
+    names = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
+    bare: dict[int, AnnotatedImage] = {}
+    for number, row in enumerate(document["images"]):
+        with located(f"image {number}"):
+            hw = checked_hw(row["height"], row["width"])
+            bare[int(row["id"])] = AnnotatedImage(file_name=str(row["file_name"]), hw=hw)
+    masks: dict[int, list[AnnotatedMask]] = {image_id: [] for image_id in bare}
+    for number, row in enumerate(document["annotations"]):
+        with located(f"annotation {number} (id {row.get('id')})"):
+            image_id = int(row["image_id"])
+            if image_id not in bare:
+                raise DataError(f"there is no image with the id {image_id}")
+            masks[image_id].append(_mask(row, bare[image_id].hw, names))
+    return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
+
+
+def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask:
+    label = None
+    if names or row.get("category_id") is not None:
+        if (category := int(row["category_id"])) not in names:
+            raise DataError(f"there is no category with the id {category}")
+        label = names[category]
+    rle = _rle(row.get("segmentation"), hw)
+    numbers = {
+        key: row[key] for key in ("stability_score", "point_coords", "crop_box") if key in row
+    }
+    quality = row.get("predicted_iou", row.get("score", 0.0))
+    record = MaskRecord.from_sa1b(
+        {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
+        | numbers
+    )
+    group = row.get("group_id")
+    return AnnotatedMask(
+        record=replace(record, label=label),
+        group=None if group is None else int(group),
+        crowd=bool(row.get("iscrowd", 0)),
+    )
+
+
+def _rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+    if isinstance(segmentation, dict):
+        return coco_to_rle(segmentation)
+    if not isinstance(segmentation, list) or not segmentation:
+        raise DataError(
+            "wanted a `segmentation` of run-lengths or polygons; a record of a box alone has no "
+            "mask, remove it"
+        )
+    rings = []
+    for number, flat in enumerate(segmentation):
+        ring = np.asarray(flat, np.float64)
+        if ring.ndim != 1 or ring.size < 6 or ring.size % 2:
+            raise DataError(
+                f"polygon {number} has {ring.size} numbers; wanted [x, y, x, y, x, y, ...]"
+            )
+        rings.append(Polygon(ring.reshape(-1, 2)))
+    return mask_to_rle(polygons_to_mask(rings, hw))
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file with compressed run-lengths."""
+    return _encode(images, target, report, None)
+
+
+def encode_polygons(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file with polygons; masks of a crowd stay run-lengths, as COCO has them."""
+    return _encode(images, target, report, policy)
+
+
+def _encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy | None
+) -> Iterator[OutFile]:
+    ids = category_ids(images)
+    rows: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, start=1):
+        note_traits(report, image, IN_RECORDS)
+        note_unlabelled(report, image)
+        for number, mask in enumerate(image.masks):
+            row = _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
+            if policy is not None and not mask.crowd:
+                rings = plain_rings(image, number, report, policy)
+                if not rings:
+                    continue
+                row["segmentation"] = [ring.ravel().tolist() for ring in rings]
+            rows.append(row)
+    document = {
+        "info": {"description": "written by anymask"},
+        "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
+        "annotations": rows,
+        "categories": [{"id": number, "name": name} for name, number in ids.items()],
+    }
+    yield json_target(target), to_json(document)
+
+
+def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
+    """COCO's record of a picture."""
+    height, width = image.hw
+    return {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
+
+
+def json_target(target: Path) -> Path:
+    """The file itself. Raises DataError when it does not end in .json."""
+    if target.suffix.lower() != ".json":
+        raise DataError(f"{target}: this format is one file; end its name in .json")
+    return target
+
+
+def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
+    written = mask.record.to_sa1b()
+    written.pop("label", None)
+    if not mask.record.points:
+        written.pop("point_coords")
+    if mask.group is not None:
+        written["group_id"] = mask.group
+    return written | {
+        "image_id": image_id,
+        "category_id": ids[mask.label or UNLABELLED],
+        "iscrowd": int(mask.crowd),
+        "area": rle_area(mask.rle),
+        "bbox": [float(side) for side in rle_box_xywh(mask.rle)],
+        "score": mask.record.quality,
+    }
+
+
+def category_ids(images: list[AnnotatedImage]) -> dict[str, int]:
+    """Class names and their ids, from 1 on."""
+    return {name: number for number, name in enumerate(class_names(images), start=1)}

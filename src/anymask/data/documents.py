@@ -1,0 +1,165 @@
+"""Files of annotations: found, read with errors that name the place, and named for writing.
+
+Writers of this floor yield `(path, bytes)` pairs and leave the disk to `write_files`, so that a
+conversion can be looked at before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.images import MAX_PIXELS, SUFFIXES
+from anymask.primitives.errors import AnymaskError, DataError
+
+OutFile = tuple[Path, bytes]
+_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Turn whatever a broken record raises into a DataError that starts with the place."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(f"{where}: the key {error} is missing") from error
+    except (AnymaskError, OSError) as error:
+        raise DataError(f"{where}: {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise DataError(
+            f"{where}: a value has a wrong type or shape ({type(error).__name__}: {error})"
+        ) from error
+
+
+def find_files(source: Path, suffix: str) -> list[Path]:
+    """The file itself, or every file with this suffix in a folder and below, in order.
+
+    Raises DataError where there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.exists():
+        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+    files = [
+        path
+        for path in sorted(source.rglob(f"*{suffix}"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(source).parts)
+    ]
+    if not files:
+        raise DataError(f"{source}: wanted a folder with *{suffix} files, found none")
+    return files
+
+
+def read_json(path: Path) -> Any:
+    """One JSON document. Raises DataError that names the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); is the file complete?") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def to_json(document: Any) -> bytes:
+    """One line of JSON; run lengths are no joy to read over many."""
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+
+
+def checked_hw(height: Any, width: Any) -> tuple[int, int]:
+    """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
+    if any(isinstance(side, bool) or int(side) != side or side < 1 for side in (height, width)):
+        raise DataError(f"a picture has at least 1 x 1 pixel; got height {height}, width {width}")
+    if int(height) * int(width) > MAX_PIXELS:
+        raise DataError(f"a picture has at most {MAX_PIXELS} pixels; got {width} x {height}")
+    return int(height), int(width)
+
+
+# Pictures beside the annotations.
+
+
+def find_picture(pictures: Path | None, stem: str) -> Path | None:
+    """The picture in a folder whose relative name without suffix is `stem`; None without one."""
+    if pictures is None:
+        return None
+    start = pictures / stem
+    if not start.parent.is_dir():
+        return None
+    found = sorted(
+        path
+        for path in start.parent.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.stem == start.name
+    )
+    return found[0] if found else None
+
+
+def picture_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, from its header. Raises DataError."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: no readable picture ({error})") from error
+    return (width, height) if turned else (height, width)
+
+
+# Names of outputs.
+
+
+def output_stem(file_name: str) -> PurePosixPath:
+    """A picture's name as a place inside the output: no drive, no way up, no suffix."""
+    name = PurePosixPath(file_name.replace("\\", "/").replace("\0", ""))
+    parts = [part for part in name.parts if part not in ("..", ".", "/", "//") and ":" not in part]
+    if name.is_absolute():
+        parts = parts[-1:]
+    return PurePosixPath(*(parts or ["unnamed"]))
+
+
+def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) -> list[Path]:
+    """A file for each picture: `target` itself for one picture when it ends in `suffix`.
+
+    Pictures that differ in their suffix only keep it. Raises DataError on equal names.
+    """
+    if target.name.lower().endswith(suffix):
+        if len(images) != 1:
+            raise DataError(
+                f"{target}: one file holds one picture, got {len(images)}; name a folder instead"
+            )
+        return [target]
+    names = [output_stem(image.file_name) for image in images]
+    stems = Counter(name.with_suffix("") for name in names)
+    kept = [name if stems[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
+    if twice := [name for name, count in Counter(kept).items() if count > 1]:
+        raise DataError(
+            f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
+        )
+    return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def write_files(files: Iterable[OutFile]) -> int:
+    """Write each file whole or not at all and count them; folders are made."""
+    count = 0
+    for path, data in files:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise DataError(
+                f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
+                "choose another output"
+            ) from None
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            draft.write_bytes(data)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        count += 1
+    return count

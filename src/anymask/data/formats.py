@@ -1,0 +1,152 @@
+"""All annotation formats by name: recognised, read, written.
+
+A format is a module of this floor with two functions, `read(source, report, pictures)` and
+`encode(images, target, report, policy)`; it is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anymask.data.annotations import AnnotatedImage, LossReport
+from anymask.data.documents import OutFile, read_json, write_files
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class Format:
+    """Where a format's functions are and what it is.
+
+    module  of this floor
+    read    the name of the reader
+    encode  the name of the writer
+    about   for people
+    """
+
+    module: str
+    read: str
+    encode: str
+    about: str
+
+    def load(self, function: str) -> Callable[..., Any]:
+        """Import the module and give one of its functions."""
+        loaded: Callable[..., Any] = getattr(
+            importlib.import_module(f"anymask.data.{self.module}"), function
+        )
+        return loaded
+
+
+FORMATS: dict[str, Format] = {
+    "sa1b": Format("sa1b", "read", "encode", "SA-1B JSON, a file a picture; keeps everything"),
+    "coco": Format("coco", "read", "encode", "COCO JSON with run-lengths, one file"),
+    "coco-polygon": Format("coco", "read", "encode_polygons", "COCO JSON with polygons"),
+    "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
+    "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
+    "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
+    "labelme-polygon": Format("labelme", "read", "encode_polygons", "labelme JSON with polygons"),
+    "yolo": Format("yolo", "read", "encode", "YOLO-seg labels/ and data.yaml"),
+}  # fmt: skip
+
+
+def find_format(name: str) -> Format:
+    """The format of this name. Raises InputError that lists all."""
+    if name not in FORMATS:
+        raise InputError(f"unknown format {name!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def read_annotations(
+    source: str | Path, name: str | None = None, pictures: str | Path | None = None
+) -> tuple[list[AnnotatedImage], LossReport]:
+    """Read a file or folder, and what in it has no place in our records.
+
+    name      of the format; recognised when left out
+    pictures  the folder of the pictures, where a format does not say their sizes
+
+    Raises DataError that names file, record and reason; InputError for an unknown name.
+    """
+    source = Path(source)
+    chosen = find_format(name or recognise(source))
+    report = LossReport()
+    folder = None if pictures is None else Path(pictures)
+    images: list[AnnotatedImage] = chosen.load(chosen.read)(source, report, folder)
+    return images, report
+
+
+def encode_annotations(
+    images: list[AnnotatedImage],
+    target: str | Path,
+    name: str,
+    report: LossReport,
+    policy: Policy | None = None,
+) -> Iterator[OutFile]:
+    """The files of a format, not yet written; losses are noted as they are made."""
+    chosen = find_format(name)
+    files: Iterator[OutFile] = chosen.load(chosen.encode)(
+        images, Path(target), report, policy or Policy()
+    )
+    return files
+
+
+def write_annotations(
+    images: list[AnnotatedImage], target: str | Path, name: str, policy: Policy | None = None
+) -> LossReport:
+    """Write a file or a folder, and tell what could not be kept.
+
+    Raises DataError where the format cannot hold the pictures, InputError for an unknown name.
+    """
+    report = LossReport()
+    write_files(encode_annotations(images, target, name, report, policy))
+    return report
+
+
+# Recognising.
+
+_SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
+
+
+def recognise(source: Path) -> str:
+    """The name of the format of a file or folder, by its files' names and first keys.
+
+    Raises DataError where nothing fits.
+    """
+    if not source.exists():
+        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+    if source.is_dir():
+        if (source / "data.yaml").is_file() or (source / "labels").is_dir():
+            return "yolo"
+        if (source / "Annotations").is_dir():
+            return "davis"
+        first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)
+        found = None if first is None else _name_of(first)
+    else:
+        found = _name_of(source)
+    if found is None:
+        raise DataError(
+            f"{source}: the format is not recognised; name it, there are {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def _name_of(path: Path) -> str | None:
+    if path.suffix.lower() == ".json":
+        return _json_name(read_json(path))
+    return _SUFFIXES.get(path.suffix.lower())
+
+
+def _json_name(document: Any) -> str | None:
+    if isinstance(document, list):
+        return "label-studio"
+    if not isinstance(document, dict):
+        return None
+    if "images" in document and "annotations" in document:
+        rows = document["annotations"]
+        panoptic = isinstance(rows, list) and rows and "segments_info" in rows[0]
+        return "coco-panoptic" if panoptic else "coco"
+    marks = {"masklet": "sav", "shapes": "labelme", "features": "geojson", "annotations": "sa1b"}
+    return next((name for key, name in marks.items() if key in document), None)

@@ -1,0 +1,200 @@
+"""Pictures whose values are object numbers: 16-bit label PNG, and DAVIS' palette PNG.
+
+A pixel has one number, so masks must not overlap: smaller masks are painted over larger ones and
+the report counts what was hidden. 0 is background. DAVIS and YouTube-VOS (readme of the data sets)
+use 8 bits with PASCAL VOC's palette, the number of an object is the same through the video, and 255
+is void: pixels that do not count.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    note_traits,
+)
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+)
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import mask_to_rle, rle_area
+from anymask.primitives.types import UintImage
+
+VOID = 255
+VOID_LABEL = "void"
+_DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read 8- or 16-bit label pictures; `group` is the value. Raises DataError, naming the file."""
+    return [
+        _image(path, _name(path, source, pictures), void=None)
+        for path in find_files(source, ".png")
+    ]
+
+
+def read_davis(
+    source: Path, report: LossReport, pictures: Path | None = None
+) -> list[AnnotatedImage]:
+    """Read a data set's folder, its Annotations/<resolution>, a video's folder or one picture.
+
+    The void becomes a mask with the label "void" that is a crowd. Raises DataError.
+    """
+    top = source / "Annotations"
+    if top.is_dir():
+        inside = sorted(path for path in top.iterdir() if path.is_dir())
+        deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
+        source = deep[0] if len(deep) == 1 else top
+    return [
+        _image(path, _name(path, source, pictures, ".jpg"), void=VOID)
+        for path in find_files(source, ".png")
+    ]
+
+
+def _name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
+    """The picture's name: as it lies in `pictures`, else the label picture's own."""
+    inside = path.relative_to(source) if source.is_dir() else Path(path.name)
+    stem = inside.with_suffix("").as_posix()
+    found = find_picture(pictures, stem)
+    if found is None or pictures is None:
+        return stem + suffix
+    return found.relative_to(pictures).as_posix()
+
+
+def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
+    with located(path):
+        values = _values(path)
+        hw = checked_hw(*values.shape)
+    masks = []
+    for value in np.unique(values).tolist():
+        if value == void:
+            rle = mask_to_rle(values == value)
+            masks.append(annotated_mask(rle, VOID_LABEL, crowd=True))
+        elif value:
+            masks.append(annotated_mask(mask_to_rle(values == value), group=value))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _values(path: Path) -> NDArray[Any]:  # (H, W)
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+                raise DataError(
+                    f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
+                    f"{picture.mode}; is it a photo?"
+                )
+            return np.asarray(picture).astype(np.int64)
+    except _DECODING_ERRORS as error:
+        raise DataError(f"no readable picture ({error})") from error
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A 16-bit PNG a picture; the value is the mask's group, or its place from 1 on."""
+    paths = output_paths(images, target, ".png")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"groups"}))
+        numbers = object_numbers(image, report, 65535)
+        yield path, _png(painted(image, numbers, report).astype(np.uint16))
+
+
+def encode_davis(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A palette PNG a frame, in Annotations/480p of the target folder."""
+    folder = target / "Annotations" / "480p"
+    for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
+        void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
+        seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
+        note_traits(report, _with(image, seen), frozenset({"groups"}))
+        numbers = object_numbers(image, report, VOID - 1, void)
+        yield path, _png(painted(image, numbers, report).astype(np.uint8), palette=True)
+
+
+def _with(image: AnnotatedImage, masks: tuple[AnnotatedMask, ...]) -> AnnotatedImage:
+    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=masks, extra=image.extra)
+
+
+def object_numbers(
+    image: AnnotatedImage, report: LossReport, most: int, void: Sequence[bool] = ()
+) -> list[int]:
+    """A number from 1 to `most` for each mask: the groups where they fit, else the places.
+
+    void  which masks are VOID instead
+
+    Raises DataError when there are more masks than numbers.
+    """
+    voids = list(void) or [False] * len(image.masks)
+    objects = [mask for mask, hidden in zip(image.masks, voids, strict=True) if not hidden]
+    if len(objects) > most:
+        raise DataError(
+            f"{image.file_name}: the format numbers at most {most} objects, this picture has "
+            f"{len(objects)}; choose another format"
+        )
+    groups = [mask.group for mask in objects if mask.group is not None]
+    fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)
+    if groups and not fit:
+        reason = f"groups must be different numbers from 1 to {most}; masks are numbered anew"
+        report.add("groups", image.file_name, None, reason)
+    numbers = iter(groups if fit else range(1, len(objects) + 1))
+    return [VOID if hidden else next(numbers) for hidden in voids]
+
+
+def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -> NDArray[np.int64]:
+    """(H, W) numbers, smaller masks over larger ones; what is hidden is reported."""
+    values = np.zeros(image.hw, np.int64)
+    owner = np.full(image.hw, -1, np.int64)
+    order = sorted(range(len(image.masks)), key=lambda place: -rle_area(image.masks[place].rle))
+    for place in order:
+        pixels = image.masks[place].record.mask
+        values[pixels], owner[pixels] = numbers[place], place
+    left = np.bincount(owner[owner >= 0], minlength=len(image.masks))
+    for place, mask in enumerate(image.masks):
+        area = rle_area(mask.rle)
+        if not area:
+            report.add("empty", image.file_name, place, "an empty mask has no pixel to number")
+        elif left[place] < area:
+            hidden = f"{area - left[place]} of {area} pixels lie under other masks"
+            report.add("overlaps", image.file_name, place, hidden)
+    return values
+
+
+def _png(values: NDArray[Any], palette: bool = False) -> bytes:
+    picture = Image.fromarray(values)
+    if palette:
+        picture.putpalette(voc_palette().tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def voc_palette() -> UintImage:  # (256, 3)
+    """PASCAL VOC's colours: bits 0, 3, 6 of the number are red's highest bits, and so on."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        for channel in range(3):
+            bit = (numbers >> (3 * place + channel)) & 1
+            colours[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return colours

@@ -1,0 +1,133 @@
+"""Masks as plain rings, for formats whose polygons know neither holes nor parts.
+
+A bridge joins two rings by one way, there and back. It runs along pixel borders, first level, then
+upright, so both directions cancel exactly and filling the ring gives the mask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from anymask.data.annotations import AnnotatedImage, LossReport
+from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.polygons import Polygon, Ring, mask_to_polygons, polygons_to_mask
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_iou
+
+_FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
+_CORNERS = 64  # of a hole that are tried
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What becomes of masks in formats that hold single rings.
+
+    holes      "bridge": cut the ring open to the hole; "drop": fill the hole; "error": refuse
+    parts      "merge": join the parts by bridges; "split": make an object of each
+    tolerance  pixels by which an outline may move when it is simplified; 0 is exact
+
+    Raises InputError on any other value.
+    """
+
+    holes: Literal["bridge", "drop", "error"] = "bridge"
+    parts: Literal["merge", "split"] = "merge"
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.holes not in ("bridge", "drop", "error"):
+            raise InputError(f"holes must be 'bridge', 'drop' or 'error'; got {self.holes!r}")
+        if self.parts not in ("merge", "split"):
+            raise InputError(f"parts must be 'merge' or 'split'; got {self.parts!r}")
+        if not 0 <= self.tolerance < 1e6:
+            raise InputError(f"the tolerance is in pixels, 0 or more; got {self.tolerance}")
+
+
+def outline(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Polygon]:
+    """The polygons of one mask, holes included; what simplifying changes is reported."""
+    record = image.masks[number].record
+    polygons = mask_to_polygons(record.mask, policy.tolerance)
+    if policy.tolerance:
+        _note_pixels(image, number, report, polygons)
+    return polygons
+
+
+def plain_rings(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Ring]:
+    """One ring a part of the mask, with its holes as the policy says; none for an empty mask.
+
+    Raises DataError on a hole where the policy is "error".
+    """
+    polygons = mask_to_polygons(image.masks[number].record.mask, policy.tolerance)
+    if not polygons:
+        report.add("empty", image.file_name, number, "an empty mask has no outline; left out")
+        return []
+    if count := sum(len(polygon.holes) for polygon in polygons):
+        holes = "1 hole" if count == 1 else f"{count} holes"
+        if policy.holes == "error":
+            raise DataError(
+                f"{image.file_name}, mask {number}: has {holes}, which the format cannot hold; "
+                "choose to bridge or to drop them"
+            )
+        done = "bridged" if policy.holes == "bridge" else "filled"
+        report.add("holes", image.file_name, number, f"{holes} {done}")
+    if policy.holes == "drop":
+        polygons = [Polygon(polygon.exterior) for polygon in polygons]
+    rings = [joined([polygon.exterior, *polygon.holes]) for polygon in polygons]
+    if policy.tolerance or (count and policy.holes == "drop"):
+        _note_pixels(image, number, report, [Polygon(ring) for ring in rings])
+    return rings
+
+
+def single_rings(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Ring]:
+    """As `plain_rings`, with several parts joined or split as the policy says."""
+    rings = plain_rings(image, number, report, policy)
+    if len(rings) < 2:
+        return rings
+    if policy.parts == "split":
+        reason = f"{len(rings)} parts became objects of their own"
+        report.add("parts", image.file_name, number, reason)
+        return rings
+    report.add("parts", image.file_name, number, f"{len(rings)} parts joined by bridges")
+    return [joined(rings)]
+
+
+def _note_pixels(
+    image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
+) -> None:
+    """Report the overlap of what is written with the mask, where they differ."""
+    rle = image.masks[number].rle
+    again = mask_to_rle(polygons_to_mask(polygons, image.hw))
+    overlap = float(rle_iou([rle], [again])[0, 0])
+    if again != rle:
+        reason = f"{rle_area(again)} pixels instead of {rle_area(rle)}, IoU {overlap:.4f}"
+        report.add("pixels", image.file_name, number, reason)
+
+
+def joined(rings: Sequence[Ring]) -> Ring:
+    """One ring out of at least one, by bridges between near corners."""
+    ring = rings[0]
+    for other in rings[1:]:
+        tried = _CORNERS if len(rings) <= _FEW_HOLES else 1
+        some = np.arange(0, len(other), max(1, len(other) // tried))
+        apart = np.abs(ring[:, None] - other[None, some]).sum(axis=2)
+        here, there = np.unravel_index(int(apart.argmin()), apart.shape)
+        ring = _bridged(ring, int(here), other, int(some[there]))
+    return ring
+
+
+def _bridged(ring: Ring, here: int, other: Ring, there: int) -> Ring:
+    start, end = ring[here], other[there]
+    bend = np.array([[end[0], start[1]]])
+    around = np.concatenate([other[there:], other[: there + 1]])
+    whole = np.concatenate([ring[: here + 1], bend, around, bend, ring[here:]])
+    moved = np.ones(len(whole), np.bool_)
+    moved[1:] = (whole[1:] != whole[:-1]).any(axis=1)
+    return whole[moved]

@@ -1,0 +1,89 @@
+"""SA-1B: a JSON file a picture; nothing is lost.
+
+The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that it does not
+know and that we add where they are needed: `label`, `group_id`, `iscrowd`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from anymask.data.annotations import (
+    IN_RECORDS,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+)
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_paths,
+    read_json,
+    to_json,
+)
+from anymask.data.outlines import Policy
+from anymask.primitives.records import MaskRecord
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them. Raises DataError that names file, record and reason."""
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images.append(_image(document))
+    return images
+
+
+def _image(document: Any) -> AnnotatedImage:
+    about = document["image"]
+    masks = []
+    for number, annotation in enumerate(document["annotations"]):
+        with located(f"annotation {number}"):
+            masks.append(_mask(annotation))
+    hw = checked_hw(about["height"], about["width"])
+    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=tuple(masks))
+
+
+def _mask(annotation: Any) -> AnnotatedMask:
+    record = MaskRecord.from_sa1b(annotation)
+    group = annotation.get("group_id")
+    return AnnotatedMask(
+        record=record,
+        group=None if group is None else int(group),
+        crowd=bool(annotation.get("iscrowd", 0)),
+    )
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A JSON file a picture; ids count from 1."""
+    first = 1
+    paths = output_paths(images, target, ".json")
+    for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
+        note_traits(report, image, IN_RECORDS)
+        height, width = image.hw
+        about = {
+            "image_id": number,
+            "width": width,
+            "height": height,
+            "file_name": image.file_name,
+        }
+        records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
+        first += len(records)
+        yield path, to_json({"image": about, "annotations": records})
+
+
+def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:
+    written = mask.record.to_sa1b(annotation_id)
+    if mask.group is not None:
+        written["group_id"] = mask.group
+    if mask.crowd:
+        written["iscrowd"] = 1
+    return written

@@ -1,0 +1,162 @@
+"""YOLO-seg: a text file a picture, a line an object, and `data.yaml` with the class names.
+
+    <set>/data.yaml             path, train, val, names
+    <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
+    <set>/images/<stem>.jpg     the pictures; sizes are read from them
+
+A line is one ring: holes and parts are bridged, filled or split as the policy says, and the report
+counts them. Layout: the segmentation page of the Ultralytics documentation (facts, no code).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from anymask.data.annotations import (
+    UNLABELLED,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.data.documents import (
+    OutFile,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+    picture_hw,
+)
+from anymask.data.outlines import Policy, single_rings
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.rle import mask_to_rle
+
+_KEY = re.compile(r"names\s*:\s*(.*)")
+_ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a set's folder.
+
+    pictures  where the pictures lie; the set's own images/ when left out
+
+    A picture without a text file is one without masks. Raises DataError that names file, line and
+    reason, also for a text file without its picture: the sizes are known from there only.
+    """
+    if not source.is_dir():
+        raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
+    names = read_names(source / "data.yaml") if (source / "data.yaml").is_file() else []
+    labels = source / "labels" if (source / "labels").is_dir() else source
+    folder = pictures or source / "images"
+    images = []
+    for path in find_files(labels, ".txt"):
+        stem = path.relative_to(labels).with_suffix("").as_posix()
+        picture = find_picture(folder, stem)
+        if picture is None:
+            raise DataError(
+                f"{path}: there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
+                "name the folder of the pictures"
+            )
+        hw = picture_hw(picture)
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+        masks = []
+        for number, line in enumerate(lines, start=1):
+            with located(f"{path}, line {number}"):
+                if line.strip():
+                    masks.append(_mask(line, hw, names))
+        name = picture.relative_to(folder).as_posix()
+        images.append(AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks)))
+    return images
+
+
+def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
+    first, *rest = line.split()
+    place = int(first)
+    if place < 0 or (names and place >= len(names)):
+        raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
+    if len(rest) < 6 or len(rest) % 2:
+        raise DataError(
+            f"wanted a class and at least 3 points, got {len(rest)} numbers after the class; "
+            "is it a file of boxes?"
+        )
+    corners = np.array(rest, np.float64).reshape(-1, 2)
+    if not ((corners > -0.5) & (corners < 1.5)).all():
+        raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
+    ring = corners * (hw[1], hw[0])
+    label = names[place] if names else str(place)
+    return annotated_mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+
+
+def read_names(path: Path) -> list[str]:
+    """The class names of a data.yaml: a list, or numbers with names, in a block or in one line.
+
+    This is no YAML reader; raises DataError on what it does not know.
+    """
+    lines = [re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8").splitlines()]
+    found = [(place, match[1]) for place, line in enumerate(lines) if (match := _KEY.match(line))]
+    if not found:
+        raise DataError(f"{path}: wanted the key `names`, found none")
+    place, inline = found[0]
+    entries: list[tuple[int, str]] = []
+    if inline:
+        text = " ".join([inline, *lines[place + 1 :]])
+        body = re.match(r"[\[{](.*?)[\]}]", text)
+        if body is None:
+            raise DataError(f"{path}: `names` is neither a list nor numbers with names")
+        for number, part in enumerate(filter(None, map(str.strip, body[1].split(",")))):
+            key, colon, value = part.partition(":")
+            entries.append((int(key), value) if colon and key.strip().isdigit() else (number, part))
+    for line in [] if inline else lines[place + 1 :]:
+        if not line.strip():
+            continue
+        if not (match := _ENTRY.fullmatch(line)):
+            break
+        entries.append((int(match[1] or len(entries)), match[2] or match[4]))
+    entries.sort()
+    if (not entries and not inline) or [number for number, _ in entries] != list(
+        range(len(entries))
+    ):
+        raise DataError(f"{path}: `names` must give a name to each number from 0 on")
+    return [_unquoted(value.strip()) for _, value in entries]
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] == '"':
+        return str(json.loads(text))
+    if text[:1] == "'":
+        return text[1:-1].replace("''", "'")
+    return text
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """labels/ and data.yaml; the pictures are the user's to put into images/."""
+    names = class_names(images)
+    paths = output_paths(images, target / "labels", ".txt")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"labels"}))
+        note_unlabelled(report, image)
+        height, width = image.hw
+        lines = []
+        for number, mask in enumerate(image.masks):
+            place = names.index(mask.label or UNLABELLED)
+            for ring in single_rings(image, number, report, policy):
+                numbers = (ring / (width, height)).ravel().tolist()
+                lines.append(" ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n")
+        yield path, "".join(lines).encode()
+    rows = [f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(names)]
+    listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
+    yield target / "data.yaml", f"path: .\ntrain: images\nval: images\n{listed}".encode()

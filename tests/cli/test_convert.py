@@ -1,0 +1,92 @@
+"""The command convert: nothing is lost silently."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anymask.cli.main import main
+from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from tests.data.annotated import pixels, rings
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_annotations([rings()], tmp_path / "in", "sa1b")
+    return tmp_path / "in"
+
+
+def test_a_lossless_way_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = source.parent / "coco.json"
+    assert main(["convert", str(source), str(target), "--to", "coco", "--strict"]) == 0
+    assert capsys.readouterr().out == (
+        f"wrote {target}: 1 pictures, 4 masks, 1 files, sa1b to coco; nothing was lost\n"
+    )
+    (image,), _ = read_annotations(target)
+    assert pixels(image) == pixels(rings())
+
+
+def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, listed = source.parent / "yolo", source.parent / "lost.json"
+    words = ["convert", str(source), str(target), "--to", "yolo", "--json", str(listed)]
+    assert main(words) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
+    assert out[-1].endswith("sa1b to yolo; see above for what was lost")
+    document = json.loads(listed.read_text())
+    assert (document["from"], document["to"], document["masks"]) == ("sa1b", "yolo", 4)
+    assert document["counts"] == {"holes": 1, "parts": 1, "empty": 1}
+    assert document["losses"][0] == {
+        "kind": "holes",
+        "image": "rings.png",
+        "mask": 0,
+        "reason": "1 hole bridged",
+    }
+
+
+def test_strict_writes_nothing_when_something_is_lost(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = source.parent / "yolo"
+    assert main(["convert", str(source), str(target), "--to", "yolo", "--strict"]) == 2
+    assert "3 things would be lost, see above; nothing was written" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
+    assert main(words) == 2
+    assert "rings.png, mask 0: has 1 hole" in capsys.readouterr().err
+    assert main([*words[:-1], "drop", "--parts", "split", "--tolerance", "1"]) == 0
+    assert "2 parts became objects of their own" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["in", "in", "--to", "sa1b"], "the output 'in' is the input; choose another name"),
+        (["no", "out", "--to", "sa1b"], "there is no file or folder 'no'; check the path"),
+        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "the tolerance is in pixels, 0 or m"),
+        (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
+        (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
+        (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),
+    ],
+)
+@pytest.mark.usefixtures("source")
+def test_mistakes_are_named(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.txt").write_text("")
+    assert main(["convert", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in FORMATS)

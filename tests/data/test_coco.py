@@ -1,0 +1,150 @@
+"""COCO: the same pixels as pycocotools, and every broken record named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from pycocotools import mask as peer
+from pycocotools.coco import COCO
+
+from anymask.data import coco
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.documents import write_files
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import mask_to_polygons
+from anymask.primitives.rle import mask_to_rle, rle_to_string
+from tests.data.annotated import annotated_images, pixels, rings
+from tests.primitives.strategies import Mask, masks, quickly
+
+
+def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
+    report = LossReport()
+    encode = coco.encode_polygons if polygons else coco.encode
+    write_files(encode(images, path, report, Policy()))
+    return report
+
+
+@quickly
+@given(annotated_images())
+def test_run_lengths_keep_everything(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "coco.json"
+    assert not written(path, [image])
+    assert coco.read(path, LossReport()) == [image]
+
+
+@quickly
+@given(annotated_images(filled=True))
+def test_polygons_keep_every_pixel_through_bridges(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "coco.json"
+    report = written(path, [image], polygons=True)
+    assert set(report.counts()) <= {"holes"}
+    (found,) = coco.read(path, LossReport())
+    assert pixels(found) == pixels(image)
+    assert [mask.group for mask in found.masks] == [mask.group for mask in image.masks]
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_pycocotools_reads_the_same_pixels(
+    polygons: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "coco.json"
+    plain = AnnotatedImage(
+        file_name="rings.png", hw=(9, 12), masks=tuple(rings().masks[n] for n in (1, 3))
+    )
+    image = plain if polygons else rings()
+    written(path, [image], polygons)
+    data = COCO(str(path))
+    capsys.readouterr()
+    for row, mask in zip(data.loadAnns(data.getAnnIds()), image.masks, strict=True):
+        counts = data.annToRLE(row)["counts"]
+        text = counts if isinstance(counts, str) else counts.decode()
+        assert text == rle_to_string(mask.rle)
+        assert row["area"] == mask.record.area
+        assert row["bbox"] == list(peer.toBbox(data.annToRLE(row)))
+        assert data.loadCats(row["category_id"])[0]["name"] == mask.label
+
+
+@quickly
+@given(masks(largest=12))
+def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> None:
+    flat = [p.exterior.ravel().tolist() for p in mask_to_polygons(mask)]
+    if not flat:
+        return
+    ours = coco._rle(flat, mask.shape)
+    theirs = peer.merge(peer.frPyObjects(flat, *mask.shape))["counts"].decode()
+    assert rle_to_string(ours) == theirs
+
+
+def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
+    crowd = annotated_mask(rings().masks[0].rle, "people", crowd=True)
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(crowd,))
+    path = tmp_path / "coco.json"
+    assert not written(path, [image], polygons=True)
+    (row,) = json.loads(path.read_text())["annotations"]
+    assert row["iscrowd"] == 1
+    assert row["segmentation"]["size"] == [9, 12]
+    assert coco.read(path, LossReport()) == [image]
+
+
+def test_what_polygons_lose_is_reported(tmp_path: Path) -> None:
+    assert written(tmp_path / "a.json", [rings()], polygons=True).counts() == {
+        "holes": 1,
+        "empty": 1,
+    }
+
+
+def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
+    mask = annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
+    image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
+    report = written(tmp_path / "a.json", [image])
+    assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; became 'object'"]
+    (found,) = coco.read(tmp_path / "a.json", LossReport())
+    assert found.masks[0].label == "object"
+
+
+def document(**annotation: Any) -> dict[str, Any]:
+    row = {"id": 5, "image_id": 1, "category_id": 3, "segmentation": [[0, 0, 2, 0, 2, 2]]}
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [row | annotation],
+    }
+
+
+def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document()))
+    (image,) = coco.read(tmp_path / "a.json", LossReport())
+    assert (image.masks[0].label, image.masks[0].record.quality) == ("cat", 0)
+    assert image.masks[0].record.mask[0, 1]
+    assert not image.masks[0].record.mask[1, 0]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"image_id": 9}, "there is no image with the id 9"),
+        ({"category_id": 9}, "there is no category with the id 9"),
+        ({"segmentation": []}, "a record of a box alone has no mask, remove it"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "polygon 0 has 4 numbers; wanted \\[x, y, x, y"),
+        ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "a value has a wrong type or shape"),
+        ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
+        ({"predicted_iou": "good"}, "has a value of a wrong type"),
+    ],
+)
+def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document(**annotation)))
+    with pytest.raises(DataError, match=f"a.json: annotation 0 \\(id 5\\): .*{reason}"):
+        coco.read(tmp_path / "a.json", LossReport())
+
+
+def test_one_file_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="out: this format is one file; end its name in .json"):
+        written(tmp_path / "out", [rings()])

@@ -1,0 +1,156 @@
+"""All formats: recognised, read again, and none loses without telling."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.documents import output_paths, output_stem, picture_hw
+from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.rle import Rle
+from tests.data.annotated import annotated_images, pixels, rings
+from tests.primitives.strategies import quickly
+
+ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
+
+
+def place(folder: Path, name: str) -> Path:
+    suffix = ".xml" if name == "cvat" else ".json"
+    return folder / ("all" + suffix if name in ONE_FILE else "all")
+
+
+def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
+    path = folder / "pictures" / image.file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(path)
+    return folder / "pictures"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@quickly
+@given(image=annotated_images(least=1))
+def test_pixels_come_back_or_their_loss_is_told(
+    tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    pictures = with_pictures(folder, image)
+    report = write_annotations([image], place(folder, name), name)
+    (found,), more = read_annotations(place(folder, name), name, pictures)
+    told = set(report.counts()) | set(more.counts())
+    ours, theirs = pixels(image), pixels(found)
+    if "labels" in told:
+        ours, theirs = [("", row[1]) for row in ours], [("", row[1]) for row in theirs]
+    if not told & {"overlaps", "empty", "pixels"}:
+        assert sorted(theirs, key=str) == sorted(ours, key=str)
+    assert len(theirs) == len(ours) or told & {"overlaps", "empty"}
+    assert found.hw == image.hw
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -> None:
+    write_annotations([rings()], place(tmp_path, name), name)
+    assert recognise(place(tmp_path, name)) == name.removesuffix("-polygon")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Path) -> None:
+    empty = AnnotatedImage(file_name="0/00000.jpg", hw=(3, 4))
+    pictures = with_pictures(tmp_path, empty)
+    assert not write_annotations([empty], place(tmp_path, name), name)
+    (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
+    assert (found.hw, found.masks) == ((3, 4), ())
+
+
+def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown format 'voc'; there are sa1b, coco"):
+        write_annotations([], tmp_path, "voc")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"holes": "keep"}, "holes must be 'bridge', 'drop' or 'error'; got 'keep'"),
+        ({"parts": "keep"}, "parts must be 'merge' or 'split'; got 'keep'"),
+        ({"tolerance": float("nan")}, "the tolerance is in pixels, 0 or more; got nan"),
+    ],
+)
+def test_policies_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Policy(**options)  # type: ignore[arg-type]
+
+
+def test_masks_of_another_size_are_refused() -> None:
+    mask = annotated_mask(rings().masks[0].rle)
+    with pytest.raises(DataError, match="a.jpg, mask 0: wanted the picture's .* \\(9, 13\\)"):
+        AnnotatedImage(file_name="a.jpg", hw=(9, 13), masks=(mask,))
+
+
+# Names of files.
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a/b.jpg", "a/b.jpg"),
+        ("..\\..\\x\\a.jpg", "x/a.jpg"),
+        ("../../etc/a.jpg", "etc/a.jpg"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\photos\\a.jpg", "photos/a.jpg"),
+        ("..", "unnamed"),
+        ("", "unnamed"),
+    ],
+)
+def test_no_name_leads_out_of_the_output(name: str, stem: str) -> None:
+    assert str(output_stem(name)) == stem
+
+
+@quickly
+@given(st.text(alphabet="./\\a:b\0", max_size=12))
+def test_outputs_stay_inside_whatever_a_file_calls_its_picture(name: str) -> None:
+    image = AnnotatedImage(file_name=name, hw=(1, 1))
+    (path,) = output_paths([image], Path("out"), ".json")
+    assert ".." not in path.parts
+    assert path.parts[0] == "out"
+
+
+def test_pictures_that_differ_in_their_suffix_only_keep_it() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "a.png", "b.png")]
+    paths = output_paths(images, Path("out"), ".json")
+    assert [path.name for path in paths] == ["a.jpg.json", "a.png.json", "b.json"]
+
+
+def test_two_pictures_of_one_name_are_refused() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "../a.jpg")]
+    with pytest.raises(DataError, match="two pictures are called 'a.jpg'; their files would"):
+        output_paths(images, Path("out"), ".json")
+
+
+def test_one_file_holds_one_picture() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "b.jpg")]
+    with pytest.raises(DataError, match="one file holds one picture, got 2; name a folder instead"):
+        output_paths(images, Path("out.json"), ".json")
+
+
+def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="wanted a folder with \\*.json files, found none"):
+        read_annotations(tmp_path, "coco")
+    with pytest.raises(DataError, match="no readable picture"):
+        picture_hw(tmp_path / "a.png")
+
+
+def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
+    full = annotated_mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", group=2)
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
+    report = write_annotations([image], tmp_path, "label-png")
+    assert report.lines() == [
+        "not kept: labels (1 time), first: a.jpg: labels of 2 masks have no place",
+        "not kept: groups (1 time), first: a.jpg: groups must be different numbers from 1 to "
+        "65535; masks are numbered anew",
+        "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels lie under other "
+        "masks",
+    ]

@@ -1,0 +1,133 @@
+"""Label pictures: numbers come back, overlaps are counted, the palette is PASCAL VOC's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+
+from anymask.data import label_pictures
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.documents import write_files
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import mask_to_rle
+from tests.data.annotated import annotated_images, rings
+from tests.primitives.strategies import quickly
+
+
+def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
+    """A picture with a mask for each number but 0."""
+    found = [
+        annotated_mask(mask_to_rle(values == value), group=int(value))
+        for value in np.unique(values)
+        if value
+    ]
+    return AnnotatedImage(file_name=name, hw=values.shape, masks=tuple(found))
+
+
+def written(target: Path, images: list[AnnotatedImage], davis: bool = False) -> LossReport:
+    report = LossReport()
+    encode = label_pictures.encode_davis if davis else label_pictures.encode
+    write_files(encode(images, target, report, Policy()))
+    return report
+
+
+@pytest.mark.parametrize("davis", [False, True])
+def test_numbers_come_back(davis: bool, tmp_path: Path) -> None:
+    values = np.random.default_rng(5).choice([0, 1, 7, 254], (9, 11))
+    image = of_values(values, "cars/00003.jpg" if davis else "cars/00003.png")
+    assert not written(tmp_path, [image], davis)
+    read = label_pictures.read_davis if davis else label_pictures.read
+    assert read(tmp_path, LossReport()) == [image]
+    place = tmp_path / "Annotations" / "480p" if davis else tmp_path
+    with Image.open(place / "cars" / "00003.png") as picture:
+        assert picture.mode == ("P" if davis else "I;16")
+        np.testing.assert_array_equal(np.asarray(picture), values)
+
+
+@quickly
+@given(annotated_images())
+def test_what_is_hidden_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    report = written(folder, [image])
+    (found,) = label_pictures.read(folder, LossReport())
+    masks = [mask.record.mask for mask in image.masks]
+    hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
+    kept = sum(mask.record.area for mask in found.masks)
+    assert kept == (np.any(masks, axis=0).sum() if masks else 0)
+    assert kept + hidden == sum(mask.sum() for mask in masks)
+    empty = [loss.mask for loss in report.losses if loss.kind == "empty"]
+    assert empty == [place for place, mask in enumerate(masks) if not mask.any()]
+
+
+def test_small_masks_lie_on_top(tmp_path: Path) -> None:
+    report = written(tmp_path, [rings()])
+    with Image.open(tmp_path / "rings.png") as picture:
+        values = np.asarray(picture)
+    np.testing.assert_array_equal(values == 1, rings().masks[0].record.mask)
+    assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
+        "rings.png, mask 3: 41 of 108 pixels lie under other masks"
+    ]
+    assert report.counts() == {"labels": 1, "empty": 1, "overlaps": 1}
+
+
+def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Path) -> None:
+    masks = tuple(
+        annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), group=4)
+        for n in range(2)
+    )
+    image = AnnotatedImage(file_name="a.png", hw=(3, 3), masks=masks)
+    report = written(tmp_path, [image])
+    assert report.counts() == {"groups": 1}
+    (found,) = label_pictures.read(tmp_path, LossReport())
+    assert [mask.group for mask in found.masks] == [1, 2]
+
+
+def test_davis_keeps_the_void(tmp_path: Path) -> None:
+    values = np.zeros((4, 5), np.uint8)
+    values[1], values[2] = 2, 255
+    void = annotated_mask(mask_to_rle(values == 255), "void", crowd=True)
+    image = AnnotatedImage(
+        file_name="cars/00000.jpg",
+        hw=(4, 5),
+        masks=(annotated_mask(mask_to_rle(values == 2), group=2), void),
+    )
+    assert not written(tmp_path, [image], davis=True)
+    assert label_pictures.read_davis(tmp_path, LossReport()) == [image]
+
+
+def test_the_palette_is_pascal_voc_s() -> None:
+    palette = label_pictures.voc_palette()
+    published = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 8: (64, 0, 0)}
+    published |= {15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    for number, colour in published.items():
+        assert tuple(palette[number]) == colour
+
+
+def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
+    values = np.arange(256).reshape(16, 16)
+    with pytest.raises(DataError, match="a.png: the format numbers at most 254 objects, this"):
+        written(tmp_path, [of_values(values)], davis=True)
+    assert not written(tmp_path, [of_values(values)])
+
+
+def test_pictures_beside_give_the_name(tmp_path: Path) -> None:
+    written(tmp_path / "labels", [of_values(np.ones((2, 2), np.int64), "x/a.png")])
+    photo = tmp_path / "photos" / "x" / "a.webp"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"")
+    (found,) = label_pictures.read(tmp_path / "labels", LossReport(), tmp_path / "photos")
+    assert found.file_name == "x/a.webp"
+
+
+def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a.png: wanted a picture of one channel .*RGB; is it a p"):
+        label_pictures.read(tmp_path, LossReport())
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match="a.png: no readable picture"):
+        label_pictures.read(tmp_path, LossReport())

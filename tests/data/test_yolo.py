@@ -1,0 +1,181 @@
+"""YOLO-seg: what one ring can hold, what becomes of the rest, and who is told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from PIL import Image
+
+from anymask.data import yolo
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.documents import write_files
+from anymask.data.outlines import Policy, joined
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask, ring_area
+from anymask.primitives.rle import mask_to_rle, rle_iou
+from tests.data.annotated import annotated_images, pixels, rings
+from tests.primitives.strategies import Mask, masks, quickly
+
+
+def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport:
+    """Write a set with its (black) picture."""
+    report = LossReport()
+    write_files(yolo.encode([image], folder, report, Policy(**policy)))  # type: ignore[arg-type]
+    picture = folder / "images" / image.file_name
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(picture)
+    return report
+
+
+def again(folder: Path, image: AnnotatedImage, **policy: object) -> AnnotatedImage:
+    written(folder, image, **policy)
+    (found,) = yolo.read(folder, LossReport())
+    return found
+
+
+@quickly
+@given(masks())
+def test_bridges_change_no_pixel(mask: Mask) -> None:
+    polygons = mask_to_polygons(mask)
+    if not polygons:
+        return
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
+    ring = joined(rings)
+    np.testing.assert_array_equal(polygons_to_mask([Polygon(ring)], mask.shape), mask)
+    assert ring_area(ring) == mask.sum()  # so the winding rule agrees with the even-odd rule
+
+
+def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
+    image = rings()
+    report = written(tmp_path, image)
+    (found,) = yolo.read(tmp_path, LossReport())
+    assert pixels(found) == [row for row in pixels(image) if row[0] != "none"]
+    assert report.counts() == {"holes": 1, "parts": 1, "empty": 1}
+    assert [str(loss) for loss in report.losses] == [
+        "rings.png, mask 0: 1 hole bridged",
+        "rings.png, mask 0: 2 parts joined by bridges",
+        "rings.png, mask 2: an empty mask has no outline; left out",
+    ]
+
+
+@quickly
+@given(annotated_images(least=1, filled=True))
+def test_every_mask_survives_or_is_reported(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    assert pixels(again(tmp_path_factory.mktemp("set"), image)) == pixels(image)
+
+
+def test_parts_may_become_objects(tmp_path: Path) -> None:
+    found = again(tmp_path, rings(), parts="split", holes="drop")
+    assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
+    assert [mask.record.area for mask in found.masks] == [42, 2, 1, 108]
+
+
+def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
+    report = written(tmp_path, rings(), holes="drop")
+    (found,) = yolo.read(tmp_path, LossReport())
+    (loss,) = [loss for loss in report.losses if loss.kind == "pixels"]
+    iou = float(rle_iou([rings().masks[0].rle], [found.masks[0].rle])[0, 0])
+    assert loss.reason == f"44 pixels instead of 40, IoU {iou:.4f}"
+
+
+def test_holes_may_be_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="rings.png, mask 0: has 1 hole, which the format cannot"):
+        written(tmp_path, rings(), holes="error")
+
+
+def test_simplified_outlines_tell_what_they_changed(tmp_path: Path) -> None:
+    y, x = np.mgrid[:60, :60]
+    disc = mask_to_rle(np.hypot(x - 30, y - 30) < 25)
+    image = AnnotatedImage(file_name="a.png", hw=(60, 60), masks=(annotated_mask(disc, "disc"),))
+    exact, short = tmp_path / "exact", tmp_path / "short"
+    assert not written(exact, image)
+    report = written(short, image, tolerance=1.5)
+    assert report.counts() == {"pixels": 1}
+    sizes = [(folder / "labels" / "a.txt").stat().st_size for folder in (short, exact)]
+    assert sizes[0] < sizes[1] / 2
+    (found,) = yolo.read(short, LossReport())
+    iou = rle_iou([disc], [found.masks[0].rle])[0, 0]
+    # Slanted lines run through pixel centres, where the seventh digit of a corner decides.
+    assert float(report.losses[0].reason.split()[-1]) == pytest.approx(iou, abs=2e-3)
+
+
+def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
+    mask = np.zeros((10, 20), np.bool_)
+    mask[2:8, 5:15] = True
+    image = AnnotatedImage(
+        file_name="a.png", hw=(10, 20), masks=(annotated_mask(mask_to_rle(mask), "box"),)
+    )
+    written(tmp_path, image)
+    place, *numbers = (tmp_path / "labels" / "a.txt").read_text().split()
+    corners = np.array(numbers, float).reshape(-1, 2)
+    assert place == "0"
+    assert shapely.Polygon(corners).equals(shapely.box(0.25, 0.2, 0.75, 0.8))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [cat, 'dog', \"a \\u0041\"]", ["cat", "dog", "a A"]),
+        ("names:\n- cat\n- dog # says wuff\nnc: 2", ["cat", "dog"]),
+        ("path: x\nnames:\n  1: dog\n  0: cat\n\ntrain: images", ["cat", "dog"]),
+        ("names: {0: cat, 1: 'it''s'}", ["cat", "it's"]),
+        ("names: [cat,\n  dog]", ["cat", "dog"]),
+    ],
+)
+def test_class_names_are_read_in_every_usual_form(
+    text: str, names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text, "utf-8")
+    assert yolo.read_names(path) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nc: 3", "data.yaml: wanted the key `names`, found none"),
+        ("names: names.txt", "data.yaml: `names` is neither a list nor numbers with names"),
+        ("names:\n  1: dog", "data.yaml: `names` must give a name to each number from 0 on"),
+    ],
+)
+def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=message):
+        yolo.read_names(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.1 0.1", "at least 3 points, got 4 numbers after the class; is it a file of"),
+        ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
+        ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
+        ("0 0 0 12 0 12 9", "corners are 0..1 of the picture's sides; are these pixels\\?"),
+        ("0 0 0 nan 0 1 1", "corners are 0..1"),
+        ("cat 0 0 1 0 1 1", "a value has a wrong type or shape"),
+    ],
+)
+def test_a_broken_line_names_file_line_and_reason(line: str, reason: str, tmp_path: Path) -> None:
+    written(tmp_path, rings())
+    (tmp_path / "labels" / "rings.txt").write_text(f"\n{line}\n")
+    with pytest.raises(DataError, match=f"rings.txt, line 2: .*{reason}"):
+        yolo.read(tmp_path, LossReport())
+
+
+def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
+    written(tmp_path, rings())
+    (tmp_path / "images" / "rings.png").rename(tmp_path / "rings.jpg")
+    with pytest.raises(DataError, match="there is no picture 'rings' in .* its size is needed"):
+        yolo.read(tmp_path, LossReport())
+    (found,) = yolo.read(tmp_path, LossReport(), tmp_path)
+    assert found.file_name == "rings.jpg"
+
+
+def test_a_folder_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="wanted the folder with data.yaml and labels/"):
+        yolo.read(tmp_path / "data.yaml", LossReport())
