@@ -178,3 +178,15 @@ def test_the_log_is_json_lines_with_means(
     assert rows == told
     assert rows[0]["loss"] > 0
     assert 0 <= rows[0]["oracle_iou"] <= 1
+
+
+def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
+    data: Path, tmp_path: Path
+) -> None:
+    train(small_recipe(steps=2), data, tmp_path / "first")
+    start = read_state(tmp_path / "first" / LAST)["average"]
+    recipe = small_recipe(steps=2, init=str(tmp_path / "first" / LAST), learn="quality", seed=5)
+    train(recipe, data, tmp_path / "second")
+    for name, value in weights(tmp_path / "second").items():
+        same = torch.equal(value, start[name])
+        assert same != name.startswith("decoder.quality."), name

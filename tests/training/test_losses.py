@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from anymask.training.losses import (
+    RANK_WEIGHT,
     balanced_loss,
     dice_loss,
     focal_loss,
@@ -55,6 +56,13 @@ def test_a_lone_click_teaches_the_best_of_three_and_a_box_teaches_mask_zero() ->
     assert losses.grad.argmax().item() == 0
 
 
-def test_quality_loss_is_the_mean_square() -> None:
-    quality, iou = torch.tensor([[0.5, 1.0]]), torch.tensor([[0.0, 1.0]])
-    assert quality_loss(quality, iou).item() == pytest.approx(0.125)
+def test_quality_loss_is_the_mean_square_and_the_ranking() -> None:
+    quality, iou = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.0, 1.0]])
+    ranking = math.log(2)  # equal qualities say nothing about which of two is better
+    assert quality_loss(quality, iou).item() == pytest.approx(0.25 + RANK_WEIGHT * ranking)
+
+
+def test_the_right_order_costs_less_than_the_wrong_one_at_the_same_distance() -> None:
+    iou = torch.tensor([[0.4, 0.6]])
+    right, wrong = torch.tensor([[0.3, 0.7]]), torch.tensor([[0.5, 0.5]])
+    assert quality_loss(right, iou).item() < quality_loss(wrong, iou).item()

@@ -161,9 +161,10 @@ class NanoEncoder(nn.Module):
 
 
 class QualityHead(nn.Module):
-    """Judges each mask from its token, what it covers and leaves out, and how sure its edge is."""
+    """Judges each mask: its token, what it covers and leaves out, its edge, the other masks."""
 
-    STATISTICS = 5
+    STATISTICS = 8
+    DROPOUT = 0.2  # while it learns: it must not know the training photos by heart
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -178,19 +179,41 @@ class QualityHead(nn.Module):
         cover = F.avg_pool2d(soft, 2).flatten(2)  # (N, T, L)
         inside = (cover @ image) / (cover.sum(-1, keepdim=True) + 1.0)
         outside = ((1 - cover) @ image) / ((1 - cover).sum(-1, keepdim=True) + 1.0)
-        area = soft.mean((2, 3))
-        strict = torch.sigmoid(4 * (logits - 1)).mean((2, 3))
-        loose = torch.sigmoid(4 * (logits + 1)).mean((2, 3))
-        doubt = (soft * (1 - soft)).mean((2, 3))
-        statistics = torch.stack(
-            [area, area.sqrt(), strict / (loose + 1e-4), doubt / (area + 1e-3), doubt.sqrt()],
-            dim=-1,
-        )
+        contrast = 1 - F.cosine_similarity(inside, outside, dim=-1)
+        statistics = torch.cat([edge_statistics(logits, soft), agreement(cover)], dim=-1)
         seen = torch.cat(
-            [tokens, overall[:, None].expand_as(tokens), inside, outside, statistics], dim=-1
+            [
+                F.dropout(
+                    torch.cat([tokens, overall[:, None].expand_as(tokens), inside, outside], -1),
+                    self.DROPOUT,
+                    self.training,
+                ),
+                statistics,
+                contrast[..., None],
+            ],
+            dim=-1,
         )
         y = F.relu(self.think(F.relu(self.look(seen))))
         return torch.sigmoid(self.judge(y))[..., 0]
+
+
+def edge_statistics(logits: Tensor, soft: Tensor) -> Tensor:
+    """How large, how stable and how doubtful each mask is: (N, T, h, w) twice -> (N, T, 5)."""
+    area = soft.mean((2, 3))
+    strict = torch.sigmoid(4 * (logits - 1)).mean((2, 3))
+    loose = torch.sigmoid(4 * (logits + 1)).mean((2, 3))
+    doubt = (soft * (1 - soft)).mean((2, 3))
+    return torch.stack(
+        [area, area.sqrt(), strict / (loose + 1e-4), doubt / (area + 1e-3), doubt.sqrt()], dim=-1
+    )
+
+
+def agreement(cover: Tensor) -> Tensor:
+    """Soft overlap of each mask with mask 0 and with all, on average: (N, T, L) -> (N, T, 2)."""
+    both = cover @ cover.transpose(1, 2)
+    areas = cover.sum(-1)
+    overlap = both / (areas[:, :, None] + areas[:, None] - both + 1e-3)
+    return torch.stack([overlap[:, :, 0], overlap.mean(-1)], dim=-1)
 
 
 class NanoDecoder(nn.Module):
@@ -337,5 +360,6 @@ def nano_spec(config: NanoConfig) -> ModelSpec:
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         resample="area",
+        answer="four",
         pad_point=False,
     )

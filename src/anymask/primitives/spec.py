@@ -11,7 +11,7 @@ from typing import Literal
 PromptKind = Literal["point", "negative_point", "box", "mask"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
-Answer = Literal["sam", "sam_hq", "all"]
+Answer = Literal["sam", "sam_hq", "four", "all"]
 
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
@@ -30,7 +30,8 @@ class ModelSpec:
     accepts        the prompt kinds that the model was made for
     answer         how the T decoder masks become the K candidates: "sam": token 0 is the single
                    mask, 1..3 the three; "sam_hq": the same with the HQ mask last, added as a
-                   residual; "all": every mask is a candidate
+                   residual; "four" (nano): the single mask is a candidate beside the three;
+                   "all": every mask is a candidate
     pad_point      SAM's extra "not a point" token that follows points without a box
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object

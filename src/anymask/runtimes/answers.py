@@ -2,10 +2,11 @@
 
 Letters: N prompts, T mask tokens, K candidates, m the side of a low-resolution mask.
 
-- "sam" (SAM, MobileSAM, EdgeSAM, nano): token 0 was trained for prompts that leave no doubt, the
+- "sam" (SAM, MobileSAM, EdgeSAM): token 0 was trained for prompts that leave no doubt, the
   other three for whole, part and subpart (Segment Anything, section 3, "resolving ambiguity").
 - "sam_hq" (HQ-SAM, section 3.2): the last mask is a correction that is added to the mask that SAM
   itself would give: token 0, or the best of the three by quality; one mask either way.
+- "four" (nano): as "sam", but token 0 learned from lone clicks too and competes with the three.
 - "all" (EfficientSAM): every mask is a candidate, asked for or not.
 """
 
@@ -29,7 +30,8 @@ def choose(
         return logits, quality
     if spec.answer == "sam_hq":
         return _choose_hq(logits, quality, multimask)
-    kept = slice(1, None) if multimask else slice(0, 1)
+    first = 0 if spec.answer == "four" else 1
+    kept = slice(first, None) if multimask else slice(0, 1)
     return logits[:, kept], quality[:, kept]
 
 

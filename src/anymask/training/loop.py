@@ -35,6 +35,7 @@ from anymask.training.samples import batches
 from anymask.training.step import Outcome, run_step
 
 BACKBONE_PREFIX = "encoder.backbone."
+QUALITY_PREFIX = "decoder.quality."
 PATIENCE = 8  # steps in a row without a finite gradient before the last checkpoint comes back
 LOG_EVERY = 20
 
@@ -112,6 +113,7 @@ class Worker:
             step = self.progress.step
             stage, _ = self.recipe.stage_at(step)
             rng = np.random.default_rng([self.recipe.seed, step, self.rank, 1])
+            torch.manual_seed(int(rng.integers(2**62)))  # of dropout
             balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
             set_rates(self.optimiser, self.recipe, step)
             with torch.autocast("cpu", torch.bfloat16):
@@ -219,9 +221,21 @@ def fresh_model(recipe: Recipe, data: Path) -> Nano:
     if recipe.backbone:
         load_backbone(model, data.parent / recipe.backbone)
     if recipe.init:
-        model.load_state_dict(read_state(Path(recipe.init))["average"])
+        load_start(model, Path(recipe.init), recipe.learn)
     model.encoder.backbone.freeze_first()
+    if recipe.learn == "quality":
+        model.requires_grad_(False)
+        model.decoder.quality.requires_grad_(True)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_start(model: Nano, path: Path, learn: str) -> None:
+    """The averaged weights of another run; where only quality learns, its head starts anew."""
+    start = read_state(path)["average"]
+    own = model.state_dict()
+    if learn == "quality":
+        start |= {name: own[name] for name in own if name.startswith(QUALITY_PREFIX)}
+    model.load_state_dict(start)
 
 
 def load_backbone(model: Nano, path: Path) -> None:

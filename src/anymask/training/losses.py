@@ -12,6 +12,7 @@ from torch.nn import functional as F
 FOCAL_WEIGHT = 20.0
 BALANCED_WEIGHT = 8.0
 ALPHA, GAMMA = 0.25, 2.0
+RANK_WEIGHT, RANK_TEMPERATURE = 0.05, 0.1
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -75,5 +76,12 @@ def prompt_loss(losses: Tensor, ambiguous: Tensor) -> Tensor:
 
 
 def quality_loss(quality: Tensor, iou: Tensor) -> Tensor:
-    """Squared error of the predicted overlap: (N, T), (N, T) -> (N,)."""
-    return ((quality - iou) ** 2).mean(dim=1)
+    """Squared error of the predicted overlap, and how well it ranks: (N, T), (N, T) -> (N,).
+
+    The ranking term is the cross-entropy between softmax(overlap) and softmax(quality), both
+    divided by RANK_TEMPERATURE: what counts is which mask of a prompt comes first.
+    """
+    wanted = torch.softmax(iou / RANK_TEMPERATURE, dim=1)
+    given = torch.log_softmax(quality / RANK_TEMPERATURE, dim=1)
+    ranking = -(wanted * given).sum(dim=1)
+    return ((quality - iou) ** 2).mean(dim=1) + RANK_WEIGHT * ranking

@@ -9,7 +9,7 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anymask.primitives.errors import ConfigError
 
@@ -42,6 +42,7 @@ class Recipe:
                     weight * sqrt(number of photos)
     backbone        file of ImageNet weights below the data folder's parent, or ""
     init            checkpoint to start from, or ""
+    learn           "all", or "quality": a new quality head, the rest stays as `init` has it
     stages          in order
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
@@ -59,6 +60,7 @@ class Recipe:
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     backbone: str = ""
     init: str = ""
+    learn: Literal["all", "quality"] = "all"
     stages: tuple[Stage, ...] = ()
     rate: float = 1e-3
     backbone_rate: float = 0.2
@@ -134,5 +136,7 @@ def _check(recipe: Recipe, where: str) -> None:
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
+    if recipe.learn not in ("all", "quality"):
+        raise ConfigError(f"{where}: learn must be 'all' or 'quality', got {recipe.learn!r}")
     if not 0 <= recipe.synthetic <= 1:
         raise ConfigError(f"{where}: synthetic is a part of 1, got {recipe.synthetic}")
