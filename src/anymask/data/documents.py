@@ -7,12 +7,14 @@ conversion can be looked at before anything is written.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from PIL import Image
 
@@ -21,6 +23,7 @@ from anymask.data.images import MAX_PIXELS, SUFFIXES
 from anymask.primitives.errors import AnymaskError, DataError
 
 OutFile = tuple[Path, bytes]
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
 
 
@@ -71,6 +74,22 @@ def read_json(path: Path) -> Any:
 def to_json(document: Any) -> bytes:
     """One line of JSON; run lengths are no joy to read over many."""
     return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+
+
+def read_xml(path: Path) -> ET.Element:
+    """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
+    data = path.read_bytes()
+    if b"<!ENTITY" in data:
+        raise DataError(f"{path}: declares entities, which are not read")
+    try:
+        return ET.fromstring(data)
+    except (ET.ParseError, ValueError) as error:
+        raise DataError(f"{path}: not XML ({error}); is the file complete?") from error
+
+
+def xml_text(value: object) -> str:
+    """A value as text, without the characters that XML cannot hold."""
+    return _NOT_IN_XML.sub("", str(value))
 
 
 def checked_hw(height: Any, width: Any) -> tuple[int, int]:

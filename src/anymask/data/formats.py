@@ -45,11 +45,18 @@ FORMATS: dict[str, Format] = {
     "sa1b": Format("sa1b", "read", "encode", "SA-1B JSON, a file a picture; keeps everything"),
     "coco": Format("coco", "read", "encode", "COCO JSON with run-lengths, one file"),
     "coco-polygon": Format("coco", "read", "encode_polygons", "COCO JSON with polygons"),
+    "coco-panoptic": Format("panoptic", "read", "encode", "COCO panoptic JSON and PNGs"),
     "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
     "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
+    "sav": Format("sav", "read", "encode", "SA-V JSON, a file a video"),
     "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
     "labelme-polygon": Format("labelme", "read", "encode_polygons", "labelme JSON with polygons"),
+    "label-studio": Format("label_studio", "read", "encode", "Label Studio JSON with brushes"),
+    "label-studio-polygon": Format("label_studio", "read", "encode_polygons", "with polygons"),
+    "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
     "yolo": Format("yolo", "read", "encode", "YOLO-seg labels/ and data.yaml"),
+    "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
+    "svg": Format("svg", "read", "encode", "SVG paths, a file a picture"),
 }  # fmt: skip
 
 

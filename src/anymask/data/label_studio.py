@@ -1,0 +1,211 @@
+"""Label Studio: one JSON list of tasks, with brush strokes or polygons.
+
+What we write are predictions, so that they appear as pre-annotations when the file is imported:
+`from_name` and `to_name` are those of Label Studio's own templates (`tag` for brushes, `label` for
+polygons, `image`). Read are a task's annotations, or its predictions where nobody annotated.
+Coordinates are percent of the picture's sides; a region's `score` is our quality.
+
+`data.image` is often an address on a server; a picture's name is its last part, and the address is
+kept and written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from anymask.data.annotations import (
+    UNLABELLED,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.data.brush import brush_to_rle, mask_to_brush
+from anymask.data.coco import json_target
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_stem,
+    picture_hw,
+    read_json,
+    to_json,
+)
+from anymask.data.outlines import Policy, single_rings
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.rle import Rle, mask_to_rle
+
+_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
+_IMAGE_KEYS = ("image", "img", "photo", "url")
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read an export; regions without an area are reported.
+
+    Raises DataError that names file, task, region and reason.
+    """
+    images = []
+    for path in find_files(source, ".json"):
+        tasks = read_json(path)
+        if not isinstance(tasks, list):
+            raise DataError(f"{path}: wanted a list of tasks; export as JSON, not as JSON-MIN")
+        for number, task in enumerate(tasks):
+            with located(f"{path}: task {number}"):
+                images.append(_image(task, report, pictures))
+    return images
+
+
+def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    data = task["data"]
+    key = next((key for key in _IMAGE_KEYS if key in data), None)
+    if key is None:
+        raise DataError(f"`data` names no picture; it has {sorted(data)}, not `image`")
+    address = str(data[key])
+    name = picture_name(address)
+    regions = _regions(task, name, report)
+    hw = _hw(regions, data, name, pictures)
+    masks = []
+    for number, region in enumerate(regions):
+        with located(f"region {number}"):
+            kind = region.get("type")
+            if kind not in _KINDS:
+                report.add("shapes", name, None, f"region {number}, of the type {kind!r}, skipped")
+                continue
+            labels = region["value"].get(kind) or [None]
+            label = None if labels[0] is None else str(labels[0])
+            quality = float(region.get("score") or 0.0)
+            masks.append(annotated_mask(_rle(region, kind, hw), label, quality))
+    extra = {} if address == name else {"image": address}
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), extra=extra)
+
+
+def picture_name(address: str) -> str:
+    """The name of a picture behind an address: /data/upload/1/a.jpg, ...?d=photos/a.jpg, s3://."""
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")
+    if local:
+        return local[0].rpartition("/")[2]
+    if not parts.scheme and not address.startswith("/"):
+        return address
+    return unquote(parts.path).rpartition("/")[2] or address
+
+
+def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
+    """The results of the first annotation that nobody cancelled, else of the first prediction."""
+    done = [row for row in task.get("annotations") or [] if not row.get("was_cancelled")]
+    chosen = done or task.get("predictions") or []
+    if len(chosen) > 1:
+        kind = "annotations" if done else "predictions"
+        reason = f"has {len(chosen)} {kind}; the first one is read"
+        report.add("shapes", name, None, reason)
+    result = chosen[0]["result"] if chosen else []
+    if not isinstance(result, list):
+        raise DataError("`result` must be a list of regions")
+    return result
+
+
+def _hw(
+    regions: list[Any], data: dict[str, Any], name: str, pictures: Path | None
+) -> tuple[int, int]:
+    for row in (*regions, data):
+        if "original_height" in row:
+            return checked_hw(row["original_height"], row["original_width"])
+    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
+    if found is None:
+        raise DataError("no region tells the picture's size; name the folder of the pictures, too")
+    return picture_hw(found)
+
+
+def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
+    value = region["value"]
+    if region.get("image_rotation"):
+        raise DataError("turned pictures cannot be read; set image_rotation to 0 in Label Studio")
+    if kind == "brushlabels":
+        if "rle" not in value:
+            raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
+        return brush_to_rle(value["rle"], hw)
+    if kind == "rectanglelabels":
+        if value.get("rotation"):
+            raise DataError("turned rectangles cannot be read; make a polygon of it")
+        x, y, wide, high = (float(value[key]) for key in ("x", "y", "width", "height"))
+        corners = np.array([[x, y], [x + wide, y], [x + wide, y + high], [x, y + high]])
+    else:
+        corners = np.asarray(value["points"], np.float64)
+    scale = np.array([hw[1], hw[0]]) / 100
+    return mask_to_rle(polygons_to_mask([Polygon(corners * scale)], hw))
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file of predictions with brush run-lengths; every pixel is kept."""
+    return _encode(images, target, report, None)
+
+
+def encode_polygons(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file of predictions with polygons of one ring each."""
+    return _encode(images, target, report, policy)
+
+
+def _encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy | None
+) -> Iterator[OutFile]:
+    tasks: list[dict[str, Any]] = []
+    for image in images:
+        extra = {key: value for key, value in image.extra.items() if key != "image"}
+        bare = AnnotatedImage(
+            file_name=image.file_name, hw=image.hw, masks=image.masks, extra=extra
+        )
+        note_traits(report, bare, frozenset({"labels", "quality"}))
+        note_unlabelled(report, image)
+        height, width = image.hw
+        size = {"original_width": width, "original_height": height}
+        result: list[dict[str, Any]] = []
+        for number, mask in enumerate(image.masks):
+            for about in _values(image, number, report, policy):
+                label = mask.label or UNLABELLED
+                about["value"][about["type"]] = [label]
+                rest = {"image_rotation": 0, "score": mask.record.quality, "readonly": False}
+                about["id"] = f"{len(tasks)}-{len(result)}"
+                result.append(about | {"to_name": "image"} | size | rest)
+        predictions = [{"model_version": "anymask", "score": _mean(image.masks), "result": result}]
+        data = {"image": image.extra.get("image", image.file_name)} | size
+        tasks.append({"data": data, "predictions": predictions})
+    yield json_target(target), to_json(tasks)
+
+
+def _values(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy | None
+) -> list[dict[str, Any]]:
+    """The shapes of one mask, without what all shapes have."""
+    if policy is None:
+        value = {"format": "rle", "rle": mask_to_brush(image.masks[number].record.mask)}
+        return [{"from_name": "tag", "type": "brushlabels", "value": value}]
+    percent = 100 / np.array([image.hw[1], image.hw[0]])
+    return [
+        {
+            "from_name": "label",
+            "type": "polygonlabels",
+            "value": {"points": (ring * percent).tolist(), "closed": True},
+        }
+        for ring in single_rings(image, number, report, policy)
+    ]
+
+
+def _mean(masks: tuple[AnnotatedMask, ...]) -> float:
+    return float(np.mean([mask.record.quality for mask in masks])) if masks else 0.0

@@ -1,0 +1,143 @@
+"""COCO panoptic: a JSON file, and beside it a folder of the same name with a PNG a picture.
+
+A pixel belongs to the segment R + 256 G + 65536 B; 0 is nobody's. Layout: the format page of the
+COCO data set. Masks must not overlap: smaller ones are painted over larger ones and the report
+counts what was hidden.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.data.annotations import (
+    UNLABELLED,
+    AnnotatedImage,
+    LossReport,
+    annotated_mask,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.data.coco import category_ids, image_row, json_target
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_paths,
+    output_stem,
+    read_json,
+    to_json,
+)
+from anymask.data.label_pictures import painted
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xywh
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read the JSON file and the PNGs beside it. Raises DataError that names record and reason."""
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images += _images(document, path.with_suffix(""))
+    return images
+
+
+def _images(document: Any, folder: Path) -> list[AnnotatedImage]:
+    names = {int(row["id"]): str(row["name"]) for row in document["categories"]}
+    rows = {int(row["id"]): row for row in document["images"]}
+    images = []
+    for number, annotation in enumerate(document["annotations"]):
+        with located(f"annotation {number}"):
+            if (image_id := int(annotation["image_id"])) not in rows:
+                raise DataError(f"there is no image with the id {image_id}")
+            row = rows[image_id]
+            hw = checked_hw(row["height"], row["width"])
+            image = AnnotatedImage(file_name=str(row["file_name"]), hw=hw)
+            images.append(_with_segments(image, annotation, folder, names))
+    return images
+
+
+def _with_segments(
+    image: AnnotatedImage, annotation: Any, folder: Path, names: dict[int, str]
+) -> AnnotatedImage:
+    path = folder / output_stem(str(annotation["file_name"]))
+    values = _values(path)
+    if values.shape != image.hw:
+        raise DataError(f"{path.name} has (H, W) = {values.shape}, the picture has {image.hw}")
+    unknown = set(np.unique(values).tolist()) - {0}
+    masks = []
+    for segment in annotation["segments_info"]:
+        number = int(segment["id"])
+        if number not in unknown:
+            raise DataError(f"the segment {number} has no pixel in {path.name}")
+        if (category := int(segment["category_id"])) not in names:
+            raise DataError(f"there is no category with the id {category}")
+        unknown.discard(number)
+        rle = mask_to_rle(values == number)
+        crowd = bool(segment.get("iscrowd", 0))
+        masks.append(annotated_mask(rle, names[category], crowd=crowd))
+    if unknown:
+        raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
+    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=tuple(masks))
+
+
+def _values(path: Path) -> NDArray[np.int64]:  # (H, W)
+    try:
+        with Image.open(path) as picture:
+            rgb = np.asarray(picture.convert("RGB")).astype(np.int64)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path.name} is no readable picture ({error})") from error
+    numbers: NDArray[np.int64] = rgb @ np.array([1, 256, 65536])
+    return numbers
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """The PNGs, then the JSON file."""
+    folder = json_target(target).with_suffix("")
+    ids = category_ids(images)
+    rows = []
+    paths = output_paths(images, folder, ".png")
+    for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
+        note_traits(report, image, frozenset({"labels", "crowds"}))
+        note_unlabelled(report, image)
+        values = painted(image, range(1, len(image.masks) + 1), report)
+        segments = []
+        for number, mask in enumerate(image.masks, start=1):
+            rle = mask_to_rle(values == number)
+            if area := rle_area(rle):
+                about = {"id": number, "category_id": ids[mask.label or UNLABELLED], "area": area}
+                rest = {"bbox": list(rle_box_xywh(rle)), "iscrowd": int(mask.crowd)}
+                segments.append(about | rest)
+        name = path.relative_to(folder).as_posix()
+        rows.append({"image_id": image_id, "file_name": name, "segments_info": segments})
+        yield path, _png(values)
+    document = {
+        "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
+        "annotations": rows,
+        "categories": [
+            {"id": number, "name": name, "supercategory": name, "isthing": 1}
+            for name, number in ids.items()
+        ],
+    }
+    yield target, to_json(document)
+
+
+def _png(values: NDArray[np.int64]) -> bytes:  # (H, W)
+    rgb = np.stack([values & 255, values >> 8 & 255, values >> 16], axis=2).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()
