@@ -124,15 +124,7 @@ def to_geojson(
     note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
     features = []
     for number, mask in enumerate(image.masks):
-        polygons = outline(image, number, report, policy or Policy())
-        parts = [
-            [_placed(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
-            for polygon in polygons
-        ]
-        geometry: dict[str, Any] | None = None
-        if parts:
-            kind = "Polygon" if len(parts) == 1 else "MultiPolygon"
-            geometry = {"type": kind, "coordinates": parts[0] if len(parts) == 1 else parts}
+        geometry = _geometry(outline(image, number, report, policy or Policy()), affine)
         about = {"id": number + 1, "area": mask.record.area, "quality": mask.record.quality}
         rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
@@ -142,6 +134,19 @@ def to_geojson(
     if transform is not None:
         picture["transform"] = list(transform)
     return {"type": "FeatureCollection", "anymask": picture, "features": features}
+
+
+def _geometry(polygons: list[Polygon], affine: Affine) -> dict[str, Any] | None:
+    """None for an empty mask, a Polygon for one part, a MultiPolygon for several."""
+    parts = [
+        [_placed(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
+        for polygon in polygons
+    ]
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0]}
+    return {"type": "MultiPolygon", "coordinates": parts}
 
 
 def _placed(ring: Ring, affine: Affine) -> list[list[float]]:
