@@ -1,6 +1,8 @@
 """The loop: exact resume, the NaN guard, several workers, rates, and what is left on disk."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +192,21 @@ def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
     for name, value in weights(tmp_path / "second").items():
         same = torch.equal(value, start[name])
         assert same != name.startswith("decoder.quality."), name
+
+
+def test_sigterm_ends_a_run_after_a_checkpoint_and_it_goes_on_later(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(steps=4, save_every=100)
+    worker = fresh(recipe, data, tmp_path)
+    learn = worker.learn
+
+    def learn_and_be_told(batch: object) -> None:
+        learn(batch)  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    worker.learn = learn_and_be_told  # type: ignore[method-assign, assignment]
+    worker.run()
+    assert read_state(tmp_path / LAST)["progress"]["step"] == 1
+    train(recipe, data, tmp_path)
+    assert read_state(tmp_path / LAST)["progress"]["step"] == 4

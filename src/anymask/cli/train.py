@@ -42,10 +42,21 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
     recipe = read_recipe(args.recipe)
     train(recipe, args.data, args.output, print_row)
+    if not is_done(args.output, recipe.steps):
+        print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
+        return
     if args.bundle is not None:
         write_bundle(args.output, args.bundle)
     if args.json is not None:
         write_last_row(args.output, args.json)
+
+
+def is_done(folder: Path, steps: int) -> bool:
+    """Whether the run's checkpoint is the recipe's last step."""
+    from anymask.training.checkpoint import newest, read_state
+
+    path = newest(folder)
+    return path is not None and int(read_state(path)["progress"]["step"]) >= steps
 
 
 def print_row(row: dict[str, Any]) -> None:

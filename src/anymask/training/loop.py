@@ -6,9 +6,11 @@ thread; after every step they average their gradients.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
+import os
 import signal
 import tempfile
 import time
@@ -31,8 +33,9 @@ from anymask.training.checkpoint import (
     save_checkpoint,
 )
 from anymask.training.recipe import Recipe
-from anymask.training.samples import batches
+from anymask.training.samples import Batch, batches
 from anymask.training.step import Outcome, run_step
+from anymask.training.stopping import heeding_signals
 
 BACKBONE_PREFIX = "encoder.backbone."
 QUALITY_PREFIX = "decoder.quality."
@@ -55,7 +58,18 @@ def train(recipe: Recipe, data: Path, folder: Path, report: Report | None = None
         return
     with tempfile.TemporaryDirectory() as meeting:
         where = (Path(meeting) / "rendezvous").as_uri()
-        spawn(run_worker, (recipe, data, folder, where, report), nprocs=recipe.workers)
+        arguments = (recipe, data, folder, where, report)
+        workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
+        with heeding_signals(lambda *_: stop_workers(workers.pids())):
+            while not workers.join():
+                pass
+
+
+def stop_workers(pids: list[int]) -> None:
+    """Ask the workers to stop; where Ctrl-C has reached them already, twice does no harm."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def run_worker(
@@ -90,6 +104,7 @@ class Worker:
         self.bad_in_a_row = 0
         self.stopping = False
         self.recent: list[Outcome] = []
+        self.began, self.began_at = time.monotonic(), Progress()
         self.resume()
 
     def resume(self) -> None:
@@ -105,34 +120,36 @@ class Worker:
 
     def run(self) -> None:
         """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: setattr(self, "stopping", True))
-        began, seen, hours = time.monotonic(), 0, self.progress.hours
-        first = self.progress.step
-        for batch in batches(self.recipe, self.data, rank=self.rank, first_step=first):
-            step = self.progress.step
-            stage, _ = self.recipe.stage_at(step)
-            rng = np.random.default_rng([self.recipe.seed, step, self.rank, 1])
-            torch.manual_seed(int(rng.integers(2**62)))  # of dropout
-            balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
-            set_rates(self.optimiser, self.recipe, step)
-            with torch.autocast("cpu", torch.bfloat16):
-                outcome = run_step(self.model, batch, balance, rng)
-            norm = self.descend(outcome)
-            self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
-            seen += stage.images
-            self.progress.images += stage.images
-            self.progress.step += 1
-            elapsed = time.monotonic() - began
-            self.progress.hours = hours + elapsed / 3600
-            if self.progress.step % LOG_EVERY == 0:
-                self.log(norm, seen / elapsed)
-            stop = self.agreed(self.stopping)
-            if stop or self.progress.step % self.recipe.save_every == 0:
-                self.save()
-            if stop:
-                return
-        self.save()
+        with heeding_signals(lambda *_: setattr(self, "stopping", True)):
+            self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
+            first = self.progress.step
+            for batch in batches(self.recipe, self.data, rank=self.rank, first_step=first):
+                self.learn(batch)
+                stop = self.agreed(self.stopping)
+                if stop or self.progress.step % self.recipe.save_every == 0:
+                    self.save()
+                if stop:
+                    return
+            self.save()
+
+    def learn(self, batch: Batch) -> None:
+        """One step on one batch, and a row of the log now and then."""
+        step = self.progress.step
+        stage, _ = self.recipe.stage_at(step)
+        rng = np.random.default_rng([self.recipe.seed, step, self.rank, 1])
+        torch.manual_seed(int(rng.integers(2**62)))  # of dropout
+        balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
+        set_rates(self.optimiser, self.recipe, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            outcome = run_step(self.model, batch, balance, rng)
+        norm = self.descend(outcome)
+        self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
+        self.progress.images += stage.images
+        self.progress.step += 1
+        elapsed = time.monotonic() - self.began
+        self.progress.hours = self.began_at.hours + elapsed / 3600
+        if self.progress.step % LOG_EVERY == 0:
+            self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
 
     def descend(self, outcome: Outcome) -> float:
         """One optimiser step, skipped when the gradient is not finite: the gradient's norm."""
