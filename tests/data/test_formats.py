@@ -25,9 +25,10 @@ def place(folder: Path, name: str) -> Path:
 
 
 def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
-    path = folder / "pictures" / image.file_name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", image.hw[::-1]).save(path)
+    for pictures in ("all/images", "pictures"):  # beside our own sets, and elsewhere
+        path = folder / pictures / image.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", image.hw[::-1]).save(path)
     return folder / "pictures"
 
 

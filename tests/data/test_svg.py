@@ -12,7 +12,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.rle import empty_rle, rle_to_mask
 from tests.data.annotated import annotated_images
 from tests.primitives.strategies import quickly
 
@@ -56,6 +56,12 @@ def test_what_two_rings_cover_is_outside() -> None:
     truth[1:3, 1:3] = False
     truth[0, 7] = True
     np.testing.assert_array_equal(rle_to_mask(svg.rings_to_rle(rings, (5, 8))), truth)
+
+
+@pytest.mark.parametrize("text", ["M-5,-5H-2V-1H-5Z", "M9,1H12V3H9Z", "M-5,9H20V12H-5Z"])
+def test_rings_beside_the_picture_have_no_pixel(text: str) -> None:
+    rle = svg.rings_to_rle(svg.path_to_rings(text), (5, 8))
+    assert rle == empty_rle((5, 8))
 
 
 def read(folder: Path, inside: str, head: str = 'viewBox="0 0 8 5"') -> AnnotatedImage:

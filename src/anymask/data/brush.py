@@ -67,7 +67,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
         raise DataError("brush run-lengths are a list of bytes, 0 to 255")
     if data.size < 8 or data.min() < 0:
         raise DataError(f"brush run-lengths have a header of 7 bytes and runs; got {data.size}")
-    text = "".join(map(str, np.unpackbits(data.astype(np.uint8)).tolist()))
+    text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = image_hw
     count = height * width * _CHANNELS
     if (found := int(text[:32], 2)) != count:
@@ -91,12 +91,12 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
             length = int(text[at + 3 : at + 3 + size], 2) + 1
             repeats = text[at] == "1"
             at += 3 + size
-            bits = text[at : at + (8 if repeats else 8 * length)]
-            found = [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
-            if here + length > count or len(bits) != (8 if repeats else 8 * length):
+            end = at + (8 if repeats else 8 * length)
+            if here + length > count or end > len(text):
                 raise DataError("brush run-lengths do not end with the picture; are they cut?")
+            found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
             values[here : here + length] = found
-            here, at = here + length, at + len(bits)
+            here, at = here + length, end
     except (ValueError, IndexError):
         raise DataError("brush run-lengths end before the picture does; are they cut?") from None
     return values

@@ -11,6 +11,7 @@ import numpy as np
 from anymask.data.annotations import UNLABELLED
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord
+from anymask.primitives.rle import rle_to_mask
 
 
 def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | None = None) -> Any:
@@ -42,7 +43,7 @@ def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | No
     classes = sorted(set(names))
     masks = np.zeros((len(records), *hw), np.bool_)
     for mask, record in zip(masks, records, strict=True):
-        mask[:] = record.mask
+        mask[:] = rle_to_mask(record.rle)
     return peer.Detections(
         xyxy=np.array([record.box_xyxy for record in records], np.float64).reshape(-1, 4),
         mask=masks,

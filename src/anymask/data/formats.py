@@ -56,6 +56,7 @@ FORMATS: dict[str, Format] = {
     "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
     "yolo": Format("yolo", "read", "encode", "YOLO-seg labels/ and data.yaml"),
     "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
+    "set": Format("own_sets", "read", "encode", "a set of ours, for train and eval"),
     "svg": Format("svg", "read", "encode", "SVG paths, a file a picture"),
 }  # fmt: skip
 
@@ -127,6 +128,8 @@ def recognise(source: Path) -> str:
     if source.is_dir():
         if (source / "data.yaml").is_file() or (source / "labels").is_dir():
             return "yolo"
+        if (source / "masks.jsonl").is_file():
+            return "set"
         if (source / "Annotations").is_dir():
             return "davis"
         first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)

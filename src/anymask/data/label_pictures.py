@@ -34,7 +34,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import mask_to_rle, rle_area
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_to_mask
 from anymask.primitives.types import UintImage
 
 VOID = 255
@@ -167,7 +167,7 @@ def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -
     owner = np.full(image.hw, -1, np.int64)
     order = sorted(range(len(image.masks)), key=lambda place: -rle_area(image.masks[place].rle))
     for place in order:
-        pixels = image.masks[place].record.mask
+        pixels = rle_to_mask(image.masks[place].rle)
         values[pixels], owner[pixels] = numbers[place], place
     left = np.bincount(owner[owner >= 0], minlength=len(image.masks))
     for place, mask in enumerate(image.masks):

@@ -43,7 +43,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
-from anymask.primitives.rle import Rle, mask_to_rle
+from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
@@ -194,7 +194,7 @@ def _values(
 ) -> list[dict[str, Any]]:
     """The shapes of one mask, without what all shapes have."""
     if policy is None:
-        value = {"format": "rle", "rle": mask_to_brush(image.masks[number].record.mask)}
+        value = {"format": "rle", "rle": mask_to_brush(rle_to_mask(image.masks[number].rle))}
         return [{"from_name": "tag", "type": "brushlabels", "value": value}]
     percent = 100 / np.array([image.hw[1], image.hw[0]])
     return [

@@ -41,7 +41,15 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, plain_rings
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
-from anymask.primitives.rle import Rle, crop_to_rle, mask_to_rle, rle_area, rle_box_xyxy, rle_merge
+from anymask.primitives.rle import (
+    Rle,
+    crop_to_rle,
+    mask_to_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_merge,
+    rle_to_mask,
+)
 
 VERSION = "5.5.0"  # of labelme, whose layout this is
 _DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
@@ -200,7 +208,7 @@ def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[
         report.add("empty", image.file_name, number, "an empty mask has no box; left out")
         return []
     x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
-    crop = mask.record.mask[y0 : y1 + 1, x0 : x1 + 1]
+    crop = rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1]
     buffer = io.BytesIO()
     Image.fromarray(crop.astype(np.uint8)).save(buffer, "PNG")
     stamp = base64.b64encode(buffer.getvalue()).decode("ascii")

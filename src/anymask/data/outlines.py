@@ -15,7 +15,7 @@ import numpy as np
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.polygons import Polygon, Ring, mask_to_polygons, polygons_to_mask
-from anymask.primitives.rle import mask_to_rle, rle_area, rle_iou
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
 
 _FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
 _CORNERS = 64  # of a hole that are tried
@@ -49,11 +49,21 @@ def outline(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy
 ) -> list[Polygon]:
     """The polygons of one mask, holes included; what simplifying changes is reported."""
-    record = image.masks[number].record
-    polygons = mask_to_polygons(record.mask, policy.tolerance)
+    polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if policy.tolerance:
         _note_pixels(image, number, report, polygons)
     return polygons
+
+
+def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[Polygon]:
+    """As `mask_to_polygons`, looking at the mask's box only."""
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance)
+    shift = np.array([x0, y0], np.float64)
+    return [
+        Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
+        for polygon in found
+    ]
 
 
 def plain_rings(
@@ -63,7 +73,7 @@ def plain_rings(
 
     Raises DataError on a hole where the policy is "error".
     """
-    polygons = mask_to_polygons(image.masks[number].record.mask, policy.tolerance)
+    polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if not polygons:
         report.add("empty", image.file_name, number, "an empty mask has no outline; left out")
         return []

@@ -34,7 +34,7 @@ from anymask.data.outlines import Policy, outline
 from anymask.primitives.draw import colours
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, Ring, polygons_to_mask, polygons_to_svg_path
-from anymask.primitives.rle import Rle, mask_to_rle
+from anymask.primitives.rle import Rle, crop_to_rle, empty_rle
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -101,11 +101,16 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> AnnotatedMask:
 def rings_to_rle(rings: list[Ring], hw: tuple[int, int]) -> Rle:
     """The pixels that an odd number of rings covers."""
     if not rings:
-        return mask_to_rle(np.zeros(hw, np.bool_))
-    height, width = hw
-    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-    # A ring around all of the picture turns every pixel's side once.
-    return mask_to_rle(~polygons_to_mask([Polygon(frame, tuple(rings))], hw))
+        return empty_rle(hw)
+    corners = np.concatenate(rings)
+    least, most = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    x0, y0 = np.clip(least, 0, hw[::-1]).astype(int).tolist()
+    x1, y1 = np.clip(most, 0, hw[::-1]).astype(int).tolist()
+    frame = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64) - (x0, y0)
+    inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
+    # A ring around all of the window turns every pixel's side once.
+    window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
+    return crop_to_rle(window, (x0, y0), hw)
 
 
 def path_to_rings(text: str) -> list[Ring]:
