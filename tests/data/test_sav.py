@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from PIL import Image
 from pycocotools import mask as peer
 
 from anymask.data import sav
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import write_files
+from anymask.data.formats import recognise
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import mask_to_rle
@@ -97,6 +99,19 @@ def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
     with pytest.raises(DataError, match="one file holds one video, got 2; name a folder"):
         written(tmp_path / "a.json", [*clip({}), away])
+
+
+def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -> None:
+    for name, side in {"003/00000": 2, "008/00000": 5, "003/00004": 0, "008/00004": 9}.items():
+        path = tmp_path / "Annotations_6fps" / "dogs" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(square(side).astype(np.uint8) * 255).save(path)
+    truth = clip({3: square(2), 8: square(5)}, {8: square(9)})
+    assert recognise(tmp_path) == "sav"
+    assert sav.read(tmp_path, LossReport()) == truth
+    path.rename(tmp_path / "Annotations_6fps" / "00000.png")
+    with pytest.raises(DataError, match="00000.png: wanted <video>/<object number>/<frame>.png"):
+        sav.read(tmp_path, LossReport())
 
 
 @pytest.mark.parametrize(

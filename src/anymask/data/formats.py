@@ -130,6 +130,8 @@ def recognise(source: Path) -> str:
             return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"
+        if (source / "Annotations_6fps").is_dir():
+            return "sav"
         if (source / "Annotations").is_dir():
             return "davis"
         first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)

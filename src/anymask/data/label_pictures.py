@@ -80,7 +80,7 @@ def _name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png")
 
 def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     with located(path):
-        values = _values(path)
+        values = label_values(path)
         hw = checked_hw(*values.shape)
     masks = []
     for value in np.unique(values).tolist():
@@ -92,7 +92,8 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
 
 
-def _values(path: Path) -> NDArray[Any]:  # (H, W)
+def label_values(path: Path) -> NDArray[Any]:  # (H, W)
+    """The numbers of a picture of one channel or with a palette. Raises DataError."""
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):

@@ -3,7 +3,8 @@
 Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames a
 second and every fourth one is annotated: list entry i is frame 4 i, whose picture we call
 <video>/<frame>.jpg. A mask's group is its object. Empty masks mean that an object is out of sight;
-they are made when writing and left out when reading.
+they are made when writing and left out when reading. The val and test splits, a PNG for each object
+and frame, are read too.
 """
 
 from __future__ import annotations
@@ -25,17 +26,24 @@ from anymask.data.documents import (
     read_json,
     to_json,
 )
+from anymask.data.label_pictures import label_values
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import Rle, coco_to_rle, empty_rle, rle_area, rle_to_coco
+from anymask.primitives.rle import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
 
+SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
 RATE = 24  # frames a second
 _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a video's file or a folder of them. Raises DataError that names file, frame, object."""
+    """Read a video's file, a folder of them, or a val or test split with Annotations_6fps.
+
+    Raises DataError that names file, frame and object.
+    """
+    if (source / SPLIT_FOLDER).is_dir():
+        return _split(source / SPLIT_FOLDER)
     images = []
     for path in find_files(source, ".json"):
         document = read_json(path)
@@ -59,6 +67,25 @@ def _frame(frame: Any, name: str, hw: tuple[int, int], ids: list[int]) -> Annota
         if rle_area(rle):
             masks.append(annotated_mask(rle, group=group))
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _split(folder: Path) -> list[AnnotatedImage]:
+    """<video>/<object>/<frame>.png, a picture of one object each, white on black."""
+    frames: dict[tuple[str, str], dict[int, Rle]] = {}
+    for path in find_files(folder, ".png"):
+        with located(path):
+            place = path.relative_to(folder).parent
+            if len(place.parts) < 2 or not place.name.isdecimal():
+                raise DataError("wanted <video>/<object number>/<frame>.png")
+            rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
+            rles[int(place.name)] = mask_to_rle(label_values(path) != 0)
+    images = []
+    for (video_id, stem), rles in sorted(frames.items()):
+        name = f"{video_id}/{stem}.jpg"
+        masks = [annotated_mask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
+        size = next(iter(rles.values())).size
+        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks)))
+    return images
 
 
 # Writing.
