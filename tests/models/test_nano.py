@@ -133,3 +133,14 @@ def test_a_click_is_drawn_and_read_where_it_was_made() -> None:
     features = torch.arange(256.0).view(1, 1, 16, 16)
     read = sample_at(torch.tensor([[[12.5 / 16, 4.5 / 16]]]), features)
     assert read.item() == pytest.approx(4 * 16 + 12, abs=0.5)
+
+
+@torch.inference_mode()
+def test_a_box_takes_from_what_lies_outside_of_it_and_from_nothing_else(nano: Nano) -> None:
+    labels = torch.tensor([[2, 3], [1, 1]])
+    points = torch.tensor([[[0.25, 0.25], [0.75, 0.5]]] * 2)
+    taken = nano.decoder._off_the_box(points, labels, torch.zeros(2, 4, 32, 32))
+    assert taken.shape == (2, 1, 32, 32)
+    assert taken[0, 0, 12, 16].item() < 0.01
+    assert taken[0, 0, 28, 16].item() == pytest.approx(nano.decoder.outside.item(), abs=0.01)
+    assert not taken[1].any()

@@ -27,6 +27,17 @@ def test_sam_answers_a_clear_prompt_with_the_first_token() -> None:
     np.testing.assert_array_equal(kept, quality[:, :1])
 
 
+def test_nano_offers_all_four_and_answers_a_clear_prompt_with_the_best_of_them() -> None:
+    logits, quality = made_up(3, 4)
+    spec = ModelSpec(name="x", answer="four")
+    np.testing.assert_array_equal(choose(spec, logits, quality, multimask=True)[0], logits)
+    masks, kept = choose(spec, logits, quality, multimask=False)
+    for i in range(3):
+        best = max(range(4), key=lambda t: quality[i, t])
+        np.testing.assert_array_equal(masks[i], logits[i, best : best + 1])
+        assert kept[i] == quality[i, best]
+
+
 @pytest.mark.parametrize("multimask", [True, False])
 def test_efficient_sam_answers_with_every_mask(multimask: bool) -> None:
     logits, quality = made_up(2, 3)
@@ -52,7 +63,7 @@ def test_sam_hq_adds_its_residual_to_the_mask_that_sam_would_give(
             assert kept[i, 0] == quality[i, token]
 
 
-@pytest.mark.parametrize("answer", ["sam", "sam_hq", "all"])
+@pytest.mark.parametrize("answer", ["sam", "sam_hq", "four", "all"])
 def test_no_prompts_give_no_answers(answer: str) -> None:
     logits, quality = made_up(0, 5)
     masks, kept = choose(ModelSpec(name="x", answer=answer), logits, quality, True)  # type: ignore[arg-type]

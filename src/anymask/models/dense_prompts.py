@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, as parts of the model side
 SAMPLE_WIDTH = 0.6  # of the window that reads a feature at a click, in cells
-BOX_SHARPNESS = 64.0  # of the soft box edge, per model side
+BOX_SHARPNESS = 320.0  # of the soft box edge, per model side
 MAPS = 2 * len(WIDTHS) + 2 + 2 + 4  # clicks, box, mask, likeness
 
 
@@ -52,6 +52,15 @@ def likeness(clicked: Tensor, features: Tensor) -> Tensor:
 def strongest(maps: Tensor, chosen: Tensor) -> Tensor:
     """The maximum over the chosen points, 0 where none: (N, P, h, w), (N, P) -> (N, 1, h, w)."""
     return (maps * chosen[..., None, None]).amax(dim=1, keepdim=True).clamp(min=0)
+
+
+def box_corners(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, P, 2), (N, P) -> corners (N, 2, 2), zeros without a box; 1 where there is one (N,)."""
+    first, second = ((labels == label).to(points.dtype) for label in (2, 3))
+    corners = torch.stack(
+        [(points * first[..., None]).sum(1), (points * second[..., None]).sum(1)], dim=1
+    )
+    return corners, first.amax(dim=1)
 
 
 def soft_box(corners: Tensor, present: Tensor, h: int, w: int) -> Tensor:
@@ -108,11 +117,7 @@ def draw_maps(
     for width in WIDTHS:
         bumps = gaussians(points, width, h, w)
         maps += [strongest(bumps, positive), strongest(bumps, negative)]
-    first, second = (labels == 2).to(points.dtype), (labels == 3).to(points.dtype)
-    corners = torch.stack(
-        [(points * first[..., None]).sum(1), (points * second[..., None]).sum(1)], dim=1
-    )
-    has_box = first.amax(dim=1)
+    corners, has_box = box_corners(points, labels)
     inside = soft_box(corners, has_box, h, w)
     maps += [inside, torch.zeros_like(inside) + has_box[:, None, None, None]]
     earlier = F.avg_pool2d(masks.clamp(-8, 8), 2) / 4

@@ -18,11 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.crossing import Read, SelfAttention, Tell
-from anymask.models.dense_prompts import DensePrompts, draw_maps, sample_at
+from anymask.models.dense_prompts import (
+    DensePrompts,
+    box_corners,
+    draw_maps,
+    sample_at,
+    soft_box,
+)
 from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
 from anymask.primitives.spec import ModelSpec
 
 N_MASKS = 4
+BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
 
 
@@ -239,6 +246,7 @@ class NanoDecoder(nn.Module):
             nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, fine4 + 1))
             for _ in range(N_MASKS)
         )
+        self.outside = nn.Parameter(torch.tensor(4.0))  # logits taken off outside of a box
         self.quality = QualityHead(dim)
 
     def positions(self, points: Tensor) -> Tensor:  # (..., 2) in 0..1 -> (..., C)
@@ -276,6 +284,7 @@ class NanoDecoder(nn.Module):
             tokens = block(tokens, places, (image + at, image), bias)
         masks_tokens = tokens[:, 1 : 1 + N_MASKS]
         logits = self._draw(masks_tokens, image.unflatten(1, (h, w)), (fine8, add8), fine4)
+        logits = logits - self._off_the_box(points, labels, logits)
         return logits, self.quality(masks_tokens, tokens[:, 0], image, logits)
 
     def _tokens(
@@ -288,6 +297,14 @@ class NanoDecoder(nn.Module):
         tokens = torch.cat([outputs, (click + self.positions(points)) * present], dim=1)
         absent = torch.cat([torch.zeros_like(outputs[..., 0]), 1 - present[..., 0]], dim=1)
         return tokens, absent[:, None, None] * -1e4
+
+    def _off_the_box(self, points: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+        """How much less likely the object is outside of its box: (N, 1, 4h, 4w), 0 without one."""
+        corners, has_box = box_corners(points, labels)
+        margin = BOX_MARGIN * (corners[:, 1:] - corners[:, :1])
+        wider = torch.cat([corners[:, :1] - margin, corners[:, 1:] + margin], dim=1)
+        inside = soft_box(wider, has_box, logits.shape[-2], logits.shape[-1])
+        return F.relu(self.outside) * (has_box[:, None, None, None] - inside)
 
     def _draw(
         self, tokens: Tensor, image: Tensor, fine8: tuple[Tensor, Tensor], fine4: Tensor

@@ -6,7 +6,8 @@ Letters: N prompts, T mask tokens, K candidates, m the side of a low-resolution 
   other three for whole, part and subpart (Segment Anything, section 3, "resolving ambiguity").
 - "sam_hq" (HQ-SAM, section 3.2): the last mask is a correction that is added to the mask that SAM
   itself would give: token 0, or the best of the three by quality; one mask either way.
-- "four" (nano): as "sam", but token 0 learned from lone clicks too and competes with the three.
+- "four" (nano): every token learned from every kind of prompt, so all four are candidates, and the
+  one mask of a clear prompt is the one of the highest quality.
 - "all" (EfficientSAM): every mask is a candidate, asked for or not.
 """
 
@@ -30,9 +31,15 @@ def choose(
         return logits, quality
     if spec.answer == "sam_hq":
         return _choose_hq(logits, quality, multimask)
-    first = 0 if spec.answer == "four" else 1
-    kept = slice(first, None) if multimask else slice(0, 1)
+    if spec.answer == "four":
+        return (logits, quality) if multimask else _choose_best(logits, quality)
+    kept = slice(1, None) if multimask else slice(0, 1)
     return logits[:, kept], quality[:, kept]
+
+
+def _choose_best(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    rows, best = np.arange(len(logits)), quality.argmax(axis=1)
+    return logits[rows, best][:, None], quality[rows, best][:, None]
 
 
 def _choose_hq(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 STRIDE = 4.0
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
-BOX_PART, BOX_AND_CLICK = 0.45, 0.12
+BOX_PART, BOX_AND_CLICK = 0.5, 0.1
+TIGHT = 0.7  # of the boxes are nearly exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,10 @@ def first_prompts(
 
 
 def noisy_boxes(boxes: Tensor, side: int, rng: Generator) -> Tensor:
-    """Corners moved by a part of the box's side, at most 20 pixels; half of them only slightly."""
+    """Corners moved by a part of the box's side, at most 20 pixels; most of them only slightly."""
     n = len(boxes)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    part = torch.from_numpy(np.where(rng.random(n) < 0.5, 0.02, 0.1).astype(np.float32))
+    part = torch.from_numpy(np.where(rng.random(n) < TIGHT, 0.01, 0.08).astype(np.float32))
     shift = torch.from_numpy(rng.standard_normal((n, 4)).astype(np.float32)) * part[:, None] * size
     return (boxes + shift.clamp(-20, 20)).clamp(0, side)
 
