@@ -1,9 +1,11 @@
 """All formats: recognised, read again, and none loses without telling."""
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -11,7 +13,7 @@ from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.documents import output_paths, output_stem, picture_hw
 from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
 from anymask.data.outlines import Policy
-from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, InputError
 from anymask.primitives.rle import Rle
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import quickly
@@ -33,7 +35,7 @@ def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@quickly
+@settings(quickly, max_examples=25)
 @given(image=annotated_images(least=1))
 def test_pixels_come_back_or_their_loss_is_told(
     tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
@@ -65,6 +67,39 @@ def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Pa
     assert not write_annotations([empty], place(tmp_path, name), name)
     (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
     assert (found.hw, found.masks) == ((3, 4), ())
+
+
+def altered(data: bytes, chance: random.Random) -> bytes:
+    """Some bytes changed, cut out or put in."""
+    found = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        if not found:
+            break
+        place, kind = chance.randrange(len(found)), chance.random()
+        if kind < 0.5:
+            found[place] = chance.choice(b'0123456789-.,[]{}"nulTe \xff')
+        elif kind < 0.8:
+            del found[place : place + chance.randint(1, 30)]
+        else:
+            odd = [b"null", b"1e999", b"-1", b"9" * 20, b"[]", b"{}", b'"x"', b"NaN"]
+            found[place:place] = chance.choice(odd)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_path: Path) -> None:
+    target = place(tmp_path, name)
+    write_annotations([rings()], target, name)
+    files = [target] if target.is_file() else sorted(p for p in target.rglob("*") if p.is_file())
+    pictures = with_pictures(tmp_path, rings())
+    chance = random.Random(name)
+    for path in files:
+        whole = path.read_bytes()
+        for _ in range(40):
+            path.write_bytes(altered(whole, chance))
+            with contextlib.suppress(AnymaskError):
+                read_annotations(target, name, pictures)
+        path.write_bytes(whole)
 
 
 def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 def to_json(document: Any) -> bytes:
     """One line of JSON; run lengths are no joy to read over many."""
-    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(document).encode() + b"\n"
 
 
 def read_xml(path: Path) -> ET.Element:
@@ -83,7 +83,7 @@ def read_xml(path: Path) -> ET.Element:
         raise DataError(f"{path}: declares entities, which are not read")
     try:
         return ET.fromstring(data)
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, LookupError) as error:  # the last: an unknown encoding
         raise DataError(f"{path}: not XML ({error}); is the file complete?") from error
 
 

@@ -101,7 +101,9 @@ def read_names(path: Path) -> list[str]:
 
     This is no YAML reader; raises DataError on what it does not know.
     """
-    lines = [re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8").splitlines()]
+    lines = [
+        re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8", "replace").splitlines()
+    ]
     found = [(place, match[1]) for place, line in enumerate(lines) if (match := _KEY.match(line))]
     if not found:
         raise DataError(f"{path}: wanted the key `names`, found none")
@@ -126,7 +128,8 @@ def read_names(path: Path) -> list[str]:
         range(len(entries))
     ):
         raise DataError(f"{path}: `names` must give a name to each number from 0 on")
-    return [_unquoted(value.strip()) for _, value in entries]
+    with located(path):
+        return [_unquoted(value.strip()) for _, value in entries]
 
 
 def _unquoted(text: str) -> str:
