@@ -30,7 +30,7 @@ class ModelSpec:
     accepts        the prompt kinds that the model was made for
     answer         how the T decoder masks become the K candidates: "sam": token 0 is the single
                    mask, 1..3 the three; "sam_hq": the same with the HQ mask last, added as a
-                   residual; "four" (nano): the single mask is a candidate beside the three;
+                   residual; "four" (nano): the three, or the one, of the highest quality;
                    "all": every mask is a candidate
     pad_point      SAM's extra "not a point" token that follows points without a box
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)

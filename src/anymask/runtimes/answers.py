@@ -6,8 +6,8 @@ Letters: N prompts, T mask tokens, K candidates, m the side of a low-resolution 
   other three for whole, part and subpart (Segment Anything, section 3, "resolving ambiguity").
 - "sam_hq" (HQ-SAM, section 3.2): the last mask is a correction that is added to the mask that SAM
   itself would give: token 0, or the best of the three by quality; one mask either way.
-- "four" (nano): every token learned from every kind of prompt, so all four are candidates, and the
-  one mask of a clear prompt is the one of the highest quality.
+- "four" (nano): every token learned from every kind of prompt, so all compete: the three of the
+  highest quality are the candidates, the one of the highest quality answers a clear prompt.
 - "all" (EfficientSAM): every mask is a candidate, asked for or not.
 """
 
@@ -32,14 +32,18 @@ def choose(
     if spec.answer == "sam_hq":
         return _choose_hq(logits, quality, multimask)
     if spec.answer == "four":
-        return (logits, quality) if multimask else _choose_best(logits, quality)
+        return _choose_best(logits, quality, 3 if multimask else 1)
     kept = slice(1, None) if multimask else slice(0, 1)
     return logits[:, kept], quality[:, kept]
 
 
-def _choose_best(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-    rows, best = np.arange(len(logits)), quality.argmax(axis=1)
-    return logits[rows, best][:, None], quality[rows, best][:, None]
+def _choose_best(
+    logits: FloatArray, quality: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray]:
+    """The `count` masks of the highest quality, in the model's own order."""
+    rows = np.arange(len(logits))[:, None]
+    best = np.sort(np.argsort(-quality, axis=1, kind="stable")[:, :count], axis=1)
+    return logits[rows, best], quality[rows, best]
 
 
 def _choose_hq(
