@@ -39,6 +39,7 @@ def small_recipe(steps: int = 4, **changes: object) -> Recipe:
         "model": "nano_tiny",
         "stages": (Stage(steps=steps, side=64, images=2, masks=2),),
         "workers": 1,
+        "prepare_ahead": False,
         "warmup": 2,
         "save_every": 2,
         "synthetic": 0.3,

@@ -40,6 +40,16 @@ def test_a_picture_depends_on_nothing_but_the_seed_and_its_number(data: Path) ->
     assert not torch.equal(whole[0].images, whole[1].images)
 
 
+def test_pictures_prepared_in_another_process_are_the_same(data: Path) -> None:
+    recipe = small_recipe(steps=2)
+    here = list(batches(recipe, data, rank=0, first_step=0))
+    beside = list(batches(replace(recipe, prepare_ahead=True), data, rank=0, first_step=0))
+    assert len(beside) == 2
+    for one, other in zip(here, beside, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.targets, other.targets)
+
+
 def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:
     pictures = Pictures(small_recipe(synthetic=0.0), data)
     planes, targets, centres, insides, boxes = pictures.picture(np.random.default_rng(3), 64, 2)
@@ -125,7 +135,7 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
 
 
 def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(steps=2, workers=2)
+    recipe = small_recipe(steps=2, workers=2, prepare_ahead=True)
     train(recipe, data, tmp_path)
     state = read_state(tmp_path / LAST)
     assert state["progress"]["step"] == 2

@@ -51,6 +51,7 @@ class Recipe:
     ema             decay of the averaged weights, which are what ships
     clip            bound of the gradient norm
     workers         data-parallel processes on a CPU, one thread each
+    prepare_ahead   whether each worker has a process beside it that prepares its pictures
     seed            of everything random
     save_every      steps between checkpoints
     """
@@ -71,6 +72,7 @@ class Recipe:
     ema: float = 0.998
     clip: float = 1.0
     workers: int = 2
+    prepare_ahead: bool = True
     seed: int = 20260
     save_every: int = 250
 

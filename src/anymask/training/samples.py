@@ -63,7 +63,8 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         self.chances = weights / weights.sum()
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        cv2.setNumThreads(1)
+        if self.recipe.prepare_ahead:
+            cv2.setNumThreads(1)  # this process prepares pictures beside one that learns
         for step in range(self.first_step, self.recipe.steps):
             stage, _ = self.recipe.stage_at(step)
             each = stage.images // self.recipe.workers
@@ -165,7 +166,7 @@ def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
 
 
 def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
-    """The batches of one worker, prepared one process ahead; a change of size ends a loader."""
+    """The batches of one worker, prepared in a process beside it; a change of size ends a loader."""
     pictures = Pictures(recipe, data, rank=rank, first_step=first_step)
     step = first_step
     while step < recipe.steps:
@@ -174,8 +175,10 @@ def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterat
         loader = DataLoader(
             pictures,
             batch_size=stage.images // recipe.workers,
-            num_workers=1,
-            prefetch_factor=3,
+            num_workers=1 if recipe.prepare_ahead else 0,
+            prefetch_factor=3 if recipe.prepare_ahead else None,
+            # A forked child would inherit OpenCV's thread pool without its threads, and hang.
+            multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
         )
         for batch in loader:
