@@ -166,7 +166,7 @@ def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
 
 
 def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
-    """The batches of one worker, prepared in a process beside it; a change of size ends a loader."""
+    """The batches of one worker, from a process beside it; a change of size ends a loader."""
     pictures = Pictures(recipe, data, rank=rank, first_step=first_step)
     step = first_step
     while step < recipe.steps:
