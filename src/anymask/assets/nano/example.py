@@ -37,7 +37,7 @@ def main(photo: str, x: str, y: str, answer: str) -> None:
     logits, quality = decoder.run(None, {**dict(zip(names, maps, strict=True)), **prompt})
 
     # Token 0 is for clear prompts such as a box; the three after it for a click.
-    first, last = (0, 3) if spec["answer"] == "all" else (1, 4)
+    first, last = {"all": (0, 3), "four": (0, 4)}.get(spec["answer"], (1, 4))
     best = first + int(quality[0, first:last].argmax())
     low = logits[0, best] + (logits[0, -1] if spec["answer"] == "sam_hq" else 0)
     whole = Image.fromarray(low).resize((side, side), Image.Resampling.BILINEAR)
