@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anymask.primitives import tiles as T
@@ -66,6 +66,7 @@ def test_tiles_cover_the_photo_and_overlap(size: tuple[int, int], side: int, ove
     st.floats(0, 2),
     st.integers(1, 100),
 )
+@example(size=(1, 2), shares=(0.5, 0.75, 0.0, 0.0), margin=0.0, least=1)
 def test_a_zoom_holds_its_box_and_stays_inside(
     size: tuple[int, int], shares: tuple[float, ...], margin: float, least: int
 ) -> None:

@@ -91,15 +91,18 @@ def zoom_window(
             f"zooming needs a box inside the photo of (H, W) = {image_hw}; got "
             f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
         )
-    side = max(math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * margin)), min_side)
-    left, right = _centred((x0 + x1) / 2, side, width)
-    top, bottom = _centred((y0 + y1) / 2, side, height)
+    # One pixel more than the box is long, as it may begin and end inside of pixels.
+    side = max(math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * margin)) + 1, min_side)
+    left, right = _around(x0, x1, side, width)
+    top, bottom = _around(y0, y1, side, height)
     return (left, top, right, bottom)
 
 
-def _centred(centre: float, side: int, length: int) -> tuple[int, int]:
-    """A stretch of `side` pixels around `centre`, moved into 0..length."""
+def _around(low: float, high: float, side: int, length: int) -> tuple[int, int]:
+    """A stretch of `side` whole pixels in the middle of which low..high lies, inside 0..length."""
     if side >= length:
         return (0, length)
-    start = min(max(math.floor(centre - side / 2), 0), length - side)
+    middle = math.floor((low + high - side) / 2)
+    start = min(max(middle, math.ceil(high) - side), math.floor(low))
+    start = min(max(start, 0), length - side)
     return (start, start + side)
