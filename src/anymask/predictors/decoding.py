@@ -15,6 +15,7 @@ import numpy as np
 
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
+from anymask.predictors.tight import fit_to_box
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.errors import InputError
 from anymask.primitives.masks import clean_mask
@@ -133,7 +134,10 @@ def decode_prompts(
             kept, numbers = choose(
                 runtime.spec, logits[row : row + 1], quality[row : row + 1], many
             )
-            best_first = _ranked(kept[0], numbers[0], embedding, runtime.spec.mask_threshold)
+            box, threshold = prompts[place].box, runtime.spec.mask_threshold
+            if box is not None and runtime.spec.answer == "four":
+                kept = fit_to_box(kept[0], box, embedding.geometry, threshold)[None]
+            best_first = _ranked(kept[0], numbers[0], embedding, threshold)
             answers[place] = _attend(best_first, prompts[place], settings)
     return [answers[place] for place in range(len(prompts))]
 
