@@ -27,7 +27,7 @@ def test_sam_answers_a_clear_prompt_with_the_first_token() -> None:
     np.testing.assert_array_equal(kept, quality[:, :1])
 
 
-def test_nano_offers_the_best_three_of_four_and_answers_a_clear_prompt_with_the_best() -> None:
+def test_nano_offers_the_best_three_of_four_and_answers_a_clear_prompt_with_their_mean() -> None:
     logits, quality = made_up(3, 4)
     spec = ModelSpec(name="x", answer="four")
     masks, kept = choose(spec, logits, quality, multimask=True)
@@ -36,10 +36,14 @@ def test_nano_offers_the_best_three_of_four_and_answers_a_clear_prompt_with_the_
         np.testing.assert_array_equal(masks[i], logits[i, three])
         np.testing.assert_array_equal(kept[i], quality[i, three])
     masks, kept = choose(spec, logits, quality, multimask=False)
+    assert masks.shape == (3, 1, 5, 5)
     for i in range(3):
-        best = max(range(4), key=lambda t: quality[i, t])
-        np.testing.assert_array_equal(masks[i], logits[i, best : best + 1])
-        assert kept[i] == quality[i, best]
+        chance = (
+            sum(quality[i, t] ** 2 / (1 + np.exp(-logits[i, t].astype(float))) for t in range(4))
+            / np.square(quality[i]).sum()
+        )
+        np.testing.assert_allclose(1 / (1 + np.exp(-masks[i, 0])), chance, atol=1e-4)
+        assert kept[i] == quality[i].max()
 
 
 @pytest.mark.parametrize("multimask", [True, False])

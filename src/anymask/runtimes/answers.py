@@ -7,7 +7,7 @@ Letters: N prompts, T mask tokens, K candidates, m the side of a low-resolution 
 - "sam_hq" (HQ-SAM, section 3.2): the last mask is a correction that is added to the mask that SAM
   itself would give: token 0, or the best of the three by quality; one mask either way.
 - "four" (nano): every token learned from every kind of prompt, so all compete: the three of the
-  highest quality are the candidates, the one of the highest quality answers a clear prompt.
+  highest quality are the candidates, and a clear prompt is answered by what the four agree on.
 - "all" (EfficientSAM): every mask is a candidate, asked for or not.
 """
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray
+
+LIMIT = np.float32(12.0)  # logits beyond it are as sure
 
 
 def choose(
@@ -32,18 +34,28 @@ def choose(
     if spec.answer == "sam_hq":
         return _choose_hq(logits, quality, multimask)
     if spec.answer == "four":
-        return _choose_best(logits, quality, 3 if multimask else 1)
+        return _choose_three(logits, quality) if multimask else _agree(logits, quality)
     kept = slice(1, None) if multimask else slice(0, 1)
     return logits[:, kept], quality[:, kept]
 
 
-def _choose_best(
-    logits: FloatArray, quality: FloatArray, count: int
-) -> tuple[FloatArray, FloatArray]:
-    """The `count` masks of the highest quality, in the model's own order."""
+def _choose_three(
+    logits: FloatArray, quality: FloatArray
+) -> tuple[FloatArray, FloatArray]:  # (N, 4, m, m), (N, 4) -> (N, 3, m, m), (N, 3)
     rows = np.arange(len(logits))[:, None]
-    best = np.sort(np.argsort(-quality, axis=1, kind="stable")[:, :count], axis=1)
+    best = np.sort(np.argsort(-quality, axis=1, kind="stable")[:, :3], axis=1)
     return logits[rows, best], quality[rows, best]
+
+
+def _agree(
+    logits: FloatArray, quality: FloatArray
+) -> tuple[FloatArray, FloatArray]:  # (N, 4, m, m), (N, 4) -> (N, 1, m, m), (N, 1)
+    """One mask of four: the mean of their probabilities, weighted by the squared quality."""
+    weights = np.square(quality) + np.float32(1e-6)
+    weights = (weights / weights.sum(axis=1, keepdims=True))[:, :, None, None]
+    chance = (weights / (1 + np.exp(-np.clip(logits, -LIMIT, LIMIT)))).sum(axis=1, keepdims=True)
+    mixed = np.log(chance) - np.log1p(-chance)
+    return mixed.astype(np.float32), quality.max(axis=1, keepdims=True)
 
 
 def _choose_hq(
