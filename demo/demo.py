@@ -30,7 +30,7 @@ from anymask.primitives.types import Candidates
 Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
-GRID = GridDict(points_per_side=12, pred_iou_thresh=0.75, stability_score_thresh=0.88)
+GRID = GridDict(points_per_side=14)
 CELL = 320  # the longest side of a picture on the contact sheet, in pixels
 
 

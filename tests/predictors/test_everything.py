@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.predictors.everything import grid_of
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import rle_area, rle_to_coco
@@ -163,3 +164,11 @@ def test_six_fixed_points_are_filled_up() -> None:
     runtime = with_spec(ColourRuntime(), fixed_points=6, pad_point=False)
     Model(runtime).everything(PICTURE, **EASY)
     assert {shape[1] for shape in runtime.calls} == {6}
+
+
+def test_nano_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
+    nano, sam = ModelSpec(name="nano", answer="four"), ModelSpec(name="sam_vit_b")
+    assert grid_of(sam, {}).pred_iou_thresh == 0.88
+    assert grid_of(nano, {}).pred_iou_thresh == 0.45
+    assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7
+    assert grid_of(nano, {"pred_iou_thresh": 0.7}).stability_score_thresh == 0.65

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, fields
+from dataclasses import Field, asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anymask.cli.outputs import json_bytes, sa1b_document, whole_file, write_overlay
 from anymask.cli.photos import Job, find_jobs, work_through
@@ -50,19 +50,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{setting.name.replace('_', '-')}",
             metavar="N" if kind is int else "X",
             type=kind,
-            default=setting.default,
-            help=f"{_GRID_HELP[setting.name]} (default: {setting.default})",
+            help=f"{_GRID_HELP[setting.name]} (default: {defaults(setting)})",
         )
     add_model_options(parser)
 
 
+def defaults(setting: Field[Any]) -> str:
+    """A setting's default, and `nano`'s own where it differs."""
+    from anymask.predictors.everything import NANO_GRID
+
+    name, default = setting.name, setting.default
+    return f"{default}; nano: {NANO_GRID[name]}" if name in NANO_GRID else f"{default}"  # type: ignore[literal-required]
+
+
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed."""
-    from anymask.predictors.everything import Grid
+    from anymask.predictors.everything import Grid, GridDict, grid_of
 
-    grid = Grid(**{setting.name: getattr(args, setting.name) for setting in fields(Grid)})
+    names = [setting.name for setting in fields(Grid) if getattr(args, setting.name) is not None]
+    given = cast(GridDict, {name: getattr(args, name) for name in names})
+    Grid(**given)  # says what is wrong before anything is opened
     jobs = find_jobs(args.source, args.output)
     model = load_model(args)
+    grid = grid_of(model.spec, given)
     if len(jobs) > 1:
         work_through(jobs, "photos", lambda job: segment_photo(model, grid, job) is not None)
         return

@@ -45,6 +45,17 @@ class GridDict(TypedDict, total=False):
     min_mask_region_area: int
 
 
+# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
+NANO_GRID = GridDict(pred_iou_thresh=0.45, stability_score_thresh=0.65)
+
+
+def grid_of(spec: ModelSpec, given: GridDict) -> Grid:
+    """The given settings over the model's own defaults. Raises InputError for bad values."""
+    merged = GridDict(**NANO_GRID) if spec.answer == "four" else GridDict()
+    merged.update(given)
+    return Grid(**merged)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """The settings, with segment-anything's names and defaults.

@@ -18,7 +18,7 @@ from anymask.predictors.decoding import (
     check_embedding,
     embed_image,
 )
-from anymask.predictors.everything import Grid, GridDict, find_everything
+from anymask.predictors.everything import GridDict, find_everything, grid_of
 from anymask.predictors.prompts import mask_on_photo
 from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.zoom import decode_zoomed
@@ -227,7 +227,7 @@ class Model:
         Raises PromptError for a model that takes no clicks, InputError for settings or another
         model's embedding, ImageError for the photo.
         """
-        chosen = Grid(**grid)
+        chosen = grid_of(self.spec, grid)
         embedding = image if isinstance(image, Embedding) else self.embed(image)
         check_embedding(self.runtime, embedding)
         return find_everything(self.runtime, embedding, chosen, progress)
