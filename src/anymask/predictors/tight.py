@@ -16,7 +16,7 @@ from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray
 
 SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, -3.0)  # of the threshold, in logits
-PRICE = 0.05  # of a shift by one logit, as a part of the box that must be gained
+PRICE = 0.1  # of a shift by one logit, as a part of the box that must be gained
 OFF = 2.0  # logits below the threshold, at least, off the box
 
 
