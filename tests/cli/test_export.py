@@ -83,3 +83,9 @@ def test_absent_weights_tell_how_to_get_them(
     assert main(["export", "edge_sam", "-o", str(tmp_path / "x")]) == 2
     assert "anymask models get edge_sam" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_nano_is_not_offered_in_8_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "nano", "-o", str(tmp_path / "x"), "--int8"]) == 2
+    assert "nano is not offered in 8 bits" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

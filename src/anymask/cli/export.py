@@ -45,8 +45,13 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    from anymask.runtimes.open import load_module
+    from anymask.runtimes.open import NANO, load_module
 
+    if args.int8 and args.name == NANO:
+        raise ModelError(
+            "nano is not offered in 8 bits: its work is convolutions, which --int8 leaves in "
+            "float32, so nothing would be gained; export it without --int8"
+        )
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)
     print("writing the graphs ...", file=sys.stderr)
