@@ -12,7 +12,7 @@ import torch
 
 from anymask.primitives.errors import WeightsError
 from anymask.training import loop
-from anymask.training.checkpoint import BEFORE, LAST, LOG, newest, read_state
+from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state
 from anymask.training.loop import Worker, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches
@@ -174,7 +174,9 @@ def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_pat
 def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: Path) -> None:
     train(small_recipe(steps=4), data, tmp_path)
     (tmp_path / LAST).write_bytes(b"half a file")
-    assert newest(tmp_path) == tmp_path / BEFORE
+    found = newest_state(tmp_path)
+    assert found is not None
+    assert found[0] == tmp_path / BEFORE
     with pytest.raises(WeightsError, match="not a checkpoint of `anymask train`"):
         read_state(tmp_path / LAST)
 

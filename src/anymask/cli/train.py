@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> None:
 
 def is_done(folder: Path, steps: int) -> bool:
     """Whether the run's checkpoint is the recipe's last step."""
-    from anymask.training.checkpoint import newest, read_state
+    from anymask.training.checkpoint import newest_state
 
-    path = newest(folder)
-    return path is not None and int(read_state(path)["progress"]["step"]) >= steps
+    found = newest_state(folder)
+    return found is not None and int(found[1]["progress"]["step"]) >= steps
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -75,13 +75,13 @@ def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
     from anymask.export.graphs import export_bundle
     from anymask.export.halves import round_to_half
-    from anymask.training.checkpoint import newest, read_state, tensors_hash
+    from anymask.training.checkpoint import newest_state, tensors_hash
     from anymask.training.loop import bare_model
 
-    path = newest(folder)
-    if path is None:
+    found = newest_state(folder)
+    if found is None:
         raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
-    state = read_state(path)
+    state = found[1]
     model = bare_model(state["recipe"]["model"])
     model.load_state_dict(state["average"])
     round_to_half(model)
@@ -97,5 +97,7 @@ def write_bundle(folder: Path, target: Path) -> None:
 
 def write_last_row(folder: Path, target: Path) -> None:
     """The log's last line as a file of its own."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    from anymask.training.checkpoint import LOG
+
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     target.write_text(f"{lines[-1]}\n", encoding="utf-8")

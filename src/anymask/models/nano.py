@@ -21,10 +21,12 @@ from anymask.models.crossing import Read, SelfAttention, Tell
 from anymask.models.dense_prompts import (
     DensePrompts,
     box_corners,
+    cell_centres,
     draw_maps,
     sample_at,
     soft_box,
 )
+from anymask.models.layers import LayerNorm2d
 from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
 from anymask.primitives.spec import ModelSpec
 
@@ -58,27 +60,13 @@ class NanoConfig:
 TINY = NanoConfig(dim=32, fine_dims=(16, 8), depth=1, heads=2, mlp_dim=64, mixers=1, image_side=128)
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of a map."""
-
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
-        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
-        return y.permute(0, 3, 1, 2)
-
-
 class Mixer(nn.Module):
     """Depthwise 5x5, then a two-layer MLP on the channels, with a residual."""
 
     def __init__(self, dim: int, expansion: int = 2) -> None:
         super().__init__()
         self.dw = nn.Conv2d(dim, dim, 5, padding=2, groups=dim)
-        self.norm = ChannelNorm(dim)
+        self.norm = LayerNorm2d(dim)
         self.up = nn.Conv2d(dim, dim * expansion, 1)
         self.down = nn.Conv2d(dim * expansion, dim, 1)
 
@@ -144,7 +132,7 @@ class NanoEncoder(nn.Module):
         self.summary = nn.Linear(dim, dim)
         self.lateral16 = nn.Conv2d(c16, dim, 1)
         self.mixers = nn.Sequential(*(Mixer(dim) for _ in range(config.mixers)))
-        self.norm = ChannelNorm(dim)
+        self.norm = LayerNorm2d(dim)
         self.lateral8 = nn.Conv2d(c8, fine8, 1)
         self.down8 = nn.Conv2d(dim, fine8, 1)
         self.smooth8 = nn.Conv2d(fine8, fine8, 3, padding=1)
@@ -254,8 +242,7 @@ class NanoDecoder(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def image_positions(self, h: int, w: int, like: Tensor) -> Tensor:  # -> (1, L, C)
-        x = (torch.arange(w, device=like.device, dtype=like.dtype) + 0.5) / w
-        y = (torch.arange(h, device=like.device, dtype=like.dtype) + 0.5) / h
+        x, y = cell_centres(h, w, like)
         grid = torch.stack([x[None].expand(h, w), y[:, None].expand(h, w)], dim=-1)
         return self.positions(grid).flatten(0, 1)[None]
 

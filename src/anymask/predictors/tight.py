@@ -31,9 +31,9 @@ def fit_to_box(
     inside, extent = cells_inside(cells, logits.shape[-1])
     fitted = logits.copy()
     for plane, source in zip(fitted, logits, strict=True):
-        gains = [filled((source > threshold + s) & inside, extent) - PRICE * abs(s) for s in SHIFTS]
         if not ((source > threshold) & inside).any():
             continue
+        gains = [filled((source > threshold + s) & inside, extent) - PRICE * abs(s) for s in SHIFTS]
         shift = SHIFTS[int(np.argmax(gains))]
         plane[:] = np.where(inside, source - shift, np.minimum(source, threshold) - OFF)
     return fitted

@@ -73,16 +73,15 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest(folder: Path) -> Path | None:
-    """The checkpoint to resume from, or None: the last whole one."""
+def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to resume from and its content: the last whole one, or None."""
     for name in (LAST, BEFORE):
         path = folder / name
         if path.is_file():
             try:
-                read_state(path)
+                return path, read_state(path)
             except WeightsError:
                 continue
-            return path
     return None
 
 

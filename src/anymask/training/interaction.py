@@ -13,7 +13,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-STRIDE = 4.0
+from anymask.training.samples import STRIDE
+
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
 BOX_PART, BOX_AND_CLICK = 0.5, 0.1
 TIGHT = 0.7  # of the boxes are nearly exact
@@ -52,7 +53,7 @@ def first_prompts(
     labels = torch.full((n, FIRST_SLOTS), -1, dtype=torch.int64)
     labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
     labels[torch.from_numpy(with_click), 2] = 1
-    s = int(side / STRIDE)
+    s = side // STRIDE
     return Prompts(
         coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
     )

@@ -28,7 +28,7 @@ from anymask.primitives.errors import ConfigError
 from anymask.training.checkpoint import (
     Progress,
     append_log,
-    newest,
+    newest_state,
     read_state,
     save_checkpoint,
 )
@@ -109,10 +109,10 @@ class Worker:
 
     def resume(self) -> None:
         """Take everything from the folder's newest whole checkpoint, if there is one."""
-        path = newest(self.folder)
-        if path is None:
+        found = newest_state(self.folder)
+        if found is None:
             return
-        state = read_state(path)
+        state = found[1]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
