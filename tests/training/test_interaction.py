@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from anymask.training.interaction import (
     BOX_PART,
     STRIDE,
+    WITHOUT_CLICK,
     corrected,
     error_click,
     first_prompts,
@@ -61,7 +62,21 @@ def test_a_corrected_prompt_has_one_more_click_and_the_earlier_mask() -> None:
     logits = torch.full((2, 8, 8), -30.0)
     after = corrected(prompts, logits, targets, np.random.default_rng(0))
     assert after.coords.shape == (2, 4, 2)
-    assert after.labels[:, 3].tolist() == [1, 1]
     assert after.has_mask.tolist() == [1, 1]
     assert after.masks.min() == -20
     assert not after.ambiguous.any()
+
+
+def test_corrections_click_on_the_error_or_bring_nothing_but_the_mask() -> None:
+    n = 1000
+    targets = torch.zeros(n, 8, 8)
+    targets[:, 2:6, 2:6] = 1
+    places, boxes = torch.full((n, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * n)
+    prompts = first_prompts(places, places, boxes, 32, np.random.default_rng(0))
+    after = corrected(prompts, torch.full((n, 8, 8), -1.0), targets, np.random.default_rng(0))
+    label = after.labels[:, 3]
+    assert set(label.tolist()) == {-1, 1}
+    assert (label == -1).float().mean().item() == pytest.approx(WITHOUT_CLICK, abs=0.05)
+    inside = (after.coords[label == 1, 3] > 8).all() and (after.coords[label == 1, 3] < 24).all()
+    assert inside
+    assert (after.coords[label == -1, 3] == 0).all()

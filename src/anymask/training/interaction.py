@@ -18,6 +18,7 @@ from anymask.training.samples import STRIDE
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
 BOX_PART, BOX_AND_CLICK = 0.5, 0.1
 TIGHT = 0.7  # of the boxes are nearly exact
+WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +70,16 @@ def noisy_boxes(boxes: Tensor, side: int, rng: Generator) -> Tensor:
 
 
 def corrected(prompts: Prompts, logits: Tensor, targets: Tensor, rng: Generator) -> Prompts:
-    """One more click a prompt, in the largest error, with the answer fed back.
+    """The answer fed back, mostly with one more click a prompt, in the largest error.
+
+    Without a click the model learns to better its own answer (appendix A, "no additional points").
 
     logits   (N, s, s) the answer so far     targets  (N, s, s) 0..1
     """
     wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
-    clicks = np.empty((len(wanted), 2), np.float32)
-    labels = np.empty(len(wanted), np.int64)
-    for i in range(len(wanted)):
+    clicks = np.zeros((len(wanted), 2), np.float32)
+    labels = np.full(len(wanted), -1, np.int64)
+    for i in np.flatnonzero(rng.random(len(wanted)) >= WITHOUT_CLICK):
         clicks[i], labels[i] = error_click(given[i], wanted[i], rng)
     return replace(
         prompts,
