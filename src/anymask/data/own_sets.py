@@ -33,10 +33,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     Raises DataError that names file, line and reason.
     """
     _, samples = load_set(source)
-    return [_image(sample, source) for sample in samples]
+    return [sample_to_image(sample, source) for sample in samples]
 
 
-def _image(sample: Sample, source: Path) -> AnnotatedImage:
+def sample_to_image(sample: Sample, source: Path) -> AnnotatedImage:
+    """One sample of the set at `source`; its file name is relative to the folder of pictures."""
     name = sample.image_path.relative_to(source).as_posix().removeprefix(f"{PICTURES}/")
     masks = [
         annotated_mask(rle, label, extra={} if who is None else {"annotator": who})

@@ -83,17 +83,35 @@ def load_set(folder: str | Path) -> tuple[SetInfo, list[Sample]]:
     Raises DataError that names file, line and reason.
     """
     folder = Path(folder)
+    path = _masks_file(folder)
+    info = _read_info(folder)
+    samples = [_sample_of(folder, row, where) for row, where in _rows(path)]
+    if not samples:
+        raise DataError(f"{path}: wanted a line an image, the file is empty")
+    return info, samples
+
+
+def iter_samples(folder: str | Path) -> Iterator[Sample]:
+    """The samples of a set one by one, for sets that do not fit into memory; errors as above."""
+    folder = Path(folder)
+    for row, where in _rows(_masks_file(folder)):
+        yield _sample_of(folder, row, where)
+
+
+def count_samples(folder: str | Path) -> int:
+    """How many samples a set has, without reading them."""
+    with _masks_file(Path(folder)).open("rb") as file:
+        return sum(bool(line.strip()) for line in file)
+
+
+def _masks_file(folder: Path) -> Path:
     path = folder / MASKS_FILE
     if not path.is_file():
         raise DataError(
             f"{folder}: wanted a set folder with {MASKS_FILE}, found none; "
             f"give the folder that holds images/ and {MASKS_FILE}"
         )
-    info = _read_info(folder)
-    samples = [_sample_of(folder, row, where) for row, where in _rows(path)]
-    if not samples:
-        raise DataError(f"{path}: wanted a line an image, the file is empty")
-    return info, samples
+    return path
 
 
 def is_set(folder: str | Path) -> bool:

@@ -1,0 +1,112 @@
+"""Annotated pictures one by one, so that a data set of any size fits into memory.
+
+A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
+for everything (COCO, CVAT, ...) are read whole, as their readers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anymask.data.annotations import AnnotatedImage, LossReport
+from anymask.data.documents import find_files
+from anymask.data.formats import FORMATS, find_format, recognise
+from anymask.data.own_sets import PICTURES, sample_to_image
+from anymask.data.sets import count_samples, iter_samples
+from anymask.primitives.errors import DataError
+
+A_FILE_A_PICTURE = {
+    "sa1b": ".json",
+    "labelme": ".json",
+    "labelme-polygon": ".json",
+    "geojson": ".geojson",
+    "svg": ".svg",
+}
+
+
+@dataclass
+class Stream:
+    """A data set that is read while one looks at it; iterate over it as often as one likes.
+
+    name      of the data set: its folder, or its file without suffix
+    source    where it lies
+    form      the name of its format
+    pictures  where the pictures lie, None where nobody said
+    unread    how often the last iteration met what has no place in our records, by kind
+    """
+
+    name: str
+    source: Path
+    form: str
+    pictures: Path | None = None
+    unread: dict[str, int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[AnnotatedImage]:
+        """The pictures in order. Raises DataError that names file, record and reason."""
+        self.unread = {}
+        if self.form == "set":
+            for sample in iter_samples(self.source):
+                yield sample_to_image(sample, self.source)
+        elif self.form in A_FILE_A_PICTURE:
+            for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
+                yield from self._read(path)
+        else:
+            yield from self._read(self.source)
+
+    def _read(self, path: Path) -> list[AnnotatedImage]:
+        chosen, report = find_format(self.form), LossReport()
+        images: list[AnnotatedImage] = chosen.load(chosen.read)(path, report, self.pictures)
+        for kind, count in report.counts().items():
+            self.unread[kind] = self.unread.get(kind, 0) + count
+        return images
+
+    def length(self) -> int | None:
+        """How many pictures there are, where that costs nothing to know."""
+        if self.form == "set":
+            return count_samples(self.source)
+        if self.form in A_FILE_A_PICTURE:
+            return len(find_files(self.source, A_FILE_A_PICTURE[self.form]))
+        return None
+
+    def picture(self, image: AnnotatedImage) -> Path:
+        """The file of a picture. Raises DataError that lists where it was looked for."""
+        here = self.source if self.source.is_dir() else self.source.parent
+        places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
+        folders = [self.pictures] if self.pictures is not None else places
+        for folder in folders:
+            for name in (image.file_name, Path(image.file_name).name):
+                path = folder / name
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    return path
+        looked = ", ".join(str(folder) for folder in folders)
+        raise DataError(
+            f"{self.source}: the picture {image.file_name!r} is not in {looked}; "
+            "say where the pictures lie: --images DIR"
+        )
+
+
+def open_stream(
+    source: str | Path, form: str | None = None, pictures: str | Path | None = None
+) -> Stream:
+    """Find a data set's format; nothing else is read yet.
+
+    form      the format's name; recognised when left out
+    pictures  the folder of the pictures
+
+    Raises DataError where there is nothing or no format fits, InputError for an unknown name.
+    """
+    path = Path(source)
+    name = form or recognise(path)
+    find_format(name)
+    folder = None if pictures is None else Path(pictures)
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
+    shown = path.resolve()
+    return Stream(shown.name if path.is_dir() else shown.stem, path, name, folder)
+
+
+def formats_line() -> str:
+    """The names of all formats, for the help of a command."""
+    return ", ".join(FORMATS)

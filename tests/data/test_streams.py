@@ -1,0 +1,68 @@
+"""A stream gives what the reader of the whole data set gives."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from anymask.data.streams import open_stream
+from anymask.primitives.errors import DataError
+from tests.data.annotated import rings
+from tests.data.test_formats import place, with_pictures
+
+
+def two() -> list[AnnotatedImage]:
+    """Two pictures in one video's folder."""
+    masks = tuple(annotated_mask(mask.rle, "ring") for mask in rings().masks)
+    names = ("0/00000.jpg", "0/00001.jpg")
+    return [AnnotatedImage(file_name=name, hw=rings().hw, masks=masks) for name in names]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_streams_what_it_reads(name: str, tmp_path: Path) -> None:
+    for image in two():
+        pictures = with_pictures(tmp_path, image)
+    source = place(tmp_path, name)
+    write_annotations(two(), source, name)
+    stream = open_stream(source, name, pictures)
+    whole, lost = read_annotations(source, name, pictures)
+    assert [*stream] == whole
+    assert [*stream] == whole  # a second time
+    assert stream.unread == lost.counts()
+    assert stream.length() in (None, 2)
+    assert len(whole) == 2
+    for image in whole if name != "sav" else ():  # SA-V names every fourth frame
+        assert stream.picture(image).stem == Path(image.file_name).stem
+
+
+def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> None:
+    with_pictures(tmp_path, two()[0])
+    write_annotations(two()[:1], tmp_path / "all", "set")
+    stream = open_stream(tmp_path / "all")
+    (image,) = stream
+    assert (stream.name, stream.form) == ("all", "set")
+    assert stream.picture(image) == tmp_path / "all" / "images" / "0" / "00000.jpg"
+
+
+def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:
+    write_annotations(two(), tmp_path / "all.json", "coco")
+    stream = open_stream(tmp_path / "all.json")
+    with pytest.raises(DataError, match="'0/00000.jpg' is not in .*images.*say where .* --images"):
+        stream.picture(next(iter(stream)))
+
+
+def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> None:
+    Image.new("L", (3, 3)).save(tmp_path / "secret.png")
+    (tmp_path / "pictures").mkdir()
+    write_annotations(two(), tmp_path / "all.json", "coco")
+    stream = open_stream(tmp_path / "all.json", pictures=tmp_path / "pictures")
+    with pytest.raises(DataError, match="is not in"):
+        stream.picture(AnnotatedImage(file_name="../secret.png", hw=(3, 3)))
+
+
+def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
+    write_annotations(two(), tmp_path / "all.json", "coco")
+    with pytest.raises(DataError, match="wanted the folder of the pictures, there is none"):
+        open_stream(tmp_path / "all.json", pictures=tmp_path / "none")
