@@ -1,6 +1,7 @@
 """COCO: the same pixels as pycocotools, and every broken record named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,11 @@ def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_p
 def test_one_file_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="out: this format is one file; end its name in .json"):
         written(tmp_path / "out", [rings()])
+
+
+def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
+    image = rings()
+    masks = [replace(mask, record=replace(mask.record, depth=0)) for mask in image.masks]
+    report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
+    assert report.counts()["trees"] == 1
+    assert "depth" not in (tmp_path / "a.json").read_text()

@@ -43,6 +43,8 @@ def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
         points=((3.5, 2.0),),
         crop_box=(0, 0, 6, 5),
         label="ring",
+        parent=0,
+        depth=1,
     )
     mask = AnnotatedMask(record=record, group=7, crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))

@@ -19,10 +19,10 @@ UNLABELLED = "object"  # the class of a mask without a label, where a format wan
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "quality",
-    "stability", "clicks", "crops", "groups", "crowds", "extras",
+    "stability", "clicks", "crops", "groups", "crowds", "trees", "extras",
 ]  # fmt: skip
 Trait = Literal[
-    "labels", "quality", "stability", "clicks", "crops", "groups", "crowds", "extras"
+    "labels", "quality", "stability", "clicks", "crops", "groups", "crowds", "trees", "extras"
 ]  # fmt: skip
 IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
     {"labels", "quality", "stability", "clicks", "crops", "groups", "crowds"}
@@ -176,6 +176,7 @@ def _traits(mask: AnnotatedMask) -> list[Trait]:
         "crops": record.crop_box != (0, 0, width, height),
         "groups": mask.group is not None,
         "crowds": mask.crowd,
+        "trees": record.depth is not None,
         "extras": bool(mask.extra),
     }
     return [trait for trait, there in held.items() if there]

@@ -161,7 +161,8 @@ def json_target(target: Path) -> Path:
 
 def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
     written = mask.record.to_sa1b()
-    written.pop("label", None)
+    for key in ("label", "parent", "depth"):  # a file has many pictures, a tree only one
+        written.pop(key, None)
     if not mask.record.points:
         written.pop("point_coords")
     if mask.group is not None:

@@ -1,7 +1,7 @@
 """SA-1B: a JSON file a picture; nothing is lost.
 
 The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that it does not
-know and that we add where they are needed: `label`, `group_id`, `iscrowd`.
+know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `parent`, `depth`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def encode(
     first = 1
     paths = output_paths(images, target, ".json")
     for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        note_traits(report, image, IN_RECORDS)
+        note_traits(report, image, IN_RECORDS | {"trees"})
         height, width = image.hw
         about = {
             "image_id": number,

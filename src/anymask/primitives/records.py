@@ -38,6 +38,9 @@ class MaskRecord:
     points     the clicks that made it, (x, y) each
     crop_box   the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
     label      a name, where somebody gave one
+    parent     where masks are a tree: the index, in the same list, of the smallest mask that this
+               one is part of; None where it is part of none
+    depth      where masks are a tree: how many masks this one lies in; None where they are no tree
     """
 
     rle: Rle
@@ -48,6 +51,8 @@ class MaskRecord:
     points: tuple[tuple[float, float], ...] = ()
     crop_box: Box
     label: str | None = None
+    parent: int | None = None
+    depth: int | None = None
 
     @cached_property
     def mask(self) -> BoolArray:
@@ -58,7 +63,8 @@ class MaskRecord:
         """The annotation record of the SA-1B data set, ready for JSON.
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id` and `label` are left out where there is none.
+        `id`, `label`, `parent` and `depth` are left out where there is none; `parent` counts the
+        records of the list from 0.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
@@ -71,7 +77,13 @@ class MaskRecord:
             "stability_score": self.stability,
             "crop_box": [x0, y0, x1 - x0, y1 - y0],
         }
-        return record if self.label is None else record | {"label": self.label}
+        if self.label is not None:
+            record["label"] = self.label
+        if self.parent is not None:
+            record["parent"] = self.parent
+        if self.depth is not None:
+            record["depth"] = self.depth
+        return record
 
     @classmethod
     def from_sa1b(cls, record: Any) -> MaskRecord:
@@ -96,6 +108,8 @@ class MaskRecord:
                 points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
                 crop_box=_xyxy(crop),
                 label=None if record.get("label") is None else str(record["label"]),
+                parent=None if record.get("parent") is None else int(record["parent"]),
+                depth=None if record.get("depth") is None else int(record["depth"]),
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(
