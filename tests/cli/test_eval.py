@@ -29,7 +29,7 @@ def suite(tmp_path: Path) -> Path:
     path = tmp_path / "two.toml"
     path.write_text(
         'clicks = 2\n[[set]]\nname = "first"\ngroups = ["dev"]\n'
-        '[[set]]\nname = "second"\nnoc = true\n',
+        '[[set]]\nname = "second"\nmeasures = ["clicks", "box", "noc"]\n',
         encoding="utf-8",
     )
     return path

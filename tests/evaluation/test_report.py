@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from anymask.evaluation.machine import this_machine
+from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.report import (
     Column,
     Report,
     SetScores,
     report_to_json,
-    report_to_markdown,
     sets_from_json,
     write_json,
 )
@@ -95,7 +95,7 @@ def test_a_report_without_sets_has_a_table(report: Report) -> None:
 def test_the_json_holds_what_the_table_shows_and_reads_back(report: Report, tmp_path: Path) -> None:
     write_json(report, tmp_path / "out.json")
     raw = json.loads((tmp_path / "out.json").read_text())
-    assert raw["format"] == 1
+    assert raw["format"] == 2
     assert raw["means"][0] == {
         "group": "dev",
         "method": "nano",

@@ -1,5 +1,6 @@
 """From sets to scores: which measures a method gets, limits, the cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
 from anymask.evaluation.cache import ScoreCache
-from anymask.evaluation.scoring import evaluate_sets, measures, score_set
+from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.types import Prompt
-from tests.evaluation.small_sets import Box, perfect, rectangle, write_set
+from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
 
@@ -58,14 +59,25 @@ def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
     ("accepts", "names"),
     [
         (BOX, ("box",)),
-        (CLICK, ("1 click", "oracle")),
-        (CLICKS, ("1 click", "oracle", "2 clicks", "noc85", "noc90")),
+        (CLICK, ("1 click",)),
+        (CLICKS, ("1 click", "2 clicks", "noc85", "noc90")),
+        (BOX | CLICK, ("1 click", "box")),
     ],
 )
-def test_a_method_is_measured_by_what_it_accepts(accepts: frozenset, names: tuple) -> None:
-    method = FromFunction("any", accepts, filled_box)
-    plan = SetPlan(name="set", noc=True)
-    assert measures(method, plan, Settings(clicks=2)) == names
+def test_a_method_is_measured_by_what_it_accepts(
+    boxes: EvalSet, accepts: frozenset, names: tuple
+) -> None:
+    method = FromFunction("any", accepts, same_colour)
+    plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
+    scores = score_set([method], replace(boxes, plan=plan), Settings(clicks=2))
+    assert tuple(column.measure for column in scores.columns) == names
+
+
+def test_only_what_the_plan_names_is_measured(boxes: EvalSet) -> None:
+    one = replace(boxes, plan=SetPlan(name="boxes", measures=("box",)))
+    scores = score_set([perfect()], one, Settings())
+    assert [column.measure for column in scores.columns] == ["box"]
+    assert scores.measures == ("box",)
 
 
 def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
     def wide(image: np.ndarray, prompt: Prompt) -> np.ndarray:
         return rectangle((48, 64), (2, 3, 24, 30))
 
-    one = EvalSet(SetPlan(name="rim", noc=True), *load_set(folder))
+    one = EvalSet(SetPlan(name="rim", measures=("clicks", "noc")), *load_set(folder))
     report = evaluate_sets(FromFunction("wide", CLICKS, wide), [one])
     assert report.set_mean("rim", "1 click").value == 1
     assert report.set_mean("rim", "noc90").value == 1

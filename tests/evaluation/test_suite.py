@@ -39,13 +39,13 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
         write_suite(
             tmp_path,
             'clicks = 5\n[[set]]\nname = "a"\ngroups = ["dev"]\n'
-            '[[set]]\nname = "b"\nnoc = true\nannotators = "all"\n',
+            '[[set]]\nname = "b"\nmeasures = ["noc", "clicks"]\nannotators = "all"\n',
         )
     )
     assert (suite.name, suite.clicks, suite.min_area) == ("mine", 5, 64)
     assert suite.sets == (
         SetPlan(name="a", groups=("dev",)),
-        SetPlan(name="b", noc=True, annotators="all"),
+        SetPlan(name="b", measures=("clicks", "noc"), annotators="all"),
     )
 
 
@@ -59,8 +59,12 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
         ('clicks = "3"', "clicks must be int, got '3'"),
         ("clicks = true", "clicks must be int, got True"),
         ('clicks = 0\n[[set]]\nname = "a"', "clicks must be at least 1, got 0"),
-        ("[[set]]\nnoc = true", "set 1: wanted a name"),
+        ('[[set]]\nannotators = "all"', "set 1: wanted a name"),
         ('[[set]]\nname = "a"\nclick = 3', "set 1: unknown key 'click'"),
+        (
+            '[[set]]\nname = "a"\nmeasures = ["click"]',
+            "set 1: there is no measure 'click'; there are",
+        ),
         ('[[set]]\nname = "a"\ngroups = [1]', "groups must be a list of names"),
         ('[[set]]\nname = "a"\nannotators = "last"', 'must be "first" or "all", got \'last\''),
     ],
@@ -156,4 +160,4 @@ def test_the_suite_of_this_repository_has_twelve_sets_to_develop_against(
     assert {group: groups.count(group) for group in groups} == {"dev": 12, "thin": 2, "clicks": 2}
     here = {path.name for path in (shared / "data" / "eval").iterdir() if path.is_dir()}
     assert {plan.name for plan in suite.sets} == here
-    assert {plan.name for plan in suite.sets if plan.noc} == {"grabcut", "berkeley"}
+    assert {plan.name for plan in suite.sets if "noc" in plan.measures} == {"grabcut", "berkeley"}

@@ -15,14 +15,10 @@ from anymask.cli.progress import Progress
 from anymask.evaluation.baselines import baselines
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
+from anymask.evaluation.markdown import report_to_markdown
+from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import (
-    Report,
-    SetScores,
-    report_to_markdown,
-    sets_from_json,
-    write_json,
-)
+from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
 from anymask.evaluation.scoring import score_set, weights_hash
 from anymask.evaluation.suite import (
     EvalSet,
@@ -53,6 +49,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--clicks", type=_count, metavar="K", help="clicks on every mask (default: the suite's, 3)")
     add("--limit", type=_count, metavar="N", help="masks of a set at most (default: all)")
     add("--per-image", type=_count, metavar="N", help="masks of a photo at most (default: all)")
+    add(
+        "--measure",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"measure this too, may be repeated: {', '.join(MEASURES)}",
+    )
+    add("--only", action="store_true", help="nothing but what --measure names")
     add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, superpixels too")
     add(
         "--slow-limit",
@@ -71,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
     suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
+    sets = with_measures(sets, args.measure, args.only)
     found = baselines() if args.baselines else None
     model = anymask.load(args.model, args.weights, args.device, args.precision, args.runtime)
     methods: list[Segmenter] = [model, *(found.methods if found else ())]
@@ -89,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         sets=(),
         skipped=found.skipped if found else (),
     )
-    known = finished(Path(args.json), report, methods) if args.resume else {}
+    known = finished(Path(args.json), report, methods, sets) if args.resume else {}
     cache = ScoreCache(args.cache or home() / "baselines")
     for one in sets:
         scores = known.get(one.plan.name) or measure(methods, one, report, cache)
@@ -104,13 +109,26 @@ def measure(
 ) -> SetScores:
     """Score one set, with its progress on stderr."""
     with Progress(one.plan.name) as progress:
-        return score_set(
-            methods,
-            one,
-            report.settings,
-            cache=cache,
-            progress=lambda _, done, total: progress.update(done, total),
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.what = what
+            progress.update(done, total)
+
+        return score_set(methods, one, report.settings, cache=cache, progress=tell)
+
+
+def with_measures(sets: Sequence[EvalSet], names: Sequence[str], only: bool) -> list[EvalSet]:
+    """The sets, with more measures or with no others. Raises ConfigError for an unknown name."""
+    if only and not names:
+        raise InputError("--only leaves what --measure names; give at least one --measure NAME")
+    plans = [
+        replace(
+            one.plan,
+            measures=check_measures([*names, *(() if only else one.plan.measures)], "--measure"),
         )
+        for one in sets
+    ]
+    return [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
 
 
 def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite, list[EvalSet]]:
@@ -130,7 +148,9 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
     return suite, open_sets(suite, Path(data).expanduser(), names)
 
 
-def finished(path: Path, report: Report, methods: Sequence[Segmenter]) -> dict[str, SetScores]:
+def finished(
+    path: Path, report: Report, methods: Sequence[Segmenter], asked: Sequence[EvalSet]
+) -> dict[str, SetScores]:
     """The sets that an earlier run of the same measurement wrote.
 
     Raises ConfigError when the file is of another model, other settings or other methods.
@@ -154,10 +174,13 @@ def finished(path: Path, report: Report, methods: Sequence[Segmenter]) -> dict[s
                 "repeat the options of that run, or write to another file"
             )
     names = {method.spec.name for method in methods}
+    plans = {one.plan.name: one.plan for one in asked}
     return {
         name: scores
         for name, scores in sets.items()
-        if names == {column.method for column in scores.columns}
+        if name in plans
+        and scores.measures == plans[name].measures
+        and names == {c.method for c in scores.columns} | {found.method for found in scores.found}
     }
 
 

@@ -27,6 +27,20 @@ class Mean:
     high: float
 
 
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """What each photo gives to a ratio, (I,) each: the value of a set is sum(top) / sum(bottom).
+
+    count  how much the photo weighs in a set; over several sets, top and bottom are first divided
+           by their set's count, so that a set counts as one whatever its size. Where the value is
+           a plain mean, count is bottom.
+    """
+
+    top: Floats
+    bottom: Floats
+    count: Floats
+
+
 def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
     """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
 
@@ -70,6 +84,36 @@ def mean_of_means(groups: list[tuple[Floats, Ints]]) -> Mean:
     low, high = np.quantile(draws, (0.025, 0.975))
     value = float(np.mean([values.mean() for values, _ in filled]))
     return Mean(value, float(low), float(high))
+
+
+def mean_of_shares(sets: list[Shares]) -> Mean:
+    """The ratio over sets, photos resampled inside each set; NaN where no photo has a share."""
+    filled = [_of_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
+    if not filled:
+        return Mean(float("nan"), float("nan"), float("nan"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tops, bottoms = (sum(part) for part in zip(*map(_drawn, filled), strict=True))
+        draws = tops / bottoms
+        top = sum(one.top.sum() / one.count.sum() for one in filled)
+        bottom = sum(one.bottom.sum() / one.count.sum() for one in filled)
+        value = float(np.float64(top) / np.float64(bottom))
+    known = draws[np.isfinite(draws)]
+    if not len(known) or not np.isfinite(value):
+        return Mean(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(known, (0.025, 0.975))
+    return Mean(value, float(low), float(high))
+
+
+def _of_photos(shares: Shares, keep: BoolArray) -> Shares:
+    return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
+
+
+def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
+    """Top and bottom of RESAMPLES draws of photos, divided by the count of the draw."""
+    n = len(shares.count)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    counts = draws @ shares.count
+    return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
 def _resampled_means(values: Floats, clusters: Ints) -> Floats:  # (N,), (N,) -> (R,)

@@ -1,4 +1,4 @@
-"""What an evaluation found: scores a mask, means a set and a group, as a table and as JSON.
+"""What an evaluation found: scores a mask, means a set and a group, in numbers and as JSON.
 
 Letters: N masks of a set.
 """
@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anymask.evaluation.findings import Found, found_from_json, found_to_json
 from anymask.evaluation.machine import Machine
+from anymask.evaluation.measures import DEFAULT
 from anymask.evaluation.metrics import Floats, Ints, Mean, cluster_mean, mean_of_means
 from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
 
-FORMAT = 1
+FORMAT = 2  # 2: `measures` and `found`
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +34,21 @@ class Column:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
-    """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores."""
+    """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
+
+    measures  the names of what was measured
+    columns   values mask by mask
+    found     what measures of whole sets said
+    """
 
     name: str
     groups: tuple[str, ...]
+    measures: tuple[str, ...] = DEFAULT
     image: Ints
     mask: Ints
     area: Ints
     columns: tuple[Column, ...]
+    found: tuple[Found, ...] = ()
 
     def values(self, method: str, measure: str) -> Floats | None:
         """A column's values, or None when the method was not measured so."""
@@ -154,6 +162,7 @@ def _set_to_json(report: Report, scores: SetScores) -> dict[str, Any]:
     return {
         "name": scores.name,
         "groups": list(scores.groups),
+        "measures": list(scores.measures),
         "masks": int(large.sum()),
         "small_masks": int((~large).sum()),
         "image": scores.image.tolist(),
@@ -165,6 +174,7 @@ def _set_to_json(report: Report, scores: SetScores) -> dict[str, Any]:
             | {"values": [_number(value, 5) for value in column.values]}
             for column in scores.columns
         ],
+        "found": [found_to_json(found) for found in scores.found],
     }
 
 
@@ -172,6 +182,7 @@ def _set_from_json(row: dict[str, Any]) -> SetScores:
     return SetScores(
         name=str(row["name"]),
         groups=tuple(row["groups"]),
+        measures=tuple(row["measures"]),
         image=np.array(row["image"], np.int64),
         mask=np.array(row["mask"], np.int64),
         area=np.array(row["area"], np.int64),
@@ -183,6 +194,7 @@ def _set_from_json(row: dict[str, Any]) -> SetScores:
             )
             for column in row["columns"]
         ),
+        found=tuple(found_from_json(found) for found in row["found"]),
     )
 
 
@@ -196,110 +208,3 @@ def _mean_row(mean: Mean) -> dict[str, float | None]:
 
 def _number(value: float, digits: int) -> float | None:
     return None if np.isnan(value) else round(float(value), digits)
-
-
-# --- Markdown
-
-
-def report_to_markdown(report: Report) -> str:
-    """Tables for people: the main one, clicks to a goal, small masks; then how it was measured."""
-    parts = [_main_table(report), _noc_table(report), _small_table(report), _notes(report)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _main_table(report: Report) -> str:
-    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
-    header = ["set", "masks"] + [_title(report, pair) for pair in pairs]
-    rows = []
-    for scores in report.sets:
-        masks = int((scores.area >= report.settings.min_area).sum())
-        cells = [report.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
-        rows.append([scores.name, str(masks)] + [_cell(cell) for cell in cells])
-    for group in report.groups:
-        means = [report.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
-        sets = len(report.members(group))
-        rows.append(
-            [f"**{group} mean**", f"{sets} sets"] + [_bold(_cell(mean.value)) for mean in means]
-        )
-        rows.append(["95 % interval", ""] + [_interval(mean) for mean in means])
-    return _table(header, rows)
-
-
-def _noc_table(report: Report) -> str:
-    pairs = [pair for pair in report.pairs() if pair[1].startswith("noc")]
-    if not pairs:
-        return ""
-    header = ["clicks to an IoU", "masks"] + [
-        f"{method} NoC@{measure[3:]}" for method, measure in pairs
-    ]
-    rows = []
-    for scores in report.sets:
-        means = [report.set_mean(scores.name, pair[1], method=pair[0]) for pair in pairs]
-        if not all(np.isnan(mean.value) for mean in means):
-            cells = ["" if np.isnan(m.value) else f"{m.value:.2f}" for m in means]
-            rows.append([scores.name, str(len(scores.area)), *cells])
-    return _table(header, rows)
-
-
-def _small_table(report: Report) -> str:
-    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
-    rows = []
-    for scores in report.sets:
-        small = int((scores.area < report.settings.min_area).sum())
-        if small:
-            means = [
-                report.set_mean(scores.name, pair[1], method=pair[0], small=True) for pair in pairs
-            ]
-            rows.append([scores.name, str(small)] + [_cell(mean.value) for mean in means])
-    header = [f"under {report.settings.min_area} pixels", "masks"]
-    return _table(header + [_title(report, pair) for pair in pairs], rows) if rows else ""
-
-
-def _notes(report: Report) -> str:
-    settings = report.settings
-    limits = [
-        f"at most {count} masks a {what}"
-        for count, what in ((settings.limit, "set"), (settings.per_image, "photo"))
-        if count is not None
-    ]
-    lines = [
-        f"- model: {report.subject}, weights {report.weights_hash or 'without a hash'}",
-        f"- mean IoU of masks of at least {settings.min_area} pixels"
-        + (", " + ", ".join(limits) if limits else "")
-        + "; intervals: bootstrap over photos, 95 %",
-        f"- machine: {report.machine.line()}",
-    ]
-    if len(report.pairs()) and any(method != report.subject for method, _ in report.pairs()):
-        slow = "all masks" if settings.slow is None else f"at most {settings.slow} masks a set"
-        lines.append(f"- baselines by GrabCut: {slow}, drawn at random, the same ones every time")
-    lines += [f"- skipped: {name}: {reason}" for name, reason in report.skipped]
-    return "\n".join(lines)
-
-
-def _is_shown(report: Report, pair: tuple[str, str]) -> bool:
-    """The table leaves out the clicks between the first and the last, and what NoC shows."""
-    last = f"{report.settings.clicks} clicks"
-    return pair[1] in ("1 click", "oracle", "box", last)
-
-
-def _title(report: Report, pair: tuple[str, str]) -> str:
-    method, measure = pair
-    return measure if method == report.subject else f"{method}: {measure}"
-
-
-def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.3f}"
-
-
-def _bold(text: str) -> str:
-    return text and f"**{text}**"
-
-
-def _interval(mean: Mean) -> str:
-    return "" if np.isnan(mean.value) else f"{mean.low:.3f}–{mean.high:.3f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)

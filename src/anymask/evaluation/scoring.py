@@ -15,21 +15,14 @@ from anymask.data.sets import Sample
 from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
-from anymask.evaluation.metrics import Floats, Ints, clicks_needed
-from anymask.evaluation.protocols import (
-    Goal,
-    Segmenter,
-    Truth,
-    box_scores,
-    click_rounds,
-    deepest_click,
-)
+from anymask.evaluation.mask_measures import MASK_MEASURES
+from anymask.evaluation.measures import measure_set
+from anymask.evaluation.metrics import Floats, Ints
+from anymask.evaluation.protocols import Segmenter, Truth
 from anymask.evaluation.report import Column, Report, SetScores
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings, choose_masks
+from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
 from anymask.primitives.rle import rle_to_mask
 
-NOC_CLICKS = 20
-NOC_AT = (0.85, 0.90)
 CHUNK = 64  # prompts in one decode: enough to be fast, few enough for big masks
 
 Progress = Callable[[str, int, int], None]
@@ -68,38 +61,91 @@ def score_set(
     cache: ScoreCache | None = None,
     progress: Progress | None = None,
 ) -> SetScores:
-    """Measure methods on one set, photo by photo, all of them on the same masks.
+    """Measure methods on one set by all that its plan names, all of them on the same masks.
 
-    cache  of methods that answer the same every time: all but the first one are looked up in it
+    cache     of methods that answer the same every time: all but the first one are looked up in it
+    progress  called with the set's name (and the measure, for those of a whole set), and the masks
+              or photos done and in all
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    names = [measures(method, one.plan, settings) for method in methods]
-    tables = [np.full((len(chosen.image), len(name)), np.nan) for name in names]
-    limits = [_limit(method, settings) for method in methods]
-    done = 0
-    for image in np.unique(chosen.image):
-        sample = one.samples[int(image)]
-        rows = np.flatnonzero(chosen.image == image)
-        photo = _Photo(sample)
-        for place, (method, name, table) in enumerate(zip(methods, names, tables, strict=True)):
-            asked = rows[chosen.rank[rows] < limits[place]]
-            known = cache if place else None
-            table[asked] = _score_photo(method, photo, chosen.mask[asked], name, known)
-        done += len(rows)
-        if progress:
-            progress(one.plan.name, done, len(chosen.image))
+    questions = [
+        _Question(method, one.plan, settings, cache if place else None)
+        for place, method in enumerate(methods)
+    ]
+    tables = _score_masks(questions, one, chosen, progress)
+    found = [
+        measure_set(name, method, one, settings, _told(progress, f"{one.plan.name} {name}"))
+        for name in one.plan.measures
+        if name not in MASK_MEASURES
+        for method in methods
+    ]
     return SetScores(
         name=one.plan.name,
         groups=one.plan.groups,
+        measures=one.plan.measures,
         image=chosen.image,
         mask=chosen.mask,
         area=chosen.area,
         columns=tuple(
             column
-            for method, name, table in zip(methods, names, tables, strict=True)
-            for column in _columns(method.spec.name, name, table)
+            for question, table in zip(questions, tables, strict=True)
+            for column in _columns(question.method.spec.name, question.names, table)
         ),
+        found=tuple(found),
     )
+
+
+def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(name, done, total) if progress else None
+
+
+class _Question:
+    """What one method is asked about every photo of a set.
+
+    names  its columns: `1 click`, `oracle`, `2 clicks`, ..., `box`, `noc85`, `noc90`, ...
+    limit  how many masks of a set it is asked for
+    """
+
+    def __init__(
+        self, method: Segmenter, plan: SetPlan, settings: Settings, cache: ScoreCache | None
+    ) -> None:
+        self.method, self.settings, self.cache = method, settings, cache
+        accepts = method.spec.accepts
+        asked = [MASK_MEASURES[name] for name in plan.measures if name in MASK_MEASURES]
+        self.measures = [measure for measure in asked if measure.columns(accepts, settings)]
+        self.names = tuple(
+            name for measure in self.measures for name in measure.columns(accepts, settings)
+        )
+        slow = isinstance(method, FromFunction) and method.slow
+        self.limit = settings.slow if slow and settings.slow is not None else math.inf
+
+    def score(self, embedding: Any, truths: Sequence[Truth]) -> Floats:  # (N, M)
+        """Ask for all of it."""
+        columns = [
+            column
+            for measure in self.measures
+            for column in measure.score(self.method, embedding, truths, self.settings)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def _score_masks(
+    questions: Sequence[_Question], one: EvalSet, chosen: Chosen, progress: Progress | None
+) -> list[Floats]:  # a question: (N, M)
+    """Every question about every mask, photo by photo."""
+    tables = [np.full((len(chosen.image), len(q.names)), np.nan) for q in questions]
+    done = 0
+    for image in np.unique(chosen.image):
+        rows = np.flatnonzero(chosen.image == image)
+        photo = _Photo(one.samples[int(image)])
+        for question, table in zip(questions, tables, strict=True):
+            asked = rows[chosen.rank[rows] < question.limit]
+            if len(asked) and question.names:
+                table[asked] = _score_photo(question, photo, chosen.mask[asked])
+        done += len(rows)
+        if progress:
+            progress(one.plan.name, done, len(chosen.image))
+    return tables
 
 
 def _columns(method: str, names: tuple[str, ...], table: Floats) -> Iterator[Column]:
@@ -110,31 +156,9 @@ def _columns(method: str, names: tuple[str, ...], table: Floats) -> Iterator[Col
             yield Column(method, measure, table[:, n])
 
 
-def _limit(method: Segmenter, settings: Settings) -> float:
-    """How many masks of a set this method is asked for."""
-    slow = isinstance(method, FromFunction) and method.slow
-    return settings.slow if slow and settings.slow is not None else math.inf
-
-
 def weights_hash(segmenter: Segmenter) -> str:
     """The hash of a model's weights; "" of anything else."""
     return str(getattr(getattr(segmenter, "runtime", None), "weights_hash", ""))
-
-
-def measures(method: Segmenter, plan: SetPlan, settings: Settings) -> tuple[str, ...]:
-    """The names of what a method can be measured by: `1 click`, `oracle`, `2 clicks`, ..., `box`,
-    `noc85`, `noc90`."""
-    accepts = method.spec.accepts
-    names: list[str] = []
-    if "point" in accepts:
-        names += ["1 click", "oracle"]
-        if "negative_point" in accepts:
-            names += [f"{n} clicks" for n in range(2, settings.clicks + 1)]
-    if "box" in accepts:
-        names.append("box")
-    if plan.noc and {"point", "negative_point"} <= accepts:
-        names += [f"noc{round(100 * at)}" for at in NOC_AT]
-    return tuple(names)
 
 
 # --- one photo
@@ -157,55 +181,22 @@ class _Photo:
         return [Truth(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
 
 
-def _score_photo(
-    method: Segmenter,
-    photo: _Photo,
-    masks: Ints,
-    names: tuple[str, ...],
-    cache: ScoreCache | None,
-) -> Floats:  # (N, M)
+def _score_photo(question: _Question, photo: _Photo, masks: Ints) -> Floats:  # (N, M)
     """The scores of some masks of a photo, from the cache where it has them."""
-    if not len(masks):
-        return np.zeros((0, len(names)))
-    keys = cache.keys(method.spec.name, names, photo.sample, masks) if cache else []
-    found = [cache.get(method.spec.name, key) for key in keys] if cache else [None] * len(masks)
+    cache, method, names = question.cache, question.method.spec.name, question.names
+    keys = cache.keys(method, names, photo.sample, masks) if cache else []
+    found = [cache.get(method, key) for key in keys] if cache else [None] * len(masks)
     blank = np.full(len(names), np.nan)
     table = np.array([blank if row is None else row for row in found]).reshape(-1, len(names))
     missing = np.array([n for n, row in enumerate(found) if row is None], np.int64)
     if not len(missing):
         return table
-    embedding = method.embed(photo.image())
+    embedding = question.method.embed(photo.image())
     for part in _parts(missing):
-        table[part] = _score(method, embedding, photo.truths(masks[part]), names)
+        table[part] = question.score(embedding, photo.truths(masks[part]))
         for n in part if cache else ():
-            cache.put(method.spec.name, keys[n], table[n])  # type: ignore[union-attr]  # cache set
+            cache.put(method, keys[n], table[n])  # type: ignore[union-attr]  # cache set
     return table
-
-
-def _score(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], names: tuple[str, ...]
-) -> Floats:  # (N, M)
-    """Run the protocols that `names` need."""
-    columns: dict[str, Floats] = {}
-    clicks = sum(name.endswith((" click", " clicks")) for name in names)
-    nocs = [name for name in names if name.startswith("noc")]
-    if clicks:
-        scores = click_rounds(method, embedding, truths, clicks)
-        columns |= {_click_name(n + 1): scores.ious[:, n] for n in range(clicks)}
-        columns["oracle"] = scores.oracle
-    if nocs:
-        goal = Goal(max(NOC_AT), deepest_click)
-        ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
-        for name in nocs:
-            needed = clicks_needed(ious, int(name[3:]) / 100)
-            columns[name] = needed.astype(np.float64)
-    if "box" in names:
-        columns["box"] = box_scores(method, embedding, truths)
-    return np.stack([columns[name] for name in names], axis=1)
-
-
-def _click_name(n: int) -> str:
-    return "1 click" if n == 1 else f"{n} clicks"
 
 
 def _parts(rows: Ints) -> Iterator[Ints]:

@@ -9,7 +9,7 @@ A suite is a TOML file:
     [[set]]
     name = "coco_val"                 # a folder under --data
     groups = ["dev"]                  # means that it belongs to
-    noc = false                       # also count the clicks to 85 and 90 % IoU
+    measures = ["clicks", "box"]      # names of `measures.MEASURES`
     annotators = "first"              # or "all"
 """
 
@@ -25,6 +25,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from anymask.data.sets import Sample, SetInfo, is_set, load_set
+from anymask.evaluation.measures import DEFAULT, check_measures
 from anymask.evaluation.metrics import Ints
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.rle import rle_area
@@ -56,13 +57,13 @@ class SetPlan:
 
     name        its folder under the data folder
     groups      the means that it belongs to
-    noc         also count the clicks to 85 and 90 % IoU, at most 20
+    measures    what is measured: names of `measures.MEASURES`
     annotators  where several people drew a photo: the first one's masks, or all
     """
 
     name: str
     groups: tuple[str, ...] = ()
-    noc: bool = False
+    measures: tuple[str, ...] = DEFAULT
     annotators: Annotators = "first"
 
 
@@ -192,7 +193,7 @@ def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
 
 
 def _plan(row: dict[str, Any], where: str) -> SetPlan:
-    _check(row, {"name": str, "groups": list, "noc": bool, "annotators": str}, where)
+    _check(row, {"name": str, "groups": list, "measures": list, "annotators": str}, where)
     if not row.get("name"):
         raise ConfigError(f"{where}: wanted a name (the set's folder), got none")
     groups = row.get("groups", [])
@@ -204,7 +205,7 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
-        noc=row.get("noc", False),
+        measures=check_measures(row.get("measures", DEFAULT), where),
         annotators=cast(Annotators, annotators),
     )
 
