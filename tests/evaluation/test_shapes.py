@@ -8,23 +8,12 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely import MultiPoint
 
-from anymask.evaluation.shapes import MaskShape, mask_window, measure_shape
+from anymask.evaluation.shapes import MaskShape, measure_shape
 from anymask.primitives.rle import mask_to_rle
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()
 )
-
-
-@given(MASKS)
-def test_the_window_is_the_mask_cut_to_its_box(mask: np.ndarray) -> None:
-    window, (x0, y0, x1, y1) = mask_window(mask_to_rle(mask))
-    rebuilt = np.zeros_like(mask)
-    rebuilt[y0:y1, x0:x1] = window
-    np.testing.assert_array_equal(rebuilt, mask)
-    assert not mask.any() or (
-        window.any(axis=0)[[0, -1]].all() and window.any(axis=1)[[0, -1]].all()
-    )
 
 
 @given(MASKS)

@@ -1,7 +1,7 @@
 """What one mask looks like, measured on its run-lengths: size, place, hull, parts, holes.
 
 Only the mask's own box is ever decoded, so a small mask costs little on a large photo. Letters: H W
-the photo, h w the box, R runs.
+the photo.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anymask.primitives.rle import Rle, rle_runs
+from anymask.primitives.rle import Rle
+from anymask.primitives.rle_windows import column_runs, rle_crop
 from anymask.primitives.types import BoolArray, IntArray
 
 Box = tuple[int, int, int, int]
@@ -52,7 +53,7 @@ def measure_shape(rle: Rle) -> MaskShape:
     box = (int(columns[0]), int(tops.min()), int(columns[-1]) + 1, int(bottoms.max()))
     centre_x = float((lengths * (columns + 0.5)).sum() / area)
     centre_y = float((lengths * (tops + bottoms) / 2).sum() / area)
-    parts, holes = _regions(_filled(columns, tops, bottoms, box))
+    parts, holes = _regions(rle_crop(rle)[0])
     return MaskShape(
         area=area,
         box_xyxy=box,
@@ -61,37 +62,6 @@ def measure_shape(rle: Rle) -> MaskShape:
         holes=holes,
         centre=(centre_x, centre_y),
     )
-
-
-def column_runs(rle: Rle) -> tuple[IntArray, IntArray, IntArray]:
-    """Every run cut at the columns' ends: its column, first row and one past its last row, (R,)."""
-    starts, ends = rle_runs(rle)
-    height = max(rle.size[0], 1)
-    first = starts // height
-    spans = (ends - 1) // height - first + 1
-    run = np.repeat(np.arange(len(starts)), spans)
-    columns = first[run] + np.arange(len(run)) - np.repeat(np.cumsum(spans) - spans, spans)
-    tops = np.maximum(starts[run] - columns * height, 0)
-    bottoms = np.minimum(ends[run] - columns * height, height)
-    return columns, tops, bottoms
-
-
-def mask_window(rle: Rle) -> tuple[BoolArray, Box]:
-    """The pixels inside the mask's box (h, w), and the box; (0, 0) pixels of an empty mask."""
-    columns, tops, bottoms = column_runs(rle)
-    if not len(columns):
-        return np.zeros((0, 0), np.bool_), (0, 0, 0, 0)
-    box = (int(columns[0]), int(tops.min()), int(columns[-1]) + 1, int(bottoms.max()))
-    return _filled(columns, tops, bottoms, box), box
-
-
-def _filled(columns: IntArray, tops: IntArray, bottoms: IntArray, box: Box) -> BoolArray:
-    x0, y0, x1, y1 = box
-    changes = np.zeros((x1 - x0, y1 - y0 + 1), np.int8)  # runs of a column never touch
-    changes[columns - x0, tops - y0] = 1
-    changes[columns - x0, bottoms - y0] = -1
-    inside = np.cumsum(changes[:, :-1], axis=1, dtype=np.int8)
-    return np.ascontiguousarray(inside.T).view(np.bool_)
 
 
 def _hull_area(columns: IntArray, tops: IntArray, bottoms: IntArray) -> float:

@@ -28,7 +28,7 @@ from anymask.primitives.types import BoolArray, FloatArray, IntArray
 _STRIP_PIXELS = 1 << 22  # of a mask that is being enlarged: 16 MB of floats
 
 
-class _Columns(NamedTuple):
+class ColumnRuns(NamedTuple):
     """Runs that stay within one column each: (R,) column, first row, one past the last row."""
 
     column: IntArray
@@ -36,7 +36,7 @@ class _Columns(NamedTuple):
     bottom: IntArray
 
 
-def _column_runs(rle: Rle) -> _Columns:
+def column_runs(rle: Rle) -> ColumnRuns:
     """A mask's runs, cut where they go on in the next column."""
     starts, ends = rle_runs(rle)
     height = max(rle.size[0], 1)
@@ -46,7 +46,7 @@ def _column_runs(rle: Rle) -> _Columns:
     column = np.arange(len(run)) - np.repeat(np.cumsum(many) - many, many) + first[run]
     top = np.where(column == first[run], starts[run] % height, 0)
     bottom = np.where(column == last[run], (ends[run] - 1) % height + 1, height)
-    return _Columns(column, top, bottom)
+    return ColumnRuns(column, top, bottom)
 
 
 def rle_in_window(rle: Rle, window: Window) -> Rle:
@@ -60,7 +60,7 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
             f"a window must lie inside the photo of (H, W) = {rle.size}; got {window}; "
             "clip it first"
         )
-    column, top, bottom = _column_runs(rle)
+    column, top, bottom = column_runs(rle)
     top, bottom = np.maximum(top, y0), np.minimum(bottom, y1)
     seen = (column >= x0) & (column < x1) & (bottom > top)
     shift = (column[seen] - x0) * (y1 - y0) - y0
@@ -80,7 +80,7 @@ def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]
             f"a window must lie inside the photo of (H, W) = {image_hw}; got {rle.size[1]} x "
             f"{rle.size[0]} pixels at x={x0}, y={y0}; move or clip it first"
         )
-    column, top, bottom = _column_runs(rle)
+    column, top, bottom = column_runs(rle)
     shift = (column + x0) * height + y0
     return runs_to_rle(top + shift, bottom + shift, image_hw)
 
