@@ -79,7 +79,7 @@ def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> N
     flat = [p.exterior.ravel().tolist() for p in mask_to_polygons(mask)]
     if not flat:
         return
-    ours = coco._rle(flat, mask.shape)
+    ours = coco.segmentation_to_rle(flat, mask.shape)
     theirs = peer.merge(peer.frPyObjects(flat, *mask.shape))["counts"].decode()
     assert rle_to_string(ours) == theirs
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.data import label_pictures
@@ -14,7 +15,7 @@ from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import mask_to_rle
 from tests.data.annotated import annotated_images, rings
-from tests.primitives.strategies import quickly
+from tests.primitives.strategies import quickly, sizes
 
 
 def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
@@ -131,3 +132,12 @@ def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match="a.png: no readable picture"):
         label_pictures.read(tmp_path, LossReport())
+
+
+@quickly
+@given(st.integers(0, 2**32 - 1), sizes(12))
+def test_the_pixels_of_every_value_are_found_in_one_look(seed: int, hw: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([0, 3, 255, 70_000], hw, p=[0.4, 0.4, 0.1, 0.1])
+    slowly = {int(value): mask_to_rle(values == value) for value in np.unique(values)}
+    assert label_pictures.value_rles(values) == slowly

@@ -3,9 +3,7 @@
 Layout: the format page of the COCO data set; LVIS uses the same. Run-lengths keep every pixel, also
 of objects that are no crowd. Polygons keep parts, and holes as the policy says. Beside COCO's own
 keys we write those of SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
-
-Deviation: a polygon's pixels are those whose centre lies inside (corners at pixel borders).
-pycocotools does the same for corners on whole pixels; for others it rounds along the outline.
+Polygons are filled as pycocotools does it, pixel for pixel.
 """
 
 from __future__ import annotations
@@ -14,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from anymask.data.annotations import (
     IN_RECORDS,
@@ -29,10 +25,10 @@ from anymask.data.annotations import (
 )
 from anymask.data.documents import OutFile, checked_hw, find_files, located, read_json, to_json
 from anymask.data.outlines import Policy, plain_rings
+from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
-from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_area, rle_box_xywh
+from anymask.primitives.rle import Rle, coco_to_rle, rle_area, rle_box_xywh
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -68,7 +64,7 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> An
         if (category := int(row["category_id"])) not in names:
             raise DataError(f"there is no category with the id {category}")
         label = names[category]
-    rle = _rle(row.get("segmentation"), hw)
+    rle = segmentation_to_rle(row.get("segmentation"), hw)
     numbers = {
         key: row[key] for key in ("stability_score", "point_coords", "crop_box") if key in row
     }
@@ -85,7 +81,8 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> An
     )
 
 
-def _rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
+    """A record's run-lengths or polygons. Raises DataError."""
     if isinstance(segmentation, dict):
         return coco_to_rle(segmentation)
     if not isinstance(segmentation, list) or not segmentation:
@@ -93,15 +90,7 @@ def _rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
             "wanted a `segmentation` of run-lengths or polygons; a record of a box alone has no "
             "mask, remove it"
         )
-    rings = []
-    for number, flat in enumerate(segmentation):
-        ring = np.asarray(flat, np.float64)
-        if ring.ndim != 1 or ring.size < 6 or ring.size % 2:
-            raise DataError(
-                f"polygon {number} has {ring.size} numbers; wanted [x, y, x, y, x, y, ...]"
-            )
-        rings.append(Polygon(ring.reshape(-1, 2)))
-    return mask_to_rle(polygons_to_mask(rings, hw))
+    return coco_polygons_to_rle(segmentation, hw)
 
 
 # Writing.

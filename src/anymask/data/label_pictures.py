@@ -34,7 +34,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import mask_to_rle, rle_area, rle_to_mask
+from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
 
 VOID = 255
@@ -83,12 +83,11 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
         values = label_values(path)
         hw = checked_hw(*values.shape)
     masks = []
-    for value in np.unique(values).tolist():
+    for value, rle in value_rles(values).items():
         if value == void:
-            rle = mask_to_rle(values == value)
             masks.append(annotated_mask(rle, VOID_LABEL, crowd=True))
         elif value:
-            masks.append(annotated_mask(mask_to_rle(values == value), group=value))
+            masks.append(annotated_mask(rle, group=value))
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
 
 
@@ -104,6 +103,21 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
             return np.asarray(picture).astype(np.int64)
     except _DECODING_ERRORS as error:
         raise DataError(f"no readable picture ({error})") from error
+
+
+def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
+    """The pixels of every value, ascending; all of them in one look at the picture."""
+    height, width = values.shape
+    columns = values.T.reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+    ends = np.append(starts[1:], columns.size)
+    runs = columns[starts]
+    order = np.argsort(runs, kind="stable")
+    found, first = np.unique(runs[order], return_index=True)
+    return {
+        int(value): runs_to_rle(starts[places], ends[places], (height, width))
+        for value, places in zip(found, np.split(order, first[1:]), strict=True)
+    }
 
 
 # Writing.
