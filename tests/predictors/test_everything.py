@@ -1,73 +1,15 @@
-"""Automatic masks against the reference's own records, and its settings one by one."""
+"""Automatic masks of pictures whose objects are known, and the settings one by one."""
 
-import importlib.util
-import json
-from pathlib import Path
-from types import ModuleType
-
-import numpy as np
 import pytest
-from PIL import Image
 
 from anymask.predictors.everything import grid_of
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import rle_area, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
 from tests.predictors.fakes import ColourRuntime, discs, iou, with_spec
 
-CASES = ["default", "dense_points", "loose", "regions", "strict", "nothing_left"]
 EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_side": 10}
-
-
-class PlantedRuntime:
-    """The references' decoder that needs no network; the model token is a filler."""
-
-    spec = ModelSpec(name="planted")
-    weights_hash = "planted"
-
-    def __init__(self, recipe: ModuleType) -> None:
-        self.recipe = recipe
-
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        return [(np.zeros((1, 1, 1), np.float32),) for _ in images]
-
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
-        logits, quality = self.recipe.planted(prompts.coords[:, 0])
-        filler = np.full_like(logits[:, :1], -9)
-        return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)
-
-
-@pytest.fixture(scope="module")
-def references(shared: Path) -> tuple[PlantedRuntime, np.ndarray, dict[str, dict]]:
-    found = importlib.util.spec_from_file_location("recipe", shared / "golden" / "recipe.py")
-    recipe = importlib.util.module_from_spec(found)
-    found.loader.exec_module(recipe)
-    with Image.open(shared / "images" / "groceries.jpg") as picture:
-        half = (picture.width // 2, picture.height // 2)
-        image = np.asarray(picture.convert("RGB").resize(half, Image.Resampling.BILINEAR))
-    told = json.loads((shared / "golden" / "everything.json").read_text())
-    return PlantedRuntime(recipe), image, told["cases"]
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_the_records_are_those_of_the_reference(case: str, references: tuple) -> None:
-    runtime, image, cases = references
-    records = Model(runtime).everything(image, **cases[case]["settings"])
-    told = cases[case]["records"]
-    assert len(records) == len(told)
-    for record, truth in zip((r.to_sa1b() for r in records), told, strict=True):
-        assert record["segmentation"] == truth["segmentation"]
-        assert record["area"] == truth["area"]
-        assert record["bbox"] == truth["bbox"]
-        assert record["crop_box"] == truth["crop_box"]
-        assert record["predicted_iou"] == pytest.approx(truth["predicted_iou"], abs=1e-6)
-        assert record["stability_score"] == pytest.approx(truth["stability_score"], abs=1e-3)
-        np.testing.assert_allclose(record["point_coords"], truth["point_coords"], rtol=1e-6)
-
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 
@@ -134,8 +76,51 @@ def test_one_pixel_has_at_most_itself() -> None:
     assert [rle_to_coco(record.rle)["size"] for record in records] == [[1, 1]] * len(records)
 
 
+CROPPED = EASY | {"crop_n_layers": 1, "points_per_side": 6}
+
+
+def test_crops_find_what_the_whole_photo_hides() -> None:
+    picture, masks = discs((200, 300), [(57, 40, 5), (200, 120, 40)])
+    model = Model(ColourRuntime())
+    whole = model.everything(picture, **EASY | {"points_per_side": 8})
+    cropped = model.everything(picture, **CROPPED | {"points_per_side": 8})
+
+    def best(records: list) -> float:
+        return max(iou(record.mask, masks[0]) for record in records)
+
+    assert best(cropped) > best(whole)
+
+
+def test_a_crop_s_record_lies_in_the_photo_and_no_crop_cuts_it_off() -> None:
+    for record in Model(ColourRuntime()).everything(PICTURE, **CROPPED):
+        x0, y0, x1, y1 = record.crop_box
+        (x, y), (left, top, right, bottom) = record.points[0], record.box_xyxy
+        assert x0 <= x < x1
+        assert y0 <= y < y1
+        assert x0 <= left <= right < x1
+        assert y0 <= top <= bottom < y1
+        assert record.rle.size == PICTURE.shape[:2]
+
+
+def test_the_grid_thins_out_in_the_crops() -> None:
+    told: list[tuple[int, int]] = []
+    grid = CROPPED | {"crop_n_points_downscale_factor": 2, "crop_n_layers": 2}
+    Model(ColourRuntime()).everything(
+        PICTURE, **grid, progress=lambda done, all_: told.append((done, all_))
+    )
+    clicks = 36 + 4 * 9 + 16 * 1
+    assert told[-1] == (clicks, clicks)
+
+
+def test_crops_need_the_photo() -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match=r"crops look at the photo again \(crop_n_layers=1\)"):
+        model.everything(model.embed(PICTURE), crop_n_layers=1)
+
+
 def test_nothing_found_is_an_empty_list() -> None:
     assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=2) == []
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=2, crop_n_layers=1) == []
 
 
 @pytest.mark.parametrize(
@@ -144,6 +129,8 @@ def test_nothing_found_is_an_empty_list() -> None:
         ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
         ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
         ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
+        ({"crop_n_layers": -1}, "crop_n_layers must be a whole number of at least 0, got -1"),
+        ({"crop_overlap_ratio": 1}, "crop_overlap_ratio must be less than 1, got 1"),
         ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more, got -0.1"),
         ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number, 0 or more, got 'x'"),
         ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),

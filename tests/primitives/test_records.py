@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
 from anymask.primitives.records import MaskRecord, record_from_rle, records_from_candidates
 from anymask.primitives.resize import geometry
@@ -38,6 +38,15 @@ def test_sa1b_names_and_boxes_are_the_reference_s() -> None:
     assert written["label"] == "tile"
     assert "id" not in square().to_sa1b()
     assert json.loads(json.dumps(written)) == written
+
+
+def test_a_segmentation_comes_in_all_three_of_the_reference_s_forms() -> None:
+    mask = square().mask
+    plain = square().to_sa1b(output_mode="uncompressed_rle")["segmentation"]
+    assert plain == {"size": [20, 30], "counts": mask_to_rle(mask).counts.tolist()}
+    np.testing.assert_array_equal(square().to_sa1b(output_mode="binary_mask")["segmentation"], mask)
+    with pytest.raises(InputError, match="output_mode must be one of coco_rle, .* got 'png'"):
+        square().to_sa1b(output_mode="png")
 
 
 def test_a_record_survives_json() -> None:

@@ -2,135 +2,138 @@
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
-its settings carry over. Deviation: masks are run lengths from the start, and stability is counted
-on them, so memory does not grow with the photo.
+its settings carry over. Deviations: masks are run lengths from the start, so memory does not grow
+with the photo; work that no record can come from is left out (`screening`, `runtimes.sweep`), which
+changes no record; a crop without masks is an empty list, not an error.
 
 Letters: N clicks, K masks for each, m the side of a low-resolution mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from anymask.predictors.decoding import embed_image
+from anymask.predictors.grid import NANO_GRID, Grid, GridDict, grid_of
 from anymask.predictors.prompts import NO_POINT
-from anymask.primitives.boxes import box_nms
-from anymask.primitives.clicks import point_grid
+from anymask.predictors.screening import View, good_enough, records_of
+from anymask.primitives.boxes import box_area, box_nms, boxes_at_crop_edge
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.masks import remove_small_regions
 from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.resize import logits_to_rles, points_to_model
-from anymask.primitives.rle import mask_to_rle, rle_area, rle_to_mask
+from anymask.primitives.resize import points_to_model
+from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
-from anymask.primitives.types import Embedding, FloatArray, ModelPrompts
-from anymask.runtimes.answers import choose
+from anymask.primitives.tiles import Window, crop_boxes
+from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.sweep import Sweep, open_sweep
 
-CLEANED_NMS = 0.7  # segment-anything's crop_nms_thresh, which its clean-up step uses as a floor
+__all__ = ["NANO_GRID", "Grid", "GridDict", "find_everything", "grid_of"]
 
-
-class GridDict(TypedDict, total=False):
-    """The keyword arguments of `Grid`."""
-
-    points_per_side: int
-    points_per_batch: int
-    pred_iou_thresh: float
-    stability_score_thresh: float
-    stability_score_offset: float
-    box_nms_thresh: float
-    min_mask_region_area: int
-
-
-# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
-NANO_GRID = GridDict(pred_iou_thresh=0.45, stability_score_thresh=0.65)
-
-
-def grid_of(spec: ModelSpec, given: GridDict) -> Grid:
-    """The given settings over the model's own defaults. Raises InputError for bad values."""
-    merged = GridDict(**NANO_GRID) if spec.answer == "four" else GridDict()
-    merged.update(given)
-    return Grid(**merged)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The settings, with segment-anything's names and defaults.
-
-    points_per_side         clicks along each side; their square in all
-    points_per_batch        clicks decoded at once; bounds the memory, changes nothing else
-    pred_iou_thresh         masks must have more than this quality; 0 keeps all
-    stability_score_thresh  and at least this IoU between their stricter and looser cut; 0 keeps all
-    stability_score_offset  logits by which the cuts differ from the mask's own threshold
-    box_nms_thresh          of two masks whose boxes overlap more, the better one stays
-    min_mask_region_area    holes and islands below so many pixels are removed, and what has become
-                            a duplicate then; it does not drop small masks
-
-    Raises InputError for values out of range.
-    """
-
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    min_mask_region_area: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("points_per_side", "points_per_batch"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in (
-            "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
-            "box_nms_thresh", "min_mask_region_area",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= 0:
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
+Told = Callable[[int, int], None]
 
 
 def find_everything(
     runtime: ImageRuntime,
-    embedding: Embedding,
+    seen: Embedding | UintImage,
     settings: Grid,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Told | None = None,
 ) -> list[MaskRecord]:
-    """All masks that pass, best quality first. Raises PromptError for a model without clicks.
+    """All masks that pass, best quality first, or those of the smallest crops first.
 
+    seen      a photo (H, W, 3), or its embedding, which is enough without crops
     progress  told (clicks done, all clicks) after every batch
+
+    Raises PromptError for a model without clicks, InputError for crops of an embedding.
     """
-    spec = runtime.spec
+    _check(runtime.spec, seen, settings)
+    image_hw = seen.image_hw if isinstance(seen, Embedding) else (seen.shape[0], seen.shape[1])
+    windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
+    grids = [settings.points(layer) for layer in layers]
+    clock = _Clock(progress, sum(len(grid) for grid in grids))
+    found: list[MaskRecord] = []
+    for window, grid in zip(windows, grids, strict=True):
+        embedding = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
+        view = View(window, image_hw, embedding.geometry, runtime.spec.mask_threshold)
+        found += _find_in(runtime, embedding, view, settings, grid, clock)
+    if len(windows) > 1:
+        smallness = 1 / box_area([record.crop_box for record in found])
+        found = _without_duplicates(found, smallness, settings.crop_nms_thresh)
+    return _cleaned(found, settings) if settings.min_mask_region_area > 0 else found
+
+
+def _check(spec: ModelSpec, seen: Embedding | UintImage, settings: Grid) -> None:
     if "point" not in spec.accepts:
         raise PromptError(
             f"everything needs a model that takes clicks, {spec.name} does not; take another one, "
             'for example "nano"'
         )
+    if settings.crop_n_layers and isinstance(seen, Embedding):
+        raise InputError(
+            f"crops look at the photo again (crop_n_layers={settings.crop_n_layers}), got only its "
+            "embedding; pass the photo instead"
+        )
+
+
+def _embed_window(runtime: ImageRuntime, photo: UintImage, window: Window) -> Embedding:
+    x0, y0, x1, y1 = window
+    return embed_image(runtime, photo[y0:y1, x0:x1])
+
+
+@dataclass
+class _Clock:
+    """Tells how many clicks of all are done."""
+
+    progress: Told | None
+    total: int
+    done: int = 0
+
+    def add(self, clicks: int) -> None:
+        self.done += clicks
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _find_in(
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    view: View,
+    settings: Grid,
+    grid: FloatArray,
+    clock: _Clock,
+) -> list[MaskRecord]:
+    """The masks of one view that pass, without what its border cuts off and without duplicates."""
+    sweep = open_sweep(runtime, (embedding.features, *embedding.extras))
     height, width = embedding.image_hw
-    clicks = point_grid(settings.points_per_side).astype(np.float64) * (width, height)
-    maps = (embedding.features, *embedding.extras)
+    clicks = grid.astype(np.float64) * (width, height)
     found: list[MaskRecord] = []
     for start in range(0, len(clicks), settings.points_per_batch):
         batch = clicks[start : start + settings.points_per_batch]
-        prompts = click_prompts(batch, embedding.geometry, spec)
-        logits, quality = choose(spec, *runtime.decode(maps, prompts), True)
-        for place, (x, y) in enumerate(batch.tolist()):
-            good = quality[place] > settings.pred_iou_thresh
-            if not settings.pred_iou_thresh:
-                good[:] = True
-            planes, numbers = logits[place, good], quality[place, good]
-            made = _records(planes, numbers, embedding.geometry, spec, settings)
-            found += [replace(record, points=((x, y),)) for record in made]
-        if progress is not None:
-            progress(min(start + settings.points_per_batch, len(clicks)), len(clicks))
-    kept = _without_duplicates(found, [record.quality for record in found], settings.box_nms_thresh)
-    if settings.min_mask_region_area <= 0:
-        return kept
-    return _cleaned(kept, settings)
+        found += ask_clicks(sweep, runtime.spec, batch, view, settings)
+        clock.add(len(batch))
+    cut_off = boxes_at_crop_edge([r.box_xyxy for r in found], view.window, view.image_hw)
+    whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
+    quality = [record.quality for record in whole]
+    return _without_duplicates(whole, quality, settings.box_nms_thresh)
+
+
+def ask_clicks(
+    sweep: Sweep, spec: ModelSpec, clicks: ArrayLike, view: View, settings: Grid
+) -> list[MaskRecord]:
+    """The records that N clicks (N, 2), in pixels of the view, lead to."""
+    places = np.asarray(clicks, np.float64).reshape(-1, 2)
+    asked = sweep.ask(click_prompts(places, view.geometry, spec))
+    good = good_enough(asked.quality, settings)
+    if not good.any():
+        return []
+    told = places[np.nonzero(good)[0]] + view.window[:2]
+    points = [(float(x), float(y)) for x, y in told]
+    return list(records_of(asked.logits(good), asked.quality[good], points, view, settings))
 
 
 def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
@@ -146,24 +149,8 @@ def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> Mod
     return ModelPrompts(coords, labels, masks, np.zeros(count, np.float32))
 
 
-def _records(
-    logits: FloatArray, quality: FloatArray, geometry: Geometry, spec: ModelSpec, settings: Grid
-) -> Iterator[MaskRecord]:  # (K, m, m), (K,)
-    """The masks of one click that are stable enough."""
-    middle, offset = spec.mask_threshold, settings.stability_score_offset
-    for plane, number in zip(logits, quality, strict=True):
-        inner, outer = (
-            rle_area(logits_to_rles(plane[None], geometry, middle + step)[0])
-            for step in (offset, -offset)
-        )
-        stability = inner / max(outer, 1)
-        if stability >= settings.stability_score_thresh or not settings.stability_score_thresh:
-            rle = logits_to_rles(plane[None], geometry, middle)[0]
-            yield record_from_rle(rle, quality=float(number), stability=stability)
-
-
 def _without_duplicates(
-    records: list[MaskRecord], scores: list[float], threshold: float
+    records: list[MaskRecord], scores: ArrayLike, threshold: float
 ) -> list[MaskRecord]:
     """Greedy suppression on the boxes, the highest score first."""
     kept = box_nms([record.box_xyxy for record in records], scores, threshold)
@@ -184,5 +171,5 @@ def _cleaned(records: list[MaskRecord], settings: Grid) -> list[MaskRecord]:
             fresh = record_from_rle(mask_to_rle(mask))
             record = replace(record, rle=fresh.rle, box_xyxy=fresh.box_xyxy, area=fresh.area)
         cleaned.append(record)
-    threshold = max(settings.box_nms_thresh, CLEANED_NMS)
+    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
     return _without_duplicates(cleaned, untouched, threshold)

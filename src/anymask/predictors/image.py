@@ -220,17 +220,16 @@ class Model:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
         progress  told (clicks done, all clicks) now and then
-        grid      points_per_side, points_per_batch, pred_iou_thresh, stability_score_thresh,
-                  stability_score_offset, box_nms_thresh, min_mask_region_area: see
-                  `everything.Grid`
+        grid      points_per_side, pred_iou_thresh, crop_n_layers, ...: see `grid.Grid`
 
         Raises PromptError for a model that takes no clicks, InputError for settings or another
         model's embedding, ImageError for the photo.
         """
         chosen = grid_of(self.spec, grid)
-        embedding = image if isinstance(image, Embedding) else self.embed(image)
-        check_embedding(self.runtime, embedding)
-        return find_everything(self.runtime, embedding, chosen, progress)
+        seen = image if isinstance(image, Embedding) else load_image(image)
+        if isinstance(seen, Embedding):
+            check_embedding(self.runtime, seen)
+        return find_everything(self.runtime, seen, chosen, progress)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

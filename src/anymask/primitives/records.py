@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
 from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import (
@@ -23,6 +23,7 @@ from anymask.primitives.rle import (
 from anymask.primitives.types import BoolArray, Candidates, Prompt
 
 Box = tuple[float, float, float, float]
+OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 
 
@@ -59,17 +60,22 @@ class MaskRecord:
         """(H, W) bool, decoded when first looked at."""
         return rle_to_mask(self.rle)
 
-    def to_sa1b(self, record_id: int | None = None) -> dict[str, Any]:
-        """The annotation record of the SA-1B data set, ready for JSON.
+    def to_sa1b(
+        self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"
+    ) -> dict[str, Any]:
+        """The annotation record of the SA-1B data set.
+
+        output_mode  what "segmentation" holds, by segment-anything's names: "coco_rle" (ready for
+                     JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
         `id`, `label`, `parent` and `depth` are left out where there is none; `parent` counts the
-        records of the list from 0.
+        records of the list from 0. Raises InputError for another output_mode.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
         record |= {
-            "segmentation": rle_to_coco(self.rle),
+            "segmentation": self._segmentation(output_mode),
             "area": self.area,
             "bbox": _xywh(self.box_xyxy),
             "predicted_iou": self.quality,
@@ -84,6 +90,18 @@ class MaskRecord:
         if self.depth is not None:
             record["depth"] = self.depth
         return record
+
+    def _segmentation(self, output_mode: OutputMode) -> Any:
+        match output_mode:
+            case "coco_rle":
+                return rle_to_coco(self.rle)
+            case "uncompressed_rle":
+                return {"size": list(self.rle.size), "counts": self.rle.counts.tolist()}
+            case "binary_mask":
+                return self.mask
+        raise InputError(
+            f"output_mode must be one of {', '.join(get_args(OutputMode))}, got {output_mode!r}"
+        )
 
     @classmethod
     def from_sa1b(cls, record: Any) -> MaskRecord:

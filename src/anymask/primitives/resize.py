@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from anymask.primitives.errors import ImageError, PromptError
-from anymask.primitives.rle import Rle, crop_to_rle, empty_rle, mask_to_rle
+from anymask.primitives.rle import Rle, crop_to_rle
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
@@ -262,27 +262,59 @@ def logits_to_rles(
 
 
 def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rle:
-    above = plane > threshold
+    place, strips = window_strips(plane, geometry, threshold)
+    mask = np.empty((place.height, place.width), np.bool_)
+    for top, strip in strips:
+        np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
+    return crop_to_rle(mask, (place.x, place.y), geometry.image_hw)
+
+
+class Place(NamedTuple):
+    """A window of the photo: its first pixel and its sides."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def window_strips(
+    plane: FloatArray, geometry: Geometry, lowest: float
+) -> tuple[Place, Iterator[tuple[int, FloatArray]]]:  # (h, w)
+    """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
+
+    Returns the window, and its rows from top to bottom as (first row in the window, rows); no pixel
+    outside of the window exceeds `lowest`.
+    """
+    above = plane > lowest
     if not above.any():
-        return empty_rle(geometry.image_hw)
+        return Place(0, 0, 0, 0), iter(())
     low_y, image_y, matrix_y = _window(np.any(above, axis=1), geometry, axis=0)
     low_x, image_x, matrix_x = _window(np.any(above, axis=0), geometry, axis=1)
     (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
-    pixels = geometry.image_hw[0] * geometry.image_hw[1] + geometry.side**2
-    if rows * low_w * (low_h + columns) > _PRODUCTS_PER_PIXEL * pixels:
-        return mask_to_rle(logits_to_masks(plane[None], geometry, threshold)[0])
+    height, width = geometry.image_hw
+    products = rows * low_w * (low_h + columns)
+    if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
+        return Place(0, 0, width, height), _strips(_filled(plane, geometry), (height, width))
     low = np.asarray(plane[low_y, low_x], np.float32)
-    block = max(1, _SINGLE_THREAD // max(1, low_w * max(low_h, columns)))
-    window = np.empty((rows, columns), np.bool_)
-    for top in range(0, rows, block):
-        part = slice(top, top + block)
-        np.greater(matrix_y[part] @ low @ matrix_x.T, np.float32(threshold), out=window[part])
-    return crop_to_rle(window, (image_x.start, image_y.start), geometry.image_hw)
+    place = Place(image_x.start, image_y.start, columns, rows)
+    return place, _products(matrix_y, low, matrix_x)
+
+
+def _products(
+    matrix_y: FloatArray, low: FloatArray, matrix_x: FloatArray
+) -> Iterator[tuple[int, FloatArray]]:
+    """matrix_y @ low @ matrix_x.T from top to bottom: (first row, rows)."""
+    low_h, low_w = low.shape
+    block = max(1, _SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
+    for top in range(0, len(matrix_y), block):
+        strip: FloatArray = matrix_y[top : top + block] @ low @ matrix_x.T
+        yield top, strip
 
 
 def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, slice, FloatArray]:
     """Along one axis: the low-resolution and image windows that matter, and the matrix between."""
-    matrix, first, last = _operator(
+    matrix, first, last = axis_operator(
         len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
     )
     seen = np.flatnonzero(above)
@@ -295,10 +327,14 @@ def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, sli
 
 
 @lru_cache(maxsize=16)
-def _operator(
+def axis_operator(
     low: int, side: int, filled: int, full: int
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap."""
+    """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap.
+
+    low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
+    full    pixels of the photo
+    """
     first, second, weight = _taps(low, side)
     up = np.zeros((side, low), np.float32)
     np.add.at(up, (np.arange(side), first), 1 - weight)

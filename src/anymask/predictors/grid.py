@@ -1,0 +1,104 @@
+"""The settings of automatic mask generation, with segment-anything's names and defaults.
+
+Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+
+from anymask.primitives.clicks import point_grid
+from anymask.primitives.errors import InputError
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import FloatArray
+
+
+class GridDict(TypedDict, total=False):
+    """The keyword arguments of `Grid`."""
+
+    points_per_side: int
+    points_per_batch: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    stability_score_offset: float
+    box_nms_thresh: float
+    crop_n_layers: int
+    crop_nms_thresh: float
+    crop_overlap_ratio: float
+    crop_n_points_downscale_factor: int
+    min_mask_region_area: int
+
+
+# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
+NANO_GRID = GridDict(pred_iou_thresh=0.45, stability_score_thresh=0.65)
+
+
+def grid_of(spec: ModelSpec, given: GridDict) -> Grid:
+    """The given settings over the model's own defaults. Raises InputError for bad values."""
+    merged = GridDict(**NANO_GRID) if spec.answer == "four" else GridDict()
+    merged.update(given)
+    return Grid(**merged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The settings, with segment-anything's names and defaults.
+
+    points_per_side         clicks along each side; their square in all
+    points_per_batch        clicks decoded at once; bounds the memory, changes nothing else
+    pred_iou_thresh         masks must have more than this quality; 0 keeps all
+    stability_score_thresh  and at least this IoU between their stricter and looser cut; 0 keeps all
+    stability_score_offset  logits by which the cuts differ from the mask's own threshold
+    box_nms_thresh          of two masks whose boxes overlap more, the better one stays
+    crop_n_layers           0: the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n crops of it
+    crop_nms_thresh         the same as box_nms_thresh between crops; the smaller crop's mask stays
+    crop_overlap_ratio      of neighbouring crops, of the photo's short side, halved in each layer
+    crop_n_points_downscale_factor
+                            in layer n the grid has points_per_side / factor^n clicks along a side
+    min_mask_region_area    holes and islands below so many pixels are removed, and what has become
+                            a duplicate then; it does not drop small masks
+
+    Raises InputError for values out of range.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("points_per_side", 1), ("points_per_batch", 1), ("crop_n_layers", 0),
+            ("crop_n_points_downscale_factor", 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}"
+                )
+        for name in (
+            "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
+            "box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio", "min_mask_region_area",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
+        if self.crop_overlap_ratio >= 1:
+            raise InputError(
+                f"crop_overlap_ratio must be less than 1, got {self.crop_overlap_ratio!r}"
+            )
+
+    def points(self, layer: int) -> FloatArray:
+        """The clicks in a crop of a layer (0: the photo), (n * n, 2) in 0..1."""
+        side = self.points_per_side / self.crop_n_points_downscale_factor**layer
+        return point_grid(max(1, int(side))).astype(np.float32)

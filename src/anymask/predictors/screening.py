@@ -1,0 +1,101 @@
+"""Which candidates become records: quality first, then stability, and pixels only for those.
+
+The filters of Segment Anything's automatic mask generation (section 5), in the order that costs
+least. Quality needs no mask; stability is bounded on the low-resolution logits, and only what may
+pass is brought to the photo's size, inside its own window, in one pass for all three cuts.
+
+Letters: N clicks, K candidates of each, m the side of a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anymask.predictors.grid import Grid
+from anymask.primitives.bounds import stability_range
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.resize import window_strips
+from anymask.primitives.rle import Rle, crop_to_rle, rle_area, rle_box_xyxy
+from anymask.primitives.spec import Geometry
+from anymask.primitives.tiles import Window
+from anymask.primitives.types import BoolArray, FloatArray
+
+_WORTH_BOUNDS = 4  # photo pixels per logit from which the bounds cost less than what they may save
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a photo that the model sees at once, and how it lies in model space.
+
+    window     x0, y0, x1, y1 in the photo, x1 and y1 exclusive
+    image_hw   the whole photo
+    geometry   of the window
+    threshold  logits above it are object
+    """
+
+    window: Window
+    image_hw: tuple[int, int]
+    geometry: Geometry
+    threshold: float
+
+
+def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N, K)
+    """Which candidates have the quality that is asked for."""
+    if not settings.pred_iou_thresh:
+        return np.ones_like(quality, np.bool_)
+    good: BoolArray = quality > settings.pred_iou_thresh
+    return good
+
+
+def records_of(
+    logits: FloatArray,
+    quality: FloatArray,
+    clicks: Sequence[tuple[float, float]],
+    view: View,
+    settings: Grid,
+) -> Iterator[MaskRecord]:  # (n, m, m), (n,), n clicks in pixels of the photo
+    """Those of n candidates that are stable enough, as records of the photo."""
+    for plane, number, click in zip(logits, quality, clicks, strict=True):
+        cut = cut_mask(plane, view, settings)
+        if cut is not None:
+            yield _record(*cut, float(number), click, view)
+
+
+def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float] | None:  # (m, m)
+    """A mask in the photo and its stability, or None where that is too low."""
+    middle, offset = view.threshold, settings.stability_score_offset
+    wanted, place = settings.stability_score_thresh, view.geometry
+    large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
+    if wanted and large and stability_range(plane, place, middle, offset)[1] < wanted:
+        return None
+    window, strips = window_strips(plane, place, middle - offset)
+    mask = np.empty((window.height, window.width), np.bool_)
+    inner = outer = 0
+    for top, strip in strips:
+        np.greater(strip, np.float32(middle), out=mask[top : top + len(strip)])
+        inner += int(np.count_nonzero(strip > np.float32(middle + offset)))
+        outer += int(np.count_nonzero(strip > np.float32(middle - offset)))
+    stability = inner / max(outer, 1)
+    if wanted and stability < wanted:
+        return None
+    corner = (view.window[0] + window.x, view.window[1] + window.y)
+    return crop_to_rle(mask, corner, view.image_hw), stability
+
+
+def _record(
+    rle: Rle, stability: float, quality: float, click: tuple[float, float], view: View
+) -> MaskRecord:
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    left, top, right, bottom = view.window
+    return MaskRecord(
+        rle=rle,
+        box_xyxy=(float(x0), float(y0), float(x1), float(y1)),
+        area=rle_area(rle),
+        quality=quality,
+        stability=stability,
+        points=(click,),
+        crop_box=(float(left), float(top), float(right), float(bottom)),
+    )

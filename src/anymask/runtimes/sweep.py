@@ -1,0 +1,103 @@
+"""Many prompts on one image: quality of all candidates first, logits of the chosen ones only.
+
+A runtime that can compute less when it knows that many prompts will follow, or that most masks are
+not wanted, offers `sweep`; for every other one the masks of a batch are kept until they are asked
+for, which is no slower than decoding.
+
+Letters: N prompts, K candidates of each, n chosen ones, m the side of a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
+from anymask.runtimes.answers import choose
+from anymask.runtimes.protocol import ImageRuntime
+
+SweepPrecision = Literal["model", "mixed"]
+
+
+class Asked(Protocol):
+    """What N prompts were answered with.
+
+    quality  (N, K) of the candidates of an ambiguous prompt, as `answers.choose` gives them
+    """
+
+    @property
+    def quality(self) -> FloatArray: ...
+
+    def logits(self, chosen: BoolArray) -> FloatArray:
+        """(N, K) bool -> (n, m, m) float32, of the chosen candidates row by row."""
+        ...
+
+
+class Sweep(Protocol):
+    """One image that can be asked by one thread at a time.
+
+    bytes_per_prompt  memory that a batch needs for each of its prompts, about
+    """
+
+    @property
+    def bytes_per_prompt(self) -> int: ...
+
+    def ask(self, prompts: ModelPrompts) -> Asked:
+        """Answer N prompts without masks of their own."""
+        ...
+
+
+@runtime_checkable
+class SweepingRuntime(Protocol):
+    """A runtime with a faster way for many prompts."""
+
+    def sweep(self, features: tuple[FloatArray, ...], precision: SweepPrecision) -> Sweep | None:
+        """One image's maps -> its sweep, or None where this model has no faster way.
+
+        precision  "model": as the model was loaded; "mixed": large products in 16 bits where the
+                   machine multiplies them faster
+        """
+        ...
+
+
+def open_sweep(
+    runtime: ImageRuntime, features: tuple[FloatArray, ...], precision: SweepPrecision = "model"
+) -> Sweep:
+    """The runtime's own sweep over one image's maps, or one that decodes everything."""
+    if isinstance(runtime, SweepingRuntime):
+        faster = runtime.sweep(features, precision)
+        if faster is not None:
+            return faster
+    return DecodingSweep(runtime, features)
+
+
+class DecodingSweep:
+    """A sweep of any runtime: all masks are made, and kept until the next question."""
+
+    # Of the arrays inside a decoder, each as large as the image's maps; measured with nano.
+    _ARRAYS = 12
+
+    def __init__(self, runtime: ImageRuntime, features: tuple[FloatArray, ...]) -> None:
+        self._runtime = runtime
+        self._features = features
+        maps = sum(array.nbytes for array in features)
+        masks = 4 * 4 * runtime.spec.mask_side**2
+        self.bytes_per_prompt = self._ARRAYS * maps + 4 * masks
+
+    def ask(self, prompts: ModelPrompts) -> KeptMasks:
+        """Answer N prompts."""
+        decoded = self._runtime.decode(self._features, prompts)
+        return KeptMasks(*choose(self._runtime.spec, *decoded, True))
+
+
+@dataclass(frozen=True, eq=False)
+class KeptMasks:
+    """Answers whose masks are there already: (N, K, m, m) and (N, K)."""
+
+    masks: FloatArray
+    quality: FloatArray
+
+    def logits(self, chosen: BoolArray) -> FloatArray:
+        """(N, K) bool -> (n, m, m)."""
+        kept: FloatArray = self.masks[chosen]
+        return kept

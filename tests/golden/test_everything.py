@@ -1,0 +1,62 @@
+"""Automatic masks against the reference's own records, with all of its settings."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.predictors.everything import find_everything
+from anymask.predictors.grid import Grid
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import FloatArray, ModelPrompts
+from tests.golden.parity import load_recipe
+
+CASES = ["default", "dense_points", "loose", "regions", "crops", "strict", "nothing_left"]
+
+
+class PlantedRuntime:
+    """The references' decoder that needs no network; the model token is a filler."""
+
+    spec = ModelSpec(name="planted")
+    weights_hash = "planted"
+
+    def __init__(self, recipe: ModuleType) -> None:
+        self.recipe = recipe
+
+    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
+        return [(np.zeros((1, 1, 1), np.float32),) for _ in images]
+
+    def decode(
+        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        logits, quality = self.recipe.planted(prompts.coords[:, 0])
+        filler = np.full_like(logits[:, :1], -9)
+        return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)
+
+
+@pytest.fixture(scope="module")
+def references(shared: Path) -> tuple[PlantedRuntime, np.ndarray, dict[str, dict]]:
+    with Image.open(shared / "images" / "groceries.jpg") as picture:
+        half = (picture.width // 2, picture.height // 2)
+        image = np.asarray(picture.convert("RGB").resize(half, Image.Resampling.BILINEAR))
+    told = json.loads((shared / "golden" / "everything.json").read_text())
+    return PlantedRuntime(load_recipe(shared)), image, told["cases"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_records_are_those_of_the_reference(case: str, references: tuple) -> None:
+    runtime, image, cases = references
+    records = find_everything(runtime, image, Grid(**cases[case]["settings"]))
+    told = cases[case]["records"]
+    assert len(records) == len(told)
+    for record, truth in zip((r.to_sa1b() for r in records), told, strict=True):
+        assert record["segmentation"] == truth["segmentation"]
+        assert record["area"] == truth["area"]
+        assert record["bbox"] == truth["bbox"]
+        assert record["crop_box"] == truth["crop_box"]
+        assert record["predicted_iou"] == pytest.approx(truth["predicted_iou"], abs=1e-6)
+        assert record["stability_score"] == pytest.approx(truth["stability_score"], abs=1e-3)
+        np.testing.assert_allclose(record["point_coords"], truth["point_coords"], rtol=1e-6)
