@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "everything": "anymask.cli.everything",
     "embed": "anymask.cli.embed",
     "convert": "anymask.cli.convert",
+    "stats": "anymask.cli.stats",
     "models": "anymask.cli.models",
     "export": "anymask.cli.export",
     "train": "anymask.cli.train",

@@ -1,0 +1,106 @@
+"""`anymask stats` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anymask.cli.main import main
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import write_annotations
+from anymask.primitives.rle import mask_to_rle
+from tests.evaluation.small_sets import rectangle, write_set
+
+PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_set(tmp_path / "first", PHOTOS)
+
+
+def test_one_set_becomes_tables_a_file_and_a_page(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    assert main(["stats", str(data), "--json", str(out), "--html", str(page)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("### Overview\n\n|  | first |\n|---|--:|\n| images | 3 |\n")
+    assert "| images without a mask | 1 |" in text
+    assert json.loads(out.read_text("utf-8"))["sets"][0]["masks"] == 3
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_sets_stand_side_by_side_in_any_format(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = annotated_mask(mask_to_rle(rectangle((10, 10), (1, 1, 5, 5))), label="cup")
+    image = AnnotatedImage(file_name="a.jpg", hw=(10, 10), masks=(mask,))
+    write_annotations([image], tmp_path / "first.json", "coco")
+    write_annotations([image], tmp_path / "lab", "labelme")
+    words = [str(path) for path in (data, tmp_path / "first.json", tmp_path / "lab")]
+    assert main(["stats", *words]) == 0
+    text = capsys.readouterr().out
+    assert "|  | first (1) | first (2) | lab |" in text
+    assert "| masks | 3 | 1 | 1 |" in text
+    assert "| cup | 0 | 1 | 1 |" in text
+
+
+def test_a_limit_bounds_the_pictures(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(data), "--limit", "1"]) == 0
+    assert "| images | 1 |" in capsys.readouterr().out
+
+
+def test_groups_come_from_a_table(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("image,region,group\n0.png,x,Asia\n1.png,y,Africa\n", encoding="utf-8")
+    assert main(["stats", str(data), "--groups", str(table)]) == 0
+    text = capsys.readouterr().out
+    assert "### Groups of first" in text
+    assert "| Asia | 1 | 33.3 % | 2 | 66.7 % | 2.0 |" in text
+
+
+def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_set(tmp_path / "second", PHOTOS)
+    lines = [json.loads(line) for line in (data / "masks.jsonl").read_text("utf-8").splitlines()]
+    for row in lines:
+        for number, mask in enumerate(row["masks"]):
+            mask["annotator"] = number
+    (data / "masks.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert main(["stats", str(data), "--group-by", "annotator"]) == 0
+    assert "| 1 | 1 | 33.3 % | 1 | 33.3 % | 1.0 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none"], "there is no file or folder"),
+        (["first", "--limit", "0"], "wanted a whole number from 1, got '0'"),
+        (["first", "--group-by", "land"], "no mask has a group by 'land'"),
+        (["first", "--group-by", "a", "--groups", "b"], "give --group-by or --groups, not both"),
+        (["first", "--groups", "none.csv"], "none.csv: cannot be read as a table"),
+        (["first", "--groups", "bad.csv"], "bad.csv, line 2: wanted the columns image and group"),
+        (["first", "--from", "tiff"], "unknown format 'tiff'; there are sa1b"),
+        (["bare"], "2 pictures and not one mask; is the format 'set' right?"),
+        (["broken"], "masks.jsonl, line 1: not JSON"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    data: Path,
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_set(tmp_path / "bare", [[], []])
+    broken = write_set(tmp_path / "broken", PHOTOS) / "masks.jsonl"
+    broken.write_text(broken.read_text("utf-8").replace("}]}", "", 2), encoding="utf-8")
+    Path("bad.csv").write_text("photo,land\na,b\n", encoding="utf-8")
+    assert main(["stats", *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
