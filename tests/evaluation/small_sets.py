@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.evaluation.baselines import FromFunction
+from anymask.primitives.clicks import centre_click
 from anymask.primitives.rle import mask_to_rle, rle_to_string
 from anymask.primitives.spec import ALL_KINDS
 from anymask.primitives.types import Prompt
@@ -47,9 +48,11 @@ def write_set(
 
 
 def same_colour(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
-    """Every pixel of the colour at the first click, or at the box's centre: always right here."""
+    """Every pixel of the colour at the first click, or the middle of box or mask: always right."""
     if prompt.points is not None:
         x, y = prompt.points[0]
+    elif prompt.mask is not None:
+        x, y = centre_click(prompt.mask > 0)
     else:
         x, y = (prompt.box[:2] + prompt.box[2:]) / 2
     inside: NDArray[np.bool_] = (image == image[int(y), int(x)]).all(axis=-1)

@@ -165,3 +165,11 @@ def test_nothing_is_not_a_number() -> None:
     assert np.isnan(none.value)
     assert np.isnan(ratio_figure("x", Shares(*np.zeros((3, 1)))).value)
     assert np.isnan(ratio_figure("x", Shares(np.zeros(1), np.zeros(1), np.ones(1))).value)
+
+
+def test_measures_of_masks_beside_the_main_ones_have_a_table(boxes: EvalSet) -> None:
+    plan = SetPlan(name="boxes", measures=("box", "noisy-box", "refine"))
+    text = report_to_markdown(report_of(replace(boxes, plan=plan), "nano"))
+    assert "| set | method | box ±5% | box ±10% | box ±20% |" in text
+    assert "| **dev mean** | nano | **1.000 (1.000–1.000)** |" in text
+    assert "| eroded | eroded, refined |" in text

@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"measure this too, may be repeated: {', '.join(MEASURES)}",
     )
     add("--only", action="store_true", help="nothing but what --measure names")
+    add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
     add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, superpixels too")
     add(
         "--slow-limit",
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
             limit=args.limit,
             per_image=args.per_image,
             slow=args.slow_limit,
+            groups=args.groups,
         ),
         machine=this_machine(),
         sets=(),

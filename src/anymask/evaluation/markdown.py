@@ -7,15 +7,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from anymask.evaluation.findings import Figure, group_mean
+from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.metrics import Mean
 from anymask.evaluation.report import Report
+from anymask.primitives.spec import ALL_KINDS
+
+IN_MAIN = ("clicks", "box", "noc")  # these have tables of their own
 
 
 def report_to_markdown(report: Report) -> str:
     """The main table, clicks to a goal, small masks, each measure of whole sets; then the notes."""
     names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
     parts = [_main_table(report), _noc_table(report), _small_table(report)]
+    parts += [_more_table(report, name) for name in MASK_MEASURES if name not in IN_MAIN]
     parts += [_found_table(report, name) for name in names]
     parts.append(_notes(report))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -69,6 +74,28 @@ def _small_table(report: Report) -> str:
     return _table(header + [_title(report, pair) for pair in pairs], rows) if rows else ""
 
 
+def _more_table(report: Report, measure: str) -> str:
+    """A measure of masks that has no place in the main table, laid out as those of whole sets."""
+    columns = MASK_MEASURES[measure].columns(ALL_KINDS, report.settings)
+    rows: list[list[str]] = []
+    pairs = report.pairs()
+    methods = [m for m in dict.fromkeys(m for m, _ in pairs) if (m, columns[0]) in pairs]
+    if not methods:
+        return ""
+    for scores in report.sets:
+        for method in methods:
+            means = [report.set_mean(scores.name, column, method=method) for column in columns]
+            if not all(np.isnan(mean.value) for mean in means):
+                rows.append([scores.name, method, *(_mean_cell(mean) for mean in means)])
+    for group in report.groups:
+        for method in methods:
+            means = [report.mean(column, group=group, method=method) for column in columns]
+            if len(report.members(group)) > 1 and not all(np.isnan(m.value) for m in means):
+                rows.append([f"**{group} mean**", method, *(_bold(_mean_cell(m)) for m in means)])
+    title = f"{measure}: {MEASURES[measure].about}"
+    return f"{title}\n\n" + _table(["set", "method", *columns], rows)
+
+
 def _found_table(report: Report, measure: str) -> str:
     """One measure of whole sets: a row a set and method, a column a figure; groups below."""
     rows: dict[tuple[str, str], list[Figure]] = {}
@@ -105,6 +132,10 @@ def _mean_figure(rows: Sequence[Sequence[Figure]], name: str) -> Figure | None:
         return None
     mean = group_mean(there)
     return Figure(name=name, value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits)
+
+
+def _mean_cell(mean: Mean) -> str:
+    return _figure_cell(Figure(name="", value=mean.value, low=mean.low, high=mean.high))
 
 
 def _figure_cell(figure: Figure | None) -> str:

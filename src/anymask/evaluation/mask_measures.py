@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from anymask.evaluation.protocols import (
     click_rounds,
     deepest_click,
 )
+from anymask.evaluation.spoiled import SPOILS, noisy_box, refine_scores
 from anymask.evaluation.suite import Settings
 from anymask.primitives.spec import PromptKind
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)
+NOISE = (0.05, 0.10, 0.20)
 
 Accepts = frozenset[PromptKind]
 
@@ -95,8 +98,41 @@ def _score_noc(
     return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
 
 
+# --- a box that is off
+
+
+def _noisy_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+    return tuple(f"box ±{level:.0%}" for level in NOISE) if "box" in accepts else ()
+
+
+def _score_noisy(
+    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+) -> tuple[Floats, ...]:
+    return tuple(
+        box_scores(method, embedding, truths, partial(noisy_box, level=level)) for level in NOISE
+    )
+
+
+# --- a mask that is spoiled
+
+
+def _refine_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+    if "mask" not in accepts:
+        return ()
+    return tuple(name for spoil in SPOILS for name in (spoil, f"{spoil}, refined"))
+
+
+def _score_refine(
+    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+) -> tuple[Floats, ...]:
+    pairs = [refine_scores(method, embedding, truths, spoil) for spoil in SPOILS]
+    return tuple(scores for pair in pairs for scores in pair)
+
+
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
     "box": MaskMeasure(columns=_box_columns, score=_score_box),
     "noc": MaskMeasure(columns=_noc_columns, score=_score_noc),
+    "noisy-box": MaskMeasure(columns=_noisy_columns, score=_score_noisy),
+    "refine": MaskMeasure(columns=_refine_columns, score=_score_refine),
 }

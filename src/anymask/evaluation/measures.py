@@ -57,6 +57,24 @@ MEASURES: dict[str, Measure] = {
     "clicks": Measure(about="mean IoU after one click and after several, and the oracle of three"),
     "box": Measure(about="mean IoU from the truth's tight box"),
     "noc": Measure(about="clicks needed to an IoU of .85 and of .90, at most 20"),
+    "noisy-box": Measure(about="mean IoU from boxes whose edges are off by 5, 10 and 20 %"),
+    "refine": Measure(about="mean IoU of a spoiled mask, and after the model has refined it"),
+    "calibration": Measure(
+        about="does the predicted quality rank the candidates of a click, and is it right?",
+        function="anymask.evaluation.calibration:calibration",
+    ),
+    "robustness": Measure(
+        about="what blur, noise, JPEG, gamma and a click a little off cost",
+        function="anymask.evaluation.robustness:robustness",
+    ),
+    "fairness": Measure(
+        about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
+        function="anymask.evaluation.fairness:fairness",
+    ),
+    "text": Measure(
+        about="words to masks, as PhraseCut counts: cumulative IoU",
+        function="anymask.evaluation.text:text",
+    ),
 }
 DEFAULT = ("clicks", "box")
 

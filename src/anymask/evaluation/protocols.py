@@ -145,9 +145,14 @@ def click_rounds(
     return ClickScores(ious, oracle)
 
 
-def box_scores(segmenter: Segmenter, embedding: Any, truths: Sequence[Truth]) -> Floats:  # (N,)
-    """The IoU of each mask asked for by its tight box."""
-    prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+def box_scores(
+    segmenter: Segmenter,
+    embedding: Any,
+    truths: Sequence[Truth],
+    box_of: Callable[[BoolArray], NDArray[np.float32]] | None = None,
+) -> Floats:  # (N,)
+    """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
+    prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts, multimask=False)
     pairs = zip(answers, truths, strict=True)
     return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])

@@ -5,14 +5,12 @@ Letters: N masks, M measures, C clicks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from anymask.data.sets import Sample
-from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.asked import CHUNK, Photo, mask_limit
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES
@@ -21,9 +19,6 @@ from anymask.evaluation.metrics import Floats, Ints
 from anymask.evaluation.protocols import Segmenter, Truth
 from anymask.evaluation.report import Column, Report, SetScores
 from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
-from anymask.primitives.rle import rle_to_mask
-
-CHUNK = 64  # prompts in one decode: enough to be fast, few enough for big masks
 
 Progress = Callable[[str, int, int], None]
 
@@ -116,8 +111,7 @@ class _Question:
         self.names = tuple(
             name for measure in self.measures for name in measure.columns(accepts, settings)
         )
-        slow = isinstance(method, FromFunction) and method.slow
-        self.limit = settings.slow if slow and settings.slow is not None else math.inf
+        self.limit = mask_limit(method, settings)
 
     def score(self, embedding: Any, truths: Sequence[Truth]) -> Floats:  # (N, M)
         """Ask for all of it."""
@@ -137,7 +131,7 @@ def _score_masks(
     done = 0
     for image in np.unique(chosen.image):
         rows = np.flatnonzero(chosen.image == image)
-        photo = _Photo(one.samples[int(image)])
+        photo = Photo(int(image), one.samples[int(image)], chosen.mask[rows])
         for question, table in zip(questions, tables, strict=True):
             asked = rows[chosen.rank[rows] < question.limit]
             if len(asked) and question.names:
@@ -164,24 +158,7 @@ def weights_hash(segmenter: Segmenter) -> str:
 # --- one photo
 
 
-class _Photo:
-    """A sample's picture, opened at most once, and only when a method has to look at it."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self.ignore = None if sample.ignore is None else rle_to_mask(sample.ignore)
-        self._image: Any = None
-
-    def image(self) -> Any:
-        if self._image is None:
-            self._image = self.sample.image()
-        return self._image
-
-    def truths(self, masks: Ints) -> list[Truth]:
-        return [Truth(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
-
-
-def _score_photo(question: _Question, photo: _Photo, masks: Ints) -> Floats:  # (N, M)
+def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (N, M)
     """The scores of some masks of a photo, from the cache where it has them."""
     cache, method, names = question.cache, question.method.spec.name, question.names
     keys = cache.keys(method, names, photo.sample, masks) if cache else []
@@ -191,7 +168,7 @@ def _score_photo(question: _Question, photo: _Photo, masks: Ints) -> Floats:  # 
     missing = np.array([n for n, row in enumerate(found) if row is None], np.int64)
     if not len(missing):
         return table
-    embedding = question.method.embed(photo.image())
+    embedding = question.method.embed(photo.image)
     for part in _parts(missing):
         table[part] = question.score(embedding, photo.truths(masks[part]))
         for n in part if cache else ():

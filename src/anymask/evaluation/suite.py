@@ -42,6 +42,7 @@ class Settings:
     limit      masks of a set at most, None for all
     per_image  masks of a photo at most, None for all
     slow       masks of a set at most for slow baselines (GrabCut), None for all
+    groups     a CSV file of groups for `fairness`, None for the sets' labels
     """
 
     clicks: int = 3
@@ -49,6 +50,7 @@ class Settings:
     limit: int | None = None
     per_image: int | None = None
     slow: int | None = 100
+    groups: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

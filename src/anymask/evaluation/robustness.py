@@ -1,0 +1,191 @@
+"""What is lost when the photo is worse, or the click a little off.
+
+    blur    Gaussian, sigma in pixels of a photo whose long side is 1024
+    noise   Gaussian, sigma in 0..255, the same draw every time
+    jpeg    saved and read again at this quality
+    gamma   x -> x ** gamma on 0..1: below 1 brighter, above 1 darker
+    shift   the click moved in a random direction by this share of its distance to the mask's
+            border, so that it stays on the object
+
+The drop is the IoU without the change minus the IoU with it, mask by mask; intervals draw photos.
+The kinds are those of Hendrycks and Dietterich (arXiv 1903.12261) that a camera and a messenger
+make; strengths are our own. Letters: H W the photo, N masks.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from anymask.evaluation.asked import CHUNK, Photo, asked_photos
+from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured, Table, mean_figure
+from anymask.evaluation.metrics import Floats, Ints, iou
+from anymask.evaluation.protocols import Segmenter, Truth, box_scores
+from anymask.evaluation.suite import EvalSet, Settings
+from anymask.primitives.clicks import centre_click
+from anymask.primitives.types import Prompt, UintImage
+
+Kind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
+REFERENCE_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Change:
+    """One kind at one strength; `strength` in the words of the module's text."""
+
+    kind: Kind
+    strength: float
+
+    @property
+    def name(self) -> str:
+        """In tables: "blur 2"."""
+        return f"{self.kind} {self.strength:g}"
+
+
+CHANGES: tuple[Change, ...] = (
+    *(Change("blur", sigma) for sigma in (1, 2, 4)),
+    *(Change("noise", sigma) for sigma in (10, 25, 50)),
+    *(Change("jpeg", quality) for quality in (50, 20, 8)),
+    *(Change("gamma", gamma) for gamma in (0.5, 2, 3)),
+    *(Change("shift", share) for share in (0.25, 0.5, 0.75)),
+)
+SHOWN = tuple(CHANGES[place] for place in (1, 4, 7, 10, 13))  # the middle strengths
+
+
+def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+    """The photo after the change; a shift leaves it as it is."""
+    if change.kind == "blur":
+        sigma = change.strength * max(image.shape[:2]) / REFERENCE_SIDE
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.05)), np.uint8)
+    if change.kind == "noise":
+        noise = np.random.default_rng(0).standard_normal(image.shape, np.float32)
+        return np.clip(image + change.strength * noise + 0.5, 0, 255).astype(np.uint8)
+    if change.kind == "jpeg":
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        _, file = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(change.strength)])
+        read = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        assert read is not None
+        return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+    if change.kind == "gamma":
+        steps = 255 * (np.arange(256) / 255) ** change.strength
+        return np.asarray(np.round(steps).astype(np.uint8)[image], np.uint8)
+    return image
+
+
+def moved_click(truth: Truth, share: float) -> tuple[float, float]:
+    """The mask's centre click, moved by a share of its depth; the same direction every time."""
+    x, y = centre_click(truth.mask)
+    padded = np.pad(truth.mask.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    reach = share * max(float(distance[int(y) + 1, int(x) + 1]) - 1, 0)
+    seed = zlib.crc32(np.packbits(truth.mask).tobytes())
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi)
+    return x + reach * float(np.cos(angle)), y + reach * float(np.sin(angle))
+
+
+def robustness(
+    method: Segmenter,
+    one: EvalSet,
+    settings: Settings,
+    told: Callable[[int, int], None] | None = None,
+) -> Finding:
+    """Measure one method on one set (a `SetMeasure`): every change, by one click and by the box.
+
+    Raises NotMeasured for a method that takes neither.
+    """
+    ways = tuple(way for way in ("point", "box") if way in method.spec.accepts)
+    if not ways:
+        raise NotMeasured("it takes neither clicks nor boxes")
+    image: list[int] = []
+    parts: list[Floats] = []
+    for photo in asked_photos(method, one, settings, told):
+        parts.append(_photo_scores(method, photo, ways))
+        image += [photo.place] * len(photo.masks)
+    return describe(np.concatenate(parts), np.array(image, np.int64), ways)
+
+
+def describe(scores: Floats, image: Ints, ways: Sequence[str]) -> Finding:
+    """Figures of IoUs (N, ways, 1 + CHANGES), the unchanged first; NaN where it makes no sense."""
+    names = {"point": "click", "box": "box"}
+    figures: list[Figure] = []
+    curves: list[Curve] = []
+    rows: list[tuple[str | float, ...]] = []
+    for place, way in enumerate(ways):
+        clean, name = scores[:, place, 0], names[way]
+        drops = {
+            change: mean_figure(f"{name}, {change.name}", clean - scores[:, place, n], image)
+            for n, change in enumerate(CHANGES, start=1)
+        }
+        figures.append(mean_figure(name, clean, image))
+        figures += [drops[change] for change in SHOWN if not np.isnan(drops[change].value)]
+        rows += [
+            (name, c.name, float(clean.mean()) - d.value, d.value, d.low, d.high)
+            for c, d in drops.items()
+            if not np.isnan(d.value)
+        ]
+        curves += _curves(name, float(np.mean(clean)), drops)
+    header = ("prompt", "change", "mean IoU", "drop", "low", "high")
+    return Finding(
+        figures=tuple(figures),
+        curves=tuple(curves),
+        tables=(Table(title="every strength", header=header, rows=tuple(rows)),),
+        notes=("the first figure of a prompt is its mean IoU, the others what the change costs",),
+    )
+
+
+def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]:
+    """Mean IoU against strength, a plot a kind."""
+    curves = []
+    for kind in dict.fromkeys(change.kind for change in drops):
+        there = [(c, d.value) for c, d in drops.items() if c.kind == kind and not np.isnan(d.value)]
+        if there:
+            curves.append(
+                Curve(
+                    title=f"{name}: {kind}",
+                    x=np.array([change.strength for change, _ in there]),
+                    y=np.array([clean - drop for _, drop in there]),
+                    x_label=kind,
+                    y_label="mean IoU",
+                )
+            )
+    return curves
+
+
+def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Floats:
+    """(N, ways, 1 + CHANGES) IoUs of a photo's masks."""
+    truths = photo.truths()
+    scores = np.full((len(truths), len(ways), 1 + len(CHANGES)), np.nan)
+    clean = method.embed(photo.image)
+    for n, change in enumerate((Change("shift", 0), *CHANGES)):
+        shifts = change.kind == "shift"
+        embedding = clean if shifts else method.embed(changed(photo.image, change))
+        for place, way in enumerate(ways):
+            if way == "point":
+                share = change.strength if shifts else 0.0
+                scores[:, place, n] = _click_scores(method, embedding, truths, share)
+            elif not (shifts and n):
+                scores[:, place, n] = box_scores(method, embedding, truths)
+    return scores
+
+
+def _click_scores(
+    method: Segmenter, embedding: Any, truths: Sequence[Truth], share: float
+) -> Floats:  # (N,)
+    prompts = [
+        Prompt(
+            points=np.array([moved_click(truth, share)], np.float32), labels=np.ones(1, np.int64)
+        )
+        for truth in truths
+    ]
+    ious: list[float] = []
+    for start in range(0, len(prompts), CHUNK):
+        part = prompts[start : start + CHUNK]
+        answers = method.segment(embedding, prompts=part, multimask=True)
+        pairs = zip(answers, truths[start : start + CHUNK], strict=True)
+        ious += [iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs]
+    return np.array(ious)
