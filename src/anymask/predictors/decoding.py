@@ -13,6 +13,7 @@ from typing import Literal, TypedDict
 import cv2
 import numpy as np
 
+from anymask.predictors.granularity import Granularity, check_granularity, chosen_first
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
 from anymask.predictors.tight import fit_to_box
@@ -42,6 +43,7 @@ class SettingsDict(TypedDict, total=False):
 
     multimask: Multimask
     zoom: Zoom
+    granularity: Granularity
     max_hole_area: float
     min_island_area: float
 
@@ -56,6 +58,9 @@ class Settings:
                      reference code answers
     zoom             True: decode again on a window around the answer, and keep that when its
                      quality is higher; "auto": only where the object is small; False: never
+    granularity      which of several masks comes first: "all": that of the highest quality; "part"
+                     or "whole": the smallest or the largest of those of comparable quality; or a
+                     number from 0 (part) to 1 (whole), such as `Candidates.granularity_of` gives
     max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
     min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
 
@@ -64,6 +69,7 @@ class Settings:
 
     multimask: Multimask = "auto"
     zoom: Zoom = False
+    granularity: Granularity = "all"
     max_hole_area: float = 0
     min_island_area: float = 0
 
@@ -72,6 +78,7 @@ class Settings:
             value = getattr(self, name)
             if value not in (True, False, "auto"):
                 raise InputError(f'{name} must be True, False or "auto", got {value!r}')
+        check_granularity(self.granularity)
         for name in ("max_hole_area", "min_island_area"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and value >= 0):
@@ -138,7 +145,8 @@ def decode_prompts(
             if box is not None and runtime.spec.answer == "four":
                 kept = fit_to_box(kept[0], box, embedding.geometry, threshold)[None]
             best_first = _ranked(kept[0], numbers[0], embedding, threshold)
-            answers[place] = _attend(best_first, prompts[place], settings)
+            chosen = chosen_first(best_first, settings.granularity)
+            answers[place] = _attend(chosen, prompts[place], settings)
     return [answers[place] for place in range(len(prompts))]
 
 

@@ -8,6 +8,7 @@ are xyxy; all are image pixels unless the name says `model`.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -283,6 +284,8 @@ def _write_archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     try:
         with draft.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -324,7 +327,7 @@ def _feature_map(array: NDArray[Any]) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The answers to one prompt, best quality first.
+    """The answers to one prompt, best quality first, or first the one that a granularity means.
 
     logits           (K, h, w) float32, model space
     quality          (K,) float32, the model's own number, raw
@@ -343,6 +346,30 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.quality)
+
+    def cells(self) -> IntArray:
+        """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
+        rows, columns = (
+            -(-filled * low // self.geometry.side)
+            for filled, low in zip(self.geometry.input_hw, self.logits.shape[1:], strict=True)
+        )
+        sizes: IntArray = (self.logits[:, :rows, :columns] > self.threshold).sum(axis=(1, 2))
+        return sizes
+
+    def granularity_of(self, index: int) -> float | Literal["all"]:
+        """The user's choice of a candidate, for `segment(..., granularity=...)` of later clicks.
+
+        From 0, the smallest of the candidates (a part), to 1, the largest (the whole); "all" where
+        there is nothing to choose from. Raises InputError when there is no such candidate.
+        """
+        if not 0 <= index < len(self):
+            raise InputError(f"there are candidates 0 to {len(self) - 1}, got {index}")
+        sizes = self.cells()
+        some = np.flatnonzero(sizes)
+        if len(some) < 2 or not sizes[index]:
+            return "all"
+        by_size = some[np.argsort(sizes[some], kind="stable")].tolist()
+        return float(by_size.index(index) / (len(some) - 1))
 
     @cached_property
     def masks(self) -> BoolArray:

@@ -1,0 +1,91 @@
+"""Part or whole: which of a click's candidates is meant, and which level of everything's tree.
+
+A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3, "resolving
+ambiguity"): models answer it with several masks, and rank them by quality. Somebody who cuts out
+cars, or labels wheels, knows which it is, and says so once.
+
+Letters: K candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.layout import part_tree
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.types import Candidates
+
+Level = Literal["part", "whole", "all"]
+Granularity = Level | float
+
+LEVELS = ("part", "whole", "all")
+COMPARABLE = 0.1  # of quality: candidates so far below the best one are no choice
+
+
+def check_level(level: object) -> None:
+    """Raises InputError for what is no level of a tree."""
+    if level not in LEVELS:
+        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
+
+
+def check_granularity(granularity: object) -> None:
+    """Raises InputError for what is neither a level nor a place between part and whole."""
+    if granularity in LEVELS and isinstance(granularity, str):
+        return
+    if isinstance(granularity, bool) or not isinstance(granularity, int | float):
+        place = math.nan
+    else:
+        place = float(granularity)
+    if not 0 <= place <= 1:
+        raise InputError(
+            'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
+            f"got {granularity!r}"
+        )
+
+
+def chosen_first(answer: Candidates, granularity: Granularity) -> Candidates:
+    """The same candidates, the one that the granularity means first, then by quality.
+
+    Among the candidates that have an object and whose quality is within `COMPARABLE` of the best
+    one's, "part" means the smallest, "whole" the largest, and a number the one at that place
+    between them. "all" leaves the order as it is.
+    """
+    if granularity == "all" or len(answer) < 2:
+        return answer
+    sizes = answer.cells()
+    good = answer.quality >= answer.quality.max() - np.float32(COMPARABLE)
+    choice = np.flatnonzero(good & (sizes > 0))
+    if not len(choice):
+        return answer
+    by_size = choice[np.argsort(sizes[choice], kind="stable")]
+    place = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
+    first = int(by_size[math.floor(float(place) * (len(by_size) - 1) + 0.5)])
+    order = [first, *(index for index in range(len(answer)) if index != first)]
+    return replace(
+        answer,
+        logits=answer.logits[order],
+        quality=answer.quality[order],
+        order=answer.order[order],
+    )
+
+
+def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:
+    """The records of one level, in their order.
+
+    "whole": those that are part of no other; "part": those that have no parts; "all": all.
+    """
+    if level == "all":
+        return list(records)
+    tree = part_tree([record.rle for record in records])
+    wholes = {place.parent for place in tree}
+    return [
+        record
+        for index, (record, place) in enumerate(zip(records, tree, strict=True))
+        if (place.parent is None if level == "whole" else index not in wholes)
+    ]
