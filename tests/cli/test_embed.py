@@ -1,5 +1,6 @@
 """`anymask embed` over a folder: what is done stays, what fails does not stop the rest."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     assert made() == [
         "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
     ]  # fmt: skip
-    assert capsys.readouterr().out == "5 done, 0 there already, 0 failed\n"
+    assert capsys.readouterr().out.startswith("5 done, 0 there already, 0 failed; ")
     model = Model(ColourRuntime())
     truth, found = model.embed("photos/a.png"), Embedding.load("out/a.npz")
     np.testing.assert_array_equal(truth.features, found.features)
@@ -85,14 +86,18 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
     Path("photos/b.jpg").write_bytes(b"broken")
     assert main(["embed", "photos", "-o", "out"]) == 2
     captured = capsys.readouterr()
-    assert captured.out == "4 done, 0 there already, 1 failed\n"
+    assert captured.out.startswith("4 done, 0 there already, 1 failed; ")
     assert f"anymask: {Path('photos/b.jpg')}: wanted a picture" in captured.err
-    assert "anymask: error: 1 of 5 photos failed, see above; mend or remove them" in captured.err
-    assert len(made()) == 4
+    log = Path("out/errors.jsonl")
+    assert f"anymask: error: 1 of 5 photos failed, see {log}; mend or remove them" in captured.err
+    assert json.loads(log.read_text())["file"] == str(Path("photos/b.jpg"))
+    assert len(made()) == 5
 
 
-def test_one_photo_will_do(runtime: type[Counting]) -> None:
-    assert main(["embed", "photos/sub/c.png", "-o", "out"]) == 0
+def test_one_photo_will_do(runtime: type[Counting], capsys: pytest.CaptureFixture[str]) -> None:
+    for told in ("wrote", "there already:"):
+        assert main(["embed", "photos/sub/c.png", "-o", "out"]) == 0
+        assert capsys.readouterr().out == f"{told} {Path('out/c.npz')}\n"
     assert made() == ["out/c.npz"]
 
 

@@ -10,12 +10,17 @@ from PIL import Image
 import anymask
 from anymask.cli import everything
 from anymask.cli.main import main
+from anymask.data import images
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
 from tests.predictors.fakes import ColourRuntime, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 GRID = ["--points-per-side", "8", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3"]
+
+
+def names(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
 @pytest.fixture
@@ -62,15 +67,15 @@ def test_a_folder_is_done_once_and_again_when_something_changed(
     told = []
     for more in ([], [], ["--box-nms-thresh", "0.5"]):
         assert main(["everything", "photos", "-o", "photos/out", *GRID, *more]) == 0
-        told.append(capsys.readouterr().out)
+        told.append(capsys.readouterr().out.partition(";")[0].strip())
     Path("photos/out/one.json").write_text("{")
     main(["everything", "photos", "-o", "photos/out", *GRID, "--box-nms-thresh", "0.5"])
-    told.append(capsys.readouterr().out)
+    told.append(capsys.readouterr().out.partition(";")[0].strip())
     assert told == [
-        "2 done, 0 there already, 0 failed\n",
-        "0 done, 2 there already, 0 failed\n",
-        "2 done, 0 there already, 0 failed\n",
-        "1 done, 1 there already, 0 failed\n",
+        "2 done, 0 there already, 0 failed",
+        "0 done, 2 there already, 0 failed",
+        "2 done, 0 there already, 0 failed",
+        "1 done, 1 there already, 0 failed",
     ]
 
 
@@ -82,7 +87,7 @@ def test_one_broken_photo_does_not_stop_the_folder(
     captured = capsys.readouterr()
     assert "is empty (0 bytes)" in captured.err
     assert captured.err.endswith("what is done is kept\n")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["two.json", "two.png"]
+    assert names("out") == ["errors.jsonl", "two.json", "two.png"]
 
 
 def test_nothing_found_is_a_result(
@@ -116,3 +121,72 @@ def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFi
 def test_masks_of_a_one_pixel_photo_can_be_drawn(runtime: ColourRuntime) -> None:
     Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save("dot.png")
     assert main(["everything", "dot.png", "-o", "out", *GRID]) == 0
+
+
+def test_pictures_can_be_left_out_and_drawn_later_from_the_records(
+    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["everything", "photos", "-o", "out", *GRID, "--no-overlay"])
+    assert names("out") == ["one.json", "two.json"]
+    main(["everything", "photos", "-o", "both", *GRID])
+    decoded = len(runtime.calls)
+    assert main(["everything", "photos", "-o", "out", *GRID]) == 0
+    assert len(runtime.calls) == decoded
+    for name in names("both"):
+        assert (Path("out") / name).read_bytes() == (Path("both") / name).read_bytes()
+
+
+def test_a_photo_that_is_done_is_not_even_decoded(
+    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["everything", "photos", "-o", "out", *GRID])
+    monkeypatch.setattr(images, "load_image", None)
+    assert main(["everything", "photos", "-o", "out", *GRID]) == 0
+
+
+def test_the_same_pixels_in_another_file_are_done_already(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["everything", "photos", "-o", "out", *GRID])
+    Image.fromarray(PICTURE).save("photos/one.png", compress_level=0)
+    Image.fromarray(PICTURE[::-1].copy()).save("photos/two.png")
+    capsys.readouterr()
+    main(["everything", "photos", "-o", "out", *GRID])
+    assert capsys.readouterr().out.startswith("1 done, 1 there already, 0 failed")
+
+
+def test_a_picture_never_lies_beside_records_of_other_settings(
+    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["everything", "photos/one.png", "-o", "out", *GRID])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(everything, "json_bytes", stop)  # after the picture, before the records
+    main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
+    assert names("out") == ["one.png"]
+
+
+def test_a_photo_is_not_drawn_over(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("photos/one.png").read_bytes()
+    assert main(["everything", "photos/one.png", "-o", "photos", *GRID]) == 2
+    assert "is the photo itself; choose another name" in capsys.readouterr().err
+    assert Path("photos/one.png").read_bytes() == before
+
+
+def test_the_summary_says_what_was_made_with_what(runtime: ColourRuntime) -> None:
+    main(["everything", "photos", "-o", "out", *GRID, "--json", "told.json"])
+    main(["everything", "photos/one.png", "-o", "out", *GRID, "--json", "one.json"])
+    told, one = (json.loads(Path(name).read_text()) for name in ("told.json", "one.json"))
+    masks = sum(
+        len(json.loads(Path(f"out/{n}.json").read_text())["annotations"]) for n in ("one", "two")
+    )
+    assert (told["photos"], told["done"], told["made"]) == (2, 2, masks)
+    assert (one["photos"], one["done"], one["there"]) == (1, 0, 1)
+    assert told["about"]["weights"] == "colour"
+    assert told["about"]["grid"]["points_per_side"] == 8
+    assert told["photos_per_second"] == pytest.approx(2 / told["seconds"], rel=0.1)
+    assert "load" in told["machine"]

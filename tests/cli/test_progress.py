@@ -31,9 +31,10 @@ def test_times_read_like_a_person_says_them(seconds: float, text: str) -> None:
 def test_a_terminal_gets_one_line_that_is_rewritten() -> None:
     stream, clock = Terminal(), Clock()
     with Progress("photos", 4, stream, clock) as progress:
+        assert stream.getvalue().startswith("\rphotos [........................] 0/4, 0s")
         clock.now += 30
         progress.update(1)
-        assert stream.getvalue().startswith("\rphotos [######....")
+        assert "\rphotos [######...." in stream.getvalue()
         assert "1/4, 30s, 1m30s left" in stream.getvalue()
         assert "\n" not in stream.getvalue()
         progress.update(4)
@@ -65,6 +66,25 @@ def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
         "bytes 10/20, 20s, 20s left",
         "bytes 10/20, 20s, 20s left",
     ]
+
+
+def test_steps_that_took_no_time_do_not_make_the_rest_look_short() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress("photos", 100, stream, clock) as progress:
+        progress.update(50, free=50)
+        assert progress.text() == "photos 50/100, 0s"
+        clock.now += 10
+        progress.note = "1 failed"
+        progress.update(60, free=50)
+    assert stream.getvalue().splitlines()[0] == "photos 60/100, 10s, 40s left, 1 failed"
+
+
+def test_the_bar_makes_way_for_a_message() -> None:
+    stream = Terminal()
+    with Progress("photos", 4, stream, Clock()) as progress, progress.silent():
+        stream.write("trouble\n")
+    bar = "\rphotos [........................] 0/4, 0s\x1b[K"
+    assert stream.getvalue() == f"{bar}\r\x1b[Ktrouble\n{bar}{bar}\n"
 
 
 def test_the_line_is_ended_when_the_work_fails() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from anymask.cli.photos import Job, find_jobs, work_through
-from anymask.cli.segment import add_model_options, load_model
+from anymask.cli.folders import add_folder_options, read_division, work_on_one, work_through
+from anymask.cli.photos import Job, find_jobs
+from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.primitives.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,28 +25,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR", type=Path, required=True,
         help="where the .npz files go; those of the same pixels and model are not made again",
     )  # fmt: skip
+    add_folder_options(parser)
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Embed every photo. Raises DataError at the end when some failed."""
-    jobs = find_jobs(args.source, args.output)
-    model = load_model(args)
-    work_through(jobs, "embedding", lambda job: embed_photo(model, job))
+    task = EmbedTask(read_model(args))
+    if args.source.is_dir():
+        work_through(task, args, "photos")
+        return
+    read_division(args)  # says that it is for folders
+    (job,) = find_jobs(args.source, args.output)
+    work = task.open()
+    made = work_on_one(work, job, work.about, args)
+    print(f"{'wrote' if made else 'there already:'} {job.output('.npz')}")
 
 
-def embed_photo(model: Model, job: Job) -> bool:
-    """Write one embedding; False where it is there already."""
-    from anymask.data.images import load_image
-    from anymask.predictors.decoding import image_hash
+@dataclass(frozen=True)
+class EmbedTask:
+    """What is done with each photo: the model sees it."""
 
-    image = load_image(job.photo)
-    path = job.output(".npz")
-    if is_done(path, model, image_hash(image)):
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model.embed(image).save(path)
-    return True
+    model: ModelChoice
+
+    def open(self) -> EmbedWork:
+        """Load the model. Raises AnymaskError."""
+        return EmbedWork(self.model.load())
+
+
+class EmbedWork:
+    """A photo's embedding."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
+
+    def __call__(self, job: Job) -> int | None:
+        """Write one embedding and return 1; None where it is there already."""
+        from anymask.data.images import load_image
+        from anymask.predictors.decoding import image_hash
+
+        image = load_image(job.photo)
+        path = job.output(".npz")
+        if is_done(path, self.model, image_hash(image)):
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.model.embed(image).save(path)
+        return 1
 
 
 def is_done(path: Path, model: Model, pixels: str) -> bool:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from dataclasses import Field, asdict, fields
-from functools import partial
+from collections.abc import Callable
+from dataclasses import Field, asdict, dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from anymask.cli.outputs import json_bytes, sa1b_document, whole_file, write_overlay
-from anymask.cli.photos import Job, find_jobs, work_through
+from anymask.cli.folders import add_folder_options, read_division, work_on_one, work_through
+from anymask.cli.outputs import (
+    check_outputs,
+    json_bytes,
+    sa1b_document,
+    whole_file,
+    write_overlay,
+)
+from anymask.cli.photos import Job, find_jobs
 from anymask.cli.progress import Progress
-from anymask.cli.segment import add_model_options, load_model
+from anymask.cli.segment import ModelChoice, add_model_options, read_model
+from anymask.primitives.errors import DataError
 
 if TYPE_CHECKING:
-    from anymask.predictors.everything import Grid
+    from anymask.predictors.everything import GridDict
     from anymask.predictors.image import Model
+    from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import UintImage
 
 SUMMARY = "find the masks of everything in photos"
 OVERLAY_SIDE = 1600  # pixels of the picture's longest side at most
+HASH_DIGITS = 32  # of a photo's file
 
 _GRID_HELP = {
     "points_per_side": "clicks along each side of the grid",
@@ -29,6 +41,10 @@ _GRID_HELP = {
     "stability_score_thresh": "keep masks whose edge is at least this sure; lower finds more",
     "stability_score_offset": "how far, in logits, the edge is moved to see how sure it is",
     "box_nms_thresh": "of two masks whose boxes overlap more, keep the better",
+    "crop_n_layers": "look also at 2 x 2, then 4 x 4, ... crops of the photo, so often",
+    "crop_nms_thresh": "of two masks of different crops whose boxes overlap more, keep one",
+    "crop_overlap_ratio": "overlap of the crops, as a part of the photo's short side",
+    "crop_n_points_downscale_factor": "divide the points along a side by this with each layer",
     "min_mask_region_area": "remove holes and islands of fewer pixels",
 }
 
@@ -41,7 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True,
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
-        "photo; those of the same pixels, model and grid are not made again",
+        "photo; those of the same pixels, model and settings are not made again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--overlay", action=argparse.BooleanOptionalAction, default=True,
+        help="draw the .png (default), or write the records only",
     )  # fmt: skip
     group = parser.add_argument_group("the grid")
     for setting in fields(Grid):
@@ -52,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             type=kind,
             help=f"{_GRID_HELP[setting.name]} (default: {defaults(setting)})",
         )
+    add_folder_options(parser)
     add_model_options(parser)
 
 
@@ -65,20 +86,27 @@ def defaults(setting: Field[Any]) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed."""
-    from anymask.predictors.everything import Grid, GridDict, grid_of
+    task = EverythingTask(read_model(args), read_grid(args), args.overlay)
+    if args.source.is_dir():
+        work_through(task, args, "photos")
+        return
+    read_division(args)  # says that it is for folders
+    (job,) = find_jobs(args.source, args.output)
+    check_outputs([job.output(".json"), job.output(".png")], job.photo)
+    work = task.open()
+    with Progress("clicks", work.grid.points_per_side**2) as progress:
+        found = work_on_one(partial(work, progress=progress.update), job, work.about, args)
+    report(job.output(".json"), found)
+
+
+def read_grid(args: argparse.Namespace) -> GridDict:
+    """The settings that were given. Raises InputError, before anything is opened."""
+    from anymask.predictors.everything import Grid
 
     names = [setting.name for setting in fields(Grid) if getattr(args, setting.name) is not None]
-    given = cast(GridDict, {name: getattr(args, name) for name in names})
-    Grid(**given)  # says what is wrong before anything is opened
-    jobs = find_jobs(args.source, args.output)
-    model = load_model(args)
-    grid = grid_of(model.spec, given)
-    if len(jobs) > 1:
-        work_through(jobs, "photos", lambda job: segment_photo(model, grid, job) is not None)
-        return
-    with Progress("clicks", grid.points_per_side**2) as progress:
-        found = segment_photo(model, grid, jobs[0], progress)
-    report(jobs[0].output(".json"), found)
+    given = cast("GridDict", {name: getattr(args, name) for name in names})
+    Grid(**given)
+    return given
 
 
 def report(path: Path, found: int | None) -> None:
@@ -91,41 +119,111 @@ def report(path: Path, found: int | None) -> None:
         print(f"wrote {path}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
 
 
-def segment_photo(
-    model: Model, grid: Grid, job: Job, progress: Progress | None = None
-) -> int | None:
-    """Write one photo's records and picture and count them; None where both are there already."""
-    from anymask.data.images import load_image
+@dataclass(frozen=True)
+class EverythingTask:
+    """What is done with each photo.
 
-    image = load_image(job.photo)
-    records_path, picture_path = job.output(".json"), job.output(".png")
-    made_from = provenance(model, grid, image)
-    if picture_path.is_file() and read_provenance(records_path) == made_from:
-        return None
-    update = None if progress is None else partial(progress.update)
-    records = model.everything(image, progress=update, **asdict(grid))
-    write_overlay(picture_path, image, records, OVERLAY_SIDE)
-    document = sa1b_document(job.photo, (image.shape[0], image.shape[1]), records)
-    with whole_file(records_path) as file:  # last: it says that the photo is done
-        file.write(json_bytes(document | {"anymask": made_from}))
-    return len(records)
+    model    which model
+    given    the settings that differ from the model's own
+    overlay  whether a picture is drawn too
+    """
+
+    model: ModelChoice
+    given: GridDict
+    overlay: bool = True
+
+    def open(self) -> EverythingWork:
+        """Load the model. Raises AnymaskError."""
+        return EverythingWork(self.model.load(), self.given, self.overlay)
 
 
-def provenance(model: Model, grid: Grid, image: UintImage) -> dict[str, Any]:
-    """What the records depend on."""
-    from anymask.predictors.decoding import image_hash
+class EverythingWork:
+    """A photo's records, and a picture of them."""
 
-    return {
-        "model": model.name,
-        "weights": model.runtime.weights_hash,
-        "image": image_hash(image),
-        "grid": asdict(grid),
-    }
+    def __init__(self, model: Model, given: GridDict, overlay: bool) -> None:
+        from anymask.predictors.everything import grid_of
+
+        self.model, self.overlay = model, overlay
+        self.grid = grid_of(model.spec, given)
+        self.about: dict[str, Any] = {
+            "model": model.name,
+            "weights": model.runtime.weights_hash,
+            "grid": asdict(self.grid),
+        }
+
+    def __call__(self, job: Job, progress: Callable[[int, int], None] | None = None) -> int | None:
+        """Write what is missing and count the masks; None where nothing is missing.
+
+        The records come last: they say that the photo is done. Older ones go first, so that a
+        picture never lies beside records of other settings.
+        """
+        records_path, picture_path = job.output(".json"), job.output(".png")
+        photo = Photo(job.photo)
+        records = self._records_there(records_path, photo)
+        if records is not None and (picture_path.is_file() or not self.overlay):
+            return None
+        fresh = records is None
+        if records is None:
+            records_path.unlink(missing_ok=True)
+            records = self.model.everything(photo.pixels, progress=progress, **asdict(self.grid))
+        if self.overlay:
+            write_overlay(picture_path, photo.pixels, records, OVERLAY_SIDE)
+        if fresh:
+            self._write_records(records_path, photo, records)
+        return len(records)
+
+    def _write_records(self, path: Path, photo: Photo, records: list[MaskRecord]) -> None:
+        height, width = photo.pixels.shape[:2]
+        document = sa1b_document(photo.path, (height, width), records)
+        made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
+        with whole_file(path) as file:
+            file.write(json_bytes(document | {"anymask": made_from}))
+
+    def _records_there(self, path: Path, photo: Photo) -> list[MaskRecord] | None:
+        """What an earlier run made of the same pixels with the same settings; None otherwise."""
+        from anymask.primitives.records import MaskRecord
+
+        try:
+            document = json.loads(path.read_bytes())
+            made_from = document["anymask"]
+            if any(made_from[name] != value for name, value in self.about.items()):
+                return None
+            if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
+                return None
+            return [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+        except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
+            return None  # there is none, or it is damaged
 
 
-def read_provenance(path: Path) -> Any:
-    """What an earlier run wrote about itself; None where there is none or it is damaged."""
-    try:
-        return json.loads(path.read_bytes()).get("anymask")
-    except (OSError, ValueError, AttributeError):
-        return None
+class Photo:
+    """A photo's file, read and decoded when somebody asks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def file_hash(self) -> str:
+        """Of its bytes; "" where they cannot be read, which `pixels` then says."""
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
+        except OSError:
+            return ""
+
+    @cached_property
+    def pixels(self) -> UintImage:
+        """(H, W, 3). Raises ImageError."""
+        from anymask.data.images import load_image
+
+        return load_image(self.path)
+
+    @cached_property
+    def pixels_hash(self) -> str:
+        """Of the decoded picture, which survives a copy into another format without loss."""
+        from anymask.predictors.decoding import image_hash
+
+        return image_hash(self.pixels)
+
+    def is_file_of(self, made_from: dict[str, Any]) -> bool:
+        """Whether records say that they were made of these very bytes; nothing is decoded then."""
+        return bool(self.file_hash) and made_from.get("file") == self.file_hash

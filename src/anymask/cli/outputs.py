@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -183,6 +184,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with draft.open("xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

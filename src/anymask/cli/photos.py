@@ -1,15 +1,23 @@
-"""Commands over many photos: what is done is skipped, what fails does not stop the rest."""
+"""Which photos a command works on, which of them are this machine's, and where each result goes.
+
+- Results are called like the photo without its suffix, in the same sub-folder. A photo keeps its
+  suffix where another one in its folder would get the same name.
+- `--shard I/N` and `--output-shards K` look at nothing but the photo's path below the folder, so
+  that every machine, and every later run, comes to the same answer whatever else lies there.
+"""
 
 from __future__ import annotations
 
-import sys
+import hashlib
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from anymask.cli.progress import follow
-from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -24,47 +32,92 @@ class Job:
         return self.stem.with_name(self.stem.name + suffix)
 
 
-def find_jobs(source: Path, out: Path) -> list[Job]:
-    """A photo, or every photo in a folder, with a place in `out` for each.
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """How the work and its results are divided.
 
-    Outputs are called like the photo without its suffix, in the same sub-folder; where two photos
-    differ in the suffix only, both keep it. Raises InputError where there is no photo.
+    part     the part of this machine, 1..parts
+    parts    how many machines share the work
+    folders  how many folders the results are spread over, as in SA-1B; 0 keeps the sub-folders only
     """
-    from anymask.data.images import find_images
 
+    part: int = 1
+    parts: int = 1
+    folders: int = 0
+
+    def holds(self, place: Path) -> bool:
+        """Whether a photo, by its path below the folder, belongs to this machine."""
+        return self.parts == 1 or place_number(place) % self.parts == self.part - 1
+
+    def folder(self, out: Path, place: Path) -> Path:
+        """The folder that holds the results of a photo, without its own sub-folders."""
+        return out / f"sa_{place_number(place) % self.folders:06d}" if self.folders else out
+
+
+def place_number(place: Path) -> int:
+    """A number of 64 bits that depends on a relative path only, the same on every machine."""
+    text = unicodedata.normalize("NFC", place.as_posix())  # macOS takes accents off their letters
+    return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8], "big")
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """`I/N` -> (I, N). Raises InputError."""
+    first, _, last = text.partition("/")
+    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise InputError(
+        f"wanted --shard I/N, this machine's number and how many there are, such as 1/4 to 4/4; "
+        f"got {text!r}"
+    )
+
+
+def find_jobs(
+    source: Path,
+    out: Path,
+    division: Division | None = None,
+    unreadable: Callable[[OSError], None] | None = None,
+) -> list[Job]:
+    """A photo, or this machine's photos in a folder, with a place in `out` for each.
+
+    unreadable  told of each sub-folder that cannot be listed; without it they are left out
+
+    Raises InputError where there is no photo, or the results would lie among the photos.
+    """
     if not source.is_dir():
         return [Job(source, out / source.stem)]
-    inside = out.resolve()
-    photos = [path for path in find_images(source) if inside not in path.resolve().parents]
-    if not photos:
-        raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
-    stems = Counter(path.with_suffix("") for path in photos)
-    named = {
-        path: path if stems[path.with_suffix("")] > 1 else path.with_suffix("") for path in photos
-    }
-    return [Job(path, out / named[path].relative_to(source)) for path in photos]
-
-
-def work_through(jobs: list[Job], what: str, work: Callable[[Job], bool]) -> None:
-    """Do each job; a failure is told and the rest goes on.
-
-    what  the work in a word, for the progress
-    work  does one job and returns whether there was anything to do
-
-    Raises DataError at the end when jobs failed.
-    """
-    done = failed = 0
-    for job in follow(jobs, what):
-        try:
-            done += work(job)
-        except (AnymaskError, OSError) as error:
-            failed += 1
-            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-            print(f"{clear}anymask: {job.photo}: {error}", file=sys.stderr)
-    there = len(jobs) - done - failed
-    print(f"{done} done, {there} there already, {failed} failed")
-    if failed:
-        raise DataError(
-            f"{failed} of {len(jobs)} photos failed, see above; mend or remove them and run the "
-            "same command again, what is done is kept"
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise InputError(
+            f"the photos lie in the output folder {str(out)!r}, where results would be taken for "
+            "photos; choose another one, such as a new folder beside them"
         )
+    return list(_jobs_of_folder(source, out, division or Division(), unreadable))
+
+
+def _jobs_of_folder(
+    source: Path,
+    out: Path,
+    division: Division,
+    unreadable: Callable[[OSError], None] | None,
+) -> Iterator[Job]:
+    """One sub-folder after the other: the list of all machines' photos is never held."""
+    from anymask.data.images import find_images
+
+    found = False
+    photos = find_images(source, leave_out=out, unreadable=unreadable)
+    for folder, group in groupby(photos, key=lambda path: path.parent):
+        found = True
+        below = folder.relative_to(source)
+        for name, short in output_names([path.name for path in group]).items():
+            place = below / name
+            if division.holds(place):
+                yield Job(folder / name, division.folder(out, place) / below / short)
+    if not found:
+        raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
+
+
+def output_names(names: Sequence[str]) -> dict[str, str]:
+    """The photos of one folder -> the names of their results, all different."""
+    stems = {name: Path(name).stem for name in names}
+    shared = Counter(stems.values())
+    shared.update(names)  # beside "a.jpg", which may keep its suffix, "a.jpg.png" keeps its own
+    return {name: stem if shared[stem] == 1 else name for name, stem in stems.items()}

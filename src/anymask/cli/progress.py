@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -38,17 +39,24 @@ class Progress:
         self.clock = clock
         self.live = self.stream.isatty()
         self.began = self.wrote = clock()
-        self.done = 0
+        self.done = self.free = 0
+        self.note = ""  # shown behind the rest
 
     def __enter__(self) -> Progress:
+        if self.live:
+            self._write("")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._write("\n")
 
-    def update(self, done: int, total: int | None = None) -> None:
-        """`done` steps are behind us; a `total` that became known replaces the old one."""
+    def update(self, done: int, total: int | None = None, free: int = 0) -> None:
+        """`done` steps are behind us; a `total` that became known replaces the old one.
+
+        free  how many of those took no time, so that the time left is not promised too short
+        """
         self.done, self.total = done, self.total if total is None else total
+        self.free = free
         pause = SECONDS_BETWEEN_BARS if self.live else SECONDS_BETWEEN_LINES
         if self.clock() - self.wrote >= pause:
             self._write("" if self.live else "\n")
@@ -61,8 +69,21 @@ class Progress:
         share = min(1.0, self.done / self.total)
         filled = round(share * BAR_WIDTH)
         bar = f" [{'#' * filled}{'.' * (BAR_WIDTH - filled)}]" if self.live else ""
-        left = f", {clock_text(spent / share - spent)} left" if 0 < share < 1 else ""
-        return f"{self.what}{bar} {self.done}/{self.total}, {clock_text(spent)}{left}"
+        paid = self.done - self.free
+        rest = spent / paid * (self.total - self.done) if paid > 0 else 0.0
+        left = f", {clock_text(rest)} left" if paid > 0 and share < 1 else ""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.what}{bar} {self.done}/{self.total}, {clock_text(spent)}{left}{note}"
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Take the bar away while something else is printed, and put it back."""
+        if self.live:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+        yield
+        if self.live:
+            self._write("")
 
     def _write(self, end: str) -> None:
         self.wrote = self.clock()

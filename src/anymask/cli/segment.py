@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,31 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
 
 
+@dataclass(frozen=True)
+class ModelChoice:
+    """What `add_model_options` reads, in values that can be sent to another process."""
+
+    model: str
+    weights: Path | None
+    device: str
+    precision: str
+
+    def load(self) -> Model:
+        """Open it."""
+        import anymask
+
+        return anymask.load(self.model, self.weights, device=self.device, precision=self.precision)
+
+
+def read_model(args: argparse.Namespace) -> ModelChoice:
+    """The options of `add_model_options`; a checkpoint's path becomes absolute."""
+    weights = None if args.weights is None else args.weights.absolute()
+    return ModelChoice(args.model, weights, args.device, args.precision)
+
+
 def load_model(args: argparse.Namespace) -> Model:
     """The model that `add_model_options` describes."""
-    import anymask
-
-    return anymask.load(args.model, args.weights, device=args.device, precision=args.precision)
+    return read_model(args).load()
 
 
 Click = tuple[str, int]

@@ -1,0 +1,149 @@
+"""The same work on Ray Data: an actor pool, on this machine or on a cluster (extra [ray]).
+
+Every actor opens the task once and takes photos as they come. All nodes must see the photos, the
+output folder and the weights under the same paths.
+
+Traps, each met once:
+- A pool on a single CPU hangs: the actor has it, and the step that reads the list waits for it.
+- Ray listens on every network interface, unless it is told that there will be no cluster.
+- By default a photo that kills its actor is tried again without end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from anymask.cli.photos import Job
+from anymask.cli.work import Done, Event, Outcome, Ready, Task, attempt
+from anymask.cli.workers import TRIES, limit_threads, threads_each
+from anymask.primitives.errors import InputError, MissingExtra
+
+MOST_BLOCKS = 10_000  # of one data set; what is lost with an actor is a block
+STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and outcomes go through
+
+Row = dict[str, Any]
+
+
+def run_on_ray(task: Task, jobs: Sequence[Job], workers: int) -> Generator[Event]:
+    """Work on the cluster of RAY_ADDRESS, else on one that lives as long as this generator.
+
+    workers  actors; 0 for one for each CPU of the cluster, or of this machine
+
+    Raises MissingExtra without Ray, AnymaskError where the task cannot be opened.
+    """
+    work = task.open()  # a wrong option is told here, in one sentence
+    yield Ready(work.about)
+    del work
+    if not jobs:
+        return
+    with cluster(workers) as actors:
+        lost = dict(enumerate(jobs))
+        for turn in range(TRIES):
+            for index, outcome in outcomes(task, lost, min(actors, len(lost)), turn):
+                yield Done(lost.pop(index), outcome)
+            if not lost:
+                return
+    reason = (
+        "the actor that had it died, and so did another one; if memory was short, make the photo "
+        "smaller or take fewer --workers"
+    )
+    for job in lost.values():
+        yield Done(job, Outcome(state="failed", reason=reason, kind="WorkerDied"))
+
+
+@contextlib.contextmanager
+def cluster(workers: int) -> Iterator[int]:
+    """A connection to Ray; how many actors there are to be."""
+    address = os.environ.get("RAY_ADDRESS")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters of it we say ourselves
+    if not address:
+        # Ray's word for "this machine only": its servers then listen on 127.0.0.1.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise MissingExtra("ray", "ray", "--engine ray") from None
+    handler = signal.getsignal(signal.SIGTERM)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        from anymask.runtimes.onnx import pick_threads
+
+        workers = workers or pick_threads()
+        options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}
+        options["object_store_memory"] = STORE_BYTES
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise InputError(
+            f"RAY_ADDRESS is {address!r}, where no Ray cluster answers ({error}); start one, or "
+            "unset it to use this machine alone"
+        ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
+    try:
+        yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
+    finally:
+        ray.shutdown()
+
+
+def outcomes(
+    task: Task, jobs: dict[int, Job], actors: int, turn: int
+) -> Iterator[tuple[int, Outcome]]:
+    """What came of the jobs, by their numbers; those whose actor died are missing."""
+    import ray
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    rows = [row_of(index, job) for index, job in jobs.items()]
+    photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
+    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1 if turn else 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there is no other way yet to say max_task_retries
+        done = photos.map(
+            Actor,
+            fn_constructor_args=(task, threads_each(actors)),
+            compute=pool,
+            num_cpus=1,
+            max_restarts=-1,
+            max_task_retries=0,
+        )
+        for row in done.iter_rows():
+            yield int(row["index"]), Outcome(**json.loads(row["outcome"]))
+
+
+def row_of(index: int, job: Job) -> Row:
+    """A job as Ray sends it: absolute paths, in bytes, as not every file name is Unicode."""
+    return {
+        "index": index,
+        "photo": os.fsencode(job.photo.absolute()),
+        "stem": os.fsencode(job.stem.absolute()),
+    }
+
+
+class Actor:
+    """A process of the pool with an open task."""
+
+    def __init__(self, task: Task, threads: int) -> None:
+        limit_threads(threads)
+        self.work = task.open()
+
+    def __call__(self, row: Row) -> Row:
+        """One photo."""
+        job = Job(Path(os.fsdecode(row["photo"])), Path(os.fsdecode(row["stem"])))
+        outcome = attempt(self.work, job)
+        return {"index": row["index"], "outcome": json.dumps(asdict(outcome))}
