@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
 from anymask.data import images
-from anymask.data.images import find_images, load_image, load_mask
+from anymask.data.images import load_image, load_mask
 from anymask.primitives.errors import ImageError
 
 RNG = np.random.default_rng(7)
@@ -359,11 +359,3 @@ def test_an_array_file_runs_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "hostile.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ImageError, match="is no readable array file"):
         load_mask(tmp_path / "hostile.npy")
-
-
-def test_pictures_are_found_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "notes.txt", "sub/c.webp", ".cache/d.png", ".e.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["a.png", "b.JPG", "sub/c.webp"]

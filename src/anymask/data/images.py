@@ -17,10 +17,11 @@ it is ever made, and none beside the one that Pillow decodes into.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -95,15 +96,32 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
     return mask
 
 
-def find_images(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it, in order; hidden files and folders are left out."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+def find_images(
+    folder: Path,
+    leave_out: Path | None = None,
+    unreadable: Callable[[OSError], None] | None = None,
+) -> Iterator[Path]:
+    """The pictures in a folder, then those in its sub-folders, in order, as they are found.
+
+    leave_out   a folder that is not looked into
+    unreadable  told of each folder that cannot be listed; without it they are passed over
+
+    Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
+    so that somebody notices.
+    """
+    out = None if leave_out is None else leave_out.resolve()
+    for here, inside, names in os.walk(folder, onerror=unreadable):
+        inside[:] = sorted(
+            name
+            for name in inside
+            if not name.startswith(".") and (out is None or Path(here, name).resolve() != out)
+        )
+        for name in sorted(names):
+            path = Path(here, name)
+            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+                continue
+            if path.is_file() or not path.exists():  # no pipe, which would be waited for
+                yield path
 
 
 # Files.
