@@ -63,7 +63,7 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "boxes", BOXES)
     Image.new("RGB", (10, 10)).save(folder / "images" / "0.png")
     _, samples = load_set(folder)
-    with pytest.raises(DataError, match=r"0\.png: masks\.jsonl says \(48, 64\).*\(10, 10\)"):
+    with pytest.raises(DataError, match=r"0\.png: the masks are \(48, 64\).*\(10, 10\)"):
         samples[0].image()
 
 

@@ -101,6 +101,41 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
+# Places in a data set.
+
+
+def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
+    """The first path below `root` that fits one of the patterns, tried in order.
+
+    patterns  globs with forward slashes; "." is the folder itself
+    what      the wanted thing in words, for the error
+
+    Raises DataError that says what was looked for.
+    """
+    for pattern in patterns:
+        found = [root] if pattern == "." else sorted(root.glob(pattern))
+        if found:
+            return found[0]
+    if not root.exists():
+        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
+    raise DataError(f"{root}: found no {what}; looked for {', '.join(patterns)}")
+
+
+def find_photo(name: str, folders: Sequence[Path]) -> Path:
+    """The file of this name in one of the folders.
+
+    Raises DataError that lists where it was looked for, also for a name that leads out of them.
+    """
+    inside = PurePosixPath(name.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts or not inside.name:
+        raise DataError(f"wanted a file inside of the data set, got {name!r}")
+    for folder in folders:
+        if (folder / inside).is_file():
+            return folder / inside
+    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise DataError(f"{name!r} is not in {looked}; is the data set complete?")
+
+
 # Pictures beside the annotations.
 
 

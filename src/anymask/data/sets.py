@@ -47,6 +47,19 @@ class SetInfo:
     ships: bool | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Federated:
+    """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
+
+    absent   labels of which there is certainly none: an answer is wrong
+    partial  labels of which not every object has a mask: an answer without a mask is not wrong
+    Other labels that no mask of the photo has were not looked for: their answers do not count.
+    """
+
+    absent: frozenset[str] = frozenset()
+    partial: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class Sample:
     """One photo and its masks.
@@ -57,6 +70,11 @@ class Sample:
     labels      class names beside `masks`, None where there is none
     annotators  whose mask it is, None where the set does not say
     ignore      pixels that count neither as right nor as wrong, or None
+    image_id    the photo's number in its data set (COCO's image_id), or None
+    boxes       (x0, y0, x1, y1) that people drew beside `masks`; empty where the set has none
+    crowds      regions of many objects with their label, which are part of `ignore`, too
+    boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
+    federated   which classes were looked for; None means all of the set
     """
 
     image_path: Path
@@ -65,14 +83,19 @@ class Sample:
     labels: tuple[str | None, ...]
     annotators: tuple[int | None, ...]
     ignore: Rle | None = None
+    image_id: int | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    crowds: tuple[tuple[str | None, Rle], ...] = ()
+    boundaries: tuple[Rle, ...] = ()
+    federated: Federated | None = None
 
     def image(self) -> UintImage:  # (H, W, 3)
         """Open the picture; DataError when its size is not the one that the masks have."""
         image = load_image(self.image_path)
         if image.shape[:2] != self.hw:
             raise DataError(
-                f"{self.image_path}: masks.jsonl says {self.hw} (height, width), the picture is "
-                f"{image.shape[:2]}; the masks belong to another version of it"
+                f"{self.image_path}: the masks are {self.hw} (height, width), the picture is "
+                f"{image.shape[:2]}; they belong to another version of it"
             )
         return image
 

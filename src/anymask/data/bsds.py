@@ -1,0 +1,74 @@
+"""BSDS500: photos that several people divided into regions.
+
+    Berkeley Segmentation Data Set 500 (its README), unpacked from BSR_bsds500.tgz:
+    BSR/BSDS500/data/images/test/ID.jpg
+    BSR/BSDS500/data/groundTruth/test/ID.mat   groundTruth{person}.Segmentation, numbers from 1 on,
+                                               and .Boundaries, the border pixels that count
+
+Each region of each person is a mask; `annotators` are numbered from 0 on, and `boundaries` holds
+one picture of borders for each of them, for the benchmark of edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.data.documents import checked_hw, find_place, located
+from anymask.data.label_pictures import value_rles
+from anymask.data.matlab import load_matlab
+from anymask.data.sets import Sample
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import Rle, mask_to_rle
+
+
+def read(root: Path, split: str) -> Iterator[Sample]:
+    """The photos of a split ("train", "val", "test"). Raises DataError that names the file."""
+    inside = ["", "data/", "BSDS500/data/", "BSR/BSDS500/data/"]
+    places = [f"{top}groundTruth/{split}" for top in inside]
+    folder = find_place(root, places, f"ground truth of BSDS500's {split}")
+    for path in sorted(folder.glob("*.mat")):
+        photo = folder.parent.parent / "images" / split / f"{path.stem}.jpg"
+        yield _sample(path, photo)
+
+
+def _sample(path: Path, photo: Path) -> Sample:
+    people = load_matlab(path).get("groundTruth")
+    with located(path):
+        if not isinstance(people, list) or not people:
+            raise DataError("wanted the cells `groundTruth`, there are none")
+        if not photo.is_file():
+            raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
+        masks: list[Rle] = []
+        annotators: list[int] = []
+        boundaries: list[Rle] = []
+        for number, cell in enumerate(people):
+            with located(f"person {number}"):
+                regions, borders = _drawn(cell)
+                hw = checked_hw(*regions.shape)
+                found = [rle for value, rle in value_rles(regions).items() if value]
+                masks += found
+                annotators += [number] * len(found)
+                boundaries.append(mask_to_rle(borders))
+                if borders.shape != hw or masks[0].size != hw:
+                    raise DataError(f"the regions are {hw}, the borders {borders.shape}")
+    return Sample(
+        image_path=photo,
+        hw=hw,
+        masks=tuple(masks),
+        labels=(None,) * len(masks),
+        annotators=tuple(annotators),
+        boundaries=tuple(boundaries),
+    )
+
+
+def _drawn(cell: Any) -> tuple[Any, Any]:
+    """A person's regions (H, W) and borders (H, W)."""
+    (person,) = cell
+    regions, borders = np.asarray(person["Segmentation"]), np.asarray(person["Boundaries"])
+    if regions.ndim != 2:
+        raise DataError(f"`Segmentation` must be (H, W), got {regions.shape}")
+    return regions.astype(np.int64), borders

@@ -1,0 +1,76 @@
+"""Videos with the masks of their objects, read frame by frame when somebody looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anymask.data.documents import checked_hw, located
+from anymask.data.images import load_image
+from anymask.data.label_pictures import VOID, label_values, value_rles
+from anymask.data.sets import Sample
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import Rle
+from anymask.primitives.types import UintImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameMasks:
+    """What is known of one frame.
+
+    hw       (H, W) in pixels
+    objects  number -> mask, ascending; an object that is hidden has none
+    ignore   pixels that count neither as right nor as wrong, or None
+    """
+
+    hw: tuple[int, int]
+    objects: Mapping[int, Rle]
+    ignore: Rle | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One video.
+
+    name         of the video in its data set
+    frames       the pictures in order
+    annotations  index of a frame -> the picture of its objects' numbers (8-bit, or a palette)
+    labels       number of an object -> its class, where the data set says it
+    single       whatever is not background is object 1 (DAVIS 2016); 255 is no void then
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    annotations: Mapping[int, Path]
+    labels: Mapping[int, str] = field(default_factory=dict)
+    single: bool = False
+
+    def image(self, index: int) -> UintImage:  # (H, W, 3)
+        """Open a frame. Raises ImageError."""
+        return load_image(self.frames[index])
+
+    def masks(self, index: int) -> FrameMasks:
+        """Read a frame's masks. Raises DataError, also for a frame that nobody annotated."""
+        if index not in self.annotations:
+            raise DataError(f"{self.name}: frame {index} has no masks; see Clip.annotations")
+        path = self.annotations[index]
+        with located(path):
+            values = label_values(path)
+            hw = checked_hw(*values.shape)
+        found = value_rles(values > 0 if self.single else values)
+        ignore = None if self.single else found.pop(VOID, None)
+        found.pop(0, None)
+        return FrameMasks(hw=hw, objects=found, ignore=ignore)
+
+    def sample(self, index: int) -> Sample:
+        """An annotated frame as a photo with masks."""
+        frame = self.masks(index)
+        return Sample(
+            image_path=self.frames[index],
+            hw=frame.hw,
+            masks=tuple(frame.objects.values()),
+            labels=tuple(self.labels.get(number) for number in frame.objects),
+            annotators=(None,) * len(frame.objects),
+            ignore=frame.ignore,
+        )

@@ -1,0 +1,277 @@
+"""Published data sets as their authors publish them, by name: recognised, read photo by photo.
+
+A layout is a module of this floor with a function `read(root, split)` that yields a `Sample` for
+each photo; pictures are opened when somebody looks at them. The module says what the layout is and
+who documents it. Videos can be read as `Clip`s too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.clips import Clip
+from anymask.data.sets import Sample, SetInfo, is_set, load_set
+from anymask.primitives.errors import DataError, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way to lay a data set out in folders.
+
+    module  of this floor
+    read    the name of the reader in it
+    split   which part is read when nobody says; "" where there are no parts
+    marks   globs by which the layout is recognised: all of one tuple must be there
+    about   for people
+    clips   the name of the reader of videos; "" for photos
+    """
+
+    module: str
+    read: str = "read"
+    split: str
+    marks: tuple[tuple[str, ...], ...]
+    about: str
+    clips: str = ""
+
+    def load(self, function: str) -> Callable[..., Any]:
+        """Import the module and give one of its functions."""
+        loaded: Callable[..., Any] = getattr(
+            importlib.import_module(f"anymask.data.{self.module}"), function
+        )
+        return loaded
+
+    def fits(self, root: Path) -> bool:
+        """Whether a folder has the marks of the layout."""
+        return any(all(any(root.glob(mark)) for mark in marks) for marks in self.marks)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "lvis": Layout(
+        module="coco_sets", read="read_lvis", split="val",
+        marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
+        about="LVIS v1: JSON with polygons, photos of COCO 2017",
+    ),
+    "ade20k": Layout(
+        module="label_sets", read="read_ade20k", split="validation",
+        marks=(("images/ADE",), ("*/images/ADE",)),
+        about="ADE20K, whole: _seg.png and JSON beside each photo",
+    ),
+    "ade20k-instances": Layout(
+        module="label_sets", read="read_ade20k_instances", split="validation",
+        marks=(("annotations_instance", "images"),),
+        about="ADE20K, objects of the places challenge",
+    ),
+    "ade20k-scenes": Layout(
+        module="label_sets", read="read_ade20k_scenes", split="validation",
+        marks=(("annotations/validation", "images/validation"), ("objectInfo150.txt",)),
+        about="ADE20K, classes of the scene parsing benchmark",
+    ),
+    "cityscapes": Layout(
+        module="label_sets", read="read_cityscapes", split="val",
+        marks=(("gtFine", "leftImg8bit"), ("*/gtFine", "*/leftImg8bit")),
+        about="Cityscapes, fine annotations",
+    ),
+    "voc": Layout(
+        module="label_sets", read="read_voc", split="val",
+        marks=(
+            ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
+            ("VOCdevkit/VOC*/SegmentationObject",),
+        ),
+        about="PASCAL VOC, objects",
+    ),
+    "open-images": Layout(
+        module="open_images", split="validation",
+        marks=(
+            ("*-annotations-object-segmentation.csv",),
+            ("annotations/*-annotations-object-segmentation.csv",),
+        ),
+        about="Open Images, masks with boxes",
+    ),
+    "bsds500": Layout(
+        module="bsds", split="test",
+        marks=(
+            ("groundTruth", "images"), ("data/groundTruth",), ("BSDS500/data/groundTruth",),
+            ("BSR/BSDS500/data/groundTruth",),
+        ),
+        about="BSDS500, regions and borders of several people",
+    ),
+    "davis": Layout(
+        module="video_sets", read="read_davis", clips="read_davis_clips", split="val",
+        marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
+        about="DAVIS 2016 and 2017, videos",
+    ),
+    "youtube-vos": Layout(
+        module="video_sets", read="read_youtube_vos", clips="read_youtube_vos_clips",
+        split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
+        about="YouTube-VOS, videos",
+    ),
+    "youtube-vis": Layout(
+        module="video_sets", read="read_youtube_vis", split="train",
+        marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
+        about="YouTube-VIS and OVIS, frames of videos",
+    ),
+    "phrase-cut": Layout(
+        module="polygon_sets", read="read_phrase_cut", split="test",
+        marks=(("refer_*.json",), ("*/refer_*.json",)),
+        about="PhraseCut, a mask a phrase",
+    ),
+    "visor": Layout(
+        module="polygon_sets", read="read_visor", split="val",
+        marks=(
+            ("GroundTruth-SparseAnnotations/annotations",), ("annotations/val", "rgb_frames"),
+        ),
+        about="VISOR, sparse frames",
+    ),
+    "ndd20": Layout(
+        module="polygon_sets", read="read_ndd20", split="ABOVE",
+        marks=(("*_LABELS.json", "ABOVE"), ("*_LABELS.json", "BELOW")),
+        about="NDD20, dolphins above and below water",
+    ),
+    "egohos": Layout(
+        module="mask_folders", read="read_egohos", split="val", marks=(("*/label", "*/contact"),),
+        about="EgoHOS, hands and what they hold",
+    ),
+    "gtea": Layout(
+        module="mask_folders", read="read_gtea", split="",
+        marks=(("Images", "Masks"), ("*/Images", "*/Masks")), about="GTEA hand2K, hands",
+    ),
+    "doors": Layout(
+        module="mask_folders", read="read_doors", split="",
+        marks=(("img", "Rock_all"), ("*/img", "*/Rock_all")), about="DOORS, boulders",
+    ),
+    "ppdls": Layout(
+        module="mask_folders", read="read_leaves", split="",
+        marks=(("*_label.png",), ("*/*_label.png",), ("*/*/*_label.png",)),
+        about="Plant Phenotyping, leaves",
+    ),
+    "bbbc038": Layout(
+        module="mask_folders", read="read_nuclei", split="",
+        marks=(("stage1_train",), ("*/images", "*/masks/*.png")),
+        about="BBBC038v1 (data science bowl 2018), nuclei",
+    ),
+    "hypersim": Layout(
+        module="mask_folders", read="read_hypersim", split="",
+        marks=(("ai_*/images",),), about="Hypersim, objects of rendered rooms; needs h5py",
+    ),
+    "coco": Layout(
+        module="coco_sets", read="read_coco", split="val",
+        marks=(
+            ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
+            ("annotations/*.json",), ("*.json", "images"), ("*.json", "val"),
+        ),
+        about="COCO, and any set of one COCO JSON a split with its photos beside it",
+    ),
+}  # fmt: skip
+
+
+def find_layout(name: str) -> Layout:
+    """The layout of this name. Raises InputError that lists all."""
+    if name not in LAYOUTS:
+        raise InputError(f"unknown layout {name!r}; there are auto, set, {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def recognise_layout(path: str | Path) -> str:
+    """The name of a folder's layout; "set" for a set of our own.
+
+    Raises DataError that says what was looked for.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
+    if is_set(root):
+        return "set"
+    for name, layout in LAYOUTS.items():
+        if root.is_dir() and layout.fits(root):
+            return name
+    looked = "; ".join(
+        f"{name}: {' or '.join(' with '.join(marks) for marks in layout.marks)}"
+        for name, layout in LAYOUTS.items()
+    )
+    raise DataError(
+        f"{root}: the layout is not recognised. Looked for set: masks.jsonl; {looked}. "
+        "Name the layout if some names differ, or turn the annotations into a set first: "
+        "anymask convert IN OUT --to set"
+    )
+
+
+def load_dataset(
+    path: str | Path, layout: str = "auto", split: str | None = None
+) -> tuple[SetInfo, list[Sample]]:
+    """Read every mask of a data set, without opening a picture.
+
+    path    the folder that the data set's archives were unpacked into
+    layout  a name of LAYOUTS, "set" for a set of our own, or "auto"
+    split   which part; the layout's own choice when left out
+
+    Raises DataError that names file, record and reason, or says what was looked for; InputError
+    for an unknown layout, MissingExtra where a format needs a package.
+    """
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    if name == "set":
+        _refuse_split(split)
+        return load_set(root)
+    samples = list(iter_dataset(root, name, split))
+    return SetInfo(name=root.resolve().name, folder=root, source=name), samples
+
+
+def iter_dataset(
+    path: str | Path, layout: str = "auto", split: str | None = None
+) -> Iterator[Sample]:
+    """As `load_dataset`, photo by photo, for data sets that do not fit into memory."""
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    if name == "set":
+        _refuse_split(split)
+        yield from load_set(root)[1]
+        return
+    chosen = find_layout(name)
+    part = _part(chosen, split)
+    empty = True
+    for sample in chosen.load(chosen.read)(root, part):
+        empty = False
+        yield sample
+    if empty:
+        raise DataError(f"{root}: no photo of the split {part!r} was found ({name})")
+
+
+def load_clips(path: str | Path, layout: str = "auto", split: str | None = None) -> list[Clip]:
+    """Read a data set of videos; frames and masks are opened when somebody looks at them.
+
+    Raises as `load_dataset`, and InputError for a layout of photos.
+    """
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    chosen = LAYOUTS.get(name)
+    if chosen is None or not chosen.clips:
+        videos = ", ".join(name for name, layout in LAYOUTS.items() if layout.clips)
+        raise InputError(f"the layout {name!r} holds no videos; those with videos are {videos}")
+    clips: list[Clip] = chosen.load(chosen.clips)(root, _part(chosen, split))
+    return clips
+
+
+def _part(layout: Layout, split: str | None) -> str:
+    """The split that is read. Raises InputError for one that leads out of the data set."""
+    part = layout.split if split is None else split
+    if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
+        raise InputError(f"a split is the name of a part, such as val; got {part!r}")
+    return part
+
+
+def _refuse_split(split: str | None) -> None:
+    if split:
+        raise InputError(f"a set of our own has no splits, got {split!r}; name the set's folder")
+
+
+def read_images(root: Path, layout: str, split: str | None = None) -> Iterator[AnnotatedImage]:
+    """The same as annotated pictures, for conversion; names are relative to the data set."""
+    from anymask.data.own_sets import sample_to_image
+
+    for sample in iter_dataset(root, layout, split):
+        yield sample_to_image(sample, root)

@@ -1,0 +1,154 @@
+"""Data sets of photos and mask pictures with the same names in two folders, and their like.
+
+EgoHOS (github.com/owenzlz/EgoHOS): val/image/NAME.jpg, val/label/NAME.png, a class a pixel
+GTEA hand2K: Images/NAME.jpg, Masks/NAME.png, white hands
+DOORS (zenodo.org/record/7107409): TEST/img/NAME.png, TEST/Rock_all/NAME.png, a white boulder
+Plant Phenotyping, leaf segmentation (plant-phenotyping.org/datasets): NAME_rgb.png,
+    NAME_label.png in one folder, a colour or number a leaf
+BBBC038 (bbbc.broadinstitute.org/BBBC038): stage1_train/ID/images/ID.png,
+    stage1_train/ID/masks/*.png, a white nucleus each
+Hypersim (github.com/apple/ml-hypersim): SCENE/images/scene_cam_00_final_preview/
+    frame.0000.tonemap.jpg and scene_cam_00_geometry_hdf5/frame.0000.semantic_instance.hdf5,
+    the number of an object a pixel, -1 for none; needs h5py (the extra `science`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.data.documents import checked_hw, find_picture, find_place, located
+from anymask.data.label_pictures import label_values, value_rles
+from anymask.data.sets import Sample
+from anymask.primitives.errors import DataError, MissingExtra
+from anymask.primitives.rle import Rle, mask_to_rle
+
+EGOHOS_CLASSES = {
+    1: "left hand", 2: "right hand", 3: "object in the left hand", 4: "object in the right hand",
+    5: "object in both hands", 6: "object touched through the left hand's",
+    7: "object touched through the right hand's", 8: "object touched through both hands'",
+}  # fmt: skip
+
+
+def read_egohos(root: Path, split: str) -> Iterator[Sample]:
+    """A mask a class of hands and objects. Raises DataError that names the file."""
+    folder = find_place(root, [f"{split}/label"], f"labels of {split}")
+    for path, photo in _pairs(folder, folder.parent / "image"):
+        with located(path):
+            yield _sample(photo, value_rles(label_values(path)), EGOHOS_CLASSES)
+
+
+def read_gtea(root: Path, split: str) -> Iterator[Sample]:
+    """Hands, a mask a photo, of all folders or of `split`. Raises DataError."""
+    for folder in _every(root, split, "Masks"):
+        yield from _white(folder, folder.parent / "Images", "hand")
+
+
+def read_doors(root: Path, split: str) -> Iterator[Sample]:
+    """Boulders, a mask a picture, of all folders or of `split`. Raises DataError."""
+    for folder in _every(root, split, "Rock_all"):
+        yield from _white(folder, folder.parent / "img", "boulder")
+
+
+def _every(root: Path, split: str, name: str) -> list[Path]:
+    """The folders of this name in the split, or at the top and one below."""
+    find_place(root, [f"{split}/{name}"] if split else [name, f"*/{name}"], name)
+    return [root / split / name] if split else [*root.glob(name), *sorted(root.glob(f"*/{name}"))]
+
+
+def _white(folder: Path, photos: Path, label: str) -> Iterator[Sample]:
+    for path, photo in _pairs(folder, photos):
+        with located(path):
+            yield _sample(photo, value_rles(_numbers(path) > 0), {1: label})
+
+
+def _pairs(folder: Path, photos: Path) -> Iterator[tuple[Path, Path]]:
+    """Each mask picture with the photo of the same name. Raises DataError for one without."""
+    for path in sorted(folder.glob("*.png")):
+        photo = find_picture(photos, path.stem)
+        if photo is None:
+            raise DataError(f"{path}: there is no photo {path.stem!r} in {photos}")
+        yield path, photo
+
+
+def read_leaves(root: Path, split: str) -> Iterator[Sample]:
+    """Leaves, a mask each, in all folders or in those below `split`. Raises DataError."""
+    for path in sorted((root / split).rglob("*_label.png")):
+        photo = path.with_name(path.name.replace("_label.png", "_rgb.png"))
+        with located(path):
+            found = value_rles(_numbers(path))
+            yield _sample(photo, found, dict.fromkeys(found, "leaf"))
+
+
+def read_nuclei(root: Path, split: str) -> Iterator[Sample]:
+    """Nuclei, a picture each. Raises DataError that names the file."""
+    folder = find_place(root, [split, "."] if split else ["stage1_train", "."], "photos of nuclei")
+    for place in sorted(folder.glob("*/masks")):
+        photo = place.parent / "images" / f"{place.parent.name}.png"
+        masks: list[Rle] = []
+        for path in sorted(place.glob("*.png")):
+            with located(path):
+                masks.append(mask_to_rle(label_values(path)))
+                if masks[0].size != masks[-1].size:
+                    raise DataError(f"is {masks[-1].size}, the others are {masks[0].size}")
+        if masks:
+            _check_photo(photo)
+            labels = ("nucleus",) * len(masks)
+            yield Sample(photo, masks[0].size, tuple(masks), labels, (None,) * len(masks))
+
+
+def read_hypersim(root: Path, split: str) -> Iterator[Sample]:
+    """The objects of Hypersim's frames, of all scenes or of `split`. Raises DataError."""
+    try:
+        import h5py
+    except ImportError:
+        raise MissingExtra("h5py", "science", "Hypersim's masks") from None
+
+    pattern = f"{split or '*'}/images/*_geometry_hdf5/*.semantic_instance.hdf5"
+    for path in sorted(root.glob(pattern)):
+        camera = path.parent.name.removesuffix("_geometry_hdf5")
+        photo = path.parent.with_name(f"{camera}_final_preview")
+        with located(path):
+            with h5py.File(path, "r") as file:
+                values = np.asarray(file["dataset"]).astype(np.int64)
+            found = {value: rle for value, rle in value_rles(values).items() if value > 0}
+            name = path.name.replace(".semantic_instance.hdf5", ".tonemap.jpg")
+            yield _sample(photo / name, found, {}, (values.shape[0], values.shape[1]))
+
+
+def _numbers(path: Path) -> NDArray[Any]:  # (H, W)
+    """A number for each colour, 0 for black, of a picture of any kind."""
+    with Image.open(path) as picture:
+        checked_hw(picture.height, picture.width)
+        if picture.mode not in ("RGB", "RGBA"):
+            return label_values(path)
+        layers = np.asarray(picture.convert("RGB")).astype(np.int64)
+    return layers[..., 0] * 65536 + layers[..., 1] * 256 + layers[..., 2]
+
+
+def _sample(
+    photo: Path,
+    found: Mapping[int, Rle],
+    labels: Mapping[int, str],
+    hw: tuple[int, int] | None = None,
+) -> Sample:
+    """A photo with a mask for each value but 0."""
+    _check_photo(photo)
+    objects = {value: rle for value, rle in found.items() if value}
+    return Sample(
+        image_path=photo,
+        hw=next(iter(found.values())).size if hw is None else hw,
+        masks=tuple(objects.values()),
+        labels=tuple(labels.get(value) for value in objects),
+        annotators=(None,) * len(objects),
+    )
+
+
+def _check_photo(photo: Path) -> None:
+    if not photo.is_file():
+        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")

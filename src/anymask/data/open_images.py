@@ -1,0 +1,90 @@
+"""Open Images: a CSV of masks, a PNG for each of them, and the photos.
+
+    storage.googleapis.com/openimages, "Segmentations"; the archives unpacked side by side:
+    validation-annotations-object-segmentation.csv   MaskPath, ImageID, LabelName, BoxID,
+                                                     BoxXMin ... in 0..1, PredictedIoU, Clicks
+    validation-masks-0/ ... or masks/                the PNGs of the archives
+    validation/ID.jpg, or images/                    the photos
+    oidv7-class-descriptions-boxable.csv             /m/..., name; class-descriptions-*.csv before
+
+The CSV and the names may lie in `annotations/`. A PNG has a size of its own; it is brought to the
+photo's size by the nearest pixel. Only photos with masks are read.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from anymask.data.documents import find_photo, find_place, located, picture_hw
+from anymask.data.label_pictures import label_values
+from anymask.data.sets import Sample
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import Rle, mask_to_rle
+
+Box = tuple[float, float, float, float]
+_COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+
+
+def read(root: Path, split: str) -> Iterator[Sample]:
+    """The photos of a split that have masks. Raises DataError that names file, line and reason."""
+    name = f"{split}-annotations-object-segmentation.csv"
+    path = find_place(root, [name, f"annotations/{name}"], f"masks of {split}")
+    names = _names(path.parent)
+    rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        absent = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if absent:
+            raise DataError(f"{path}: the column {absent[0]!r} is missing")
+        for line, row in enumerate(reader, start=2):
+            if None in row.values():
+                raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
+            rows.setdefault(row["ImageID"], []).append((line, row))
+    for image_id, records in rows.items():
+        with located(f"{path}, image {image_id}"):
+            photos = [root / split, root / "images" / split, root / "images"]
+            photo = find_photo(f"{image_id}.jpg", photos)
+            hw = picture_hw(photo)
+        found = []
+        for line, row in records:
+            with located(f"{path}, line {line}"):
+                rle = _mask(root, split, row["MaskPath"], hw)
+                found.append((rle, names.get(row["LabelName"], row["LabelName"]), _box(row, hw)))
+        yield Sample(
+            image_path=photo,
+            hw=hw,
+            masks=tuple(rle for rle, _, _ in found),
+            labels=tuple(label for _, label, _ in found),
+            annotators=(None,) * len(found),
+            boxes=tuple(box for _, _, box in found),
+        )
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Class -> its name in words; none where the table is absent."""
+    for pattern in ("oidv7-class-descriptions-boxable.csv", "*class-descriptions*.csv"):
+        for path in sorted(folder.glob(pattern)):
+            with path.open(newline="", encoding="utf-8") as file:
+                return {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+    return {}
+
+
+def _mask(root: Path, split: str, name: str, hw: tuple[int, int]) -> Rle:
+    letter = name[:1]
+    places = [f"{split}-masks-{letter}", f"{split}-masks", "masks", f"masks/{split}"]
+    path = find_photo(name, [root / place for place in places])
+    with located(path):
+        values = (label_values(path) > 0).astype(np.uint8)
+    height, width = hw
+    return mask_to_rle(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def _box(row: dict[str, str], hw: tuple[int, int]) -> Box:
+    height, width = hw
+    x0, x1, y0, y1 = (float(row[f"Box{side}"]) for side in ("XMin", "XMax", "YMin", "YMax"))
+    return (x0 * width, y0 * height, x1 * width, y1 * height)

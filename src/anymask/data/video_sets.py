@@ -1,0 +1,156 @@
+"""Data sets of videos: DAVIS 2016 and 2017, YouTube-VOS, and the JSON of YouTube-VIS and OVIS.
+
+    DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
+        00000.png with a palette: the number of an object, 0 none, 255 void;
+        ImageSets/2017/val.txt lists the videos
+    DAVIS 2016: the same folders; 0 and 255 are background and the one object. Its lists are
+        ImageSets/480p/val.txt with two paths a line, or ImageSets/2016/val.txt inside DAVIS 2017,
+        where all objects count as one. The split is "2016/val"
+    YouTube-VOS (youtube-vos.org): valid/JPEGImages/VIDEO/00000.jpg, valid/Annotations/VIDEO/
+        00000.png, valid/meta.json: {"videos": {VIDEO: {"objects": {"1": {"category": ...}}}}}.
+        Every fifth frame has masks, in `valid` only those where an object is first seen
+    YouTube-VIS and OVIS (songbai.site/ovis): annotations_train.json: videos with `file_names`,
+        annotations with `segmentations`, run-lengths or null a frame; photos below train/
+
+`Annotations_unsupervised` (DAVIS 2019) is read as the split "unsupervised/val".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from anymask.data.clips import Clip
+from anymask.data.coco import segmentation_to_rle
+from anymask.data.documents import checked_hw, find_photo, find_place, located, read_json
+from anymask.data.images import SUFFIXES
+from anymask.data.sets import Sample
+from anymask.primitives.errors import DataError
+from anymask.primitives.rle import Rle
+
+
+def read_davis_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of DAVIS. Raises DataError that names the file."""
+    year, _, part = split.rpartition("/")
+    top = find_place(root, ["JPEGImages", "DAVIS*/JPEGImages"], "frames of DAVIS").parent
+    frames = find_place(top, ["JPEGImages/480p", "JPEGImages/Full-Resolution"], "frames of DAVIS")
+    kind = "Annotations_unsupervised" if year == "unsupervised" else "Annotations"
+    annotations = top / kind / frames.name
+    lists = {
+        "": [f"ImageSets/2017/{part}.txt", f"ImageSets/480p/{part}.txt"],
+        "unsupervised": [f"ImageSets/2019/{part}.txt", f"ImageSets/2017/{part}.txt"],
+        "2016": [f"ImageSets/2016/{part}.txt", f"ImageSets/480p/{part}.txt"],
+    }.get(year, [f"ImageSets/{year}/{part}.txt"])
+    listed = find_place(top, lists, f"list of DAVIS' {split!r}")
+    names = dict.fromkeys(map(_video, listed.read_text(encoding="utf-8").splitlines()))
+    single = year == "2016" or listed.parent.name == "480p"
+    return [_clip(name, frames / name, annotations / name, single=single) for name in names if name]
+
+
+def _video(line: str) -> str:
+    """The video of a line: a name, or the path of a frame and that of its masks."""
+    first = line.split()[0] if line.split() else ""
+    return Path(first).parent.name if "/" in first else first
+
+
+def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of YouTube-VOS. Raises DataError that names the file."""
+    path = find_place(root, [f"{split}/meta.json", "meta.json"], f"meta.json of {split!r}")
+    videos = read_json(path)
+    clips = []
+    with located(path):
+        for name, video in videos["videos"].items():
+            with located(f"video {name}"):
+                labels = {
+                    int(number): str(row["category"])
+                    for number, row in video["objects"].items()
+                    if "category" in row
+                }
+            folder = path.parent
+            clips.append(
+                _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
+            )
+    return clips
+
+
+def _clip(
+    name: str,
+    frames: Path,
+    annotations: Path,
+    labels: dict[int, str] | None = None,
+    single: bool = False,
+) -> Clip:
+    """A video of two folders whose files have the same names."""
+    if not frames.is_dir():
+        raise DataError(f"{frames}: the frames of the video are absent; is the data set complete?")
+    paths = sorted(path for path in frames.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"{frames}: the video has no frame")
+    masks = {index: annotations / f"{path.stem}.png" for index, path in enumerate(paths)}
+    return Clip(
+        name=name,
+        frames=tuple(paths),
+        annotations={index: path for index, path in masks.items() if path.is_file()},
+        labels=labels or {},
+        single=single,
+    )
+
+
+def read_davis(root: Path, split: str) -> Iterator[Sample]:
+    """Every annotated frame of DAVIS. Raises DataError that names the file."""
+    return _samples(read_davis_clips(root, split))
+
+
+def read_youtube_vos(root: Path, split: str) -> Iterator[Sample]:
+    """Every annotated frame of YouTube-VOS. Raises DataError that names the file."""
+    return _samples(read_youtube_vos_clips(root, split))
+
+
+def _samples(clips: list[Clip]) -> Iterator[Sample]:
+    return (clip.sample(index) for clip in clips for index in clip.annotations)
+
+
+# YouTube-VIS and OVIS
+
+
+def read_youtube_vis(root: Path, split: str) -> Iterator[Sample]:
+    """Every frame of a JSON with tracks. Raises DataError that names file, record and reason."""
+    patterns = [f"annotations_{split}.json", f"{split}/instances.json", f"annotations/{split}.json"]
+    path = find_place(root, patterns, f"JSON of {split!r}")
+    places = [root / split, root / split / "JPEGImages", root / "JPEGImages", root]
+    document = read_json(path)
+    with located(path):
+        names = {int(row["id"]): str(row["name"]) for row in document["categories"]}
+        tracks: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        for number, row in enumerate(document["annotations"] or []):
+            tracks.setdefault(int(row["video_id"]), []).append((number, row))
+        for video in document["videos"]:
+            hw = checked_hw(video["height"], video["width"])
+            for index, name in enumerate(video["file_names"]):
+                photo = find_photo(str(name), places)
+                found = list(_frame(tracks.get(int(video["id"]), []), index, hw, names))
+                yield Sample(
+                    image_path=photo,
+                    hw=hw,
+                    masks=tuple(rle for rle, _ in found),
+                    labels=tuple(label for _, label in found),
+                    annotators=(None,) * len(found),
+                )
+
+
+def _frame(
+    tracks: list[tuple[int, dict[str, Any]]],
+    index: int,
+    hw: tuple[int, int],
+    names: dict[int, str],
+) -> Iterator[tuple[Rle, str]]:
+    """The run-lengths and classes of the objects that are seen in a frame."""
+    for number, row in tracks:
+        with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
+            if row["segmentations"][index] is None:
+                continue
+            rle = segmentation_to_rle(row["segmentations"][index], hw)
+            if rle.size != hw:
+                raise DataError(f"the mask is {rle.size} (height, width), the video {hw}")
+            yield rle, names[int(row["category_id"])]
