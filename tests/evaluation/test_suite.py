@@ -16,6 +16,7 @@ from anymask.evaluation.suite import (
 )
 from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.rle import empty_rle, rle_to_string
+from tests.data.published import write_voc
 from tests.evaluation.small_sets import write_set
 
 ROW = [(0, 0, 8, 8), (10, 0, 18, 8), (20, 0, 28, 8), (30, 0, 38, 8)]
@@ -91,8 +92,31 @@ def test_a_set_folder_and_a_folder_of_sets_are_suites(data: Path) -> None:
 
 
 def test_a_folder_without_sets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="got a folder with none"):
+    with pytest.raises(ConfigError, match="a published data set; got none of them"):
         folder_suite(tmp_path)
+
+
+def test_a_published_data_set_is_measured_where_it_lies(tmp_path: Path) -> None:
+    write_voc(tmp_path / "pascal")
+    text = '[[set]]\nname = "voc"\nlayout = "voc"\nfolder = "pascal"\nsplit = "val"\n'
+    suite = read_suite(write_suite(tmp_path, text))
+    (opened,) = open_sets(suite, tmp_path)
+    assert (opened.plan.name, opened.samples[0].labels) == ("voc", ("dog", "tvmonitor"))
+    suite, folder = folder_suite(tmp_path / "pascal")
+    assert suite.sets == (SetPlan(name="pascal", layout="voc"),)
+    assert len(open_sets(suite, folder)[0].samples) == 1
+
+
+def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
+    text = '[[set]]\nname = "a"\nlayout = "vco"\n'
+    with pytest.raises(ConfigError, match="layout must be auto, set, lvis, .*, got 'vco'"):
+        read_suite(write_suite(tmp_path, text))
+
+
+def test_the_paper_s_suite_names_its_23_data_sets(repository: Path) -> None:
+    suite = read_suite(repository / "suites" / "paper.toml")
+    assert len({group for plan in suite.sets for group in plan.groups if group != "paper"}) == 23
+    assert all("paper" in plan.groups for plan in suite.sets)
 
 
 def test_sets_are_picked_by_name(data: Path) -> None:

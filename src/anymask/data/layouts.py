@@ -186,9 +186,8 @@ def recognise_layout(path: str | Path) -> str:
         raise DataError(f"there is no file or folder {str(root)!r}; check the path")
     if is_set(root):
         return "set"
-    for name, layout in LAYOUTS.items():
-        if root.is_dir() and layout.fits(root):
-            return name
+    if (known := fitting_layout(root)) is not None:
+        return known
     looked = "; ".join(
         f"{name}: {' or '.join(' with '.join(marks) for marks in layout.marks)}"
         for name, layout in LAYOUTS.items()
@@ -198,6 +197,12 @@ def recognise_layout(path: str | Path) -> str:
         "Name the layout if some names differ, or turn the annotations into a set first: "
         "anymask convert IN OUT --to set"
     )
+
+
+def fitting_layout(root: Path) -> str | None:
+    """The first layout whose marks a folder has; None where it has none."""
+    fitting = (name for name, layout in LAYOUTS.items() if root.is_dir() and layout.fits(root))
+    return next(fitting, None)
 
 
 def load_dataset(

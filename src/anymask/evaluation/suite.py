@@ -11,6 +11,12 @@ A suite is a TOML file:
     groups = ["dev"]                  # means that it belongs to
     measures = ["clicks", "box"]      # names of `measures.MEASURES`
     annotators = "first"              # or "all"
+
+    [[set]]
+    name = "cityscapes"
+    layout = "cityscapes"             # as published (`data.layouts.LAYOUTS`, or "auto")
+    folder = "Cityscapes"             # or a file of annotations; the name when left out
+    split = "val"                     # the layout's own choice when left out
 """
 
 from __future__ import annotations
@@ -24,7 +30,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from anymask.data.sets import Sample, SetInfo, is_set, load_set
+from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
+from anymask.data.sets import Sample, SetInfo, is_set
 from anymask.evaluation.measures import DEFAULT, check_measures
 from anymask.evaluation.metrics import Ints
 from anymask.primitives.errors import ConfigError
@@ -61,12 +68,23 @@ class SetPlan:
     groups      the means that it belongs to
     measures    what is measured: names of `measures.MEASURES`
     annotators  where several people drew a photo: the first one's masks, or all
+    layout      how its publisher laid it out; "set" for a set of our own
+    folder      where it lies under the data folder; "" means `name`
+    split       which part is measured; None leaves it to the layout
     """
 
     name: str
     groups: tuple[str, ...] = ()
     measures: tuple[str, ...] = DEFAULT
     annotators: Annotators = "first"
+    layout: str = "set"
+    folder: str = ""
+    split: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies under the data folder."""
+        return self.folder or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +150,20 @@ def read_suite(path: str | Path) -> Suite:
 
 
 def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
-    """The suite of one set folder, or of all sets in a folder; and the folder that holds them."""
+    """The suite of one set or published data set, or of all sets in a folder; and the folder that
+    holds them."""
     folder = Path(folder)
     if is_set(folder):
         return Suite(name=folder.name, sets=(SetPlan(name=folder.name),)), folder.parent
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and is_set(path))
+    if not names and (layout := fitting_layout(folder)):
+        return Suite(
+            name=folder.name, sets=(SetPlan(name=folder.name, layout=layout),)
+        ), folder.parent
     if not names:
         raise ConfigError(
-            f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl) or a folder "
-            "of sets; got a folder with none"
+            f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
+            "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
         )
     return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
 
@@ -158,7 +181,12 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
             f"suite {suite.name!r} has no set {unknown[0]!r}; it has {', '.join(plans)}"
         )
     chosen = [plans[name] for name in names] if names else list(suite.sets)
-    return [EvalSet(plan, *load_set(Path(data) / plan.name)) for plan in chosen]
+    return [
+        EvalSet(
+            plan, *load_dataset(Path(data) / (plan.folder or plan.name), plan.layout, plan.split)
+        )
+        for plan in chosen
+    ]
 
 
 def choose_masks(
@@ -195,7 +223,8 @@ def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
 
 
 def _plan(row: dict[str, Any], where: str) -> SetPlan:
-    _check(row, {"name": str, "groups": list, "measures": list, "annotators": str}, where)
+    texts = ("name", "annotators", "layout", "folder", "split")
+    _check(row, {"groups": list, "measures": list} | dict.fromkeys(texts, str), where)
     if not row.get("name"):
         raise ConfigError(f"{where}: wanted a name (the set's folder), got none")
     groups = row.get("groups", [])
@@ -204,11 +233,18 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     annotators = row.get("annotators", "first")
     if annotators not in ("first", "all"):
         raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
+    layout = row.get("layout", "set")
+    if layout not in ("auto", "set", *LAYOUTS):
+        names = ", ".join(LAYOUTS)
+        raise ConfigError(f"{where}: layout must be auto, set, {names}, got {layout!r}")
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
         measures=check_measures(row.get("measures", DEFAULT), where),
         annotators=cast(Annotators, annotators),
+        layout=layout,
+        folder=row.get("folder", ""),
+        split=row.get("split"),
     )
 
 
