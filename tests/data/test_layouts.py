@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.cli.main import main
+from anymask.data.formats import read_annotations, recognise
 from anymask.data.layouts import (
     LAYOUTS,
     iter_dataset,
@@ -15,6 +17,7 @@ from anymask.data.layouts import (
     recognise_layout,
 )
 from anymask.data.sets import Sample
+from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import rle_to_mask
 from tests.data import published
@@ -318,3 +321,50 @@ def test_a_photo_is_opened_when_somebody_looks_at_it(tmp_path: Path) -> None:
     Image.new("RGB", (5, 5)).save(tmp_path / truths[0].photo)
     with pytest.raises(DataError, match=r"2007_000033\.jpg: the masks are \(20, 30\)"):
         sample.image()
+
+
+# Conversion.
+
+
+@EVERY
+def test_a_published_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path) -> None:
+    layout, write = WRITERS[name]
+    truths = write(tmp_path / "published")
+    words = ["--from", layout, "--split", LAYOUTS[layout].split, "--to", "set", "--copy-images"]
+    assert main(["convert", str(tmp_path / "published"), str(tmp_path / "ours"), *words]) == 0
+    for truth in truths:
+        truth.photo = f"images/{truth.photo.removeprefix('images/')}"
+    check(load_dataset(tmp_path / "ours")[1], truths, tmp_path / "ours")
+
+
+def test_one_json_is_converted_with_its_photos(tmp_path: Path) -> None:
+    published.write_lvis(tmp_path / "lvis")
+    source = tmp_path / "lvis" / "annotations" / "lvis_v1_val.json"
+    words = ["--from", "lvis", "--split", "val", "--to", "set", "--copy-images"]
+    assert main(["convert", str(source), str(tmp_path / "ours"), *words]) == 0
+    _, (sample,) = load_dataset(tmp_path / "ours")
+    assert sample.image().shape == (20, 30, 3)
+
+
+def test_the_layout_is_recognised_when_a_split_or_its_folders_say_so(tmp_path: Path) -> None:
+    published.write_voc(tmp_path / "voc")
+    assert recognise(tmp_path / "voc") == "voc"
+    published.write_coco(tmp_path / "coco")
+    (first, _), _ = read_annotations(tmp_path / "coco", split="val")
+    assert first.file_name == "val2017/000000000007.jpg"
+    assert [image.file_name for image in open_stream(tmp_path / "voc")] == [
+        "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
+    ]
+    with pytest.raises(InputError, match="sa1b has no splits, got 'val'; name the file or folder"):
+        read_annotations(tmp_path, "sa1b", split="val")
+    with pytest.raises(InputError, match="unknown format 'vco'; there are sa1b, .*voc"):
+        read_annotations(tmp_path, "vco")
+
+
+def test_pictures_are_copied_into_sets_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published.write_voc(tmp_path)
+    words = ["convert", str(tmp_path), str(tmp_path / "a.json"), "--to", "coco", "--copy-images"]
+    assert main(words) == 2
+    assert "--copy-images goes with --to set, got --to coco" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +18,24 @@ SUMMARY = "turn annotations from one format into another"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.data.formats import FORMATS
+    from anymask.data.layouts import LAYOUTS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max(map(len, FORMATS))
+    width = max(map(len, [*FORMATS, *LAYOUTS]))
     rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FORMATS.items()]
-    parser.epilog = "\n".join(["formats:", *rows])
+    layouts = [f"  {name:<{width}}  {chosen.about}" for name, chosen in LAYOUTS.items()]
+    parts = ["formats:", *rows, "", "published data sets, of IN only:", *layouts]
+    parser.epilog = "\n".join(parts)
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
     parser.add_argument("--to", metavar="FORMAT", required=True, choices=FORMATS)
     parser.add_argument(
-        "--from", dest="origin", metavar="FORMAT", choices=FORMATS,
+        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS],
         help="of IN; recognised when left out",
     )  # fmt: skip
+    parser.add_argument(
+        "--split", metavar="NAME", help="the part of a published data set, such as val"
+    )
     parser.add_argument(
         "--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes or names",
@@ -47,6 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tolerance", metavar="PX", type=float, default=0.0,
         help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
     )  # fmt: skip
+    parser.add_argument(
+        "--copy-images", action="store_true",
+        help="with --to set: put the pictures into its images/, so that it can be measured",
+    )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
 
@@ -60,9 +71,11 @@ def run(args: argparse.Namespace) -> None:
 
     if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
+    if args.copy_images and args.to != "set":
+        raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
     policy = Policy(holes=args.holes, parts=args.parts, tolerance=args.tolerance)
-    origin = args.origin or recognise(args.source)
-    images, lost = read_annotations(args.source, origin, args.images)
+    origin = args.origin or recognise(args.source, args.split)
+    images, lost = read_annotations(args.source, origin, args.images, args.split)
     if args.strict:  # a first round for the report alone
         trial = LossReport(list(lost.losses))
         for _ in encode_annotations(images, args.target, args.to, trial, policy):
@@ -75,6 +88,8 @@ def run(args: argparse.Namespace) -> None:
                 "written; choose another format, or leave out --strict"
             )
     files = write_files(encode_annotations(images, args.target, args.to, lost, policy))
+    if args.copy_images:
+        files += write_files(copies(args, origin, images))
     tell(lost)
     write_report(args, origin, images, lost)
     masks = sum(len(image.masks) for image in images)
@@ -83,6 +98,18 @@ def run(args: argparse.Namespace) -> None:
         f"wrote {args.target}: {len(images)} pictures, {masks} masks, {files} files, "
         f"{origin} to {args.to}; {kept}"
     )
+
+
+def copies(
+    args: argparse.Namespace, origin: str, images: list[AnnotatedImage]
+) -> Iterator[tuple[Path, bytes]]:
+    """The pictures, where a set has them. Raises DataError for one that is not there."""
+    from anymask.data.own_sets import picture_name
+    from anymask.data.streams import open_stream
+
+    stream = open_stream(args.source, origin, args.images)
+    for image in images:
+        yield args.target / picture_name(image.file_name), stream.picture(image).read_bytes()
 
 
 def tell(report: LossReport) -> None:

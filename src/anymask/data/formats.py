@@ -1,7 +1,8 @@
 """All annotation formats by name: recognised, read, written.
 
 A format is a module of this floor with two functions, `read(source, report, pictures)` and
-`encode(images, target, report, policy)`; it is imported when it is used.
+`encode(images, target, report, policy)`; it is imported when it is used. Published data sets
+(`data/layouts.py`) are read by the name of their layout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import OutFile, read_json, write_files
+from anymask.data.layouts import LAYOUTS, fitting_layout, read_images, recognise_layout
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, InputError
 
@@ -68,19 +70,34 @@ def find_format(name: str) -> Format:
     return FORMATS[name]
 
 
+def check_readable(name: str) -> None:
+    """Raises InputError where there is neither a format nor a layout of this name."""
+    if name not in FORMATS and name not in LAYOUTS:
+        raise InputError(f"unknown format {name!r}; there are {', '.join([*FORMATS, *LAYOUTS])}")
+
+
 def read_annotations(
-    source: str | Path, name: str | None = None, pictures: str | Path | None = None
+    source: str | Path,
+    name: str | None = None,
+    pictures: str | Path | None = None,
+    split: str | None = None,
 ) -> tuple[list[AnnotatedImage], LossReport]:
     """Read a file or folder, and what in it has no place in our records.
 
-    name      of the format; recognised when left out
+    name      of the format, or of a published layout; recognised when left out
     pictures  the folder of the pictures, where a format does not say their sizes
+    split     the part of a published data set; the layout's own choice when left out
 
     Raises DataError that names file, record and reason; InputError for an unknown name.
     """
-    source = Path(source)
-    chosen = find_format(name or recognise(source))
-    report = LossReport()
+    source, report = Path(source), LossReport()
+    name = name or recognise(source, split)
+    check_readable(name)
+    if split is not None and name not in LAYOUTS:
+        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
+    if name in LAYOUTS and (split is not None or name not in FORMATS):
+        return list(read_images(source, name, split)), report
+    chosen = find_format(name)
     folder = None if pictures is None else Path(pictures)
     images: list[AnnotatedImage] = chosen.load(chosen.read)(source, report, folder)
     return images, report
@@ -118,13 +135,15 @@ def write_annotations(
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 
 
-def recognise(source: Path) -> str:
+def recognise(source: Path, split: str | None = None) -> str:
     """The name of the format of a file or folder, by its files' names and first keys.
 
-    Raises DataError where nothing fits.
+    With a split it is one of the published layouts. Raises DataError where nothing fits.
     """
     if not source.exists():
         raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+    if split is not None:
+        return recognise_layout(source)
     if source.is_dir():
         if (source / "data.yaml").is_file() or (source / "labels").is_dir():
             return "yolo"
@@ -132,6 +151,8 @@ def recognise(source: Path) -> str:
             return "set"
         if (source / "Annotations_6fps").is_dir():
             return "sav"
+        if (layout := fitting_layout(source)) is not None and layout not in FORMATS:
+            return layout
         if (source / "Annotations").is_dir():
             return "davis"
         first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)
@@ -140,7 +161,8 @@ def recognise(source: Path) -> str:
         found = _name_of(source)
     if found is None:
         raise DataError(
-            f"{source}: the format is not recognised; name it, there are {', '.join(FORMATS)}"
+            f"{source}: the format is not recognised; name it, there are "
+            f"{', '.join([*FORMATS, *LAYOUTS])}"
         )
     return found
 

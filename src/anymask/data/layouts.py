@@ -162,7 +162,7 @@ LAYOUTS: dict[str, Layout] = {
         module="coco_sets", read="read_coco", split="val",
         marks=(
             ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
-            ("annotations/*.json",), ("*.json", "images"), ("*.json", "val"),
+            ("annotations/*.json",),
         ),
         about="COCO, and any set of one COCO JSON a split with its photos beside it",
     ),
@@ -275,8 +275,11 @@ def _refuse_split(split: str | None) -> None:
 
 
 def read_images(root: Path, layout: str, split: str | None = None) -> Iterator[AnnotatedImage]:
-    """The same as annotated pictures, for conversion; names are relative to the data set."""
+    """The same as annotated pictures, for conversion; names are relative to the data set, or to
+    the nearest folder around it that holds the picture, too."""
     from anymask.data.own_sets import sample_to_image
 
+    tops = [root, *root.parents] if root.is_dir() else list(root.parents)
     for sample in iter_dataset(root, layout, split):
-        yield sample_to_image(sample, root)
+        top = next(top for top in tops if sample.image_path.is_relative_to(top))
+        yield sample_to_image(sample, top)

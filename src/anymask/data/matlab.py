@@ -1,7 +1,7 @@
 """The little of MATLAB's files that truth is kept in: arrays, cells and structs of version 5.
 
 Layout: "MAT-File Format", MathWorks, the chapter on level 5. Numbers come back as numpy arrays,
-cells as lists in MATLAB's order (columns first), structs as a dict for each element. Objects,
+cells as lists in MATLAB's order (columns first), structs as a dict for each element. Text, objects,
 sparse arrays, complex numbers and version 7.3 (which is HDF5) are refused.
 """
 
@@ -20,10 +20,9 @@ from anymask.primitives.errors import DataError
 
 _NUMBERS = {  # data types of the file: numpy's code and bytes
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
-    16: "u1", 17: "u2", 18: "u4",
 }  # fmt: skip
 _CLASSES = {  # of numeric arrays: what they are in MATLAB
-    4: "u2", 6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8",
+    6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8",
     15: "u8",
 }  # fmt: skip
 _MATRIX, _PACKED = 14, 15

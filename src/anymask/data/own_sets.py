@@ -57,6 +57,11 @@ def encode(
     yield target / INFO_FILE, (json.dumps({"name": target.name}) + "\n").encode()
 
 
+def picture_name(file_name: str) -> str:
+    """Where a set has the picture of this name."""
+    return f"{PICTURES}/{output_stem(file_name).as_posix()}"
+
+
 def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
     note_traits(report, image, frozenset({"labels", "crowds", "extras"}))
     crowds = [mask for mask in image.masks if mask.crowd]
@@ -65,7 +70,7 @@ def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
             reason = "a crowd became pixels that do not count"
             report.add("crowds", image.file_name, number, reason)
     row: dict[str, Any] = {
-        "image": f"{PICTURES}/{output_stem(image.file_name).as_posix()}",
+        "image": picture_name(image.file_name),
         "hw": list(image.hw),
         "masks": [_mask(mask, image, report) for mask in image.masks if not mask.crowd],
     }

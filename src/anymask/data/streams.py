@@ -12,7 +12,8 @@ from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
-from anymask.data.formats import FORMATS, find_format, recognise
+from anymask.data.formats import FORMATS, check_readable, find_format, recognise
+from anymask.data.layouts import read_images
 from anymask.data.own_sets import PICTURES, sample_to_image
 from anymask.data.sets import count_samples, iter_samples
 from anymask.primitives.errors import DataError
@@ -52,6 +53,8 @@ class Stream:
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
                 yield from self._read(path)
+        elif self.form not in FORMATS:
+            yield from read_images(self.source, self.form)
         else:
             yield from self._read(self.source)
 
@@ -99,7 +102,7 @@ def open_stream(
     """
     path = Path(source)
     name = form or recognise(path)
-    find_format(name)
+    check_readable(name)
     folder = None if pictures is None else Path(pictures)
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
