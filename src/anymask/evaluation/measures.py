@@ -71,6 +71,10 @@ MEASURES: dict[str, Measure] = {
         about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
         function="anymask.evaluation.fairness:fairness",
     ),
+    "edges": Measure(
+        about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
+        function="anymask.evaluation.edges:edges",
+    ),
     "text": Measure(
         about="words to masks, as PhraseCut counts: cumulative IoU",
         function="anymask.evaluation.text:text",

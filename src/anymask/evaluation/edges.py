@@ -1,0 +1,221 @@
+"""Edges against those that people drew: the boundary benchmark of Berkeley.
+
+An edge map is thinned by non-maximum suppression, cut at 99 thresholds, thinned again, and matched
+with each person's lines within .0075 of the photo's diagonal (`edge_matching`). A found pixel is
+right when it is matched with anybody's line; recall is summed over the people. Then
+
+    ODS   the best F over one threshold for all photos (optimal data set scale)
+    OIS   F when every photo has its own best threshold (optimal image scale)
+    AP    mean precision over recall 0 to 1
+    R50   recall at precision .5
+
+as the benchmark (Arbelaez et al., PAMI 2011) and Structured Edges (Dollar and Zitnick, `edgesEval`)
+compute them: ODS between thresholds by interpolation, AP from 101 recalls divided by 100.
+
+Letters: I photos, L thresholds, R draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.data.sets import Sample
+from anymask.evaluation.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
+from anymask.evaluation.edge_maps import (
+    canny_edges,
+    model_edges,
+    region_edges,
+    sobel_edges,
+    suppress,
+)
+from anymask.evaluation.edge_matching import match_levels
+from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured
+from anymask.evaluation.metrics import Floats
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.suite import EvalSet, Settings
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
+
+TOLERANCE = 0.0075  # of the photo's diagonal
+RESAMPLES = 1000
+_TINY = np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeDetector:
+    """A method that only finds edges: (H, W, 3) uint8 -> (H, W) float32, 0..1."""
+
+    name: str
+    function: Callable[[UintImage], FloatArray]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its name; it takes no prompts."""
+        return ModelSpec(name=self.name, accepts=frozenset())
+
+    def embed(self, image: UintImage) -> UintImage:
+        """The photo itself."""
+        return image
+
+    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> list[Any]:
+        """It has no masks."""
+        raise NotMeasured("it finds edges, not masks")
+
+
+EDGE_BASELINES = (EdgeDetector("sobel", sobel_edges), EdgeDetector("canny", canny_edges))
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeCounts:
+    """What the benchmark counts, (I, L) each.
+
+    drawn_matched  pixels of people's lines with a partner, summed over the people
+    drawn          all of them
+    found_matched  found pixels with a partner in anybody's lines
+    found          all of them
+    """
+
+    drawn_matched: Floats
+    drawn: Floats
+    found_matched: Floats
+    found: Floats
+
+
+def edges(
+    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+) -> Finding:
+    """Measure a method's edges on photos that people divided into regions.
+
+    Raises NotMeasured for a set without annotators, or a method that gives neither edges nor the
+    logits of clicks.
+    """
+    samples = [sample for sample in one.samples if None not in sample.annotators and sample.masks]
+    if not samples:
+        raise NotMeasured("edges need a set whose masks say who drew them")
+    rows = []
+    for done, sample in enumerate(samples, start=1):
+        rows.append(count_edges(_edge_map(method, sample.image()), drawn_edges(sample)))
+        told(done, len(samples))
+    counts = EdgeCounts(*np.stack(rows, axis=1))
+    precision, recall, _ = scores(*(part.sum(axis=0) for part in _parts(counts)))
+    return Finding(
+        figures=benchmark_figures(counts),
+        curves=(
+            Curve(title="edges", x=recall, y=precision, x_label="recall", y_label="precision"),
+        ),
+    )
+
+
+def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
+    return (
+        method.function(image) if isinstance(method, EdgeDetector) else model_edges(method, image)
+    )
+
+
+def drawn_edges(sample: Sample) -> list[BoolArray]:
+    """Each annotator's lines: the thin borders of the regions (H, W)."""
+    maps = []
+    for person in sorted({who for who in sample.annotators if who is not None}):
+        regions = np.zeros(sample.hw, np.int64)
+        for number, (rle, who) in enumerate(zip(sample.masks, sample.annotators, strict=True)):
+            if who == person:
+                regions[rle_to_mask(rle)] = number + 1
+        maps.append(region_edges(regions))
+    return maps
+
+
+def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)
+    """One photo's row of `EdgeCounts`, in its order.
+
+    found  (H, W) 0..1, thick or thin
+    drawn  (H, W) thin lines, one map a person
+    """
+    levels = len(THRESHOLDS)
+    bits = thin_levels(cut(suppress(found)))
+    radius = TOLERANCE * float(np.hypot(*found.shape))
+    anybody = np.zeros_like(bits)
+    matched = np.zeros(levels, np.int64)
+    for lines in drawn:
+        partners = match_levels(bits, lines, radius, levels)
+        matched += pixels_per_level(partners, levels)
+        anybody |= partners
+    total = np.full(levels, sum(int(lines.sum()) for lines in drawn))
+    right, all_found = (pixels_per_level(part, levels) for part in (anybody, bits))
+    return np.stack([matched, total, right, all_found]).astype(np.float64)
+
+
+# ----------------------------------------------------------------------------------- the figures
+
+
+def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
+    """ODS, OIS, AP and R50, with 95 % intervals that draw whole photos."""
+    photos = len(counts.found)
+    even = np.full(photos, 1 / photos)
+    draws = np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)
+    (values,) = benchmark_values(counts, np.ones((1, photos)))
+    low, high = np.quantile(benchmark_values(counts, draws), (0.025, 0.975), axis=0)
+    names = ("ODS", "OIS", "AP", "R50")
+    return tuple(
+        Figure(name=name, value=float(values[n]), low=float(low[n]), high=float(high[n]))
+        for n, name in enumerate(names)
+    )
+
+
+def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R, I) -> (R, 4)
+    """ODS, OIS, AP and R50 when each photo counts so often."""
+    parts = _parts(counts)
+    best = scores(*parts)[2].argmax(axis=1)
+    chosen = [part[np.arange(len(part)), best] for part in parts]
+    precision, recall, _ = scores(*(weights @ part for part in parts))
+    rows = zip(precision, recall, scores(*(weights @ part for part in chosen))[2], strict=True)
+    return np.array(
+        [[best_f(p, r), ois, average_precision(p, r), recall_at_half(p, r)] for p, r, ois in rows]
+    )
+
+
+def scores(
+    drawn_matched: Floats, drawn: Floats, found_matched: Floats, found: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F of counts of any one shape."""
+    recall = drawn_matched / np.maximum(drawn, _TINY)
+    precision = found_matched / np.maximum(found, _TINY)
+    return precision, recall, _f_measure(precision, recall)
+
+
+def _parts(counts: EdgeCounts) -> list[Floats]:
+    return [counts.drawn_matched, counts.drawn, counts.found_matched, counts.found]
+
+
+def _f_measure(precision: Floats, recall: Floats) -> Floats:
+    f: Floats = 2 * precision * recall / np.maximum(precision + recall, _TINY)
+    return f
+
+
+def best_f(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+    """The best F at the thresholds and at 98 places between each two, interpolated."""
+    share = np.linspace(0, 1, 100)[:, None]
+    between = [part[1:] * share + part[:-1] * (1 - share) for part in (precision, recall)]
+    return float(_f_measure(between[0], between[1]).max())
+
+
+def average_precision(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+    """The mean precision at recall 0, .01, ..., 1; 0 where the curve does not reach."""
+    recall, first = np.unique(recall, return_index=True)
+    if len(recall) < 2:
+        return 0.0
+    at = np.interp(np.arange(101) / 100, recall, precision[first], left=0, right=0)
+    return float(at.sum() / 100)
+
+
+def recall_at_half(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+    """Recall where precision is .5, or at the lowest precision above it; 0 where all is below."""
+    recall, first = np.unique(recall, return_index=True)
+    precision, order = np.unique(precision[first][::-1], return_index=True)
+    wanted = max(float(precision[0]), 0.5)
+    return float(np.interp(wanted, precision, recall[::-1][order], right=0))
