@@ -5,114 +5,42 @@ pixels that do not count (None for none).
 """
 
 import csv
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.io
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from pycocotools import mask as peer
 
-Mask = NDArray[np.bool_]
-HW = (20, 30)
-
-
-@dataclass
-class Truth:
-    """What must be read for one photo."""
-
-    photo: str
-    masks: list[tuple[Mask, str | None]] = field(default_factory=list)
-    ignore: Mask | None = None
-
-
-def box(x0: int, y0: int, x1: int, y1: int, hw: tuple[int, int] = HW) -> Mask:
-    mask = np.zeros(hw, np.bool_)
-    mask[y0:y1, x0:x1] = True
-    return mask
-
-
-RING = box(2, 2, 14, 12) & ~box(5, 5, 9, 8)
-DOT = box(29, 19, 30, 20)
-TWO_PARTS = box(16, 1, 20, 4) | box(24, 10, 28, 18)
-
-
-def photo(path: Path, hw: tuple[int, int] = HW) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (hw[1], hw[0]), (90, 120, 60)).save(path)
-
-
-def png(path: Path, values: NDArray[Any], palette: bool = False) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(values)
-    if palette:
-        picture.putpalette(bytes(np.random.default_rng(0).integers(0, 256, 768, np.uint8)))
-    picture.save(path)
-
-
-def write_json(path: Path, document: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def coco_rle(mask: Mask) -> dict[str, Any]:
-    rle = peer.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
-
-
-def plain_counts(mask: Mask) -> dict[str, Any]:
-    """COCO's list of runs, counted one pixel after the other."""
-    counts, last = [0], False
-    for value in mask.T.reshape(-1).tolist():
-        if value != last:
-            counts.append(0)
-            last = value
-        counts[-1] += 1
-    return {"size": list(mask.shape), "counts": counts}
-
-
-TRIANGLE = [3.3, 2.6, 21.7, 4.1, 11.2, 17.9]
-
-
-def filled(rings: list[list[float]]) -> Mask:
-    """What pycocotools makes of polygons."""
-    text = peer.merge(peer.frPyObjects(rings, *HW))["counts"].decode()
-    mask = np.zeros(HW[0] * HW[1], np.bool_)
-    place, value = 0, False
-    for run in _runs(text):  # its own decode warns under numpy 2
-        mask[place : place + run] = value
-        place, value = place + run, not value
-    return mask.reshape(HW[1], HW[0]).T
-
-
-def _runs(text: str) -> list[int]:
-    """COCO's compressed string, digit by digit (maskApi.c, rleFrString)."""
-    runs: list[int] = []
-    place = 0
-    while place < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            digit = ord(text[place]) - 48
-            value |= (digit & 0x1F) << shift
-            more, place, shift = bool(digit & 0x20), place + 1, shift + 5
-            if not more and digit & 0x10:
-                value |= -1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-    return runs
-
-
-def annotation(number: int, image: int, category: int, segmentation: Any, **more: Any) -> Any:
-    return {
-        "id": number, "image_id": image, "category_id": category, "segmentation": segmentation,
-        "iscrowd": 0, "bbox": [1, 2, 3, 4], "area": 1,
-    } | more  # fmt: skip
-
-
-# Photos.
+from tests.data.published_folders import (
+    write_davis,
+    write_davis_2016,
+    write_doors,
+    write_egohos,
+    write_gtea,
+    write_hypersim,
+    write_leaves,
+    write_nuclei,
+    write_ovis,
+    write_youtube_vos,
+)
+from tests.data.truth import (
+    DOT,
+    HW,
+    RING,
+    TRIANGLE,
+    TWO_PARTS,
+    Mask,
+    Truth,
+    annotation,
+    box,
+    coco_rle,
+    filled,
+    photo,
+    plain_counts,
+    png,
+    write_json,
+)
 
 
 def write_coco(root: Path) -> list[Truth]:
@@ -335,128 +263,6 @@ def write_ndd20(root: Path) -> list[Truth]:
     row = {"filename": "104.jpg", "size": 9, "regions": [region], "file_attributes": {}}
     write_json(root / "ABOVE_LABELS.json", {"104.jpg9": row})
     return [Truth("ABOVE/104.jpg", [(filled([TRIANGLE]), "BND")])]
-
-
-def write_egohos(root: Path) -> list[Truth]:
-    photo(root / "val" / "image" / "ego4d_1.jpg")
-    png(root / "val" / "label" / "ego4d_1.png", (RING * 1 + TWO_PARTS * 5).astype(np.uint8))
-    png(root / "val" / "contact" / "ego4d_1.png", RING.astype(np.uint8))
-    masks = [(RING, "left hand"), (TWO_PARTS, "object in both hands")]
-    return [Truth("val/image/ego4d_1.jpg", masks)]
-
-
-def write_gtea(root: Path) -> list[Truth]:
-    photo(root / "Images" / "Ahram_1.jpg")
-    png(root / "Masks" / "Ahram_1.png", (TWO_PARTS * 255).astype(np.uint8))
-    return [Truth("Images/Ahram_1.jpg", [(TWO_PARTS, "hand")])]
-
-
-def write_doors(root: Path) -> list[Truth]:
-    photo(root / "Te1_5000_b" / "img" / "0001.png")
-    white = np.repeat((RING * 255).astype(np.uint8)[..., None], 3, axis=2)
-    png(root / "Te1_5000_b" / "Rock_all" / "0001.png", white)
-    return [Truth("Te1_5000_b/img/0001.png", [(RING, "boulder")])]
-
-
-def write_leaves(root: Path) -> list[Truth]:
-    photo(root / "Plant" / "Ara2012" / "ara2012_plant001_rgb.png")
-    colours = np.zeros((*HW, 3), np.uint8)
-    colours[TWO_PARTS], colours[RING] = (0, 200, 7), (90, 0, 0)
-    png(root / "Plant" / "Ara2012" / "ara2012_plant001_label.png", colours)
-    masks = [(TWO_PARTS, "leaf"), (RING, "leaf")]
-    return [Truth("Plant/Ara2012/ara2012_plant001_rgb.png", masks)]
-
-
-def write_nuclei(root: Path) -> list[Truth]:
-    folder = root / "stage1_train" / "00ae65"
-    photo(folder / "images" / "00ae65.png")
-    png(folder / "masks" / "1.png", (RING * 255).astype(np.uint8))
-    png(folder / "masks" / "2.png", (DOT * 255).astype(np.uint8))
-    masks = [(RING, "nucleus"), (DOT, "nucleus")]
-    return [Truth("stage1_train/00ae65/images/00ae65.png", masks)]
-
-
-def write_hypersim(root: Path) -> list[Truth]:
-    import h5py
-
-    folder = root / "ai_001_001" / "images"
-    photo(folder / "scene_cam_00_final_preview" / "frame.0003.tonemap.jpg")
-    values = np.full(HW, -1, np.int32)
-    values[RING], values[DOT] = 4, 900
-    path = folder / "scene_cam_00_geometry_hdf5" / "frame.0003.semantic_instance.hdf5"
-    path.parent.mkdir(parents=True)
-    with h5py.File(path, "w") as file:
-        file["dataset"] = values
-    name = "ai_001_001/images/scene_cam_00_final_preview/frame.0003.tonemap.jpg"
-    return [Truth(name, [(RING, None), (DOT, None)])]
-
-
-# Videos.
-
-
-def write_davis(root: Path) -> list[Truth]:
-    values = (RING * 1 + TWO_PARTS * 2).astype(np.uint8)
-    values[DOT] = 255
-    found = []
-    for index, moved in enumerate((0, 3)):
-        name = f"480p/bear/{index:05d}"
-        photo(root / "JPEGImages" / f"{name}.jpg")
-        frame = np.roll(values, moved, axis=0)
-        png(root / "Annotations" / f"{name}.png", frame, palette=True)
-        masks = [(frame == 1, None), (frame == 2, None)]
-        found.append(Truth(f"JPEGImages/{name}.jpg", masks, frame == 255))
-    for year in ("2016", "2017"):
-        listed = root / "ImageSets" / year / "val.txt"
-        listed.parent.mkdir(parents=True)
-        listed.write_text("bear\n")
-    return found
-
-
-def write_davis_2016(root: Path) -> list[Truth]:
-    found = []
-    for index, mask in enumerate((RING, TWO_PARTS)):
-        name = f"480p/blackswan/{index:05d}"
-        photo(root / "JPEGImages" / f"{name}.jpg")
-        png(root / "Annotations" / f"{name}.png", (mask * 255).astype(np.uint8))
-        found.append(Truth(f"JPEGImages/{name}.jpg", [(mask, None)]))
-    rows = [
-        f"/JPEGImages/480p/blackswan/{n:05d}.jpg /Annotations/480p/blackswan/{n:05d}.png"
-        for n in (0, 1)
-    ]
-    listed = root / "ImageSets" / "480p" / "val.txt"
-    listed.parent.mkdir(parents=True)
-    listed.write_text("\n".join(rows) + "\n")
-    return found
-
-
-def write_youtube_vos(root: Path) -> list[Truth]:
-    for name in ("00000", "00005"):
-        photo(root / "valid" / "JPEGImages" / "0a49f5265b" / f"{name}.jpg")
-    values = (RING * 1 + TWO_PARTS * 2).astype(np.uint8)
-    png(root / "valid" / "Annotations" / "0a49f5265b" / "00000.png", values, palette=True)
-    objects = {"1": {"category": "ape", "frames": ["00000"]}, "2": {"frames": ["00000"]}}
-    write_json(root / "valid" / "meta.json", {"videos": {"0a49f5265b": {"objects": objects}}})
-    masks = [(RING, "ape"), (TWO_PARTS, None)]
-    return [Truth("valid/JPEGImages/0a49f5265b/00000.jpg", masks)]
-
-
-def write_ovis(root: Path) -> list[Truth]:
-    names = [f"001ca3cb/img_000000{n}.jpg" for n in (1, 2)]
-    for name in names:
-        photo(root / "train" / name)
-    sizes = {"id": 1, "height": HW[0], "width": HW[1], "length": 2, "file_names": names}
-    tracks = [
-        {"id": 1, "video_id": 1, "category_id": 2, "segmentations": [plain_counts(RING), None]},
-        {"id": 2, "video_id": 1, "category_id": 1,
-         "segmentations": [plain_counts(DOT), coco_rle(TWO_PARTS)]},
-    ]  # fmt: skip
-    categories = [{"id": 1, "name": "Person"}, {"id": 2, "name": "Bird"}]
-    document = {"videos": [sizes], "annotations": tracks, "categories": categories}
-    write_json(root / "annotations_train.json", document)
-    return [
-        Truth(f"train/{names[0]}", [(RING, "Bird"), (DOT, "Person")]),
-        Truth(f"train/{names[1]}", [(TWO_PARTS, "Person")]),
-    ]
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {

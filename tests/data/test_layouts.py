@@ -21,7 +21,8 @@ from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import rle_to_mask
 from tests.data import published
-from tests.data.published import RING, TWO_PARTS, WRITERS, Truth, write_json
+from tests.data.published import WRITERS
+from tests.data.truth import DOT, RING, TWO_PARTS, Truth, png, write_json
 from tests.evaluation.small_sets import write_set
 
 EVERY = pytest.mark.parametrize("name", WRITERS)
@@ -261,7 +262,7 @@ def test_cityscapes_pictures_and_polygons_mean_the_same(tmp_path: Path) -> None:
     values[rle_to_mask(drawn.ignore)] = 26
     values[values == 0] = 7
     path = next(tmp_path.rglob("*_polygons.json"))
-    published.png(path.with_name(path.name.replace("polygons.json", "instanceIds.png")), values)
+    png(path.with_name(path.name.replace("polygons.json", "instanceIds.png")), values)
     _, (read,) = load_dataset(tmp_path)
     assert (read.masks, read.labels, read.ignore) == (drawn.masks, drawn.labels, drawn.ignore)
 
@@ -284,7 +285,7 @@ def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:
     (clip,) = load_clips(tmp_path, split="2016/val")
     frame = clip.masks(0)
     assert list(frame.objects) == [1]
-    np.testing.assert_array_equal(rle_to_mask(frame.objects[1]), RING | TWO_PARTS | published.DOT)
+    np.testing.assert_array_equal(rle_to_mask(frame.objects[1]), RING | TWO_PARTS | DOT)
     assert frame.ignore is None
 
 

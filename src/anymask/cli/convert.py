@@ -21,11 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from anymask.data.layouts import LAYOUTS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max(map(len, [*FORMATS, *LAYOUTS]))
-    rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FORMATS.items()]
-    layouts = [f"  {name:<{width}}  {chosen.about}" for name, chosen in LAYOUTS.items()]
-    parts = ["formats:", *rows, "", "published data sets, of IN only:", *layouts]
-    parser.epilog = "\n".join(parts)
+    parser.epilog = table()
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
     parser.add_argument("--to", metavar="FORMAT", required=True, choices=FORMATS)
@@ -60,6 +56,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
+
+
+def table() -> str:
+    """All formats and layouts with a line each."""
+    from anymask.data.formats import FORMATS
+    from anymask.data.layouts import LAYOUTS
+
+    width = max(map(len, [*FORMATS, *LAYOUTS]))
+    rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FORMATS.items()]
+    layouts = [f"  {name:<{width}}  {chosen.about}" for name, chosen in LAYOUTS.items()]
+    return "\n".join(["formats:", *rows, "", "published data sets, of IN only:", *layouts])
 
 
 def run(args: argparse.Namespace) -> None:
