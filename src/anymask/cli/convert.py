@@ -29,9 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS],
         help="of IN; recognised when left out",
     )  # fmt: skip
-    parser.add_argument(
-        "--split", metavar="NAME", help="the part of a published data set, such as val"
-    )
+    parser.add_argument("--split", metavar="NAME", help="of a published data set, such as val")
     parser.add_argument(
         "--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes or names",
