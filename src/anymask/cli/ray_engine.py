@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -93,7 +94,8 @@ def cluster(workers: int) -> Iterator[int]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
     try:
-        yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray's own remarks belong
+            yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
     finally:
         ray.shutdown()
 
