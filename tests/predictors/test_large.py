@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anymask.predictors.grid import Grid
+from anymask.predictors.image import Model
 from anymask.predictors.large import AUTO_SIDE, Eye, find_in_tiles, tile_side
 from anymask.predictors.stitching import Piece, common_window, cut_bands, stitch
 from anymask.primitives.errors import InputError
@@ -239,3 +240,30 @@ def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:
 def test_no_way_to_tile_is_refused(tile: object) -> None:
     with pytest.raises(InputError, match='tile must be "auto", None or a side of at least 64 pix'):
         tile_side(tile, (100, 100))
+
+
+# From the model's own door.
+
+
+def test_the_model_tiles_and_lays_out() -> None:
+    model = Model(FlatRuntime())
+    easy = {"points_per_side": 7, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+    records = model.everything(PHOTO, tile=SIDE, **easy)
+    assert [r.to_sa1b() for r in records] == [r.to_sa1b() for r in found(PHOTO)]
+    shares = model.everything(PHOTO, tile=SIDE, layout="partition", **easy)
+    assert np.sum([share.mask for share in shares], axis=0).max() == 1
+    crops = {record.crop_box for record in model.everything(PHOTO, tile=None, **easy)}
+    assert crops == {(0, 0, 230, 170)}
+
+
+def test_an_embedding_cannot_be_tiled() -> None:
+    model = Model(FlatRuntime())
+    with pytest.raises(InputError, match=r"tiles look at the photo again \(tile=64\), got only"):
+        model.everything(model.embed(PHOTO), tile=SIDE)
+
+
+def test_a_bad_tile_is_refused_before_anything_is_seen() -> None:
+    runtime = FlatRuntime()
+    with pytest.raises(InputError, match="tile must be"):
+        Model(runtime).everything(PHOTO, tile="big")
+    assert runtime.looks == 0

@@ -7,10 +7,11 @@ function of records alone, so it can be used on any list of them, from whatever 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from dataclasses import dataclass, fields
+from typing import Literal, TypedDict, cast
 
 from anymask.predictors.granularity import Level, check_level, keep_level
+from anymask.predictors.grid import GridDict
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import nested, partition, with_rle
 from anymask.primitives.masks import mask_nms
@@ -31,6 +32,18 @@ class ArrangementDict(TypedDict, total=False):
     max_hole_area: float
     granularity: Level
     layout: Layout
+
+
+class EverythingDict(GridDict, ArrangementDict, total=False):
+    """How masks are found, and what becomes of them."""
+
+
+def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
+    """The keyword arguments of `Grid` (and any that nobody knows), and those of `Arrangement`."""
+    ours = {field.name for field in fields(Arrangement)}
+    grid = {name: value for name, value in given.items() if name not in ours}
+    arrangement = {name: value for name, value in given.items() if name in ours}
+    return cast(GridDict, grid), cast(ArrangementDict, arrangement)
 
 
 @dataclass(frozen=True, kw_only=True)

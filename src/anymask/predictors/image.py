@@ -11,6 +11,12 @@ from typing import Any, Literal, Unpack, overload
 from numpy.typing import ArrayLike
 
 from anymask.data.images import ImageSource, load_image
+from anymask.predictors.arrangement import (
+    Arrangement,
+    EverythingDict,
+    arrange,
+    split_settings,
+)
 from anymask.predictors.decoding import (
     Settings,
     SettingsDict,
@@ -18,7 +24,8 @@ from anymask.predictors.decoding import (
     check_embedding,
     embed_image,
 )
-from anymask.predictors.everything import GridDict, find_everything, grid_of
+from anymask.predictors.everything import find_everything, grid_of
+from anymask.predictors.large import Eye, Tile, find_in_tiles, tile_side
 from anymask.predictors.prompts import mask_on_photo
 from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.zoom import decode_zoomed
@@ -215,21 +222,40 @@ class Model:
         image: ImageSource | Embedding,
         *,
         progress: Callable[[int, int], None] | None = None,
-        **grid: Unpack[GridDict],
+        tile: Tile = "auto",
+        **settings: Unpack[EverythingDict],
     ) -> list[MaskRecord]:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        progress  told (clicks done, all clicks) now and then
-        grid      points_per_side, pred_iou_thresh, crop_n_layers, ...: see `grid.Grid`
+        progress  told (steps done, all steps) now and then: clicks, or tiles
+        tile      a side in pixels: look at overlapping tiles of that size, each with the whole
+                  grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
+                  more than `large.AUTO_PIXELS`; None: never
+        settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
+                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
+                  min_island_area, max_hole_area, granularity, layout (see
+                  `arrangement.Arrangement`)
 
         Raises PromptError for a model that takes no clicks, InputError for settings or another
         model's embedding, ImageError for the photo.
         """
-        chosen = grid_of(self.spec, grid)
-        seen = image if isinstance(image, Embedding) else load_image(image)
-        if isinstance(seen, Embedding):
-            check_embedding(self.runtime, seen)
-        return find_everything(self.runtime, seen, chosen, progress)
+        of_grid, of_arrangement = split_settings(settings)
+        grid, arrangement = grid_of(self.spec, of_grid), Arrangement(**of_arrangement)
+        if isinstance(image, Embedding):
+            check_embedding(self.runtime, image)
+            if tile not in ("auto", None):
+                raise InputError(
+                    f"tiles look at the photo again (tile={tile!r}), got only its embedding; pass "
+                    "the photo instead"
+                )
+            return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
+        photo = load_image(image)
+        side = tile_side(tile, (photo.shape[0], photo.shape[1]))
+        if side is None:
+            found = find_everything(self.runtime, photo, grid, progress)
+        else:
+            found = find_in_tiles(Eye(self.runtime, grid), photo, side, progress)
+        return arrange(found, arrangement)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
