@@ -98,6 +98,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     [
         (["--resume"], "--resume continues a file; give it with --json FILE"),
         (["--sets", "third"], "has no set 'third'; it has first, second"),
+        (["--model", "a", "--model", "b", "--weights", "w"], "write --model NAME=WEIGHTS"),
+        (["--model", "a", "--model", "a"], "a model is given twice: a, a; name each once"),
+        (["--peer", "nothing"], "a peer is named module:callable, got 'nothing'"),
+        (["--measure", "smell"], "--measure: there is no measure 'smell'; there are clicks, box"),
+        (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),
         (["--clicks", "0"], "wanted a whole number from 1, got '0'"),
         (["--slow-limit", "none"], "wanted a whole number from 1, got 'none'"),
     ],
@@ -138,3 +143,56 @@ def test_a_file_that_is_no_report_is_not_resumed(
     out.write_text(text, encoding="utf-8")
     assert main(["eval", str(data), "--json", str(out), "--resume"]) == 2
     assert "not a report to resume" in capsys.readouterr().err
+
+
+def test_models_and_peers_stand_in_one_table(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import numpy as np\ndef answer(image, points, labels, box):\n"
+    code += "    return np.zeros((1, *image.shape[:2]), bool), None\n"
+    (tmp_path / "eval_peer.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out.json"
+    words = ["eval", str(data / "first"), "--model", "model", "--model", "model=other.onnx"]
+    assert main([*words, "--peer", "eval_peer:answer", "--json", str(out)]) == 0
+    header, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.startswith("| set | masks | 1 click | 3 clicks | box | model=other.onnx: 1 click")
+    assert header.endswith(
+        "| eval_peer:answer: 1 click | eval_peer:answer: 3 clicks | eval_peer:answer: box |"
+    )
+    assert (
+        row
+        == "| first | 3 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 0.000 | 0.000 |"
+    )
+    assert [peer["name"] for peer in read(out)["peers"]] == ["model=other.onnx", "eval_peer:answer"]
+
+
+def test_more_can_be_measured_or_nothing_else(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    words = ["eval", str(data / "first"), "--json", str(out), "--measure", "noisy-box"]
+    assert main(words) == 0
+    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "noisy-box"]
+    assert main([*words, "--only"]) == 0
+    assert [c["measure"] for c in read(out)["sets"][0]["columns"]] == [
+        "box ±5%",
+        "box ±10%",
+        "box ±20%",
+    ]
+    assert main([*words, "--resume"]) == 0  # the file has less than is asked for
+    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "noisy-box"]
+    assert "noisy-box: mean IoU from boxes" in capsys.readouterr().out
+
+
+def test_the_tables_and_the_page_are_written_where_asked(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, tables = tmp_path / "page.html", tmp_path / "tables.md"
+    words = ["eval", str(data), "--html", str(page), "--markdown", str(tables), "--limit", "2"]
+    assert main(words) == 0
+    assert tables.read_text(encoding="utf-8") == capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert text.count("<h3>first</h3>") == 1
+    assert "data:image/jpeg;base64," in text

@@ -96,10 +96,9 @@ def test_without_scikit_image_superpixels_are_skipped_with_the_reason(
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     found = baselines()
-    assert "superpixel" not in [method.name for method in found.methods]
-    assert found.skipped == (
-        ("superpixel", "scikit-image is not installed (pip install scikit-image)"),
-    )
+    assert not {"superpixel", "slic growth"} & {method.name for method in found.methods}
+    reason = "scikit-image is not installed (pip install scikit-image)"
+    assert found.skipped == (("superpixel", reason), ("slic growth", reason))
 
 
 def test_the_superpixel_under_the_click_is_the_flat_object() -> None:
@@ -109,6 +108,31 @@ def test_the_superpixel_under_the_click_is_the_flat_object() -> None:
         method.embed(flat), prompts=[Prompt.of(points=[(35, 30)])], multimask=False
     )
     assert iou(answer.masks[0], OBJECT) > 0.7  # it blurs before it looks
+
+
+def slic(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+    method = next(method for method in baselines().methods if method.name == "slic growth")
+    (answer,) = method.segment(method.embed(image), prompts=[prompt], multimask=False)
+    return answer.masks[0]
+
+
+def test_slic_grows_over_the_object_and_stops_at_its_colour(image: np.ndarray) -> None:
+    assert iou(slic(image, Prompt.of(points=[(35, 30)])), OBJECT) > 0.9
+
+
+def test_a_negative_click_takes_what_grows_from_it() -> None:
+    flat = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160)).astype(np.uint8)
+    both = Prompt.of(points=[(5, 5), (35, 30), (2, 2)], labels=[0, 1, 1])
+    assert iou(slic(flat, both), OBJECT) > 0.9
+
+
+def test_growth_stays_in_one_piece() -> None:
+    """Two orange objects, one clicked."""
+    picture = np.full((60, 80, 3), (30, 60, 160), np.uint8)
+    picture[10:50, 5:30] = picture[10:50, 50:75] = (230, 120, 20)
+    mask = slic(picture, Prompt.of(points=[(15, 30)]))
+    assert iou(mask, rectangle((60, 80), (5, 10, 30, 50))) > 0.9
+    assert not mask[:, 45:].any()
 
 
 def test_any_function_can_be_measured() -> None:

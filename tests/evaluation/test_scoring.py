@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
+from anymask.evaluation.adapters import Peer
 from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
@@ -148,3 +149,48 @@ def test_a_cut_line_of_the_cache_is_measured_again(boxes: EvalSet, tmp_path: Pat
     path.write_text(path.read_text()[:-5] + "\nnull\n7\n", encoding="utf-8")
     score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
     assert len(asked) == 5
+
+
+def test_asking_for_more_keeps_the_scores_that_are_known(boxes: EvalSet, tmp_path: Path) -> None:
+    """GrabCut takes minutes: its boxes are not asked again because noisy ones are wanted too."""
+    method, asked = counted("box filler")
+    for names in (("box",), ("box", "noisy-box"), ("noisy-box",)):
+        one = replace(boxes, plan=SetPlan(name="boxes", measures=names))
+        score_set([perfect(), method], one, Settings(), cache=ScoreCache(tmp_path / "cache"))
+    assert len(asked) == 4 + 3 * 4
+
+
+def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: Path) -> None:
+    asked: list[Prompt] = []
+
+    def flood(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        asked.append(prompt)
+        return same_colour(image, prompt)
+
+    method = FromFunction("flood", CLICK, flood)
+    one = replace(boxes, plan=SetPlan(name="boxes", measures=("robustness",)))
+    counts, values = [], []
+    for settings in (Settings(), Settings(), Settings(limit=3)):
+        cache = ScoreCache(tmp_path / "cache")
+        scores = score_set([perfect(), method], one, settings, cache=cache)
+        counts.append(len(asked))
+        values.append(scores.found[1].finding.figures[0].value)
+    assert 0 < counts[0] == counts[1] < counts[2]
+    assert values[0] == values[1]
+    path = one.samples[0].image_path
+    path.write_bytes(path.read_bytes() + b" ")
+    score_set([perfect(), method], one, Settings(), cache=ScoreCache(tmp_path / "cache"))
+    assert len(asked) > counts[2]
+
+
+def test_a_peer_is_measured_every_time(boxes: EvalSet, tmp_path: Path) -> None:
+    asked = []
+
+    def answer(image: np.ndarray, points: object, labels: object, box: object) -> tuple:
+        asked.append(box)
+        return np.zeros((1, 48, 64), bool), None
+
+    for _ in range(2):
+        cache = ScoreCache(tmp_path / "cache")
+        score_set([perfect(), Peer("theirs", answer, BOX)], boxes, Settings(), cache=cache)
+    assert len(asked) == 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import anymask
 from anymask.cli.progress import Progress
+from anymask.evaluation.adapters import Renamed, peer
 from anymask.evaluation.baselines import baselines
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
@@ -19,6 +22,7 @@ from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
+from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set, weights_hash
 from anymask.evaluation.suite import (
     EvalSet,
@@ -28,6 +32,7 @@ from anymask.evaluation.suite import (
     open_sets,
     read_suite,
 )
+from anymask.evaluation.worst import Shot, worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.weights.folders import home
 
@@ -41,8 +46,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("what", help="a suite (.toml file, or its name in ./suites), a set, or a folder of sets")
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
-    add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
-    add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
+    add(
+        "--model",
+        action="append",
+        metavar="NAME[=WEIGHTS]",
+        help="a name of `anymask models list` (default: nano); repeated: all in the same run",
+    )
+    add("--weights", metavar="FILE", help="a checkpoint or an exported folder for a single --model")
+    add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--precision", default="fp32", help="fp32, bf16 or fp16")
     add("--runtime", default="auto", help="auto, onnx or torch")
@@ -58,7 +75,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--only", action="store_true", help="nothing but what --measure names")
     add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
-    add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, superpixels too")
+    _configure_run(parser)
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    """Beside what is measured: baselines, how much, and where it is written."""
+    add = parser.add_argument
+    add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, regions too")
     add(
         "--slow-limit",
         type=_count_or_all,
@@ -68,6 +91,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--cache", metavar="DIR", help="where baselines' scores are kept (default: user cache)")
     add("--json", metavar="FILE", help="write everything there, after every set")
+    add("--markdown", metavar="FILE", help="write the tables there, too")
+    add("--html", metavar="FILE", help="one page of tables, plots and the worst cases as pictures")
     add("--resume", action="store_true", help="keep the sets that --json FILE has already")
 
 
@@ -78,12 +103,47 @@ def run(args: argparse.Namespace) -> None:
     suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
     sets = with_measures(sets, args.measure, args.only)
     found = baselines() if args.baselines else None
-    model = anymask.load(args.model, args.weights, args.device, args.precision, args.runtime)
-    methods: list[Segmenter] = [model, *(found.methods if found else ())]
-    report = Report(
+    models = open_models(args)
+    peers = [peer(name) for name in args.peer]
+    methods: list[Segmenter] = [*models, *peers, *(found.methods if found else ())]
+    report = empty_report(args, suite, models, peers)
+    report = replace(report, skipped=found.skipped if found else ())
+    known = finished(Path(args.json), report, methods, sets) if args.resume else {}
+    cache = ScoreCache(args.cache or home() / "baselines")
+    for one in sets:
+        scores = known.get(one.plan.name) or measure(methods, one, report, cache)
+        report = replace(report, sets=(*report.sets, scores))
+        if args.json:
+            write_json(report, args.json)
+    write_texts(report, args, methods[0], sets)
+
+
+def write_texts(
+    report: Report, args: argparse.Namespace, subject: Segmenter, sets: Sequence[EvalSet]
+) -> None:
+    """Print the tables; write them and the page where asked."""
+    text = report_to_markdown(report)
+    if args.markdown:
+        Path(args.markdown).write_text(text, encoding="utf-8")
+    if args.html:
+        area = report.settings.min_area
+        with Progress("worst cases", len(sets)) as progress:
+            shots: dict[str, list[Shot]] = {}
+            for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
+                shots[scores.name] = worst_cases(subject, one, scores, area)
+                progress.update(done)
+        Path(args.html).write_text(report_to_html(report, shots), encoding="utf-8")
+    print(text, end="")
+
+
+def empty_report(
+    args: argparse.Namespace, suite: Suite, models: Sequence[Segmenter], peers: Sequence[Segmenter]
+) -> Report:
+    """The report of a run that begins: what is measured, how, and where."""
+    return Report(
         suite=suite.name,
-        subject=model.spec.name,
-        weights_hash=weights_hash(model),
+        subject=models[0].spec.name,
+        weights_hash=weights_hash(models[0]),
         settings=Settings(
             clicks=args.clicks or suite.clicks,
             min_area=suite.min_area,
@@ -94,16 +154,35 @@ def run(args: argparse.Namespace) -> None:
         ),
         machine=this_machine(),
         sets=(),
-        skipped=found.skipped if found else (),
+        peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *peers]),
+        command=typed_command(),
     )
-    known = finished(Path(args.json), report, methods, sets) if args.resume else {}
-    cache = ScoreCache(args.cache or home() / "baselines")
-    for one in sets:
-        scores = known.get(one.plan.name) or measure(methods, one, report, cache)
-        report = replace(report, sets=(*report.sets, scores))
-        if args.json:
-            write_json(report, args.json)
-    print(report_to_markdown(report), end="")
+
+
+def open_models(args: argparse.Namespace) -> list[Segmenter]:
+    """The models in the order given, each under a name of its own.
+
+    Raises InputError for --weights with several models or the same model twice.
+    """
+    words = args.model or ["nano"]
+    if args.weights and len(words) > 1:
+        raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
+    if len(set(words)) < len(words):
+        raise InputError(f"a model is given twice: {', '.join(words)}; name each once")
+    found: list[Segmenter] = []
+    for word in words:
+        name, _, weights = word.partition("=")
+        model = anymask.load(
+            name, weights or args.weights, args.device, args.precision, args.runtime
+        )
+        taken = model.spec.name in [other.spec.name for other in found]
+        found.append(Renamed(model, word) if taken else model)
+    return found
+
+
+def typed_command() -> str:
+    """The command line, without the folder that the program lies in."""
+    return shlex.join(["anymask", *sys.argv[1:]]) if sys.argv[1:2] == ["eval"] else ""
 
 
 def measure(
@@ -113,7 +192,8 @@ def measure(
     with Progress(one.plan.name) as progress:
 
         def tell(what: str, done: int, total: int) -> None:
-            progress.what = what
+            if what != progress.what:
+                progress.what, progress.began = what, progress.clock()
             progress.update(done, total)
 
         return score_set(methods, one, report.settings, cache=cache, progress=tell)
@@ -167,6 +247,7 @@ def finished(
     wanted = {
         "subject": report.subject,
         "weights_hash": report.weights_hash,
+        "peers": [{"name": name, "weights_hash": weights} for name, weights in report.peers],
         "settings": dataclasses.asdict(report.settings),
     }
     for key, value in wanted.items():

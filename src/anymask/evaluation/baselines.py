@@ -4,6 +4,8 @@
     filled box   the box itself
     flood        flood fill from the clicks, by colour
     superpixel   the Felzenszwalb region under the click (scikit-image, when installed)
+    slic growth  SLIC regions (Achanta et al. 2012), grown from the clicked ones over neighbours of
+                 a like colour (scikit-image, when installed)
 
 Each is a `Segmenter`, so it is asked and scored exactly like a model. Letters: H W the photo, N
 prompts.
@@ -27,6 +29,9 @@ GRABCUT_ROUNDS = 5
 GRABCUT_CLICK_SIDE = 320  # a click's GrabCut looks at the whole photo: half a second at 1024 px
 FLOOD_TOLERANCE = 20
 SEED_SHARE = 0.01
+SLIC_REGIONS = 400
+SLIC_TOLERANCE = 12.0  # of Lab colours: a difference that is plain to see
+REGION_METHODS = ("superpixel", "slic growth")
 BOX: frozenset[PromptKind] = frozenset({"box"})
 CLICK: frozenset[PromptKind] = frozenset({"point"})
 CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
@@ -91,9 +96,10 @@ def baselines() -> Baselines:
     ]
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _superpixels))
+        methods.append(FromFunction("slic growth", CLICKS, grown_clicks, _slic_regions))
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
-    return Baselines(tuple(methods), (("superpixel", reason),))
+    return Baselines(tuple(methods), tuple((name, reason) for name in REGION_METHODS))
 
 
 # --- from a box
@@ -176,6 +182,51 @@ def _superpixels(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
 
     regions: NDArray[Any] = felzenszwalb(image, scale=300, sigma=0.8, min_size=64)
     return regions
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """R regions of a photo: where (H, W), mean Lab colours (R, 3), which two touch (R, R)."""
+
+    where: NDArray[np.int64]
+    colour: NDArray[np.float64]
+    touch: BoolArray
+
+
+def grown_clicks(regions: Regions, prompt: Prompt) -> BoolArray:  # -> (H, W)
+    """From each clicked region over neighbours within SLIC_TOLERANCE of its colour.
+
+    Negative clicks last.
+    """
+    inside = np.zeros(len(regions.colour), np.bool_)
+    for x, y, label in sorted(_clicks(prompt), key=lambda click: -click[2]):
+        inside[_grown(regions, int(regions.where[y, x]))] = bool(label)
+    mask: BoolArray = inside[regions.where]
+    return mask
+
+
+def _grown(regions: Regions, seed: int) -> BoolArray:  # -> (R,)
+    alike = np.linalg.norm(regions.colour - regions.colour[seed], axis=1) <= SLIC_TOLERANCE
+    found: BoolArray = np.arange(len(alike)) == seed
+    while True:
+        more: BoolArray = found | (alike & regions.touch[found].any(axis=0))
+        if np.array_equal(more, found):
+            return found
+        found = more
+
+
+def _slic_regions(image: UintImage) -> Regions:  # (H, W, 3)
+    from skimage.segmentation import slic
+
+    where = np.asarray(slic(image, n_segments=SLIC_REGIONS, start_label=0), np.int64)
+    count = int(where.max()) + 1
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    sums = [np.bincount(where.ravel(), lab[:, c], minlength=count) for c in range(3)]
+    colour = np.stack(sums, axis=1) / np.bincount(where.ravel(), minlength=count)[:, None]
+    touch = np.zeros((count, count), np.bool_)
+    for one, other in ((where[1:], where[:-1]), (where[:, 1:], where[:, :-1])):
+        touch[one, other] = touch[other, one] = True
+    return Regions(where, colour, touch)
 
 
 # --- shared

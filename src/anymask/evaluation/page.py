@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 
 STYLE = """
@@ -28,6 +28,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 10
 th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--rule); }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 th { color: var(--faint); font-weight: 600; font-size: .88rem; }
+tr.strong td { font-weight: 700; } summary { cursor: pointer; color: var(--faint); }
+.shots { display: flex; flex-wrap: wrap; gap: .8rem; } .shots figure { margin: 0; width: 200px; }
 svg.plot { width: 100%; height: auto; display: block; } svg.map { background: var(--sheet);
   border: 1px solid var(--rule); max-width: 100%; }
 .grid { stroke: var(--rule); } .axis { fill: var(--faint); font: 14px system-ui, sans-serif; }
@@ -68,11 +70,15 @@ def sheets(*parts: tuple[str, str]) -> str:
     return f'<div class="sheets">{"".join(boxes)}</div>'
 
 
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain texts."""
+def html_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], strong: Collection[int] = ()
+) -> str:
+    """A table of plain texts; the rows whose numbers are in `strong` stand out."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
+        f"<tr{' class=strong' * (number in strong)}>"
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
+        for number, row in enumerate(rows)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>'

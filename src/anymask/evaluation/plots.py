@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
 COLOURS = 8  # classes of series in the style sheet
 
 Text = Callable[[float], str]
+T = TypeVar("T", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,39 @@ def line_plot(
         )
         style = f"line s{number % COLOURS}"
         parts.append(f'<polyline class="{style}" points="{points}">{_title(one.name)}</polyline>')
+    return _svg(parts, x_label)
+
+
+@dataclass(frozen=True)
+class Points:
+    """A line through points: x rising, y a share of one; a y that is no number is left out."""
+
+    name: str
+    x: Floats
+    y: Floats
+
+
+def curve_plot(curves: Sequence[Points], x_label: str) -> str:
+    """Lines through points, each marked; y is 0 to 1, in percent."""
+    there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
+    low = min((float(x.min()) for x, _ in there if len(x)), default=0.0)
+    high = max((float(x.max()) for x, _ in there if len(x)), default=1.0)
+    span = high - low or 1.0
+    parts = [_y_axis(1.0), _x_label(x_label)]
+    marks = np.unique(np.concatenate([x for x, _ in there])) if there else np.zeros(0)
+    places = marks if len(marks) <= 8 else np.linspace(low, high, 6)
+    wide = WIDTH - LEFT - RIGHT - 24
+    parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
+    for number, (one, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
+        colour = f"s{number % COLOURS}"
+        across, up = LEFT + 12 + (xs - low) / span * wide, _y(np.clip(ys, 0, 1), 1.0)
+        dots = [f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True)]
+        parts.append(f'<polyline class="line {colour}" points="{" ".join(dots)}"/>')
+        parts += [
+            f'<circle class="bar {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4">'
+            f"{_title(f'{one.name}, {x_label} {at:.4g}: {_percent(value)}')}</circle>"
+            for x, y, at, value in zip(across, up, xs, ys, strict=True)
+        ]
     return _svg(parts, x_label)
 
 
@@ -129,7 +164,7 @@ def _title(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 
-def _y(share: float, top: float) -> float:
+def _y(share: T, top: float) -> T:
     return HEIGHT - BOTTOM - share / top * (HEIGHT - TOP - BOTTOM)
 
 

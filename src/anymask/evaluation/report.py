@@ -77,6 +77,8 @@ class Report:
     weights_hash  of the model, or ""
     settings      what was measured, on how many masks
     machine       where
+    peers         (name, weights hash) of the other models, without the baselines
+    command       what was typed, or ""
     sets          what is finished
     skipped       (baseline, reason) of those that could not run
     """
@@ -87,6 +89,8 @@ class Report:
     settings: Settings
     machine: Machine
     sets: tuple[SetScores, ...]
+    peers: tuple[tuple[str, str], ...] = ()
+    command: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -128,6 +132,8 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "suite": report.suite,
         "subject": report.subject,
         "weights_hash": report.weights_hash,
+        "peers": [{"name": name, "weights_hash": weights} for name, weights in report.peers],
+        "command": report.command,
         "settings": dataclasses.asdict(report.settings),
         "machine": dataclasses.asdict(report.machine),
         "skipped": [list(pair) for pair in report.skipped],

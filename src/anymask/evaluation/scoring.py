@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.asked import CHUNK, Photo, mask_limit
+from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.findings import Found
 from anymask.evaluation.machine import this_machine
-from anymask.evaluation.mask_measures import MASK_MEASURES
+from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.metrics import Floats, Ints
-from anymask.evaluation.protocols import Segmenter, Truth
+from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Column, Report, SetScores
 from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
 
@@ -58,22 +60,24 @@ def score_set(
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
-    cache     of methods that answer the same every time: all but the first one are looked up in it
+    cache     of methods that answer the same every time: functions of this package behind the first
+              place are looked up in it
     progress  called with the set's name (and the measure, for those of a whole set), and the masks
               or photos done and in all
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     questions = [
-        _Question(method, one.plan, settings, cache if place else None)
+        _Question(method, one.plan, settings, cache if place and _stays(method) else None)
         for place, method in enumerate(methods)
     ]
     tables = _score_masks(questions, one, chosen, progress)
     found = [
-        measure_set(name, method, one, settings, _told(progress, f"{one.plan.name} {name}"))
+        _found(name, question, one, _told(progress, f"{one.plan.name} {name}: {question.name}"))
         for name in one.plan.measures
         if name not in MASK_MEASURES
-        for method in methods
+        for question in questions
     ]
+    pairs = zip(questions, tables, strict=True)
     return SetScores(
         name=one.plan.name,
         groups=one.plan.groups,
@@ -81,17 +85,33 @@ def score_set(
         image=chosen.image,
         mask=chosen.mask,
         area=chosen.area,
-        columns=tuple(
-            column
-            for question, table in zip(questions, tables, strict=True)
-            for column in _columns(question.method.spec.name, question.names, table)
-        ),
+        columns=tuple(column for question, table in pairs for column in _columns(question, table)),
         found=tuple(found),
     )
 
 
 def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, done, total) if progress else None
+
+
+def _stays(method: Segmenter) -> bool:
+    """Whether its answers change only with this package: not those of weights, not a peer's."""
+    return isinstance(method, FromFunction)
+
+
+def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, int], None]) -> Found:
+    """A measure of the whole set, from the cache where it has it."""
+    method, settings, cache = question.method, question.settings, question.cache
+    if cache is None:
+        return measure_set(name, method, one, settings, told)
+    key = cache.set_key(f"{question.name} {name}", one, settings)
+    known = cache.get_found(key)
+    if known is not None:
+        return known
+    found = measure_set(name, method, one, settings, told)
+    if found.finding:
+        cache.put_found(key, found)
+    return found
 
 
 class _Question:
@@ -105,22 +125,13 @@ class _Question:
         self, method: Segmenter, plan: SetPlan, settings: Settings, cache: ScoreCache | None
     ) -> None:
         self.method, self.settings, self.cache = method, settings, cache
+        self.name = method.spec.name
         accepts = method.spec.accepts
         asked = [MASK_MEASURES[name] for name in plan.measures if name in MASK_MEASURES]
-        self.measures = [measure for measure in asked if measure.columns(accepts, settings)]
-        self.names = tuple(
-            name for measure in self.measures for name in measure.columns(accepts, settings)
-        )
+        given = [(measure, measure.columns(accepts, settings)) for measure in asked]
+        self.measures = [(measure, columns) for measure, columns in given if columns]
+        self.names = tuple(name for _, columns in self.measures for name in columns)
         self.limit = mask_limit(method, settings)
-
-    def score(self, embedding: Any, truths: Sequence[Truth]) -> Floats:  # (N, M)
-        """Ask for all of it."""
-        columns = [
-            column
-            for measure in self.measures
-            for column in measure.score(self.method, embedding, truths, self.settings)
-        ]
-        return np.stack(columns, axis=1)
 
 
 def _score_masks(
@@ -142,12 +153,12 @@ def _score_masks(
     return tables
 
 
-def _columns(method: str, names: tuple[str, ...], table: Floats) -> Iterator[Column]:
+def _columns(question: _Question, table: Floats) -> Iterator[Column]:
     """A method's columns; no oracle where there never was a second candidate."""
-    for n, measure in enumerate(names):
+    for n, measure in enumerate(question.names):
         same = measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
         if not same:
-            yield Column(method, measure, table[:, n])
+            yield Column(question.name, measure, table[:, n])
 
 
 def weights_hash(segmenter: Segmenter) -> str:
@@ -159,20 +170,41 @@ def weights_hash(segmenter: Segmenter) -> str:
 
 
 def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (N, M)
-    """The scores of some masks of a photo, from the cache where it has them."""
-    cache, method, names = question.cache, question.method.spec.name, question.names
-    keys = cache.keys(method, names, photo.sample, masks) if cache else []
-    found = [cache.get(method, key) for key in keys] if cache else [None] * len(masks)
-    blank = np.full(len(names), np.nan)
-    table = np.array([blank if row is None else row for row in found]).reshape(-1, len(names))
+    """The scores of some masks of a photo by every measure, from the cache where it has them."""
+    embedded: list[Any] = []  # once, and only when something is missing
+
+    def embedding() -> Any:
+        if not embedded:
+            embedded.append(question.method.embed(photo.image))
+        return embedded[0]
+
+    tables = [
+        _score_measure(question, photo, masks, measure, columns, embedding)
+        for measure, columns in question.measures
+    ]
+    return np.concatenate(tables, axis=1)
+
+
+def _score_measure(
+    question: _Question,
+    photo: Photo,
+    masks: Ints,
+    measure: MaskMeasure,
+    columns: tuple[str, ...],
+    embedding: Callable[[], Any],
+) -> Floats:  # (N, columns)
+    cache, name = question.cache, question.name
+    keys = cache.keys(name, columns, photo.sample, masks) if cache else []
+    found = [cache.get(name, key) for key in keys] if cache else [None] * len(masks)
+    blank = np.full(len(columns), np.nan)
+    table = np.array([blank if row is None else row for row in found]).reshape(-1, len(columns))
     missing = np.array([n for n, row in enumerate(found) if row is None], np.int64)
-    if not len(missing):
-        return table
-    embedding = question.method.embed(photo.image)
     for part in _parts(missing):
-        table[part] = question.score(embedding, photo.truths(masks[part]))
+        truths = photo.truths(masks[part])
+        scores = measure.score(question.method, embedding(), truths, question.settings)
+        table[part] = np.stack(scores, axis=1)
         for n in part if cache else ():
-            cache.put(method, keys[n], table[n])  # type: ignore[union-attr]  # cache set
+            cache.put(name, keys[n], table[n])  # type: ignore[union-attr]  # cache set
     return table
 
 

@@ -1,0 +1,152 @@
+"""A report as one self-contained HTML page: tables, plots, worst cases as pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from anymask.evaluation.mask_measures import click_name
+from anymask.evaluation.page import html_page, html_table, note, section, sheets
+from anymask.evaluation.plots import Points, Series, curve_plot, legend, line_plot
+from anymask.evaluation.report import Report, SetScores
+from anymask.evaluation.tables import TextTable, report_notes, report_tables
+from anymask.evaluation.worst import Shot
+
+BINS = np.linspace(0, 1, 21)
+SHOWN = ("1 click", "box")  # whose distribution is drawn
+
+
+def report_to_html(report: Report, shots: Mapping[str, Sequence[Shot]] | None = None) -> str:
+    """The page; `shots` are pictures of worst cases by the set's name.
+
+    Nothing in it is fetched and nothing runs: it can be mailed, and opened without a network.
+    """
+    tables = report_tables(report)
+    parts = [
+        section("Mean IoU", *(_table(table) for table in tables if not table.title)),
+        *(section(table.title, _table(table)) for table in tables if table.title),
+        section("Clicks", _clicks(report)),
+        section("How the masks are spread over IoU", _spreads(report)),
+        *_found_sections(report),
+    ]
+    if shots:
+        parts.append(section("Worst cases", *_worst(report, shots)))
+    parts.append(section("How it was measured", _list(report_notes(report))))
+    title = f"{report.subject} on {report.suite or 'its sets'}"
+    masks = sum(len(scores.area) for scores in report.sets)
+    about = f"anymask eval: {len(report.sets)} sets, {masks} masks, weights {report.weights_hash}"
+    return html_page(title, about, [part for part in parts if part])
+
+
+def _table(table: TextTable) -> str:
+    """Rows whose first cell stands out in Markdown stand out here."""
+    strong = [place for place, row in enumerate(table.rows) if row and row[0].startswith("**")]
+    rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
+    return html_table(table.header, rows, strong)
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _methods(report: Report) -> list[str]:
+    return list(dict.fromkeys(method for method, _ in report.pairs()))
+
+
+def _clicks(report: Report) -> str:
+    """Mean IoU after 1, 2, ... clicks: a plot a group, a line a method."""
+    plots = []
+    rounds = range(1, report.settings.clicks + 1)
+    for group in report.groups:
+        curves = []
+        for method in _methods(report):
+            means = [report.mean(click_name(n), group=group, method=method) for n in rounds]
+            values = np.array([mean.value for mean in means])
+            if np.isfinite(values).any():
+                curves.append(Points(method, np.array(rounds, np.float64), values))
+        if curves:
+            names = [curve.name for curve in curves]
+            plots.append((f"{group}: mean IoU", curve_plot(curves, "clicks") + legend(names)))
+    return sheets(*plots)
+
+
+def _spreads(report: Report) -> str:
+    """The subject's histogram of IoU on every set."""
+    plots = []
+    for scores in report.sets:
+        series = []
+        for way in SHOWN:
+            values, _ = scores.picked(report.subject, way, report.settings.min_area)
+            if len(values):
+                shares = np.histogram(values, BINS)[0] / len(values)
+                series.append(Series(way, shares))
+        if series:
+            names = [one.name for one in series]
+            plot = line_plot(BINS, series, "IoU", lambda x: f"{x:.1f}")
+            plots.append((f"{scores.name}: share of masks", plot + legend(names)))
+    return sheets(*plots)
+
+
+def _found_sections(report: Report) -> Iterator[str]:
+    """Curves and details of the measures of whole sets; what is long is folded."""
+    names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
+    for name in names:
+        plots = [plot for scores in report.sets for plot in _curves(scores, name)]
+        parts = [_folded(f"{len(plots)} plots", sheets(*plots))] if plots else []
+        parts += [part for scores in report.sets for part in _details(scores, name)]
+        if parts:
+            yield section(f"{name}: details", *parts)
+
+
+def _curves(scores: SetScores, measure: str) -> Iterator[tuple[str, str]]:
+    """A plot for each title of a set's curves, a line a method."""
+    titles: dict[str, list[Points]] = {}
+    labels: dict[str, tuple[str, str]] = {}
+    for found in scores.found:
+        for curve in found.finding.curves if found.measure == measure and found.finding else ():
+            titles.setdefault(curve.title, []).append(Points(found.method, curve.x, curve.y))
+            labels[curve.title] = curve.x_label, curve.y_label
+    for title, curves in titles.items():
+        x_label, y_label = labels[title]
+        plot = curve_plot(curves, x_label) + legend([curve.name for curve in curves])
+        yield f"{scores.name}, {title}: {y_label}", plot
+
+
+def _details(scores: SetScores, measure: str) -> Iterator[str]:
+    for found in scores.found:
+        for table in found.finding.tables if found.measure == measure and found.finding else ():
+            rows = [[_text(cell) for cell in row] for row in table.rows]
+            title = f"{scores.name}, {found.method}: {table.title}"
+            yield _folded(title, html_table(table.header, rows))
+
+
+def _text(cell: str | float) -> str:
+    if isinstance(cell, str):
+        return cell
+    if np.isnan(cell):
+        return ""
+    return str(int(cell)) if cell == int(cell) and abs(cell) > 1 else f"{cell:.3f}"
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def _worst(report: Report, shots: Mapping[str, Sequence[Shot]]) -> Iterator[str]:
+    yield note("Green is the truth, pink the answer, the red dot the click.")
+    for scores in report.sets:
+        figures = "".join(_figure(shot) for shot in shots.get(scores.name, ()))
+        if figures:
+            yield f'<h3>{escape(scores.name)}</h3><div class="shots">{figures}</div>'
+
+
+def _figure(shot: Shot) -> str:
+    data = base64.b64encode(shot.jpeg).decode("ascii")
+    caption = escape(shot.caption)
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{caption}">'
+        f'<figcaption class="note">{caption}</figcaption></figure>'
+    )
