@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
-from anymask.data import images
+from anymask.data import pixels
 from anymask.data.images import load_image, load_mask
 from anymask.primitives.errors import ImageError
 
@@ -208,7 +208,7 @@ def test_arrays_with_alpha_are_laid_on_white(dtype: type) -> None:
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_image(encoded(Image.fromarray(PHOTO).convert("LA")))
     deep = load_image(PHOTO.astype(np.uint16) * 200)
-    monkeypatch.setattr(images, "_STRIP_PIXELS", 50)
+    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 50)
     np.testing.assert_array_equal(load_image(encoded(Image.fromarray(PHOTO).convert("LA"))), whole)
     np.testing.assert_array_equal(load_image(PHOTO.astype(np.uint16) * 200), deep)
 

@@ -19,7 +19,8 @@ from xml.etree import ElementTree as ET
 from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage
-from anymask.data.images import MAX_PIXELS, SUFFIXES
+from anymask.data.images import SUFFIXES
+from anymask.data.pixels import MAX_PIXELS
 from anymask.primitives.errors import AnymaskError, DataError
 
 OutFile = tuple[Path, bytes]

@@ -1,0 +1,156 @@
+"""Files that hold more than Pillow gives: 16-bit colours, and TIFF of any bands, types and pages.
+
+16-bit PNG and TIFF in colour are read by OpenCV, which keeps the bits. Everything else that Pillow
+does not know of a TIFF (more bands, floats in colour, planes) is read by tifffile, the extra
+`science`. Colours of a TIFF are those that its tags call red, green and blue; of bands without such
+a name the user chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.data.pixels import MAX_PIXELS, View, check_size
+from anymask.primitives.errors import ImageError, MissingExtra
+
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
+_COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
+_BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
+_ALPHA = (1, 2)  # of the tag ExtraSamples
+_WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpretation
+
+
+@dataclass(frozen=True)
+class Deep:
+    """A picture with all its bits.
+
+    pixels       (H, W, C) of any number type, as `pixels.array_to_image` takes it
+    orientation  1..8, as EXIF has it
+    """
+
+    pixels: NDArray[Any]
+    orientation: int
+
+
+def is_tiff(file: BinaryIO) -> bool:
+    """Whether a file begins like a TIFF or a BigTIFF."""
+    file.seek(0)
+    return file.read(4) in _TIFF_HEADS
+
+
+def needs_tifffile(picture: Image.Image, view: View) -> bool:
+    """Whether Pillow, which opened it, cannot give what is looked at of a TIFF."""
+    if picture.format != "TIFF":
+        return False
+    tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # a TIFF has them
+    samples, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
+    if samples == 1:  # Pillow reads these two as if their sign were another one
+        return (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
+    return view.bands is not None or (bits > 8 and not _has_deep_colours(picture))
+
+
+def _has_deep_colours(picture: Image.Image) -> bool:
+    """Whether Pillow is about to cut 16-bit colours down to 8 bits."""
+    return picture.mode in _COLOURS and ";16" in str(getattr(picture, "tile", ""))
+
+
+def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
+    """16-bit colours (H, W, C) of a PNG or TIFF; None where there are none.
+
+    Pillow decodes the picture, too: it notices damage that OpenCV passes over.
+    """
+    if picture.format not in ("PNG", "TIFF") or not _has_deep_colours(picture):
+        return None
+    alpha, mode = picture.mode in ("RGBA", "LA"), picture.mode
+    picture.load()
+    file.seek(0)
+    data = np.frombuffer(file.read(), np.uint8)
+    if picture.format == "TIFF":
+        found, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        array = pages[0] if found and len(pages) else None
+    else:
+        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if array is None or array.ndim != 3 or array.dtype.itemsize < 2:
+        return None
+    colours = array[..., 2::-1]
+    if mode == "LA":
+        colours = colours[..., :1]
+    return np.dstack([colours, array[..., 3]]) if alpha and array.shape[2] == 4 else colours
+
+
+def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
+    """A page of a TIFF by tifffile. Raises ImageError; MissingExtra without the package."""
+    try:
+        import tifffile
+    except ImportError:
+        raise MissingExtra(
+            "tifffile", "science", f"{name}, a TIFF of these bands or types,"
+        ) from None
+
+    file.seek(0)
+    try:
+        with tifffile.TiffFile(file) as document:
+            count = len(document.pages)
+            if view.page >= count:
+                raise ImageError(no_such_page(view.page, count, name))
+            page: Any = document.pages[view.page]
+            check_size((page.imagelength, page.imagewidth), name)
+            if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
+                raise ImageError(
+                    f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
+                    f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
+                )
+            return Deep(_in_colour(page, name, view), _turns(page))
+    except ImageError:
+        raise
+    except Exception as error:  # tifffile's readers raise almost anything on damaged files
+        raise ImageError(
+            f"{name} is damaged, truncated or packed in a way that is not read ({error}); copy it "
+            "again, or convert it to a TIFF without compression"
+        ) from error
+
+
+def no_such_page(page: int, count: int, name: str) -> str:
+    """What to tell about a page that a file does not have."""
+    pages = f"{count} page{'s' if count > 1 else ''}"
+    return f"wanted page {page}, {name} has {pages}, counted from 0; choose among those"
+
+
+def _turns(page: Any) -> int:
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+
+
+def _in_colour(page: Any, name: str, view: View) -> NDArray[Any]:  # -> (H, W, C)
+    """Bands last; without bands chosen, those that the tags call colours."""
+    array: NDArray[Any] = page.asarray()
+    array = array[..., None] if array.ndim == 2 else array
+    if page.axes.startswith("S"):
+        array = np.moveaxis(array, 0, -1)
+    if view.bands is not None:
+        return array
+    kind, count, extra = int(page.photometric), array.shape[2], tuple(page.extrasamples)
+    if kind == _PALETTE:
+        table: NDArray[Any] = (page.colormap.T // 257).astype(np.uint8)
+        shown: NDArray[Any] = table[array[..., 0]]
+        return shown
+    if kind == _SEPARATED and count == 4 and array.dtype.kind == "u":
+        paper: NDArray[Any] = 1 - array.astype(np.float32) / np.iinfo(array.dtype).max
+        return np.asarray(paper[..., :3] * paper[..., 3:])
+    colours = 3 if kind == _RGB or count == 3 else 1
+    if kind != _RGB and count > 1 + (extra[:1] != () and extra[0] in _ALPHA) and count != 3:
+        raise ImageError(
+            f"{name} has {count} bands and does not say which are red, green and blue; choose "
+            "one or three, counted from 1: bands=(3, 2, 1), or --bands 3,2,1"
+        )
+    if kind == _WHITE_IS_ZERO and array.dtype.kind == "u":
+        array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]
+    has_alpha = count > colours and bool(extra) and extra[0] in _ALPHA
+    return array[..., : colours + has_alpha]

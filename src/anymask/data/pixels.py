@@ -1,0 +1,245 @@
+"""Arrays of any number type, any bands -> (H, W, 3) uint8 RGB.
+
+Letters: H W the picture, C its channels or bands.
+
+uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
+64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays) is
+stretched from its 0.1th to its 99.9th percentile, all channels together. A stretch that is asked
+for is done band by band, whatever the type, and leaves NaN and infinity out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.types import UintImage
+
+MAX_PIXELS = 200_000_000  # of the decoded picture: 600 MB as RGB
+PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
+_STRIP_PIXELS = 4_000_000
+_SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a picture is looked at; `View()` is everything as it is.
+
+    bands    one or three numbers of bands, counted from 1: grey, or red, green and blue; None
+             leaves the picture's own colours
+    page     of a file of several, or the frame of an animation, counted from 0
+    stretch  the two percentiles, 0..100, that become black and white; None as the module says
+    """
+
+    bands: tuple[int, ...] | None = None
+    page: int = 0
+    stretch: tuple[float, float] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        bands: int | Sequence[int] | None = None,
+        page: int = 0,
+        stretch: Sequence[float] | None = None,
+    ) -> View:
+        """Checked settings. Raises InputError."""
+        chosen = None if bands is None else (bands,) if isinstance(bands, int) else tuple(bands)
+        if chosen is not None and (
+            len(chosen) not in (1, 3) or any(type(band) is not int or band < 1 for band in chosen)
+        ):
+            raise InputError(
+                f"bands are one or three whole numbers, counted from 1, such as (3, 2, 1) for red, "
+                f"green, blue; got {bands!r}"
+            )
+        if type(page) is not int or page < 0:
+            raise InputError(f"pages are whole numbers, counted from 0; got {page!r}")
+        if stretch is None:
+            return cls(chosen, page)
+        ends = tuple(float(end) for end in stretch)
+        if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
+            raise InputError(
+                f"a stretch is two percentiles of 0..100, such as (2, 98); got {stretch!r}"
+            )
+        return cls(chosen, page, ends)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the picture's own colours are taken as they are."""
+        return self.bands is None and self.stretch is None
+
+
+AS_IT_IS = View()
+
+
+def array_to_image(
+    source: ArrayLike, name: str = "the array", view: View = AS_IT_IS
+) -> UintImage:  # -> (H, W, 3)
+    """(H, W[, C]) of any number type -> RGB; `name` is what an error calls it.
+
+    Without bands, C = 1 is grey, 2 grey + alpha, 3 RGB, 4 RGBA; with bands, C may be anything.
+    Raises ImageError for another shape, values that are no real numbers, a band that is not there;
+    for NaN and infinity where no stretch leaves them out.
+    """
+    array = _checked_array(source, name, view)
+    colour, alpha = (array, None) if view.bands else _split_alpha(array)
+    if array.dtype == np.uint8 and array.shape[2] == 3 and view.stretch is None:
+        return np.ascontiguousarray(array)
+    low, high = (
+        _value_range(colour, name)
+        if view.stretch is None
+        else _band_ranges(colour, name, view.stretch)
+    )
+    image = np.empty((*array.shape[:2], 3), np.uint8)
+    alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
+    for rows in strips((array.shape[0], array.shape[1])):
+        image[rows] = _eight_bit(colour[rows], low, high)
+        if alpha is not None:
+            image[rows] = on_white(image[rows], _eight_bit(alpha[rows], *alpha_range))
+    return image
+
+
+def _checked_array(source: ArrayLike, name: str, view: View) -> NDArray[Any]:  # -> (H, W, C)
+    try:
+        array = np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ImageError(f"wanted an image, got {type(source).__name__} ({error})") from error
+    if array.dtype.kind not in "buif":
+        raise ImageError(
+            f"wanted a path, bytes, a Pillow image or an array of real numbers; got "
+            f"{type(source).__name__} ({array.dtype}); convert it to a numpy array (H, W, 3)"
+        )
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim == 3 and array.shape[2] and (view.bands or array.shape[2] <= 4):
+        check_size((array.shape[0], array.shape[1]), name)
+        return pick_bands(array, name, view)
+    remedy = "choose 3 of its bands: bands=(3, 2, 1)"
+    if array.ndim == 4:
+        remedy = "pass one image at a time"
+    elif array.ndim == 3 and 1 <= array.shape[0] <= 4:
+        remedy = "put the channels last: image.transpose(1, 2, 0)"
+    elif array.ndim < 2 or array.ndim > 4:
+        remedy = "give it rows and columns"
+    raise ImageError(
+        f"wanted an image (H, W) or (H, W, C) with 1 to 4 channels; {name} has the shape "
+        f"{array.shape}; {remedy}"
+    )
+
+
+def pick_bands(array: NDArray[Any], name: str, view: View) -> NDArray[Any]:  # (H, W, C)
+    """The bands that are looked at. Raises ImageError for one that is not there."""
+    if view.bands is None:
+        return array
+    count = array.shape[2]
+    if max(view.bands) > count:
+        raise ImageError(
+            f"wanted band {max(view.bands)}, {name} has {count} band{'s' if count > 1 else ''}, "
+            "counted from 1; choose among those"
+        )
+    if view.bands == tuple(range(1, count + 1)):
+        return array
+    return array[..., [band - 1 for band in view.bands]]
+
+
+def _split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """(H, W, C) -> colour (H, W, 1 or 3) and alpha (H, W), None without."""
+    if array.shape[2] in (2, 4):
+        return array[..., :-1], array[..., -1]
+    return array, None
+
+
+def _value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
+    """The two values that become 0 and 255."""
+    if values.dtype == np.uint8:
+        return (0.0, 255.0)
+    least, most = float(values.min()), float(values.max())
+    if not (np.isfinite(least) and np.isfinite(most)):
+        raise ImageError(
+            f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
+            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98)"
+        )
+    if values.dtype.kind in "bf" and least >= -0.1 and most <= 1.1:
+        return (0.0, 1.0)
+    if (values.dtype.kind == "f" or values.dtype.itemsize >= 4) and least >= -1 and most <= 256:
+        return (0.0, 255.0)
+    return _stretch(values, least, most)
+
+
+def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, float]:
+    """The percentiles, of every n-th row and column of a large picture."""
+    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
+    low, high = np.percentile(values[::step, ::step], PERCENTILES)
+    if high <= low:  # all but a few pixels are equal
+        low, high = least, most
+    return (float(low), float(high)) if high > low else (least, least + 1.0)
+
+
+def _band_ranges(
+    values: NDArray[Any], name: str, stretch: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two percentiles of each band's finite values, (C,) each."""
+    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
+    ranges = []
+    for band in range(values.shape[2]):
+        some = values[::step, ::step, band]
+        finite = some[np.isfinite(some)].astype(np.float64)
+        if not finite.size:
+            raise ImageError(f"{name} has no finite number in a band; choose other bands")
+        low, high = np.percentile(finite, stretch)
+        if high <= low:
+            low, high = finite.min(), finite.max()
+        ranges.append((low, high if high > low else low + 1.0))
+    low, high = np.array(ranges, np.float64).T
+    return low, high
+
+
+def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
+    if alpha.dtype.kind in "ui":
+        return (0.0, float(np.iinfo(alpha.dtype).max) if alpha.dtype.itemsize < 4 else 255.0)
+    return _value_range(alpha, name)
+
+
+def _eight_bit(
+    values: NDArray[Any],
+    low: float | NDArray[np.float64],
+    high: float | NDArray[np.float64],
+) -> UintImage:
+    """Low becomes 0 and high 255; NaN becomes 0."""
+    if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):
+        return values
+    wide: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = (wide - low) * (255.0 / (high - low)) + 0.5
+    eight: UintImage = np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0).astype(np.uint8)
+    return eight
+
+
+def check_size(image_hw: tuple[int, int], name: str) -> None:
+    """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
+    height, width = image_hw
+    if height < 1 or width < 1:
+        raise ImageError(f"wanted at least 1 x 1 pixel; {name} has {width} x {height}")
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"wanted at most {MAX_PIXELS // 1_000_000} megapixels; {name} has {width} x {height}; "
+            "make it smaller or cut it into tiles first"
+        )
+
+
+def strips(image_hw: tuple[int, int]) -> Iterator[slice]:
+    """Rows that are few enough to convert at once."""
+    height, width = image_hw
+    step = max(1, _STRIP_PIXELS // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
+    """The colours over white paper, rounded to the nearest."""
+    cover = alpha.astype(np.uint16)[..., None]
+    mixed: NDArray[np.uint16] = (colour * cover + 255 * (255 - cover) + 127) // 255
+    return mixed.astype(np.uint8)
