@@ -123,16 +123,20 @@ def _grey(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
 
 
 def region_edges(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
-    """One pixel wide borders of a map of region numbers.
+    """`region_borders`, one pixel wide."""
+    return thin(region_borders(regions))
 
-    A pixel is on the border when its right, lower or lower right neighbour has another number
-    (`seg2bmap` of the Berkeley benchmark); the line is then made thin.
+
+def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
+    """Where the right, lower or lower right neighbour is of another region (number or bool).
+
+    `seg2bmap` of the Berkeley benchmark, which DAVIS uses as well.
     """
     edges = np.zeros(regions.shape, np.bool_)
     edges[:, :-1] |= regions[:, :-1] != regions[:, 1:]
     edges[:-1] |= regions[:-1] != regions[1:]
     edges[:-1, :-1] |= regions[:-1, :-1] != regions[1:, 1:]
-    return thin(edges)
+    return edges
 
 
 # ------------------------------------------------------------------------------------ made thin

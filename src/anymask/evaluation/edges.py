@@ -37,7 +37,8 @@ from anymask.evaluation.edge_matching import match_levels
 from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured
 from anymask.evaluation.metrics import Floats
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.suite import EvalSet, Settings
+from anymask.evaluation.region_quality import drawn_regions
+from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
@@ -95,7 +96,9 @@ def edges(
     Raises NotMeasured for a set without annotators, or a method that gives neither edges nor the
     logits of clicks.
     """
-    samples = [sample for sample in one.samples if None not in sample.annotators and sample.masks]
+    chosen = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
+    samples = [one.samples[int(n)] for n in chosen]
+    samples = [sample for sample in samples if None not in sample.annotators]
     if not samples:
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
@@ -119,15 +122,10 @@ def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
 
 
 def drawn_edges(sample: Sample) -> list[BoolArray]:
-    """Each annotator's lines: the thin borders of the regions (H, W)."""
-    maps = []
-    for person in sorted({who for who in sample.annotators if who is not None}):
-        regions = np.zeros(sample.hw, np.int64)
-        for number, (rle, who) in enumerate(zip(sample.masks, sample.annotators, strict=True)):
-            if who == person:
-                regions[rle_to_mask(rle)] = number + 1
-        maps.append(region_edges(regions))
-    return maps
+    """Each annotator's lines (H, W): those of the set, or the thin borders of the regions."""
+    if sample.boundaries:
+        return [rle_to_mask(rle) for rle in sample.boundaries]
+    return [region_edges(regions) for regions in drawn_regions(sample)]
 
 
 def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from anymask.evaluation.boundary import click_and_box_rims
 from anymask.evaluation.metrics import Floats, clicks_needed
 from anymask.evaluation.protocols import (
     Goal,
@@ -129,10 +130,25 @@ def _score_refine(
     return tuple(scores for pair in pairs for scores in pair)
 
 
+# --- the outline
+
+
+def _boundary_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+    asked = (("point", "1 click"), ("box", "box"))
+    return tuple(f"boundary {name}" for kind, name in asked if kind in accepts)
+
+
+def _score_boundary(
+    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+) -> tuple[Floats, ...]:
+    return tuple(click_and_box_rims(method, embedding, truths).values())
+
+
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
     "box": MaskMeasure(columns=_box_columns, score=_score_box),
     "noc": MaskMeasure(columns=_noc_columns, score=_score_noc),
     "noisy-box": MaskMeasure(columns=_noisy_columns, score=_score_noisy),
     "refine": MaskMeasure(columns=_refine_columns, score=_score_refine),
+    "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }

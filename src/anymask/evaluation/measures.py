@@ -59,6 +59,7 @@ MEASURES: dict[str, Measure] = {
     "noc": Measure(about="clicks needed to an IoU of .85 and of .90, at most 20"),
     "noisy-box": Measure(about="mean IoU from boxes whose edges are off by 5, 10 and 20 %"),
     "refine": Measure(about="mean IoU of a spoiled mask, and after the model has refined it"),
+    "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
         function="anymask.evaluation.calibration:calibration",
@@ -70,6 +71,14 @@ MEASURES: dict[str, Measure] = {
     "fairness": Measure(
         about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
         function="anymask.evaluation.fairness:fairness",
+    ),
+    "everything": Measure(
+        about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
+        function="anymask.evaluation.average_recall:everything",
+    ),
+    "regions": Measure(
+        about="the photo divided by everything, against people: covering, PRI, VOI (annotated sets)",
+        function="anymask.evaluation.region_quality:regions",
     ),
     "edges": Measure(
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",

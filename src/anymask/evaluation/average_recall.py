@@ -1,0 +1,199 @@
+"""Everything in the photo -> how much of what people drew is found: AR@10, @100, @1000, by size.
+
+As Segment Anything measures object proposals (section 7.3 and appendix D.3): the grid of clicks
+without filters by quality and stability, duplicates above a box IoU of .9 removed, ranked by the
+mean of quality and stability. Average recall is COCO's: the share of objects that a mask among the
+best 10, 100 or 1000 of its photo matches, averaged over IoU .5, .55, ..., .95, all classes alike.
+
+Deviation: a grid of 16 x 16 clicks instead of the paper's 64 x 64, so that 100 photos take minutes
+on a plain CPU. Sizes are pixels of the photo as it is measured: up to 32 x 32 small, up to 96 x 96
+medium.
+
+Letters: I photos, T thresholds of IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.evaluation.coco_rules import AREA_RANGES, IOU_THRESHOLDS, Matches, match, rank
+from anymask.evaluation.findings import Curve, Finding, NotMeasured, Table, ratio_figure
+from anymask.evaluation.metrics import Floats, Shares
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import Prompt, UintImage
+
+MOST = (10, 100, 1000)
+GRID: dict[str, Any] = {
+    "points_per_side": 16,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.0,
+    "box_nms_thresh": 0.9,
+}
+FELZENSZWALB_SCALES = (50, 200, 800)
+SLIC_REGIONS = (30, 100, 300)
+
+
+@runtime_checkable
+class FindsEverything(Protocol):
+    """A method with `everything`; `anymask.Model` is one."""
+
+    def everything(self, image: Any, **grid: Any) -> list[MaskRecord]:
+        """All masks of an embedded photo."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """A method that only divides a photo: (H, W, 3) uint8 -> maps of region numbers (H, W)."""
+
+    name: str
+    function: Callable[[UintImage], Sequence[NDArray[Any]]]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its name; it takes no prompts."""
+        return ModelSpec(name=self.name, accepts=frozenset())
+
+    def embed(self, image: UintImage) -> UintImage:
+        """The photo itself."""
+        return image
+
+    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> list[Any]:
+        """It cannot be asked."""
+        raise NotMeasured("it proposes masks, it answers no prompts")
+
+    def everything(self, image: UintImage, **_: Any) -> list[MaskRecord]:
+        """Every region of every map, the largest first."""
+        found = [
+            record_from_rle(mask_to_rle(regions == number))
+            for regions in self.function(image)
+            for number in np.unique(regions)
+        ]
+        return sorted(found, key=lambda record: -record.area)
+
+
+def felzenszwalb_maps(image: UintImage) -> list[NDArray[Any]]:
+    """Felzenszwalb and Huttenlocher's graph regions (IJCV 2004) at three scales."""
+    from skimage.segmentation import felzenszwalb
+
+    return [felzenszwalb(image, scale=s, sigma=0.8, min_size=64) for s in FELZENSZWALB_SCALES]
+
+
+def slic_maps(image: UintImage) -> list[NDArray[Any]]:
+    """SLIC superpixels (Achanta et al., PAMI 2012) at three sizes."""
+    from skimage.segmentation import slic
+
+    return [slic(image, n_segments=n, start_label=0) for n in SLIC_REGIONS]
+
+
+REGION_BASELINES = (Proposer("felzenszwalb", felzenszwalb_maps), Proposer("slic", slic_maps))
+
+
+def everything(
+    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+) -> Finding:
+    """Measure what a method finds by itself.
+
+    Raises NotMeasured for one that has no `everything` or takes no clicks for it.
+    """
+    if not isinstance(method, FindsEverything):
+        raise NotMeasured("it finds nothing by itself, it only answers prompts")
+    if not isinstance(method, Proposer) and "point" not in method.spec.accepts:
+        raise NotMeasured("it takes no clicks")
+    photos, masks = [], []
+    for photo, found in _photos(method, one, settings, told):
+        photos.append(photo)
+        masks.append(found)
+    return recall_finding(photos, f"{np.mean(masks):.0f} masks a photo")
+
+
+Sizes = dict[str, Matches]
+
+
+def _photos(
+    method: FindsEverything, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+) -> Iterator[tuple[Sizes, int]]:
+    """Each chosen photo's matches by size, and how many masks were found."""
+    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+    images = np.unique(chosen.image)
+    for done, number in enumerate(images, start=1):
+        sample = one.samples[int(number)]
+        records = method.everything(sample.image(), **GRID)
+        ranked = rank(
+            [record.rle for record in records],
+            rank_scores(records),
+            [sample.masks[int(n)] for n in chosen.mask[chosen.image == number]],
+            [sample.ignore] if sample.ignore is not None else [],
+            most=MOST[-1],
+        )
+        sizes = {name: match(ranked, areas) for name, areas in AREA_RANGES.items()}
+        told(done, len(images))
+        yield sizes, len(records)
+
+
+def rank_scores(records: Sequence[MaskRecord]) -> Floats:
+    """The mean of quality and stability."""
+    return np.array([(record.quality + record.stability) / 2 for record in records], np.float64)
+
+
+def recall_finding(photos: Sequence[Sizes], note: str = "") -> Finding:
+    """Figures, a table by size and the curve over IoU of photos that are matched already."""
+    figures = [
+        ratio_figure(f"AR@{most}", recall_shares([photo["all"] for photo in photos], most))
+        for most in MOST
+    ]
+    figures += [
+        ratio_figure(
+            f"AR@{MOST[-1]} {size}", recall_shares([photo[size] for photo in photos], MOST[-1])
+        )
+        for size in list(AREA_RANGES)[1:]
+    ]
+    rows = [_size_row(size, [photo[size] for photo in photos]) for size in AREA_RANGES]
+    whole = [photo["all"] for photo in photos]
+    objects = max(sum(one.truths for one in whole), 1)
+    found = np.sum([one.found(MOST[-1]) for one in whole], axis=0) / objects
+    return Finding(
+        figures=tuple(figures),
+        curves=(
+            Curve(
+                title="everything", x=IOU_THRESHOLDS, y=found,
+                x_label="IoU", y_label=f"recall of {MOST[-1]} masks",
+            ),
+        ),
+        tables=(
+            Table(
+                title="average recall",
+                header=("size", "objects", *(f"AR@{most}" for most in MOST)),
+                rows=tuple(rows),
+            ),
+        ),
+        notes=(note,) if note else (),
+    )  # fmt: skip
+
+
+def _size_row(size: str, photos: Sequence[Matches]) -> tuple[str | float, ...]:
+    objects = sum(photo.truths for photo in photos)
+    return (size, objects, *(average_recall(photos, most) for most in MOST))
+
+
+def recall_shares(photos: Sequence[Matches], most: int) -> Shares:
+    """What each photo gives: objects found, averaged over the thresholds, and objects."""
+    found = np.array([photo.found(most).mean() for photo in photos], np.float64)
+    objects = np.array([photo.truths for photo in photos], np.float64)
+    return Shares(found, objects, objects)
+
+
+def average_recall(photos: Sequence[Matches], most: int) -> float:
+    """COCO's AR with so many masks a photo; NaN without an object."""
+    shares = recall_shares(photos, most)
+    total = shares.bottom.sum()
+    return float(shares.top.sum() / total) if total else float("nan")

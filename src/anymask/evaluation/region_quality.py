@@ -1,0 +1,150 @@
+"""How well a photo that is divided into regions agrees with how people divided it.
+
+    covering  each drawn region's IoU with the region that fits it best, weighted by its pixels,
+              over all people (Arbelaez et al., PAMI 2011, section 3.1.3); 1 is best
+    PRI       probabilistic Rand index: the share of pairs of pixels on which both agree that they
+              are in one region or in two, averaged over the people; 1 is best
+    VOI       variation of information: the entropies of each given the other, in bits, averaged
+              over the people; 0 is best
+
+as the region benchmark of Berkeley counts them. Letters: H W the photo, P and Q regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.data.sets import Sample
+from anymask.evaluation.average_recall import FindsEverything, Proposer
+from anymask.evaluation.findings import Finding, NotMeasured, mean_figure
+from anymask.evaluation.metrics import Floats
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.primitives.layout import partition
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import UintImage
+
+Regions = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """One photo's agreement with the people who divided it."""
+
+    covering: float
+    rand_index: float
+    variation: float
+
+
+def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
+    """Compare one division (H, W) with at least one person's.
+
+    Regions are numbers of any kind; a region need not be connected.
+    """
+    tables = [shared_pixels(found, one) for one in drawn]
+    covered = [covering(table) for table in tables]
+    return RegionScores(
+        covering=float(np.mean(covered)),  # everybody has as many pixels
+        rand_index=float(np.mean([rand_index(table) for table in tables])),
+        variation=float(np.mean([variation_of_information(table) for table in tables])),
+    )
+
+
+def shared_pixels(found: Regions, drawn: Regions) -> Floats:  # (H, W), (H, W) -> (P, Q)
+    """Pixels that each found region shares with each drawn one."""
+    rows, first = np.unique(found, return_inverse=True)
+    columns, second = np.unique(drawn, return_inverse=True)
+    pairs = first.reshape(-1) * len(columns) + second.reshape(-1)
+    counts = np.bincount(pairs, minlength=len(rows) * len(columns))
+    return counts.reshape(len(rows), len(columns)).astype(np.float64)
+
+
+def covering(table: Floats) -> float:  # (P, Q)
+    """The drawn regions' best IoU, weighted by their pixels."""
+    sizes = table.sum(axis=0)
+    union = table.sum(axis=1, keepdims=True) + sizes - table
+    best = (table / union).max(axis=0)
+    return float((best * sizes).sum() / sizes.sum())
+
+
+def rand_index(table: Floats) -> float:  # (P, Q)
+    """The share of pairs of pixels that are together in both, or apart in both; 1 for one pixel."""
+    pixels = table.sum()
+    if pixels < 2:
+        return 1.0
+    together = (table**2).sum()
+    rows, columns = (table.sum(axis=1) ** 2).sum(), (table.sum(axis=0) ** 2).sum()
+    apart = 0.5 * (rows + columns) - together
+    return float(1 - apart / (pixels * (pixels - 1) / 2))
+
+
+def variation_of_information(table: Floats) -> float:  # (P, Q)
+    """H(found | drawn) + H(drawn | found) in bits."""
+    share = table / table.sum()
+    joint = _entropy(share)
+    return 2 * joint - _entropy(share.sum(axis=1)) - _entropy(share.sum(axis=0))
+
+
+def _entropy(shares: Floats) -> float:
+    there = shares[shares > 0]
+    return float(-(there * np.log2(there)).sum())
+
+
+# ---------------------------------------------------------------------------------- the measure
+
+
+def regions(
+    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+) -> Finding:
+    """Divide photos by what a method finds by itself; compare with how people divided them.
+
+    Raises NotMeasured for a set without annotators or a method that has no `everything`.
+    """
+    if not isinstance(method, FindsEverything):
+        raise NotMeasured("it finds nothing by itself, it only answers prompts")
+    images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
+    samples = [one.samples[int(n)] for n in images]
+    samples = [sample for sample in samples if None not in sample.annotators]
+    if not samples:
+        raise NotMeasured("regions need a set whose masks say who drew them")
+    rows = []
+    for done, sample in enumerate(samples, start=1):
+        scores = region_scores(_divide(method, sample.image()), drawn_regions(sample))
+        rows.append((scores.covering, scores.rand_index, scores.variation))
+        told(done, len(samples))
+    photo = np.arange(len(rows))
+    names = ("covering", "PRI", "VOI")
+    columns = zip(names, np.array(rows, np.float64).T, strict=True)
+    return Finding(figures=tuple(mean_figure(name, values, photo) for name, values in columns))
+
+
+def _divide(method: FindsEverything, image: UintImage) -> Regions:
+    if isinstance(method, Proposer):
+        return method.function(image)[1]
+    return records_to_regions(method.everything(image), (image.shape[0], image.shape[1]))
+
+
+def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> Regions:
+    """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
+    regions = np.zeros(image_hw, np.int64)
+    for number, share in enumerate(partition(records), start=1):
+        regions[rle_to_mask(share.rle)] = number
+    return regions
+
+
+def drawn_regions(sample: Sample) -> list[Regions]:
+    """Each annotator's division (H, W); 0 where nobody's mask is."""
+    maps = []
+    for person in sorted({who for who in sample.annotators if who is not None}):
+        regions = np.zeros(sample.hw, np.int64)
+        for number, (rle, who) in enumerate(zip(sample.masks, sample.annotators, strict=True)):
+            if who == person:
+                regions[rle_to_mask(rle)] = number + 1
+        maps.append(regions)
+    return maps

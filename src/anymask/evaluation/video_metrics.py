@@ -1,0 +1,128 @@
+"""J & F of DAVIS: how well an object is followed through a video.
+
+Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis2017-evaluation counts:
+
+    J  the IoU of a frame's mask; two empty masks have 1
+    F  the F measure of its outline, matched within .008 of the diagonal (rounded up to pixels) by
+       dilation
+    mean, recall (the share of frames above .5), decay (mean of the first quarter less the last)
+
+The first frame, which is given, and the last one do not count. Letters: T frames, H W a frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from anymask.evaluation.edge_maps import region_borders
+from anymask.evaluation.metrics import Floats, iou
+from anymask.primitives.errors import InputError
+from anymask.primitives.types import BoolArray
+
+TOLERANCE = 0.008  # of the diagonal
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean, recall and decay of one measure over the frames of one object."""
+
+    mean: float
+    recall: float
+    decay: float
+
+
+@dataclass(frozen=True)
+class TrackScores:
+    """One object of one video: J and F; `j_and_f` is the mean of their means."""
+
+    j: Statistics
+    f: Statistics
+
+    @property
+    def j_and_f(self) -> float:
+        """The number by which trackers are compared."""
+        return (self.j.mean + self.f.mean) / 2
+
+
+def score_track(
+    found: Sequence[BoolArray],
+    truth: Sequence[BoolArray],
+    void: Sequence[BoolArray] | None = None,
+    *,
+    skip_ends: bool = True,
+) -> TrackScores:
+    """J and F of one object, a mask (H, W) a frame.
+
+    void       pixels of each frame that count neither way
+    skip_ends  leave out the first and the last frame, as DAVIS does where the first mask is given
+
+    Raises InputError when the numbers of frames differ or none is left.
+    """
+    frames = len(truth)
+    if len(found) != frames or (void is not None and len(void) != frames):
+        raise InputError(
+            f"wanted a mask for each of the {frames} frames, got {len(found)}"
+            + ("" if void is None else f", and {len(void)} of void pixels")
+            + "; an object that is not seen has an empty mask"
+        )
+    counted = range(1, frames - 1) if skip_ends else range(frames)
+    if not len(counted):
+        raise InputError(f"wanted more than two frames, as the ends do not count; got {frames}")
+    masks = [(found[t], truth[t], None if void is None else void[t]) for t in counted]
+    return TrackScores(
+        j=statistics(np.array([iou(*frame) for frame in masks])),
+        f=statistics(np.array([outline_f(*frame) for frame in masks])),
+    )
+
+
+def outline_f(
+    found: BoolArray, truth: BoolArray, void: BoolArray | None = None, share: float = TOLERANCE
+) -> float:
+    """The F measure of two masks' outlines: 1 where both are without one.
+
+    share  of the diagonal by which an outline may be off, rounded up to pixels
+    """
+    if void is not None:
+        found, truth = found & ~void, truth & ~void
+    ours, theirs = region_borders(found), region_borders(truth)
+    if not ours.any() or not theirs.any():
+        return float(ours.any() == theirs.any())
+    disc = _disc(math.ceil(share * float(np.hypot(*truth.shape))))
+    near_ours, near_theirs = (cv2.dilate(x.view(np.uint8), disc) > 0 for x in (ours, theirs))
+    precision = (ours & near_theirs).sum() / ours.sum()
+    recall = (theirs & near_ours).sum() / theirs.sum()
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    line = np.arange(-radius, radius + 1) ** 2
+    return (line[:, None] + line <= radius**2).astype(np.uint8)
+
+
+def statistics(values: Floats) -> Statistics:  # (T,)
+    """Mean, recall and decay over at least one frame.
+
+    The quarters share their end frames, as in the official code.
+    """
+    ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
+    return Statistics(
+        mean=float(values.mean()),
+        recall=float((values > 0.5).mean()),
+        decay=float(first.mean() - last.mean()),
+    )
+
+
+def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
+    """The mean over objects (and videos: DAVIS counts every object alike)."""
+
+    def mean(part: Sequence[Statistics]) -> Statistics:
+        table = np.array([[one.mean, one.recall, one.decay] for one in part])
+        return Statistics(*(float(value) for value in table.mean(axis=0)))
+
+    return TrackScores(mean([one.j for one in scores]), mean([one.f for one in scores]))

@@ -1,0 +1,116 @@
+"""What a method finds by itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.data.sets import load_set
+from anymask.evaluation.average_recall import (
+    GRID,
+    REGION_BASELINES,
+    Proposer,
+    everything,
+    rank_scores,
+)
+from anymask.evaluation.findings import NotMeasured
+from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.spec import ModelSpec
+from tests.evaluation.small_sets import perfect, rectangle, write_set
+
+HW = (120, 160)
+SMALL, LARGE = (10, 10, 30, 30), (50, 5, 150, 115)
+
+
+class Finder:
+    """Finds the given boxes in every photo, the first one best."""
+
+    spec = ModelSpec(name="finder")
+
+    def __init__(self, boxes: list[tuple[int, int, int, int]]) -> None:
+        self.boxes = boxes
+        self.asked: dict[str, Any] = {}
+
+    def embed(self, image: Any) -> Any:
+        return image
+
+    def segment(self, embedding: Any, *, prompts: Any, multimask: bool) -> Any:
+        raise AssertionError("not asked for prompts")
+
+    def everything(self, image: Any, **grid: Any) -> list[Any]:
+        self.asked = grid
+        return [
+            record_from_rle(mask_to_rle(rectangle(HW, box)), quality=1 - n / 100, stability=0.5)
+            for n, box in enumerate(self.boxes)
+        ]
+
+
+def small_set(folder: Path) -> EvalSet:
+    write_set(folder, [[SMALL, LARGE], [LARGE]], HW)
+    return EvalSet(SetPlan(name=folder.name), *load_set(folder))
+
+
+def measured(method: Any, one: EvalSet, **settings: int) -> dict[str, float]:
+    finding = everything(method, one, Settings(**settings), lambda *n: None)
+    return {figure.name: figure.value for figure in finding.figures}
+
+
+def test_recall_by_rank_and_size(tmp_path: Path) -> None:
+    others = [(0, y, 5, y + 1) for y in range(12)]
+    figures = measured(Finder([*others, LARGE]), small_set(tmp_path / "set"))
+    assert figures["AR@10"] == 0
+    assert figures["AR@100"] == figures["AR@1000"] == pytest.approx(2 / 3)
+    assert figures["AR@1000 small"] == 0
+    assert np.isnan(figures["AR@1000 medium"])
+    assert figures["AR@1000 large"] == 1
+
+
+def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
+    finder = Finder([LARGE])
+    told: list[tuple[int, int]] = []
+    one = small_set(tmp_path / "set")
+    finding = everything(finder, one, Settings(), lambda *n: told.append(n))
+    assert told == [(1, 2), (2, 2)]
+    assert finder.asked == GRID
+    assert finding.notes == ("1 masks a photo",)
+    assert finding.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
+    assert finding.tables[0].rows[0][:2] == ("all", 3)
+
+
+def test_a_limit_draws_objects(tmp_path: Path) -> None:
+    one = small_set(tmp_path / "set")
+    finding = everything(Finder([SMALL, LARGE]), one, Settings(limit=1), lambda *n: None)
+    assert finding.tables[0].rows[0][1] == 1
+
+
+def test_masks_are_ranked_by_quality_and_stability() -> None:
+    records = Finder([LARGE, SMALL]).everything(None)
+    assert rank_scores(records).tolist() == pytest.approx([0.75, 0.745])
+
+
+def test_divisions_of_the_photo_propose_their_regions(tmp_path: Path) -> None:
+    halves = np.zeros(HW, np.int64)
+    halves[rectangle(HW, LARGE)] = 7
+    figures = measured(Proposer("halves", lambda image: [halves]), small_set(tmp_path / "set"))
+    assert figures["AR@10"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("method", REGION_BASELINES, ids=lambda method: method.name)
+def test_baselines_find_flat_rectangles(method: Proposer, tmp_path: Path) -> None:
+    figures = measured(method, small_set(tmp_path / "set"))
+    assert figures["AR@1000"] > 0.3
+    with pytest.raises(NotMeasured, match="answers no prompts"):
+        method.segment(None, prompts=[], multimask=True)
+
+
+def test_what_cannot_find_by_itself_is_not_measured(tmp_path: Path) -> None:
+    one = small_set(tmp_path / "set")
+    with pytest.raises(NotMeasured, match="only answers prompts"):
+        measured(perfect(), one)
+    boxes = Finder([LARGE])
+    boxes.spec = ModelSpec(name="boxes", accepts=frozenset({"box"}))
+    with pytest.raises(NotMeasured, match="takes no clicks"):
+        measured(boxes, one)
