@@ -77,7 +77,7 @@ MEASURES: dict[str, Measure] = {
         function="anymask.evaluation.average_recall:everything",
     ),
     "regions": Measure(
-        about="the photo divided by everything, against people: covering, PRI, VOI (annotated sets)",
+        about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",
         function="anymask.evaluation.region_quality:regions",
     ),
     "edges": Measure(
