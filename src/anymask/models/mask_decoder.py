@@ -101,7 +101,7 @@ class MaskDecoder(nn.Module):
         image = features + dense
         h, w = image.shape[-2:]
         tokens, seen = self.transformer(
-            self._with_output_tokens(prompt), image.flatten(2).transpose(1, 2), positions
+            self.with_output_tokens(prompt), image.flatten(2).transpose(1, 2), positions
         )
         quality = self.iou_prediction_head(tokens[:, 0])
         upscaled = self._upscale(seen.transpose(1, 2).unflatten(2, (h, w)))
@@ -120,7 +120,7 @@ class MaskDecoder(nn.Module):
             quality = torch.cat([quality, quality[:, :1]], dim=1)
         return logits, quality
 
-    def _with_output_tokens(self, prompt: Tensor) -> Tensor:  # (N, P, C) -> (N, 1 + masks.. + P, C)
+    def with_output_tokens(self, prompt: Tensor) -> Tensor:  # (N, P, C) -> (N, 1 + masks.. + P, C)
         own = [self.iou_token.weight, self.mask_tokens.weight]
         if self.config.early_dim:
             own.append(self.hf_token.weight)

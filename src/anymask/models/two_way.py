@@ -87,7 +87,7 @@ class TwoWayLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(N, T, C), (1 or N, L, C) and their positions -> (N, T, C), (N, L, C)."""
         N = tokens.shape[0]
-        tokens = self.norm1(self._attend_to_each_other(tokens, token_at))
+        tokens = self.norm1(self.attend_to_each_other(tokens, token_at))
         image_placed = image + image_at
         tokens = tokens + self.cross_attn_token_to_image(tokens + token_at, image_placed, image, N)
         tokens = self.norm2(tokens)
@@ -95,7 +95,7 @@ class TwoWayLayer(nn.Module):
         image = image + self.cross_attn_image_to_token(image_placed, tokens + token_at, tokens, N)
         return tokens, self.norm4(image)
 
-    def _attend_to_each_other(self, tokens: Tensor, token_at: Tensor) -> Tensor:
+    def attend_to_each_other(self, tokens: Tensor, token_at: Tensor) -> Tensor:
         N = tokens.shape[0]
         # The tokens enter the first layer as their own positions.
         placed = tokens if self.first else tokens + token_at

@@ -9,7 +9,7 @@ Letters: N clicks, K candidates of each, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,12 +51,12 @@ def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> 
 
 
 def records_of(
-    logits: FloatArray,
+    logits: Iterable[FloatArray],
     quality: FloatArray,
     clicks: Sequence[tuple[float, float]],
     view: View,
     settings: Grid,
-) -> Iterator[MaskRecord]:  # (n, m, m), (n,), n clicks in pixels of the photo
+) -> Iterator[MaskRecord]:  # n (m, m), (n,), n clicks in pixels of the photo
     """Those of n candidates that are stable enough, as records of the photo."""
     for plane, number, click in zip(logits, quality, clicks, strict=True):
         cut = cut_mask(plane, view, settings)

@@ -308,8 +308,7 @@ def _products(
     low_h, low_w = low.shape
     block = max(1, _SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
     for top in range(0, len(matrix_y), block):
-        strip: FloatArray = matrix_y[top : top + block] @ low @ matrix_x.T
-        yield top, strip
+        yield top, np.asarray(matrix_y[top : top + block] @ low @ matrix_x.T, np.float32)
 
 
 def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, slice, FloatArray]:

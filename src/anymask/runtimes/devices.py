@@ -68,3 +68,10 @@ def import_torch() -> Any:
     except ImportError as error:
         raise MissingExtra("torch", "torch", "running a checkpoint") from error
     return torch
+
+
+def fast_halves(device: torch.device) -> bool:
+    """Whether bf16 products are faster than float32 ones there: GPUs and newer processors."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return bool(import_torch().ops.mkldnn._is_mkldnn_bf16_supported())

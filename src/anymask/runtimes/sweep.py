@@ -9,8 +9,11 @@ Letters: N prompts, K candidates of each, n chosen ones, m the side of a low-res
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
 
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 from anymask.runtimes.answers import choose
@@ -28,8 +31,11 @@ class Asked(Protocol):
     @property
     def quality(self) -> FloatArray: ...
 
-    def logits(self, chosen: BoolArray) -> FloatArray:
-        """(N, K) bool -> (n, m, m) float32, of the chosen candidates row by row."""
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """(N, K) bool -> (m, m) float32 of each chosen candidate, row by row.
+
+        To be read before the sweep is asked again.
+        """
         ...
 
 
@@ -97,7 +103,7 @@ class KeptMasks:
     masks: FloatArray
     quality: FloatArray
 
-    def logits(self, chosen: BoolArray) -> FloatArray:
-        """(N, K) bool -> (n, m, m)."""
-        kept: FloatArray = self.masks[chosen]
-        return kept
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """(N, K) bool -> (m, m) of each chosen one."""
+        for row, mask in np.argwhere(chosen):
+            yield self.masks[row, mask]

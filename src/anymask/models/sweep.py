@@ -1,0 +1,376 @@
+"""Many clicks on one image: the mask decoder without the work that prompts share.
+
+The two-way transformer (`two_way.py`) and the upscaling (`mask_decoder.py`), equal up to rounding,
+for prompts without masks of their own. The image enters the decoder as X (L, C) for all prompts.
+What a prompt adds to it is attention to its T tokens: with H heads, R = H * T shares of the place
+times R rows of C numbers. So the image of every prompt is kept as
+
+    r1 (X' + A U)                    after the first layer, with A (L, R), U (R, C)
+    r2 (r1 X'' + r1 A U' + B W + c)  after the second
+
+where r1, r2 (L) are the scales of the layer norms, whose means vanish as all rows are centred over
+C beforehand, and whose variances follow from the products of the rows with each other (R x R) and
+with X. Projections to queries, keys and values are linear: those of X are made once an image, and
+those of U and W are made of R rows instead of L. So nothing of size L x C x C is done for a prompt.
+Masks are drawn of the same sums (`drawing.py`), and only those that are asked for.
+
+Source of the network: Kirillov et al. 2023, appendix A. The algebra is this project's own.
+
+Letters: N prompts, T tokens, L places, C channels, H heads, D head width, R = H * T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.drawing import Drawing
+from anymask.models.head_products import (
+    by_head,
+    centred,
+    columns,
+    head_by_head,
+    through,
+    with_heads,
+)
+from anymask.models.image_model import ImageModel
+from anymask.models.mask_decoder import MaskDecoder
+from anymask.models.two_way import Attention, TwoWayLayer
+
+
+def fits(model: nn.Module) -> bool:
+    """Whether a model's decoder is of the form that is unrolled here: SAM's own."""
+    if not isinstance(model, ImageModel):
+        return False
+    config = model.mask_decoder.config
+    plain = config.transformer.depth == 2 and config.transformer.self_attention == "sam"
+    return plain and not config.early_dim and config.norm == "place" and config.answers == "all"
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The image as N prompts see it: scale * X + shares * rows + a constant of all places.
+
+    scale   (N, 1, L) of X, the (L, C) that all prompts share
+    shares  (N, S, L)
+    rows    (N, S, C) float32
+    spare   (2, R, L) for passing results: fresh memory would cost more than the sums
+    """
+
+    scale: Tensor
+    shares: Tensor
+    rows: Tensor
+    spare: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What N prompts were answered with: finished tokens (N, T, C) and the view of the image."""
+
+    tokens: Tensor
+    view: View
+
+
+class ClickSweep:
+    """One image (1, C, h, w), ready to be asked.
+
+    dtype  of what has the image's size; tokens and masks stay in the model's own
+    """
+
+    def __init__(self, model: ImageModel, features: Tensor, dtype: torch.dtype) -> None:
+        self.decoder: MaskDecoder = model.mask_decoder
+        self.prompts = model.prompt_encoder
+        self.dtype, self.room = dtype, cast("Tensor | None", None)
+        self.hw = (features.shape[-2], features.shape[-1])
+        nothing = features.new_zeros(1, 1, 4 * self.hw[0], 4 * self.hw[1])
+        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])
+        image = (features + dense)[0].flatten(1).t().float()
+        positions = self.prompts.grid(*self.hw)[0].float()
+        transformer = self.decoder.transformer
+        first, second = cast("list[TwoWayLayer]", list(transformer.layers))
+        self.first = FirstLayer(first, image, positions, dtype)
+        self.second = SecondLayer(second, self.first, positions, dtype)
+        weight, self.constant = _affine(second.norm4)
+        self.image, self.weight = self.second.image * weight, weight
+        self.read = Reading(
+            transformer.final_attn_token_to_image, self.image, positions + self.constant, dtype
+        )
+        # Masks are drawn in the model's own numbers: there the eye sees what 16 bits lose.
+        self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, features.dtype)
+
+    def ask(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Heard]:
+        """Prompts (N, P, 2), (N, P) -> quality (N, masks) of all mask tokens, and what is drawn.
+
+        What earlier questions were answered with is overwritten.
+        """
+        token_at = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
+        room = self._room(*token_at.shape[:2])
+        tokens, view, values = self.first(token_at, room)
+        tokens, view = self.second(tokens, token_at, view, values, room)
+        view = replace(view, rows=view.rows * self.weight)
+        tokens = tokens + self.read(tokens + token_at, view, self.constant)
+        tokens = self.decoder.transformer.norm_final_attn(tokens)
+        quality: Tensor = self.decoder.iou_prediction_head(tokens[:, 0])
+        return quality.float(), Heard(tokens, view)
+
+    @property
+    def bytes_per_prompt(self) -> int:
+        """What a batch keeps of each of its prompts until the next; for one click and no box."""
+        tokens = 3 + self.decoder.config.masks
+        return len(self.image) * (2 * tokens * self.first.heads + 1) * self.dtype.itemsize
+
+    def _room(self, prompts: int, tokens: int) -> Tensor:  # -> (N, 2 R + 1, L)
+        shape = (prompts, 2 * tokens * self.first.heads + 1, len(self.image))
+        if self.room is None or self.room.shape[1:] != shape[1:] or len(self.room) < prompts:
+            self.room = self.image.new_empty(shape, dtype=self.dtype)
+        return self.room[:prompts]
+
+    def draw(self, heard: Heard, row: int, masks: Sequence[int]) -> Tensor:
+        """Some masks of the prompt in a row -> logits (k, 4 h, 4 w)."""
+        heads = self.decoder.output_hypernetworks_mlps
+        weights = torch.cat([heads[i](heard.tokens[row, 1 + i][None]) for i in masks])
+        view = heard.view
+        return self.drawing(view.scale[row], view.shares[row], view.rows[row], weights)
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    return cast(Tensor, norm.weight).float(), cast(Tensor, norm.bias).float()
+
+
+# --- one look at the image
+
+
+class Scores:
+    """Products of tokens with a projection of the image, as every prompt sees it.
+
+    attention  which one; projection is its part for the image
+    image      (L, C) X
+    placed     (L, C) what all prompts add to the view before the projection
+    """
+
+    def __init__(
+        self, projection: nn.Linear, image: Tensor, placed: Tensor, heads: int, dtype: torch.dtype
+    ) -> None:
+        self.weight, self.heads, self.dtype = projection.weight.float(), heads, dtype
+        bias = projection.bias.float()
+        self.image = columns(image @ self.weight.t(), heads, dtype)
+        self.placed = columns(placed @ self.weight.t() + bias, heads, dtype)
+
+    def __call__(self, tokens: Tensor, view: View) -> Iterator[Tensor]:
+        """(N, T, H * D) -> prompt by prompt (H * T, L), in the view's spare memory."""
+        asked = through(tokens, self.weight, self.heads)  # (N, R, C)
+        of_rows = (asked @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
+        told = by_head(tokens, self.heads, self.dtype)
+        scores = view.spare[0]
+        for row in range(len(tokens)):
+            torch.bmm(told[row], self.image, out=with_heads(scores, self.heads))
+            scores.mul_(view.scale[row]).addmm_(of_rows[row], view.shares[row])
+            with_heads(scores, self.heads).baddbmm_(told[row], self.placed)
+            yield scores
+
+
+class Reading:
+    """Tokens read the image (`two_way.Attention` with queries from the tokens)."""
+
+    def __init__(
+        self, attention: Attention, image: Tensor, placed: Tensor, dtype: torch.dtype
+    ) -> None:
+        self.attention, heads = attention, attention.heads
+        self.scores = Scores(attention.k_proj, image, placed, heads, dtype)
+        self.weight = attention.v_proj.weight.float()
+        values = (image @ self.weight.t()).unflatten(-1, (heads, -1)).transpose(0, 1)
+        self.values = values.to(dtype).contiguous()  # (H, L, D)
+        self.back = self.weight.unflatten(0, (heads, -1)).transpose(1, 2).flatten(0, 1)  # (H*C, D)
+
+    def __call__(self, tokens: Tensor, view: View, constant: Tensor) -> Tensor:
+        """(N, T, C) -> (N, T, C); constant (C,) is what all places have in common."""
+        attention, heads = self.attention, self.attention.heads
+        asked = _scaled(attention.q_proj(tokens), heads)
+        of_rows, of_image = [], []
+        for row, scores in enumerate(self.scores(asked, view)):
+            taken = torch.softmax(scores, dim=-1, out=view.spare[1])
+            of_rows.append(taken @ view.shares[row].t())  # (R, S)
+            taken.mul_(view.scale[row])
+            of_image.append(torch.bmm(with_heads(taken, heads), self.values))  # (H, T, D)
+        seen = torch.stack(of_rows).float() @ view.rows + constant  # (N, R, C)
+        by_rows = head_by_head(seen.unflatten(1, (heads, -1)), self.back)
+        read = torch.stack(of_image).float() + by_rows.unflatten(1, (heads, -1))
+        merged = read.transpose(1, 2).flatten(2) + attention.v_proj.bias
+        y: Tensor = attention.out_proj(merged.to(tokens.dtype))
+        return y
+
+
+def _scaled(query: Tensor, heads: int) -> Tensor:
+    return query * (query.shape[-1] // heads) ** -0.5
+
+
+# --- the two layers
+
+
+class FirstLayer:
+    """The first layer, where all prompts look at one image."""
+
+    def __init__(
+        self, layer: TwoWayLayer, image: Tensor, positions: Tensor, dtype: torch.dtype
+    ) -> None:
+        reading, telling = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        self.layer, self.dtype, self.heads = layer, dtype, telling.heads
+        placed = image + positions
+        self.keys, self.values = (
+            F.linear(x, part.weight.float(), part.bias.float())
+            .unflatten(-1, (self.heads, -1)).transpose(0, 1)[None].to(dtype)
+            for x, part in ((placed, reading.k_proj), (image, reading.v_proj))
+        )  # fmt: skip
+        ask = telling.q_proj
+        asks = _scaled(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
+        self.asks = columns(asks, self.heads, dtype)
+        # The image with all that tokens add to it, centred over the channels.
+        self.carry = centred(telling.out_proj.weight.float().t())  # (H * D, C)
+        self.image = centred(image + telling.out_proj.bias.float())  # (L, C)
+        self.power = self.image.square().mean(-1)
+        self.meet = columns(2 / image.shape[-1] * self.image @ self.carry.t(), self.heads, dtype)
+        weight, self.constant = _affine(layer.norm4)
+        self.image, self.next_carry = self.image * weight, self.carry * weight
+
+    def __call__(self, token_at: Tensor, room: Tensor) -> tuple[Tensor, View, Tensor]:
+        """Tokens (N, T, C) -> tokens, the view after the layer, the values (N, T, H * D) told.
+
+        room  (N, 2 R + 1, L) for the shares of this layer and the next
+        """
+        layer = self.layer
+        tokens = layer.norm1(layer.attend_to_each_other(token_at, token_at))
+        tokens = layer.norm2(tokens + self._read(tokens + token_at))
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+        telling = layer.cross_attn_image_to_token
+        keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
+        return tokens, self._tell(keys, values, room), values
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        attention = self.layer.cross_attn_token_to_image
+        asked = attention.q_proj(tokens).flatten(0, 1)  # queries of all prompts to one image
+        asked = asked.unflatten(-1, (self.heads, -1)).transpose(0, 1)[None].to(self.dtype)
+        read = F.scaled_dot_product_attention(asked, self.keys, self.values)
+        read = read[0].transpose(0, 1).flatten(1).unflatten(0, tokens.shape[:2])
+        y: Tensor = attention.out_proj(read.to(tokens.dtype))
+        return y
+
+    def _tell(self, keys: Tensor, values: Tensor, room: Tensor) -> View:
+        rows = through(values, self.carry, self.heads)
+        among = _products(rows, rows).to(self.dtype)
+        asking, told = (by_head(x, self.heads, self.dtype) for x in (keys, values))
+        R = rows.shape[1]
+        spare = room.new_empty(2, R, room.shape[-1])
+        scores = spare[0]
+        scale = room.new_empty(len(rows), 1, room.shape[-1])
+        for row, shares in enumerate(room[:, :R]):
+            torch.bmm(asking[row], self.asks, out=with_heads(scores, self.heads))
+            torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
+            torch.bmm(told[row], self.meet, out=with_heads(scores, self.heads))
+            variance = self.power + summed(scores.addmm_(among[row], shares), shares)
+            scale[row] = _inverse(variance, self.layer.norm4)
+            shares.mul_(scale[row])
+        rows = through(values, self.next_carry, self.heads)
+        return View(scale, room[:, :R], rows, spare)
+
+
+def summed(spread: Tensor, shares: Tensor) -> Tensor:
+    """(R, L) twice -> the sum over R of their products, float32; `spread` is spoiled."""
+    return spread.mul_(shares).sum(0, dtype=torch.float32)
+
+
+def _products(rows: Tensor, others: Tensor) -> Tensor:
+    """(N, R, C), (N, S, C) -> (N, R, S), the mean over the channels."""
+    return rows @ others.transpose(1, 2) / rows.shape[-1]
+
+
+def _inverse(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return (variance.clamp(min=0) + norm.eps).rsqrt()
+
+
+class SecondLayer:
+    """The second layer, where each prompt has changed the image already."""
+
+    def __init__(
+        self, layer: TwoWayLayer, before: FirstLayer, positions: Tensor, dtype: torch.dtype
+    ) -> None:
+        reading, telling = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        self.layer, self.dtype, self.heads = layer, dtype, before.heads
+        placed = positions + before.constant
+        self.before = before.constant
+        self.read = Reading(reading, before.image, placed, dtype)
+        self.asks = Scores(telling.q_proj, before.image, placed, self.heads, dtype)
+        # The image after this layer, centred over the channels.
+        self.image = centred(before.image)
+        self.carry = centred(torch.stack([before.next_carry, telling.out_proj.weight.float().t()]))
+        self.constant = centred(before.constant + telling.out_proj.bias.float())
+        share = 2 / positions.shape[-1]
+        self.meet = [columns(share * self.image @ c.t(), self.heads, dtype) for c in self.carry]
+        self.power = self.image.square().mean(-1)
+        self.image_meets = share * (self.image @ self.constant)
+
+    def __call__(
+        self, tokens: Tensor, token_at: Tensor, view: View, told: Tensor, room: Tensor
+    ) -> tuple[Tensor, View]:
+        """Tokens (N, T, C), their positions, the view and the values of the first layer, its room.
+
+        Returns the tokens, and the view with the additions of both layers and the constant.
+        """
+        layer = self.layer
+        tokens = layer.norm1(layer.attend_to_each_other(tokens, token_at))
+        tokens = layer.norm2(tokens + self.read(tokens + token_at, view, self.before))
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+        telling = layer.cross_attn_image_to_token
+        keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
+        pairs = zip((told, values), self.carry, strict=True)
+        rows = torch.cat([through(x, carry, self.heads) for x, carry in pairs], dim=1)
+        among = _products(rows, rows)  # (N, 2 R, 2 R), symmetric
+        linear = 2 * (rows @ self.constant)[..., None] / rows.shape[-1]
+        R = rows.shape[1] // 2
+        told, again = (by_head(x, self.heads, self.dtype) for x in (told, values))
+        scale = torch.empty_like(view.scale)
+        for row, scores in enumerate(self.asks(_scaled(keys, self.heads), view)):
+            shares = room[row, R : 2 * R]
+            torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
+            self._norm(Meeting(told[row], again[row], among[row], linear[row]), view, room, row)
+            scale[row] = view.scale[row] * room[row, 2 * R]
+        constant = self.constant.expand(len(rows), 1, -1)
+        return tokens, View(scale, room, torch.cat([rows, constant], dim=1), view.spare)
+
+    def _norm(self, tokens: Meeting, view: View, room: Tensor, row: int) -> None:
+        """Divide one prompt's shares by the deviation; its inverse is the last of them."""
+        R = len(tokens.among) // 2
+        scale, spread = view.scale[row].float()[0], view.spare[0]
+        variance = self.power * scale.square() + self.constant.square().mean()
+        variance += self.image_meets * scale
+        among = tokens.among.to(self.dtype)
+        among[R:, :R] *= 2  # both halves of the symmetric products at once
+        for part, values, meet in (
+            (slice(0, R), tokens.first, self.meet[0]),
+            (slice(R, 2 * R), tokens.second, self.meet[1]),
+        ):
+            torch.bmm(values, meet, out=with_heads(spread, self.heads))
+            spread.mul_(view.scale[row]).add_(tokens.linear[part].to(self.dtype))
+            spread.addmm_(among[part, : part.stop], room[row, : part.stop])
+            variance += summed(spread, room[row, part])
+        room[row, -1] = _inverse(variance, self.layer.norm4)
+        room[row, :-1].mul_(room[row, -1])
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """What the variance of one prompt's image is made of, beside the image itself.
+
+    first, second  (H, T, D) the values that each layer's tokens told
+    among          (2 R, 2 R) products of their rows with each other
+    linear         (2 R, 1) twice those with the constant
+    """
+
+    first: Tensor
+    second: Tensor
+    among: Tensor
+    linear: Tensor

@@ -1,0 +1,60 @@
+"""Automatic masks the plain way: decode everything, draw it all in the photo's size, then filter.
+
+The slow truth of `everything.find_everything`, and what `anymask bench everything` compares with:
+the order of segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), no crops, no clean-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from anymask.predictors.everything import click_prompts
+from anymask.predictors.grid import Grid
+from anymask.primitives.boxes import box_nms
+from anymask.primitives.masks import stability_score
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.resize import logits_to_image
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.types import Embedding, FloatArray
+from anymask.runtimes.answers import choose
+from anymask.runtimes.protocol import ImageRuntime
+
+
+def find_plainly(
+    runtime: ImageRuntime, embedding: Embedding, settings: Grid, batch: int = 64
+) -> list[MaskRecord]:
+    """All masks of one photo that pass, best quality first.
+
+    batch  clicks that are decoded at once
+    """
+    spec, place = runtime.spec, embedding.geometry
+    maps = (embedding.features, *embedding.extras)
+    height, width = embedding.image_hw
+    clicks = settings.points(0).astype(np.float64) * (width, height)
+    found: list[MaskRecord] = []
+    for start in range(0, len(clicks), batch):
+        asked = clicks[start : start + batch]
+        decoded = runtime.decode(maps, click_prompts(asked, place, spec))
+        for (x, y), planes, quality in zip(asked, *choose(spec, *decoded, True), strict=True):
+            drawn = logits_to_image(planes, place)
+            passed = _passing(drawn, quality, spec.mask_threshold, settings)
+            found += [replace(record, points=((float(x), float(y)),)) for record in passed]
+    boxes = [record.box_xyxy for record in found]
+    kept = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
+    return [found[index] for index in kept]
+
+
+def _passing(
+    drawn: FloatArray, quality: FloatArray, threshold: float, settings: Grid
+) -> Iterator[MaskRecord]:  # (K, H, W), (K,)
+    least, offset = settings.stability_score_thresh, settings.stability_score_offset
+    for logits, number in zip(drawn, quality, strict=True):
+        if settings.pred_iou_thresh and not number > settings.pred_iou_thresh:
+            continue
+        stability = float(stability_score(logits, threshold, offset))
+        if not least or stability >= least:
+            rle = mask_to_rle(logits > threshold)
+            yield record_from_rle(rle, quality=float(number), stability=stability)

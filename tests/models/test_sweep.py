@@ -1,0 +1,89 @@
+"""Many clicks on one image give the decoder's own answers, up to rounding."""
+
+import copy
+
+import pytest
+import torch
+
+from anymask import models
+from anymask.models.image_model import ImageModel
+from anymask.models.sweep import ClickSweep, fits
+from anymask.models.variants import EFFICIENT_SAM_TI, TINY, TINY_HQ, build_variant
+
+N = 5
+
+
+@pytest.fixture(scope="module")
+def tiny() -> ImageModel:
+    """Random weights whose norms are no identities and whose biases are no zeros."""
+    torch.manual_seed(0)
+    model = build_variant(TINY).requires_grad_(False)
+    for parameter in (*model.mask_decoder.parameters(), *model.prompt_encoder.parameters()):
+        parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(scope="module")
+def asked() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, coordinates and labels: a click each, and the point that is none."""
+    generator = torch.Generator().manual_seed(1)
+    features = 3 * torch.randn(1, 32, 8, 8, generator=generator) + 1
+    coords = 64 * torch.rand(N, 2, 2, generator=generator)
+    return features, coords, torch.tensor([[1, -1]]).expand(N, 2)
+
+
+def decoded(model: ImageModel, asked: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    features, coords, labels = asked
+    return model.decode((features,), coords, labels, torch.zeros(N, 1, 32, 32), torch.zeros(N))
+
+
+@torch.inference_mode()
+def test_quality_and_masks_are_the_decoder_s(tiny: ImageModel, asked: tuple) -> None:
+    logits, quality = decoded(tiny, asked)
+    sweep = ClickSweep(tiny, asked[0], torch.float32)
+    ours, heard = sweep.ask(*asked[1:])
+    torch.testing.assert_close(ours, quality, rtol=1e-4, atol=1e-4)
+    for row in range(N):
+        drawn = sweep.draw(heard, row, [3, 0])
+        torch.testing.assert_close(drawn, logits[row, [3, 0]], rtol=1e-3, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_sweep_can_be_asked_again_with_other_counts_of_prompts_and_points(
+    tiny: ImageModel, asked: tuple
+) -> None:
+    features, coords, labels = asked
+    _, quality = decoded(tiny, asked)
+    sweep = ClickSweep(tiny, features, torch.float32)
+    alone, _ = sweep.ask(coords[:1, :1], labels[:1, :1])
+    assert (alone - quality[:1]).abs().max() > 1e-3  # without the point that is none
+    for part in (slice(0, 1), slice(0, N), slice(2, 4)):
+        again, _ = sweep.ask(coords[part], labels[part])
+        torch.testing.assert_close(again, quality[part], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_sixteen_bits_are_nearer_than_a_model_in_sixteen_bits(
+    tiny: ImageModel, asked: tuple
+) -> None:
+    logits, quality = decoded(tiny, asked)
+    sweep = ClickSweep(tiny, asked[0], torch.bfloat16)
+    ours, heard = sweep.ask(*asked[1:])
+    drawn = torch.stack([sweep.draw(heard, row, [0, 1, 2, 3]) for row in range(N)])
+    halved = copy.deepcopy(tiny).bfloat16()
+    drawn_by_halves, by_halves = decoded(halved, asked)
+    assert (ours - quality).abs().max() < 0.5 * (by_halves - quality).abs().max()
+    assert (drawn - logits).abs().mean() < 0.7 * (drawn_by_halves - logits).abs().mean()
+
+
+def test_only_sam_s_own_decoder_is_unrolled(tiny: ImageModel) -> None:
+    assert fits(tiny)
+    assert not fits(build_variant(TINY_HQ))
+    assert not fits(models.build("nano"))
+    assert not fits(torch.nn.Linear(1, 1))
+
+
+def test_a_decoder_with_a_norm_over_the_map_is_not_unrolled() -> None:
+    assert EFFICIENT_SAM_TI.decoder.norm == "map"
+    with torch.device("meta"):
+        assert not fits(build_variant(EFFICIENT_SAM_TI))

@@ -1,0 +1,47 @@
+"""Sweeps of runtimes: their own, or one that decodes everything."""
+
+import numpy as np
+import pytest
+import torch
+
+from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
+from anymask.primitives.types import ModelPrompts
+from anymask.runtimes.answers import choose
+from anymask.runtimes.sweep import DecodingSweep, open_sweep
+from anymask.runtimes.torch import TorchRuntime, TorchSweep
+from tests.predictors.fakes import ColourRuntime
+
+N = 3
+
+
+def prompts(side: int) -> ModelPrompts:
+    coords = np.random.default_rng(0).uniform(0, 64, (N, 2, 2)).astype(np.float32)
+    labels = np.tile([1, -1], (N, 1))
+    return ModelPrompts(coords, labels, np.zeros((N, 1, side, side), np.float32), np.zeros(N, "f4"))
+
+
+@pytest.mark.parametrize(("variant", "kind"), [(TINY, TorchSweep), (TINY_HQ, DecodingSweep)])
+def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: type) -> None:
+    torch.manual_seed(0)
+    runtime = TorchRuntime(build_variant(variant), device="cpu")
+    images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    maps = runtime.encode(images)[0]
+    sweep = open_sweep(runtime, maps)
+    assert isinstance(sweep, kind)
+    assert sweep.bytes_per_prompt > 0
+    logits, quality = choose(runtime.spec, *runtime.decode(maps, prompts(32)), True)
+    asked = sweep.ask(prompts(32))
+    np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-5)
+    chosen = np.random.default_rng(2).uniform(size=quality.shape) < 0.6
+    drawn = list(asked.logits(chosen))
+    assert len(drawn) == chosen.sum() > 0
+    np.testing.assert_allclose(np.stack(drawn), logits[chosen], rtol=0, atol=1e-4)
+    assert list(asked.logits(np.zeros_like(chosen))) == []
+
+
+def test_a_runtime_without_a_sweep_decodes() -> None:
+    runtime = ColourRuntime()
+    maps = runtime.encode(np.zeros((1, 3, 128, 128), np.float32))[0]
+    sweep = open_sweep(runtime, maps, "mixed")
+    assert sweep.ask(prompts(64)).quality.shape == (N, 3)
+    assert runtime.calls == [(N, 2)]
