@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.cli.folders import add_folder_options, read_division, work_on_one, work_through
 from anymask.cli.photos import Job, find_jobs
+from anymask.cli.pictures import PictureChoice, add_picture_options, read_pictures
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.primitives.errors import DataError
 
@@ -26,12 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the .npz files go; those of the same pixels and model are not made again",
     )  # fmt: skip
     add_folder_options(parser)
+    add_picture_options(parser)
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Embed every photo. Raises DataError at the end when some failed."""
-    task = EmbedTask(read_model(args))
+    task = EmbedTask(read_model(args), read_pictures(args))
     if args.source.is_dir():
         work_through(task, args, "photos")
         return
@@ -47,25 +49,25 @@ class EmbedTask:
     """What is done with each photo: the model sees it."""
 
     model: ModelChoice
+    pictures: PictureChoice = PictureChoice()
 
     def open(self) -> EmbedWork:
         """Load the model. Raises AnymaskError."""
-        return EmbedWork(self.model.load())
+        return EmbedWork(self.model.load(), self.pictures)
 
 
 class EmbedWork:
     """A photo's embedding."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, pictures: PictureChoice) -> None:
+        self.model, self.pictures = model, pictures
         self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
 
     def __call__(self, job: Job) -> int | None:
         """Write one embedding and return 1; None where it is there already."""
-        from anymask.data.images import load_image
         from anymask.predictors.decoding import image_hash
 
-        image = load_image(job.photo)
+        image = self.pictures.load(job.photo)
         path = job.output(".npz")
         if is_done(path, self.model, image_hash(image)):
             return None

@@ -20,6 +20,7 @@ from anymask.cli.outputs import (
     write_overlay,
 )
 from anymask.cli.photos import Job, find_jobs
+from anymask.cli.pictures import PictureChoice, add_picture_options, read_pictures
 from anymask.cli.progress import Progress
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.primitives.errors import DataError
@@ -73,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             help=f"{_GRID_HELP[setting.name]} (default: {defaults(setting)})",
         )
     add_folder_options(parser)
+    add_picture_options(parser)
     add_model_options(parser)
 
 
@@ -86,7 +88,7 @@ def defaults(setting: Field[Any]) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed."""
-    task = EverythingTask(read_model(args), read_grid(args), args.overlay)
+    task = EverythingTask(read_model(args), read_grid(args), args.overlay, read_pictures(args))
     if args.source.is_dir():
         work_through(task, args, "photos")
         return
@@ -123,28 +125,30 @@ def report(path: Path, found: int | None) -> None:
 class EverythingTask:
     """What is done with each photo.
 
-    model    which model
-    given    the settings that differ from the model's own
-    overlay  whether a picture is drawn too
+    model     which model
+    given     the settings that differ from the model's own
+    overlay   whether a picture is drawn too
+    pictures  how photos are read
     """
 
     model: ModelChoice
     given: GridDict
     overlay: bool = True
+    pictures: PictureChoice = PictureChoice()
 
     def open(self) -> EverythingWork:
         """Load the model. Raises AnymaskError."""
-        return EverythingWork(self.model.load(), self.given, self.overlay)
+        return EverythingWork(self.model.load(), self)
 
 
 class EverythingWork:
     """A photo's records, and a picture of them."""
 
-    def __init__(self, model: Model, given: GridDict, overlay: bool) -> None:
+    def __init__(self, model: Model, task: EverythingTask) -> None:
         from anymask.predictors.everything import grid_of
 
-        self.model, self.overlay = model, overlay
-        self.grid = grid_of(model.spec, given)
+        self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
+        self.grid = grid_of(model.spec, task.given)
         self.about: dict[str, Any] = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
@@ -158,7 +162,7 @@ class EverythingWork:
         picture never lies beside records of other settings.
         """
         records_path, picture_path = job.output(".json"), job.output(".png")
-        photo = Photo(job.photo)
+        photo = Photo(job.photo, self.pictures)
         records = self._records_there(records_path, photo)
         if records is not None and (picture_path.is_file() or not self.overlay):
             return None
@@ -198,24 +202,23 @@ class EverythingWork:
 class Photo:
     """A photo's file, read and decoded when somebody asks."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, pictures: PictureChoice) -> None:
+        self.path, self.pictures = path, pictures
 
     @cached_property
     def file_hash(self) -> str:
-        """Of its bytes; "" where they cannot be read, which `pixels` then says."""
+        """Of its bytes, with how they are read; "" where they cannot be, which `pixels` says."""
         try:
             with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
+                digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
+            return digest + self.pictures.mark
         except OSError:
             return ""
 
     @cached_property
     def pixels(self) -> UintImage:
         """(H, W, 3). Raises ImageError."""
-        from anymask.data.images import load_image
-
-        return load_image(self.path)
+        return self.pictures.load(self.path)
 
     @cached_property
     def pixels_hash(self) -> str:

@@ -15,6 +15,7 @@ from anymask.cli.outputs import (
     shows_photo,
     write_found,
 )
+from anymask.cli.pictures import add_picture_options, read_pictures
 from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a .png is the mask, white on black",
     )  # fmt: skip
     add_answer_options(answer)
+    add_picture_options(parser)
     add_model_options(parser)
 
 
@@ -135,10 +137,7 @@ def run(args: argparse.Namespace) -> None:
     kinds = [output_kind(path, args.png) for path in outputs]
     check_outputs(outputs, args.photo)
     prompt = read_prompt(args)
-
-    from anymask.data.images import load_image
-
-    image = load_image(args.photo)
+    image = read_pictures(args).load(args.photo)
     answer = answer_prompt(load_model(args), image, prompt, args)
     found = _found(args.photo, image if any(map(shows_photo, kinds)) else None, answer, prompt)
     del image, answer

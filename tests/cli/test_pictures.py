@@ -1,0 +1,88 @@
+"""Options that say what of a picture is looked at."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import anymask
+from anymask.cli.main import main
+from anymask.cli.pictures import PictureChoice, add_picture_options, read_pictures
+from anymask.primitives.types import Embedding
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """Six bands of 16 bits on two pages; a bright square in band 5 of the second."""
+    pages = np.random.default_rng(3).integers(300, 500, (2, 64, 96, 6)).astype(np.uint16)
+    pages[1, 16:48, 24:60, 4] += 2000
+    path = tmp_path / "scene.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for page in pages:
+            writer.write(page, photometric="minisblack", planarconfig="contig")
+    return path
+
+
+def choice(*words: str) -> PictureChoice:
+    parser = argparse.ArgumentParser()
+    add_picture_options(parser)
+    return read_pictures(parser.parse_args(words))
+
+
+def test_the_options_are_those_of_load_image(scene: Path) -> None:
+    assert choice() == PictureChoice()
+    chosen = choice("--bands", "5,1,6", "--page", "1", "--stretch", "2,98")
+    assert chosen == PictureChoice((5, 1, 6), 1, (2.0, 98.0))
+    np.testing.assert_array_equal(
+        chosen.load(scene), anymask.load_image(scene, bands=(5, 1, 6), page=1, stretch=(2, 98))
+    )
+
+
+def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mask.npy"
+    words = ["segment", str(scene), "--point", "42,32", "-o", str(target)]
+    assert main([*words, "--bands", "5", "--page", "1"]) == 0
+    mask = np.load(target)
+    truth = np.zeros((64, 96), np.bool_)
+    truth[16:48, 24:60] = True
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "has 6 bands and does not say which are red, green and blue; choose one or three"),
+        (["--bands", "7"], "wanted band 7, '{scene}' has 6 bands, counted from 1"),
+        (["--bands", "1,2"], "bands are one or three whole numbers, counted from 1"),
+        (["--bands", "red"], "wanted --bands N[,N,N] as numbers with commas, got 'red'"),
+        (["--bands", "1", "--page", "9"], "wanted page 9, '{scene}' has 2 pages, counted from 0"),
+        (["--stretch", "2"], "a stretch is two percentiles of 0..100"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    words: list[str], told: str, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(scene), "--point", "1,1", *words]) == 2
+    assert told.format(scene=scene) in capsys.readouterr().err
+
+
+def test_other_bands_are_another_picture(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    words = ["everything", str(scene), "-o", out, "--points-per-side", "2", "--bands"]
+    said = []
+    for bands in ("1", "1", "5,4,3"):
+        assert main([*words, bands, "--page", "1"]) == 0
+        said.append(capsys.readouterr().out.startswith("there already"))
+    assert said == [False, True, False]
+    assert "anymask" in json.loads((tmp_path / "out" / "scene.json").read_text())
+
+
+def test_an_embedding_is_that_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
+    assert main(["embed", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
+    truth = anymask.load().embed(anymask.load_image(scene, bands=5, page=1))
+    assert Embedding.load(tmp_path / "scene.npz").image_hash == truth.image_hash
