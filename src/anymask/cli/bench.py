@@ -2,6 +2,7 @@
 
 anymask bench                       the bundled model, every step a user waits for
 anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
+anymask bench folder photos/        photos a second of `anymask everything`, by workers
 """
 
 from __future__ import annotations
@@ -30,32 +31,32 @@ THREADS = "ANYMASK_THREADS"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add("what", nargs="?", default="model", choices=["model", "encoder"])
-    add("name", nargs="?", help="the model (default: --model)")
+    add("what", nargs="?", default="model", choices=["model", "encoder", "folder"])
+    add("name", nargs="?", help="the model (default: --model); of `bench folder`, the folder")
     add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
     add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
     add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open the model")
     add("--also", metavar="DIR", action="append", default=[], help="an exported model beside it")
     add("--photo", metavar="FILE", help="a photo of yours (default: noise of 1024 x 683 pixels)")
     add("--threads", type=int, metavar="N", help="threads of the model (default: all; encoder: 2)")
-    add("--rounds", type=int, default=5, metavar="N", help="turns of each task (default: 5)")
+    add("--rounds", type=int, metavar="N", help="turns of each task (default: 5; folder: 2)")
+    add("--workers", default="1,2", metavar="N,...", help="of `bench folder` (default: 1,2)")
+    add("--options", default="", metavar="WORDS", help="for `anymask everything`, in quotes")
     add("--json", metavar="FILE", help="write the figures there too")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table."""
+    if args.rounds is None:
+        args.rounds = 2 if args.what == "folder" else 5
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
     machine = this_machine()
-    args.model = args.name or args.model
+    if args.what != "folder":
+        args.model = args.name or args.model
     threads = args.threads or (2 if args.what == "encoder" else None)
     with _threads(threads):
-        if args.what == "encoder":
-            from anymask.cli.bench_encoder import encoder_figures
-
-            figures, notes = encoder_figures(args.model, args.weights, threads or 2, args.rounds)
-        else:
-            figures, notes = model_figures(args)
+        figures, notes = measure(args, threads)
     print(to_markdown(figures, notes, machine), end="")
     if args.json:
         raw = {
@@ -66,6 +67,23 @@ def run(args: argparse.Namespace) -> None:
             "notes": notes,
         }
         Path(args.json).write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure], list[str]]:
+    """The figures of what was asked for, and the notes below them."""
+    if args.what == "encoder":
+        from anymask.cli.bench_encoder import encoder_figures
+
+        return encoder_figures(args.model, args.weights, threads or 2, args.rounds)
+    if args.what == "folder":
+        from anymask.cli.bench_folder import folder_figures, read_workers
+
+        if not args.name:
+            raise InputError("name a folder of photos: anymask bench folder PHOTOS")
+        model = ["--model", args.model, *(("--weights", args.weights) if args.weights else ())]
+        workers = read_workers(args.workers)
+        return folder_figures(Path(args.name), model, workers, args.rounds, args.options)
+    return model_figures(args)
 
 
 # --- one model, as a user meets it

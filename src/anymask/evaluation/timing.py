@@ -94,7 +94,12 @@ def run_process(words: Sequence[str], env: dict[str, str] | None = None) -> Proc
         process = subprocess.Popen(
             list(words), stdout=subprocess.DEVNULL, stderr=said, env={**os.environ, **(env or {})}
         )
-        code, peak = _wait(process)
+        try:
+            code, peak = _wait(process)
+        except BaseException:  # Ctrl-C: it may have workers of its own, which it ends
+            process.terminate()
+            process.wait()
+            raise
         seconds = time.perf_counter() - start
         said.seek(0)
         if code:
