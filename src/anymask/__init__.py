@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anymask import models, weights
     from anymask.data.images import load_image
     from anymask.predictors.image import Model
+    from anymask.predictors.retry import Retry
     from anymask.primitives import errors
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import Candidates, Embedding, Prompt
@@ -28,6 +29,7 @@ __all__ = [
     "MaskRecord",
     "Model",
     "Prompt",
+    "Retry",
     "__version__",
     "errors",
     "load",
@@ -42,6 +44,7 @@ _HOMES = {
     "MaskRecord": "anymask.primitives.records",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.types",
+    "Retry": "anymask.predictors.retry",
     "load_image": "anymask.data.images",
 }
 _MODULES = {

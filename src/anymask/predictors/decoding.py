@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import cv2
 import numpy as np
@@ -32,6 +32,9 @@ from anymask.primitives.types import (
 from anymask.runtimes.answers import choose
 from anymask.runtimes.protocol import ImageRuntime
 
+if TYPE_CHECKING:
+    from anymask.predictors.retry import Retry
+
 Multimask = bool | Literal["auto"]
 Zoom = bool | Literal["auto"]
 
@@ -46,6 +49,7 @@ class SettingsDict(TypedDict, total=False):
     granularity: Granularity
     max_hole_area: float
     min_island_area: float
+    retry: Retry | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,7 @@ class Settings:
                      number from 0 (part) to 1 (whole), such as `Candidates.granularity_of` gives
     max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
     min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
+    retry            when and how long to ask again for a better answer; None: never
 
     Raises InputError for other values.
     """
@@ -72,6 +77,7 @@ class Settings:
     granularity: Granularity = "all"
     max_hole_area: float = 0
     min_island_area: float = 0
+    retry: Retry | None = None
 
     def __post_init__(self) -> None:
         for name in ("multimask", "zoom"):
@@ -211,8 +217,11 @@ def with_masks(
 
 def answer_prompts(
     runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
-) -> list[Candidates]:
-    """Check everything first, then answer. Raises PromptError and InputError."""
+) -> tuple[list[Prompt], list[Candidates]]:
+    """Check everything first, then answer: the checked prompts and the answers.
+
+    Raises PromptError and InputError.
+    """
     check_embedding(runtime, embedding)
     checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
-    return decode_prompts(runtime, embedding, checked, settings)
+    return checked, decode_prompts(runtime, embedding, checked, settings)

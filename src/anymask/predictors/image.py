@@ -28,6 +28,7 @@ from anymask.predictors.everything import find_everything, grid_of
 from anymask.predictors.large import Eye, Tile, find_in_tiles, tile_side
 from anymask.predictors.prompts import mask_on_photo
 from anymask.predictors.refine import keep_or_replace, refining_prompts
+from anymask.predictors.retry import Question, Retry, answers_again
 from anymask.predictors.zoom import decode_zoomed
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.records import MaskRecord
@@ -112,7 +113,8 @@ class Model:
         box       (4,) x0, y0, x1, y1; cut at the photo's border
         mask      a start: bool of any size, or `answer.logits[i]`
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, max_hole_area, min_island_area: see `decoding.Settings`
+        settings  multimask, zoom, granularity, max_hole_area, min_island_area, retry: see
+                  `decoding.Settings`
 
         Returns one `Candidates`, best quality first, or a list of them for `prompts`.
 
@@ -138,13 +140,21 @@ class Model:
         photo: UintImage | None,
         embedding: Embedding,
     ) -> list[Candidates]:
-        answers = answer_prompts(self.runtime, embedding, prompts, settings)
-        if photo is None or not settings.zoom:
+        retry = settings.retry
+        if retry is not None and not isinstance(retry, Retry):
+            raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
+        checked, answers = answer_prompts(self.runtime, embedding, prompts, settings)
+        if photo is not None and settings.zoom:
+            answers = [
+                decode_zoomed(self.runtime, photo, prompt, first, settings)
+                for prompt, first in zip(checked, answers, strict=True)
+            ]
+        if retry is None:
             return answers
-        return [
-            decode_zoomed(self.runtime, photo, prompt, first, settings)
-            for prompt, first in zip(prompts, answers, strict=True)
+        questions = [
+            Question(self.runtime, photo, embedding, prompt, settings) for prompt in checked
         ]
+        return answers_again(questions, answers, retry)
 
     def _seen(
         self, image: ImageSource | Embedding, settings: Settings

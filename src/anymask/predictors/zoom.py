@@ -17,7 +17,7 @@ from anymask.predictors.prompts import mask_on_photo
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.tiles import Window, zoom_window
-from anymask.primitives.types import Candidates, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Candidates, FloatArray, Prompt, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 SMALL = 0.25  # of the photo's longest side: larger objects are left alone by zoom="auto"
@@ -42,25 +42,46 @@ def decode_zoomed(
     first     the answer on the whole photo
     settings  with zoom True or "auto"
     """
-    box = _object_box(prompt, first)
+    box = object_box(prompt, first)
     if box is None:
         return first
     longest = max(image.shape[:2])
     if settings.zoom == "auto" and max(box[2] - box[0], box[3] - box[1]) > SMALL * longest:
         return first
-    window = zoom_window(box, first.geometry.image_hw, margin=MARGIN, min_side=MIN_SIDE)
-    x0, y0, x1, y1 = window
-    if max(x1 - x0, y1 - y0) * GAIN > longest:
+    window = closer_window(box, first.geometry.image_hw, MIN_SIDE)
+    if window is None:
         return first
+    second = decode_in_window(runtime, image, prompt, first, window, settings)
+    return first if second.quality[0] <= first.quality[0] or not second.masks[0].any() else second
+
+
+def closer_window(box: Box, image_hw: tuple[int, int], min_side: int) -> Window | None:
+    """A window around a box that shows it `GAIN` times larger at least; None where there is none.
+
+    min_side  pixels of the photo that the window has at least
+    """
+    window = zoom_window(box, image_hw, margin=MARGIN, min_side=min_side)
+    x0, y0, x1, y1 = window
+    return None if max(x1 - x0, y1 - y0) * GAIN > max(image_hw) else window
+
+
+def decode_in_window(
+    runtime: ImageRuntime,
+    image: UintImage,
+    prompt: Prompt,
+    first: Candidates,
+    window: Window,
+    settings: Settings,
+) -> Candidates:
+    """The answer of one window, which holds the prompt, as an answer about the whole photo."""
+    x0, y0, x1, y1 = window
     crop = np.ascontiguousarray(image[y0:y1, x0:x1])
     moved = _prompt_in_window(prompt, window, first)
     second = decode_prompts(runtime, embed_image(runtime, crop), [moved], settings)[0]
-    if second.quality[0] <= first.quality[0] or not second.masks[0].any():
-        return first
     return _laid_back(second, window, first, prompt)
 
 
-def _object_box(prompt: Prompt, first: Candidates) -> Box | None:
+def object_box(prompt: Prompt, first: Candidates) -> Box | None:
     """What the prompt and the first answer together speak of; None where that is nothing."""
     boxes: list[FloatArray] = []
     mask = first.masks[0]
@@ -102,7 +123,19 @@ def _laid_back(second: Candidates, window: Window, first: Candidates, prompt: Pr
     x0, y0, x1, y1 = window
     masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
     masks[:, y0:y1, x0:x1] = second.masks
+    return restated(second, masks, first, prompt)
+
+
+def restated(
+    answer: Candidates, masks: BoolArray, first: Candidates, prompt: Prompt
+) -> Candidates:  # (K, H, W)
+    """An answer that was made elsewhere, in the terms of the first one: geometry and logits.
+
+    masks  the answer's, in pixels of the photo
+    """
     side = first.logits.shape[-1]
     logits = [mask_to_model(mask, first.geometry, side)[0] for mask in masks]
-    whole = replace(second, logits=np.stack(logits), geometry=first.geometry)
+    whole = replace(
+        answer, logits=np.stack(logits), geometry=first.geometry, threshold=first.threshold
+    )
     return with_masks(whole, masks, prompt)
