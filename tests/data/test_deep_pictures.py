@@ -301,6 +301,13 @@ def test_a_truncated_file_is_refused(count: int) -> None:
         load_image(deep[: len(deep) // 2])
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_tiff_without_a_page_is_damaged(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match=r"the 54 bytes given is damaged.*it has no page.*copy it"):
+        load_image(b"II*\0" + b"x" * 50)
+    assert capfd.readouterr().err == ""
+
+
 def test_without_tifffile_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

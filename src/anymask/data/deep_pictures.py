@@ -8,6 +8,9 @@ a name the user chooses.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -96,8 +99,10 @@ def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
 
     file.seek(0)
     try:
-        with tifffile.TiffFile(file) as document:
+        with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
             count = len(document.pages)
+            if not count:
+                raise EOFError("it has no page")
             if view.page >= count:
                 raise ImageError(no_such_page(view.page, count, name))
             page: Any = document.pages[view.page]
@@ -115,6 +120,16 @@ def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
             f"{name} is damaged, truncated or packed in a way that is not read ({error}); copy it "
             "again, or convert it to a TIFF without compression"
         ) from error
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Keep what a package tells about damage off the terminal; an error tells it."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def no_such_page(page: int, count: int, name: str) -> str:
