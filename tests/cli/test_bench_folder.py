@@ -86,6 +86,25 @@ def test_photos_that_fail_do_not_spoil_the_measure(
     assert "| photos a second | 0.5 | 1 |" in capsys.readouterr().out
 
 
+def test_who_cannot_work_is_left_out(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend = bench_folder.run_process
+
+    def refuse(words: list[str]) -> ProcessRun:
+        if words[words.index("--workers") + 1] == "2":
+            raise AnymaskError("it fell over")
+        return pretend(words)
+
+    monkeypatch.setattr(bench_folder, "run_process", refuse)
+    assert main(["bench", "folder", "photos"]) == 0
+    out = capsys.readouterr().out
+    assert "| | 1 worker |\n" in out
+    assert out.count("- skipped: 2 workers: it fell over") == 1
+    assert main(["bench", "folder", "photos", "--workers", "2"]) == 2
+    assert "nothing could be measured; skipped: ray: it is not" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("asked")
 @pytest.mark.parametrize(
     ("words", "message"),

@@ -136,9 +136,19 @@ def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFix
 
 def test_a_full_disk_ends_the_run_at_once(desk: Path) -> None:
     put("a.jpg", "full.jpg", "z.jpg")
-    with pytest.raises(AnymaskError, match="cannot be written: .*No space left.*; make room and"):
+    with pytest.raises(AnymaskError, match=r"cannot be written \(No space left .*\); make room"):
         folders.work_through(ToyTask(Path("marks")), args(), "photos")
     assert begun() == Counter({"a.jpg": 1, "full.jpg": 1})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_not_the_photo_s_fault_is_told_once(desk: Path, workers: int) -> None:
+    put("a.jpg", "no clicks.jpg", "z1.jpg", "z2.jpg", "z3.jpg")
+    with pytest.raises(AnymaskError, match="^this model takes no clicks$"):
+        folders.work_through(ToyTask(Path("marks").absolute()), args(workers=workers), "photos")
+    assert not Path("out/errors.jsonl").exists()
+    if not workers:
+        assert made() == ["a.txt"]
 
 
 def test_an_unreadable_folder_is_a_failure(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -56,3 +57,24 @@ def test_a_pool_of_actors_does_what_processes_do(tmp_path: Path, repository: Pat
         "bad.jpg": "ImageError", "deadly.jpg": "WorkerDied",
     }  # fmt: skip
     assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("ray client connection timeout. Details follow.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse, data=None))
+    monkeypatch.setitem(sys.modules, "ray.data", SimpleNamespace())
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_BACKEND_LOG_LEVEL"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://nowhere:1")
+    Path("photos").mkdir()
+    Image.fromarray(PICTURE).save("photos/a.png")
+    assert main(["embed", "photos", "-o", "out", "--engine", "ray"]) == 2
+    assert (
+        "no Ray cluster answers at RAY_ADDRESS=ray://nowhere:1 (ray client connection timeout); "
+        "look whether it runs"
+    ) in capsys.readouterr().err

@@ -20,7 +20,7 @@ from typing import Any
 
 from anymask.cli.outputs import whole_file
 from anymask.cli.photos import Job
-from anymask.primitives.errors import ImageError, ModelError
+from anymask.primitives.errors import ImageError, ModelError, PromptError
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def misbehave(name: str, marks: Path) -> None:
         raise ZeroDivisionError("nobody thought of this")
     if name == "large":
         raise MemoryError
+    if name == "no clicks":
+        raise PromptError("this model takes no clicks")
     if name == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
     if name == "deadly" or (name == "deadly once" and not (marks / "died").exists()):

@@ -62,8 +62,14 @@ def folder_figures(
     words = [str(folder), "--no-overlay", *model, *shlex.split(options)]
     with ending_well():
         for _ in range(rounds):
-            for contender in contenders:
-                told = measure(contender, words)
+            for contender in list(contenders):
+                try:
+                    told = measure(contender, words)
+                except AnymaskError as error:
+                    notes.append(f"skipped: {contender.label}: {error}")
+                    contenders.remove(contender)
+    if not contenders:
+        raise InputError("nothing could be measured; " + "; ".join(notes))
     notes += [
         f"{told['done']} photos in {str(folder)!r}, {told['made'] / told['done']:.0f} masks each; "
         f"{told['failed']} failed",

@@ -23,7 +23,7 @@ from anymask.cli.outputs import whole_file
 from anymask.cli.photos import Division, Job, find_jobs, read_shard
 from anymask.cli.progress import Progress, clock_text
 from anymask.cli.work import Done, Event, Outcome, Ready, Task, run_here
-from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, InputError
 
 TOLD = 20  # failures that are printed; the error log has them all
 
@@ -187,16 +187,13 @@ def run_jobs(task: Task, jobs: Sequence[Job], crowd: Crowd) -> Generator[Event]:
 
 
 def _follow(events: Iterator[Event], summary: Summary, log: FailureLog, progress: Progress) -> None:
-    """Count, record and show what happens. Raises DataError where nothing more can be written."""
+    """Count, record and show what happens. Raises AnymaskError where the rest would fail too."""
     for event in events:
         if isinstance(event, Ready):
             summary.about = event.about
         elif isinstance(event, Done):
             if event.outcome.state == "stop":
-                raise DataError(
-                    f"the results cannot be written: {event.outcome.reason}; make room and run "
-                    "the same command again, what is done is kept"
-                )
+                raise AnymaskError(event.outcome.reason)
             with progress.silent() if event.outcome.state == "failed" else contextlib.nullcontext():
                 _record(event.job, event.outcome, summary, log)
             progress.note = f"{summary.failed} failed" if summary.failed else ""

@@ -86,11 +86,12 @@ def cluster(workers: int) -> Iterator[int]:
         options["object_store_memory"] = STORE_BYTES
     try:
         ray.init(**options)
-    except ConnectionError as error:
+    except Exception as error:  # among them plain Exception, where it does not start in time
+        where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise InputError(
-            f"RAY_ADDRESS is {address!r}, where no Ray cluster answers ({error}); start one, or "
-            "unset it to use this machine alone"
-        ) from None
+            f"no Ray cluster answers {where} ({str(error).partition('. ')[0]}); look whether it "
+            "runs and the machine is not too busy, or take --engine processes"
+        ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
     try:

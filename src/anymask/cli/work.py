@@ -15,9 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from anymask.cli.photos import Job
-from anymask.primitives.errors import AnymaskError
+from anymask.primitives.errors import (
+    AnymaskError,
+    ConfigError,
+    MissingExtra,
+    ModelError,
+    PromptError,
+)
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})  # every further photo would fail too
+# With these every further photo would fail too.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 
 
 class Work(Protocol):
@@ -88,10 +96,14 @@ def attempt(work: Work, job: Job) -> Outcome:
     try:
         made = work(job)
         outcome = {"state": "there"} if made is None else {"state": "done", "made": made}
+    except NOT_THE_PHOTO as error:
+        outcome = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
     except (AnymaskError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in NO_ROOM
-        outcome = {"state": "stop" if full else "failed", "reason": str(error)}
-        outcome["kind"] = type(error).__name__
+        outcome = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            told = "make room and run the same command again, what is done is kept"
+            reason = f"the results cannot be written ({error.strerror}); {told}"
+            outcome |= {"state": "stop", "reason": reason}
     except MemoryError:
         reason = "there is not enough memory for it; make it smaller, or take fewer --workers"
         outcome = {"state": "failed", "reason": reason, "kind": "MemoryError"}
