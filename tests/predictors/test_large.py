@@ -258,7 +258,9 @@ def test_the_model_tiles_and_lays_out() -> None:
 
 def test_an_embedding_cannot_be_tiled() -> None:
     model = Model(FlatRuntime())
-    with pytest.raises(InputError, match=r"tiles look at the photo again \(tile=64\), got only"):
+    with pytest.raises(
+        InputError, match=r"look at the photo again \(tile=64, retry=None\), got only"
+    ):
         model.everything(model.embed(PHOTO), tile=SIDE)
 
 

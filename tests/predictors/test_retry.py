@@ -95,7 +95,7 @@ def test_another_object_is_no_better_answer() -> None:
         def decode(self, *asked: object) -> tuple[np.ndarray, np.ndarray]:
             logits, quality = super().decode(*asked)
             if len(self.calls) > 1:
-                return -logits, quality + 1
+                return np.full_like(logits, 5), quality + 1
             return logits, quality
 
     model = Model(Fickle())
@@ -187,6 +187,49 @@ def test_nano_on_a_photo_never_gets_worse_in_its_own_eyes() -> None:
     gains = [b.quality[0] - a.quality[0] for a, b in zip(plain, again, strict=True)]
     assert min(gains) >= 0
     assert max(gains) > 0
+
+
+# Everything.
+
+EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_side": 6}
+
+
+def test_everything_s_poor_masks_are_drawn_better() -> None:
+    picture, truths = discs((600, 900), [(100, 120, 50), (600, 300, 250)])
+    model = Model(ColourRuntime())
+    plain = model.everything(picture, **EASY)
+    again = model.everything(picture, **EASY, retry=patient())
+    assert len(again) == len(plain)
+    best = [max(plain, key=lambda r: iou(r.mask, truths[0])) for records in (plain, again)]
+    better = [max(records, key=lambda r: iou(r.mask, truths[0])) for records in (plain, again)]
+    assert better[1].quality > better[0].quality
+    assert iou(better[1].mask, truths[0]) > iou(best[0].mask, truths[0])
+    assert better[1].area == better[1].mask.sum()
+    qualities = [record.quality for record in again]
+    assert qualities == sorted(qualities, reverse=True)
+
+
+def test_everything_keeps_to_the_time() -> None:
+    model = Model(ColourRuntime())
+    plain = [r.to_sa1b() for r in model.everything(PICTURE, **EASY)]
+    for retry in (patient(seconds=0), Retry(quality=0)):
+        found = model.everything(PICTURE, **EASY, retry=retry)
+        assert [r.to_sa1b() for r in found] == plain
+
+
+def test_tiles_share_one_time_limit() -> None:
+    picture, _ = discs((200, 320), [(60, 80, 12), (220, 110, 50)])
+    few, many = (
+        Model(ColourRuntime()).everything(picture, **EASY, tile=160, retry=patient(seconds=seconds))
+        for seconds in (0, 1e9)
+    )
+    assert sum(r.quality for r in many) > sum(r.quality for r in few)
+
+
+def test_an_embedding_of_everything_cannot_be_looked_at_again() -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match="tiles and retries look at the photo again"):
+        model.everything(model.embed(PICTURE), retry=patient())
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from anymask.predictors.everything import find_everything, grid_of
 from anymask.predictors.large import Eye, Tile, find_in_tiles, tile_side
 from anymask.predictors.prompts import mask_on_photo
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.retry import Question, Retry, answers_again
+from anymask.predictors.retry import Question, Retry, answers_again, check_retry
 from anymask.predictors.zoom import decode_zoomed
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.records import MaskRecord
@@ -140,9 +140,7 @@ class Model:
         photo: UintImage | None,
         embedding: Embedding,
     ) -> list[Candidates]:
-        retry = settings.retry
-        if retry is not None and not isinstance(retry, Retry):
-            raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
+        retry = check_retry(settings.retry)
         checked, answers = answer_prompts(self.runtime, embedding, prompts, settings)
         if photo is not None and settings.zoom:
             answers = [
@@ -233,6 +231,7 @@ class Model:
         *,
         progress: Callable[[int, int], None] | None = None,
         tile: Tile = "auto",
+        retry: Retry | None = None,
         **settings: Unpack[EverythingDict],
     ) -> list[MaskRecord]:
         """The masks of everything in the photo, found by a grid of clicks, best first.
@@ -241,6 +240,7 @@ class Model:
         tile      a side in pixels: look at overlapping tiles of that size, each with the whole
                   grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
                   more than `large.AUTO_PIXELS`; None: never
+        retry     when and how long to ask again for masks of low quality; None: never
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
                   `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
                   min_island_area, max_hole_area, granularity, layout (see
@@ -249,23 +249,23 @@ class Model:
         Raises PromptError for a model that takes no clicks, InputError for settings or another
         model's embedding, ImageError for the photo.
         """
+        check_retry(retry)
         of_grid, of_arrangement = split_settings(settings)
         grid, arrangement = grid_of(self.spec, of_grid), Arrangement(**of_arrangement)
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
-            if tile not in ("auto", None):
+            if tile not in ("auto", None) or retry is not None:
                 raise InputError(
-                    f"tiles look at the photo again (tile={tile!r}), got only its embedding; pass "
-                    "the photo instead"
+                    f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
+                    "got only its embedding; pass the photo instead"
                 )
             return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
         photo = load_image(image)
         side = tile_side(tile, (photo.shape[0], photo.shape[1]))
+        eye = Eye(self.runtime, grid, None if retry is None else retry.start())
         if side is None:
-            found = find_everything(self.runtime, photo, grid, progress)
-        else:
-            found = find_in_tiles(Eye(self.runtime, grid), photo, side, progress)
-        return arrange(found, arrangement)
+            return arrange(eye.everything(photo, progress=progress), arrangement)
+        return arrange(find_in_tiles(eye, photo, side, progress), arrangement)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

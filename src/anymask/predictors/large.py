@@ -24,6 +24,7 @@ from anymask.predictors.arrangement import without_duplicates
 from anymask.predictors.decoding import Settings, decode_prompts, embed_image
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid
+from anymask.predictors.retry import Patience, better_records
 from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import with_rle
@@ -65,20 +66,30 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
 
 @dataclass(frozen=True)
 class Eye:
-    """Looks at one picture, a tile or the shrunk photo, which it takes for a photo."""
+    """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
+
+    patience  for masks of low quality; None: they stay as they are
+    """
 
     runtime: ImageRuntime
     settings: Grid
+    patience: Patience | None = None
 
-    def everything(self, picture: UintImage, scale: float = 1.0) -> list[MaskRecord]:
+    def everything(
+        self, picture: UintImage, scale: float = 1.0, progress: Told | None = None
+    ) -> list[MaskRecord]:
         """All of its masks.
 
-        scale  pixels of the photo along one pixel of the picture: areas are meant on the photo
+        scale     pixels of the photo along one pixel of the picture: areas are meant on the photo
+        progress  told (clicks done, all clicks) after every batch
         """
         area = int(self.settings.min_mask_region_area / scale**2)
-        return find_everything(
-            self.runtime, picture, replace(self.settings, min_mask_region_area=area)
-        )
+        settings = replace(self.settings, min_mask_region_area=area)
+        found = find_everything(self.runtime, picture, settings, progress)
+        if self.patience is None:
+            return found
+        better = better_records(self.runtime, picture, found, self.patience)
+        return sorted(better, key=lambda record: -record.quality)
 
     def clicks(
         self, picture: UintImage, clicks: Sequence[tuple[float, float]]

@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from anymask.predictors.decoding import Settings, decode_prompts, with_masks
+from anymask.predictors.decoding import Settings, decode_prompts, embed_image, with_masks
 from anymask.predictors.honour import violated
 from anymask.predictors.prompts import kinds
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
 from anymask.primitives.errors import InputError
-from anymask.primitives.masks import mask_iou
-from anymask.primitives.types import Candidates, Embedding, FloatArray, Prompt, UintImage
+from anymask.primitives.masks import mask_iou, stability_score
+from anymask.primitives.records import STABILITY_OFFSET, MaskRecord, record_from_rle
+from anymask.primitives.rle import mask_to_rle, rle_to_mask
+from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 if TYPE_CHECKING:
@@ -77,6 +79,13 @@ class Retry:
         return Patience(self, self.clock() + self.seconds)
 
 
+def check_retry(retry: object) -> Retry | None:
+    """Raises InputError for what is neither a `Retry` nor None."""
+    if retry is None or isinstance(retry, Retry):
+        return retry
+    raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
+
+
 @dataclass(frozen=True)
 class Patience:
     """The settings and when the time is over, by their clock."""
@@ -100,8 +109,13 @@ class Question:
     settings: Settings
 
 
-def ask_again(asked: Question, first: Candidates, patience: Patience) -> Candidates:
-    """The best answer that the time allows: the first one, or one of higher quality."""
+def ask_again(
+    asked: Question, first: Candidates, patience: Patience, like: BoolArray | None = None
+) -> Candidates:
+    """The best answer that the time allows: the first one, or one of higher quality.
+
+    like  of several candidates take the one that is most like this mask (H, W), not the best
+    """
     best = first
     ways = (_WAYS[step](asked, first, patience.settings) for step in patience.settings.steps)
     answers = (answer for way in ways for answer in way)
@@ -109,15 +123,31 @@ def ask_again(asked: Question, first: Candidates, patience: Patience) -> Candida
         answer = next(answers, None)
         if answer is None:
             break
+        if like is not None:
+            answer = _most_like(answer, like)
         if _is_better(answer, best):
             best = answer
     return best
 
 
+def _most_like(answer: Candidates, mask: BoolArray) -> Candidates:  # (H, W)
+    """The one candidate that overlaps a mask most."""
+    place = int(mask_iou(answer.masks, mask[None])[:, 0].argmax())
+    one = slice(place, place + 1)
+    alone = replace(
+        answer, logits=answer.logits[one], quality=answer.quality[one], order=answer.order[one]
+    )
+    return with_masks(alone, answer.masks[one])
+
+
 def _is_better(new: Candidates, old: Candidates) -> bool:
     if new.quality[0] <= old.quality[0] or len(new.violated_points) > len(old.violated_points):
         return False
-    return bool(mask_iou(new.masks[:1], old.masks[:1])[0, 0] >= AGREED)
+    return _agree(new.masks[0], old.masks[0])
+
+
+def _agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
+    return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
 
 
 def _shifted(asked: Question, first: Candidates, _: Retry) -> Iterator[Candidates]:
@@ -205,3 +235,47 @@ def answers_again(
         ask_again(question, first, patience)
         for question, first in zip(questions, firsts, strict=True)
     ]
+
+
+def better_records(
+    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord], patience: Patience
+) -> list[MaskRecord]:
+    """Everything's masks of one photo, those of low quality asked for again, the largest first.
+
+    Each is asked for with its first click, and stays the same object. The order is that of the
+    records; a mask that could not be made better stays as it is.
+    """
+    kept = list(records)
+    largest_first = sorted(range(len(kept)), key=lambda index: -kept[index].area)
+    poor = [i for i in largest_first if kept[i].points and patience.wants(kept[i].quality)]
+    if not poor:
+        return kept
+    embedding = embed_image(runtime, photo)
+    for index in poor:
+        if patience.wants(kept[index].quality):
+            kept[index] = _better_record(runtime, photo, embedding, kept[index], patience)
+    return kept
+
+
+def _better_record(
+    runtime: ImageRuntime,
+    photo: UintImage,
+    embedding: Embedding,
+    record: MaskRecord,
+    patience: Patience,
+) -> MaskRecord:
+    prompt, settings = Prompt.of(points=record.points[:1]), Settings(multimask=True)
+    like = rle_to_mask(record.rle)
+    (answer,) = decode_prompts(runtime, embedding, [prompt], settings)
+    first = _most_like(answer, like)
+    if not _agree(first.masks[0], like):
+        return record
+    asked = Question(runtime, photo, embedding, prompt, settings)
+    best = ask_again(asked, first, patience, like)
+    if best is first or float(best.quality[0]) <= record.quality:
+        return record
+    stability = stability_score(best.logits[0], best.threshold, STABILITY_OFFSET)
+    fresh = record_from_rle(
+        mask_to_rle(best.masks[0]), quality=float(best.quality[0]), stability=float(stability)
+    )
+    return replace(fresh, points=record.points, crop_box=record.crop_box, label=record.label)
