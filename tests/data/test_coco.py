@@ -157,3 +157,12 @@ def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
     report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
     assert report.counts()["trees"] == 1
     assert "depth" not in (tmp_path / "a.json").read_text()
+
+
+def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
+    made = document()
+    made["images"][0].pop("file_name")
+    made["images"][0]["coco_url"] = "http://images.example.invalid/val2017/000000000042.jpg"
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    (image,) = coco.read(tmp_path / "a.json", LossReport())
+    assert image.file_name == "val2017/000000000042.jpg"

@@ -1,9 +1,9 @@
 """COCO instances: one JSON file for a whole data set, with run-lengths or polygons.
 
-Layout: the format page of the COCO data set; LVIS uses the same. Run-lengths keep every pixel, also
-of objects that are no crowd. Polygons keep parts, and holes as the policy says. Beside COCO's own
-keys we write those of SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
-Polygons are filled as pycocotools does it, pixel for pixel.
+Layout: the format page of the COCO data set; LVIS names its pictures otherwise. Run-lengths keep
+every pixel, also of objects that are no crowd. Polygons keep parts, and holes as the policy says;
+they are filled as pycocotools does it, pixel for pixel. Beside COCO's own keys we write those of
+SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _images(document: Any) -> list[AnnotatedImage]:
     for number, row in enumerate(document["images"]):
         with located(f"image {number}"):
             hw = checked_hw(row["height"], row["width"])
-            bare[int(row["id"])] = AnnotatedImage(file_name=str(row["file_name"]), hw=hw)
+            bare[int(row["id"])] = AnnotatedImage(file_name=file_name(row), hw=hw)
     masks: dict[int, list[AnnotatedMask]] = {image_id: [] for image_id in bare}
     for number, row in enumerate(document["annotations"]):
         with located(f"annotation {number} (id {row.get('id')})"):
@@ -56,6 +56,13 @@ def _images(document: Any) -> list[AnnotatedImage]:
                 raise DataError(f"there is no image with the id {image_id}")
             masks[image_id].append(_mask(row, bare[image_id].hw, names))
     return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
+
+
+def file_name(row: dict[str, Any]) -> str:
+    """A picture's name; LVIS has the folder and name at the end of `coco_url` instead."""
+    if "file_name" not in row and "coco_url" in row:
+        return "/".join(str(row["coco_url"]).split("/")[-2:])
+    return str(row["file_name"])
 
 
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask:
