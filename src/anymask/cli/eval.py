@@ -256,15 +256,22 @@ def finished(
                 f"{path}: cannot resume, its {key} is {raw.get(key)!r}, now it is {value!r}; "
                 "repeat the options of that run, or write to another file"
             )
-    names = {method.spec.name for method in methods}
     plans = {one.plan.name: one.plan for one in asked}
     return {
         name: scores
         for name, scores in sets.items()
         if name in plans
         and scores.measures == plans[name].measures
-        and names == {c.method for c in scores.columns} | {found.method for found in scores.found}
+        and _asked(methods, scores.measures)
+        == {c.method for c in scores.columns} | {found.method for found in scores.found}
     }
+
+
+def _asked(methods: Sequence[Segmenter], measures: Sequence[str]) -> set[str]:
+    """The methods that a set with these measures has something of: without prompts, only those of
+    a whole set."""
+    whole = any(MEASURES[name].function for name in measures)
+    return {method.spec.name for method in methods if whole or method.spec.accepts}
 
 
 def _count(text: str) -> int:

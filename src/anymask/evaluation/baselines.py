@@ -1,12 +1,15 @@
 """What a program without a learned model answers to the same prompts.
 
-    grabcut      OpenCV's GrabCut (Rother et al. 2004), from the box or from clicks
-    filled box   the box itself
-    flood        flood fill from the clicks, by colour
-    superpixel   the Felzenszwalb region under the click (scikit-image, when installed)
-    slic growth  SLIC regions (Achanta et al. 2012), grown from the clicked ones over neighbours of
-                 a like colour (scikit-image, when installed)
+    grabcut            OpenCV's GrabCut (Rother et al. 2004), from the box or from clicks
+    filled box         the box itself
+    flood              flood fill from the clicks, by colour
+    superpixel         the Felzenszwalb region under the click
+    slic growth        SLIC regions (Achanta et al. 2012), grown from the clicked ones over those
+                       beside of a like colour
+    felzenszwalb, slic all their regions at three sizes, for what a method finds by itself
+    sobel, canny       the grey gradient, for edges
 
+Those with regions need scikit-image, and are skipped without.
 Each is a `Segmenter`, so it is asked and scored exactly like a model. Letters: H W the photo, N
 prompts.
 """
@@ -22,6 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.evaluation.average_recall import REGION_BASELINES
+from anymask.evaluation.edges import EDGE_BASELINES
+from anymask.evaluation.protocols import Segmenter
 from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, Prompt, UintImage
 
@@ -31,7 +37,7 @@ FLOOD_TOLERANCE = 20
 SEED_SHARE = 0.01
 SLIC_REGIONS = 400
 SLIC_TOLERANCE = 12.0  # of Lab colours: a difference that is plain to see
-REGION_METHODS = ("superpixel", "slic growth")
+REGION_METHODS = ("superpixel", "slic growth", *(method.name for method in REGION_BASELINES))
 BOX: frozenset[PromptKind] = frozenset({"box"})
 CLICK: frozenset[PromptKind] = frozenset({"point"})
 CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
@@ -82,13 +88,14 @@ class FromFunction:
 class Baselines:
     """Those that can run here, and why the others cannot."""
 
-    methods: tuple[FromFunction, ...]
+    methods: tuple[Segmenter, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
 def baselines() -> Baselines:
     """All that can run with what is installed."""
-    methods = [
+    methods: list[Segmenter] = [
+        *EDGE_BASELINES,
         FromFunction("grabcut", BOX, grabcut_box, slow=True),
         FromFunction("filled box", BOX, filled_box),
         FromFunction("flood", CLICKS, flood_clicks, _smoothed),
@@ -97,6 +104,7 @@ def baselines() -> Baselines:
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _superpixels))
         methods.append(FromFunction("slic growth", CLICKS, grown_clicks, _slic_regions))
+        methods += REGION_BASELINES
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
     return Baselines(tuple(methods), tuple((name, reason) for name in REGION_METHODS))
