@@ -11,6 +11,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anymask.cli.arrangement import (
+    ArrangementChoice,
+    add_arrangement_options,
+    read_arrangement,
+)
 from anymask.cli.folders import add_folder_options, read_division, work_on_one, work_through
 from anymask.cli.outputs import (
     check_outputs,
@@ -73,6 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             type=kind,
             help=f"{_GRID_HELP[setting.name]} (default: {defaults(setting)})",
         )
+    add_arrangement_options(parser)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -88,7 +94,13 @@ def defaults(setting: Field[Any]) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed."""
-    task = EverythingTask(read_model(args), read_grid(args), args.overlay, read_pictures(args))
+    task = EverythingTask(
+        read_model(args),
+        read_grid(args),
+        args.overlay,
+        read_pictures(args),
+        read_arrangement(args),
+    )
     if args.source.is_dir():
         work_through(task, args, "photos")
         return
@@ -116,7 +128,8 @@ def report(path: Path, found: int | None) -> None:
     if found is None:
         print(f"there already: {path}")
     elif found:
-        print(f"wrote {path}: {found} mask{'s' if found > 1 else ''}")
+        share = 100 * json.loads(path.read_bytes())["anymask"]["coverage"]
+        print(f"wrote {path}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
         print(f"wrote {path}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
 
@@ -129,12 +142,14 @@ class EverythingTask:
     given     the settings that differ from the model's own
     overlay   whether a picture is drawn too
     pictures  how photos are read
+    arranged  how large photos are looked at, and what becomes of the masks
     """
 
     model: ModelChoice
     given: GridDict
     overlay: bool = True
     pictures: PictureChoice = PictureChoice()
+    arranged: ArrangementChoice = ArrangementChoice()
 
     def open(self) -> EverythingWork:
         """Load the model. Raises AnymaskError."""
@@ -149,10 +164,12 @@ class EverythingWork:
 
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.grid = grid_of(model.spec, task.given)
+        self.arranged = task.arranged.open()
         self.about: dict[str, Any] = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
             "grid": asdict(self.grid),
+            "arrangement": task.arranged.about(),
         }
 
     def __call__(self, job: Job, progress: Callable[[int, int], None] | None = None) -> int | None:
@@ -169,7 +186,9 @@ class EverythingWork:
         fresh = records is None
         if records is None:
             records_path.unlink(missing_ok=True)
-            records = self.model.everything(photo.pixels, progress=progress, **asdict(self.grid))
+            records = self.model.everything(
+                photo.pixels, progress=progress, **asdict(self.grid), **self.arranged
+            )
         if self.overlay:
             write_overlay(picture_path, photo.pixels, records, OVERLAY_SIDE)
         if fresh:
@@ -177,9 +196,12 @@ class EverythingWork:
         return len(records)
 
     def _write_records(self, path: Path, photo: Photo, records: list[MaskRecord]) -> None:
+        from anymask.primitives.layout import coverage
+
         height, width = photo.pixels.shape[:2]
         document = sa1b_document(photo.path, (height, width), records)
         made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
+        made_from |= {"coverage": coverage(records)}
         with whole_file(path) as file:
             file.write(json_bytes(document | {"anymask": made_from}))
 

@@ -1,0 +1,116 @@
+"""Layouts, tiles and retries of `anymask everything`, as the command line says them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.predictors.image import Model
+from anymask.primitives.records import MaskRecord
+from tests.predictors.fakes import ColourRuntime, discs
+
+PICTURE, _ = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
+EVERYTHING = [
+    "everything", "photo.png", "-o", "out", "--points-per-side", "6",
+    "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3", "--box-nms-thresh", "1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ColourRuntime:
+    """A working folder with a photo, where every model is a fake."""
+    runtime = ColourRuntime()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(runtime))
+    Image.fromarray(PICTURE).save("photo.png")
+    return runtime
+
+
+def told() -> dict:
+    return json.loads(Path("out/photo.json").read_text())
+
+
+def records() -> list[MaskRecord]:
+    return [MaskRecord.from_sa1b(record) for record in told()["annotations"]]
+
+
+def test_a_partition_and_what_it_covers(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*EVERYTHING, "--layout", "partition"]) == 0
+    times = np.sum([record.mask for record in records()], axis=0)
+    assert times.max() == 1
+    assert told()["anymask"]["coverage"] == pytest.approx(times.mean())
+    assert f"{100 * times.mean():.0f} % of the photo" in capsys.readouterr().out
+
+
+def test_a_tree_is_written(runtime: ColourRuntime) -> None:
+    assert main([*EVERYTHING, "--layout", "tree"]) == 0
+    assert max(record.depth for record in records()) >= 1
+    rows = told()["annotations"]
+    for row in rows:
+        if "parent" in row:
+            assert rows[row["parent"]]["area"] > row["area"]
+
+
+def test_levels_duplicates_and_small_masks(runtime: ColourRuntime) -> None:
+    main(EVERYTHING)
+    every = len(records())
+    main([*EVERYTHING, "--granularity", "whole"])
+    wholes = len(records())
+    main([*EVERYTHING, "--mask-nms-thresh", "0.5"])
+    single = len(records())
+    main([*EVERYTHING, "--min-mask-area", "1300"])
+    assert all(record.area >= 1300 for record in records())
+    assert max(wholes, single, len(records())) < every
+
+
+def test_other_settings_make_the_photo_anew_and_the_same_do_not(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*EVERYTHING, "--layout", "tree"])
+    main([*EVERYTHING, "--layout", "tree"])
+    assert "there already" in capsys.readouterr().out
+    main([*EVERYTHING, "--tile", "none"])
+    assert "there already" not in capsys.readouterr().out
+
+
+def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:
+    assert main([*EVERYTHING, "--tile", "80"]) == 0
+    assert {record.crop_box for record in records()} != {(0, 0, 120, 90)}
+    assert told()["anymask"]["arrangement"]["tile"] == 80
+
+
+def test_a_retry_asks_more(runtime: ColourRuntime) -> None:
+    main(EVERYTHING)
+    calls = len(runtime.calls)
+    asked = [*EVERYTHING, "--retry", "60", "--retry-quality", "2", "--retry-model", "sam_vit_b"]
+    assert main(asked) == 0
+    assert len(runtime.calls) - calls > calls
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--tile", "big"], "wanted --tile auto, none or a side in pixels, got 'big'"),
+        (["--tile", "10"], "wanted --tile auto, none or a side in pixels, got '10'"),
+        (["--min-mask-area", "-1"], "min_mask_area must be a number, 0 or more, got -1.0"),
+        (["--retry", "-1"], "seconds must be a number, 0 or more, got -1.0"),
+        (["--retry-quality", "0.5"], "--retry-quality and --retry-model need a time; add --retry"),
+        (["--layout", "heap"], "argument --layout: invalid choice: 'heap'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    options: list[str], error: str, runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main([*EVERYTHING, *options])
+    except SystemExit as stop:  # argparse's own
+        code = stop.code
+    assert code == 2
+    assert error in capsys.readouterr().err
+    assert not Path("out").exists()
