@@ -165,12 +165,13 @@ class EverythingWork:
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.grid = grid_of(model.spec, task.given)
         self.arranged = task.arranged.open()
-        self.about: dict[str, Any] = {
+        about = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
             "grid": asdict(self.grid),
             "arrangement": task.arranged.about(),
         }
+        self.about: dict[str, Any] = json.loads(json.dumps(about))  # as it will be read again
 
     def __call__(self, job: Job, progress: Callable[[int, int], None] | None = None) -> int | None:
         """Write what is missing and count the masks; None where nothing is missing.
