@@ -196,3 +196,26 @@ def test_the_tables_and_the_page_are_written_where_asked(
     assert text.startswith("<!doctype html>")
     assert text.count("<h3>first</h3>") == 1
     assert "data:image/jpeg;base64," in text
+
+
+def test_hard_scenes_are_a_suite_without_files(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "hard", "--sets", "wires,low contrast", "--limit", "1", "--measure", "box"]
+    assert main([*words, "--only"]) == 0
+    text = capsys.readouterr().out
+    assert "| wires | 1 |" in text
+    assert "**hard mean** | 2 sets" in text
+
+
+def test_a_suite_may_say_where_its_sets_lie(
+    data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = suite.read_text(encoding="utf-8")
+    suite.write_text('data = "data"\n' + text, encoding="utf-8")
+    assert main(["eval", str(suite), "--limit", "1"]) == 0
+    assert "| first | 1 |" in capsys.readouterr().out
+    suite.write_text('data = "elsewhere"\n' + text, encoding="utf-8")
+    assert main(["eval", str(suite)]) == 2
+    assert "say where they lie: --data DIR" in (said := capsys.readouterr().err)
+    assert "elsewhere is no folder" in said

@@ -101,7 +101,7 @@ def test_a_method_that_always_finds_the_object_loses_nothing_to_shifts(boxes: Ev
     assert ("box", "shift 0.5") not in drops
     names = [figure.name for figure in finding.figures]
     assert names[0] == "click"
-    assert "box, jpeg 20" in names
+    assert "box lost to jpeg 20" in names
 
 
 def test_drops_are_differences_mask_by_mask() -> None:
@@ -111,7 +111,7 @@ def test_drops_are_differences_mask_by_mask() -> None:
     finding = describe(scores, np.array([0, 1, 2]), ["point"])
     clean, blur, *_ = finding.figures
     assert (clean.name, clean.value) == ("click", pytest.approx(0.6))
-    assert (blur.name, blur.value) == ("click, blur 2", pytest.approx(0))
+    assert (blur.name, blur.value) == ("click lost to blur 2", pytest.approx(0))
     assert (blur.low, blur.high) == (pytest.approx(-0.1), pytest.approx(0.1))
     assert finding.curves[0].y[1] == pytest.approx(0.6)
     assert len(finding.figures) == 1 + len(SHOWN)

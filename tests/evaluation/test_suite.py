@@ -56,7 +56,7 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
         ("name = ", "not TOML"),
         ("", r"at least one \[\[set\]\] with a name"),
         ("set = [1]", r"at least one \[\[set\]\] with a name"),
-        ("sets = 1", "unknown key 'sets'; known are name, clicks, min_area, set"),
+        ("sets = 1", "unknown key 'sets'; known are name, clicks, min_area, data, set"),
         ('clicks = "3"', "clicks must be int, got '3'"),
         ("clicks = true", "clicks must be int, got True"),
         ('clicks = 0\n[[set]]\nname = "a"', "clicks must be at least 1, got 0"),
@@ -65,6 +65,10 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
         (
             '[[set]]\nname = "a"\nmeasures = ["click"]',
             "set 1: there is no measure 'click'; there are",
+        ),
+        (
+            '[[set]]\nname = "a"\nlayout = "rendered"',
+            "set 1: there is no scene 'a' to render; there",
         ),
         ('[[set]]\nname = "a"\ngroups = [1]', "groups must be a list of names"),
         ('[[set]]\nname = "a"\nannotators = "last"', 'must be "first" or "all", got \'last\''),
@@ -109,7 +113,9 @@ def test_a_published_data_set_is_measured_where_it_lies(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
     text = '[[set]]\nname = "a"\nlayout = "vco"\n'
-    with pytest.raises(ConfigError, match="layout must be auto, set, lvis, .*, got 'vco'"):
+    with pytest.raises(
+        ConfigError, match="layout must be auto, set, rendered, lvis, .*, got 'vco'"
+    ):
         read_suite(write_suite(tmp_path, text))
 
 

@@ -29,6 +29,7 @@ from anymask.evaluation.suite import (
     Settings,
     Suite,
     folder_suite,
+    hard_suite,
     open_sets,
     read_suite,
 )
@@ -38,12 +39,17 @@ from anymask.weights.folders import home
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
 SUITES = Path("suites")
+HARD = "hard"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add("what", help="a suite (.toml file, or its name in ./suites), a set, or a folder of sets")
+    add(
+        "what",
+        help="a suite (.toml file, or its name in ./suites), a set, a folder of sets, or 'hard': "
+        "rendered scenes of glass, smoke, wires, ...",
+    )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
     add(
@@ -220,14 +226,18 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
     """
     path = Path(what).expanduser()
     if path.is_dir():
-        suite, folder = folder_suite(path)
-        return suite, open_sets(suite, folder, names)
+        suite, parent = folder_suite(path)
+        return suite, open_sets(suite, parent, names)
     if path.suffix != ".toml" and not path.exists():
         path = SUITES / f"{what}.toml"
+    if what == HARD and not path.is_file():
+        return (suite := hard_suite()), open_sets(suite, ".", names)
     suite = read_suite(path)
-    if data is None:
-        raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR")
-    return suite, open_sets(suite, Path(data).expanduser(), names)
+    folder: Path | None = suite.data if data is None else Path(data).expanduser()
+    if folder is None or not folder.is_dir():
+        lost = "" if folder is None else f" ({folder} is no folder)"
+        raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}")
+    return suite, open_sets(suite, folder, names)
 
 
 def finished(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,6 +75,7 @@ class Sample:
     crowds      regions of many objects with their label, which are part of `ignore`, too
     boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
     federated   which classes were looked for; None means all of the set
+    picture     the pixels themselves where no file holds them (rendered scenes)
     """
 
     image_path: Path
@@ -88,16 +89,21 @@ class Sample:
     crowds: tuple[tuple[str | None, Rle], ...] = ()
     boundaries: tuple[Rle, ...] = ()
     federated: Federated | None = None
+    picture: UintImage | None = field(default=None, repr=False, compare=False)
 
     def image(self) -> UintImage:  # (H, W, 3)
         """Open the picture; DataError when its size is not the one that the masks have."""
-        image = load_image(self.image_path)
+        image = load_image(self.image_path) if self.picture is None else self.picture
         if image.shape[:2] != self.hw:
             raise DataError(
                 f"{self.image_path}: the masks are {self.hw} (height, width), the picture is "
                 f"{image.shape[:2]}; they belong to another version of it"
             )
         return image
+
+    def content(self) -> bytes:
+        """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""
+        return self.image_path.read_bytes() if self.picture is None else self.picture.tobytes()
 
 
 def load_set(folder: str | Path) -> tuple[SetInfo, list[Sample]]:

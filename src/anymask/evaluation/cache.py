@@ -36,7 +36,7 @@ class ScoreCache:
 
     def keys(self, method: str, names: Sequence[str], sample: Sample, masks: Ints) -> list[str]:
         """A key for each mask of a photo."""
-        start = hashlib.sha256(sample.image_path.read_bytes())
+        start = hashlib.sha256(sample.content())
         ignore = rle_to_string(sample.ignore) if sample.ignore is not None else ""
         words = [str(VERSION), cv2.__version__, *_versions(method), method, *names, ignore]
         start.update("\n".join(words).encode())
@@ -68,7 +68,7 @@ class ScoreCache:
         key.update("\n".join(words).encode())
         for place in np.unique(chosen.image):
             sample = one.samples[int(place)]
-            key.update(sample.image_path.read_bytes())
+            key.update(sample.content())
             if sample.ignore is not None:
                 key.update(rle_to_string(sample.ignore).encode())
             for mask in chosen.mask[chosen.image == place]:

@@ -20,12 +20,13 @@ body { margin: 0 auto; padding: 2rem 1.2rem 4rem; max-width: 1160px; background:
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 h3 { font-size: .95rem; margin: 0 0 .3rem; } p { margin: .2rem 0 .6rem; }
 .note, caption, .legend { color: var(--faint); font-size: .88rem; }
-.sheets { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); }
+.sheets { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); }
 .sheet { background: var(--sheet); border: 1px solid var(--rule); border-radius: 10px;
   padding: .9rem 1rem; min-width: 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--rule); }
+td + td { white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 th { color: var(--faint); font-weight: 600; font-size: .88rem; }
 tr.strong td { font-weight: 700; } summary { cursor: pointer; color: var(--faint); }

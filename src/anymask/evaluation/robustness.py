@@ -118,7 +118,7 @@ def describe(scores: Floats, image: Ints, ways: Sequence[str]) -> Finding:
     for place, way in enumerate(ways):
         clean, name = scores[:, place, 0], names[way]
         drops = {
-            change: mean_figure(f"{name}, {change.name}", clean - scores[:, place, n], image)
+            change: mean_figure(f"{name} lost to {change.name}", clean - scores[:, place, n], image)
             for n, change in enumerate(CHANGES, start=1)
         }
         figures.append(mean_figure(name, clean, image))

@@ -5,6 +5,7 @@ A suite is a TOML file:
     name = "zero-shot"
     clicks = 3                        # clicks on every mask
     min_area = 64                     # smaller masks are reported apart
+    data = "../sets"                  # where the sets lie, from this file; --data says otherwise
 
     [[set]]
     name = "coco_val"                 # a folder under --data
@@ -32,12 +33,14 @@ import numpy as np
 
 from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
 from anymask.data.sets import Sample, SetInfo, is_set
+from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import DEFAULT, check_measures
 from anymask.evaluation.metrics import Ints
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.rle import rle_area
 
 Annotators = Literal["first", "all"]
+RENDERED = "rendered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,8 @@ class SetPlan:
     groups      the means that it belongs to
     measures    what is measured: names of `measures.MEASURES`
     annotators  where several people drew a photo: the first one's masks, or all
-    layout      how its publisher laid it out; "set" for a set of our own
+    layout      how its publisher laid it out; "set" for a set of our own, "rendered" for a scene
+                that `hard_scenes` draws, named by the set's name
     folder      where it lies under the data folder; "" means `name`
     split       which part is measured; None leaves it to the layout
     """
@@ -89,12 +93,16 @@ class SetPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Sets that are measured together, and what holds for all of them."""
+    """Sets that are measured together, and what holds for all of them.
+
+    data  the folder that holds them, when the suite says it
+    """
 
     name: str
     sets: tuple[SetPlan, ...]
     clicks: int = 3
     min_area: int = 64
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ def read_suite(path: str | Path) -> Suite:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
-    known = {"name": str, "clicks": int, "min_area": int, "set": list}
+    known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
     _check(raw, known, str(path))
     rows = raw.get("set", [])
     if not rows or not all(isinstance(row, dict) for row in rows):
@@ -143,6 +151,7 @@ def read_suite(path: str | Path) -> Suite:
         sets=tuple(_plan(row, f"{path}, set {n + 1}") for n, row in enumerate(rows)),
         clicks=raw.get("clicks", 3),
         min_area=raw.get("min_area", 64),
+        data=path.parent / raw["data"] if "data" in raw else None,
     )
     if suite.clicks < 1:
         raise ConfigError(f"{path}: clicks must be at least 1, got {suite.clicks}")
@@ -168,6 +177,12 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
     return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
 
 
+def hard_suite() -> Suite:
+    """Every kind of rendered scene; it needs no files."""
+    plans = (SetPlan(name=name, groups=("hard",), layout=RENDERED) for name in SCENES)
+    return Suite(name="hard", sets=tuple(plans))
+
+
 def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:
     """Read a suite's sets (or only `names` of them) from the folder that holds them.
 
@@ -182,9 +197,9 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
         )
     chosen = [plans[name] for name in names] if names else list(suite.sets)
     return [
-        EvalSet(
-            plan, *load_dataset(Path(data) / (plan.folder or plan.name), plan.layout, plan.split)
-        )
+        EvalSet(plan, *scene_set(plan.name))
+        if plan.layout == RENDERED
+        else EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
         for plan in chosen
     ]
 
@@ -234,9 +249,13 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     if annotators not in ("first", "all"):
         raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
     layout = row.get("layout", "set")
-    if layout not in ("auto", "set", *LAYOUTS):
-        names = ", ".join(LAYOUTS)
+    if layout not in ("auto", "set", RENDERED, *LAYOUTS):
+        names = ", ".join((RENDERED, *LAYOUTS))
         raise ConfigError(f"{where}: layout must be auto, set, {names}, got {layout!r}")
+    if layout == RENDERED and row["name"] not in SCENES:
+        raise ConfigError(
+            f"{where}: there is no scene {row['name']!r} to render; there are {', '.join(SCENES)}"
+        )
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
