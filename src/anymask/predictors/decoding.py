@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import cv2
 import numpy as np
 
+from anymask.predictors.central import central_quality
 from anymask.predictors.granularity import Granularity, check_granularity, chosen_first
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
@@ -141,12 +142,12 @@ def decode_prompts(
     for places, batch in group_prompts(prompts, embedding.geometry, runtime.spec, PROMPTS_PER_CALL):
         logits, quality = runtime.decode(maps, batch)
         for row, place in enumerate(places):
-            many = settings.multimask
-            if many == "auto":
-                many = is_lone_click(prompts[place])
-            kept, numbers = choose(
-                runtime.spec, logits[row : row + 1], quality[row : row + 1], many
-            )
+            lone = is_lone_click(prompts[place])
+            many = lone if settings.multimask == "auto" else settings.multimask
+            numbers = quality[row]
+            if lone and runtime.spec.answer == "four":
+                numbers = central_quality(numbers, logits[row], batch.coords[row, 0], runtime.spec)
+            kept, numbers = choose(runtime.spec, logits[row : row + 1], numbers[None], many)
             box, threshold = prompts[place].box, runtime.spec.mask_threshold
             if box is not None and runtime.spec.answer == "four":
                 kept = fit_to_box(kept[0], box, embedding.geometry, threshold)[None]
