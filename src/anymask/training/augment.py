@@ -16,7 +16,7 @@ Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
 
 def fit_square(image: UintImage, masks: UintImage, side: int, rng: Generator) -> Pair:
     """A random crop stretched to (S, S), or at times the whole photo, padded as `nano` sees it."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.45:
         return letterbox(image, masks, side)
     h, w = image.shape[:2]
     part = np.exp(rng.uniform(np.log(0.35), 0.0))

@@ -26,7 +26,7 @@ from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
 
 STRIDE = 4  # of the target masks
-SMALLEST = 30  # pixels of a mask, at the training size, that is worth a prompt
+SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
 
