@@ -32,7 +32,7 @@ class Moody(ColourRuntime):
 
     def decode(self, *asked: object) -> tuple[np.ndarray, np.ndarray]:
         logits, quality = super().decode(*asked)
-        right = asked[1].coords[:, 0, :1] / 128
+        right = asked[1].coords[:, 0, :1] / 4
         return logits, np.broadcast_to(right, quality.shape).astype(np.float32)
 
 
@@ -79,6 +79,18 @@ def test_a_moved_click_may_be_liked_better_and_is_held_against_the_user_s_own() 
     assert again.quality[0] > plain.quality[0]
     np.testing.assert_array_equal(again.masks[0], plain.masks[0])
     assert again.violated_points == ()
+
+
+def test_a_little_luck_of_a_moved_click_changes_nothing() -> None:
+    class Slightly(Moody):
+        def decode(self, *asked: object) -> tuple[np.ndarray, np.ndarray]:
+            logits, quality = super().decode(*asked)
+            return logits, quality / 100
+
+    model = Model(Slightly())
+    plain = model.segment(PICTURE, points=[CLICK])
+    again = model.segment(PICTURE, points=[CLICK], retry=patient(steps=("shift",)))
+    assert again.quality[0] == plain.quality[0]
 
 
 def test_boxes_are_moved_too() -> None:
@@ -182,6 +194,7 @@ def test_nano_on_a_photo_never_gets_worse_in_its_own_eyes() -> None:
     photo = pytest.importorskip("skimage.data").astronaut()
     model = anymask.load()
     prompts = [Prompt.of(points=[click]) for click in ((220, 120), (100, 300), (420, 420))]
+    prompts += [Prompt.of(box=box) for box in ((170, 60, 280, 180), (400, 380, 470, 500))]
     plain = model.segment(photo, prompts=prompts)
     again = model.segment(photo, prompts=prompts, retry=patient())
     gains = [b.quality[0] - a.quality[0] for a, b in zip(plain, again, strict=True)]
@@ -237,7 +250,7 @@ def test_an_embedding_of_everything_cannot_be_looked_at_again() -> None:
     [
         ({"seconds": -1}, "seconds must be a number, 0 or more, got -1"),
         ({"quality": "high"}, "quality must be a number, 0 or more, got 'high'"),
-        ({"steps": ("zoom", "pray")}, "steps are shift, zoom, tile, larger; got 'pray'"),
+        ({"steps": ("zoom", "pray")}, "steps are zoom, tile, larger, shift; got 'pray'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:

@@ -4,10 +4,11 @@ The model's own estimate of the quality says when, and which answer stays; so an
 lower estimate by asking again. That is no proof: of many answers the best estimate is also the
 luckiest. docs/prompts.md says what asking again is worth.
 
-    shift   the clicks moved a little, the box a little larger and smaller; costs decodings only
     zoom    a window around the object (`zoom`); needs the photo, one encoding
     tile    a window of half the photo around the object; needs the photo, one encoding
     larger  another model, where one is handed in; needs the photo
+    shift   the clicks moved a little, the box a little larger and smaller; costs decodings only,
+            and as the best of several like answers is mostly lucky, it must be better by `LUCK`
 
 An answer counts only if it honours as many of the user's own clicks as the one that it replaces and
 overlaps it with an IoU of at least `AGREED`: it must be the same object. Time is looked at between
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
 Step = Literal["shift", "zoom", "tile", "larger"]
 
-STEPS: tuple[Step, ...] = ("shift", "zoom", "tile", "larger")
+STEPS: tuple[Step, ...] = ("zoom", "tile", "larger", "shift")
 SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
 SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
+LUCK = 0.1  # of quality, that the answer to a shifted prompt must gain
 AGREED = 0.5  # IoU with the answer that is to be replaced
 
 
@@ -117,15 +119,18 @@ def ask_again(
     like  of several candidates take the one that is most like this mask (H, W), not the best
     """
     best = first
-    ways = (_WAYS[step](asked, first, patience.settings) for step in patience.settings.steps)
-    answers = (answer for way in ways for answer in way)
+    attempts = (
+        (answer, LUCK if step == "shift" else 0.0)
+        for step in patience.settings.steps
+        for answer in _WAYS[step](asked, first, patience.settings)
+    )
     while patience.wants(float(best.quality[0])):
-        answer = next(answers, None)
+        answer, luck = next(attempts, (None, 0.0))
         if answer is None:
             break
         if like is not None:
             answer = _most_like(answer, like)
-        if _is_better(answer, best):
+        if _is_better(answer, best, luck):
             best = answer
     return best
 
@@ -140,8 +145,9 @@ def _most_like(answer: Candidates, mask: BoolArray) -> Candidates:  # (H, W)
     return with_masks(alone, answer.masks[one])
 
 
-def _is_better(new: Candidates, old: Candidates) -> bool:
-    if new.quality[0] <= old.quality[0] or len(new.violated_points) > len(old.violated_points):
+def _is_better(new: Candidates, old: Candidates, luck: float) -> bool:
+    gained = float(new.quality[0]) > float(old.quality[0]) + luck
+    if not gained or len(new.violated_points) > len(old.violated_points):
         return False
     return _agree(new.masks[0], old.masks[0])
 
