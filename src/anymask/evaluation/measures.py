@@ -84,6 +84,10 @@ MEASURES: dict[str, Measure] = {
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
         function="anymask.evaluation.edges:edges",
     ),
+    "instance-ap": Measure(
+        about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
+        function="anymask.evaluation.instance_ap:instance_ap",
+    ),
     "text": Measure(
         about="words to masks, as PhraseCut counts: cumulative IoU",
         function="anymask.evaluation.text:text",
