@@ -48,16 +48,7 @@ def folder_figures(
     """
     if not folder.is_dir():
         raise InputError(f"wanted a folder of photos to measure on, {str(folder)!r} is none")
-    contenders = [
-        Contender(f"{count} worker{'s' * (count > 1)}", ["--workers", str(count)])
-        for count in workers
-    ]
-    notes = []
-    if importlib.util.find_spec("ray"):
-        most = str(max(workers))
-        contenders.append(Contender(f"ray, {most}", ["--workers", most, "--engine", "ray"]))
-    else:
-        notes.append("skipped: ray: it is not installed")
+    contenders, notes = contend(workers)
     told: dict[str, Any] = {}
     words = [str(folder), "--no-overlay", *model, *shlex.split(options)]
     with ending_well():
@@ -78,6 +69,19 @@ def folder_figures(
         "the work alone, without copying photos and without failures",
     ]
     return [figure for contender in contenders for figure in figures_of(contender)], notes
+
+
+def contend(workers: list[int]) -> tuple[list[Contender], list[str]]:
+    """Who takes part, and who is left out and why."""
+    contenders = [
+        Contender(f"{count} worker{'s' * (count > 1)}", ["--workers", str(count)])
+        for count in workers
+    ]
+    if not importlib.util.find_spec("ray"):
+        return contenders, ["skipped: ray: it is not installed"]
+    most = str(max(workers))
+    contenders.append(Contender(f"ray, {most}", ["--workers", most, "--engine", "ray"]))
+    return contenders, []
 
 
 def measure(contender: Contender, words: list[str]) -> dict[str, Any]:
