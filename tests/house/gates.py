@@ -51,6 +51,10 @@ CORE_PACKAGES = frozenset({"numpy", "PIL", "cv2", "onnxruntime"})
 PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_FLOORS = frozenset({"models", "training", "export"})
+FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
+    "engine": frozenset({"sqlalchemy", "alembic"}),
+    "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
+}
 TORCH_FILES = frozenset({"runtimes/torch.py", "weights/remap.py", "weights/checkpoints.py"})
 NEVER = frozenset({"timm", "torchvision"})
 
@@ -139,6 +143,7 @@ def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:
         floor = floor_of(path, package)
         inside = path.relative_to(package).as_posix()
         allowed = PRIMITIVES_PACKAGES if floor == "primitives" else CORE_PACKAGES
+        allowed = allowed | FLOOR_PACKAGES.get(floor, frozenset())
         if floor in TORCH_FLOORS or inside in TORCH_FILES:
             allowed = allowed | TORCH_PACKAGES
         for line, name in imported_on_load(ast.parse(path.read_text("utf-8"))):

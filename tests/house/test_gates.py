@@ -100,6 +100,9 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
         ("runtimes/onnx.py", "import onnxruntime", 0),
         ("primitives/rle.py", "import onnxruntime", 1),
         ("evaluation/metrics.py", "import scipy.ndimage", 1),
+        ("engine/tables.py", "import sqlalchemy", 0),
+        ("serving/app.py", "from fastapi import FastAPI", 0),
+        ("cli/serve.py", "import fastapi", 1),
     ],
 )
 def test_only_the_core_is_loaded_at_once(package: Path, file: str, text: str, count: int) -> None:

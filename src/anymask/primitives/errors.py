@@ -8,6 +8,10 @@
     │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
     ├── DataError           a data set or record on disk that breaks its format
     ├── ConfigError         a recipe or suite that cannot be followed
+    ├── StoreError          the data engine's database cannot do what was asked
+    │   ├── Absent          there is no such image or record
+    │   ├── Conflict        somebody else has changed the record in the meantime
+    │   └── Barred          a rule of the project forbids it: the acceptance rule before an export
     └── MissingExtra        an optional package that is not installed
 
 A message says what was wanted, what came, and the remedy.
@@ -44,6 +48,29 @@ class DataError(AnymaskError):
 
 class ConfigError(AnymaskError):
     """A recipe or a suite cannot be followed."""
+
+
+class StoreError(AnymaskError):
+    """The data engine's database cannot do what was asked."""
+
+
+class Absent(StoreError):
+    """There is no such image or record in the project."""
+
+
+class Conflict(StoreError):
+    """A record has changed since it was read; nothing was written.
+
+    current  the record as it is now, whatever kind the raiser keeps
+    """
+
+    def __init__(self, message: str, current: object = None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class Barred(StoreError):
+    """A rule of the project forbids it for now; the message says what is missing."""
 
 
 class MissingExtra(AnymaskError, ImportError):
