@@ -89,7 +89,7 @@ def main() -> int:
     from anymask.cli import main as door
 
     marks, die_after, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    embed.EmbedTask = lambda _: ToyTask(marks)
+    embed.EmbedTask = lambda *_: ToyTask(marks)
     record, behind = folders._record, []
 
     def count(*args: Any) -> None:
