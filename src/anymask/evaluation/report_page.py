@@ -16,6 +16,7 @@ from anymask.evaluation.tables import TextTable, report_notes, report_tables
 from anymask.evaluation.worst import Shot
 
 BINS = np.linspace(0, 1, 21)
+UNFOLDED = 24  # plots of a measure that are shown at once
 SHOWN = ("1 click", "box")  # whose distribution is drawn
 
 
@@ -95,7 +96,9 @@ def _found_sections(report: Report) -> Iterator[str]:
     names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
     for name in names:
         plots = [plot for scores in report.sets for plot in _curves(scores, name)]
-        parts = [_folded(f"{len(plots)} plots", sheets(*plots))] if plots else []
+        drawn = sheets(*plots)
+        parts = [drawn if len(plots) <= UNFOLDED else _folded(f"{len(plots)} plots", drawn)]
+        parts = parts if plots else []
         parts += [part for scores in report.sets for part in _details(scores, name)]
         if parts:
             yield section(f"{name}: details", *parts)
