@@ -20,6 +20,7 @@ from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
+    from anymask.predictors.retry import Retry
     from anymask.primitives.types import Candidates, Prompt, UintImage
 
 SUMMARY = "click or box an object in a photo and write its mask"
@@ -70,6 +71,15 @@ def add_answer_options(group: Any) -> None:
     group.add_argument(
         "--single", action="store_true", help="ask for one mask, not for the best of three"
     )
+    group.add_argument(
+        "--granularity", choices=("part", "whole", "all"), default="all",
+        help="which of the three a lone click means: the smallest, the largest, or the one that "
+        "the model likes best (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--retry", metavar="SECONDS", type=float, default=0,
+        help="ask again for a better mask, so long at most (default: 0, never)",
+    )  # fmt: skip
     group.add_argument(
         "--fill-holes", metavar="PIXELS", type=float, default=0, help="fill holes smaller than this"
     )
@@ -137,6 +147,7 @@ def run(args: argparse.Namespace) -> None:
     kinds = [output_kind(path, args.png) for path in outputs]
     check_outputs(outputs, args.photo)
     prompt = read_prompt(args)
+    read_retry(args)  # says what is wrong before anything is opened
     image = read_pictures(args).load(args.photo)
     answer = answer_prompt(load_model(args), image, prompt, args)
     found = _found(args.photo, image if any(map(shows_photo, kinds)) else None, answer, prompt)
@@ -179,6 +190,14 @@ def numbers(text: str, option: str, count: int) -> list[float]:
     return values
 
 
+def read_retry(args: argparse.Namespace) -> Retry | None:
+    """How long to ask again; None for not at all. Raises InputError."""
+    from anymask.predictors.retry import Retry
+
+    retry = Retry(seconds=args.retry)
+    return retry if args.retry else None
+
+
 def answer_prompt(
     model: Model, image: UintImage, prompt: Prompt, args: argparse.Namespace
 ) -> Candidates:
@@ -186,8 +205,10 @@ def answer_prompt(
     settings: dict[str, Any] = {
         "multimask": False if args.single else "auto",
         "zoom": args.zoom,
+        "granularity": args.granularity,
         "max_hole_area": args.fill_holes,
         "min_island_area": args.drop_islands,
+        "retry": read_retry(args),
     }
     if prompt.mask is not None and prompt.points is None and prompt.box is None:
         return model.refine(image, prompt.mask, **settings)
