@@ -2,14 +2,19 @@
 
 import pytest
 
-from anymask.predictors.everything import grid_of
+from anymask.predictors.grid import MOST_AT_ONCE, Grid, grid_of
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import rle_area, rle_to_coco
 from anymask.primitives.spec import ModelSpec
 from tests.predictors.fakes import ColourRuntime, discs, iou, with_spec
 
-EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_side": 10}
+EASY = {
+    "mode": "exact",
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.3,
+    "points_per_side": 10,
+}
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 
@@ -33,6 +38,17 @@ def test_the_batch_size_changes_nothing(batch: int) -> None:
     truth = [record.to_sa1b() for record in model.everything(PICTURE, **EASY)]
     found = model.everything(PICTURE, **EASY, points_per_batch=batch)
     assert [record.to_sa1b() for record in found] == truth
+
+
+def test_the_batch_follows_the_memory_that_is_allowed() -> None:
+    assert Grid().batch(10_000_000) == 50
+    assert Grid(memory_limit=35).batch(10_000_000) == 3
+    assert Grid(memory_limit=1).batch(10_000_000) == 1
+    assert Grid().batch(1) == MOST_AT_ONCE
+    assert Grid(points_per_batch=7, memory_limit=1).batch(10_000_000) == 7
+    runtime = ColourRuntime()
+    Model(runtime).everything(PICTURE, **EASY, memory_limit=3)
+    assert 1 < max(count for count, _ in runtime.calls) < 64
 
 
 def test_an_embedding_serves_as_well_as_the_photo() -> None:
@@ -128,6 +144,12 @@ def test_nothing_found_is_an_empty_list() -> None:
     [
         ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
         ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
+        ({"mode": "fast"}, "mode must be one of adaptive, exact, got 'fast'"),
+        (
+            {"decoder_precision": "fp8"},
+            "decoder_precision must be one of auto, model, mixed, got 'fp8'",
+        ),
+        ({"memory_limit": 0}, "memory_limit must be a number of megabytes above 0, got 0"),
         ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
         ({"crop_n_layers": -1}, "crop_n_layers must be a whole number of at least 0, got -1"),
         ({"crop_overlap_ratio": 1}, "crop_overlap_ratio must be less than 1, got 1"),

@@ -36,7 +36,9 @@ def test_any_picture(height: int, width: int, seed: int, stability: float, noise
     runtime = NoiseRuntime() if noise else ColourRuntime()
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     embedding = embed_image(runtime, picture)
-    grid = Grid(points_per_side=4, pred_iou_thresh=0.4, stability_score_thresh=stability)
+    grid = Grid(
+        mode="exact", points_per_side=4, pred_iou_thresh=0.4, stability_score_thresh=stability
+    )
     assert_equal(find_everything(runtime, embedding, grid), find_plainly(runtime, embedding, grid))
 
 
@@ -44,7 +46,7 @@ def test_a_photo_much_larger_than_the_masks() -> None:
     runtime = NoiseRuntime()
     picture = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
     embedding = embed_image(runtime, picture)
-    grid = Grid(points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.45)
+    grid = Grid(mode="exact", points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.45)
     truth = find_plainly(runtime, embedding, grid)
     assert len(truth) > 0
     assert_equal(find_everything(runtime, embedding, grid), truth)
@@ -61,7 +63,7 @@ def test_a_network_of_sam_s_form() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
     embedding = embed_image(runtime, picture)
     loose = Grid(
-        points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0,
+        mode="exact", points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0,
         stability_score_offset=0.05, box_nms_thresh=1,
     )  # fmt: skip
     every = find_plainly(runtime, embedding, loose)

@@ -41,8 +41,13 @@ OVERLAY_SIDE = 1600  # pixels of the picture's longest side at most
 HASH_DIGITS = 32  # of a photo's file
 
 _GRID_HELP = {
+    "mode": "exact: every click, as in the paper; adaptive: at most a third of them, those that "
+    "are likely to find something",
+    "decoder_precision": "model: as it was loaded; mixed: large products in 16 bits where that is faster; "
+    "auto: mixed in adaptive mode",
+    "memory_limit": "megabytes that a batch of clicks may need",
     "points_per_side": "clicks along each side of the grid",
-    "points_per_batch": "clicks decoded at once; bounds the memory",
+    "points_per_batch": "clicks decoded at once; without it, as many as the memory allows",
     "pred_iou_thresh": "keep masks of more than this quality; lower finds more",
     "stability_score_thresh": "keep masks whose edge is at least this sure; lower finds more",
     "stability_score_offset": "how far, in logits, the edge is moved to see how sure it is",
@@ -71,12 +76,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group = parser.add_argument_group("the grid")
     for setting in fields(Grid):
-        kind = int if isinstance(setting.default, int) else float
         group.add_argument(
             f"--{setting.name.replace('_', '-')}",
-            metavar="N" if kind is int else "X",
-            type=kind,
             help=f"{_GRID_HELP[setting.name]} (default: {defaults(setting)})",
+            **_kind(setting.default),
         )
     add_arrangement_options(parser)
     add_folder_options(parser)
@@ -84,12 +87,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
 
+def _kind(default: Any) -> dict[str, Any]:
+    """What an option takes whose default this is; `Grid` says which words are allowed."""
+    if isinstance(default, str):
+        return {"metavar": "WORD"}
+    whole = default is None or isinstance(default, int)
+    return {"metavar": "N", "type": int} if whole else {"metavar": "X", "type": float}
+
+
 def defaults(setting: Field[Any]) -> str:
     """A setting's default, and `nano`'s own where it differs."""
     from anymask.predictors.everything import NANO_GRID
 
     name, default = setting.name, setting.default
-    return f"{default}; nano: {NANO_GRID[name]}" if name in NANO_GRID else f"{default}"  # type: ignore[literal-required]
+    told = "automatic" if default is None else f"{default}"
+    return f"{told}; nano: {NANO_GRID[name]}" if name in NANO_GRID else told  # type: ignore[literal-required]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Every object of a photo, found by a regular grid of clicks.
+"""Every object of a photo, found by a regular grid of clicks, or by some of them.
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
@@ -11,16 +11,17 @@ Letters: N clicks, K masks for each, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from anymask.predictors.adaptive import Frontier, most_clicks
 from anymask.predictors.decoding import embed_image
 from anymask.predictors.grid import NANO_GRID, Grid, GridDict, grid_of
 from anymask.predictors.prompts import NO_POINT
-from anymask.predictors.screening import View, good_enough, records_of
+from anymask.predictors.screening import View, good_enough, make_record
 from anymask.primitives.boxes import box_area, box_nms, boxes_at_crop_edge
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.masks import remove_small_regions
@@ -29,7 +30,7 @@ from anymask.primitives.resize import points_to_model
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.tiles import Window, crop_boxes
-from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
+from anymask.primitives.types import Embedding, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, open_sweep
 
@@ -55,12 +56,16 @@ def find_everything(
     image_hw = seen.image_hw if isinstance(seen, Embedding) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
-    clock = _Clock(progress, sum(len(grid) for grid in grids))
+    exact = settings.mode == "exact"
+    clock = _Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
     found: list[MaskRecord] = []
     for window, grid in zip(windows, grids, strict=True):
         embedding = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
         view = View(window, image_hw, embedding.geometry, runtime.spec.mask_threshold)
-        found += _find_in(runtime, embedding, view, settings, grid, clock)
+        maps = (embedding.features, *embedding.extras)
+        sweep = open_sweep(runtime, maps, settings.sweep_precision)
+        clicks = grid.astype(np.float64) * embedding.image_hw[::-1]
+        found += _find_in(Scan(sweep, runtime.spec, view, settings), clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
         found = _without_duplicates(found, smallness, settings.crop_nms_thresh)
@@ -99,41 +104,67 @@ class _Clock:
             self.progress(self.done, self.total)
 
 
-def _find_in(
-    runtime: ImageRuntime,
-    embedding: Embedding,
-    view: View,
-    settings: Grid,
-    grid: FloatArray,
-    clock: _Clock,
-) -> list[MaskRecord]:
+@dataclass(frozen=True)
+class Scan:
+    """One view of a photo, with all that is needed to ask about it."""
+
+    sweep: Sweep
+    spec: ModelSpec
+    view: View
+    settings: Grid
+
+    def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
+        """The records that N clicks (N, 2), in pixels of the view, lead to.
+
+        frontier  learns from what passes and from what nearly does
+        """
+        places = np.asarray(clicks, np.float64).reshape(-1, 2)
+        asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.spec))
+        good = good_enough(asked.quality, self.settings)
+        looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
+        found: list[MaskRecord] = []
+        for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
+            quality = float(asked.quality[row, mask])
+            if frontier is not None:
+                frontier.learn(plane, quality)
+            if good[row, mask]:
+                found += make_record(plane, quality, places[row], self.view, self.settings)
+        return found
+
+
+def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: _Clock) -> list[MaskRecord]:
     """The masks of one view that pass, without what its border cuts off and without duplicates."""
-    sweep = open_sweep(runtime, (embedding.features, *embedding.extras))
-    height, width = embedding.image_hw
-    clicks = grid.astype(np.float64) * (width, height)
+    settings, view = scan.settings, scan.view
+    batch = settings.batch(scan.sweep.bytes_per_prompt)
     found: list[MaskRecord] = []
-    for start in range(0, len(clicks), settings.points_per_batch):
-        batch = clicks[start : start + settings.points_per_batch]
-        found += ask_clicks(sweep, runtime.spec, batch, view, settings)
-        clock.add(len(batch))
+    if settings.mode == "exact":
+        for part in _parts(clicks, batch):
+            found += scan.ask(part)
+            clock.add(len(part))
+    else:
+        found += _explore(scan, clicks, batch, clock)
     cut_off = boxes_at_crop_edge([r.box_xyxy for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
     quality = [record.quality for record in whole]
     return _without_duplicates(whole, quality, settings.box_nms_thresh)
 
 
-def ask_clicks(
-    sweep: Sweep, spec: ModelSpec, clicks: ArrayLike, view: View, settings: Grid
-) -> list[MaskRecord]:
-    """The records that N clicks (N, 2), in pixels of the view, lead to."""
-    places = np.asarray(clicks, np.float64).reshape(-1, 2)
-    asked = sweep.ask(click_prompts(places, view.geometry, spec))
-    good = good_enough(asked.quality, settings)
-    if not good.any():
-        return []
-    told = places[np.nonzero(good)[0]] + view.window[:2]
-    points = [(float(x), float(y)) for x, y in told]
-    return list(records_of(asked.logits(good), asked.quality[good], points, view, settings))
+def _explore(
+    scan: Scan, clicks: NDArray[np.float64], batch: int, clock: _Clock
+) -> Iterator[MaskRecord]:
+    """Adaptive mode: what the clicks find that are worth asking."""
+    frontier = Frontier(clicks, scan.view, scan.settings)
+    left = most_clicks(len(clicks))
+    while len(chosen := frontier.next()):
+        for part in _parts(clicks[chosen], batch):
+            yield from scan.ask(part, frontier)
+            clock.add(len(part))
+        left -= len(chosen)
+    clock.add(left)
+
+
+def _parts(clicks: NDArray[np.float64], most: int) -> Iterator[NDArray[np.float64]]:
+    return (clicks[start : start + most] for start in range(0, len(clicks), most))
 
 
 def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:

@@ -1,4 +1,4 @@
-"""The settings of automatic mask generation, with segment-anything's names and defaults.
+"""The settings of automatic mask generation: segment-anything's, and how they are carried out.
 
 Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 """
@@ -6,7 +6,7 @@ Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -14,13 +14,22 @@ from anymask.primitives.clicks import point_grid
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray
+from anymask.runtimes.sweep import SweepPrecision
+
+Mode = Literal["adaptive", "exact"]
+GridPrecision = Literal["auto", "model", "mixed"]
+
+MOST_AT_ONCE = 64  # clicks; larger batches are no faster
 
 
 class GridDict(TypedDict, total=False):
     """The keyword arguments of `Grid`."""
 
+    mode: Mode
+    decoder_precision: GridPrecision
+    memory_limit: float
     points_per_side: int
-    points_per_batch: int
+    points_per_batch: int | None
     pred_iou_thresh: float
     stability_score_thresh: float
     stability_score_offset: float
@@ -45,10 +54,17 @@ def grid_of(spec: ModelSpec, given: GridDict) -> Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The settings, with segment-anything's names and defaults.
+    """The settings; those that segment-anything has too bear its names and defaults.
 
+    mode                    "exact": every click of the grid, as in the paper; "adaptive": a coarse
+                            grid first, then only clicks where no mask was found yet, at most a
+                            third of all (see `predictors.adaptive`)
+    decoder_precision       "model": as the model was loaded; "mixed": large products in 16 bits
+                            where the machine is faster with them; "auto": mixed in adaptive mode
+    memory_limit            megabytes that a batch of clicks may need beside model and photo
     points_per_side         clicks along each side; their square in all
-    points_per_batch        clicks decoded at once; bounds the memory, changes nothing else
+    points_per_batch        clicks decoded at once; changes nothing but memory and speed. None: as
+                            many as memory_limit allows, at most MOST_AT_ONCE
     pred_iou_thresh         masks must have more than this quality; 0 keeps all
     stability_score_thresh  and at least this IoU between their stricter and looser cut; 0 keeps all
     stability_score_offset  logits by which the cuts differ from the mask's own threshold
@@ -64,8 +80,11 @@ class Grid:
     Raises InputError for values out of range.
     """
 
+    mode: Mode = "adaptive"
+    decoder_precision: GridPrecision = "auto"
+    memory_limit: float = 500.0
     points_per_side: int = 32
-    points_per_batch: int = 64
+    points_per_batch: int | None = None
     pred_iou_thresh: float = 0.88
     stability_score_thresh: float = 0.95
     stability_score_offset: float = 1.0
@@ -77,11 +96,24 @@ class Grid:
     min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
+        for name, words in (("mode", Mode), ("decoder_precision", GridPrecision)):
+            value = getattr(self, name)
+            if value not in get_args(words):
+                listed = ", ".join(get_args(words))
+                raise InputError(f"{name} must be one of {listed}, got {value!r}")
+        limit: object = self.memory_limit
+        if not isinstance(limit, int | float) or not limit > 0:
+            raise InputError(f"memory_limit must be a number of megabytes above 0, got {limit!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name, least in (
             ("points_per_side", 1), ("points_per_batch", 1), ("crop_n_layers", 0),
             ("crop_n_points_downscale_factor", 1),
         ):  # fmt: skip
             value = getattr(self, name)
+            if name == "points_per_batch" and value is None:
+                continue
             if not isinstance(value, int) or value < least:
                 raise InputError(
                     f"{name} must be a whole number of at least {least}, got {value!r}"
@@ -97,6 +129,19 @@ class Grid:
             raise InputError(
                 f"crop_overlap_ratio must be less than 1, got {self.crop_overlap_ratio!r}"
             )
+
+    def batch(self, bytes_per_prompt: int) -> int:
+        """How many clicks are decoded at once, for what each of them needs."""
+        if self.points_per_batch is not None:
+            return self.points_per_batch
+        return int(min(max(1, self.memory_limit * 1e6 // bytes_per_prompt), MOST_AT_ONCE))
+
+    @property
+    def sweep_precision(self) -> SweepPrecision:
+        """As `runtimes.sweep.open_sweep` takes it."""
+        if self.decoder_precision == "auto":
+            return "mixed" if self.mode == "adaptive" else "model"
+        return self.decoder_precision
 
     def points(self, layer: int) -> FloatArray:
         """The clicks in a crop of a layer (0: the photo), (n * n, 2) in 0..1."""

@@ -9,10 +9,10 @@ Letters: N clicks, K candidates of each, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.predictors.grid import Grid
 from anymask.primitives.bounds import stability_range
@@ -50,18 +50,15 @@ def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> 
     return good
 
 
-def records_of(
-    logits: Iterable[FloatArray],
-    quality: FloatArray,
-    clicks: Sequence[tuple[float, float]],
-    view: View,
-    settings: Grid,
-) -> Iterator[MaskRecord]:  # n (m, m), (n,), n clicks in pixels of the photo
-    """Those of n candidates that are stable enough, as records of the photo."""
-    for plane, number, click in zip(logits, quality, clicks, strict=True):
-        cut = cut_mask(plane, view, settings)
-        if cut is not None:
-            yield _record(*cut, float(number), click, view)
+def make_record(
+    plane: FloatArray, quality: float, click: NDArray[np.float64], view: View, settings: Grid
+) -> list[MaskRecord]:  # (m, m), (2,) in pixels of the view
+    """A candidate as a record of the photo, or nothing where it is not stable enough."""
+    cut = cut_mask(plane, view, settings)
+    if cut is None:
+        return []
+    x, y = (click + view.window[:2]).tolist()
+    return [_record(*cut, quality, (x, y), view)]
 
 
 def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float] | None:  # (m, m)

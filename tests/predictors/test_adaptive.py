@@ -1,0 +1,86 @@
+"""Adaptive mode asks little, where it matters."""
+
+import numpy as np
+import pytest
+
+from anymask.predictors.adaptive import Frontier, most_clicks
+from anymask.predictors.grid import Grid
+from anymask.predictors.image import Model
+from anymask.predictors.screening import View
+from anymask.primitives.clicks import point_grid
+from anymask.primitives.resize import geometry
+from tests.predictors.fakes import SPEC, ColourRuntime, discs, iou
+
+EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
+
+
+def frontier(side: int = 9, **grid: float) -> Frontier:
+    view = View((0, 0, 128, 128), (128, 128), geometry((128, 128), SPEC), 0.0)
+    return Frontier(point_grid(side).astype(np.float64) * 128, view, Grid(**grid))
+
+
+def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    plane = np.full((64, 64), -9, np.float32)
+    plane[y0:y1, x0:x1] = 9
+    return plane
+
+
+def test_every_object_is_found_with_a_third_of_the_clicks() -> None:
+    runtime = ColourRuntime()
+    told: list[tuple[int, int]] = []
+    records = Model(runtime).everything(
+        PICTURE, **EASY, points_per_side=18, progress=lambda *now: told.append(now)
+    )
+    assert sum(count for count, _ in runtime.calls) <= 18 * 18 / 3
+    assert told[-1] == (108, 108)
+    for truth in MASKS:
+        assert sum(iou(record.mask, truth) > 0.7 for record in records) == 1
+
+
+def test_exact_asks_every_click() -> None:
+    runtime = ColourRuntime()
+    Model(runtime).everything(PICTURE, **EASY, points_per_side=9, mode="exact")
+    assert sum(count for count, _ in runtime.calls) == 81
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 10, 32])
+def test_the_first_clicks_are_every_third_and_the_rest_stays_within_the_limit(side: int) -> None:
+    asking = frontier(side)
+    first = asking.next()
+    assert 1 <= len(first) <= most_clicks(side * side) <= side * side
+    everywhere = np.full((64, 64), 9, np.float32)
+    asking.learn(everywhere, 0.8)
+    asked = list(first)
+    while len(more := asking.next()):
+        asked += more.tolist()
+    assert len(asked) == len(set(asked)) == most_clicks(side * side)
+
+
+def test_where_nothing_was_seen_something_may_be() -> None:
+    asking = frontier(9, pred_iou_thresh=0.8, stability_score_thresh=0.9)
+    assert len(asking.next()) == 9
+    soft = np.where(square(0, 0, 64, 50) > 0, 0.5, -0.5).astype(np.float32)
+    asking.learn(soft, 0.9)  # all of it within the offset of the stability: no promise at all
+    assert {place // 9 for place in asking.next()} == {7, 8}
+
+
+def test_the_smaller_and_the_nearly_passing_mask_goes_first() -> None:
+    def order(*masks: tuple[np.ndarray, float]) -> list[int]:
+        asking = frontier(pred_iou_thresh=0.8)
+        asking.next()
+        asking.learn(square(0, 0, 64, 64), 0.41)  # so that every place was seen
+        for plane, quality in masks:
+            asking.learn(plane, quality)
+        return [place // 9 for place in asking.next()]  # rows of the grid
+
+    upper, lower = square(0, 0, 64, 10), square(0, 54, 64, 64)
+    assert order((upper, 0.7), (lower, 0.75))[0] == 8
+    assert order((upper, 0.75), (lower, 0.7))[0] == 0
+    assert order((upper, 0.75), (lower, 0.9))[0] == 0  # one passed already
+    assert order((square(0, 0, 64, 30), 0.75), (lower, 0.75))[0] == 8
+
+
+def test_masks_of_hardly_any_quality_are_not_drawn() -> None:
+    looked = frontier(pred_iou_thresh=0.8).worth_a_look(np.array([[0.3, 0.41, 0.9]], np.float32))
+    assert looked.tolist() == [[False, True, True]]
