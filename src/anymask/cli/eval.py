@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> None:
     suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
     sets = with_measures(sets, args.measure, args.only)
     found = baselines() if args.baselines else None
-    models = open_models(args)
     peers = [peer(name) for name in args.peer]
+    models = open_models(args)
     methods: list[Segmenter] = [*models, *peers, *(found.methods if found else ())]
     report = empty_report(args, suite, models, peers)
     report = replace(report, skipped=found.skipped if found else ())
