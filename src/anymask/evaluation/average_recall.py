@@ -33,6 +33,7 @@ from anymask.primitives.types import Prompt, UintImage
 
 MOST = (10, 100, 1000)
 GRID: dict[str, Any] = {
+    "mode": "exact",
     "points_per_side": 16,
     "pred_iou_thresh": 0.0,
     "stability_score_thresh": 0.0,
