@@ -73,15 +73,15 @@ def core_modules() -> list[str]:
     return [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in gates.python_files(PACKAGE)
-        if gates.floor_of(path, PACKAGE) not in gates.TORCH_FLOORS | {gates.CARGO}
+        if gates.floor_of(path, PACKAGE)
+        not in gates.TORCH_FLOORS | {gates.CARGO, *gates.FLOOR_PACKAGES}
         and path.relative_to(PACKAGE).as_posix() not in gates.TORCH_FILES
         and path.name != "__main__.py"
     ]
 
 
 def test_the_core_can_be_imported_where_the_extras_are_absent() -> None:
-    blocked = "import sys\n" + "\n".join(
-        f"sys.modules[{name!r}] = None" for name in ("torch", "safetensors", "onnx", "skimage")
-    )
+    absent = {"torch", "safetensors", "onnx", "skimage"}.union(*gates.FLOOR_PACKAGES.values())
+    blocked = "import sys\n" + "\n".join(f"sys.modules[{name!r}] = None" for name in absent)
     imports = "\n".join(f"import {name}" for name in core_modules())
     assert "anymask" in loaded_after(f"{blocked}\n{imports}")

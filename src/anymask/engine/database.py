@@ -1,0 +1,106 @@
+"""Opening a project's database: SQLite in a file, or PostgreSQL at an address.
+
+SQLite is opened in WAL mode: readers never wait, and what was committed survives the end of the
+process at any moment. A writing transaction begins with `BEGIN IMMEDIATE`, so two writers queue
+instead of failing half way. PostgreSQL needs the extra [postgres].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import OperationalError as Unreachable
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from anymask.primitives.errors import Conflict, InputError, MissingExtra, StoreError
+
+WAIT_MS = 15_000  # for another process's transaction
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+
+
+def open_database(address: str | Path) -> Database:
+    """A database by the path of a SQLite file, or by URL (sqlite:///..., postgresql://...).
+
+    Nothing is connected yet. Raises InputError for another kind, MissingExtra without psycopg.
+    """
+    if isinstance(address, Path) or "://" not in address:
+        url = make_url("sqlite+pysqlite://").set(database=str(address))
+    else:
+        url = _checked_url(address)
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(url)
+        return create_engine(url, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("psycopg", "postgres", "a PostgreSQL database") from error
+
+
+def _checked_url(address: str) -> Any:
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError) as error:
+        raise InputError(f"{address!r} is no database address ({error})") from error
+    kind = url.drivername.partition("+")[0]
+    kind = "postgresql" if kind == "postgres" else kind
+    if kind not in DRIVERS:
+        raise InputError(
+            f"a project's database is sqlite:///FILE or postgresql://USER@HOST/NAME; got {kind!r}"
+        )
+    return url.set(drivername=DRIVERS[kind])
+
+
+def _open_sqlite(url: Any) -> Database:
+    database = create_engine(url, connect_args={"timeout": WAIT_MS / 1000})
+
+    @event.listens_for(database, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # pysqlite begins nothing by itself
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(database, "begin")
+    def _begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return database
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Session]:
+    """A session that only looks."""
+    with _explained(database), Session(database, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[Session]:
+    """A session that is committed at the end, or rolled back where anything fails."""
+    options = database.execution_options(writing=True)
+    with _explained(database), Session(options, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def _explained(database: Database) -> Iterator[None]:
+    """Turn what drivers raise into errors of ours."""
+    where = database.url.render_as_string(hide_password=True)
+    try:
+        yield
+    except StaleDataError as error:
+        raise Conflict("it was changed by somebody else in the meantime; read it again") from error
+    except IntegrityError as error:
+        raise Conflict(f"{where}: it is there already, or has gone ({error.orig})") from error
+    except Unreachable as error:
+        raise StoreError(f"{where}: the database does not answer ({error.orig})") from error
+    except DBAPIError as error:
+        raise StoreError(f"{where}: the database refuses ({error.orig})") from error
+    except NoSuchModuleError as error:
+        raise InputError(f"{where}: no driver for this database ({error})") from error

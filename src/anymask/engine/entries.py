@@ -1,0 +1,180 @@
+"""What goes into a project's database and comes out of it, as plain values.
+
+A draft is a mask on its way in, an entry is one that the database has numbered. Letters: H W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_to_coco
+
+Status = Literal["proposal", "accepted", "rejected"]
+Kind = Literal["human", "model", "import"]
+Stage = Literal["assisted", "semi", "auto", "review"]
+Arm = Literal["model", "control"]
+Verdict = Literal["accept", "fix", "reject"]
+Why = Literal["uncertain", "random"]
+
+MOST_TEXT = 400  # characters of a name or a label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a mask comes from.
+
+    kind        "human": drawn or corrected by hand; "model": as a model answered; "import": a file
+    model       the model's name, where one took part
+    model_hash  of its weights
+    prompts     what it was asked, one JSON object a prompt ({"points", "labels", "box"})
+    tool        the annotator's tool: click, box, brush, polygon, everything, ...
+    stage       of the data engine in which the mask was made
+    arm         "model", or "control": made without a model, to measure what the model saves
+    source      the file that it was read from
+    """
+
+    kind: Kind = "human"
+    model: str | None = None
+    model_hash: str | None = None
+    prompts: tuple[Mapping[str, Any], ...] = ()
+    tool: str | None = None
+    stage: Stage | None = None
+    arm: Arm = "model"
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, get_args(Kind))
+        one_of("arm", self.arm, get_args(Arm))
+        if self.stage is not None:
+            one_of("stage", self.stage, get_args(Stage))
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what nobody knows."""
+        row = asdict(self) | {"prompts": [dict(prompt) for prompt in self.prompts]}
+        return {key: value for key, value in row.items() if value not in (None, [])}
+
+    @classmethod
+    def from_json(cls, row: object) -> Provenance:
+        """Raises InputError for other keys or values."""
+        if not isinstance(row, Mapping):
+            raise InputError(f"provenance must be an object, got {str(row)[:60]!r}")
+        known = {key: row[key] for key in cls.__dataclass_fields__ if key in row}
+        if strange := sorted(set(row) - set(known)):
+            raise InputError(
+                f"provenance has no {strange[0]!r}; it has {', '.join(cls.__dataclass_fields__)}"
+            )
+        prompts = known.get("prompts") or ()
+        if not isinstance(prompts, list | tuple) or not all(
+            isinstance(prompt, Mapping) for prompt in prompts
+        ):
+            raise InputError(f"prompts must be a list of objects, got {str(prompts)[:60]!r}")
+        return cls(**known | {"prompts": tuple(prompts)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A mask to be kept.
+
+    rle        of the photo's size
+    seconds    that somebody spent on it
+    client_id  a name that its maker gives it: sent twice, it is kept once
+    """
+
+    rle: Rle
+    label: str | None = None
+    status: Status = "accepted"
+    quality: float = 0.0
+    stability: float = 0.0
+    seconds: float = 0.0
+    client_id: str | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        one_of("status", self.status, get_args(Status))
+        if self.label is not None and len(self.label) > MOST_TEXT:
+            raise InputError(f"a label has at most {MOST_TEXT} characters, got {len(self.label)}")
+        if not 0 <= self.seconds < float("inf"):
+            raise InputError(f"seconds must be a number, 0 or more, got {self.seconds!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A mask in the database; `version` grows with every change."""
+
+    id: int
+    image_id: int
+    version: int
+    who: str
+    at: float
+    rle: Rle
+    label: str | None
+    status: Status
+    quality: float
+    stability: float
+    seconds: float
+    client_id: str | None
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """As the server sends it."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "rle": rle_to_coco(self.rle),
+            "box": list(rle_box_xywh(self.rle)),
+            "area": rle_area(self.rle),
+            "quality": self.quality,
+            "stability": self.stability,
+            "label": self.label,
+            "status": self.status,
+            "who": self.who,
+            "seconds": self.seconds,
+            "client_id": self.client_id,
+            "provenance": self.provenance.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEntry:
+    """A photo of the project; `records` counts masks that are not rejected."""
+
+    id: int
+    name: str
+    hw: tuple[int, int]
+    status: Literal["new", "proposed", "done"]
+    version: int
+    records: int
+    group: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the server sends it."""
+        height, width = self.hw
+        row = asdict(self) | {"width": width, "height": height}
+        del row["hw"]
+        return row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One event before it is written: what was done, with what, for how long."""
+
+    kind: str
+    tool: str | None = None
+    seconds: float = 0.0
+    record_id: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.kind or len(self.kind) > MOST_TEXT:
+            raise InputError(f"an event has a kind, a word or two; got {self.kind[:40]!r}")
+        if not 0 <= self.seconds < float("inf"):
+            raise InputError(f"seconds must be a number, 0 or more, got {self.seconds!r}")
+
+
+def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    """Raises InputError that lists the known words."""
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")

@@ -1,0 +1,328 @@
+"""A project's photos and masks in its database: added, read, changed, never lost.
+
+Every change names the version that it was made from. If the record has moved on, nothing is
+written and `Conflict` holds the record as it is now. Each call is one transaction, and has been
+written to the disk when it returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Engine as Database
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from anymask.engine.database import reading, writing
+from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
+from anymask.engine.tables import EventRow, ImageRow, RecordRow, VersionRow
+from anymask.primitives.errors import Absent, Conflict, InputError
+from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
+
+NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
+MOST_LISTED = 1000
+
+
+class Store:
+    """The database of one project, through which everything is written.
+
+    clock  tells the time in seconds since 1970
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.clock = clock
+
+    # Photos.
+
+    def add_images(self, images: Iterable[NewImage]) -> int:
+        """Add the photos that are not there yet, and count them."""
+        with writing(self.database) as session:
+            known = set(session.scalars(select(ImageRow.name)))
+            fresh = {name: (hw, group) for name, hw, group in images if name not in known}
+            session.add_all(
+                ImageRow(
+                    name=name, height=hw[0], width=hw[1], group_name=group, status="new", version=1
+                )
+                for name, (hw, group) in fresh.items()
+            )
+        return len(fresh)
+
+    def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
+        """Photos in order of their numbers, from the first one after `after` on."""
+        counts = (
+            select(RecordRow.image_id, func.count().label("records"))
+            .where(RecordRow.deleted.is_(False), RecordRow.status != "rejected")
+            .group_by(RecordRow.image_id)
+            .subquery()
+        )
+        query = (
+            select(ImageRow, func.coalesce(counts.c.records, 0))
+            .outerjoin(counts, counts.c.image_id == ImageRow.id)
+            .where(ImageRow.id > after)
+            .order_by(ImageRow.id)
+            .limit(max(1, min(limit, MOST_LISTED)))
+        )
+        with reading(self.database) as session:
+            return [_image_entry(row, int(count)) for row, count in session.execute(query)]
+
+    def all_images(self) -> Iterator[ImageEntry]:
+        """Every photo, page by page."""
+        after = 0
+        while page := self.images(after):
+            yield from page
+            after = page[-1].id
+
+    def image(self, image_id: int) -> ImageEntry:
+        """One photo. Raises Absent."""
+        found = self.images(image_id - 1, 1)
+        if not found or found[0].id != image_id:
+            raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
+        return found[0]
+
+    def mark_image(
+        self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
+    ) -> ImageEntry:
+        """Give a photo the status "new", "proposed" or "done". Raises Absent, Conflict."""
+        with writing(self.database) as session:
+            row = _image(session, image_id)
+            if version is not None and row.version != version:
+                raise Conflict(
+                    f"image {image_id} is at version {row.version}, got {version}; read it again",
+                    _image_entry(row, 0),
+                )
+            row.status = status
+            action = Action(kind=f"image {status}", seconds=seconds)
+            session.add(_event(action, image_id, who, self.clock()))
+        return self.image(image_id)
+
+    # Records.
+
+    def records(self, image_id: int | None = None, statuses: Sequence[Status] = ()) -> list[Entry]:
+        """The masks of a photo (or of all), the first made first; rejected ones too."""
+        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
+        query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
+        if image_id is not None:
+            query = query.where(RecordRow.image_id == image_id)
+        if statuses:
+            query = query.where(RecordRow.status.in_(statuses))
+        with reading(self.database) as session:
+            return [entry_of(row, image) for row, image in session.execute(query)]
+
+    def record(self, record_id: int) -> Entry:
+        """One mask. Raises Absent, also for one that was deleted."""
+        with reading(self.database) as session:
+            row = _record(session, record_id)
+            return entry_of(row, _image(session, row.image_id))
+
+    def add_records(
+        self, image_id: int, drafts: Sequence[Draft], who: str, *, status: str | None = None
+    ) -> list[Entry]:
+        """Keep masks of a photo, all or none.
+
+        status  that the photo gets in the same transaction
+
+        A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
+        Raises Absent for the photo, InputError for a mask of another size.
+        """
+        with writing(self.database) as session:
+            image = _image(session, image_id)
+            entries = [self._add(session, image, draft, who) for draft in drafts]
+            if status is not None:
+                image.status = status
+        return entries
+
+    def _add(self, session: Session, image: ImageRow, draft: Draft, who: str) -> Entry:
+        if draft.rle.size != (image.height, image.width):
+            raise InputError(
+                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                f"{draft.rle.size}; draw it on the upright image"
+            )
+        if draft.client_id is not None:
+            query = select(RecordRow).where(
+                RecordRow.image_id == image.id, RecordRow.client_id == draft.client_id
+            )
+            if (known := session.scalar(query)) is not None:
+                return entry_of(known, image)
+        row = RecordRow(image_id=image.id, deleted=False, client_id=draft.client_id)
+        _fill(row, draft, who, self.clock())
+        session.add(row)
+        self._remember(session, row, "record added", draft.seconds)
+        return entry_of(row, image)
+
+    def change_record(self, record_id: int, version: int, draft: Draft, who: str) -> Entry:
+        """Replace a mask that is at `version`. Raises Absent, Conflict, InputError."""
+        with writing(self.database) as session:
+            row, image = self._at_version(session, record_id, version)
+            if draft.rle.size != (image.height, image.width):
+                raise InputError(
+                    f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                    f"{draft.rle.size}"
+                )
+            earlier = row.seconds
+            _fill(row, draft, who, self.clock())
+            row.seconds = earlier + draft.seconds
+            self._remember(session, row, "record changed", draft.seconds)
+            return entry_of(row, image)
+
+    def delete_record(self, record_id: int, version: int, who: str) -> None:
+        """Take a mask away; its versions stay. Raises Absent, Conflict."""
+        with writing(self.database) as session:
+            row, _ = self._at_version(session, record_id, version)
+            row.deleted, row.who, row.at = True, who, self.clock()
+            self._remember(session, row, "record deleted", 0.0)
+
+    def _at_version(
+        self, session: Session, record_id: int, version: int
+    ) -> tuple[RecordRow, ImageRow]:
+        row = _record(session, record_id, lock=True)
+        image = _image(session, row.image_id)
+        if row.version != version:
+            raise Conflict(
+                f"record {record_id} is at version {row.version}, got version {version}: "
+                f"{row.who!r} has changed it; look at it and decide again",
+                entry_of(row, image),
+            )
+        return row, image
+
+    def _remember(self, session: Session, row: RecordRow, kind: str, seconds: float) -> None:
+        """Write the change, the record's new version and the event."""
+        session.flush()
+        session.add(
+            VersionRow(
+                record_id=row.id, version=row.version, who=row.who, at=row.at, state=_state(row)
+            )
+        )
+        tool = row.provenance.get("tool")
+        action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
+        session.add(_event(action, row.image_id, row.who, row.at))
+
+    def history(self, record_id: int) -> list[Entry]:
+        """Every state that a mask ever had, the first one first; also of a deleted one."""
+        with reading(self.database) as session:
+            row = session.get(RecordRow, record_id)
+            if row is None:
+                raise Absent(f"the project has no record {record_id}")
+            image = _image(session, row.image_id)
+            query = select(VersionRow).where(VersionRow.record_id == record_id)
+            old = list(session.scalars(query.order_by(VersionRow.version)))
+            return [
+                entry_of(
+                    RecordRow(
+                        id=row.id, image_id=row.image_id, client_id=row.client_id,
+                        version=one.version, who=one.who, at=one.at, **one.state,
+                    ),
+                    image,
+                )
+                for one in old
+            ]  # fmt: skip
+
+    # Events.
+
+    def add_events(self, image_id: int | None, actions: Sequence[Action], who: str) -> int:
+        """Write down what was done, and count it. Raises Absent."""
+        with writing(self.database) as session:
+            if image_id is not None:
+                _image(session, image_id)
+            now = self.clock()
+            session.add_all(_event(action, image_id, who, now) for action in actions)
+        return len(actions)
+
+    def count_events(self, kind: str | None = None) -> int:
+        """How many there are, of one kind or of all."""
+        query = select(func.count()).select_from(EventRow)
+        if kind is not None:
+            query = query.where(EventRow.kind == kind)
+        with reading(self.database) as session:
+            return int(session.scalar(query) or 0)
+
+
+def _image(session: Session, image_id: int) -> ImageRow:
+    row = session.get(ImageRow, image_id)
+    if row is None:
+        raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
+    return row
+
+
+def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
+    row = session.get(RecordRow, record_id, with_for_update=lock)
+    if row is None or row.deleted:
+        raise Absent(f"the project has no record {record_id}, or it was deleted")
+    return row
+
+
+def _fill(row: RecordRow, draft: Draft, who: str, now: float) -> None:
+    row.who, row.at = who, now
+    row.counts, row.area = rle_to_string(draft.rle), rle_area(draft.rle)
+    row.label, row.status, row.seconds = draft.label, draft.status, draft.seconds
+    row.quality, row.stability = draft.quality, draft.stability
+    row.provenance = draft.provenance.to_json()
+
+
+_STATE = (
+    "counts", "area", "label", "status", "quality", "stability", "seconds", "provenance", "deleted",
+)  # fmt: skip
+
+
+def _state(row: RecordRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in _STATE}
+
+
+def _event(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
+    return EventRow(
+        at=now,
+        who=who,
+        kind=action.kind,
+        tool=action.tool,
+        seconds=action.seconds,
+        image_id=image_id,
+        record_id=action.record_id,
+        detail=dict(action.detail),
+    )
+
+
+def _image_entry(row: ImageRow, records: int) -> ImageEntry:
+    return ImageEntry(
+        id=row.id,
+        name=row.name,
+        hw=(row.height, row.width),
+        status=row.status,  # type: ignore[arg-type]  # only this floor writes it
+        version=row.version,
+        records=records,
+        group=row.group_name,
+    )
+
+
+def entry_of(row: RecordRow, image: ImageRow) -> Entry:
+    """A row as a value."""
+    return Entry(
+        id=row.id,
+        image_id=row.image_id,
+        version=row.version,
+        who=row.who,
+        at=row.at,
+        rle=string_to_rle(row.counts, (image.height, image.width)),
+        label=row.label,
+        status=row.status,  # type: ignore[arg-type]  # a draft has been checked
+        quality=row.quality,
+        stability=row.stability,
+        seconds=row.seconds,
+        client_id=row.client_id,
+        provenance=Provenance.from_json(row.provenance),
+    )
+
+
+def draft_of(entry: Entry, **changes: object) -> Draft:
+    """A mask of the database as a draft, to change it; its seconds start at 0."""
+    draft = Draft(
+        rle=entry.rle,
+        label=entry.label,
+        status=entry.status,
+        quality=entry.quality,
+        stability=entry.stability,
+        client_id=entry.client_id,
+        provenance=entry.provenance,
+    )
+    return replace(draft, **changes)  # type: ignore[arg-type]  # the names are Draft's

@@ -1,0 +1,161 @@
+"""The tables of a project's database.
+
+    projects   one row: name, labels, stage, settings
+    images     the photos
+    records    the masks as they are now; `version` guards every change
+    versions   every state that a record ever had; rows are only added
+    events     what was done: who, when, tool, seconds; rows are only added
+    verdicts   what reviewers said, with the overlap of the mask before and after a fix
+    weights    the models of the project, and which one was promoted when
+
+`versions` and `events` refuse updates and deletions in the database itself (migrations). Times are
+seconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMES = {  # so that a migration can name what it changes, in every database
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+APPEND_ONLY = ("versions", "events")
+
+
+class Table(DeclarativeBase):
+    """The root of all tables."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
+        float: Double(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+    }
+
+
+class ProjectRow(Table):
+    """The project itself, number 1."""
+
+    __tablename__ = "projects"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(400))
+    labels: Mapped[list[Any]]
+    stage: Mapped[str] = mapped_column(String(20))
+    arm: Mapped[str] = mapped_column(String(20))
+    settings: Mapped[dict[str, Any]]
+    made: Mapped[float]
+
+
+class ImageRow(Table):
+    """A photo."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(1000))
+    height: Mapped[int]
+    width: Mapped[int]
+    group_name: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    version: Mapped[int] = mapped_column()
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+class RecordRow(Table):
+    """A mask as it is now; `counts` are COCO's compressed run-lengths."""
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("image_id", "client_id"),
+        Index(None, "image_id", "status"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    version: Mapped[int] = mapped_column()
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    counts: Mapped[str] = mapped_column(Text)
+    area: Mapped[int]
+    label: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    quality: Mapped[float]
+    stability: Mapped[float]
+    seconds: Mapped[float]
+    client_id: Mapped[str | None] = mapped_column(String(400))
+    provenance: Mapped[dict[str, Any]]
+    deleted: Mapped[bool] = mapped_column(Boolean)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+class VersionRow(Table):
+    """A record's state after one change."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("record_id", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"))
+    version: Mapped[int]
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    state: Mapped[dict[str, Any]]
+
+
+class EventRow(Table):
+    """Something that was done."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    kind: Mapped[str] = mapped_column(String(400), index=True)
+    tool: Mapped[str | None] = mapped_column(String(400))
+    seconds: Mapped[float]
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id"), index=True)
+    record_id: Mapped[int | None] = mapped_column(Integer)
+    detail: Mapped[dict[str, Any]]
+
+
+class VerdictRow(Table):
+    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after."""
+
+    __tablename__ = "verdicts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    verdict: Mapped[str] = mapped_column(String(20))
+    why: Mapped[str] = mapped_column(String(20))
+    agreed: Mapped[float]
+    seconds: Mapped[float]
+
+
+class WeightsRow(Table):
+    """A model of the project: the round that made it, what it was measured, whether it leads."""
+
+    __tablename__ = "weights"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    round: Mapped[int]
+    place: Mapped[str] = mapped_column(String(1000))
+    model_hash: Mapped[str] = mapped_column(String(100))
+    promoted: Mapped[bool] = mapped_column(Boolean)
+    figures: Mapped[dict[str, Any]]

@@ -1,0 +1,59 @@
+"""Databases for the tests of the data engine: SQLite always, PostgreSQL where there can be one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from anymask.engine.database import open_database
+from anymask.engine.entries import Draft
+from anymask.engine.store import Store
+from anymask.engine.upgrading import upgrade
+from tests.engine import postgres
+from tests.engine.small import small_mask
+
+KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    try:
+        with postgres.server() as address:
+            yield address
+    except postgres.NoServer as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'project.db'}"
+    else:
+        with postgres.fresh_database(request.getfixturevalue("postgres_server")) as fresh:
+            yield fresh
+
+
+@pytest.fixture
+def database(address: str) -> Iterator[Engine]:
+    """An empty database, opened."""
+    opened = open_database(address)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def store(database: Engine) -> Store:
+    """A project's database with two photos of 6 x 8 pixels."""
+    upgrade(database)
+    store = Store(database)
+    store.add_images([("a.jpg", (6, 8), None), ("b.jpg", (6, 8), "night")])
+    return store
+
+
+@pytest.fixture
+def one_record(store: Store) -> int:
+    """The number of a mask on the first photo."""
+    (entry,) = store.add_records(1, [Draft(rle=small_mask(2), label="cat")], "ann")
+    return entry.id

@@ -1,0 +1,214 @@
+"""Nothing is lost: not by two annotators, not by sending twice, not by kill -9."""
+
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from anymask.engine.database import open_database, reading, writing
+from anymask.engine.entries import Action, Draft, Provenance
+from anymask.engine.store import Store, draft_of
+from anymask.engine.tables import RecordRow
+from anymask.primitives.errors import Absent, Conflict, InputError
+from tests.engine.small import small_mask
+
+
+def test_a_mask_comes_back_as_it_went_in(store: Store) -> None:
+    provenance = Provenance(
+        kind="model", model="nano", model_hash="ab", stage="auto", prompts=({"points": [[1, 2]]},)
+    )
+    draft = Draft(
+        rle=small_mask(3), label="fox", status="proposal", quality=0.5, stability=0.25,
+        seconds=1.5, client_id="c1", provenance=provenance,
+    )  # fmt: skip
+    (entry,) = store.add_records(2, [draft], "ann")
+    assert store.record(entry.id) == entry
+    assert draft_of(entry, seconds=1.5) == draft
+    assert (entry.version, entry.who, entry.image_id) == (1, "ann", 2)
+    assert entry.to_json()["box"] == [0, 0, 3, 6]
+    assert entry.to_json()["area"] == 18
+
+
+def test_sent_twice_it_is_kept_once(store: Store) -> None:
+    draft = Draft(rle=small_mask(3), client_id="stroke-1")
+    (first,) = store.add_records(1, [draft], "ann")
+    (again,) = store.add_records(1, [draft], "ann")
+    assert first == again
+    (elsewhere,) = store.add_records(2, [draft], "ann")
+    assert elsewhere.id != first.id
+    assert len(store.records()) == 2
+
+
+def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_record: int) -> None:
+    before = store.record(one_record)
+    after = store.change_record(one_record, 1, draft_of(before, rle=small_mask(5)), "bob")
+    assert (after.version, after.who, after.rle) == (2, "bob", small_mask(5))
+    with pytest.raises(Conflict, match="at version 2, got version 1: 'bob' has changed") as caught:
+        store.change_record(one_record, 1, draft_of(before, rle=small_mask(7)), "ann")
+    assert caught.value.current == after
+    with pytest.raises(Conflict):
+        store.delete_record(one_record, 1, "ann")
+    assert store.record(one_record) == after
+
+
+def test_every_state_stays_in_the_history(store: Store, one_record: int) -> None:
+    entry = store.record(one_record)
+    entry = store.change_record(one_record, 1, draft_of(entry, rle=small_mask(5), seconds=2), "bob")
+    store.delete_record(one_record, 2, "cid")
+    with pytest.raises(Absent, match="was deleted"):
+        store.record(one_record)
+    assert store.records(1) == []
+    states = store.history(one_record)
+    assert [(state.version, state.who) for state in states] == [(1, "ann"), (2, "bob"), (3, "cid")]
+    assert [state.rle for state in states] == [small_mask(2), small_mask(5), small_mask(5)]
+    kinds = ["record added", "record changed", "record deleted"]
+    assert [store.count_events(kind) for kind in kinds] == [1, 1, 1]
+
+
+def test_photos_are_listed_in_pages_with_their_masks_counted(store: Store) -> None:
+    store.add_images([(f"{n:02}.jpg", (6, 8), None) for n in range(5)])
+    rejected = Draft(rle=small_mask(1), status="rejected")
+    store.add_records(2, [Draft(rle=small_mask(1)), rejected], "ann", status="proposed")
+    page = store.images(limit=3)
+    assert [(image.id, image.records, image.status) for image in page] == [
+        (1, 0, "new"), (2, 1, "proposed"), (3, 0, "new"),
+    ]  # fmt: skip
+    assert [image.id for image in store.images(after=3, limit=3)] == [4, 5, 6]
+    assert len(list(store.all_images())) == 7
+    assert store.add_images([("a.jpg", (6, 8), None)]) == 0
+    assert store.mark_image(1, "done", "ann", version=1).version == 2
+    with pytest.raises(Conflict, match="at version 2, got 1"):
+        store.mark_image(1, "new", "bob", version=1)
+
+
+def test_what_does_not_fit_is_refused_whole(store: Store) -> None:
+    wrong = Draft(rle=replace(small_mask(2), size=(8, 6)))
+    with pytest.raises(InputError, match=r"\(H, W\) = \(6, 8\), got \(8, 6\)"):
+        store.add_records(1, [Draft(rle=small_mask(2)), wrong], "ann")
+    assert store.records() == []
+    with pytest.raises(Absent, match="no image 77"):
+        store.add_records(77, [], "ann")
+    with pytest.raises(Absent, match="no record 77"):
+        store.record(77)
+    with pytest.raises(InputError, match="status must be one of proposal, accepted, rejected"):
+        Draft(rle=small_mask(1), status="perhaps")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="seconds"):
+        Action(kind="click", seconds=float("nan"))
+
+
+# Two at once.
+
+
+def test_of_two_changes_at_the_same_moment_one_wins_and_one_is_told(
+    store: Store, one_record: int
+) -> None:
+    before, start = store.record(one_record), threading.Barrier(2)
+    outcomes: dict[str, object] = {}
+
+    def annotate(who: str, columns: int) -> None:
+        own = Store(open_database(address_of(store)))
+        start.wait()
+        try:
+            draft = draft_of(before, rle=small_mask(columns))
+            outcomes[who] = own.change_record(one_record, 1, draft, who)
+        except Conflict as error:
+            outcomes[who] = error
+        own.database.dispose()
+
+    run_together([(annotate, ("ann", 4)), (annotate, ("bob", 6))])
+    losers = [who for who, outcome in outcomes.items() if isinstance(outcome, Conflict)]
+    assert len(losers) == 1
+    (winner,) = {"ann", "bob"} - set(losers)
+    now = store.record(one_record)
+    assert now == outcomes[winner]
+    assert outcomes[losers[0]].current == now  # type: ignore[attr-defined]
+    assert len(store.history(one_record)) == 2
+
+
+def test_a_change_under_an_open_session_is_seen_at_the_latest_when_written(
+    store: Store, one_record: int
+) -> None:
+    with reading(store.database) as slow:
+        row = slow.get(RecordRow, one_record)
+        assert row is not None
+        seen = row.version
+    store.delete_record(one_record, seen, "quick")
+    with pytest.raises(Conflict):  # noqa: PT012  # it is the end of the session that raises
+        with writing(store.database) as session:
+            session.add(row)
+            row.label = "late"
+
+
+def test_many_annotators_lose_nothing(store: Store) -> None:
+    def annotate(who: str) -> None:
+        own = Store(open_database(address_of(store)))
+        for number in range(10):
+            draft = Draft(rle=small_mask(number % 8), client_id=f"{who}-{number}")
+            own.add_records(1 + number % 2, [draft], who)
+        own.database.dispose()
+
+    names = [f"annotator {n}" for n in range(4)]
+    run_together([(annotate, (name,)) for name in names])
+    kept = {entry.client_id for entry in store.records()}
+    assert kept == {f"{name}-{number}" for name in names for number in range(10)}
+    assert store.count_events("record added") == 40
+
+
+def address_of(store: Store) -> str:
+    return store.database.url.render_as_string(hide_password=False)
+
+
+def run_together(work: list) -> None:
+    threads = [threading.Thread(target=target, args=args) for target, args in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# Killed.
+
+CHILD = """
+import sys
+from anymask.engine.database import open_database
+from anymask.engine.entries import Draft
+from anymask.engine.store import Store
+from tests.engine.small import small_mask
+
+store = Store(open_database(sys.argv[1]))
+for number in range(10_000):
+    (entry,) = store.add_records(1, [Draft(rle=small_mask(number % 8))], "ann")
+    entry = store.change_record(entry.id, 1, Draft(rle=small_mask(7), label=str(number)), "ann")
+    print(entry.id, flush=True)
+"""
+
+
+def test_killed_at_any_moment_only_the_unfinished_stroke_is_lost(
+    store: Store, repository: object
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, address_of(store)],
+        stdout=subprocess.PIPE, text=True, cwd=str(repository),
+    )  # fmt: skip
+    assert child.stdout is not None
+    told = [int(child.stdout.readline()) for _ in range(5)]
+    child.send_signal(signal.SIGKILL)
+    told += [int(line) for line in child.stdout.read().split("\n")[:-1]]
+    assert child.wait() == -signal.SIGKILL
+    child.stdout.close()
+    kept = {entry.id: entry for entry in store.records()}
+    assert set(told) <= set(kept)
+    assert all(kept[number].version == 2 and kept[number].label for number in told)
+    assert len(kept) <= len(told) + 2  # one whose line was cut off, one without its change
+    assert store.count_events("record added") == len(kept)
+    assert all(len(store.history(number)) == kept[number].version for number in kept)
+    if store.database.dialect.name == "sqlite":
+        with reading(store.database) as session:
+            assert session.scalar(text("PRAGMA integrity_check")) == "ok"
+            assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    (after,) = store.add_records(1, [Draft(rle=small_mask(1))], "ann")
+    assert after.id not in kept

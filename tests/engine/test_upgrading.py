@@ -1,0 +1,69 @@
+"""The tables grow and shrink, on SQLite and on PostgreSQL, and are those of the code."""
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from anymask.engine import tables, upgrading
+from anymask.engine.database import open_database, writing
+from anymask.engine.entries import Action
+from anymask.engine.store import Store
+from anymask.primitives.errors import InputError, StoreError
+
+
+def test_the_migrations_make_the_tables_of_the_code(database: Engine) -> None:
+    assert upgrading.current(database) is None
+    upgrading.upgrade(database)
+    assert upgrading.current(database) == upgrading.revisions()[-1]
+    assert upgrading.differences(database) == []
+    upgrading.upgrade(database)  # once more does nothing
+
+
+def test_every_revision_goes_down_and_up_again(database: Engine) -> None:
+    steps = upgrading.revisions()
+    upgrading.upgrade(database)
+    for step in [*steps[-2::-1], "base"]:
+        upgrading.downgrade(database, step)
+        assert upgrading.current(database) == (None if step == "base" else step)
+    assert set(inspect(database).get_table_names()) <= {"alembic_version"}
+    for step in steps:
+        upgrading.upgrade(database, step)
+        assert upgrading.current(database) == step
+    assert upgrading.differences(database) == []
+
+
+@pytest.mark.parametrize("change", ["UPDATE {} SET who = 'else'", "DELETE FROM {}"])
+@pytest.mark.parametrize("table", tables.APPEND_ONLY)
+def test_the_database_refuses_to_change_what_is_only_added(
+    store: Store, table: str, change: str, one_record: int
+) -> None:
+    store.add_events(1, [Action(kind="look")], "ann")
+    with pytest.raises(DBAPIError, match="only added"), store.database.begin() as connection:
+        connection.execute(text(change.format(table)))
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database: Engine) -> None:
+    upgrading.upgrade(database)
+    with writing(database) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match=r"newer anymask.*'9999'.*pip install --upgrade anymask"):
+        upgrading.upgrade(database)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("mysql://me@host/x", r"sqlite:///FILE or postgresql://USER@HOST/NAME; got 'mysql'"),
+        ("postgresql://me@host:port/x", "is no database address"),
+    ],
+)
+def test_other_databases_are_refused(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_database(address)
+
+
+def test_a_server_that_is_not_there_is_a_sentence_without_the_password() -> None:
+    database = open_database("postgresql://me:secret@127.0.0.1:9/x?connect_timeout=2")
+    with pytest.raises(StoreError, match="does not answer") as caught:
+        upgrading.current(database)
+    assert "secret" not in str(caught.value)
