@@ -7,9 +7,11 @@ from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from anymask.data.layouts import LAYOUTS
 from anymask.data.streams import open_stream
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from tests.data.annotated import rings
+from tests.data.published import WRITERS
 from tests.data.test_formats import place, with_pictures
 
 
@@ -66,3 +68,19 @@ def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(DataError, match="wanted the folder of the pictures, there is none"):
         open_stream(tmp_path / "all.json", pictures=tmp_path / "none")
+
+
+def test_the_split_of_a_published_data_set_is_read_with_its_photos(tmp_path: Path) -> None:
+    layout, write = WRITERS["VOC"]
+    write(tmp_path)
+    stream = open_stream(tmp_path, split=LAYOUTS[layout].split)
+    whole, _ = read_annotations(tmp_path, split=LAYOUTS[layout].split)
+    assert [*stream] == whole
+    assert stream.form == layout
+    assert all(stream.picture(image).is_file() for image in whole)
+
+
+def test_a_format_has_no_splits(tmp_path: Path) -> None:
+    write_annotations(two(), tmp_path / "all.json", "coco")
+    with pytest.raises(InputError, match="cvat has no splits, got 'val'"):
+        open_stream(tmp_path / "all.json", "cvat", split="val")

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "embed": "anymask.cli.embed",
     "convert": "anymask.cli.convert",
     "stats": "anymask.cli.stats",
+    "audit": "anymask.cli.audit",
     "models": "anymask.cli.models",
     "export": "anymask.cli.export",
     "train": "anymask.cli.train",

@@ -23,10 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     add("sources", metavar="DATASET", nargs="+", type=Path,
-        help="a file or folder of annotations in any format of `anymask convert`; several are "
-        "compared")  # fmt: skip
+        help="a file or folder of annotations in any format or layout of `anymask convert`; "
+        "several are compared")  # fmt: skip
     add("--from", dest="origin", metavar="FORMAT",
         help="the data sets' format; recognised when left out")  # fmt: skip
+    add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes")  # fmt: skip
     add("--limit", metavar="N", type=_count, help="pictures of a data set at most (default: all)")
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         group_of = table_groups(args.groups)
     elif args.group_by:
         group_of = key_groups(args.group_by)
-    streams = [open_stream(source, args.origin, args.images) for source in args.sources]
+    streams = [open_stream(source, args.origin, args.images, args.split) for source in args.sources]
     found = [count(stream, args.limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(

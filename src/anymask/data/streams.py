@@ -1,7 +1,8 @@
 """Annotated pictures one by one, so that a data set of any size fits into memory.
 
 A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
-for everything (COCO, CVAT, ...) are read whole, as their readers do.
+for everything (COCO, CVAT, ...) are read whole, as their readers do. Published data sets are read
+as their layout says (`layouts`), photo by photo.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
-from anymask.data.layouts import read_images
+from anymask.data.layouts import LAYOUTS, read_images
 from anymask.data.own_sets import PICTURES, sample_to_image
 from anymask.data.sets import count_samples, iter_samples
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 
 A_FILE_A_PICTURE = {
     "sa1b": ".json",
@@ -33,8 +34,9 @@ class Stream:
 
     name      of the data set: its folder, or its file without suffix
     source    where it lies
-    form      the name of its format
+    form      the name of its format or layout
     pictures  where the pictures lie, None where nobody said
+    split     the part of a published data set, None for the layout's own choice
     unread    how often the last iteration met what has no place in our records, by kind
     """
 
@@ -42,21 +44,27 @@ class Stream:
     source: Path
     form: str
     pictures: Path | None = None
+    split: str | None = None
     unread: dict[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order. Raises DataError that names file, record and reason."""
         self.unread = {}
-        if self.form == "set":
+        if self.published:
+            yield from read_images(self.source, self.form, self.split)
+        elif self.form == "set":
             for sample in iter_samples(self.source):
                 yield sample_to_image(sample, self.source)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
                 yield from self._read(path)
-        elif self.form not in FORMATS:
-            yield from read_images(self.source, self.form)
         else:
             yield from self._read(self.source)
+
+    @property
+    def published(self) -> bool:
+        """Whether the layout of a published data set is read, not a format."""
+        return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         chosen, report = find_format(self.form), LossReport()
@@ -77,13 +85,16 @@ class Stream:
         """The file of a picture. Raises DataError that lists where it was looked for."""
         here = self.source if self.source.is_dir() else self.source.parent
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
+        if self.published:  # names are relative to the data set, or to a folder around it
+            around = [here, *here.parents]
+            places = [place for top in around for place in (top, top / PICTURES)]
         folders = [self.pictures] if self.pictures is not None else places
         for folder in folders:
             for name in (image.file_name, Path(image.file_name).name):
                 path = folder / name
                 if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                     return path
-        looked = ", ".join(str(folder) for folder in folders)
+        looked = ", ".join(str(folder) for folder in folders[:4])
         raise DataError(
             f"{self.source}: the picture {image.file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
@@ -91,25 +102,28 @@ class Stream:
 
 
 def open_stream(
-    source: str | Path, form: str | None = None, pictures: str | Path | None = None
+    source: str | Path,
+    form: str | None = None,
+    pictures: str | Path | None = None,
+    split: str | None = None,
 ) -> Stream:
     """Find a data set's format; nothing else is read yet.
 
-    form      the format's name; recognised when left out
+    form      the format's or layout's name; recognised when left out
     pictures  the folder of the pictures
+    split     the part of a published data set, such as val
 
-    Raises DataError where there is nothing or no format fits, InputError for an unknown name.
+    Raises DataError where there is nothing or no format fits, InputError for an unknown name or a
+    split of what has none.
     """
     path = Path(source)
-    name = form or recognise(path)
+    name = form or recognise(path, split)
     check_readable(name)
+    if split is not None and name not in LAYOUTS:
+        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
     folder = None if pictures is None else Path(pictures)
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
     shown = path.resolve()
-    return Stream(shown.name if path.is_dir() else shown.stem, path, name, folder)
-
-
-def formats_line() -> str:
-    """The names of all formats, for the help of a command."""
-    return ", ".join(FORMATS)
+    title = shown.name if path.is_dir() else shown.stem
+    return Stream(title, path, name, folder, split)

@@ -23,6 +23,7 @@ h3 { font-size: .95rem; margin: 0 0 .3rem; } p { margin: .2rem 0 .6rem; }
 .sheets { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); }
 .sheet { background: var(--sheet); border: 1px solid var(--rule); border-radius: 10px;
   padding: .9rem 1rem; min-width: 0; }
+.small { max-width: 480px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--rule); }

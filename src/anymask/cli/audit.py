@@ -1,0 +1,215 @@
+"""`anymask audit`: grade the masks of a data set, show the suspects, propose better ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.cli.audit_outputs import write_outputs
+from anymask.cli.outputs import json_bytes
+from anymask.cli.progress import follow
+from anymask.primitives.errors import AnymaskError, DataError, InputError
+
+if TYPE_CHECKING:
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.data.streams import Stream
+    from anymask.evaluation.audit_report import AuditReport
+    from anymask.evaluation.grading import Grader
+    from anymask.primitives.types import UintImage
+
+SUMMARY = "grade the masks of a data set against a model, and propose better ones"
+PHOTOS = "photos.jsonl"  # what was found so far
+TRIED = 24  # masks of a set in a self-test
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    from anymask.cli.segment import add_model_options
+
+    add = parser.add_argument
+    # fmt: off
+    add("sources", metavar="DATASET", nargs="+", type=Path,
+        help="a file or folder of annotations in any format or layout of `anymask convert`; "
+        "several only with --self-test")
+    add("-o", "--output", metavar="DIR", type=Path,
+        help="where grades, pictures and a page go; the same command goes on where it stopped")
+    add("--json", metavar="FILE", type=Path, help="also write audit.json, or the self-test, there")
+    add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
+    add("--split", metavar="NAME", help="of a published data set, such as val")
+    add("--images", metavar="DIR", type=Path, help="where the pictures lie")
+    add("--limit", metavar="N", type=_count, help="pictures at most (default: all)")
+    add("--below", metavar="GRADE", type=_share, default=0.5,
+        help="masks with a lower grade are suspects (default: 0.5)")
+    add("--top", metavar="N", type=_count, default=20,
+        help="suspects in the table and as pictures, masks and missing objects each (default: 20)")
+    add("--points-per-side", metavar="N", type=_points, default=12,
+        help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
+        "look (default: 12)")
+    add = parser.add_argument_group("better masks").add_argument
+    add("--proposals", metavar="DIR", type=Path,
+        help="write the data set with the proposals in their place there, and where each is from")
+    add("--to", metavar="FORMAT", help="of --proposals (default: as it was read, or coco)")
+    add("--accept", metavar="NUMBERS", type=_numbers,
+        help="only these suspects' proposals, for example 1,4-9 (default: all)")
+    add = parser.add_argument_group("how well it works").add_argument
+    add("--self-test", action="store_true",
+        help="make masks of sets of ours wrong in known ways, and say how many are found")
+    add("--masks", metavar="N", type=_count, default=TRIED,
+        help=f"masks of each set in the self-test (default: {TRIED})")
+    add("--deletions", metavar="N", type=_points, default=3, help="of a set (default: 3)")
+    add("--fit", metavar="FILE", type=Path, help="fit the grade to the self-test, write it there")
+    add("--grades", metavar="FILE", type=Path,
+        help="grade by what --fit wrote (default: what was fitted for nano)")
+    # fmt: on
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Audit one data set, or test the audit itself."""
+    from anymask.cli.audit_trial import run_trial
+
+    if args.self_test:
+        run_trial(args)
+        return
+    check_options(args)
+    from anymask.data.streams import open_stream
+    from anymask.evaluation.grading import load_grader
+
+    stream = open_stream(args.sources[0], args.origin, args.images, args.split)
+    grader = load_grader(args.grades)
+    report, failed = audit(args, stream, grader)
+    write_outputs(args, stream, report)
+    if failed:
+        raise DataError(
+            f"{failed} pictures could not be audited, see above; mend or remove them and run the "
+            "same command again, what is done is kept"
+        )
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, before any work. Raises InputError."""
+    if len(args.sources) > 1:
+        raise InputError(
+            f"one data set is audited at a time, got {len(args.sources)}; several go with "
+            "--self-test"
+        )
+    if args.output is None:
+        raise InputError("an audit needs a folder for what it finds; give -o DIR")
+    if args.fit:
+        raise InputError("--fit fits to the self-test; give it with --self-test")
+    if (args.to or args.accept) and not args.proposals:
+        raise InputError("--to and --accept are about proposals; give --proposals DIR")
+    if args.to:
+        from anymask.data.formats import find_format
+
+        find_format(args.to)
+
+
+def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
+    """Examine what is not examined yet, and judge; how many pictures failed."""
+    from anymask.cli.segment import read_model
+    from anymask.evaluation.audit import examine_photo, judge, masks_key, size_table
+    from anymask.evaluation.audit_file import AuditFile, AuditHeader
+    from anymask.evaluation.audit_report import AuditReport
+    from anymask.evaluation.grading import grader_to_json
+    from anymask.evaluation.suspects import list_suspects
+
+    sizes = size_table(islice(stream, args.limit))
+    if not sizes.masks:
+        pictures = f"{sizes.images} pictures and not one mask"
+        raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
+    model = read_model(args).load()
+    header = AuditHeader(
+        model=model.name,
+        weights=model.runtime.weights_hash,
+        points_per_side=args.points_per_side,
+        grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
+    )
+    file = AuditFile(args.output / PHOTOS, header)
+
+    def examine(image: AnnotatedImage) -> None:
+        if file.known.get(image.file_name) != masks_key(image):
+            pixels = open_picture(stream, image)
+            file.add(examine_photo(model, grader, image, pixels, sizes, args.points_per_side))
+
+    images = follow(islice(stream, args.limit), "photos", sizes.images)
+    done, failed = work_through(images, examine)
+    photos = [photo for photo in file.photos() if photo.file_name in done]
+    photos.sort(key=lambda photo: done[photo.file_name])
+    verdicts = judge(grader, photos, args.below)
+    return AuditReport(
+        name=stream.name,
+        header=header,
+        below=args.below,
+        photos=photos,
+        verdicts=verdicts,
+        suspects=list_suspects(photos, verdicts, args.below),
+    ), failed
+
+
+def work_through(
+    images: Iterable[AnnotatedImage], work: Callable[[AnnotatedImage], None]
+) -> tuple[dict[str, int], int]:
+    """Do each picture; a failure is told and the rest goes on. The done ones' places; failures."""
+    done: dict[str, int] = {}
+    failed = 0
+    for image in images:
+        try:
+            work(image)
+            done[image.file_name] = len(done)
+        except (AnymaskError, OSError) as error:
+            failed += 1
+            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+            print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
+    return done, failed
+
+
+def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+    """The pixels of a picture. Raises DataError where they have another size than the masks."""
+    from anymask.data.images import load_image
+
+    pixels = load_image(stream.picture(image))
+    if pixels.shape[:2] != image.hw:
+        raise DataError(
+            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
+            "they belong to another version of it"
+        )
+    return pixels
+
+
+def _count(text: str) -> int:
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
+
+
+def _points(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"wanted a whole number from 0, got {text!r}")
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if 0 <= value <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"wanted a number from 0 to 1, got {text!r}")
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """1,4-9 -> 1, 4, 5, 6, 7, 8, 9."""
+    found: set[int] = set()
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()):
+            raise argparse.ArgumentTypeError(f"wanted numbers like 1,4-9, got {text!r}")
+        found.update(range(int(low), int(high or low) + 1))
+    return frozenset(found)

@@ -1,0 +1,139 @@
+"""What `anymask audit` writes: the report, the page, pictures of suspects, better masks."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.cli.outputs import json_bytes, whole_file
+from anymask.primitives.errors import AnymaskError, InputError
+
+if TYPE_CHECKING:
+    from anymask.data.streams import Stream
+    from anymask.evaluation.audit_report import AuditReport
+    from anymask.evaluation.suspects import Suspect
+    from anymask.primitives.types import UintImage
+
+REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
+ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
+SHEET_COLUMNS = 3
+ONE_FILE = {  # formats of one file for everything
+    "coco": ".json", "coco-polygon": ".json", "coco-panoptic": ".json", "label-studio": ".json",
+    "label-studio-polygon": ".json", "cvat": ".xml",
+}  # fmt: skip
+
+
+def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
+    """Pictures first, the report last; then the tables on stdout."""
+    from anymask.evaluation.audit_report import audit_to_html, audit_to_json, audit_to_markdown
+
+    if args.proposals:
+        write_proposals(args, stream, report)
+    pictures = draw_suspects(stream, report, args.limit, args.top)
+    write_pictures(args.output, report, pictures)
+    with whole_file(args.output / PAGE) as file:
+        file.write(audit_to_html(report, pictures).encode())
+    document = json_bytes(audit_to_json(report))
+    for path in (args.output / REPORT, args.json):
+        if path is not None:
+            with whole_file(path) as file:
+                file.write(document)
+    print(audit_to_markdown(report, args.top), end="")
+    print(f"\nwrote {args.output}: {REPORT}, {PAGE}, {SUSPECTS}/")
+
+
+# Pictures.
+
+
+def draw_suspects(
+    stream: Stream, report: AuditReport, limit: int | None, top: int
+) -> list[tuple[Suspect, UintImage]]:
+    """The first suspects, masks and missing objects each, with their pictures; photo by photo.
+
+    What cannot be drawn any more is left out.
+    """
+    from anymask.cli.audit import open_picture
+    from anymask.evaluation.suspects import suspect_picture
+
+    masks = [suspect for suspect in report.suspects if suspect.mask is not None]
+    missing = [suspect for suspect in report.suspects if suspect.mask is None]
+    wanted: dict[str, list[Suspect]] = {}
+    for suspect in (*masks[:top], *missing[:top]):
+        wanted.setdefault(report.photos[suspect.photo].file_name, []).append(suspect)
+    drawn = []
+    for image in islice(stream, limit):
+        for suspect in wanted.get(image.file_name, ()):
+            try:
+                drawn.append((suspect, suspect_picture(open_picture(stream, image), suspect)))
+            except (AnymaskError, OSError):
+                continue
+    return sorted(drawn, key=lambda pair: pair[0].number)
+
+
+def write_pictures(
+    folder: Path, report: AuditReport, pictures: list[tuple[Suspect, UintImage]]
+) -> None:
+    """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
+    from anymask.evaluation.audit_report import jpeg_bytes
+    from anymask.primitives.draw import contact_sheet
+
+    names = {f"{suspect.number:04d}.jpg" for suspect, _ in pictures}
+    for suspect, picture in pictures:
+        with whole_file(folder / SUSPECTS / f"{suspect.number:04d}.jpg") as file:
+            file.write(jpeg_bytes(picture))
+    for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
+        if path.name not in names:
+            path.unlink()
+    if pictures:
+        cells = [(picture, sheet_title(report, suspect)) for suspect, picture in pictures]
+        with whole_file(folder / SHEET) as file:
+            file.write(jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
+
+
+def sheet_title(report: AuditReport, suspect: Suspect) -> str:
+    """A suspect in a line."""
+    what = suspect.label or report.photos[suspect.photo].file_name
+    grade = "missing" if suspect.grade is None else f"{suspect.grade:.2f}"
+    return f"{suspect.number}. {what}: {grade}"
+
+
+# Better masks.
+
+
+def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
+    """The data set with the accepted proposals in their place, and where each comes from.
+
+    Raises InputError for numbers that no suspect has.
+    """
+    from anymask.data.formats import FORMATS, write_annotations
+    from anymask.evaluation.audit_report import suspect_to_json
+    from anymask.evaluation.suspects import apply_proposals
+
+    changing = [suspect for suspect in report.suspects if suspect.action != "keep"]
+    if args.accept is not None:
+        unknown = sorted(args.accept - {suspect.number for suspect in changing})
+        if unknown:
+            raise InputError(
+                f"there is no proposal for suspect {unknown[0]}; {REPORT} lists the suspects"
+            )
+        changing = [suspect for suspect in changing if suspect.number in args.accept]
+    by_photo: dict[str, list[Suspect]] = {}
+    for suspect in changing:
+        by_photo.setdefault(report.photos[suspect.photo].file_name, []).append(suspect)
+    images = [
+        apply_proposals(image, by_photo.get(image.file_name, ()))
+        for image in islice(stream, args.limit)
+    ]
+    form = args.to or (stream.form if stream.form in FORMATS else "coco")
+    target = args.proposals / (ANNOTATIONS + ONE_FILE.get(form, ""))
+    lost = write_annotations(images, target, form)
+    rows = [suspect_to_json(report, suspect) for suspect in changing]
+    about = {"data": str(stream.source), "form": form, **asdict(report.header), "proposals": rows}
+    with whole_file(args.proposals / PROVENANCE) as file:
+        file.write(json_bytes(about))
+    for line in lost.lines():
+        print(line)
+    print(f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from\n")

@@ -1,0 +1,64 @@
+"""`anymask audit --self-test`: how well the audit finds masks that were made wrong on purpose."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from anymask.cli.outputs import json_bytes, whole_file
+from anymask.cli.progress import Progress
+from anymask.primitives.errors import InputError
+
+
+def run_trial(args: argparse.Namespace) -> None:
+    """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
+    from anymask.cli.segment import read_model
+    from anymask.data.sets import load_set
+    from anymask.evaluation.corruptions import CORRUPTIONS
+    from anymask.evaluation.grading import grader_to_json, load_grader
+    from anymask.evaluation.machine import this_machine
+    from anymask.evaluation.trial import CLEAN, Deletion, TrialCase, fit_grader, try_set
+    from anymask.evaluation.trial_report import evaluate_trial, trial_to_json, trial_to_markdown
+
+    sets = [load_set(find_set(source)) for source in args.sources]
+    grader = None if args.fit else load_grader(args.grades)
+    model = read_model(args).load()
+    cases: list[TrialCase] = []
+    deletions: list[Deletion] = []
+    for info, samples in sets:
+        with Progress(info.name, args.masks) as bar:
+            found, gone = try_set(model, info.name, samples, args.masks, args.deletions, bar.update)
+        cases, deletions = cases + found, deletions + gone
+    clean = sum(case.kind == CLEAN for case in cases)
+    if not clean:
+        raise InputError("the sets have no mask of 100 pixels or more; give others")
+    tried = (
+        f"{model.name}; {clean} masks of {len(sets)} sets, each made wrong in "
+        f"{len(CORRUPTIONS)} ways"
+    )
+    if args.fit:
+        grader = fit_grader(cases, tried)
+        with whole_file(args.fit) as file:
+            file.write(json_bytes(grader_to_json(grader)))
+    assert grader is not None
+    result = evaluate_trial(grader, cases, deletions, args.below)
+    weights = model.runtime.weights_hash
+    if args.json:
+        about = {"tried": tried, "graded_by": grader.about, "weights": weights}
+        with whole_file(args.json) as file:
+            file.write(json_bytes(about | trial_to_json(result)))
+    print(trial_to_markdown(result), end="")
+    print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
+    print(f"- machine: {this_machine().line()}")
+
+
+def find_set(source: Path) -> Path:
+    """The folder of a set of ours. Raises InputError for anything else."""
+    from anymask.data.sets import is_set
+
+    if not is_set(source):
+        raise InputError(
+            f"--self-test needs sets of ours (a folder with masks.jsonl and images/), got "
+            f"{str(source)!r}; `anymask convert {source} DIR --to set` makes one"
+        )
+    return source

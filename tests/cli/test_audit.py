@@ -1,0 +1,182 @@
+"""`anymask audit` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.data.formats import read_annotations
+from anymask.evaluation import audit as auditing
+from anymask.predictors.image import Model
+from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
+from tests.predictors.fakes import ColourRuntime, discs
+
+HW = (96, 128)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two photos of discs; in the first one a mask has a twin, in the second one is empty."""
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()), raising=False)
+    folder = tmp_path / "discs"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number in range(2):
+        pixels, masks = discs(HW, [(30, 30, 18), (90, 40 + 9 * number, 22)])
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        rles = [mask_to_rle(mask) for mask in masks]
+        rles.append(empty_rle(HW) if number else rles[0])
+        found = [{"rle": rle_to_string(rle), "label": "disc"} for rle in rles]
+        rows.append({"image": f"images/{number}.png", "hw": list(HW), "masks": found})
+    (folder / "masks.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), "utf-8")
+    return folder
+
+
+def words(data: Path, out: Path, *more: str) -> list[str]:
+    return ["audit", str(data), "-o", str(out), "--points-per-side", "4", *more]
+
+
+def test_grades_pictures_and_a_page_are_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(data, out)) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("discs: 2 images, 6 masks, mean grade ")
+    assert "| disc | 0.00 | remove | it has no pixel |" in text
+    assert "it says the same as mask 0" in text
+    raw = json.loads((out / "audit.json").read_text("utf-8"))
+    assert len(raw["grades"]) == 6
+    assert raw["suspects"][0]["reasons"] == ["it has no pixel"]
+    assert (raw["model"], raw["weights"]) == ("fake", "colour")
+    page = (out / "audit.html").read_text("utf-8")
+    assert page.count("<img ") == len(list((out / "suspects").glob("*.jpg"))) > 0
+    assert "http" not in page
+    with Image.open(out / "suspects.jpg") as sheet:
+        assert sheet.size[0] > 100
+
+
+def test_a_second_run_examines_nothing_again_but_what_changed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(data, out, "--limit", "1")) == 0
+    seen = []
+    real = auditing.examine_photo
+
+    def noted(model: Model, grader: object, image: object, *rest: object) -> object:
+        seen.append(image.file_name)
+        return real(model, grader, image, *rest)
+
+    monkeypatch.setattr(auditing, "examine_photo", noted)
+    assert main(words(data, out)) == 0
+    first = (out / "audit.json").read_bytes()
+    assert main(words(data, out)) == 0
+    assert seen == ["1.png"]
+    assert (out / "audit.json").read_bytes() == first
+    lines = (data / "masks.jsonl").read_text("utf-8").splitlines()
+    row = json.loads(lines[0])
+    row["masks"].pop()
+    (data / "masks.jsonl").write_text("\n".join([json.dumps(row), lines[1]]), "utf-8")
+    assert main(words(data, out)) == 0
+    assert seen == ["1.png", "0.png"]
+    assert len(json.loads((out / "audit.json").read_text("utf-8"))["grades"]) == 5
+
+
+@pytest.mark.parametrize("form", ["coco", "set", "labelme", "cvat"])
+def test_proposals_are_a_data_set_with_their_provenance(
+    data: Path, tmp_path: Path, form: str
+) -> None:
+    out, better = tmp_path / "out", tmp_path / "better"
+    assert main(words(data, out, "--proposals", str(better), "--to", form)) == 0
+    about = json.loads((better / "proposals.json").read_text("utf-8"))
+    removed = [row for row in about["proposals"] if row["action"] == "remove"]
+    added = [row for row in about["proposals"] if row["action"] == "add"]
+    assert [(row["image"], row["mask"]) for row in removed] == [("1.png", 2), ("0.png", 2)]
+    (target,) = [path for path in better.iterdir() if path.name != "proposals.json"]
+    if form == "set":  # the pictures are the user's to put there
+        (target / "images").mkdir()
+        for name in ("0.png", "1.png"):
+            Image.fromarray(np.zeros((*HW, 3), np.uint8)).save(target / "images" / name)
+    images, _ = read_annotations(target, form)
+    assert sum(len(image.masks) for image in images) == 4 + len(added)
+
+
+def test_only_what_is_accepted_is_changed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, better = tmp_path / "out", tmp_path / "better"
+    more = ["--proposals", str(better), "--to", "coco", "--accept"]
+    assert main(words(data, out, *more, "1")) == 0
+    (image, other), _ = read_annotations(better / "annotations.json")
+    assert (len(image.masks), len(other.masks)) == (3, 2)
+    assert main(words(data, out, *more, "1,90-91")) == 2
+    assert "there is no proposal for suspect 90" in capsys.readouterr().err
+
+
+def test_one_broken_picture_does_not_stop_the_rest(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (5, 5)).save(data / "images" / "0.png")
+    assert main(words(data, tmp_path / "out")) == 2
+    captured = capsys.readouterr()
+    assert "0.png: the masks are for (96, 128) (height, width), the picture has (5, 5)" in (
+        captured.err
+    )
+    assert "1 pictures could not be audited, see above" in captured.err
+    assert captured.out.startswith("discs: 1 images, 3 masks")
+
+
+def test_the_audit_tests_itself(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grades = tmp_path / "grades.json"
+    test = ["audit", str(data), "--self-test", "--masks", "2", "--deletions", "0"]
+    assert main([*test, "--fit", str(grades)]) == 0
+    assert "each made wrong in 7 ways" in capsys.readouterr().out
+    assert main([*test, "--grades", str(grades), "--json", str(tmp_path / "test.json")]) == 0
+    assert "| all wrong | " in capsys.readouterr().out
+    kinds = json.loads((tmp_path / "test.json").read_text("utf-8"))["kinds"]
+    assert kinds[0]["kind"] == "clean"
+    assert main(words(data, tmp_path / "out", "--grades", str(grades))) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["none", "-o", "out"], "there is no file or folder"),
+        (["discs"], "an audit needs a folder for what it finds; give -o DIR"),
+        (["discs", "discs", "-o", "out"], "one data set is audited at a time, got 2"),
+        (["discs", "-o", "out", "--to", "coco"], "give --proposals DIR"),
+        (["discs", "-o", "out", "--fit", "f"], "give it with --self-test"),
+        (["discs", "-o", "out", "--below", "2"], "wanted a number from 0 to 1, got '2'"),
+        (["discs", "-o", "out", "--accept", "x"], "wanted numbers like 1,4-9, got 'x'"),
+        (["discs", "-o", "out", "--grades", "none.json"], "none.json: not what `anymask audit"),
+        (["discs", "-o", "out", "--images", "none"], "wanted the folder of the pictures"),
+        (["bare", "-o", "out"], "1 pictures and not one mask"),
+        (["here.txt", "--self-test"], "--self-test needs sets of ours"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    data: Path,
+    tmp_path: Path,
+    more: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here.txt").write_text("", "utf-8")
+    (tmp_path / "bare" / "images").mkdir(parents=True)
+    Image.new("RGB", (5, 5)).save(tmp_path / "bare" / "images" / "0.png")
+    row = {"image": "images/0.png", "hw": [5, 5], "masks": []}
+    (tmp_path / "bare" / "masks.jsonl").write_text(json.dumps(row), "utf-8")
+    assert main(["audit", *more]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert not Path("out").exists()
