@@ -15,7 +15,7 @@ from tests.predictors.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 EVERYTHING = [
-    "everything", "photo.png", "-o", "out", "--points-per-side", "6",
+    "everything", "photo.png", "-o", "out", "--mode", "exact", "--points-per-side", "6",
     "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3", "--box-nms-thresh", "1",
 ]  # fmt: skip
 

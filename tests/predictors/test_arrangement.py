@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from anymask.predictors.arrangement import Arrangement, arrange, without_duplicates
+from anymask.predictors.arrangement import (
+    ADAPTIVE_NMS,
+    Arrangement,
+    arrange,
+    arrangement_of,
+    without_duplicates,
+)
+from anymask.predictors.grid import Grid
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
@@ -56,6 +63,14 @@ def test_of_duplicates_the_better_one_stays() -> None:
 def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
     stray = record(CAR | box(29, 19, 30, 20), 0.6)
     assert arrange([RECORDS[0], stray], Arrangement(mask_nms_thresh=0.9)) == RECORDS[:1]
+
+
+def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
+    assert arrangement_of(Grid(mode="adaptive"), {}).mask_nms_thresh == ADAPTIVE_NMS == 0.9
+    assert arrangement_of(Grid(mode="exact"), {}) == Arrangement()
+    for mode in ("adaptive", "exact"):
+        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.5, "layout": "tree"})
+        assert chosen == Arrangement(mask_nms_thresh=0.5, layout="tree")
 
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:

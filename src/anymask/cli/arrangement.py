@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from anymask.predictors.large import Tile
 
 _HELP = {
-    "mask_nms_thresh": "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
+    "mask_nms_thresh": "of two masks that overlap with a larger IoU, keep the better; 1 keeps all "
+    "and is the default of --mode exact; adaptive: 0.9",
     "min_mask_area": "drop masks of fewer pixels",
     "min_island_area": "remove parts of a mask of fewer pixels",
     "max_hole_area": "fill holes of fewer pixels",
@@ -21,6 +22,8 @@ _HELP = {
     "layout": "partition: each pixel in at most one mask, parts before wholes; tree: the records "
     "say which mask is part of which",
 }
+
+_DEFAULTS_TOLD = ("mask_nms_thresh",)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
             metavar=None if name in words else "X",
             type=str if name in words else float,
             choices=words.get(name),
-            help=_HELP[name] + ("" if default is None else f" (default: {default})"),
+            help=_HELP[name] + ("" if name in _DEFAULTS_TOLD else f" (default: {default})"),
         )
     looks = parser.add_argument_group("large photos and masks of low quality")
     looks.add_argument(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, TypedDict, cast
 
 from anymask.predictors.granularity import Level, check_level, keep_level
-from anymask.predictors.grid import GridDict
+from anymask.predictors.grid import Grid, GridDict
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import nested, partition, with_rle
 from anymask.primitives.masks import mask_nms
@@ -21,6 +21,7 @@ from anymask.primitives.rle_windows import clean_rle
 Layout = Literal["flat", "partition", "tree"]
 
 LAYOUTS = ("flat", "partition", "tree")
+ADAPTIVE_NMS = 0.9  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
 
 
 class ArrangementDict(TypedDict, total=False):
@@ -51,6 +52,7 @@ class Arrangement:
     """The settings; with all of them left out the masks stay as they were found.
 
     mask_nms_thresh  of two masks that overlap with a larger IoU, the better one stays; 1 keeps all
+                     (`ADAPTIVE_NMS` where everything is found in adaptive mode)
     min_mask_area    masks of fewer pixels are dropped
     min_island_area  parts of a mask of fewer pixels are removed; the largest part stays
     max_hole_area    holes of fewer pixels are filled
@@ -78,6 +80,15 @@ class Arrangement:
         check_level(self.granularity)
         if self.layout not in LAYOUTS:
             raise InputError(f'layout must be "flat", "partition" or "tree", got {self.layout!r}')
+
+
+def arrangement_of(grid: Grid, given: ArrangementDict) -> Arrangement:
+    """The given settings over the defaults of the grid's mode. Raises InputError for bad values."""
+    merged = ArrangementDict()
+    if grid.mode == "adaptive":
+        merged["mask_nms_thresh"] = ADAPTIVE_NMS
+    merged.update(given)
+    return Arrangement(**merged)
 
 
 def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRecord]:

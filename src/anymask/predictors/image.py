@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from anymask.data.images import ImageSource, load_image
 from anymask.predictors.arrangement import (
-    Arrangement,
     EverythingDict,
     arrange,
+    arrangement_of,
     split_settings,
 )
 from anymask.predictors.decoding import (
@@ -251,7 +251,8 @@ class Model:
         """
         check_retry(retry)
         of_grid, of_arrangement = split_settings(settings)
-        grid, arrangement = grid_of(self.spec, of_grid), Arrangement(**of_arrangement)
+        grid = grid_of(self.spec, of_grid)
+        arrangement = arrangement_of(grid, of_arrangement)
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
             if tile not in ("auto", None) or retry is not None:
