@@ -86,7 +86,8 @@ def cluster(workers: int) -> Iterator[int]:
         options["object_store_memory"] = STORE_BYTES
     try:
         ray.init(**options)
-    except Exception as error:  # among them plain Exception, where it does not start in time
+    except Exception as error:  # among them plain Exception, where it is not up within 30 s
+        ray.shutdown()
         where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise InputError(
             f"no Ray cluster answers {where} ({str(error).partition('. ')[0]}); look whether it "
