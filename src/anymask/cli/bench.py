@@ -2,6 +2,7 @@
 
 anymask bench                       the bundled model, every step a user waits for
 anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
+anymask bench everything            automatic masks: our ways beside the plain one
 anymask bench folder photos/        photos a second of `anymask everything`, by workers
 """
 
@@ -31,7 +32,7 @@ THREADS = "ANYMASK_THREADS"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add("what", nargs="?", default="model", choices=["model", "encoder", "folder"])
+    add("what", nargs="?", default="model", choices=["model", "encoder", "everything", "folder"])
     add("name", nargs="?", help="the model (default: --model); of `bench folder`, the folder")
     add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
     add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
@@ -40,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--photo", metavar="FILE", help="a photo of yours (default: noise of 1024 x 683 pixels)")
     add("--threads", type=int, metavar="N", help="threads of the model (default: all; encoder: 2)")
     add("--rounds", type=int, metavar="N", help="turns of each task (default: 5; folder: 2)")
+    add("--points-per-side", type=int, default=32, metavar="N", help="of `bench everything`")
+    add("--plain", action=argparse.BooleanOptionalAction, default=True,
+        help="of `bench everything`: run the plain way as well, which takes minutes")  # fmt: skip
     add("--workers", default="1,2", metavar="N,...", help="of `bench folder` (default: 1,2)")
     add("--options", default="", metavar="WORDS", help="for `anymask everything`, in quotes")
     add("--json", metavar="FILE", help="write the figures there too")
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     machine = this_machine()
     if args.what != "folder":
         args.model = args.name or args.model
-    threads = args.threads or (2 if args.what == "encoder" else None)
+    threads = args.threads or (2 if args.what in ("encoder", "everything") else None)
     with _threads(threads):
         figures, notes = measure(args, threads)
     print(to_markdown(figures, notes, machine), end="")
@@ -75,6 +79,8 @@ def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure]
         from anymask.cli.bench_encoder import encoder_figures
 
         return encoder_figures(args.model, args.weights, threads or 2, args.rounds)
+    if args.what == "everything":
+        return measure_everything(args, threads or 2)
     if args.what == "folder":
         from anymask.cli.bench_folder import folder_figures, read_workers
 
@@ -86,18 +92,36 @@ def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure]
     return model_figures(args)
 
 
+def measure_everything(args: argparse.Namespace, threads: int) -> tuple[list[Figure], list[str]]:
+    """Automatic masks of a photo or of a folder of them."""
+    from anymask.cli.bench_everything import Bench, everything_figures
+
+    bench = Bench(points_per_side=args.points_per_side, plain=args.plain, threads=threads)
+    with _photo(args) as photo:
+        return everything_figures(args.model, args.weights, photo, bench)
+
+
 # --- one model, as a user meets it
 
 
 def model_figures(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
     """Processes first, while this one is small; then every runtime in turns."""
-    with tempfile.TemporaryDirectory() as folder:
-        photo = Path(args.photo) if args.photo else _noise_photo(Path(folder) / "photo.jpg")
+    with tempfile.TemporaryDirectory() as folder, _photo(args) as photo:
         if not photo.is_file():
             raise InputError(f"--photo {photo}: wanted a picture file, there is none")
         figures, notes = _process_figures(args, photo, Path(folder))
         more_figures, more_notes = _runtime_figures(args, photo)
     return figures + more_figures, notes + more_notes
+
+
+@contextlib.contextmanager
+def _photo(args: argparse.Namespace) -> Iterator[Path]:
+    """The photo that was given, or one that is made up for as long as it is needed."""
+    if args.photo:
+        yield Path(args.photo)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield _noise_photo(Path(folder) / "photo.jpg")
 
 
 def _process_figures(
