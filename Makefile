@@ -19,7 +19,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build clean
+.PHONY: help demo test lint bench build web clean
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -43,8 +43,11 @@ bench: $(VENV)/.core  ## measure the bundled model on this machine
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build -d dist
 
+web:  ## rebuild the labelling page (needs Node; users do not), WEBGPU=1 with the GPU variant
+	cd web && npm ci && npm run build && npm test
+
 clean:  ## remove the environment, caches and outputs (not runs/)
-	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:

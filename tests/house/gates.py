@@ -62,7 +62,7 @@ DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "mi
 
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
-NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__"})
+NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
 TEXT = frozenset(
     {"", ".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".cfg", ".sh", ".svg", ".html"}
 )

@@ -1,0 +1,338 @@
+"""A small server with the page's routes, in memory, that can be told to fail.
+
+What the page needs of a server and no more, on the standard library, so that the page's tests need
+neither the real server nor a database.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+from PIL import Image
+
+import anymask
+
+ASSETS = Path(anymask.__file__).parent / "assets"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+}
+
+
+@cache
+def model() -> Any:
+    return anymask.load()
+
+
+def embedding_bytes(image: np.ndarray) -> bytes:
+    """An embedding as it travels: uint32 length, JSON header, then the maps in half precision."""
+    seen = model().embed(image)
+    maps = {"features": seen.features}
+    maps |= {f"extras_{index}": extra for index, extra in enumerate(seen.extras)}
+    header = {
+        "image_hw": seen.geometry.image_hw,
+        "input_hw": seen.geometry.input_hw,
+        "side": seen.geometry.side,
+        "mask_side": model().spec.mask_side,
+        "model": seen.model,
+        "model_hash": seen.model_hash,
+        "image_hash": seen.image_hash,
+        "maps": [
+            {"name": name, "shape": array.shape, "dtype": "float16"}
+            for name, array in maps.items()
+        ],
+    }
+    text = json.dumps(header).encode()
+    halves = b"".join(array.astype("<f2").tobytes() for array in maps.values())
+    return struct.pack("<I", len(text)) + text + halves
+
+
+@dataclass
+class Project:
+    """What the server holds, and how it is to misbehave."""
+
+    photos: dict[str, np.ndarray] = field(default_factory=dict)
+    stage: str = "assisted"
+    arm: str = "model"
+    labels: list[str] = field(default_factory=lambda: ["cat", "cup"])
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    queue: list[str] = field(default_factory=list)  # records to review
+    lost: bool = False  # cut every connection to the project
+    busy: int = 0  # answers of 429 still to give
+    gated: bool = False  # exports are refused unless forced
+    token: str = ""
+    asked: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    count: int = 0
+
+    def add(self, image: str, record: dict[str, Any]) -> dict[str, Any]:
+        self.count += 1
+        kept = {**record, "id": f"r{self.count}", "version": 1, "image": image}
+        self.records[kept["id"]] = kept
+        return kept
+
+    def of(self, image: str) -> list[dict[str, Any]]:
+        return [record for record in self.records.values() if record["image"] == image]
+
+
+class Refused(Exception):
+    def __init__(self, status: int, **body: Any) -> None:
+        self.status, self.body = status, body
+
+
+def refuse(status: int, wanted: str, got: str, remedy: str, **more: Any) -> Refused:
+    error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
+    return Refused(status, error=error, **more)
+
+
+class Handler(BaseHTTPRequestHandler):
+    project: Project | None = None
+    isolated = True
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def _answer(self) -> None:
+        self.url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = self.rfile.read(length)
+        project = self.project
+        api = self.url.path.startswith(("/api/", "/health"))
+        try:
+            if not api or project is None:
+                return self._file()
+            project.asked.append(f"{self.command} {self.url.path}")
+            if project.lost:
+                self.close_connection = True
+                return self.connection.close()
+            self._check(project)
+            with project.lock:
+                answer = self._route(project)
+        except Refused as refused:
+            self.send(json.dumps(refused.body).encode(), status=refused.status)
+        else:
+            if isinstance(answer, bytes):
+                self.send(answer, kind="application/octet-stream")
+            elif answer is None:
+                self.send(b"", status=204)
+            else:
+                self.send(json.dumps(answer).encode())
+
+    def _check(self, project: Project) -> None:
+        if project.token and self.headers.get("Authorization") != f"Bearer {project.token}":
+            raise refuse(401, "a token", "none or another one", "open the address with ?token=")
+        if project.busy and "/embedding" in self.url.path:
+            project.busy -= 1
+            raise refuse(429, "a free place in the queue", "a full one", "ask again")
+
+    def send(self, body: bytes, status: int = 200, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        if self.isolated:
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+            policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' "
+            policy += "data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'"
+            self.send_header("Content-Security-Policy", policy)
+        if status == 429:
+            self.send_header("Retry-After", "1")
+        self.end_headers()
+        if body:
+            self.wfile.write(body)
+
+    def _file(self) -> None:
+        name = self.url.path.lstrip("/") or "index.html"
+        folder, inside = (
+            ("nano", name.removeprefix("model/")) if name.startswith("model/") else ("web", name)
+        )
+        path = (ASSETS / folder / inside).resolve()
+        if not path.is_relative_to(ASSETS) or not path.is_file():
+            return self.send(b"not here", status=404, kind="text/plain")
+        return self.send(path.read_bytes(), kind=KINDS.get(path.suffix, "text/plain"))
+
+    # ------------------------------------------------------------------------------- the project
+
+    def _route(self, project: Project) -> Any:
+        for pattern, handler in ROUTES:
+            found = re.fullmatch(pattern, f"{self.command} {self.url.path}")
+            if found:
+                return handler(self, project, *found.groups())
+        raise refuse(404, "a known address", self.url.path, "see the contract")
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def images(self, project: Project) -> Any:
+        query = {name: values[0] for name, values in parse_qs(self.url.query).items()}
+        names = list(project.photos)
+        start = names.index(query["after"]) + 1 if "after" in query else 0
+        stop = start + int(query["limit"])
+        entries = [
+            {
+                "id": name,
+                "name": f"{name}.png",
+                "width": project.photos[name].shape[1],
+                "height": project.photos[name].shape[0],
+                "status": "done" if name in project.done else "new",
+                "version": 1,
+                "records": len(project.of(name)),
+            }
+            for name in names[start:stop]
+        ]
+        return {"images": entries, "next": names[stop - 1] if stop < len(names) else None}
+
+    def pixels(self, project: Project, image: str) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(project.photos[image]).save(file, "png", compress_level=1)
+        return file.getvalue()
+
+    def create(self, project: Project, image: str) -> Any:
+        body = self.json()
+        for record in project.of(image):
+            if record.get("client_id") == body["client_id"]:
+                return record
+        return project.add(image, {**body["record"], "client_id": body["client_id"]})
+
+    def changed(self, project: Project, name: str) -> dict[str, Any]:
+        record = project.records.get(name)
+        if record is None:
+            raise refuse(409, "a record", "none", "it was deleted", current=None)
+        if str(record["version"]) != self.headers["If-Match"]:
+            raise refuse(409, "the version", "another", "merge", current=record)
+        return record
+
+    def update(self, project: Project, name: str) -> Any:
+        record = self.changed(project, name)
+        record |= {**self.json(), "version": record["version"] + 1}
+        return record
+
+    def delete(self, project: Project, name: str) -> Any:
+        del project.records[self.changed(project, name)["id"]]
+        return {}
+
+    def log(self, project: Project, image: str) -> Any:
+        project.events += [{**event, "image": image} for event in self.json()["events"]]
+        return {}
+
+    def everything(self, project: Project, image: str) -> Any:
+        found = model().everything(project.photos[image], points_per_side=6)
+        return {"records": [project.add(image, proposal(record)) for record in found]}
+
+    def finish(self, project: Project, image: str) -> Any:
+        project.done.append(image)
+        return {}
+
+    def next_review(self, project: Project) -> Any:
+        if not project.queue:
+            return None
+        record = project.records[project.queue[0]]
+        return {"image": record["image"], "record": record["id"], "why": "low quality 0.41"}
+
+    def verdict(self, project: Project, name: str) -> Any:
+        body = self.json()
+        project.verdicts.append({"record": name, **body})
+        project.queue.remove(name)
+        record = project.records[name]
+        record["status"] = "rejected" if body["verdict"] == "reject" else "accepted"
+        record["version"] += 1
+        if body.get("rle"):
+            record["rle"] = body["rle"]
+        return record
+
+    def export(self, project: Project) -> Any:
+        if project.gated and not self.json()["force"]:
+            raise refuse(403, "90 % of the sampled masks accepted", "70 %", "review more masks")
+        return json.dumps({"records": list(project.records.values())}).encode()
+
+
+def proposal(record: Any) -> dict[str, Any]:
+    saved = record.to_sa1b()
+    x0, y0, x1, y1 = record.box_xyxy
+    return {
+        "rle": saved["segmentation"],
+        "box": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
+        "area": record.area,
+        "quality": record.quality,
+        "label": None,
+        "status": "proposal",
+        "provenance": {"by": "model"},
+    }
+
+
+Route = Callable[..., Any]
+IMAGE, RECORD = r"/api/images/([\w-]+)", r"/api/records/([\w-]+)"
+ROUTES: list[tuple[str, Route]] = [
+    ("GET /health", lambda _, project: {"status": "ready", "model": "nano"}),
+    (
+        "GET /api/project",
+        lambda _, project: {
+            "name": "shelf",
+            "labels": project.labels,
+            "stage": project.stage,
+            "arm": project.arm,
+            "user": "ann",
+            "counts": {"images": len(project.photos)},
+        },
+    ),
+    ("GET /api/images", Handler.images),
+    (f"GET {IMAGE}/pixels", Handler.pixels),
+    (f"GET {IMAGE}/embedding", lambda _, project, name: embedding_bytes(project.photos[name])),
+    (
+        f"GET {IMAGE}/records",
+        lambda _, project, name: {"version": 1, "records": project.of(name)},
+    ),
+    (f"POST {IMAGE}/records", Handler.create),
+    (f"PUT {RECORD}", Handler.update),
+    (f"DELETE {RECORD}", Handler.delete),
+    (f"POST {IMAGE}/events", Handler.log),
+    (f"POST {IMAGE}/everything", Handler.everything),
+    (f"POST {IMAGE}/done", Handler.finish),
+    ("GET /api/review/next", Handler.next_review),
+    (f"POST {RECORD}/verdict", Handler.verdict),
+    ("GET /api/report", lambda _, project: {"masks": len(project.records), "masks_per_hour": 240}),
+    ("POST /api/export", Handler.export),
+]
+
+
+class Site:
+    """A running server; `url` is where the page is."""
+
+    def __init__(self, project: Project | None = None, *, isolated: bool = True) -> None:
+        handler = type("Bound", (Handler,), {"project": project, "isolated": isolated})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()

@@ -1,0 +1,101 @@
+/**
+ * All masks of a photo as one map: the number of the topmost mask at every pixel.
+ *
+ * Drawing looks up one number for each pixel of the screen, so it costs the same for one mask and
+ * for thousands, whatever the photo's size. The map lies column by column, as run lengths do, so a
+ * run is one fill.
+ */
+
+import type { Size } from "../model/geometry";
+import type { Mask } from "../state/work";
+import { rleHas, rleRuns } from "../masks/rle";
+import { maskColour, packed } from "./colours";
+import { samples } from "./view";
+import type { View } from "./view";
+
+export interface Layers {
+  masks: boolean;
+  proposals: boolean;
+}
+
+const MOST = 65_535;
+const FILL = { accepted: 0.42, proposal: 0.2, rejected: 0 };
+const EDGE = { accepted: 1, proposal: 0.85, rejected: 0 };
+
+export class LabelMap {
+  private readonly map: Uint16Array;
+  private order: readonly Mask[] = [];
+  private readonly fills = new Uint32Array(MOST + 1);
+  private readonly edges = new Uint32Array(MOST + 1);
+  private shownSeen = new Uint16Array(0);
+
+  constructor(private readonly hw: Size) {
+    this.map = new Uint16Array(hw[0] * hw[1]);
+  }
+
+  /** Show these masks: proposals below, then the larger ones below the smaller ones. */
+  set(masks: readonly Mask[], layers: Layers, hidden: string | null): void {
+    const places = new Map(masks.map((mask, i) => [mask, i]));
+    const rank = (mask: Mask) => (mask.status === "proposal" ? 0 : 1);
+    const wanted = masks.filter(
+      (mask) =>
+        mask.key !== hidden &&
+        (mask.status === "proposal" ? layers.proposals : layers.masks) &&
+        mask.status !== "rejected",
+    );
+    const order = wanted.sort((a, b) => rank(a) - rank(b) || b.area - a.area).slice(-MOST);
+    const added = order.length - this.order.length;
+    const goesOn = added >= 0 && this.order.every((mask, i) => mask === order[i]);
+    if (!goesOn) this.map.fill(0);
+    for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
+    order.forEach((mask, i) => {
+      const colour = maskColour(mask, places.get(mask)!);
+      this.fills[i + 1] = packed(colour, FILL[mask.status]);
+      this.edges[i + 1] = packed(colour, EDGE[mask.status]);
+    });
+    this.order = order;
+  }
+
+  private paint(mask: Mask, value: number): void {
+    const { starts, ends } = rleRuns(mask.rle);
+    for (let i = 0; i < starts.length; i++) this.map.fill(value, starts[i], ends[i]);
+  }
+
+  /** The masks that hold a pixel, the topmost first. */
+  at(x: number, y: number): Mask[] {
+    const inside = ({ box }: Mask) =>
+      x >= box[0] && y >= box[1] && x < box[0] + box[2] && y < box[1] + box[3];
+    return this.order.filter((mask) => inside(mask) && rleHas(mask.rle, x, y)).reverse();
+  }
+
+  draw(context: CanvasRenderingContext2D, view: View): void {
+    const { width, height } = context.canvas;
+    const [rows, columns] = this.hw;
+    const xs = samples(0, width, view.x, view.scale, columns);
+    const ys = samples(0, height, view.y, view.scale, rows);
+    if (this.shownSeen.length !== width * height) this.shownSeen = new Uint16Array(width * height);
+    const seen = this.shownSeen;
+    for (let x = 0; x < width; x++) {
+      const column = xs[x] * rows;
+      for (let y = 0, at = x; y < height; y++, at += width) {
+        seen[at] = xs[x] < 0 || ys[y] < 0 ? 0 : this.map[column + ys[y]];
+      }
+    }
+    const image = context.createImageData(width, height);
+    this.shade(seen, new Uint32Array(image.data.buffer), width);
+    context.putImageData(image, 0, 0);
+  }
+
+  private shade(seen: Uint16Array, pixels: Uint32Array, width: number): void {
+    const { fills, edges } = this;
+    for (let at = 0; at < seen.length; at++) {
+      const here = seen[at];
+      const edge =
+        here !== seen[at + 1] ||
+        here !== seen[at - 1] ||
+        here !== seen[at + width] ||
+        here !== seen[at - width];
+      if (here) pixels[at] = edge ? edges[here] : fills[here];
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/** What lies over the photo: a mask's window, clicks, boxes, outlines, the brush. */
+
+import type { Patch } from "../masks/patch";
+import type { Ring } from "../masks/outline";
+import type { XY } from "../model/geometry";
+import type { Click } from "../model/honour";
+import { packed } from "./colours";
+import type { Rgb } from "./colours";
+import { samples } from "./view";
+import type { View } from "./view";
+
+const scratch = document.createElement("canvas");
+
+export interface Paint {
+  colour: Rgb;
+  fill: number;
+  edge: number;
+}
+
+/** A mask at whatever size its window has, over the photo. */
+export function drawPatch(
+  context: CanvasRenderingContext2D,
+  view: View,
+  patch: Patch,
+  paint: Paint,
+): void {
+  const step = (view.hw[1] / patch.hw[1]) * view.scale; // screen pixels of one mask pixel
+  const left = Math.max(0, Math.floor(view.x + patch.x * step) - 1);
+  const top = Math.max(0, Math.floor(view.y + patch.y * step) - 1);
+  const right = Math.min(view.width, Math.ceil(view.x + (patch.x + patch.width) * step) + 1);
+  const bottom = Math.min(view.height, Math.ceil(view.y + (patch.y + patch.height) * step) + 1);
+  const [width, height] = [Math.floor(right - left), Math.floor(bottom - top)];
+  if (width <= 0 || height <= 0) return;
+  const stepY = (view.hw[0] / patch.hw[0]) * view.scale;
+  const xs = samples(left, width, view.x + patch.x * step, step, patch.width);
+  const ys = samples(top, height, view.y + patch.y * stepY, stepY, patch.height);
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const [fill, edge] = [packed(paint.colour, paint.fill), packed(paint.colour, paint.edge)];
+  const has = (x: number, y: number) =>
+    xs[x] >= 0 && ys[y] >= 0 && patch.data[ys[y] * patch.width + xs[x]] === 1;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!has(x, y)) continue;
+      const inner = has(x - 1, y) && has(x + 1, y) && has(x, y - 1) && has(x, y + 1);
+      pixels[y * width + x] = inner ? fill : edge;
+    }
+  }
+  scratch.width = width;
+  scratch.height = height;
+  scratch.getContext("2d")!.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(scratch, left, top);
+}
+
+/** A line with a dark rim, to be seen on any photo. */
+function rimmed(context: CanvasRenderingContext2D, colour: string, width = 1.5): void {
+  context.lineJoin = "round";
+  context.strokeStyle = "rgb(0 0 0 / 0.6)";
+  context.lineWidth = width + 2;
+  context.stroke();
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+export function drawClicks(
+  context: CanvasRenderingContext2D,
+  view: View,
+  clicks: readonly Click[],
+  violated: readonly number[],
+): void {
+  clicks.forEach(({ x, y, label }, i) => {
+    const [left, top] = view.toScreen([x, y]);
+    context.beginPath();
+    context.arc(left, top, 6.5, 0, 2 * Math.PI);
+    context.fillStyle = label ? "#1fbf6b" : "#f0464b";
+    context.fill();
+    context.lineWidth = 2;
+    context.strokeStyle = "#fff";
+    context.stroke();
+    context.beginPath();
+    context.moveTo(left - 3, top);
+    context.lineTo(left + 3, top);
+    if (label) {
+      context.moveTo(left, top - 3);
+      context.lineTo(left, top + 3);
+    }
+    context.stroke();
+    if (!violated.includes(i)) return;
+    context.beginPath();
+    context.arc(left, top, 10.5, 0, 2 * Math.PI);
+    rimmed(context, "#ffc93c");
+  });
+}
+
+export function drawBox(
+  context: CanvasRenderingContext2D,
+  view: View,
+  box: readonly number[],
+  colour = "#fff",
+): void {
+  const [left, top] = view.toScreen([box[0], box[1]]);
+  const [right, bottom] = view.toScreen([box[2], box[3]]);
+  context.beginPath();
+  context.rect(left, top, right - left, bottom - top);
+  rimmed(context, colour);
+}
+
+export function drawLine(
+  context: CanvasRenderingContext2D,
+  view: View,
+  points: readonly XY[],
+  closed: boolean,
+): void {
+  context.beginPath();
+  points.forEach((point, i) => {
+    const [x, y] = view.toScreen(point);
+    if (i) context.lineTo(x, y);
+    else context.moveTo(x, y);
+  });
+  if (closed) context.closePath();
+  rimmed(context, "#fff");
+}
+
+export function drawHandles(
+  context: CanvasRenderingContext2D,
+  view: View,
+  ring: Ring,
+  active: number,
+): void {
+  ring.forEach((point, i) => {
+    const [x, y] = view.toScreen(point);
+    context.beginPath();
+    context.rect(x - 4, y - 4, 8, 8);
+    context.fillStyle = i === active ? "#ffc93c" : "#fff";
+    context.fill();
+    context.lineWidth = 1;
+    context.strokeStyle = "#000";
+    context.stroke();
+  });
+}
+
+export function drawDisc(
+  context: CanvasRenderingContext2D,
+  view: View,
+  centre: XY,
+  radius: number,
+  colour: string,
+): void {
+  const [x, y] = view.toScreen(centre);
+  context.beginPath();
+  context.arc(x, y, Math.max(1, radius * view.scale), 0, 2 * Math.PI);
+  rimmed(context, colour, 1);
+}
+
+export function drawCross(context: CanvasRenderingContext2D, view: View, centre: XY): void {
+  const [x, y] = view.toScreen(centre);
+  context.beginPath();
+  for (const [dx, dy] of [
+    [1, 0],
+    [-1, 0],
+    [0, 1],
+    [0, -1],
+  ]) {
+    context.moveTo(x + 4 * dx, y + 4 * dy);
+    context.lineTo(x + 13 * dx, y + 13 * dy);
+  }
+  rimmed(context, "#fff", 1.5);
+}

@@ -1,0 +1,295 @@
+/** The photo on the screen: three canvases, one above the other, and what points at them. */
+
+import { rleToPatch } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import type { XY } from "../model/geometry";
+import type { Session, ToolName } from "../state/session";
+import type { Mask } from "../state/work";
+import { BrushTool, PolygonTool } from "../tools/drawing";
+import { PanTool, PickTool } from "../tools/choosing";
+import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
+import { clipped } from "../tools/tool";
+import type { Bench, Pointed, Tool } from "../tools/tool";
+import { drawBox, drawClicks, drawCross, drawLine, drawPatch } from "./shapes";
+import type { View } from "./view";
+
+const ACCENT = [61, 139, 255] as const;
+const WHITE = [255, 255, 255] as const;
+const KEPT_LATENCIES = 1000;
+
+export class Stage {
+  readonly tools: Record<ToolName, Tool> = {
+    point: new PointTool(),
+    box: new BoxTool(),
+    lasso: new LassoTool(),
+    brush: new BrushTool(1),
+    eraser: new BrushTool(0),
+    polygon: new PolygonTool(),
+    pick: new PickTool(),
+    pan: new PanTool(),
+  };
+  readonly latencies: number[] = []; // hover to mask, in milliseconds, the newest last
+  counted = 0; // hovers so far
+  cross: XY | null = null; // the keyboard's pointer, in pixels of the photo
+  pointer: XY | null = null;
+  private readonly canvases: HTMLCanvasElement[];
+  private readonly patches = new WeakMap<Mask, Patch>();
+  private panning: XY | null = null;
+  private held = false; // Space is down
+  private pressed = false;
+  private dirty = true; // the photo, the masks or the view
+  private frame = 0;
+  private readonly view: View;
+
+  constructor(
+    readonly element: HTMLElement,
+    private readonly session: Session,
+  ) {
+    this.view = session.view;
+    this.canvases = ["photo", "masks", "over"].map((name) => {
+      const canvas = document.createElement("canvas");
+      canvas.className = `layer layer-${name}`;
+      canvas.setAttribute("aria-hidden", "true");
+      element.append(canvas);
+      return canvas;
+    });
+    new ResizeObserver(() => this.resized()).observe(element);
+    this.listen();
+  }
+
+  get tool(): Tool {
+    return this.tools[this.session.toolName];
+  }
+
+  private bench(): Bench | null {
+    const { session, view } = this;
+    const { desk } = session;
+    if (!desk || session.opening) return null;
+    const latency = (ms: number) => {
+      this.latencies.push(ms);
+      this.counted++;
+      if (this.latencies.length > KEPT_LATENCIES) this.latencies.shift();
+    };
+    return { session, desk, view, drawn: () => this.drawOver(), latency };
+  }
+
+  use(name: ToolName): void {
+    this.session.toolName = name;
+    const bench = this.bench();
+    if (bench) {
+      bench.desk.preview = null;
+      bench.desk.hovered = null;
+      this.tool.start?.(bench);
+    }
+    this.session.changed();
+  }
+
+  // -------------------------------------------------------------------------------- the pointer
+
+  private listen(): void {
+    const { element } = this;
+    element.addEventListener("pointerdown", (event) => this.down(event));
+    element.addEventListener("pointermove", (event) => this.moved(event));
+    element.addEventListener("pointerup", (event) => this.up(event));
+    element.addEventListener("pointercancel", (event) => this.up(event));
+    element.addEventListener("pointerleave", () => this.left());
+    element.addEventListener("contextmenu", (event) => event.preventDefault());
+    element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    element.addEventListener("dblclick", (event) => {
+      const bench = this.bench();
+      if (bench) this.tool.double?.(this.pointed(event), bench);
+      this.draw(false);
+    });
+  }
+
+  private pointed(event: MouseEvent): Pointed {
+    const { left, top } = this.element.getBoundingClientRect();
+    const screen: XY = [event.clientX - left, event.clientY - top];
+    const negative = event.shiftKey || event.button === 2 || (event.buttons & 2) > 0;
+    return { at: this.view.toImage(screen), screen, negative, when: performance.now() };
+  }
+
+  private down(event: PointerEvent): void {
+    this.element.focus({ preventScroll: true });
+    this.element.setPointerCapture(event.pointerId);
+    const pointed = this.pointed(event);
+    this.cross = null;
+    const pans = this.held || event.button === 1 || this.session.toolName === "pan";
+    if (pans) {
+      this.panning = pointed.screen;
+      this.element.style.cursor = "grabbing";
+      return;
+    }
+    const bench = this.bench();
+    if (!bench) return;
+    this.pressed = true;
+    this.tool.down?.(pointed, bench);
+    this.draw(false);
+  }
+
+  private moved(event: PointerEvent): void {
+    const pointed = this.pointed(event);
+    this.pointer = pointed.at;
+    if (this.cross) {
+      this.cross = null;
+      this.draw(false);
+    }
+    if (this.panning) {
+      const [x, y] = this.panning;
+      this.view.pan(pointed.screen[0] - x, pointed.screen[1] - y);
+      this.panning = pointed.screen;
+      return this.draw(true);
+    }
+    const bench = this.bench();
+    if (bench) this.tool.move?.(pointed, bench, this.pressed);
+    this.told?.();
+  }
+
+  /** Called when the pointer has moved, for the status bar. */
+  told: (() => void) | null = null;
+
+  private up(event: PointerEvent): void {
+    const pointed = this.pointed(event);
+    const was = this.panning;
+    this.panning = null;
+    this.element.style.cursor = this.held ? "grab" : this.tool.cursor;
+    const bench = this.bench();
+    if (!was && this.pressed && bench) this.tool.up?.(pointed, bench);
+    this.pressed = false;
+    this.draw(false);
+  }
+
+  private left(): void {
+    this.pointer = null;
+    const desk = this.session.desk;
+    if (desk) desk.preview = desk.hovered = null;
+    this.draw(false);
+    this.told?.();
+  }
+
+  private wheel(event: WheelEvent): void {
+    event.preventDefault();
+    const { screen } = this.pointed(event);
+    const lines = event.deltaMode === 1 ? 16 : 1;
+    if (event.shiftKey) this.view.pan(-(event.deltaY || event.deltaX) * lines, 0);
+    else this.view.zoomTo(this.view.scale * Math.exp(-event.deltaY * lines * 0.0016), screen);
+    this.draw(true);
+    this.told?.();
+  }
+
+  // -------------------------------------------------------------------------------- the keyboard
+
+  /** Space pans while it is held and the pointer moves. */
+  hold(held: boolean): void {
+    this.held = held;
+    this.element.style.cursor = held ? "grab" : this.tool.cursor;
+  }
+
+  /** Move the crosshair by screen pixels; it starts at the pointer, or in the middle. */
+  step(dx: number, dy: number): void {
+    const bench = this.bench();
+    if (!bench) return;
+    const { view, desk } = bench;
+    const start = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
+    const [x, y] = [start[0] + dx / view.scale, start[1] + dy / view.scale];
+    const [height, width] = desk.hw;
+    this.cross = [Math.min(width - 0.5, Math.max(0.5, x)), Math.min(height - 0.5, Math.max(0.5, y))];
+    const screen = view.toScreen(this.cross);
+    const margin = 40;
+    const off = (place: number, full: number) =>
+      place < margin ? margin - place : place > full - margin ? full - margin - place : 0;
+    view.pan(off(screen[0], view.width), off(screen[1], view.height));
+    this.tool.move?.(this.atCross(false), bench, this.pressed);
+    this.draw(true);
+    this.told?.();
+  }
+
+  press(negative: boolean): void {
+    const bench = this.bench();
+    if (!bench || !this.cross) return this.step(0, 0);
+    this.tool.press?.(this.atCross(negative), bench);
+    this.draw(false);
+  }
+
+  private atCross(negative: boolean): Pointed {
+    const at = this.cross!;
+    return { at, screen: this.view.toScreen(at), negative, when: performance.now() };
+  }
+
+  key(key: string): boolean {
+    const bench = this.bench();
+    return bench ? (this.tool.key?.(key, bench) ?? false) : false;
+  }
+
+  zoom(factor: number): void {
+    const at = this.cross ? this.view.toScreen(this.cross) : undefined;
+    this.view.zoomTo(this.view.scale * factor, at);
+    this.draw(true);
+  }
+
+  // ------------------------------------------------------------------------------------ drawing
+
+  private resized(): void {
+    const { clientWidth, clientHeight } = this.element;
+    const whole = this.view.width < 2;
+    this.view.width = Math.max(1, clientWidth);
+    this.view.height = Math.max(1, clientHeight);
+    this.canvases.forEach((canvas, i) => {
+      const ratio = i === 1 ? 1 : devicePixelRatio; // masks are drawn by us, pixel by pixel
+      canvas.width = Math.round(clientWidth * ratio);
+      canvas.height = Math.round(clientHeight * ratio);
+    });
+    if (whole) this.view.fit();
+    this.draw(true);
+  }
+
+  /** Draw in the next frame; `all` where the photo, the masks or the view changed. */
+  draw(all: boolean): void {
+    this.dirty ||= all;
+    this.frame ||= requestAnimationFrame(() => this.drawNow());
+  }
+
+  /** Draw what is due, in this frame. */
+  drawNow(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    if (this.dirty) this.drawPhoto();
+    this.dirty = false;
+    this.drawOver();
+  }
+
+  private drawPhoto(): void {
+    const [photo, masks] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
+    const { desk } = this.session;
+    if (!desk) return masks.clearRect(0, 0, masks.canvas.width, masks.canvas.height);
+    this.session.photo?.draw(photo, this.view, devicePixelRatio);
+    desk.map.draw(masks, this.view);
+  }
+
+  private drawOver(): void {
+    const context = this.canvases[2].getContext("2d")!;
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    context.clearRect(0, 0, this.view.width, this.view.height);
+    const bench = this.bench();
+    if (!bench) return;
+    const { desk, view } = bench;
+    const { draft, looks, preview } = { draft: desk.draft, looks: desk.looks, preview: desk.preview };
+    const outlined = (mask: Mask | null, fill: number) => {
+      if (!mask) return;
+      if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
+      drawPatch(context, view, this.patches.get(mask)!, { colour: [...WHITE], fill, edge: 1 });
+    };
+    outlined(desk.hovered, 0.2);
+    if (!draft.fixes) outlined(desk.selected, 0.28);
+    const shown = preview?.candidates[0].patch;
+    const dim = shown ? 0.25 : 0.5;
+    drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill: dim, edge: 1 });
+    if (shown) drawPatch(context, view, shown, { colour: [...ACCENT], fill: 0.4, edge: 0.95 });
+    if (draft.box) drawBox(context, view, draft.box);
+    if (draft.lasso) drawLine(context, view, draft.lasso, true);
+    drawClicks(context, view, draft.clicks, looks.violated);
+    this.tool.draw?.(context, bench);
+    if (this.cross) drawCross(context, view, clipped(this.cross, desk));
+  }
+}

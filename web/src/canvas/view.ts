@@ -1,0 +1,85 @@
+/** Where the photo lies on the screen: screen = image * scale + offset, in CSS pixels. */
+
+import type { Size, XY } from "../model/geometry";
+
+const MOST = 64; // screen pixels of one photo pixel
+const MARGIN = 24;
+
+export class View {
+  scale = 1;
+  x = 0;
+  y = 0;
+  width = 1;
+  height = 1;
+  hw: Size = [1, 1];
+
+  /** The whole photo in the middle. */
+  fit(): void {
+    const [height, width] = this.hw;
+    this.scale = this.fitting();
+    this.x = (this.width - width * this.scale) / 2;
+    this.y = (this.height - height * this.scale) / 2;
+  }
+
+  private fitting(): number {
+    const [height, width] = this.hw;
+    const across = (this.width - 2 * MARGIN) / width;
+    const down = (this.height - 2 * MARGIN) / height;
+    return Math.max(1e-4, Math.min(across, down, 8));
+  }
+
+  /** One photo pixel on `scale` screen pixels, a place of the screen staying where it is. */
+  zoomTo(scale: number, at: XY = [this.width / 2, this.height / 2]): void {
+    const [x, y] = this.toImage(at);
+    this.scale = Math.min(MOST, Math.max(this.fitting() / 2, scale));
+    this.x = at[0] - x * this.scale;
+    this.y = at[1] - y * this.scale;
+    this.hold();
+  }
+
+  pan(dx: number, dy: number): void {
+    this.x += dx;
+    this.y += dy;
+    this.hold();
+  }
+
+  /** A box of the photo, large, in the middle. */
+  show([x, y, width, height]: readonly number[]): void {
+    const scale = Math.min(this.width / (width * 2.5), this.height / (height * 2.5), 8);
+    this.scale = Math.max(this.fitting(), scale);
+    this.x = this.width / 2 - (x + width / 2) * this.scale;
+    this.y = this.height / 2 - (y + height / 2) * this.scale;
+  }
+
+  /** Some of the photo always stays on the screen. */
+  private hold(): void {
+    const [height, width] = this.hw;
+    const edge = 60;
+    this.x = Math.min(this.width - edge, Math.max(edge - width * this.scale, this.x));
+    this.y = Math.min(this.height - edge, Math.max(edge - height * this.scale, this.y));
+  }
+
+  toImage([x, y]: XY): XY {
+    return [(x - this.x) / this.scale, (y - this.y) / this.scale];
+  }
+
+  toScreen([x, y]: XY): XY {
+    return [x * this.scale + this.x, y * this.scale + this.y];
+  }
+}
+
+/** For each of `count` screen pixels from `from` on: the picture's pixel there, or -1. */
+export function samples(
+  from: number,
+  count: number,
+  offset: number,
+  scale: number,
+  full: number,
+): Int32Array {
+  const out = new Int32Array(count);
+  for (let i = 0; i < count; i++) {
+    const place = Math.floor((from + i + 0.5 - offset) / scale);
+    out[i] = place >= 0 && place < full ? place : -1;
+  }
+  return out;
+}

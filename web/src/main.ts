@@ -1,0 +1,82 @@
+/** Where the page starts: find the server, or work without one. */
+
+import "./style.css";
+
+import { View } from "./canvas/view";
+import { Model } from "./model/client";
+import { readEmbedding } from "./model/embedding";
+import { showApp } from "./page/app";
+import { startTheme } from "./page/theme";
+import { Session } from "./state/session";
+import { nextReview } from "./state/review";
+import { Database } from "./store/database";
+import { LocalStore } from "./store/local";
+import { Server, ServerStore, takeToken } from "./store/server";
+import { StoreError } from "./store/store";
+import type { Project, Store } from "./store/store";
+
+/** What answers behind this page: a project, a model alone, or nothing but files. */
+async function behind(server: Server, local: boolean): Promise<"project" | "model" | "files"> {
+  if (local) return "files";
+  try {
+    const health = await server.json<{ status?: string }>("health");
+    if (!health.status) return "files";
+    await server.json<Project>("api/project");
+    return "project";
+  } catch (error) {
+    const spoke = error instanceof StoreError && error.kind !== "lost";
+    if (!spoke) return "files";
+    if (/token|401|403|authori/i.test(error.message)) throw error;
+    return (await isServer(server)) ? "model" : "files";
+  }
+}
+
+const isServer = (server: Server) =>
+  server.json<{ status?: string }>("health").then(
+    (health) => !!health.status,
+    () => false,
+  );
+
+async function openStore(server: Server, local: boolean): Promise<[Store, Database]> {
+  const what = await behind(server, local);
+  if (what === "project") {
+    const store = new ServerStore(server);
+    const { name } = await store.project();
+    return [store, await Database.open(`anymask-project-${name}`)];
+  }
+  const db = await Database.open("anymask-local");
+  const embed = async (photo: Blob) => {
+    const response = await server.ask("api/embed", { method: "POST", body: photo });
+    return readEmbedding(await response.arrayBuffer());
+  };
+  return [new LocalStore(db, what === "model" ? embed : null), db];
+}
+
+async function start(): Promise<void> {
+  startTheme();
+  const root = document.getElementById("page")!;
+  const base = new URL("./", location.href.split("?")[0]).href;
+  const server = new Server(base, takeToken());
+  const query = new URLSearchParams(location.search);
+  try {
+    const [store, db] = await openStore(server, query.has("local"));
+    const view = new View();
+    const session = new Session(store, db, view);
+    await session.start();
+    showApp(root, session, view);
+    if (session.project.arm === "model") {
+      void session.loadModel(() => Model.open((file) => server.ask(`model/${file}`)));
+    }
+    const first = session.images.find((image) => image.status !== "done") ?? session.images[0];
+    if (session.project.stage === "review") await nextReview(session);
+    else if (first) await session.open(query.get("image") ?? first.id);
+  } catch (error) {
+    const text = document.createElement("p");
+    text.className = "waiting";
+    text.setAttribute("role", "alert");
+    text.textContent = `anymask could not start: ${(error as Error).message}`;
+    root.replaceChildren(text);
+  }
+}
+
+void start();

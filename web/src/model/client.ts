@@ -1,0 +1,172 @@
+/** The model, as the page sees it: two workers, a cache of embeddings, the newest hover first. */
+
+import type { Patch } from "../masks/patch";
+import type { Embedding } from "./embedding";
+import { gridSettings } from "./everything";
+import type { Proposal } from "./everything";
+import type { Granularity } from "./granularity";
+import { readManifest } from "./manifest";
+import type { Manifest } from "./manifest";
+import type { Asks, Kind, Reply } from "./messages";
+import { Newest } from "./newest";
+import type { Prompt } from "./prompts";
+import type { Candidates } from "./segment";
+
+/** Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed. */
+function threadsToUse(): number {
+  if (!crossOriginIsolated) return 1;
+  const asked = Number(new URLSearchParams(location.search).get("threads"));
+  return asked > 0 ? asked : Math.min(4, navigator.hardwareConcurrency || 1);
+}
+
+type Progress = (done: number, all: number) => void;
+
+interface Waiting {
+  done: (value: never) => void;
+  failed: (error: Error) => void;
+  progress?: Progress;
+}
+
+/** One worker and the questions that it has not answered yet. */
+class Asked {
+  private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    type: "module",
+  });
+  private readonly waiting = new Map<number, Waiting>();
+  private count = 0;
+
+  constructor() {
+    this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+      const asked = this.waiting.get(data.id);
+      if (!asked) return;
+      if ("progress" in data) return asked.progress?.(...data.progress);
+      this.waiting.delete(data.id);
+      if ("error" in data) asked.failed(new Error(data.error));
+      else asked.done(data.value as never);
+    };
+    this.worker.onerror = (event) => {
+      const error = new Error(`the model's worker stopped: ${event.message || "unknown"}`);
+      for (const asked of this.waiting.values()) asked.failed(error);
+      this.waiting.clear();
+    };
+  }
+
+  ask<K extends Kind>(
+    kind: K,
+    ask: Asks[K]["ask"],
+    progress?: Progress,
+    moved: Transferable[] = [],
+  ): Promise<Asks[K]["reply"]> {
+    const id = ++this.count;
+    return new Promise((done, failed) => {
+      this.waiting.set(id, { done, failed, progress });
+      this.worker.postMessage({ id, kind, ...ask }, moved);
+    });
+  }
+}
+
+export type Load = (file: string) => Promise<Response>;
+
+/** Where an embedding comes from when the page does not make it itself. */
+export type Sent = () => Promise<Embedding | null>;
+
+const CACHED = 8; // embeddings; nano's have 2.4 MB each
+
+export class Model {
+  private readonly decoder = new Asked();
+  private encoder: Promise<Asked> | null = null;
+  private readonly embeddings = new Map<string, Promise<Embedding>>();
+  private readonly told = new Set<string>();
+  private readonly hovers = new Newest();
+  private answers = 0;
+  provider = "";
+
+  private constructor(
+    private readonly load: Load,
+    readonly manifest: Manifest,
+    readonly threads: number,
+  ) {}
+
+  /** Open the decoder; the encoder follows when a photo needs it. */
+  static async open(load: Load): Promise<Model> {
+    const manifest = readManifest(await (await load("manifest.json")).json());
+    const model = new Model(load, manifest, threadsToUse());
+    await model.openGraph(model.decoder, "decoder.onnx");
+    return model;
+  }
+
+  private async openGraph(worker: Asked, file: string): Promise<Asked> {
+    const graph = await (await this.load(file)).arrayBuffer();
+    const { manifest, threads } = this;
+    const opened = await worker.ask("open", { graph, manifest, threads }, undefined, [graph]);
+    this.provider = opened.provider;
+    return worker;
+  }
+
+  /** See a photo; `sent` is asked first, and where it has nothing the page encodes itself. */
+  embed(key: string, photo: () => Promise<Blob>, sent?: Sent): Promise<Embedding> {
+    const known = this.embeddings.get(key);
+    if (known) return known;
+    const made = (async () => {
+      const given = await sent?.();
+      if (given) return given;
+      this.encoder ??= this.openGraph(new Asked(), "encoder.onnx");
+      return (await this.encoder).ask("encode", { photo: await photo() });
+    })();
+    this.embeddings.set(key, made);
+    made.catch(() => this.embeddings.delete(key));
+    for (const old of this.embeddings.keys()) {
+      if (this.embeddings.size > CACHED) this.embeddings.delete(old);
+    }
+    return made;
+  }
+
+  /** Make the decoder look at a photo that has been seen. */
+  private async look(key: string): Promise<void> {
+    const embedding = await this.embeddings.get(key);
+    if (!embedding) throw new Error("the photo has not been seen yet");
+    if (embedding.modelHash !== this.manifest.weights_hash) {
+      throw new Error("the server's embedding is of another model; reload the page");
+    }
+    if (this.told.has(key)) return;
+    this.told.clear(); // what the worker forgot is told again
+    this.told.add(key);
+    await this.decoder.ask("see", { key, embedding });
+  }
+
+  /** Answer a prompt. With the reply's name `keep`, `cut` gives its masks at full size. */
+  async answer(
+    key: string,
+    prompt: Prompt,
+    limit: number,
+    granularity: Granularity,
+  ): Promise<Candidates & { keep: string }> {
+    await this.look(key);
+    const keep = String(++this.answers);
+    const reply = await this.decoder.ask("answer", { key, prompt, limit, granularity, keep });
+    return { ...reply, keep };
+  }
+
+  /** The mask of a kept answer, pixel for pixel. */
+  async cut(keep: string, index: number): Promise<Patch> {
+    return (await this.decoder.ask("cut", { keep, index })).candidates[0].patch;
+  }
+
+  /** The preview under the pointer, or null where a newer place was hovered meanwhile. */
+  async hover(
+    key: string,
+    prompt: Prompt,
+    limit: number,
+    granularity: Granularity,
+  ): Promise<Candidates | null> {
+    return this.hovers.run(async () => {
+      await this.look(key);
+      return this.decoder.ask("answer", { key, prompt, limit, granularity, keep: "" });
+    });
+  }
+
+  everything(key: string, progress: Progress): Promise<Proposal[]> {
+    const settings = gridSettings(this.manifest.spec);
+    return this.look(key).then(() => this.decoder.ask("everything", { key, settings }, progress));
+  }
+}

@@ -1,0 +1,70 @@
+/** What the encoder saw in one photo, as the page keeps it and as the server sends it. */
+
+import type { Geometry, Size } from "./geometry";
+
+export interface Map3 {
+  name: string;
+  shape: number[]; // (C, h, w)
+  data: Float32Array;
+}
+
+export interface Embedding {
+  geometry: Geometry;
+  model: string;
+  modelHash: string;
+  maps: Map3[];
+}
+
+interface Header {
+  image_hw: Size;
+  input_hw: Size;
+  side: number;
+  model: string;
+  model_hash: string;
+  maps: { name: string; shape: number[]; dtype: string }[];
+}
+
+/**
+ * The server's bytes: uint32 length, JSON header, then the maps one after the other.
+ *
+ * Throws when the bytes are no whole embedding.
+ */
+export function readEmbedding(bytes: ArrayBuffer): Embedding {
+  const broken = (why: string) =>
+    new Error(`an embedding must be a header and its maps, got ${why}; ask for it again`);
+  if (bytes.byteLength < 4) throw broken(`${bytes.byteLength} bytes`);
+  const length = new DataView(bytes).getUint32(0, true);
+  if (4 + length > bytes.byteLength) throw broken("a header that is cut off");
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length))) as Header;
+  let at = 4 + length;
+  const maps = header.maps.map(({ name, shape, dtype }) => {
+    const count = shape.reduce((a, b) => a * b, 1);
+    const wide = dtype === "float32" ? 4 : 2;
+    if (at + count * wide > bytes.byteLength) throw broken(`no whole map ${name}`);
+    const part = bytes.slice(at, at + count * wide);
+    at += count * wide;
+    const data = wide === 4 ? new Float32Array(part) : halvesToFloats(new Uint16Array(part));
+    return { name, shape: shape.slice(-3), data };
+  });
+  const geometry = { imageHw: header.image_hw, inputHw: header.input_hw, side: header.side };
+  return { geometry, model: header.model, modelHash: header.model_hash, maps };
+}
+
+let table: Float32Array | null = null;
+
+/** IEEE 754 half precision to single, through a table of all 65,536 halves. */
+export function halvesToFloats(halves: Uint16Array): Float32Array {
+  table ??= Float32Array.from({ length: 65536 }, (_, half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 31;
+    const fraction = half & 1023;
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return exponent
+      ? sign * 2 ** (exponent - 15) * (1 + fraction / 1024)
+      : sign * 2 ** -14 * (fraction / 1024);
+  });
+  const known = table;
+  const out = new Float32Array(halves.length);
+  for (let i = 0; i < out.length; i++) out[i] = known[halves[i]];
+  return out;
+}

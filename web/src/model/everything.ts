@@ -1,0 +1,121 @@
+/**
+ * Everything in a photo: a grid of clicks, quality, stability, no duplicates.
+ *
+ * The filters of `predictors/everything.py` in a cheaper order: stability and boxes are taken from
+ * the low-resolution logits, and only what stays is cut at the photo's own size.
+ */
+
+import { patchArea, patchToRle } from "../masks/patch";
+import { rleToCoco } from "../masks/rle";
+import type { BoxXywh } from "../masks/rle";
+import { choose } from "./answers";
+import type { BoxXyxy, Geometry, Size } from "./geometry";
+import { cutLogits } from "./logits";
+import type { Spec } from "./manifest";
+import type { Prompt } from "./prompts";
+
+export interface GridSettings {
+  pointsPerSide: number;
+  quality: number; // masks must have more
+  stability: number; // and at least this IoU between a stricter and a looser cut
+  overlap: number; // of two masks whose boxes overlap more, the better one stays
+}
+
+export const BATCH = 16; // clicks decoded at once
+
+/** The model's own thresholds, as `predictors/grid.py` sets them. */
+export function gridSettings(spec: Spec): GridSettings {
+  const own = spec.answer === "four";
+  return {
+    pointsPerSide: 16,
+    quality: own ? 0.45 : 0.88,
+    stability: own ? 0.65 : 0.95,
+    overlap: 0.7,
+  };
+}
+
+/** n by n positive clicks, row by row, each at its cell's centre. */
+export function gridPrompts(n: number, [height, width]: Size): Prompt[] {
+  return Array.from({ length: n * n }, (_, i) => {
+    const x = (((i % n) + 0.5) / n) * width;
+    const y = ((Math.floor(i / n) + 0.5) / n) * height;
+    return { clicks: [{ x, y, label: 1 }], box: null, mask: null };
+  });
+}
+
+export interface Found {
+  logits: Float32Array;
+  quality: number;
+  stability: number;
+  box: BoxXyxy; // in low-resolution cells
+  prompt: Prompt;
+}
+
+/** Which candidates of one click pass. */
+export function passing(
+  prompt: Prompt,
+  planes: Float32Array[],
+  quality: Float32Array,
+  spec: Spec,
+  settings: GridSettings,
+): Found[] {
+  return choose(spec, planes, quality, true)
+    .filter((answer) => answer.quality > settings.quality)
+    .flatMap((answer) => {
+      const found = measured(answer.logits, spec.mask_threshold);
+      if (!found || found.stability < settings.stability) return [];
+      const logits = answer.logits.slice(); // the batch's memory is not kept
+      return [{ ...found, logits, quality: answer.quality, prompt }];
+    });
+}
+
+function measured(logits: Float32Array, threshold: number) {
+  const side = Math.sqrt(logits.length);
+  let [inner, outer, left, right, top, bottom] = [0, 0, side, -1, side, -1];
+  for (let i = 0; i < logits.length; i++) {
+    if (logits[i] > threshold + 1) inner++;
+    if (logits[i] > threshold - 1) outer++;
+    if (logits[i] <= threshold) continue;
+    left = Math.min(left, i % side);
+    right = Math.max(right, i % side);
+    top = Math.min(top, Math.floor(i / side));
+    bottom = Math.floor(i / side);
+  }
+  if (right < 0) return null;
+  const box: BoxXyxy = [left, top, right + 1, bottom + 1];
+  return { stability: inner / Math.max(1, outer), box };
+}
+
+/** Greedy suppression on the boxes, the highest quality first. */
+export function withoutDuplicates(found: Found[], overlap: number): Found[] {
+  const kept: Found[] = [];
+  for (const one of [...found].sort((a, b) => b.quality - a.quality)) {
+    if (kept.every((other) => boxIou(one.box, other.box) <= overlap)) kept.push(one);
+  }
+  return kept;
+}
+
+function boxIou(a: BoxXyxy, b: BoxXyxy): number {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  const common = Math.max(0, width) * Math.max(0, height);
+  const area = (box: BoxXyxy) => (box[2] - box[0]) * (box[3] - box[1]);
+  return common / (area(a) + area(b) - common);
+}
+
+/** A found mask as a proposal of the photo. */
+export function toProposal(found: Found, geometry: Geometry, threshold: number) {
+  const { patch } = cutLogits(found.logits, geometry, threshold);
+  const rle = patchToRle(patch);
+  const { clicks } = found.prompt;
+  return {
+    rle: rleToCoco(rle),
+    box: [patch.x, patch.y, patch.width, patch.height] as BoxXywh,
+    area: patchArea(patch),
+    quality: found.quality,
+    stability: found.stability,
+    points: clicks.map((click) => [click.x, click.y]),
+  };
+}
+
+export type Proposal = ReturnType<typeof toProposal>;

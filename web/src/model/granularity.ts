@@ -1,0 +1,39 @@
+/** Part or whole: which of a click's candidates comes first (`predictors/granularity.py`). */
+
+import type { Answer } from "./answers";
+import type { Geometry } from "./geometry";
+
+/** "all": that of the highest quality; 0: the part ... 1: the whole. */
+export type Granularity = "all" | number;
+
+const COMPARABLE = 0.1; // of quality: candidates so far below the best one are no choice
+
+/** The size of an object, in the low-resolution mask's cells that are photo. */
+export function cells(plane: Float32Array, geometry: Geometry, threshold: number): number {
+  const side = Math.sqrt(plane.length);
+  const [rows, columns] = geometry.inputHw.map((n) => Math.ceil((n * side) / geometry.side));
+  let count = 0;
+  for (let y = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) if (plane[y * side + x] > threshold) count++;
+  }
+  return count;
+}
+
+/** The same answers, the one that the granularity means first, then by quality. */
+export function chosenFirst(
+  answers: Answer[],
+  granularity: Granularity,
+  geometry: Geometry,
+  threshold: number,
+): Answer[] {
+  if (granularity === "all" || answers.length < 2) return answers;
+  const best = Math.max(...answers.map((answer) => answer.quality));
+  const sizes = answers.map((answer) => cells(answer.logits, geometry, threshold));
+  const choice = answers
+    .map((_, i) => i)
+    .filter((i) => answers[i].quality >= best - COMPARABLE && sizes[i] > 0)
+    .sort((a, b) => sizes[a] - sizes[b]);
+  if (!choice.length) return answers;
+  const first = choice[Math.floor(granularity * (choice.length - 1) + 0.5)];
+  return [answers[first], ...answers.filter((_, i) => i !== first)];
+}

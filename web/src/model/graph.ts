@@ -1,0 +1,99 @@
+/** The two graphs of a bundle in ONNX Runtime's WebAssembly (or WebGPU, in a build that has it). */
+
+import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
+
+import type { Embedding, Map3 } from "./embedding";
+import { PROMPT_INPUTS } from "./manifest";
+import type { Manifest } from "./manifest";
+import type { Tokens } from "./prompts";
+
+export interface Opened {
+  session: InferenceSession;
+  provider: string;
+}
+
+/** Open one graph. `WEBGPU` is a constant of the build. */
+export async function openGraph(graph: ArrayBuffer, threads: number): Promise<Opened> {
+  env.wasm.numThreads = threads;
+  env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+  env.logLevel = "error";
+  const providers = WEBGPU && "gpu" in navigator ? ["webgpu", "wasm"] : ["wasm"];
+  const session = await InferenceSession.create(new Uint8Array(graph), {
+    executionProviders: providers,
+    graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
+  });
+  return { session, provider: providers[0] };
+}
+
+/** (3, S, S) normalised -> the image's maps. */
+export async function encode(
+  session: InferenceSession,
+  manifest: Manifest,
+  pixels: Float32Array,
+): Promise<Map3[]> {
+  const side = manifest.spec.image_side;
+  const input = manifest.inputs.encoder[0].name;
+  const out = await session.run({ [input]: new Tensor("float32", pixels, [1, 3, side, side]) });
+  return manifest.outputs.encoder.map(({ name }) => ({
+    name,
+    shape: out[name].dims.slice(1) as number[],
+    data: out[name].data as Float32Array,
+  }));
+}
+
+/** What a decoder says about N prompts of equal length. */
+export interface Decoded {
+  planes: Float32Array[][]; // (N, T) of (m, m)
+  quality: Float32Array[]; // (N, T)
+}
+
+export async function decode(
+  session: InferenceSession,
+  manifest: Manifest,
+  embedding: Embedding,
+  prompts: Tokens[],
+): Promise<Decoded> {
+  const count = prompts.length;
+  const points = prompts[0].labels.length;
+  const side = manifest.spec.mask_side;
+  const given: Record<string, Tensor> = {
+    coords: new Tensor("float32", joined(prompts.map((p) => p.coords)), [count, points, 2]),
+    labels: new Tensor("int64", bigLabels(prompts), [count, points]),
+    masks: new Tensor("float32", joined(prompts.map((p) => p.mask)), [count, 1, side, side]),
+    has_mask: new Tensor("float32", Float32Array.from(prompts, (p) => p.hasMask), [count]),
+  };
+  const names = manifest.inputs.decoder.map((tensor) => tensor.name);
+  names
+    .filter((name) => !PROMPT_INPUTS.includes(name))
+    .forEach((name, i) => {
+      const map = embedding.maps[i];
+      given[name] = new Tensor("float32", map.data, [1, ...map.shape]);
+    });
+  const out = await session.run(given);
+  const [logits, quality] = manifest.outputs.decoder.map(({ name }) => out[name]);
+  const tokens = logits.dims[1];
+  const all = logits.data as Float32Array;
+  const numbers = quality.data as Float32Array;
+  const rated = numbers.length / count;
+  const cells = side * side;
+  return {
+    planes: prompts.map((_, n) =>
+      Array.from({ length: tokens }, (_, t) =>
+        all.subarray((n * tokens + t) * cells, (n * tokens + t + 1) * cells),
+      ),
+    ),
+    quality: prompts.map((_, n) => numbers.subarray(n * rated, (n + 1) * rated)),
+  };
+}
+
+function joined(parts: Float32Array[]): Float32Array {
+  if (parts.length === 1) return parts[0];
+  const out = new Float32Array(parts.length * parts[0].length);
+  parts.forEach((part, i) => out.set(part, i * part.length));
+  return out;
+}
+
+function bigLabels(prompts: Tokens[]): BigInt64Array {
+  return BigInt64Array.from(prompts.flatMap((prompt) => prompt.labels.map(BigInt)));
+}

@@ -1,0 +1,160 @@
+/**
+ * What the clicks are owed (the rules of `predictors/honour.py`): negative clicks are honoured,
+ * clicks that are not are named.
+ */
+
+import { REACH, operatorsOf } from "./geometry";
+import type { AxisOperator, Geometry, XY } from "./geometry";
+import { regions } from "./regions";
+
+export interface Click {
+  x: number;
+  y: number;
+  label: 0 | 1;
+}
+
+const CLEARED = 2; // logits below the threshold that a cleared cell gets at least
+const DISC = 0.1; // of the root of the region's area: how far a disc reaches at most
+
+const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
+
+function pixelOf(click: Click, geometry: Geometry): XY {
+  const [height, width] = geometry.imageHw;
+  return [clamp(Math.floor(click.x), 0, width - 1), clamp(Math.floor(click.y), 0, height - 1)];
+}
+
+function logitAt(plane: Float32Array, side: number, ops: AxisOperator[], [x, y]: XY): number {
+  const [rows, columns] = ops;
+  let sum = 0;
+  for (let i = 0; i < REACH; i++) {
+    const wy = rows.weights[y * REACH + i];
+    if (!wy) continue;
+    const line = (rows.start[y] + i) * side + columns.start[x];
+    for (let j = 0; j < REACH; j++) {
+      const wx = columns.weights[x * REACH + j];
+      if (wx) sum += wy * wx * plane[line + j];
+    }
+  }
+  return sum;
+}
+
+/** Indices of the clicks that a mask does not honour. */
+export function violated(
+  plane: Float32Array,
+  clicks: readonly Click[],
+  geometry: Geometry,
+  threshold: number,
+): number[] {
+  const side = Math.sqrt(plane.length);
+  const ops = operatorsOf(side, geometry);
+  return clicks.flatMap((click, index) => {
+    const inside = logitAt(plane, side, ops, pixelOf(click, geometry)) > threshold;
+    return inside === (click.label === 1) ? [] : [index];
+  });
+}
+
+/** The same logits, cleared around the negative clicks that they do not honour. */
+export function honourNegatives(
+  plane: Float32Array,
+  clicks: readonly Click[],
+  geometry: Geometry,
+  threshold: number,
+): Float32Array {
+  if (clicks.every((click) => click.label === 1)) return plane;
+  const side = Math.sqrt(plane.length);
+  const ops = operatorsOf(side, geometry);
+  const positive = clicks
+    .filter((click) => click.label === 1)
+    .map((click) => cellOf(pixelOf(click, geometry), side, geometry));
+  const cleared = plane.slice();
+  for (const click of clicks) {
+    if (click.label === 1) continue;
+    const pixel = pixelOf(click, geometry);
+    const around = pixelsAround(pixel, geometry);
+    if (!around.some((place) => logitAt(cleared, side, ops, place) > threshold)) continue;
+    const touched = cellsTouched(pixel, side, ops, geometry);
+    const centre = cellOf(pixel, side, geometry);
+    const part = partToClear(cleared, side, threshold, touched, centre, positive);
+    part.forEach((taken, i) => {
+      if (taken) cleared[i] = Math.min(cleared[i], threshold - CLEARED);
+    });
+  }
+  return cleared;
+}
+
+function pixelsAround([x, y]: XY, geometry: Geometry): XY[] {
+  const [height, width] = geometry.imageHw;
+  const steps = [-1, 0, 1];
+  return steps.flatMap((dy) =>
+    steps.map((dx): XY => [clamp(x + dx, 0, width - 1), clamp(y + dy, 0, height - 1)]),
+  );
+}
+
+/** A pixel as a low-resolution place (row, column), cell centres at whole numbers. */
+function cellOf([x, y]: XY, side: number, geometry: Geometry): [number, number] {
+  const scale = (axis: 0 | 1) =>
+    ((geometry.inputHw[axis] / geometry.imageHw[axis]) * side) / geometry.side;
+  return [(y + 0.5) * scale(0) - 0.5, (x + 0.5) * scale(1) - 0.5];
+}
+
+/** The cells (m, m) that the pixel and its eight neighbours are made of. */
+function cellsTouched(
+  pixel: XY,
+  side: number,
+  ops: AxisOperator[],
+  geometry: Geometry,
+): Uint8Array {
+  const marks = [new Uint8Array(side), new Uint8Array(side)];
+  for (const place of pixelsAround(pixel, geometry)) {
+    [place[1], place[0]].forEach((at, axis) => {
+      for (let i = 0; i < REACH; i++) {
+        if (ops[axis].weights[at * REACH + i]) marks[axis][ops[axis].start[at] + i] = 1;
+      }
+    });
+  }
+  const touched = new Uint8Array(side * side);
+  for (let i = 0; i < touched.length; i++) {
+    touched[i] = marks[0][Math.floor(i / side)] & marks[1][i % side];
+  }
+  return touched;
+}
+
+/** The cells that a violated negative click takes back. */
+function partToClear(
+  plane: Float32Array,
+  side: number,
+  threshold: number,
+  touched: Uint8Array,
+  centre: [number, number],
+  positive: [number, number][],
+): Uint8Array {
+  const mask = Uint8Array.from(plane, (logit) => (logit > threshold ? 1 : 0));
+  const labels = regions(mask, side, side);
+  const hit = new Set<number>();
+  touched.forEach((there, i) => {
+    if (there && labels[i]) hit.add(labels[i]);
+  });
+  const clicked = positive.map(
+    ([row, column]) =>
+      clamp(Math.round(row), 0, side - 1) * side + clamp(Math.round(column), 0, side - 1),
+  );
+  let under = 0;
+  let rest = 0;
+  labels.forEach((label) => {
+    if (hit.has(label)) under++;
+    else if (label) rest++;
+  });
+  const wanted = clicked.some((at) => hit.has(labels[at]));
+  const restWanted = clicked.some((at) => labels[at] > 0 && !hit.has(labels[at]));
+  if (!wanted && (restWanted || rest > under)) {
+    return touched.map((there, i) => (there || hit.has(labels[i]) ? 1 : 0));
+  }
+  let reach = DISC * Math.sqrt(under);
+  for (const [row, column] of positive) {
+    reach = Math.min(reach, Math.hypot(row - centre[0], column - centre[1]) / 2);
+  }
+  return touched.map((there, i) => {
+    const distance = (Math.floor(i / side) - centre[0]) ** 2 + ((i % side) - centre[1]) ** 2;
+    return there || distance <= reach ** 2 ? 1 : 0;
+  });
+}

@@ -1,0 +1,128 @@
+/** From low-resolution logits to a mask's window of the photo, and back for a start mask. */
+
+import type { Patch } from "../masks/patch";
+import { emptyPatch } from "../masks/patch";
+import { REACH, operatorsOf, reduced } from "./geometry";
+import type { AxisOperator, Geometry } from "./geometry";
+
+const MASK_LOGIT = 6.9; // logit of 0.999: what a sure pixel of a given mask becomes
+
+/** First and one-past-last pixel of an axis that a marked logit may reach. */
+function reachOf(op: AxisOperator, marked: Uint8Array): [number, number] {
+  const { start, weights } = op;
+  const touches = (pixel: number) => {
+    for (let i = 0; i < REACH; i++) {
+      if (weights[pixel * REACH + i] && marked[start[pixel] + i]) return true;
+    }
+    return false;
+  };
+  let first = 0;
+  let last = start.length;
+  while (first < last && !touches(first)) first++;
+  while (last > first && !touches(last - 1)) last--;
+  return [first, last];
+}
+
+/** How a mask that was cut at several thresholds came out. */
+export interface Cut {
+  patch: Patch;
+  above: number[]; // pixels above each of the extra thresholds
+}
+
+/**
+ * The pixels of the photo (or of one whose longest side is `limit`) above the threshold.
+ *
+ * extra  further thresholds whose pixels are counted, none lower than extra's own lowest
+ */
+export function cutLogits(
+  plane: Float32Array,
+  geometry: Geometry,
+  threshold: number,
+  limit = 0,
+  extra: number[] = [],
+): Cut {
+  const place = reduced(geometry, limit);
+  const side = Math.sqrt(plane.length);
+  const lowest = Math.min(threshold, ...extra);
+  const [rowOp, columnOp] = operatorsOf(side, place);
+  const rowMarks = new Uint8Array(side);
+  const columnMarks = new Uint8Array(side);
+  for (let i = 0; i < plane.length; i++) {
+    if (plane[i] > lowest) rowMarks[Math.floor(i / side)] = columnMarks[i % side] = 1;
+  }
+  const [top, bottom] = reachOf(rowOp, rowMarks);
+  const [left, right] = reachOf(columnOp, columnMarks);
+  const above = extra.map(() => 0);
+  if (bottom <= top || right <= left) return { patch: emptyPatch(place.imageHw), above };
+  const [width, height] = [right - left, bottom - top];
+  const data = new Uint8Array(width * height);
+  const line = new Float32Array(side);
+  const { start, weights } = columnOp;
+  for (let y = top; y < bottom; y++) {
+    mixRows(plane, side, rowOp, y, line);
+    const row = (y - top) * width;
+    for (let x = left; x < right; x++) {
+      const at = start[x];
+      const w = x * REACH;
+      const logit =
+        weights[w] * line[at] + weights[w + 1] * line[at + 1] + weights[w + 2] * line[at + 2];
+      if (logit > threshold) data[row + x - left] = 1;
+      for (let i = 0; i < extra.length; i++) if (logit > extra[i]) above[i]++;
+    }
+  }
+  return { patch: { hw: place.imageHw, x: left, y: top, width, height, data }, above };
+}
+
+function mixRows(
+  plane: Float32Array,
+  side: number,
+  op: AxisOperator,
+  y: number,
+  line: Float32Array,
+): void {
+  line.fill(0);
+  for (let i = 0; i < REACH; i++) {
+    const weight = op.weights[y * REACH + i];
+    if (!weight) continue;
+    const from = (op.start[y] + i) * side;
+    for (let x = 0; x < side; x++) line[x] += weight * plane[from + x];
+  }
+}
+
+/** A start mask as the decoder takes it: logits (m, m) over the whole S x S input. */
+export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number): Float32Array {
+  const shares = new Float32Array(maskSide * maskSide);
+  const cellsX = (geometry.inputHw[1] / geometry.side) * maskSide;
+  const cellsY = (geometry.inputHw[0] / geometry.side) * maskSide;
+  const scaleX = cellsX / patch.hw[1];
+  const scaleY = cellsY / patch.hw[0];
+  for (let row = 0; row < patch.height; row++) {
+    const y = (patch.y + row) * scaleY;
+    for (let column = 0; column < patch.width; column++) {
+      if (!patch.data[row * patch.width + column]) continue;
+      spread(shares, maskSide, (patch.x + column) * scaleX, y, scaleX, scaleY);
+    }
+  }
+  return shares.map((share) => {
+    const p = Math.min(1 - 1e-6, Math.max(1e-6, share));
+    return Math.min(MASK_LOGIT, Math.max(-MASK_LOGIT, Math.log(p / (1 - p))));
+  });
+}
+
+/** Adds one pixel, which lies at (x, y) and is (dx, dy) cells large, to the cells it covers. */
+function spread(
+  shares: Float32Array,
+  side: number,
+  x: number,
+  y: number,
+  dx: number,
+  dy: number,
+): void {
+  for (let row = Math.floor(y); row < Math.min(side, y + dy); row++) {
+    const high = Math.min(y + dy, row + 1) - Math.max(y, row);
+    for (let column = Math.floor(x); column < Math.min(side, x + dx); column++) {
+      const wide = Math.min(x + dx, column + 1) - Math.max(x, column);
+      shares[row * side + column] += wide * high;
+    }
+  }
+}

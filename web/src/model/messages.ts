@@ -1,0 +1,30 @@
+/** What the page and its two workers say to each other. */
+
+import type { Embedding } from "./embedding";
+import type { GridSettings, Proposal } from "./everything";
+import type { Granularity } from "./granularity";
+import type { Manifest } from "./manifest";
+import type { Prompt } from "./prompts";
+import type { Candidates } from "./segment";
+
+export interface Asks {
+  open: {
+    ask: { graph: ArrayBuffer; manifest: Manifest; threads: number };
+    reply: { provider: string };
+  };
+  encode: { ask: { photo: Blob }; reply: Embedding };
+  see: { ask: { key: string; embedding: Embedding }; reply: null };
+  answer: {
+    ask: { key: string; prompt: Prompt; limit: number; granularity: Granularity; keep: string };
+    reply: Candidates;
+  };
+  cut: { ask: { keep: string; index: number }; reply: Candidates };
+  everything: { ask: { key: string; settings: GridSettings }; reply: Proposal[] };
+}
+
+export type Kind = keyof Asks;
+export type Message = { [K in Kind]: { id: number; kind: K } & Asks[K]["ask"] }[Kind];
+export type Reply =
+  | { id: number; value: unknown }
+  | { id: number; error: string }
+  | { id: number; progress: [done: number, all: number] };

@@ -1,0 +1,70 @@
+/** What the user means, in image pixels, and what a decoder takes (`predictors/prompts.py`). */
+
+import type { Patch } from "../masks/patch";
+import { scaleXy } from "./geometry";
+import type { BoxXyxy, Geometry } from "./geometry";
+import type { Click } from "./honour";
+import { patchToModel } from "./logits";
+import type { Spec } from "./manifest";
+
+export interface Prompt {
+  clicks: readonly Click[];
+  box: BoxXyxy | null;
+  mask: Patch | null; // a start, for example what a lasso encloses
+}
+
+export interface Tokens {
+  coords: Float32Array; // (P, 2) in model pixels
+  labels: number[]; // (P,)
+  mask: Float32Array; // (m, m)
+  hasMask: number;
+}
+
+const BOX_CORNERS = [2, 3];
+const NO_POINT = -1;
+
+export function isLoneClick(prompt: Prompt): boolean {
+  const { clicks, box, mask } = prompt;
+  return clicks.length === 1 && clicks[0].label === 1 && !box && !mask;
+}
+
+/** What the model cannot take of a prompt, in words, or nothing. */
+export function refusal(prompt: Prompt, spec: Spec): string | null {
+  const points = prompt.clicks.length + (prompt.box ? 2 : 0);
+  const kinds: [string, boolean, string][] = [
+    ["point", prompt.clicks.some((click) => click.label === 1), "positive clicks"],
+    ["negative_point", prompt.clicks.some((click) => click.label === 0), "negative clicks"],
+    ["box", prompt.box !== null, "boxes"],
+    ["mask", prompt.mask !== null, "mask prompts"],
+  ];
+  const refused = kinds.filter(([kind, there]) => there && !spec.accepts.includes(kind));
+  if (refused.length) {
+    return `${spec.name} takes no ${refused.map((kind) => kind[2]).join(" and no ")}`;
+  }
+  if (spec.fixed_points && points > spec.fixed_points) {
+    return `${spec.name} takes at most ${spec.fixed_points} points (a box counts as two)`;
+  }
+  return null;
+}
+
+/** Clicks, then box corners, then "no point" where the family's reference code puts it. */
+export function tokensOf(prompt: Prompt, geometry: Geometry, spec: Spec): Tokens {
+  const [scaleX, scaleY] = scaleXy(geometry);
+  const places = prompt.clicks.map((click) => [click.x, click.y]);
+  const labels: number[] = prompt.clicks.map((click) => click.label);
+  if (prompt.box) {
+    const [height, width] = geometry.imageHw;
+    const [x0, y0, x1, y1] = prompt.box;
+    places.push([Math.max(0, x0), Math.max(0, y0)], [Math.min(width, x1), Math.min(height, y1)]);
+    labels.push(...BOX_CORNERS);
+  }
+  let missing = spec.fixed_points - labels.length;
+  if (!labels.length || (spec.pad_point && !prompt.box)) missing = Math.max(missing, 1);
+  const coords = new Float32Array(2 * (labels.length + Math.max(0, missing)));
+  places.forEach(([x, y], i) => coords.set([x * scaleX, y * scaleY], 2 * i));
+  for (; missing > 0; missing--) labels.push(NO_POINT);
+  const mask = prompt.mask
+    ? patchToModel(prompt.mask, geometry, spec.mask_side)
+    : new Float32Array(spec.mask_side ** 2);
+  return { coords, labels, mask, hasMask: prompt.mask ? 1 : 0 };
+}

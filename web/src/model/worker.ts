@@ -1,0 +1,142 @@
+/**
+ * A worker of the page: it encodes, or it decodes. Two of them run, so that a prefetched photo
+ * never keeps a click waiting.
+ */
+
+import type { InferenceSession } from "onnxruntime-web/wasm";
+
+import type { Answer } from "./answers";
+import type { Embedding } from "./embedding";
+import { BATCH, gridPrompts, passing, toProposal, withoutDuplicates } from "./everything";
+import type { Found } from "./everything";
+import { decode, encode, openGraph } from "./graph";
+import { cutLogits } from "./logits";
+import type { Manifest } from "./manifest";
+import type { Asks, Kind, Message, Reply } from "./messages";
+import { tokensOf } from "./prompts";
+import { imageToModel } from "./resample";
+import { answersTo, shown } from "./segment";
+
+const SEEN = 4; // embeddings kept
+const KEPT = 4; // answers whose logits are kept for cutting at the photo's own size
+
+let session: InferenceSession;
+let manifest: Manifest;
+const seen = new Map<string, Embedding>();
+const kept = new Map<string, { answers: Answer[]; key: string }>();
+let turn: Promise<unknown> = Promise.resolve();
+
+/** One at a time: a session must not run twice at once. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const next = turn.then(work, work);
+  turn = next.catch(() => null);
+  return next;
+}
+
+function remember<T>(store: Map<string, T>, key: string, value: T, most: number): void {
+  store.delete(key);
+  store.set(key, value);
+  for (const old of store.keys()) if (store.size > most) store.delete(old);
+}
+
+type Handler<K extends Kind> = (
+  ask: Asks[K]["ask"],
+  progress: (done: number, all: number) => void,
+) => Promise<Asks[K]["reply"]>;
+
+const handlers: { [K in Kind]: Handler<K> } = {
+  async open(ask) {
+    manifest = ask.manifest;
+    const opened = await openGraph(ask.graph, ask.threads);
+    session = opened.session;
+    return { provider: opened.provider };
+  },
+
+  async encode({ photo }) {
+    const bitmap = await createImageBitmap(photo, {
+      imageOrientation: "from-image",
+      premultiplyAlpha: "none",
+    });
+    const { width, height } = bitmap;
+    const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
+    const { pixels, geometry } = await imageToModel([height, width], manifest.spec, read);
+    bitmap.close();
+    const maps = await inTurn(() => encode(session, manifest, pixels));
+    return { geometry, model: manifest.name, modelHash: manifest.weights_hash, maps };
+  },
+
+  async see({ key, embedding }) {
+    remember(seen, key, embedding, SEEN);
+    return null;
+  },
+
+  async answer({ key, prompt, limit, granularity, keep }) {
+    const embedding = known(key);
+    const { spec } = manifest;
+    const tokens = tokensOf(prompt, embedding.geometry, spec);
+    const out = await inTurn(() => decode(session, manifest, embedding, [tokens]));
+    const { geometry } = embedding;
+    const [planes, quality] = [out.planes[0], out.quality[0]];
+    const answers = answersTo(prompt, planes, quality, geometry, spec, granularity);
+    if (keep) remember(kept, keep, { answers, key }, KEPT);
+    const first = keep ? answers : answers.slice(0, 1);
+    return shown(first, prompt, geometry, spec.mask_threshold, limit);
+  },
+
+  async cut({ keep, index }) {
+    const answer = kept.get(keep);
+    if (!answer) throw new Error("this answer is no longer kept; ask again");
+    const { logits, quality } = answer.answers[index];
+    const { geometry } = known(answer.key);
+    const { patch } = cutLogits(logits, geometry, manifest.spec.mask_threshold);
+    return { candidates: [{ patch, quality, cells: 0 }], violated: [] };
+  },
+
+  async everything({ key, settings }, progress) {
+    const embedding = known(key);
+    const { spec } = manifest;
+    const prompts = gridPrompts(settings.pointsPerSide, embedding.geometry.imageHw);
+    let found: Found[] = [];
+    for (let at = 0; at < prompts.length; at += BATCH) {
+      const batch = prompts.slice(at, at + BATCH);
+      const tokens = batch.map((prompt) => tokensOf(prompt, embedding.geometry, spec));
+      const out = await inTurn(() => decode(session, manifest, embedding, tokens));
+      found = found.concat(
+        batch.flatMap((prompt, n) =>
+          passing(prompt, out.planes[n], out.quality[n], spec, settings),
+        ),
+      );
+      progress(at + batch.length, prompts.length);
+      await new Promise((resume) => setTimeout(resume)); // clicks that came meanwhile go first
+    }
+    return withoutDuplicates(found, settings.overlap).map((one) =>
+      toProposal(one, embedding.geometry, spec.mask_threshold),
+    );
+  },
+};
+
+function known(key: string): Embedding {
+  const embedding = seen.get(key);
+  if (!embedding) throw new Error("the photo has not been seen yet");
+  remember(seen, key, embedding, SEEN);
+  return embedding;
+}
+
+function readRows(bitmap: ImageBitmap, top: number, rows: number): Uint8ClampedArray {
+  const canvas = new OffscreenCanvas(bitmap.width, rows);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(bitmap, 0, -top);
+  return context.getImageData(0, 0, bitmap.width, rows).data;
+}
+
+self.onmessage = async ({ data }: MessageEvent<Message>) => {
+  const say = (reply: Reply) => self.postMessage(reply);
+  const { id, kind } = data;
+  try {
+    const handler = handlers[kind] as Handler<Kind>;
+    const value = await handler(data, (done, all) => say({ id, progress: [done, all] }));
+    say({ id, value });
+  } catch (error) {
+    say({ id, error: error instanceof Error ? error.message : String(error) });
+  }
+};

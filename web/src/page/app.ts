@@ -1,0 +1,144 @@
+/** The page: its parts put together. */
+
+import { Stage } from "../canvas/stage";
+import type { View } from "../canvas/view";
+import { nextReview } from "../state/review";
+import type { Session } from "../state/session";
+import type { Arm, Stage as Mode } from "../store/store";
+import { measureHovers, startBench } from "./bench";
+import { NEEDS_MODEL, commandsOf } from "./commands";
+import { exportDialog, photosDialog, reportDialog } from "./dialogs";
+import { h } from "./dom";
+import { header } from "./header";
+import { helpDialog } from "./help";
+import { listenToKeys } from "./keys";
+import { emptyPage, progressLine, reviewBar, toasts } from "./overlays";
+import { rail } from "./rail";
+import { side } from "./side";
+import { status } from "./status";
+import { toggleTheme } from "./theme";
+
+export function showApp(root: HTMLElement, session: Session, view: View): void {
+  const element = h("main", {
+    class: "stage",
+    tabindex: "0",
+    role: "application",
+    "aria-label": "Photo. Arrow keys move a crosshair, Space clicks, Enter keeps, ? is help.",
+  });
+  const stage = new Stage(element, session);
+  const files = fileInput(session);
+  const panel = side(session, () => element.focus());
+  const pages = {
+    help: () => help.showModal(),
+    theme: () => void toggleTheme(),
+    openFiles: () => {
+      if (session.store.kind === "local") files.click();
+    },
+    export: () => exportDialog(session),
+    focusLabel: () => panel.label.focus(),
+    photos: () => photosDialog(session),
+    report: () => void reportDialog(session),
+  };
+  const commands = commandsOf(session, stage, pages);
+  const help = helpDialog(commands);
+  element.append(
+    emptyPage(session, pages.openFiles),
+    progressLine(session),
+    reviewBar(session),
+    toasts(session),
+  );
+  const modes = (mode: Mode, arm: Arm) => void setMode(session, stage, mode, arm);
+  root.replaceChildren(
+    header(session, pages, modes),
+    rail(session, stage),
+    element,
+    panel.element,
+    status(session, stage),
+    files,
+    help,
+  );
+  listenToKeys(session, stage, commands);
+  takeDrops(element, session);
+  redrawOnChange(session, stage, view);
+  if (session.project.arm === "control") session.toolName = "brush";
+  if (new URLSearchParams(location.search).has("bench")) startBench(session, stage);
+  const bench = (count: number) => measureHovers(session, stage, count);
+  Object.assign(window, { anymask: { session, stage, bench } });
+  addEventListener("beforeunload", () => session.desk?.sendEvents());
+  element.focus();
+}
+
+/** Panels and canvases follow the session, at most once a frame. */
+function redrawOnChange(session: Session, stage: Stage, view: View): void {
+  const panels = session.watchers.splice(0);
+  let waiting = false;
+  let drawn: unknown[] = [];
+  session.watchers.push(() => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      for (const panel of panels) panel();
+      const { desk, photo, shown } = session;
+      const now = [desk, photo, shown, desk?.state.masks, desk?.draft.fixes, view.scale, view.x, view.y];
+      stage.draw(now.some((part, i) => part !== drawn[i]));
+      drawn = now;
+      stage.drawNow();
+      stage.hold(false);
+    });
+  });
+  session.changed();
+}
+
+function fileInput(session: Session): HTMLInputElement {
+  const input = h("input", {
+    type: "file",
+    accept: "image/*",
+    multiple: true,
+    hidden: true,
+    "aria-label": "Photos",
+  });
+  input.addEventListener("change", () => {
+    void addPhotos(session, [...(input.files ?? [])]);
+    input.value = "";
+  });
+  return input;
+}
+
+async function addPhotos(session: Session, files: File[]): Promise<void> {
+  if (!files.length) return;
+  const known = new Set(session.images.map((image) => image.id));
+  try {
+    await session.store.addPhotos(files);
+  } catch (error) {
+    session.say((error as Error).message);
+  }
+  await session.list();
+  const first = session.images.find((image) => !known.has(image.id));
+  if (first) await session.open(first.id);
+}
+
+function takeDrops(element: HTMLElement, session: Session): void {
+  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (session.store.kind !== "local") {
+      return session.say("This project's photos lie on the server: add them to its folder.");
+    }
+    void addPhotos(session, [...(event.dataTransfer?.files ?? [])]);
+  });
+}
+
+async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
+  await session.store.configure({ stage: mode, arm });
+  session.project = await session.store.project();
+  session.review = null;
+  if (arm === "control" && NEEDS_MODEL.includes(session.toolName)) stage.use("brush");
+  if (mode === "auto" && session.desk && !session.desk.state.masks.length) {
+    await session.everything();
+  }
+  if (mode === "semi" || mode === "auto") session.shown = { masks: true, proposals: true };
+  if (mode === "review") await nextReview(session);
+  session.desk?.refresh();
+  session.changed();
+}

@@ -1,0 +1,62 @@
+/** `?bench=1`: hover over the photo many times and say how long a mask takes. */
+
+import type { Stage } from "../canvas/stage";
+import type { Session } from "../state/session";
+
+export interface Timing {
+  hovers: number;
+  median: number;
+  p95: number;
+  most: number;
+  threads: number;
+  provider: string;
+}
+
+/** Pointer to drawn mask in milliseconds, one hover after the other. */
+export async function measureHovers(session: Session, stage: Stage, count: number): Promise<Timing> {
+  const { desk } = session;
+  const model = session.model();
+  if (!desk?.seen || !model) throw new Error("open a photo and wait until the model has seen it");
+  stage.use("point");
+  const times: number[] = [];
+  const { left, top } = stage.element.getBoundingClientRect();
+  for (let i = 0; i < count; i++) {
+    const [height, width] = desk.hw;
+    const place = [((i * 0.618) % 1) * width, ((i * 0.414) % 1) * height] as [number, number];
+    const [x, y] = session.view.toScreen(place);
+    const before = stage.counted;
+    const where = { clientX: left + x, clientY: top + y, bubbles: true };
+    stage.element.dispatchEvent(new PointerEvent("pointermove", where));
+    while (stage.counted === before) await new Promise((resume) => setTimeout(resume));
+    times.push(stage.latencies[stage.latencies.length - 1]);
+  }
+  times.sort((a, b) => a - b);
+  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
+  return {
+    hovers: count,
+    median: at(0.5),
+    p95: at(0.95),
+    most: at(1),
+    threads: model.threads,
+    provider: model.provider,
+  };
+}
+
+/** Measure whenever a photo has been seen, and show the figures over it. */
+export function startBench(session: Session, stage: Stage): void {
+  const out = document.createElement("output");
+  out.className = "bench";
+  out.textContent = "bench: open a photo";
+  stage.element.append(out);
+  let measured: unknown = null;
+  session.watchers.push(() => {
+    if (!session.desk?.seen || measured === session.desk) return;
+    measured = session.desk;
+    void measureHovers(session, stage, 100).then((timing) => {
+      out.textContent =
+        `${timing.hovers} hovers to mask: median ${timing.median.toFixed(1)} ms, ` +
+        `95 % ${timing.p95.toFixed(1)} ms, most ${timing.most.toFixed(1)} ms ` +
+        `(${timing.provider}, ${timing.threads} threads)`;
+    });
+  });
+}

@@ -1,0 +1,166 @@
+/** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
+
+import type { Stage } from "../canvas/stage";
+import { judge, nextReview } from "../state/review";
+import type { Session, ToolName } from "../state/session";
+import { isEmpty } from "../state/work";
+
+export interface Command {
+  keys: string[]; // as `keyName` writes them
+  title: string;
+  group: "Tools" | "Object" | "Photo" | "View" | "Page";
+  run: () => void;
+  inReview?: boolean; // only while a mask is under review
+}
+
+export interface Pages {
+  help(): void;
+  theme(): void;
+  openFiles(): void;
+  export(): void;
+  focusLabel(): void;
+  photos(): void;
+}
+
+export const TOOL_KEYS: [ToolName, string, string][] = [
+  ["point", "V", "Click"],
+  ["box", "B", "Box"],
+  ["lasso", "S", "Lasso and scribble"],
+  ["brush", "P", "Brush"],
+  ["eraser", "E", "Eraser"],
+  ["polygon", "G", "Polygon"],
+  ["pick", "O", "Pick a mask"],
+  ["pan", "H", "Move the photo"],
+];
+
+export const NEEDS_MODEL: ToolName[] = ["point", "box", "lasso"];
+
+/** Enter: close the polygon, keep the draft, or accept the picked proposal. */
+export async function accept(session: Session, stage: Stage): Promise<void> {
+  if (stage.key("Enter")) return;
+  const { desk, review } = session;
+  if (!desk) return;
+  if (!isEmpty(desk.draft)) {
+    if (review) return judge(session, "fix");
+    await desk.accept();
+    return;
+  }
+  const { selected } = desk;
+  if (selected?.status === "proposal") desk.judge([selected.key], "accepted");
+}
+
+function remove(session: Session, stage: Stage): void {
+  if (stage.key("Delete")) return;
+  const { desk } = session;
+  if (!desk) return;
+  const { selected } = desk;
+  if (isEmpty(desk.draft) && selected?.status === "proposal") desk.judge([selected.key], "rejected");
+  else if (isEmpty(desk.draft)) desk.remove();
+  else desk.drop();
+}
+
+function neighbour(session: Session, step: number): void {
+  const { desk } = session;
+  const shown = desk?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
+  if (!desk || !shown.length) return;
+  const place = shown.findIndex((mask) => mask.key === desk.state.selected);
+  const next = place < 0 && step < 0 ? shown.length - 1 : (place + step + shown.length) % shown.length;
+  desk.select(shown[next].key);
+}
+
+export function commandsOf(session: Session, stage: Stage, pages: Pages): Command[] {
+  const desk = () => session.desk;
+  const brush = (factor: number) => {
+    session.brush = Math.min(500, Math.max(1, Math.round(session.brush * factor * 2) / 2));
+    stage.draw(false);
+    session.changed();
+  };
+  const command = (
+    group: Command["group"],
+    keys: string,
+    title: string,
+    run: () => void,
+    inReview = false,
+  ): Command => ({ group, keys: keys.split(" "), title, run, inReview });
+  return [
+    ...TOOL_KEYS.map(([name, key, title]) => command("Tools", key, title, () => stage.use(name))),
+    command("Tools", "M", "Find everything", () => void session.everything()),
+    command("Tools", "[", "Smaller brush", () => brush(0.8)),
+    command("Tools", "]", "Larger brush", () => brush(1.25)),
+
+    command("Object", "Enter", "Keep the mask", () => void accept(session, stage)),
+    command("Object", "Escape", "Drop what is not kept", () => {
+      if (!stage.key("Escape")) desk()?.drop();
+    }),
+    command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
+    ...[0, 1, 2].map((i) =>
+      command("Object", String(i + 1), `Candidate ${i + 1}`, () => desk()?.choose(i)),
+    ),
+    command("Object", "C", "Next candidate", () => desk()?.choose(desk()!.draft.candidate + 1)),
+    command("Object", ",", "Part: the smaller candidate", () => desk()?.resize(-1)),
+    command("Object", ".", "Whole: the larger candidate", () => desk()?.resize(1)),
+    command("Object", "L", "Name the object", () => pages.focusLabel()),
+    command("Object", "K", "Next mask", () => neighbour(session, 1)),
+    command("Object", "J", "Previous mask", () => neighbour(session, -1)),
+    command("Object", "Q", "Fix the picked mask", () => desk()?.edit(false)),
+    command("Object", "Ctrl+Z", "Undo", () => desk()?.undo()),
+    command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => desk()?.redo()),
+
+    command("Photo", "PageDown", "Next photo", () => void session.go(1)),
+    command("Photo", "PageUp", "Previous photo", () => void session.go(-1)),
+    command("Photo", "I", "List of photos", () => pages.photos()),
+    command("Photo", "D", "This photo is done", () => void done(session)),
+    command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
+    command("Photo", "F", "Review: fix", () => void judge(session, "fix"), true),
+    command("Photo", "R", "Review: reject", () => void judge(session, "reject"), true),
+    command("Photo", "N", "Review: next mask", () => void nextReview(session), true),
+
+    command("View", "Arrows", "Move the crosshair (Shift: faster)", () => undefined),
+    command("View", "Space", "Click at the crosshair", () => stage.press(false)),
+    command("View", "X Shift+Space", "Negative click at the crosshair", () => stage.press(true)),
+    command("View", "+ =", "Zoom in", () => stage.zoom(1.25)),
+    command("View", "-", "Zoom out", () => stage.zoom(0.8)),
+    command("View", "0", "Whole photo", () => {
+      session.view.fit();
+      stage.draw(true);
+    }),
+    command("View", "W", "Show or hide masks", () => toggle(session, "masks")),
+    command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
+
+    command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
+    command("Page", "Ctrl+S", "Export", () => pages.export()),
+    command("Page", "T", "Dark or light", () => pages.theme()),
+    command("Page", "?", "Help", () => pages.help()),
+  ];
+}
+
+export function toggle(session: Session, layer: "masks" | "proposals"): void {
+  session.shown = { ...session.shown, [layer]: !session.shown[layer] };
+  session.desk?.refresh();
+  session.changed();
+}
+
+async function done(session: Session): Promise<void> {
+  const { desk } = session;
+  if (!desk) return;
+  if (!isEmpty(desk.draft)) return session.say("Keep the mask in the making first, or drop it.");
+  desk.note("done");
+  desk.sendEvents();
+  try {
+    await session.store.done(desk.entry.id);
+    await session.list();
+    await session.go(1);
+  } catch (error) {
+    session.say(`The photo was not marked as done: ${(error as Error).message}`);
+  }
+}
+
+/** A key with its modifiers as `Command.keys` names it. */
+export function keyName(event: KeyboardEvent): string {
+  const key = event.key === " " ? "Space" : event.key;
+  const letter = key.length === 1 && /[a-z]/i.test(key);
+  const shift = event.shiftKey && (letter || key.length > 1);
+  const control = event.ctrlKey || event.metaKey;
+  const shown = letter ? key.toUpperCase() : key;
+  return `${control ? "Ctrl+" : ""}${shift && (control || !letter) ? "Shift+" : ""}${shown}`;
+}

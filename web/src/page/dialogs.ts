@@ -1,0 +1,121 @@
+/** Dialogs: the list of photos, export, the report. */
+
+import { StoreError } from "../store/store";
+import type { ExportFormat } from "../store/store";
+import type { Session } from "../state/session";
+import { h, icon } from "./dom";
+
+function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
+  const close = h("button", { class: "button", type: "button" }, "Close");
+  const element = h(
+    "dialog",
+    { class: "dialog", "aria-label": title },
+    h("header", {}, h("h2", {}, title), close),
+    ...inside,
+  );
+  close.addEventListener("click", () => element.close());
+  element.addEventListener("close", () => element.remove());
+  document.body.append(element);
+  element.showModal();
+  return element;
+}
+
+export function photosDialog(session: Session): void {
+  const find = h("input", { class: "label", type: "search", placeholder: "Find a photo" });
+  find.setAttribute("aria-label", "Find a photo");
+  const list = h("div", { class: "photo-list" });
+  const element = dialog("Photos", find, list);
+  const draw = () => {
+    const wanted = find.value.toLowerCase();
+    const shown = session.images.filter((image) => image.name.toLowerCase().includes(wanted));
+    list.replaceChildren(
+      ...shown.slice(0, 500).map((image) =>
+        h(
+          "button",
+          {
+            class: "photo-line",
+            type: "button",
+            "aria-current": image.id === session.desk?.entry.id ? "true" : null,
+            onclick: () => {
+              element.close();
+              void session.open(image.id);
+            },
+          },
+          image.status === "done" ? icon("check") : h("span", { class: "icon" }),
+          h("span", { class: "name" }, image.name),
+          h("span", { class: "dim" }, `${image.width} × ${image.height}`),
+          h("span", { class: "dim" }, image.records ? `${image.records} masks` : ""),
+        ),
+      ),
+      shown.length > 500 ? `${shown.length - 500} more: type to find them` : "",
+    );
+  };
+  find.addEventListener("input", draw);
+  draw();
+}
+
+const FORMATS: [ExportFormat, string, string][] = [
+  ["coco", "COCO", "one JSON with run lengths, boxes and labels"],
+  ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
+  ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
+];
+
+export function exportDialog(session: Session): void {
+  const said = h("p", { class: "said", role: "status" });
+  const run = async (format: ExportFormat, force: boolean) => {
+    said.textContent = "Writing …";
+    try {
+      await session.outbox.flush();
+      const { name, blob } = await session.store.export(format, force);
+      download(name, blob);
+      said.textContent = `${name} is with your downloads.`;
+    } catch (error) {
+      const text = (error as Error).message;
+      said.replaceChildren(text);
+      const gated = error instanceof StoreError && session.store.kind === "server" && !force;
+      if (!gated || error.kind !== "refused") return;
+      const anyway = h("button", { class: "link", type: "button" }, "Export anyway");
+      anyway.addEventListener("click", () => void run(format, true));
+      said.append(" ", anyway);
+    }
+  };
+  const choices = FORMATS.map(([format, name, what]) =>
+    h(
+      "button",
+      { class: "choice", type: "button", onclick: () => void run(format, false) },
+      h("strong", {}, name),
+      h("span", { class: "dim" }, what),
+    ),
+  );
+  dialog("Export", ...choices, said);
+}
+
+function download(name: string, blob: Blob): void {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+export async function reportDialog(session: Session): Promise<void> {
+  try {
+    const report = await session.store.report();
+    dialog("Report", figures(report));
+  } catch (error) {
+    session.say(`The report could not be made: ${(error as Error).message}`);
+  }
+}
+
+function figures(report: Record<string, unknown>): HTMLElement {
+  const rows = Object.entries(report).map(([name, value]) => {
+    const inner = typeof value === "object" && value !== null;
+    const shown = inner ? figures(value as Record<string, unknown>) : figure(value);
+    return h("tr", {}, h("th", { scope: "row" }, name.replaceAll("_", " ")), h("td", {}, shown));
+  });
+  return h("table", { class: "figures" }, ...rows);
+}
+
+function figure(value: unknown): string {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  return Number.isInteger(value) ? String(value) : value.toFixed(2);
+}

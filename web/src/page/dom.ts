@@ -1,0 +1,80 @@
+/** Elements in one expression. */
+
+type Child = Node | string | null | false;
+type Props = Record<string, unknown>;
+
+/** `on...` is a listener, `class`, `aria-...` and the rest are attributes; null leaves one out. */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: Props = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) {
+      element.addEventListener(name.slice(2), value as EventListener);
+    } else {
+      element.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  element.append(...children.filter((child): child is Node | string => !!child));
+  return element;
+}
+
+/** Replace what is inside, but only where it is to look different. */
+export function fill(element: HTMLElement, looks: string, make: () => Child[]): void {
+  if (element.dataset.looks === looks) return;
+  element.dataset.looks = looks;
+  element.replaceChildren(...make().filter((child): child is Node | string => !!child));
+}
+
+const PATHS = {
+  point: "M12 3v5M12 16v5M3 12h5M16 12h5M12 12h.01",
+  box: "M4 5h16v14H4z",
+  lasso: "M7 17c-3-1-4-4-3-7s5-5 9-5 8 3 7 7-6 5-9 4-3 3-1 5",
+  brush: "M4 20c4 1 6-1 6-4M9 15l9-11c1-1 3 1 2 2L11 17",
+  eraser: "M8 19h12M5 14l9-9 6 6-8 8H9z",
+  polygon: "M12 3l8 6-3 11H7L4 9z",
+  pick: "M6 3l13 8-6 1.5L10 19z",
+  pan: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
+  everything: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+  undo: "M8 6L4 10l4 4M4 10h10a5 5 0 0 1 0 10h-3",
+  redo: "M16 6l4 4-4 4M20 10H10a5 5 0 0 0 0 10h3",
+  previous: "M15 5l-7 7 7 7",
+  next: "M9 5l7 7-7 7",
+  open: "M4 7h6l2 2h8v10H4z",
+  export: "M12 4v11M8 11l4 4 4-4M5 20h14",
+  help: "M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01",
+  theme: "M12 4a8 8 0 1 0 0 16zM12 4v16",
+  report: "M5 20V10M12 20V4M19 20v-7",
+  check: "M5 12l5 5 9-10",
+  cross: "M6 6l12 12M18 6L6 18",
+  eye: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 1 0 6 3 3 0 0 1 0-6",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  fix: "M4 20l4-1L19 8l-3-3L5 16z",
+} as const;
+
+export type Icon = keyof typeof PATHS;
+
+export function icon(name: Icon): SVGElement {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button with an icon, a name that is read out, and its key. */
+export function iconButton(name: Icon, title: string, key: string, run: () => void) {
+  const said = key ? `${title} (${key})` : title;
+  return h(
+    "button",
+    { class: "icon-button", type: "button", title: said, "aria-label": said, onclick: run },
+    icon(name),
+  );
+}

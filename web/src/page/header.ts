@@ -1,0 +1,85 @@
+/** The line above the photo: where one is, where one can go, what is kept. */
+
+import type { Session } from "../state/session";
+import type { Arm, Stage as Mode } from "../store/store";
+import type { Pages } from "./commands";
+import { fill, h, icon, iconButton } from "./dom";
+
+const MODES: [Mode | "control", string][] = [
+  ["assisted", "Assisted"],
+  ["semi", "Semi-automatic"],
+  ["auto", "Automatic"],
+  ["review", "Review"],
+  ["control", "By hand (control)"],
+];
+
+export function header(
+  session: Session,
+  pages: Pages & { report(): void },
+  mode: (stage: Mode, arm: Arm) => void,
+): HTMLElement {
+  const title = h("button", {
+    class: "photo-name",
+    type: "button",
+    title: "List of photos (I)",
+    onclick: () => pages.photos(),
+  });
+  const modes = h(
+    "select",
+    { "aria-label": "Way of working", class: "modes" },
+    ...MODES.map(([value, text]) => h("option", { value }, text)),
+  );
+  modes.addEventListener("change", () => {
+    const value = modes.value as Mode | "control";
+    if (value === "control") mode("assisted", "control");
+    else mode(value, "model");
+  });
+  const saved = h("span", { class: "saved", role: "status" });
+  const previous = iconButton("previous", "Previous photo", "Page Up", () => void session.go(-1));
+  const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
+  const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
+  session.watchers.push(() => {
+    const { desk, images, index, project, standing } = session;
+    const place = desk ? `${index + 1} / ${images.length}` : `${images.length} photos`;
+    fill(title, `${session.opening} ${desk?.entry.name} ${place}`, () => [
+      h("strong", {}, session.opening ?? desk?.entry.name ?? "No photo"),
+      h("span", { class: "dim" }, place),
+    ]);
+    previous.disabled = index <= 0;
+    next.disabled = index < 0 || index >= images.length - 1;
+    open.hidden = session.store.kind === "server";
+    modes.value = project.arm === "control" ? "control" : project.stage;
+    modes.disabled = session.store.kind === "server";
+    const text = standing.lost
+      ? `Not connected: ${standing.waiting} to send`
+      : standing.waiting
+        ? "Saving …"
+        : session.store.kind === "server"
+          ? "All saved"
+          : "All kept in this browser";
+    saved.dataset.state = standing.lost ? "lost" : standing.waiting ? "busy" : "saved";
+    saved.title = standing.lost ?? "Every step is saved at once";
+    if (saved.textContent !== text) saved.textContent = text;
+  });
+  return h(
+    "header",
+    { class: "header" },
+    h("span", { class: "brand" }, "anymask"),
+    open,
+    previous,
+    title,
+    next,
+    h("span", { class: "stretch" }),
+    saved,
+    modes,
+    iconButton("report", "Report", "", () => pages.report()),
+    h(
+      "button",
+      { class: "button primary", type: "button", title: "Export (Ctrl+S)", onclick: pages.export },
+      icon("export"),
+      "Export",
+    ),
+    iconButton("theme", "Dark or light", "T", () => pages.theme()),
+    iconButton("help", "Help", "?", () => pages.help()),
+  );
+}

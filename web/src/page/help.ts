@@ -1,0 +1,54 @@
+/** The overlay that lists every command and the mouse's gestures. */
+
+import type { Command } from "./commands";
+import { h } from "./dom";
+
+const MOUSE: [string, string][] = [
+  ["Hover", "preview the mask"],
+  ["Click", "this is the object"],
+  ["Shift + click, right click", "this is not"],
+  ["Drag", "box, lasso, scribble, brush, as the tool says"],
+  ["Wheel", "zoom where the pointer is"],
+  ["Space + drag, middle button", "move the photo"],
+];
+
+const WORDS: Record<string, string> = {
+  PageDown: "Page ↓",
+  PageUp: "Page ↑",
+  Escape: "Esc",
+  Arrows: "← ↑ ↓ →",
+};
+
+export function helpDialog(commands: Command[]): HTMLDialogElement {
+  const key = (name: string) => h("kbd", {}, WORDS[name] ?? name.replaceAll("+", " + "));
+  const groups = ["Tools", "Object", "Photo", "View", "Page"] as const;
+  const lists = groups.map((group) =>
+    h(
+      "section",
+      {},
+      h("h3", {}, group),
+      ...commands
+        .filter((command) => command.group === group)
+        .map((command) =>
+          h(
+            "p",
+            { class: "help-row" },
+            h("span", {}, command.title),
+            h("span", { class: "keys" }, ...command.keys.map(key)),
+          ),
+        ),
+    ),
+  );
+  const mouse = MOUSE.map(([gesture, does]) =>
+    h("p", { class: "help-row" }, h("span", {}, does), h("span", { class: "keys" }, gesture)),
+  );
+  const close = h("button", { class: "button", type: "button", autofocus: true }, "Close");
+  const dialog = h(
+    "dialog",
+    { class: "dialog help", "aria-label": "Help" },
+    h("header", {}, h("h2", {}, "Keys and gestures"), close),
+    h("div", { class: "help-lists" }, h("section", {}, h("h3", {}, "Mouse"), ...mouse), ...lists),
+  );
+  close.addEventListener("click", () => dialog.close());
+  return dialog;
+}

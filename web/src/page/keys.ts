@@ -1,0 +1,50 @@
+/** The keyboard: one listener for the whole page. */
+
+import type { Stage } from "../canvas/stage";
+import type { Session } from "../state/session";
+import { keyName } from "./commands";
+import type { Command } from "./commands";
+
+const ARROWS: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+const STEP = 8; // screen pixels
+const FAST = 5; // steps with Shift
+
+export function listenToKeys(session: Session, stage: Stage, commands: Command[]): void {
+  const byKey = (name: string) =>
+    commands.find((c) => c.keys.includes(name) && c.inReview && session.review) ??
+    commands.find((c) => c.keys.includes(name) && !c.inReview);
+
+  document.addEventListener("keydown", (event) => {
+    const name = keyName(event);
+    const target = event.target as HTMLElement;
+    const typing = target.closest("input, select, textarea, dialog[open]") !== null;
+    const onStage = target === stage.element || target === document.body;
+    if (typing && !/^Ctrl\+/.test(name)) return;
+    if (typing && /^Ctrl\+(Shift\+)?[ZY]$/.test(name)) return; // the field's own undo
+    const arrow = ARROWS[event.key];
+    if (arrow && onStage && !event.ctrlKey && !event.altKey) {
+      event.preventDefault();
+      const reach = STEP * (event.shiftKey ? FAST : 1);
+      return stage.step(arrow[0] * reach, arrow[1] * reach);
+    }
+    const presses = name === "Space" || name === "Enter";
+    if (presses && !onStage) return; // a focused button's own key
+    if (name === "Space" && !stage.cross) {
+      event.preventDefault();
+      return stage.hold(true);
+    }
+    const command = byKey(name);
+    if (!command || event.altKey) return;
+    event.preventDefault();
+    command.run();
+  });
+
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " ") stage.hold(false);
+  });
+}

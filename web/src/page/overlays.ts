@@ -1,0 +1,96 @@
+/** What lies over the photo now and then: messages, the review bar, the empty page. */
+
+import { judge, nextReview } from "../state/review";
+import type { Session } from "../state/session";
+import { isEmpty } from "../state/work";
+import { fill, h, icon, iconButton } from "./dom";
+
+export function toasts(session: Session): HTMLElement {
+  const element = h("div", { class: "toasts", role: "alert" });
+  session.watchers.push(() =>
+    fill(element, session.messages.map((message) => message.text).join("\n"), () =>
+      session.messages.map((message) =>
+        h(
+          "div",
+          { class: "toast" },
+          h("span", {}, message.text),
+          ...message.actions.map(({ title, run }) =>
+            h(
+              "button",
+              {
+                class: "link",
+                type: "button",
+                onclick: () => {
+                  session.dismiss(message);
+                  run();
+                },
+              },
+              title,
+            ),
+          ),
+          iconButton("cross", "Close this message", "", () => session.dismiss(message)),
+        ),
+      ),
+    ),
+  );
+  return element;
+}
+
+/** Accept, fix, reject: the mask, why it was sampled, three buttons. */
+export function reviewBar(session: Session): HTMLElement {
+  const element = h("div", { class: "review", role: "group", "aria-label": "Review" });
+  session.watchers.push(() => {
+    const { desk, project, review } = session;
+    element.hidden = project.stage !== "review" || !desk;
+    const fixing = desk !== null && !isEmpty(desk.draft);
+    const mask = desk?.selected ?? desk?.find(desk.draft.fixes);
+    fill(element, `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label}`, () => {
+      const button = (text: string, key: string, run: () => void, kind = "") =>
+        h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
+      if (!review) return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
+      return [
+        h("span", { class: "why" }, mask?.label ?? "no label", " · ", review.item.why),
+        fixing
+          ? button("Keep the fix", "Enter", () => void judge(session, "fix"), "primary")
+          : button("Accept", "A", () => void judge(session, "accept"), "good"),
+        !fixing && button("Fix", "F", () => void judge(session, "fix")),
+        button("Reject", "R", () => void judge(session, "reject"), "bad"),
+      ];
+    });
+  });
+  return element;
+}
+
+export function emptyPage(session: Session, openFiles: () => void): HTMLElement {
+  const element = h("div", { class: "empty" });
+  session.watchers.push(() => {
+    element.hidden = session.desk !== null || session.opening !== null;
+    const local = session.store.kind === "local";
+    fill(element, `${local} ${session.images.length}`, () => [
+      h("h1", {}, local ? "Open photos to label" : "This project has no photos"),
+      local
+        ? h("p", {}, "They stay on this computer: the model runs in this page, and your work is " +
+            "kept in this browser.")
+        : h("p", {}, "Put photos into the project's folder and reload the page."),
+      local &&
+        h("button", { class: "button primary large", type: "button", onclick: openFiles },
+          icon("open"), "Open photos"),
+      local && h("p", { class: "dim" }, "or drop them here"),
+    ]);
+  });
+  return element;
+}
+
+/** A thin line over the photo while something long is going on. */
+export function progressLine(session: Session): HTMLElement {
+  const line = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" });
+  session.watchers.push(() => {
+    const { desk } = session;
+    const [done, all] = desk?.finding ?? [0, 0];
+    const thinking = session.opening !== null || (desk !== null && !desk.seen && !!session.model());
+    line.hidden = !all && !thinking;
+    line.dataset.endless = String(all <= 1);
+    line.style.setProperty("--done", `${all > 1 ? (100 * done) / all : 100}%`);
+  });
+  return line;
+}

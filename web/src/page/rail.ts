@@ -1,0 +1,51 @@
+/** The column of tools. */
+
+import type { Stage } from "../canvas/stage";
+import type { Session } from "../state/session";
+import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
+import { h, iconButton } from "./dom";
+
+export function rail(session: Session, stage: Stage): HTMLElement {
+  const buttons = TOOL_KEYS.map(([name, key, title]) => {
+    const button = iconButton(name, title, key, () => {
+      stage.use(name);
+      stage.element.focus();
+    });
+    button.dataset.tool = name;
+    return button;
+  });
+  const everything = iconButton("everything", "Find everything", "M", () => {
+    void session.everything();
+  });
+  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => session.desk?.undo());
+  const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.desk?.redo());
+  const gap = () => h("span", { class: "gap" });
+  const element = h(
+    "div",
+    { class: "rail", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" },
+    ...buttons.slice(0, 3),
+    gap(),
+    ...buttons.slice(3, 6),
+    gap(),
+    ...buttons.slice(6),
+    gap(),
+    everything,
+    h("span", { class: "stretch" }),
+    undo,
+    redo,
+  );
+  session.watchers.push(() => {
+    const control = session.project.arm === "control";
+    TOOL_KEYS.forEach(([name], i) => {
+      buttons[i].setAttribute("aria-pressed", String(session.toolName === name));
+      buttons[i].disabled = control && NEEDS_MODEL.includes(name);
+    });
+    everything.disabled = control || !session.desk || session.desk.finding !== null;
+    const work = session.desk?.work;
+    undo.disabled = !work?.undoable;
+    redo.disabled = !work?.redoable;
+    undo.title = work?.undoable ? `Undo: ${work.undoable} (Ctrl+Z)` : "Undo (Ctrl+Z)";
+    redo.title = work?.redoable ? `Redo: ${work.redoable} (Ctrl+Shift+Z)` : "Redo (Ctrl+Shift+Z)";
+  });
+  return element;
+}

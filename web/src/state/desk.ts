@@ -1,0 +1,336 @@
+/** The work on the open photo: what tools and keys do to it, step by step. */
+
+import { LabelMap } from "../canvas/labelmap";
+import type { Layers } from "../canvas/labelmap";
+import { patchToRle } from "../masks/patch";
+import { rleArea, rleBox } from "../masks/rle";
+import { simplified, tracePatch } from "../masks/outline";
+import type { Model } from "../model/client";
+import type { Size } from "../model/geometry";
+import type { Granularity } from "../model/granularity";
+import type { Click } from "../model/honour";
+import type { Candidates } from "../model/segment";
+import type { Outbox } from "../store/outbox";
+import type { Happening, ImageEntry } from "../store/store";
+import { Drafting, NOTHING, looksEmpty } from "./drafting";
+import type { Looks } from "./drafting";
+import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
+import type { Draft, Mask, State } from "./work";
+
+/** What the desk needs of the room around it. */
+export interface Room {
+  model(): Model | null;
+  granularity(): Granularity;
+  layers(): Layers;
+  tool(): string;
+  changed(): void;
+  say(text: string): void;
+  keepDraft(image: string, state: State): void;
+  readonly outbox: Outbox;
+}
+
+const HOVER_LIMIT = 1024; // pixels along the longer side of a preview
+
+export class Desk {
+  readonly hw: Size;
+  readonly map: LabelMap;
+  readonly drafting: Drafting;
+  looks: Looks;
+  preview: Candidates | null = null;
+  hovered: Mask | null = null;
+  thinking = 0;
+  seen = false; // whether the model has seen the photo
+  startedAt = 0; // when the draft was begun, 0 where there is none
+  finding: [done: number, all: number] | null = null;
+  private lastAt = performance.now();
+  private events: Happening[] = [];
+  private sent: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly entry: ImageEntry,
+    hw: Size,
+    readonly work: Work,
+    private readonly room: Room,
+  ) {
+    this.hw = hw;
+    this.map = new LabelMap(hw);
+    this.looks = NOTHING(hw);
+    this.drafting = new Drafting(() => room.model(), entry.id, hw, () => room.granularity());
+    this.refresh();
+  }
+
+  get state(): State {
+    return this.work.state;
+  }
+
+  get draft(): Draft {
+    return this.work.state.draft;
+  }
+
+  find(key: string | null): Mask | null {
+    return this.state.masks.find((mask) => mask.key === key) ?? null;
+  }
+
+  get selected(): Mask | null {
+    return this.find(this.state.selected);
+  }
+
+  // ------------------------------------------------------------------------------------- steps
+
+  /** One step that undo takes back. */
+  act(what: string, change: Partial<State>, detail?: Record<string, unknown>): void {
+    const before = this.state;
+    this.work.act(what, change);
+    this.note(what, detail);
+    this.after(before);
+  }
+
+  /** A step on the draft alone. */
+  say(what: string, change: Partial<Draft>): void {
+    this.act(what, { draft: { ...this.draft, ...change } });
+  }
+
+  undo(): void {
+    const before = this.state;
+    const what = this.work.undo();
+    if (what) this.note("undo", { what });
+    this.after(before);
+  }
+
+  redo(): void {
+    const before = this.state;
+    const what = this.work.redo();
+    if (what) this.note("redo", { what });
+    this.after(before);
+  }
+
+  private after(before: State): void {
+    const { image, masks } = { image: this.entry.id, masks: this.state.masks };
+    if (before.masks !== masks) this.send(image, difference(before.masks, masks));
+    if (isEmpty(this.draft)) this.startedAt = 0;
+    else if (!this.startedAt) this.startedAt = performance.now();
+    this.preview = null;
+    this.room.keepDraft(image, this.state);
+    this.refresh();
+    if (before.draft !== this.draft) void this.look();
+    this.room.changed();
+  }
+
+  private send(image: string, { saved, removed }: ReturnType<typeof difference>): void {
+    const { outbox } = this.room;
+    const add = (note: Parameters<typeof outbox.add>[0]) => {
+      this.sent = this.sent.then(() => outbox.add(note));
+    };
+    for (const { key } of removed) add({ kind: "remove", image, key });
+    for (const mask of saved) add({ kind: "save", image, key: mask.key, record: toSent(mask) });
+  }
+
+  /** An event for the measurements: who, what, with which tool, after how long. */
+  note(kind: string, detail: Record<string, unknown> = {}, record?: string): void {
+    const now = performance.now();
+    const seconds = Math.round(now - this.lastAt) / 1000;
+    this.lastAt = now;
+    this.events.push({ kind, tool: this.room.tool(), seconds, detail, record });
+    if (this.events.length >= 40) this.sendEvents();
+  }
+
+  sendEvents(): void {
+    if (!this.events.length) return;
+    const events = this.events.splice(0);
+    const { outbox } = this.room;
+    this.sent = this.sent.then(() => outbox.add({ kind: "events", image: this.entry.id, events }));
+  }
+
+  /** Everything is with the outbox. */
+  async settled(): Promise<void> {
+    await this.sent;
+  }
+
+  refresh(): void {
+    this.map.set(this.state.masks, this.room.layers(), this.draft.fixes);
+  }
+
+  /** Bring the draft's mask up to date; of several calls only the last one is shown. */
+  async look(): Promise<void> {
+    const turn = ++this.thinking;
+    const draft = this.draft;
+    try {
+      const looks = await this.drafting.look(draft, this.find(draft.fixes));
+      if (turn === this.thinking) this.looks = looks;
+    } catch (error) {
+      if (turn === this.thinking) this.room.say((error as Error).message);
+    }
+    this.room.changed();
+  }
+
+  // ------------------------------------------------------------------------------------ prompts
+
+  click(x: number, y: number, label: 0 | 1): void {
+    const click: Click = { x, y, label };
+    const draft = this.draft;
+    if (!this.room.model()) return this.room.say("there is no model here: draw with the brush");
+    const drawn = draft.rings ? { rings: null } : {};
+    this.say(label ? "click" : "negative click", {
+      clicks: [...draft.clicks, click],
+      candidate: draft.clicks.length ? draft.candidate : 0,
+      ...drawn,
+    });
+  }
+
+  /** The mask under the pointer, if the model has the time. Resolves when it can be drawn. */
+  async hover(x: number, y: number, label: 0 | 1): Promise<boolean> {
+    const model = this.room.model();
+    const { draft } = this;
+    const drawn = draft.rings !== null || draft.strokes.length > 0 || draft.fixes !== null;
+    if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label)) return false;
+    const prompt = this.drafting.promptOf({
+      ...draft,
+      clicks: [...draft.clicks, { x, y, label }],
+    });
+    const granularity = this.room.granularity();
+    const seen = await model
+      .hover(this.entry.id, prompt, HOVER_LIMIT, granularity)
+      .catch(() => null);
+    if (!seen || draft !== this.draft) return false;
+    this.preview = seen;
+    return true;
+  }
+
+  choose(candidate: number): void {
+    const count = this.looks.candidates.length;
+    if (count < 2) return;
+    this.say("candidate", { candidate: (candidate + count) % count });
+  }
+
+  /** The next smaller (-1) or larger (1) of the candidates: part or whole. */
+  resize(step: -1 | 1): void {
+    const { candidates } = this.looks;
+    const order = candidates.map((_, i) => i).sort((a, b) => candidates[a].cells - candidates[b].cells);
+    const place = order.indexOf(Math.min(this.draft.candidate, candidates.length - 1));
+    const next = order[place + step];
+    if (next !== undefined) this.say(step < 0 ? "part" : "whole", { candidate: next });
+  }
+
+  // -------------------------------------------------------------------------------------- masks
+
+  drop(): void {
+    if (!isEmpty(this.draft)) this.act("drop", { draft: NO_DRAFT });
+    else if (this.state.selected) this.select(null);
+  }
+
+  /** Keep the draft as a mask. */
+  async accept(): Promise<Mask | null> {
+    const { draft, label } = this.state;
+    if (isEmpty(draft)) return null;
+    const old = this.find(draft.fixes);
+    const looks = await this.drafting.finish(draft, old).catch((error: Error) => {
+      this.room.say(error.message);
+      return null;
+    });
+    if (!looks) return null;
+    if (looksEmpty(looks)) {
+      this.room.say("The mask is empty, so it was not kept: click on the object, or paint it.");
+      return null;
+    }
+    const rle = patchToRle(looks.patch);
+    const mask: Mask = {
+      key: old?.key ?? crypto.randomUUID(),
+      rle,
+      box: rleBox(rle),
+      area: rleArea(rle),
+      quality: looks.quality,
+      label: label.trim() || null,
+      status: "accepted",
+      provenance: this.provenance(draft, old),
+    };
+    const others = this.state.masks;
+    const masks = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
+    const seconds = Math.round(performance.now() - this.startedAt) / 1000;
+    this.act("mask", { masks, draft: NO_DRAFT, selected: null });
+    this.events.push({ kind: "accept", tool: this.room.tool(), seconds, record: mask.key });
+    this.sendEvents();
+    return mask;
+  }
+
+  private provenance(draft: Draft, old: Mask | null): Record<string, unknown> {
+    const model = asksModel(draft) ? this.room.model()?.manifest : undefined;
+    const points = draft.clicks.map(({ x, y }) => [x, y]);
+    return {
+      ...old?.provenance,
+      by: "human",
+      ...(model && { model: model.name, model_hash: model.weights_hash }),
+      points,
+      labels: draft.clicks.map((click) => click.label),
+      ...(draft.box && { box: draft.box }),
+      ...(draft.lasso && { lasso: draft.lasso }),
+      drawn: draft.strokes.length > 0 || draft.rings !== null,
+    };
+  }
+
+  select(key: string | null): void {
+    const mask = this.find(key);
+    this.work.quietly({ selected: key, ...(mask && { label: mask.label ?? "" }) });
+    this.room.changed();
+  }
+
+  /** Start fixing the selected mask, with the brush or as an outline. */
+  edit(outline: boolean): void {
+    const mask = this.selected;
+    if (!mask || !isEmpty(this.draft)) return;
+    this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
+    if (outline) void this.outlined();
+  }
+
+  /** The draft as outlines whose corners can be moved. */
+  async outlined(): Promise<void> {
+    const draft = this.draft;
+    if (draft.rings || isEmpty(draft)) return;
+    const looks = await this.drafting.finish(draft, this.find(draft.fixes)).catch(() => null);
+    if (!looks || looksEmpty(looks) || draft !== this.draft) return;
+    const rings = tracePatch(looks.patch).map((ring) => simplified(ring, 1.2));
+    this.say("outline", { rings, strokes: [] });
+  }
+
+  /** Change what is kept about the selected mask. */
+  change(what: string, part: Partial<Mask>): void {
+    const mask = this.selected;
+    if (!mask) return;
+    const masks = this.state.masks.map((one) => (one === mask ? { ...one, ...part } : one));
+    this.act(what, { masks });
+  }
+
+  /** Name the object: the selected mask, or the one in the making. */
+  name(label: string): void {
+    if (this.selected && isEmpty(this.draft)) {
+      if ((this.selected.label ?? "") !== label.trim()) {
+        this.work.quietly({ label });
+        this.change("label", { label: label.trim() || null });
+      }
+    } else if (this.state.label !== label) {
+      this.act("label", { label });
+    }
+  }
+
+  remove(): void {
+    const mask = this.selected;
+    if (!mask) return this.drop();
+    const masks = this.state.masks.filter((one) => one !== mask);
+    this.act("delete", { masks, selected: null });
+  }
+
+  /** Proposals that become masks of their own, or go. */
+  judge(keys: readonly string[], status: "accepted" | "rejected"): void {
+    const chosen = new Set(keys);
+    const masks = this.state.masks.map((one) => (chosen.has(one.key) ? { ...one, status } : one));
+    this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null });
+  }
+
+  /** Add masks; those that the store knows already are not sent again. */
+  add(what: string, masks: Mask[], known: boolean): void {
+    const all = [...this.state.masks, ...masks];
+    if (!known) return this.act(what, { masks: all });
+    this.work.act(what, { masks: all });
+    this.refresh();
+    this.room.changed();
+  }
+}

@@ -1,0 +1,115 @@
+/** From what was said about an object to its mask on the screen, and to the mask that is kept. */
+
+import { fillRings } from "../masks/outline";
+import { emptyPatch, patchArea, rleToPatch } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import { withStroke } from "../masks/strokes";
+import type { Stroke } from "../masks/strokes";
+import type { Model } from "../model/client";
+import type { Size } from "../model/geometry";
+import type { Granularity } from "../model/granularity";
+import { refusal } from "../model/prompts";
+import type { Prompt } from "../model/prompts";
+import type { Candidate } from "../model/segment";
+import { asksModel } from "./work";
+import type { Draft, Mask } from "./work";
+
+/** A draft as it looks now. */
+export interface Looks {
+  patch: Patch; // at full size or reduced, see `patch.hw`
+  candidates: Candidate[];
+  violated: number[];
+  quality: number | null;
+  keep: string; // the model's name for its answer
+}
+
+const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
+const REDUCED = 2048;
+
+export const limitFor = ([height, width]: Size) => (height * width > FULL ? REDUCED : 0);
+
+export const NOTHING = (hw: Size): Looks => ({
+  patch: emptyPatch(hw),
+  candidates: [],
+  violated: [],
+  quality: null,
+  keep: "",
+});
+
+export class Drafting {
+  private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
+  private painted: { base: Patch; strokes: readonly Stroke[]; patch: Patch } | null = null;
+
+  constructor(
+    private readonly model: () => Model | null,
+    private readonly image: string,
+    private readonly hw: Size,
+    private readonly granularity: () => Granularity,
+  ) {}
+
+  promptOf(draft: Draft): Prompt {
+    const { clicks, box, lasso } = draft;
+    return { clicks, box, mask: lasso ? fillRings([lasso], this.hw) : null };
+  }
+
+  /** The draft's mask. Throws with a text for the user. */
+  async look(draft: Draft, fixed: Mask | null): Promise<Looks> {
+    const looks = await this.base(draft, fixed);
+    if (!draft.strokes.length) return looks;
+    const whole = await this.whole(looks, draft);
+    return { ...looks, patch: this.paint(whole, draft.strokes) };
+  }
+
+  /** The draft's mask, pixel for pixel. */
+  async finish(draft: Draft, fixed: Mask | null): Promise<Looks> {
+    const looks = await this.look(draft, fixed);
+    return { ...looks, patch: await this.whole(looks, draft) };
+  }
+
+  private async base(draft: Draft, fixed: Mask | null): Promise<Looks> {
+    if (draft.rings) return { ...NOTHING(this.hw), patch: fillRings(draft.rings, this.hw) };
+    if (asksModel(draft)) {
+      const answer = await this.ask(draft);
+      const chosen = answer.candidates[Math.min(draft.candidate, answer.candidates.length - 1)];
+      return { ...answer, patch: chosen.patch, quality: chosen.quality };
+    }
+    if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), quality: fixed.quality };
+    return NOTHING(this.hw);
+  }
+
+  private ask(draft: Draft): Promise<Omit<Looks, "patch">> {
+    const model = this.model();
+    if (!model) return Promise.reject(new Error("the model is not there; draw with the brush"));
+    const prompt = this.promptOf(draft);
+    const refused = refusal(prompt, model.manifest.spec);
+    if (refused) return Promise.reject(new Error(refused));
+    const asked = JSON.stringify([draft.clicks, draft.box, draft.lasso, this.granularity()]);
+    if (this.asked?.prompt === asked) return this.asked.answer;
+    const answer = model
+      .answer(this.image, prompt, limitFor(this.hw), this.granularity())
+      .then((reply) => ({ ...reply, quality: null }));
+    this.asked = { prompt: asked, answer };
+    answer.catch(() => (this.asked = null));
+    return answer;
+  }
+
+  private async whole(looks: Looks, draft: Draft): Promise<Patch> {
+    if (looks.patch.hw[0] === this.hw[0] && looks.patch.hw[1] === this.hw[1]) return looks.patch;
+    const index = Math.min(draft.candidate, looks.candidates.length - 1);
+    return this.model()!.cut(looks.keep, index);
+  }
+
+  /** The strokes over a mask; those painted before are not painted again. */
+  private paint(base: Patch, strokes: readonly Stroke[]): Patch {
+    const before = this.painted;
+    const goesOn =
+      before?.base === base && before.strokes.every((stroke, i) => stroke === strokes[i]);
+    let patch = goesOn && before ? before.patch : base;
+    const start = goesOn && before ? before.strokes.length : 0;
+    for (const stroke of strokes.slice(start)) patch = withStroke(patch, stroke);
+    this.painted = { base, strokes, patch };
+    return patch;
+  }
+}
+
+export const looksEmpty = (looks: Looks) => patchArea(looks.patch) === 0;

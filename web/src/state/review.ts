@@ -1,0 +1,56 @@
+/** The review queue: one mask after the other, accept, fix or reject. */
+
+import { patchToRle } from "../masks/patch";
+import { rleToCoco } from "../masks/rle";
+import type { Verdict } from "../store/store";
+import type { Session } from "./session";
+
+/** Open the next mask of the queue. */
+export async function nextReview(session: Session): Promise<void> {
+  try {
+    await session.outbox.flush();
+    const item = await session.store.nextReview();
+    session.review = item && { item, since: performance.now() };
+    if (!item) {
+      session.say("The review queue is empty: every sampled mask has been looked at.");
+      return session.changed();
+    }
+    if (session.desk?.entry.id !== item.image) await session.open(item.image);
+    const { desk } = session;
+    const key = desk?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
+    const mask = desk?.find(key ?? item.record);
+    if (!desk || !mask) return session.say("This mask was deleted meanwhile; ask for the next one.");
+    desk.select(mask.key);
+    session.view.show(mask.box);
+  } catch (error) {
+    session.say(`No mask to review came: ${(error as Error).message}`, [
+      { title: "Try again", run: () => void nextReview(session) },
+    ]);
+  }
+  session.changed();
+}
+
+/** Say what the mask is worth, and go on. A fix takes the draft as the mask. */
+export async function judge(session: Session, verdict: Verdict): Promise<void> {
+  const { desk, review } = session;
+  const mask = desk?.selected ?? desk?.find(desk.draft.fixes);
+  if (!desk || !review || !mask) return;
+  if (verdict === "fix" && desk.draft.fixes !== mask.key) {
+    desk.edit(false);
+    session.toolName = "brush";
+    return session.changed();
+  }
+  const seconds = Math.round(performance.now() - review.since) / 1000;
+  let rle;
+  if (verdict === "fix") {
+    const looks = await desk.drafting.finish(desk.draft, mask);
+    rle = rleToCoco(patchToRle(looks.patch));
+    desk.drop();
+  }
+  const image = desk.entry.id;
+  await session.outbox.add({ kind: "verdict", image, key: mask.key, verdict, seconds, rle });
+  session.images = [...session.images];
+  await session.outbox.flush();
+  if (verdict !== "accept") await session.open(image);
+  await nextReview(session);
+}

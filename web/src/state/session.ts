@@ -1,0 +1,286 @@
+/** The project in this page: its photos, the open one, the model, what is said to the user. */
+
+import { Photo } from "../canvas/photo";
+import type { Layers } from "../canvas/labelmap";
+import type { View } from "../canvas/view";
+import type { Model } from "../model/client";
+import type { Granularity } from "../model/granularity";
+import type { Database } from "../store/database";
+import { Outbox } from "../store/outbox";
+import type { Conflict, Standing } from "../store/outbox";
+import { StoreError } from "../store/store";
+import type { ImageEntry, Project, ReviewItem, SavedRecord, Store } from "../store/store";
+import { Desk } from "./desk";
+import type { Room } from "./desk";
+import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
+import type { Mask, State } from "./work";
+
+export interface Message {
+  text: string;
+  actions: { title: string; run: () => void }[];
+}
+
+export type ToolName =
+  | "point"
+  | "box"
+  | "lasso"
+  | "brush"
+  | "eraser"
+  | "polygon"
+  | "pick"
+  | "pan";
+
+const PAGE = 200; // photos listed at once
+
+export class Session implements Room {
+  project!: Project;
+  images: ImageEntry[] = [];
+  desk: Desk | null = null;
+  photo: Photo | null = null;
+  opening: string | null = null;
+  toolName: ToolName = "point";
+  part: Granularity = "all";
+  brush = 12;
+  shown: Layers = { masks: true, proposals: true };
+  modelState = "loading";
+  review: { item: ReviewItem; since: number } | null = null;
+  standing: Standing = { waiting: 0, lost: null };
+  readonly messages: Message[] = [];
+  readonly outbox: Outbox;
+  private engine: Model | null = null;
+  private opened = 0;
+  readonly watchers: (() => void)[] = [];
+
+  constructor(
+    readonly store: Store,
+    private readonly db: Database,
+    readonly view: View,
+  ) {
+    const told = (standing: Standing) => {
+      this.standing = standing;
+      this.changed();
+    };
+    this.outbox = new Outbox(
+      store,
+      db,
+      told,
+      (conflict) => this.ask(conflict),
+      (message) => this.say(`Not kept on the server: ${message}`),
+    );
+  }
+
+  // ------------------------------------------------------------------------------ what desks use
+
+  model = () => (this.project.arm === "control" ? null : this.engine);
+  granularity = () => this.part;
+  layers = () => this.shown;
+  tool = () => this.toolName;
+
+  changed(): void {
+    for (const watcher of this.watchers) watcher();
+  }
+
+  say(text: string, actions: Message["actions"] = []): void {
+    if (this.messages.some((message) => message.text === text)) return;
+    this.messages.push({ text, actions });
+    if (this.messages.length > 4) this.messages.shift();
+    this.changed();
+  }
+
+  dismiss(message: Message): void {
+    this.messages.splice(this.messages.indexOf(message), 1);
+    this.changed();
+  }
+
+  keepDraft(image: string, { draft, label }: State): void {
+    const row = { name: `draft:${image}`, draft, label };
+    void (isEmpty(draft) ? this.db.delete("settings", row.name) : this.db.put("settings", row));
+  }
+
+  private ask(conflict: Conflict): void {
+    const { note, theirs } = conflict;
+    const own = this.desk?.entry.id === note.image ? this.desk : null;
+    const take = () => {
+      if (!own) return;
+      const rest = own.state.masks.filter((mask) => mask.key !== note.key);
+      if (theirs) this.outbox.learn({ ...theirs, client_id: note.key });
+      own.work.quietly({ masks: theirs ? [...rest, toMask(theirs, note.key)] : rest });
+      own.refresh();
+      this.changed();
+    };
+    const what = theirs ? "Somebody else changed this mask" : "Somebody else deleted this mask";
+    this.say(`${what}. Yours is still here.`, [
+      { title: "Keep mine", run: () => void this.outbox.insist(conflict) },
+      { title: "Take theirs", run: take },
+    ]);
+  }
+
+  // ------------------------------------------------------------------------------------- opening
+
+  async start(): Promise<void> {
+    await this.outbox.open();
+    this.project = await this.store.project();
+    await this.outbox.flush();
+    await this.list();
+  }
+
+  async list(): Promise<void> {
+    const all: ImageEntry[] = [];
+    let after: string | null = null;
+    do {
+      const page: Awaited<ReturnType<Store["images"]>> = await this.store.images(after, PAGE);
+      all.push(...page.images);
+      after = page.next;
+    } while (after !== null);
+    this.images = all;
+    this.changed();
+  }
+
+  async loadModel(open: () => Promise<Model>): Promise<void> {
+    try {
+      this.engine = await open();
+      this.modelState = "ready";
+    } catch (error) {
+      this.modelState = "failed";
+      const why = (error as Error).message;
+      this.say(`The model could not be loaded (${why}). Brush and polygon still work.`);
+    }
+    if (this.desk) void this.see(this.desk);
+    this.changed();
+  }
+
+  get index(): number {
+    return this.images.findIndex((image) => image.id === this.desk?.entry.id);
+  }
+
+  async go(step: number): Promise<void> {
+    const next = this.images[this.index + step];
+    if (next) await this.open(next.id);
+    else this.say(step > 0 ? "This was the last photo." : "This is the first photo.");
+  }
+
+  async open(id: string): Promise<void> {
+    const entry = this.images.find((image) => image.id === id);
+    if (!entry) return this.say(`the photo ${id} is not in this project`);
+    const turn = ++this.opened;
+    await this.leave();
+    this.opening = entry.name;
+    this.changed();
+    try {
+      const blob = await this.store.pixels(id);
+      const [photo, state] = await Promise.all([Photo.open(blob), this.restore(id)]);
+      if (turn !== this.opened) return photo.close();
+      this.photo?.close();
+      this.photo = photo;
+      this.view.hw = photo.hw;
+      this.view.fit();
+      this.desk = new Desk(entry, photo.hw, new Work(state), this);
+      void this.see(this.desk);
+      if (!isEmpty(state.draft)) void this.desk.look();
+    } catch (error) {
+      this.say(`${entry.name} could not be opened: ${(error as Error).message}`, [
+        { title: "Try again", run: () => void this.open(id) },
+      ]);
+    } finally {
+      if (turn === this.opened) this.opening = null;
+      this.changed();
+    }
+  }
+
+  private async leave(): Promise<void> {
+    this.desk?.sendEvents();
+    await this.desk?.settled();
+  }
+
+  /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
+  private async restore(image: string): Promise<State> {
+    await this.outbox.flush();
+    const records = await this.store.records(image);
+    const keys = this.outbox.learnAll(records);
+    const masks = new Map(records.map((record, i) => [keys[i], toMask(record, keys[i])]));
+    for (const note of this.outbox.waitingFor(image)) {
+      if (note.kind === "save") masks.set(note.key, toMask(note.record, note.key));
+      if (note.kind === "remove") masks.delete(note.key);
+    }
+    const left = await this.db.get<State>("settings", `draft:${image}`);
+    const kept = [...masks.values()];
+    const draft = { ...NO_DRAFT, ...left?.draft };
+    if (!masks.has(draft.fixes ?? "")) draft.fixes = null;
+    return { masks: kept, draft, label: left?.label ?? "", selected: null };
+  }
+
+  /** Let the model see the photo, then the next one. */
+  private async see(desk: Desk): Promise<void> {
+    const model = this.model();
+    if (!model) return;
+    try {
+      await this.embed(model, desk.entry.id);
+      desk.seen = true;
+      if (!isEmpty(desk.draft)) void desk.look();
+      this.changed();
+      const next = this.images[this.index + 1];
+      if (next && desk === this.desk) await this.embed(model, next.id);
+    } catch (error) {
+      if (desk !== this.desk) return;
+      const again = { title: "Try again", run: () => void this.see(desk) };
+      this.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
+    }
+  }
+
+  private embed(model: Model, image: string) {
+    const photo = () => this.store.pixels(image);
+    return model.embed(image, photo, async () => {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await this.store.embedding(image);
+        } catch (error) {
+          const busy = error instanceof StoreError && error.kind === "busy";
+          if (!busy || attempt > 8) throw error;
+          await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
+        }
+      }
+    });
+  }
+
+  // ---------------------------------------------------------------------------------- everything
+
+  /** Propose masks for everything in the photo. */
+  async everything(): Promise<void> {
+    const desk = this.desk;
+    const model = this.model();
+    if (!desk || desk.finding) return;
+    desk.finding = [0, 1];
+    this.changed();
+    try {
+      const sent = await this.store.everything(desk.entry.id);
+      if (sent) desk.add("everything", this.learned(sent), true);
+      else if (!model || !desk.seen) this.say("The model has not seen the photo yet.");
+      else desk.add("everything", await this.proposed(desk, model), false);
+    } catch (error) {
+      this.say(`Everything was not found: ${(error as Error).message}`);
+    } finally {
+      desk.finding = null;
+      this.changed();
+    }
+  }
+
+  private learned(records: SavedRecord[]): Mask[] {
+    const keys = this.outbox.learnAll(records);
+    const known = new Set(this.desk!.state.masks.map((mask) => mask.key));
+    return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
+  }
+
+  private async proposed(desk: Desk, model: Model): Promise<Mask[]> {
+    const found = await model.everything(desk.entry.id, (done, all) => {
+      desk.finding = [done, all];
+      this.changed();
+    });
+    const { name, weights_hash } = model.manifest;
+    return found.map((one) => {
+      const { points, stability } = one;
+      const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
+      const record = { ...one, label: null, status: "proposal" as const, provenance };
+      return toMask(record, crypto.randomUUID());
+    });
+  }
+}

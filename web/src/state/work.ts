@@ -1,0 +1,127 @@
+/** The work on one photo: masks, the draft, and the way back and forth between their states. */
+
+import type { BoxXyxy } from "../model/geometry";
+import type { Click } from "../model/honour";
+import type { Ring } from "../masks/outline";
+import type { BoxXywh, Rle } from "../masks/rle";
+import { cocoToRle, rleToCoco } from "../masks/rle";
+import type { Stroke } from "../masks/strokes";
+import type { Draft as Sent, SavedRecord, Status } from "../store/store";
+
+/** A mask of the photo. Nothing in it ever changes; a changed mask is a new object. */
+export interface Mask {
+  key: string;
+  rle: Rle;
+  box: BoxXywh;
+  area: number;
+  quality: number | null;
+  label: string | null;
+  status: Status;
+  provenance: Record<string, unknown>;
+}
+
+/** The object that is being made or fixed: what was said about it so far. */
+export interface Draft {
+  clicks: readonly Click[];
+  box: BoxXyxy | null;
+  lasso: Ring | null;
+  rings: readonly Ring[] | null; // outlines drawn or edited by hand; they replace the model's mask
+  strokes: readonly Stroke[];
+  candidate: number;
+  fixes: string | null; // the key of the mask that this draft will replace
+}
+
+export const NO_DRAFT: Draft = {
+  clicks: [],
+  box: null,
+  lasso: null,
+  rings: null,
+  strokes: [],
+  candidate: 0,
+  fixes: null,
+};
+
+/** Everything that undo brings back. */
+export interface State {
+  masks: readonly Mask[];
+  draft: Draft;
+  label: string;
+  selected: string | null;
+}
+
+export const asksModel = (draft: Draft) =>
+  draft.clicks.length > 0 || draft.box !== null || draft.lasso !== null;
+
+export const isEmpty = (draft: Draft) =>
+  !asksModel(draft) && !draft.rings?.length && !draft.strokes.length && draft.fixes === null;
+
+const MOST = 500; // steps kept
+
+export class Work {
+  private past: { state: State; what: string }[] = [];
+  private future: { state: State; what: string }[] = [];
+
+  constructor(private current: State) {}
+
+  get state(): State {
+    return this.current;
+  }
+
+  /** Go to a new state; `what` names the step in words, "undo click". */
+  act(what: string, change: Partial<State>): void {
+    this.past.push({ state: this.current, what });
+    if (this.past.length > MOST) this.past.shift();
+    this.future = [];
+    this.current = { ...this.current, ...change };
+  }
+
+  /** Change what is not a step of its own, such as the selection. */
+  quietly(change: Partial<State>): void {
+    this.current = { ...this.current, ...change };
+  }
+
+  undo(): string | null {
+    return this.move(this.past, this.future);
+  }
+
+  redo(): string | null {
+    return this.move(this.future, this.past);
+  }
+
+  get undoable(): string | null {
+    return this.past.at(-1)?.what ?? null;
+  }
+
+  get redoable(): string | null {
+    return this.future.at(-1)?.what ?? null;
+  }
+
+  private move(from: typeof this.past, to: typeof this.past): string | null {
+    const step = from.pop();
+    if (!step) return null;
+    to.push({ state: this.current, what: step.what });
+    this.current = step.state;
+    return step.what;
+  }
+}
+
+/** Masks that came, changed or went between two states. */
+export function difference(before: readonly Mask[], after: readonly Mask[]) {
+  const old = new Map(before.map((mask) => [mask.key, mask]));
+  const kept = new Set(after.map((mask) => mask.key));
+  return {
+    saved: after.filter((mask) => old.get(mask.key) !== mask),
+    removed: before.filter((mask) => !kept.has(mask.key)),
+  };
+}
+
+export function toSent(mask: Mask): Sent {
+  const { rle, box, area, quality, label, status, provenance } = mask;
+  return { rle: rleToCoco(rle), box, area, quality, label, status, provenance };
+}
+
+export function toMask(record: SavedRecord | Sent, key: string): Mask {
+  const { box, area, quality, label, status, provenance } = record;
+  const rle = cocoToRle(record.rle);
+  return { key, rle, box, area, quality, label, status, provenance: provenance ?? {} };
+}

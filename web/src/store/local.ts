@@ -1,0 +1,216 @@
+/** A project that lives in this browser: photos from the user's disk, work in IndexedDB. */
+
+import { cocoFile, labelPngs, sa1bFile } from "../export/files";
+import type { CocoRle } from "../masks/rle";
+import { cocoToRle, rleArea, rleBox } from "../masks/rle";
+import type { Embedding } from "../model/embedding";
+import { Database } from "./database";
+import { StoreError } from "./store";
+import type {
+  Draft,
+  ExportFormat,
+  Happening,
+  ImageEntry,
+  Project,
+  ReviewItem,
+  SavedRecord,
+  Store,
+  Verdict,
+} from "./store";
+
+export interface Kept extends SavedRecord {
+  image: string;
+  reviewed?: Verdict;
+}
+
+const START: Project = {
+  name: "This browser",
+  labels: [],
+  stage: "assisted",
+  arm: "model",
+  user: "me",
+  counts: {},
+};
+
+export class LocalStore implements Store {
+  readonly kind = "local";
+
+  /** embed  what sees a photo elsewhere (a server without a project), or null */
+  constructor(
+    private readonly db: Database,
+    private readonly embed: ((photo: Blob) => Promise<Embedding>) | null = null,
+  ) {}
+
+  async project(): Promise<Project> {
+    const row = await this.db.get<{ project: Project }>("settings", "project");
+    const project = { ...START, ...row?.project };
+    const images = await this.db.all<ImageEntry>("images");
+    return { ...project, counts: { images: images.length } };
+  }
+
+  async configure(change: Partial<Project>): Promise<void> {
+    const project = { ...(await this.project()), ...change };
+    await this.db.put("settings", { name: "project", project });
+  }
+
+  async images(after: string | null, limit: number) {
+    const all = await this.db.all<ImageEntry & { added: number }>("images");
+    all.sort((a, b) => a.added - b.added);
+    const start = all.findIndex((image) => image.id === after) + 1;
+    const images = all.slice(start, start + limit);
+    const more = start + limit < all.length;
+    return { images, next: more ? images[images.length - 1].id : null };
+  }
+
+  /** Keep photos; one that cannot be read is refused by name, the others stay. */
+  async addPhotos(files: File[]): Promise<ImageEntry[]> {
+    const added: ImageEntry[] = [];
+    const unread: string[] = [];
+    const before = (await this.db.all("images")).length;
+    for (const file of files) {
+      const size = await createImageBitmap(file).catch(() => null);
+      if (!size) {
+        unread.push(file.name);
+        continue;
+      }
+      const { width, height } = size;
+      size.close();
+      const id = crypto.randomUUID();
+      const image = { id, name: file.name, width, height, status: "new", version: 1, records: 0 };
+      await this.db.put("photos", { id, blob: file });
+      await this.db.put("images", { ...image, added: before + added.length });
+      added.push(image);
+    }
+    if (unread.length) {
+      const text = `a photo must be one that this browser shows; got ${unread.join(", ")}`;
+      throw new StoreError("refused", `${text}; save it as JPEG or PNG first`);
+    }
+    return added;
+  }
+
+  async pixels(image: string): Promise<Blob> {
+    const row = await this.db.get<{ blob: Blob }>("photos", image);
+    if (!row) throw new StoreError("refused", "this photo is no longer in the browser; open it again");
+    return row.blob;
+  }
+
+  async embedding(image: string): Promise<Embedding | null> {
+    return this.embed ? this.embed(await this.pixels(image)) : null;
+  }
+
+  records(image: string): Promise<Kept[]> {
+    return this.db.of<Kept>("records", image);
+  }
+
+  async create(image: string, record: Draft, clientId: string): Promise<SavedRecord> {
+    const kept: Kept = { ...record, id: clientId, version: 1, client_id: clientId, image };
+    await this.db.change<Kept>("records", clientId, (row) => ({
+      ...kept,
+      version: (row?.version ?? 0) + 1,
+    }));
+    await this.count(image);
+    return (await this.db.get<Kept>("records", clientId))!;
+  }
+
+  async update(record: SavedRecord): Promise<SavedRecord> {
+    const kept = await this.db.change<Kept>("records", record.id, (row) => {
+      if (!row) throw new StoreError("conflict", "this mask was deleted in another tab");
+      if (row.version !== record.version) {
+        throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
+      }
+      return { ...row, ...record, version: row.version + 1 };
+    });
+    return kept!;
+  }
+
+  async remove(id: string, version: number): Promise<void> {
+    let image = "";
+    await this.db.change<Kept>("records", id, (row) => {
+      if (row && row.version !== version) {
+        throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
+      }
+      image = row?.image ?? "";
+      return null;
+    });
+    if (image) await this.count(image);
+  }
+
+  private async count(image: string): Promise<void> {
+    const records = (await this.records(image)).length;
+    await this.db.change<ImageEntry>("images", image, (row) => (row ? { ...row, records } : null));
+  }
+
+  async events(image: string, events: Happening[]): Promise<void> {
+    const { user } = await this.project();
+    const when = new Date().toISOString();
+    for (const event of events) await this.db.put("events", { image, when, who: user, ...event });
+  }
+
+  async everything(): Promise<null> {
+    return null;
+  }
+
+  async done(image: string): Promise<void> {
+    await this.db.change<ImageEntry>("images", image, (row) =>
+      row ? { ...row, status: "done" } : null,
+    );
+  }
+
+  /** The mask of the lowest quality that nobody has looked at again. */
+  async nextReview(): Promise<ReviewItem | null> {
+    const all = await this.db.all<Kept>("records");
+    const open = all.filter((record) => !record.reviewed && record.status !== "rejected");
+    open.sort((a, b) => (a.quality ?? 1) - (b.quality ?? 1));
+    const first = open[0];
+    if (!first) return null;
+    const why = first.quality === null ? "drawn by hand" : `quality ${first.quality.toFixed(2)}`;
+    return { image: first.image, record: first.id, why };
+  }
+
+  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
+    const kept = await this.db.change<Kept>("records", record, (row) => {
+      if (!row) throw new StoreError("refused", "this mask was deleted meanwhile");
+      const status = verdict === "reject" ? "rejected" : "accepted";
+      const fixed = rle ? cocoToRle(rle) : null;
+      const shape = fixed ? { rle: rle!, box: rleBox(fixed), area: rleArea(fixed) } : {};
+      return { ...row, ...shape, status, reviewed: verdict, version: row.version + 1 };
+    });
+    const event = { kind: "verdict", tool: "review", seconds, record, detail: { verdict } };
+    await this.events(kept!.image, [event]);
+  }
+
+  async report(): Promise<Record<string, unknown>> {
+    const events = await this.db.all<Happening & { image: string }>("events");
+    const records = await this.db.all<Kept>("records");
+    const made = events.filter((event) => event.kind === "accept");
+    const seconds = made.reduce((sum, event) => sum + event.seconds, 0);
+    const classes: Record<string, number> = {};
+    for (const record of records) {
+      if (record.status !== "accepted") continue;
+      const label = record.label ?? "no label";
+      classes[label] = (classes[label] ?? 0) + 1;
+    }
+    const reviewed = records.filter((record) => record.reviewed);
+    const good = reviewed.filter((record) => record.reviewed === "accept");
+    return {
+      images: (await this.db.all("images")).length,
+      masks: records.filter((record) => record.status === "accepted").length,
+      "seconds per mask": made.length ? seconds / made.length : null,
+      "masks per hour": seconds ? (3600 * made.length) / seconds : null,
+      reviewed: reviewed.length,
+      "accepted as they were": reviewed.length ? good.length / reviewed.length : null,
+      classes,
+    };
+  }
+
+  async export(format: ExportFormat): Promise<{ name: string; blob: Blob }> {
+    const images = (await this.images(null, Infinity)).images;
+    const records = await this.db.all<Kept>("records");
+    const kept = records.filter((record) => record.status === "accepted");
+    if (!kept.length) {
+      throw new StoreError("refused", "an export needs accepted masks, got none; accept some first");
+    }
+    if (format === "coco") return cocoFile(images, kept);
+    return format === "sa1b" ? sa1bFile(images, kept) : labelPngs(images, kept);
+  }
+}

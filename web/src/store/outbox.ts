@@ -1,0 +1,189 @@
+/**
+ * What still has to reach the store: kept on the disk, sent in order, asked again until it worked.
+ *
+ * A record waits at most once: a newer state replaces the one that waits. Ids and versions that the
+ * store gives live here, so that the page's records only carry the key that the page gave them.
+ */
+
+import type { Database } from "./database";
+import { StoreError } from "./store";
+import type { CocoRle } from "../masks/rle";
+import type { Draft, Happening, SavedRecord, Store, Verdict } from "./store";
+
+export type Note =
+  | { number?: number; kind: "save"; image: string; key: string; record: Draft }
+  | { number?: number; kind: "remove"; image: string; key: string }
+  | {
+      number?: number;
+      kind: "verdict";
+      image: string;
+      key: string;
+      verdict: Verdict;
+      seconds: number;
+      rle?: CocoRle;
+    }
+  | { number?: number; kind: "events"; image: string; events: Happening[] };
+
+export interface Name {
+  key: string;
+  id: string;
+  version: number;
+}
+
+export interface Standing {
+  waiting: number;
+  lost: string | null; // why nothing goes out at the moment
+}
+
+export interface Conflict {
+  note: Note & { key: string };
+  theirs: SavedRecord | null;
+  message: string;
+}
+
+const LONGEST_WAIT_S = 30;
+
+export class Outbox {
+  private notes: Note[] = [];
+  private names = new Map<string, Name>();
+  private sending: Promise<void> | null = null;
+  private failures = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private lost: string | null = null;
+
+  constructor(
+    private readonly store: Store,
+    private readonly db: Database,
+    private readonly told: (standing: Standing) => void,
+    private readonly conflict: (conflict: Conflict) => void,
+    private readonly refused: (message: string) => void,
+  ) {
+    addEventListener("online", () => void this.flush());
+  }
+
+  /** Read what an earlier page left behind. */
+  async open(): Promise<void> {
+    this.notes = await this.db.all<Note>("outbox");
+    for (const name of await this.db.all<Name>("names")) this.names.set(name.key, name);
+    this.tell();
+  }
+
+  /** The key of a record of the store, as the page knows it. */
+  learn(record: SavedRecord): string {
+    const known = [...this.names.values()].find((name) => name.id === record.id);
+    const key = known?.key ?? record.client_id ?? record.id;
+    this.rename({ key, id: record.id, version: record.version });
+    return key;
+  }
+
+  /** The keys of many records at once. */
+  learnAll(records: SavedRecord[]): string[] {
+    const byId = new Map([...this.names.values()].map((name) => [name.id, name.key]));
+    return records.map((record) => {
+      const key = byId.get(record.id) ?? record.client_id ?? record.id;
+      this.names.set(key, { key, id: record.id, version: record.version });
+      return key;
+    });
+  }
+
+  idOf(key: string): string | null {
+    return this.names.get(key)?.id ?? null;
+  }
+
+  /** What waits for one image, oldest first. */
+  waitingFor(image: string): Note[] {
+    return this.notes.filter((note) => note.image === image);
+  }
+
+  async add(note: Note): Promise<void> {
+    if (note.kind === "save" || note.kind === "remove") await this.replaceOlder(note.key);
+    note.number = (await this.db.put("outbox", note)) as number;
+    this.notes.push(note);
+    this.tell();
+    void this.flush();
+  }
+
+  /** A newer state of a record makes the one that waits (and is not on its way) needless. */
+  private async replaceOlder(key: string): Promise<void> {
+    const older = this.notes.filter(
+      (note, i) => (note.kind === "save" || note.kind === "remove") && note.key === key && (i > 0 || !this.sending),
+    );
+    this.notes = this.notes.filter((note) => !older.includes(note));
+    for (const note of older) await this.db.delete("outbox", note.number!);
+  }
+
+  /** Send everything; resolves when nothing waits or nothing goes out. */
+  flush(): Promise<void> {
+    clearTimeout(this.timer);
+    this.sending ??= this.sendAll().finally(() => {
+      this.sending = null;
+    });
+    return this.sending;
+  }
+
+  private async sendAll(): Promise<void> {
+    while (this.notes.length) {
+      const note = this.notes[0];
+      try {
+        await this.send(note);
+        this.failures = 0;
+        this.lost = null;
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        if (error.kind === "lost" || error.kind === "busy") return this.later(error);
+        if (error.kind === "conflict" && note.kind !== "events") {
+          this.conflict({ note, theirs: error.current, message: error.message });
+        } else {
+          this.refused(error.message);
+        }
+      }
+      this.notes = this.notes.filter((other) => other !== note);
+      await this.db.delete("outbox", note.number!);
+      this.tell();
+    }
+  }
+
+  private later(error: StoreError): void {
+    this.failures++;
+    const wait = error.kind === "busy" ? error.retryAfter : 2 ** Math.min(this.failures - 1, 5);
+    this.lost = error.message;
+    this.timer = setTimeout(() => void this.flush(), 1000 * Math.min(wait, LONGEST_WAIT_S));
+    this.tell();
+  }
+
+  private async send(note: Note): Promise<void> {
+    if (note.kind === "events") return this.store.events(note.image, note.events);
+    const name = this.names.get(note.key);
+    if (note.kind === "verdict") {
+      return this.store.verdict(name?.id ?? note.key, note.verdict, note.seconds, note.rle);
+    }
+    if (note.kind === "remove") {
+      if (name) await this.store.remove(name.id, name.version);
+      this.names.delete(note.key);
+      await this.db.delete("names", note.key);
+      return;
+    }
+    const saved = name
+      ? await this.store.update({ ...note.record, id: name.id, version: name.version })
+      : await this.store.create(note.image, note.record, note.key);
+    this.rename({ key: note.key, id: saved.id, version: saved.version });
+  }
+
+  private rename(name: Name): void {
+    this.names.set(name.key, name);
+    void this.db.put("names", name);
+  }
+
+  /** Mine over theirs: the same state again, on top of their version. */
+  async insist(conflict: Conflict): Promise<void> {
+    const { note, theirs } = conflict;
+    if (theirs) this.rename({ key: note.key, id: theirs.id, version: theirs.version });
+    else this.names.delete(note.key);
+    const { number: _, ...fresh } = note;
+    await this.add(fresh as Note);
+  }
+
+  private tell(): void {
+    this.told({ waiting: this.notes.length, lost: this.lost });
+  }
+}

@@ -1,0 +1,165 @@
+/** The project on a server (its routes are listed in docs/page.md). */
+
+import { readEmbedding } from "../model/embedding";
+import type { CocoRle } from "../masks/rle";
+import { StoreError } from "./store";
+import type {
+  Draft,
+  ExportFormat,
+  Happening,
+  ImageEntry,
+  Project,
+  ReviewItem,
+  SavedRecord,
+  Store,
+  Verdict,
+} from "./store";
+
+const TOKEN = "anymask-token";
+const PATIENCE_MS = 60_000;
+
+/** The token of the address (`?token=`), kept for this tab and taken out of the address. */
+export function takeToken(): string {
+  const url = new URL(location.href);
+  const given = url.searchParams.get("token");
+  if (given !== null) {
+    sessionStorage.setItem(TOKEN, given);
+    url.searchParams.delete("token");
+    history.replaceState(null, "", url);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+export class Server {
+  constructor(
+    private readonly root: string,
+    private readonly token: string,
+  ) {}
+
+  /** Ask for `path`; every failure becomes a StoreError that says what to do. */
+  async ask(path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
+    let response: Response;
+    try {
+      const signal = AbortSignal.timeout(PATIENCE_MS);
+      response = await fetch(new URL(path, this.root), { signal, ...init, headers });
+    } catch {
+      throw new StoreError("lost", "the server does not answer");
+    }
+    if (response.ok) return response;
+    throw await failure(response);
+  }
+
+  async json<T>(path: string, method = "GET", body?: unknown, version?: number): Promise<T> {
+    const headers: Record<string, string> = {};
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (version !== undefined) headers["If-Match"] = String(version);
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const response = await this.ask(path, { method, headers, body: text });
+    return (response.status === 204 ? null : await response.json()) as T;
+  }
+}
+
+interface Trouble {
+  error?: { wanted?: string; got?: string; remedy?: string };
+  current?: SavedRecord;
+}
+
+async function failure(response: Response): Promise<StoreError> {
+  const body = (await response.json().catch(() => ({}))) as Trouble;
+  const { wanted, got, remedy } = body.error ?? {};
+  const said = [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
+  const text = said || `the server answered ${response.status}`;
+  const wait = Number(response.headers.get("Retry-After")) || 1;
+  if (response.status === 409) return new StoreError("conflict", text, wait, body.current ?? null);
+  if (response.status === 429) return new StoreError("busy", text, wait);
+  if (response.status >= 500) return new StoreError("lost", text, wait);
+  return new StoreError("refused", text);
+}
+
+export class ServerStore implements Store {
+  readonly kind = "server";
+
+  constructor(private readonly server: Server) {}
+
+  project(): Promise<Project> {
+    return this.server.json("api/project");
+  }
+
+  async configure(): Promise<void> {
+    throw new StoreError("refused", "the project's settings are the server's; start it with others");
+  }
+
+  images(after: string | null, limit: number) {
+    const query = `limit=${limit}${after === null ? "" : `&after=${encodeURIComponent(after)}`}`;
+    return this.server.json<{ images: ImageEntry[]; next: string | null }>(`api/images?${query}`);
+  }
+
+  async addPhotos(): Promise<ImageEntry[]> {
+    throw new StoreError("refused", "this project's photos lie on the server; add them there");
+  }
+
+  async pixels(image: string): Promise<Blob> {
+    return (await this.server.ask(`api/images/${image}/pixels`)).blob();
+  }
+
+  async embedding(image: string) {
+    const response = await this.server.ask(`api/images/${image}/embedding`);
+    return readEmbedding(await response.arrayBuffer());
+  }
+
+  async records(image: string): Promise<SavedRecord[]> {
+    return (await this.server.json<{ records: SavedRecord[] }>(`api/images/${image}/records`))
+      .records;
+  }
+
+  create(image: string, record: Draft, clientId: string): Promise<SavedRecord> {
+    const body = { record, client_id: clientId };
+    return this.server.json(`api/images/${image}/records`, "POST", body);
+  }
+
+  update(record: SavedRecord): Promise<SavedRecord> {
+    return this.server.json(`api/records/${record.id}`, "PUT", record, record.version);
+  }
+
+  async remove(id: string, version: number): Promise<void> {
+    await this.server.json(`api/records/${id}`, "DELETE", undefined, version);
+  }
+
+  async events(image: string, events: Happening[]): Promise<void> {
+    await this.server.json(`api/images/${image}/events`, "POST", { events });
+  }
+
+  async everything(image: string): Promise<SavedRecord[]> {
+    const path = `api/images/${image}/everything`;
+    return (await this.server.json<{ records: SavedRecord[] }>(path, "POST", {})).records;
+  }
+
+  async done(image: string): Promise<void> {
+    await this.server.json(`api/images/${image}/done`, "POST", {});
+  }
+
+  nextReview(): Promise<ReviewItem | null> {
+    return this.server.json("api/review/next");
+  }
+
+  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
+    await this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
+  }
+
+  report(): Promise<Record<string, unknown>> {
+    return this.server.json("api/report");
+  }
+
+  async export(format: ExportFormat, force: boolean): Promise<{ name: string; blob: Blob }> {
+    const response = await this.server.ask("api/export", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ format, force }),
+    });
+    const given = response.headers.get("Content-Disposition") ?? "";
+    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${format}`;
+    return { name, blob: await response.blob() };
+  }
+}

@@ -1,0 +1,99 @@
+/** Where photos and masks are kept: the words that the page and its stores share. */
+
+import type { Embedding } from "../model/embedding";
+import type { BoxXywh, CocoRle } from "../masks/rle";
+
+export type Stage = "assisted" | "semi" | "auto" | "review";
+export type Arm = "model" | "control";
+export type Status = "proposal" | "accepted" | "rejected";
+export type Verdict = "accept" | "fix" | "reject";
+
+export interface Project {
+  name: string;
+  labels: string[];
+  stage: Stage;
+  arm: Arm;
+  user: string;
+  counts: Record<string, number>;
+}
+
+export interface ImageEntry {
+  id: string;
+  name: string;
+  width: number;
+  height: number;
+  status: string;
+  version: number;
+  records: number;
+}
+
+/** A mask as it is kept. */
+export interface SavedRecord {
+  id: string;
+  version: number;
+  rle: CocoRle;
+  box: BoxXywh;
+  area: number;
+  quality: number | null;
+  label: string | null;
+  status: Status;
+  provenance: Record<string, unknown>;
+  client_id?: string;
+}
+
+export type Draft = Omit<SavedRecord, "id" | "version">;
+
+/** Every action of a person, for the measurements of the stages. */
+export interface Happening {
+  kind: string;
+  tool: string;
+  seconds: number;
+  record?: string;
+  detail?: Record<string, unknown>;
+}
+
+export interface ReviewItem {
+  image: string;
+  record: string;
+  why: string;
+}
+
+export type ExportFormat = "coco" | "label-png" | "sa1b";
+
+export interface Store {
+  readonly kind: "server" | "local";
+  project(): Promise<Project>;
+  configure(change: Partial<Project>): Promise<void>;
+  images(after: string | null, limit: number): Promise<{ images: ImageEntry[]; next: string | null }>;
+  addPhotos(files: File[]): Promise<ImageEntry[]>;
+  pixels(image: string): Promise<Blob>;
+  embedding(image: string): Promise<Embedding | null>;
+  records(image: string): Promise<SavedRecord[]>;
+  create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
+  update(record: SavedRecord): Promise<SavedRecord>;
+  remove(id: string, version: number): Promise<void>;
+  events(image: string, events: Happening[]): Promise<void>;
+  everything(image: string): Promise<SavedRecord[] | null>;
+  done(image: string): Promise<void>;
+  nextReview(): Promise<ReviewItem | null>;
+  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void>;
+  report(): Promise<Record<string, unknown>>;
+  export(format: ExportFormat, force: boolean): Promise<{ name: string; blob: Blob }>;
+}
+
+/** Why a store did not do what it was asked. */
+export class StoreError extends Error {
+  /**
+   * kind  "lost": nobody answered, ask again later; "busy": ask again after `retryAfter` seconds;
+   *       "conflict": somebody else changed the record, `current` is theirs; "refused": do not ask
+   *       the same again
+   */
+  constructor(
+    readonly kind: "lost" | "busy" | "conflict" | "refused",
+    message: string,
+    readonly retryAfter = 1,
+    readonly current: SavedRecord | null = null,
+  ) {
+    super(message);
+  }
+}

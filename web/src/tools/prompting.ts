@@ -1,0 +1,134 @@
+/** Tools that ask the model: click, box, lasso and scribble. */
+
+import { drawBox, drawLine } from "../canvas/shapes";
+import type { XY } from "../model/geometry";
+import type { Click } from "../model/honour";
+import { clipped, onPhoto } from "./tool";
+import type { Bench, Pointed, Tool } from "./tool";
+
+/** Hovering previews the mask that a click would make. */
+export class PointTool implements Tool {
+  readonly cursor = "crosshair";
+
+  down(pointed: Pointed, bench: Bench): void {
+    this.press(pointed, bench);
+  }
+
+  press({ at, negative }: Pointed, { desk }: Bench): void {
+    if (onPhoto(at, desk)) desk.click(at[0], at[1], negative ? 0 : 1);
+  }
+
+  move(pointed: Pointed, bench: Bench): void {
+    const { at, negative, when } = pointed;
+    if (!onPhoto(at, bench.desk)) {
+      bench.desk.preview = null;
+      return bench.drawn();
+    }
+    void bench.desk.hover(at[0], at[1], negative ? 0 : 1).then((fresh) => {
+      if (!fresh) return;
+      bench.drawn();
+      bench.latency(performance.now() - when);
+    });
+  }
+}
+
+export class BoxTool implements Tool {
+  readonly cursor = "crosshair";
+  private corners: [XY, XY] | null = null;
+  private byKey = false;
+
+  down({ at }: Pointed, { desk }: Bench): void {
+    this.byKey = false;
+    this.corners = [clipped(at, desk), clipped(at, desk)];
+  }
+
+  move({ at }: Pointed, bench: Bench): void {
+    if (!this.corners) return;
+    this.corners[1] = clipped(at, bench.desk);
+    bench.drawn();
+  }
+
+  up({ at }: Pointed, bench: Bench): void {
+    if (this.corners) this.finish(clipped(at, bench.desk), bench);
+  }
+
+  press({ at }: Pointed, bench: Bench): void {
+    if (this.corners && this.byKey) return this.finish(clipped(at, bench.desk), bench);
+    this.down({ at } as Pointed, bench);
+    this.byKey = true;
+  }
+
+  key(key: string): boolean {
+    const open = this.corners !== null;
+    if (key === "Escape") this.corners = null;
+    return open && key === "Escape";
+  }
+
+  private finish(end: XY, { desk }: Bench): void {
+    const [start] = this.corners!;
+    this.corners = null;
+    const xs = [start[0], end[0]].sort((a, b) => a - b);
+    const ys = [start[1], end[1]].sort((a, b) => a - b);
+    if (xs[1] - xs[0] < 1 || ys[1] - ys[0] < 1) return;
+    desk.say("box", { box: [xs[0], ys[0], xs[1], ys[1]], rings: null, candidate: 0 });
+  }
+
+  draw(context: CanvasRenderingContext2D, { view }: Bench): void {
+    if (this.corners) drawBox(context, view, this.corners.flat());
+  }
+}
+
+const SCRIBBLE_CLICKS = 6;
+const NEAR_START = 0.25; // of the line's length: an end so near the start closes a lasso
+
+/** A closed line goes around the object; an open one runs along it. */
+export class LassoTool implements Tool {
+  readonly cursor = "crosshair";
+  private line: XY[] = [];
+
+  down({ at }: Pointed, { desk }: Bench): void {
+    this.line = [clipped(at, desk)];
+  }
+
+  move({ at }: Pointed, bench: Bench, pressed: boolean): void {
+    if (!pressed || !this.line.length) return;
+    this.line.push(clipped(at, bench.desk));
+    bench.drawn();
+  }
+
+  up({ negative }: Pointed, { desk }: Bench): void {
+    const line = this.line;
+    this.line = [];
+    if (line.length < 2) return;
+    const steps = line.slice(1).map((p, i) => Math.hypot(p[0] - line[i][0], p[1] - line[i][1]));
+    const length = steps.reduce((a, b) => a + b, 0);
+    const [first, last] = [line[0], line[line.length - 1]];
+    const gap = Math.hypot(last[0] - first[0], last[1] - first[1]);
+    if (!negative && line.length > 4 && gap < NEAR_START * length) {
+      const xs = line.map((p) => p[0]);
+      const ys = line.map((p) => p[1]);
+      const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
+      return desk.say("lasso", { lasso: line, box: [...box], rings: null, candidate: 0 });
+    }
+    const clicks = alongLine(line, steps, length).map(
+      ([x, y]): Click => ({ x, y, label: negative ? 0 : 1 }),
+    );
+    desk.say("scribble", { clicks: [...desk.draft.clicks, ...clicks], rings: null });
+  }
+
+  draw(context: CanvasRenderingContext2D, { view }: Bench): void {
+    if (this.line.length > 1) drawLine(context, view, this.line, false);
+  }
+}
+
+/** Evenly spaced places of a line, its ends left out. */
+function alongLine(line: XY[], steps: number[], length: number): XY[] {
+  const out: XY[] = [];
+  let walked = 0;
+  steps.forEach((step, i) => {
+    walked += step;
+    const due = ((out.length + 0.5) / SCRIBBLE_CLICKS) * length;
+    if (walked >= due && out.length < SCRIBBLE_CLICKS) out.push(line[i + 1]);
+  });
+  return out;
+}

@@ -1,0 +1,46 @@
+/** What a tool is: it hears the pointer and the keyboard, and draws over the photo. */
+
+import type { View } from "../canvas/view";
+import type { XY } from "../model/geometry";
+import type { Desk } from "../state/desk";
+import type { Session } from "../state/session";
+
+/** A place on the photo that was pointed at. */
+export interface Pointed {
+  at: XY; // in pixels of the photo, not rounded
+  screen: XY;
+  negative: boolean; // Shift, or the right button
+  when: number; // performance.now() of the event
+}
+
+export interface Bench {
+  session: Session;
+  desk: Desk;
+  view: View;
+  drawn(): void; // draw what lies over the photo, now
+  latency(ms: number): void;
+}
+
+export interface Tool {
+  readonly cursor: string;
+  start?(bench: Bench): void;
+  down?(pointed: Pointed, bench: Bench): void;
+  move?(pointed: Pointed, bench: Bench, pressed: boolean): void;
+  up?(pointed: Pointed, bench: Bench): void;
+  double?(pointed: Pointed, bench: Bench): void;
+  /** The keyboard's click at the crosshair. */
+  press?(pointed: Pointed, bench: Bench): void;
+  /** Enter, Delete or Escape; true where the tool had a use for it. */
+  key?(key: string, bench: Bench): boolean;
+  draw?(context: CanvasRenderingContext2D, bench: Bench): void;
+}
+
+/** Whether a place lies on the photo. */
+export function onPhoto([x, y]: XY, desk: Desk): boolean {
+  return x >= 0 && y >= 0 && x < desk.hw[1] && y < desk.hw[0];
+}
+
+/** The nearest place on the photo. */
+export function clipped([x, y]: XY, desk: Desk): XY {
+  return [Math.min(desk.hw[1], Math.max(0, x)), Math.min(desk.hw[0], Math.max(0, y))];
+}
