@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from anymask.primitives.errors import WeightsError
 from anymask.training import loop
 from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state
-from anymask.training.loop import Worker, set_rates, train
+from anymask.training.loop import Worker, bare_model, fresh_model, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches
 from anymask.training.step import Outcome
@@ -222,3 +223,18 @@ def test_sigterm_ends_a_run_after_a_checkpoint_and_it_goes_on_later(
     assert read_state(tmp_path / LAST)["progress"]["step"] == 1
     train(recipe, data, tmp_path)
     assert read_state(tmp_path / LAST)["progress"]["step"] == 4
+
+
+def test_plain_tensors_are_a_start(tmp_path: Path, data: Path) -> None:
+    source = bare_model("nano_tiny").state_dict()
+    halves = {name: tensor.half().contiguous() for name, tensor in source.items()}
+    save_file(halves, tmp_path / "start.safetensors")
+    recipe = small_recipe(init=str(tmp_path / "start.safetensors"))
+    begun = fresh_model(recipe, data).state_dict()
+    assert all(torch.equal(begun[name], halves[name].to(begun[name].dtype)) for name in source)
+
+
+def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> None:
+    save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="not the weights of this model"):
+        fresh_model(small_recipe(init=str(tmp_path / "other.safetensors")), data)

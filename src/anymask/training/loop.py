@@ -24,7 +24,7 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
 from anymask.models.nano import TINY, Nano
-from anymask.primitives.errors import ConfigError
+from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.training.checkpoint import (
     Progress,
     append_log,
@@ -36,6 +36,7 @@ from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches
 from anymask.training.step import Outcome, run_step
 from anymask.training.stopping import heeding_signals
+from anymask.weights.checkpoints import read_checkpoint
 
 BACKBONE_PREFIX = "encoder.backbone."
 QUALITY_PREFIX = "decoder.quality."
@@ -141,7 +142,7 @@ class Worker:
         balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
         set_rates(self.optimiser, self.recipe, step)
         with torch.autocast("cpu", torch.bfloat16):
-            outcome = run_step(self.model, batch, balance, rng)
+            outcome = run_step(self.model, batch, balance, rng, self.recipe.boxes)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -247,12 +248,21 @@ def fresh_model(recipe: Recipe, data: Path) -> Nano:
 
 
 def load_start(model: Nano, path: Path, learn: str) -> None:
-    """The averaged weights of another run; where only quality learns, its head starts anew."""
-    start = read_state(path)["average"]
+    """The averaged weights of another run, or a .safetensors file of plain tensors.
+
+    Where only quality learns, its head starts anew. Raises WeightsError for what does not fit.
+    """
+    if path.suffix == ".safetensors":
+        start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+    else:
+        start = read_state(path)["average"]
     own = model.state_dict()
     if learn == "quality":
         start |= {name: own[name] for name in own if name.startswith(QUALITY_PREFIX)}
-    model.load_state_dict(start)
+    try:
+        model.load_state_dict(start)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: not the weights of this model ({error})") from error
 
 
 def load_backbone(model: Nano, path: Path) -> None:
