@@ -137,10 +137,9 @@ def test_a_change_under_an_open_session_is_seen_at_the_latest_when_written(
         assert row is not None
         seen = row.version
     store.delete_record(one_record, seen, "quick")
-    with pytest.raises(Conflict):  # noqa: PT012  # it is the end of the session that raises
-        with writing(store.database) as session:
-            session.add(row)
-            row.label = "late"
+    row.label = "late"
+    with pytest.raises(Conflict), writing(store.database) as session:
+        session.add(row)
 
 
 def test_many_annotators_lose_nothing(store: Store) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
-from anymask.engine.tables import EventRow, ImageRow, RecordRow, VersionRow
+from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow
 from anymask.primitives.errors import Absent, Conflict, InputError
 from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
 
@@ -152,8 +152,18 @@ class Store:
         self._remember(session, row, "record added", draft.seconds)
         return entry_of(row, image)
 
-    def change_record(self, record_id: int, version: int, draft: Draft, who: str) -> Entry:
-        """Replace a mask that is at `version`. Raises Absent, Conflict, InputError."""
+    def change_record(
+        self,
+        record_id: int,
+        version: int,
+        draft: Draft,
+        who: str,
+        beside: Sequence[Table] = (),
+    ) -> Entry:
+        """Replace a mask that is at `version`. Raises Absent, Conflict, InputError.
+
+        beside  rows of other tables that are written in the same transaction
+        """
         with writing(self.database) as session:
             row, image = self._at_version(session, record_id, version)
             if draft.rle.size != (image.height, image.width):
@@ -165,6 +175,7 @@ class Store:
             _fill(row, draft, who, self.clock())
             row.seconds = earlier + draft.seconds
             self._remember(session, row, "record changed", draft.seconds)
+            session.add_all(beside)
             return entry_of(row, image)
 
     def delete_record(self, record_id: int, version: int, who: str) -> None:

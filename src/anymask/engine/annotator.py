@@ -1,0 +1,195 @@
+"""An annotator who knows the truth: clicks with a shaky hand, takes its time, makes decisions.
+
+With it the data engine can be measured without people. Its time is counted, not spent: CLICK
+seconds a click, REVIEW seconds a look at a mask. What it cannot do: name objects, get tired, find
+the truth ambiguous; so its figures compare stages with each other, and promise nothing.
+
+Letters: H W the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.random import Generator
+
+from anymask.engine.entries import Draft, Provenance, Stage, Verdict
+from anymask.engine.stages import HINT_SECONDS
+from anymask.predictors.image import Model
+from anymask.primitives.clicks import Click, centre_click, next_click
+from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
+from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt
+
+CLICK = 1.5
+REVIEW = 3.0
+TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hand:
+    """How the annotator works.
+
+    noise    standard deviation of a click, as a part of the root of the object's area
+    enough   IoU at which a mask is finished
+    fixable  IoU from which a proposal is corrected; below it is rejected
+    seconds  after which it moves on
+    seed     of the noise
+    """
+
+    noise: float = 0.05
+    enough: float = 0.9
+    fixable: float = 0.5
+    seconds: float = HINT_SECONDS
+    seed: int = 0
+
+    @property
+    def most_clicks(self) -> int:
+        """That fit into its patience."""
+        return max(1, int(self.seconds / CLICK))
+
+
+@dataclass
+class _Work:
+    """One object: the clicks so far and the mask that they brought."""
+
+    truth: BoolArray
+    clicks: list[Click]
+    mask: BoolArray
+    logits: FloatArray | None = None
+    quality: float = 0.0
+    start: BoolArray | None = None
+    done: bool = False
+
+    def prompt(self) -> Prompt:
+        points = np.array([click.point for click in self.clicks], np.float32)
+        labels = np.array([click.label for click in self.clicks], np.int64)
+        return Prompt(points=points, labels=labels, mask=self.logits)
+
+
+@dataclass
+class Annotator:
+    """Labels, corrects and judges by the truth."""
+
+    hand: Hand = field(default_factory=Hand)
+
+    def label(
+        self,
+        model: Model,
+        embedding: Embedding,
+        truths: Sequence[Rle],
+        stage: Stage,
+        starts: Sequence[Rle] = (),
+    ) -> list[Draft]:
+        """Click every object until it is good enough; the largest first, as the most prominent.
+
+        starts  masks that are corrected instead of begun anew, one for each truth
+        """
+        rng = np.random.default_rng([self.hand.seed, len(truths), sum(map(rle_area, truths))])
+        works = [self._begin(rng, truth, start) for truth, start in _paired(truths, starts)]
+        for step in range(self.hand.most_clicks):
+            active = [work for work in works if not work.done]
+            if not active:
+                break
+            prompts = [work.prompt() for work in active]
+            answers = model.segment(embedding, prompts=prompts, multimask=step == 0 and not starts)
+            for work, answer in zip(active, answers, strict=True):
+                self._look(rng, work, answer, last=step + 1 == self.hand.most_clicks)
+        return [self._draft(work, model, stage) for work in works]
+
+    def _begin(self, rng: Generator, truth: Rle, start: Rle | None) -> _Work:
+        mask = rle_to_mask(truth)
+        if start is None:
+            first, given = Click(centre_click(mask), 1), np.zeros_like(mask)
+            return _Work(mask, [self._shaken(rng, first, mask)], given)
+        given = rle_to_mask(start)
+        click = next_click(given, mask)
+        work = _Work(mask, [], given, start=given, done=click is None)
+        if click is not None:
+            work.clicks.append(self._shaken(rng, click, mask))
+        return work
+
+    def _look(self, rng: Generator, work: _Work, answer: Candidates, last: bool) -> None:
+        """Take the candidate that fits best, as a person would, and click on its error."""
+        fits = [mask_overlap(mask, work.truth) for mask in answer.masks]
+        best = int(np.argmax(fits))
+        if fits[best] >= mask_overlap(work.mask, work.truth):
+            work.mask, work.quality = answer.masks[best], float(answer.quality[best])
+        work.logits = answer.logits[best]
+        click = next_click(answer.masks[best], work.truth)
+        work.done = last or click is None or fits[best] >= self.hand.enough
+        if not work.done and click is not None:
+            work.clicks.append(self._shaken(rng, click, work.truth))
+
+    def _shaken(self, rng: Generator, click: Click, truth: BoolArray) -> Click:
+        """The click a little beside where it was meant, on the right side of the outline."""
+        reach = self.hand.noise * float(np.sqrt(truth.sum()))
+        height, width = truth.shape
+        for _ in range(8):
+            x, y = np.round(np.add(click.point, rng.normal(0, reach, 2)))
+            inside = 0 <= x < width and 0 <= y < height
+            if inside and truth[int(y), int(x)] == bool(click.label):
+                return Click((float(x), float(y)), click.label)
+        return click
+
+    def _draft(self, work: _Work, model: Model, stage: Stage) -> Draft:
+        prompt = {
+            "points": [list(click.point) for click in work.clicks],
+            "labels": [click.label for click in work.clicks],
+        }
+        return Draft(
+            rle=mask_to_rle(work.mask),
+            quality=work.quality,
+            seconds=CLICK * len(work.clicks),
+            provenance=Provenance(
+                kind="human",
+                model=model.name,
+                model_hash=model.runtime.weights_hash,
+                prompts=(prompt,),
+                tool="click",
+                stage=stage,
+            ),
+        )
+
+    def outline(self, truth: Rle) -> Draft:
+        """The control arm: a polygon by hand, with no more corners than it needs."""
+        mask = rle_to_mask(truth)
+        drawn, corners = mask, 0
+        for tolerance in TOLERANCES:
+            polygons = mask_to_polygons(mask, tolerance, min_area=4)
+            corners = sum(len(p.exterior) + sum(map(len, p.holes)) for p in polygons)
+            drawn = polygons_to_mask(polygons, truth.size) if polygons else mask
+            if mask_overlap(drawn, mask) >= self.hand.enough:
+                break
+        origin = Provenance(kind="human", tool="polygon", stage="assisted", arm="control")
+        seconds = CLICK * max(corners, 3)
+        return Draft(rle=mask_to_rle(drawn), seconds=seconds, provenance=origin)
+
+    def judge(self, rle: Rle, truths: Sequence[Rle]) -> tuple[Verdict, Rle | None]:
+        """What it says to a proposal, and which object it takes it for."""
+        if not truths:
+            return "reject", None
+        fits = rle_iou([rle], truths)[0]
+        best = int(fits.argmax())
+        if fits[best] >= self.hand.enough:
+            return "accept", truths[best]
+        return ("fix", truths[best]) if fits[best] >= self.hand.fixable else ("reject", None)
+
+
+def _paired(truths: Sequence[Rle], starts: Sequence[Rle]) -> list[tuple[Rle, Rle | None]]:
+    pairs: list[tuple[Rle, Rle | None]] = [(truth, None) for truth in truths]
+    if starts:
+        pairs = list(zip(truths, starts, strict=True))
+    return sorted(pairs, key=lambda pair: -rle_area(pair[0]))
+
+
+def mask_overlap(one: BoolArray, other: BoolArray) -> float:  # (H, W), (H, W)
+    """Intersection over union; 0 for two empty masks."""
+    return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def accepted(draft: Draft, label: str | None, extra_seconds: float = 0.0) -> Draft:
+    """A draft with its name and the time that was spent on it beside the clicks."""
+    return replace(draft, label=label, status="accepted", seconds=draft.seconds + extra_seconds)

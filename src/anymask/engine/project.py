@@ -1,0 +1,249 @@
+"""A project: a folder of photos, a database beside them, and what can be done with both.
+
+    DIR/                      photos, as the user has them; nothing of it is changed
+    DIR/.anymask/project.json the database's address, where it is not project.db
+    DIR/.anymask/project.db   SQLite
+    DIR/.anymask/rounds/N/    weights of each round of training
+
+Nothing outside of DIR is read or written, a database server apart.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from sqlalchemy import select
+
+from anymask.data.documents import picture_hw
+from anymask.data.images import find_images
+from anymask.engine.database import open_database, reading, writing
+from anymask.engine.entries import Arm, Entry, Stage, one_of
+from anymask.engine.figures import Figures, measure
+from anymask.engine.stages import HINT_SECONDS, Settings
+from anymask.engine.store import Store
+from anymask.engine.tables import ProjectRow, WeightsRow
+from anymask.engine.upgrading import upgrade
+from anymask.primitives.errors import Absent, DataError, InputError
+
+FOLDER = ".anymask"
+DATABASE = "project.db"
+ADDRESS = "project.json"
+LEAD = "nano"
+
+
+class Project:
+    """An open project. Made by `create_project` and `open_project`."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder = folder
+        self.store = store
+
+    @property
+    def inside(self) -> Path:
+        """Our own folder."""
+        return self.folder / FOLDER
+
+    # The project itself.
+
+    def _row(self) -> ProjectRow:
+        with reading(self.store.database) as session:
+            row = session.get(ProjectRow, 1)
+        if row is None:
+            raise Absent(f"{self.folder}: the database holds no project; run `anymask engine init`")
+        return row
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self._row().name
+
+    @property
+    def settings(self) -> Settings:
+        """How it works."""
+        return Settings.from_json(self._row().settings)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that the page opens in."""
+        return self._row().stage  # type: ignore[return-value]  # checked on its way in
+
+    @property
+    def labels(self) -> list[str]:
+        """Those that were given first, then those that masks have."""
+        used = {entry.label for entry in self.store.records() if entry.label}
+        given = [str(label) for label in self._row().labels]
+        return given + sorted(used - set(given))
+
+    def describe(self, user: str) -> dict[str, Any]:
+        """What the page needs to begin."""
+        row = self._row()
+        images = list(self.store.all_images())
+        return {
+            "name": row.name,
+            "labels": self.labels,
+            "stage": row.stage,
+            "arm": row.arm,
+            "user": user,
+            "hint_seconds": HINT_SECONDS,
+            "counts": {
+                "images": len(images),
+                "done": sum(image.status == "done" for image in images),
+                "records": sum(image.records for image in images),
+            },
+        }
+
+    def change(
+        self,
+        *,
+        stage: Stage | None = None,
+        arm: Arm | None = None,
+        labels: Sequence[str] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """Change what is given. Raises InputError."""
+        if stage is not None:
+            one_of("stage", stage, get_args(Stage))
+        if arm is not None:
+            one_of("arm", arm, get_args(Arm))
+        with writing(self.store.database) as session:
+            row = session.get_one(ProjectRow, 1)
+            row.stage, row.arm = stage or row.stage, arm or row.arm
+            row.labels = row.labels if labels is None else list(labels)
+            row.settings = Settings.from_json({**row.settings, **(settings or {})}).to_json()
+
+    # Photos.
+
+    def add_folder(self, groups: dict[str, str] | None = None) -> int:
+        """Take up the photos of the folder that are not known yet, and count them.
+
+        groups  a group by file name
+
+        Pictures that cannot be read are left out.
+        """
+        fresh = []
+        for path in find_images(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            try:
+                fresh.append((name, picture_hw(path), (groups or {}).get(name)))
+            except DataError:
+                continue
+        return self.store.add_images(fresh)
+
+    def picture(self, image_id: int) -> Path:
+        """The file of a photo. Raises Absent, also where it leads out of the project."""
+        entry = self.store.image(image_id)
+        path = (self.folder / entry.name).resolve()
+        if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
+            raise Absent(f"the file {entry.name!r} is not in the project's folder any more")
+        return path
+
+    def records(self, image_id: int, who: str | None = None) -> list[Entry]:
+        """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
+        every = self.settings.double_every
+        entries = self.store.records(image_id)
+        if who is None or not every or image_id % every:
+            return entries
+        return [e for e in entries if e.who == who or e.provenance.kind != "human"]
+
+    def figures(self) -> Figures:
+        """The report."""
+        return measure(self.store, self.settings, self.name)
+
+    # Weights.
+
+    def lead(self) -> str:
+        """What `anymask.load` opens for this project: a promoted bundle's folder, or "nano"."""
+        query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
+        with reading(self.store.database) as session:
+            row = session.scalars(query).first()
+        return LEAD if row is None else str(self.inside / row.place)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Every round of training with its figures, the first one first."""
+        with reading(self.store.database) as session:
+            rows = session.scalars(select(WeightsRow).order_by(WeightsRow.id))
+            return [
+                {"round": row.round, "place": row.place, "hash": row.model_hash,
+                 "promoted": row.promoted, **row.figures}
+                for row in rows
+            ]  # fmt: skip
+
+    def keep_weights(
+        self, number: int, place: Path, model_hash: str, promoted: bool, figures: dict[str, Any]
+    ) -> None:
+        """Remember a round's weights; `place` lies in our own folder."""
+        with writing(self.store.database) as session:
+            session.add(
+                WeightsRow(
+                    at=self.store.clock(),
+                    round=number,
+                    place=place.relative_to(self.inside).as_posix(),
+                    model_hash=model_hash,
+                    promoted=promoted,
+                    figures=figures,
+                )
+            )
+
+
+def create_project(
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    labels: Sequence[str] = (),
+    database: str | None = None,
+    settings: dict[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Project:
+    """Make a folder of photos a project, or open the one that it is, and take up its photos.
+
+    database  an address such as postgresql://me@localhost/masks; SQLite beside the photos when left
+              out
+
+    Raises InputError for a folder that is not there, StoreError for a database that does not
+    answer.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
+    row = ProjectRow(
+        id=1, name=name or folder.resolve().name, labels=list(labels), arm="model",
+        stage="assisted", settings=Settings.from_json(settings or {}).to_json(), made=clock(),
+    )  # fmt: skip
+    if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
+        _begin(folder / FOLDER, database)
+    project = open_project(folder, clock=clock)
+    with writing(project.store.database) as session:
+        if session.get(ProjectRow, 1) is None:
+            session.add(row)
+    project.add_folder()
+    return project
+
+
+def _begin(inside: Path, database: str | None) -> None:
+    """Make our own folder once the database is known to answer."""
+    inside.mkdir(exist_ok=True)
+    upgrade(open_database(database or inside / DATABASE))
+    (inside / ".gitignore").write_text("*\n", "utf-8")
+    if database is not None:
+        (inside / ADDRESS).write_text(json.dumps({"database": database}) + "\n", "utf-8")
+
+
+def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
+    """Open a project; its tables are brought up to date. Raises InputError, StoreError."""
+    folder = Path(folder)
+    inside = folder / FOLDER
+    address: str | Path = inside / DATABASE
+    if (inside / ADDRESS).is_file():
+        try:
+            address = str(json.loads((inside / ADDRESS).read_text("utf-8"))["database"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{inside / ADDRESS}: wanted {{'database': ADDRESS}}") from error
+    elif not (inside / DATABASE).is_file():
+        raise InputError(f"{folder} is no project yet; run: anymask engine init {folder}")
+    store = Store(open_database(address), clock)
+    upgrade(store.database)
+    return Project(folder, store)

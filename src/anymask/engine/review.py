@@ -1,0 +1,257 @@
+"""Quality control: which masks somebody looks at, what was said, and whether a batch is good.
+
+The queue takes a mask that the model is least sure of and one at random in turns. Only the random
+ones say how good the batch is: the others are worse by choice. How good a mask is is its overlap
+with itself after review: 1 where it was accepted, the IoU of before and after where it was fixed, 0
+where it was rejected (Segment Anything, section 5, compares automatic masks with corrected ones).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, get_args
+
+from sqlalchemy import select
+
+from anymask.engine.database import reading
+from anymask.engine.entries import Draft, Entry, Provenance, Verdict, Why, one_of
+from anymask.engine.stages import Settings
+from anymask.engine.store import Store, draft_of
+from anymask.engine.tables import VerdictRow
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import Rle, rle_area, rle_iou
+
+SAME = 0.5  # IoU from which two annotators mean the same object
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A mask to look at, and why."""
+
+    entry: Entry
+    why: Why
+
+
+@dataclass(frozen=True)
+class Said:
+    """One verdict."""
+
+    record_id: int
+    who: str
+    verdict: Verdict
+    why: Why
+    agreed: float
+    seconds: float
+
+
+def next_asked(store: Store) -> Asked | None:
+    """The mask that should be looked at next; None when all have been."""
+    verdicts = all_verdicts(store)
+    seen = {one.record_id for one in verdicts}
+    entries = store.records(None, ("proposal", "accepted"))
+    waiting = [entry for entry in entries if entry.id not in seen]
+    if not waiting:
+        return None
+    if sum(one.why == "random" for one in verdicts) <= len(verdicts) / 2:
+        return Asked(min(waiting, key=_draw), "random")
+    return Asked(min(waiting, key=_certainty), "uncertain")
+
+
+def _draw(entry: Entry) -> str:
+    """A number that has nothing to do with the mask: the order of random samples."""
+    return hashlib.sha256(f"review {entry.id}".encode()).hexdigest()
+
+
+def _certainty(entry: Entry) -> tuple[float, int]:
+    """Proposals by their quality; what a person made comes last."""
+    proposal = entry.status == "proposal"
+    return (entry.quality if proposal else 10 + entry.quality, entry.id)
+
+
+def give_verdict(
+    store: Store,
+    asked: Asked,
+    verdict: Verdict,
+    who: str,
+    *,
+    rle: Rle | None = None,
+    seconds: float = 0.0,
+) -> Entry:
+    """Write down what somebody says of a mask, and carry it out.
+
+    rle  the better mask, for the verdict "fix"
+
+    Raises InputError for a fix without a mask, Conflict where the mask has changed since.
+    """
+    one_of("verdict", verdict, get_args(Verdict))
+    if (verdict == "fix") != (rle is not None):
+        raise InputError(
+            f"the verdict 'fix' comes with the better mask (rle), the others without; got "
+            f"{verdict!r} {'with' if rle is not None else 'without'} one"
+        )
+    entry, agreed = asked.entry, {"accept": 1.0, "reject": 0.0}.get(verdict, 0.0)
+    draft: Draft = draft_of(
+        entry, status="rejected" if verdict == "reject" else "accepted", seconds=seconds
+    )
+    if rle is not None:
+        if rle.size != entry.rle.size:
+            raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
+        agreed = float(rle_iou([rle], [entry.rle])[0, 0])
+        old = entry.provenance
+        origin = Provenance(
+            kind="human", model=old.model, model_hash=old.model_hash, prompts=old.prompts,
+            tool="review", stage=old.stage, arm=old.arm, source=old.source,
+        )  # fmt: skip
+        draft = draft_of(entry, rle=rle, status="accepted", seconds=seconds, provenance=origin)
+    row = VerdictRow(
+        record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
+        agreed=agreed, seconds=seconds,
+    )  # fmt: skip
+    return store.change_record(entry.id, entry.version, draft, who, beside=[row])
+
+
+def all_verdicts(store: Store) -> list[Said]:
+    """Every verdict, the first one first."""
+    with reading(store.database) as session:
+        rows = session.scalars(select(VerdictRow).order_by(VerdictRow.id))
+        return [
+            Said(row.record_id, row.who, row.verdict, row.why, row.agreed, row.seconds)  # type: ignore[arg-type]  # checked on their way in
+            for row in rows
+        ]
+
+
+# The acceptance rule.
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchState:
+    """How a batch of photos stands.
+
+    masks     that are not rejected, or that a verdict has rejected
+    sampled   of them, looked at by chance
+    needed    samples before the rule can say anything
+    good      share of the sample that was good enough, and its 95 % interval (Wilson)
+    mean_iou  of the sampled masks, before and after review
+    met       whether the rule allows the batch to leave
+    """
+
+    batch: int
+    masks: int
+    sampled: int
+    needed: int
+    good: float
+    low: float
+    high: float
+    mean_iou: float
+    met: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """NaN, which JSON has not, becomes null."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def batch_states(store: Store, settings: Settings) -> list[BatchState]:
+    """Every batch that has masks, by the rule of the settings."""
+    verdicts: dict[int, list[Said]] = defaultdict(list)
+    for one in all_verdicts(store):
+        verdicts[one.record_id].append(one)
+    members: dict[int, list[Entry]] = defaultdict(list)
+    for entry in store.records():
+        if entry.status != "rejected" or entry.id in verdicts:
+            members[(entry.image_id - 1) // settings.batch].append(entry)
+    return [_state(number, members[number], verdicts, settings) for number in sorted(members)]
+
+
+def _state(
+    number: int, entries: list[Entry], verdicts: dict[int, list[Said]], settings: Settings
+) -> BatchState:
+    firsts = [verdicts[entry.id][0] for entry in entries if entry.id in verdicts]
+    ious = [one.agreed for one in firsts if one.why == "random"]
+    looked_at_all = len(firsts) == len(entries)
+    if looked_at_all:  # then nothing was chosen, and all of them count
+        ious = [one.agreed for one in firsts]
+    good = sum(iou >= settings.good_iou for iou in ious)
+    low, high = wilson(good, len(ious))
+    needed = min(settings.sample, len(entries))
+    share = good / len(ious) if ious else math.nan
+    enough = len(ious) >= needed or looked_at_all
+    return BatchState(
+        batch=number + 1,
+        masks=len(entries),
+        sampled=len(ious),
+        needed=needed,
+        good=share,
+        low=low,
+        high=high,
+        mean_iou=sum(ious) / len(ious) if ious else math.nan,
+        met=enough and share >= settings.good_share,
+    )
+
+
+def wilson(good: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927); NaN where nothing was counted."""
+    if not count:
+        return math.nan, math.nan
+    z, share = 1.959964, good / count
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return (middle - half) / scale, (middle + half) / scale
+
+
+# Agreement between annotators.
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two annotators on the photos that both have labelled.
+
+    pairs    masks that both have drawn
+    alone    masks that only one of them has
+    iou      mean overlap of the pairs
+    """
+
+    first: str
+    second: str
+    images: int
+    pairs: int
+    alone: int
+    iou: float
+
+
+def agreements(entries: Iterable[Entry]) -> list[Agreement]:
+    """How far every two annotators agree, by their accepted masks."""
+    by_image: dict[int, dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        if entry.status == "accepted" and entry.provenance.kind == "human" and rle_area(entry.rle):
+            by_image[entry.image_id][entry.who].append(entry.rle)
+    found: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
+    for people in by_image.values():
+        for first, second in combinations(sorted(people), 2):
+            found[first, second].append(_pairs(people[first], people[second]))
+    rows = []
+    for (first, second), images in sorted(found.items()):
+        ious = [iou for pairs, _ in images for iou in pairs]
+        alone = sum(left for _, left in images)
+        mean = sum(ious) / len(ious) if ious else math.nan
+        rows.append(Agreement(first, second, len(images), len(ious), alone, mean))
+    return rows
+
+
+def _pairs(first: Sequence[Rle], second: Sequence[Rle]) -> tuple[list[float], int]:
+    """IoU of the masks that belong together, the best first, and how many stay alone."""
+    table = rle_iou(first, second)
+    ious: list[float] = []
+    while table.size and table.max() >= SAME:
+        row, column = divmod(int(table.argmax()), table.shape[1])
+        ious.append(float(table[row, column]))
+        table[row, :] = table[:, column] = -1
+    return ious, len(first) + len(second) - 2 * len(ious)

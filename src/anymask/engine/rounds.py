@@ -1,0 +1,158 @@
+"""Retraining: learn from accepted masks, compare on photos that were held out, promote the better.
+
+Training and measuring are handed in, as this floor knows neither. A new model leads only where the
+95 % interval of the gain (the same photos for both, whole photos resampled) lies above zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.data.annotations import AnnotatedImage, LossReport
+from anymask.data.documents import write_files
+from anymask.data.formats import encode_annotations
+from anymask.data.outlines import Policy
+from anymask.data.own_sets import picture_name
+from anymask.engine.exchange import annotated_images
+from anymask.engine.project import Project
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import rle_area
+
+Floats = NDArray[np.float64]
+SET = "accepted"
+LEAST_MASKS = 10
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training made: a bundle that `anymask.load` opens, and its weights to go on from."""
+
+    bundle: Path
+    weights: Path
+
+
+Train = Callable[[Path, Path | None, Path], Trained]  # sets, weights to start from, folder
+Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # model, (I,) photos -> (I,) mean IoU
+Open = Callable[[str], Model]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A round of training.
+
+    before, after  mean IoU of the leading and of the new model on the held-out photos
+    gain           their difference, with its 95 % interval
+    """
+
+    round: int
+    train_images: int
+    train_masks: int
+    test_images: int
+    before: float
+    after: float
+    gain: float
+    low: float
+    high: float
+    promoted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def is_held_out(name: str, share: float) -> bool:
+    """Whether training never sees a photo: by its name alone, so the answer never changes."""
+    number = int.from_bytes(hashlib.sha256(f"held out {name}".encode()).digest()[:8], "big")
+    return number / 2**64 < share
+
+
+def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> Outcome:
+    """One round. Raises InputError where there is too little to learn from or to measure on."""
+    taught, held = divide(project)
+    number = len(project.rounds()) + 1
+    folder = project.inside / "rounds" / str(number)
+    shutil.rmtree(folder, ignore_errors=True)  # of a round that was cut short
+    write_set(project, taught, folder / "sets" / SET)
+    trained = train(folder / "sets", last_weights(project), folder)
+    lead = project.lead()
+    old, new = judge(lead, held), judge(str(trained.bundle), held)
+    gain, low, high = paired_gain(old, new)
+    outcome = Outcome(
+        round=number,
+        train_images=len(taught),
+        train_masks=sum(len(image.masks) for image in taught),
+        test_images=len(held),
+        before=float(old.mean()),
+        after=float(new.mean()),
+        gain=gain,
+        low=low,
+        high=high,
+        promoted=low > 0,
+    )
+    bundle = folder / "bundle"
+    if trained.bundle != bundle:
+        shutil.move(trained.bundle, bundle)
+    model_hash = open_model(str(bundle)).runtime.weights_hash
+    project.keep_weights(number, bundle, model_hash, outcome.promoted, outcome.to_json())
+    return outcome
+
+
+def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+    """Photos with accepted masks: to learn from, and held out. Raises InputError."""
+    share = project.settings.held_out
+    filled = [_without_empty(image) for image in annotated_images(project)]
+    filled = [image for image in filled if image.masks]
+    taught = [image for image in filled if not is_held_out(image.file_name, share)]
+    held = [image for image in filled if is_held_out(image.file_name, share)]
+    masks = sum(len(image.masks) for image in taught)
+    if masks < LEAST_MASKS or not held:
+        raise InputError(
+            f"a round needs at least {LEAST_MASKS} accepted masks to learn from and a photo to "
+            f"measure on; there are {masks}, and {len(held)} photos held out; label more photos"
+        )
+    return taught, held
+
+
+def _without_empty(image: AnnotatedImage) -> AnnotatedImage:
+    masks = tuple(mask for mask in image.masks if rle_area(mask.rle))
+    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=masks)
+
+
+def write_set(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
+    """A training set with links to the photos (copies where links are impossible)."""
+    write_files(encode_annotations(images, folder, "set", LossReport(), Policy()))
+    for image in images:
+        target = folder / picture_name(image.file_name)
+        source = (project.folder / image.file_name).resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.symlink_to(source)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
+def last_weights(project: Project) -> Path | None:
+    """What the leading model was trained to; None where none of the project's leads."""
+    promoted = [row for row in project.rounds() if row["promoted"]]
+    if not promoted:
+        return None
+    path = project.inside / "rounds" / str(promoted[-1]["round"]) / "last.pt"
+    return path if path.is_file() else None
+
+
+def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,), (I,)
+    """Mean difference and its 95 % interval (percentile bootstrap over photos)."""
+    gains = new - old
+    draws = np.random.default_rng(0).integers(0, len(gains), (RESAMPLES, len(gains)))
+    low, high = np.quantile(gains[draws].mean(axis=1), (0.025, 0.975))
+    return float(gains.mean()), float(low), float(high)

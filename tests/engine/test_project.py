@@ -1,0 +1,420 @@
+"""A project from photos to export: stages, review, the rule, files in and out."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from anymask.engine.annotator import CLICK, REVIEW, Annotator, Hand, mask_overlap
+from anymask.engine.entries import Draft, Provenance
+from anymask.engine.exchange import (
+    ONE_FILE,
+    accept_rest,
+    check_rule,
+    export_archive,
+    export_masks,
+    take_masks,
+)
+from anymask.engine.figures import plan, to_markdown
+from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.review import agreements, batch_states, give_verdict, next_asked, wilson
+from anymask.engine.rounds import Trained, is_held_out, paired_gain, retrain
+from anymask.engine.runs import Work, run_review, run_stage
+from anymask.engine.stages import Settings
+from anymask.predictors.image import Model
+from anymask.primitives.errors import Barred, InputError, StoreError
+from anymask.primitives.rle import mask_to_rle, rle_to_mask
+from tests.predictors.fakes import ColourRuntime, discs
+
+PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
+SIDE = 128
+
+
+def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
+    """Photos of three discs each, and their masks."""
+    folder.mkdir(exist_ok=True)
+    truth = {}
+    for number in range(count):
+        image, masks = discs((SIDE, SIDE), [(x + number, y, r) for x, y, r in PLACES])
+        name = f"{number}.png"
+        Image.fromarray(image).save(folder / name)
+        kept = tuple(annotated_mask(mask_to_rle(m), f"disc {n}") for n, m in enumerate(masks))
+        truth[name] = AnnotatedImage(file_name=name, hw=(SIDE, SIDE), masks=kept)
+    return truth
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> dict[str, AnnotatedImage]:
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def project(tmp_path: Path, truth: object) -> Project:
+    return create_project(
+        tmp_path / "photos", name="discs", labels=["disc 0"],
+        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5, "quality": 0.4,
+                  "stability": 0.1},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model(ColourRuntime())
+
+
+def work(model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object) -> Work:
+    return Work(model=model, stage=stage, annotator=Annotator(), truth=truth, **more)  # type: ignore[arg-type]
+
+
+def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
+    assert [image.name for image in project.store.all_images()] == [f"{n}.png" for n in range(4)]
+    write_photos(tmp_path / "photos", count=5)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    again = create_project(tmp_path / "photos", name="ignored")
+    assert (again.name, len(list(again.store.all_images()))) == ("discs", 5)
+    assert open_project(tmp_path / "photos").settings.batch == 2
+    told = again.describe("ann")
+    assert told["counts"] == {"images": 5, "done": 0, "records": 0}
+    assert (told["stage"], told["labels"], told["user"]) == ("assisted", ["disc 0"], "ann")
+    again.change(stage="semi", settings={"batch": 7})
+    assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
+    with pytest.raises(InputError, match="no setting 'speed'"):
+        again.change(settings={"speed": 1})
+    with pytest.raises(InputError, match="sample must be a number, 0 or more, got -1"):
+        again.change(settings={"sample": -1})
+
+
+def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no project yet; run: anymask engine init"):
+        open_project(tmp_path)
+    with pytest.raises(InputError, match="wanted a folder of photos"):
+        create_project(tmp_path / "absent")
+    with pytest.raises(StoreError, match="does not answer"):
+        create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
+    with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
+        open_project(tmp_path)
+
+
+# The simulated annotator.
+
+
+def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
+    model: Model, truth: dict[str, AnnotatedImage], project: Project
+) -> None:
+    photo, known = project.picture(1), truth["0.png"]
+    rles = [mask.rle for mask in known.masks]
+    drafts = Annotator().label(model, model.embed(photo), rles, "assisted")
+    areas = [rle_to_mask(draft.rle).sum() for draft in drafts]
+    assert areas == sorted(areas, reverse=True)  # the most prominent first
+    for draft in drafts:
+        clicks = draft.provenance.prompts[0]["points"]
+        assert draft.seconds == CLICK * len(clicks)
+        best = max(mask_overlap(rle_to_mask(draft.rle), rle_to_mask(rle)) for rle in rles)
+        assert best >= 0.85  # the fake answers in cells of two pixels
+
+
+def test_the_hand_is_shaky_but_stays_on_the_object(truth: dict[str, AnnotatedImage]) -> None:
+    rle = truth["0.png"].masks[0].rle
+    disc = rle_to_mask(rle)
+    annotator, places = Annotator(Hand(noise=0.3)), set()
+    for seed in range(20):
+        begun = annotator._begin(np.random.default_rng(seed), rle, None)
+        (x, y), label = begun.clicks[0]
+        places.add((x, y))
+        assert label == 1
+        assert disc[int(y), int(x)]
+    assert len(places) > 10
+
+
+def test_the_control_arm_pays_for_every_corner(truth: dict[str, AnnotatedImage]) -> None:
+    square = np.zeros((64, 64), np.bool_)
+    square[10:40, 10:50] = True
+    draft = Annotator().outline(mask_to_rle(square))
+    assert draft.seconds == 4 * CLICK
+    assert (rle_to_mask(draft.rle) == square).all()
+    round_one = Annotator().outline(truth["0.png"].masks[1].rle)
+    assert round_one.seconds > 4 * CLICK
+    assert round_one.provenance.arm == "control"
+
+
+def test_verdicts_follow_the_overlap(truth: dict[str, AnnotatedImage]) -> None:
+    rles = [mask.rle for mask in truth["0.png"].masks]
+    whole = rle_to_mask(rles[1])
+    part = whole.copy()
+    part[:, :85] = False
+    assert Annotator().judge(rles[1], rles) == ("accept", rles[1])
+    assert Annotator().judge(mask_to_rle(part), rles) == ("fix", rles[1])
+    assert Annotator().judge(mask_to_rle(~whole), rles) == ("reject", None)
+    assert Annotator().judge(rles[0], []) == ("reject", None)
+
+
+# Stages.
+
+
+def test_the_three_stages_run_and_the_figures_tell_them_apart(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage]
+) -> None:
+    first = {"0.png": truth["0.png"]}
+    assert [i.name for i in run_stage(project, work(model, first, "assisted"))] == ["0.png"]
+    control = {"1.png": truth["1.png"]}
+    list(run_stage(project, work(model, control, "assisted", arm="control")))
+    list(run_stage(project, work(model, {"2.png": truth["2.png"]}, "semi")))
+    list(run_stage(project, Work(model=model, stage="auto")))
+    status = [image.status for image in project.store.all_images()]
+    assert status == ["done", "done", "done", "proposed"]
+    semi = project.store.records(3, ("accepted",))
+    assert {entry.label for entry in semi} == {"disc 0", "disc 1", "disc 2"}
+    assert any(e.provenance.kind == "model" and e.seconds == REVIEW for e in semi)
+    assert all(entry.status == "proposal" for entry in project.store.records(4))
+    figures = project.figures()
+    paces = {(pace.stage, pace.arm): pace for pace in figures.paces}
+    assert paces["assisted", "model"].masks == paces["assisted", "control"].masks == 3
+    assert figures.saving > 1
+    assert figures.saving == pytest.approx(
+        paces["assisted", "control"].seconds_a_mask / paces["assisted", "model"].seconds_a_mask
+    )
+    json.dumps(figures.to_json(), allow_nan=False)
+    page = to_markdown(figures)
+    assert "| assisted | control | 3 | 1 |" in page
+    assert "| disc 0 | 3 | 3 |" in page
+
+
+def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
+    run = run_stage(project, Work(model=model, stage="auto"))
+    assert next(run).name == "0.png"
+    run.close()  # as if killed between two photos
+    before = project.store.records(1)
+    names = [image.name for image in run_stage(project, Work(model=model, stage="auto"))]
+    assert names == ["1.png", "2.png", "3.png"]
+    assert project.store.records(1) == before
+    assert list(run_stage(project, Work(model=model, stage="auto"))) == []
+
+
+def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "1.png").write_bytes(b"rotten")
+    told: list[tuple[str, str]] = []
+    run = run_stage(project, Work(model=model, stage="auto"), lambda *why: told.append(why))
+    assert [image.name for image in run] == ["0.png", "2.png", "3.png"]
+    assert [name for name, _ in told] == ["1.png"]
+    assert project.store.image(2).status == "new"
+
+
+def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
+    with pytest.raises(InputError, match="needs a person: run `anymask annotate`"):
+        Work(model=model, stage="assisted")
+    with pytest.raises(InputError, match="needs the truth"):
+        Work(model=model, stage="auto", annotator=Annotator())
+    with pytest.raises(InputError, match="control arm belongs to the stage assisted"):
+        work(model, {}, "semi", arm="control")
+    with pytest.raises(InputError, match="stage must be one of"):
+        Work(model=model, stage="review")
+
+
+# Review and the rule.
+
+
+def add(project: Project, count: int, image: int = 1, **more: object) -> None:
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    drafts = []
+    for number in range(count):
+        mask = mask.copy()
+        mask[number] = True
+        drafts.append(Draft(rle=mask_to_rle(mask), quality=number / 10, **more))  # type: ignore[arg-type]
+    project.store.add_records(image, drafts, "model nano", status="proposed")
+
+
+def test_the_queue_takes_turns_between_chance_and_doubt(project: Project) -> None:
+    add(project, 6, status="proposal")
+    seen = []
+    while (asked := next_asked(project.store)) is not None:
+        seen.append(asked)
+        give_verdict(project.store, asked, "accept", "ann", seconds=2)
+    assert [one.why for one in seen] == ["random", "uncertain"] * 3
+    left = {one.entry.id for one in seen}
+    for asked in seen:
+        if asked.why == "uncertain":
+            lowest = min(left, key=lambda number: number)  # quality grows with the number
+            assert asked.entry.id == lowest
+        left.remove(asked.entry.id)
+    assert {entry.status for entry in project.store.records(1)} == {"accepted"}
+    assert sum(entry.seconds for entry in project.store.records(1)) == 12
+
+
+def test_verdicts_are_carried_out(project: Project) -> None:
+    add(project, 3, status="proposal")
+    whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
+    for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
+        asked = next_asked(project.store)
+        assert asked is not None
+        now = give_verdict(project.store, asked, verdict, "ann", rle=rle)  # type: ignore[arg-type]
+        assert now.status == ("rejected" if verdict == "reject" else "accepted")
+        assert now.version == 2
+    assert (now.rle, now.provenance.kind, now.provenance.tool) == (whole, "human", "review")
+    assert project.figures().verdicts == {"accept": 1, "fix": 1, "reject": 1}
+    add(project, 1, status="proposal")
+    asked = next_asked(project.store)
+    assert asked is not None
+    with pytest.raises(InputError, match="'fix' comes with the better mask"):
+        give_verdict(project.store, asked, "fix", "ann")
+
+
+def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
+    project: Project, tmp_path: Path
+) -> None:
+    add(project, 8, status="proposal")
+    with pytest.raises(Barred, match="1 of 1 batches are not accepted.*0 looked at, none good"):
+        export_masks(project, tmp_path / "out.json", "coco")
+    answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
+    for verdict in answers:
+        asked = next_asked(project.store)
+        assert asked is not None
+        if verdict == "reject":
+            assert asked.why == "uncertain"
+        give_verdict(project.store, asked, verdict, "ann")  # type: ignore[arg-type]
+    (state,) = batch_states(project.store, project.settings)
+    assert (state.masks, state.sampled, state.good, state.met) == (8, 3, 1.0, True)
+    assert accept_rest(project, "rule") == 3
+    (told,) = export_masks(project, tmp_path / "out.json", "coco")
+    assert "not kept: labels (7 times)" in told
+    images, _ = read_annotations(tmp_path / "out.json")
+    assert sum(len(image.masks) for image in images) == 7
+    add(project, 5, image=3, status="proposal")  # the second batch has not been looked at
+    with pytest.raises(Barred, match="1 of 2 batches.*batch 2"):
+        check_rule(project)
+    export_masks(project, tmp_path / "forced.json", "coco", force=True)
+
+
+def test_shares_have_wilsons_interval() -> None:
+    low, high = wilson(9, 10)  # 0.9 of 10: 0.5958 to 0.9821 (Wilson 1927, as tabulated)
+    assert (low, high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
+    assert all(math.isnan(end) for end in wilson(0, 0))
+
+
+def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> None:
+    project.change(settings={"double_every": 1})
+    block = np.zeros((SIDE, SIDE), np.bool_)
+    block[:10, :10] = True
+    wider, other = block.copy(), np.roll(block, 60, axis=0)
+    wider[:10, 10:15] = True
+    project.store.add_records(1, [Draft(rle=mask_to_rle(block))], "ann")
+    drafts = [Draft(rle=mask_to_rle(wider)), Draft(rle=mask_to_rle(other))]
+    project.store.add_records(1, drafts, "bob")
+    (one,) = agreements(project.store.records())
+    assert (one.first, one.second, one.images, one.pairs, one.alone) == ("ann", "bob", 1, 1, 1)
+    assert one.iou == pytest.approx(100 / 150)
+    assert [e.who for e in project.records(1, "ann")] == ["ann"]  # blindly
+    assert len(project.records(1)) == 3
+
+
+# Files.
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav"}))
+def test_every_format_leaves_the_project(project: Project, name: str) -> None:
+    provenance = Provenance(kind="human", tool="brush")
+    block = np.zeros((SIDE, SIDE), np.bool_)
+    block[20:60, 30:70] = True
+    draft = Draft(rle=mask_to_rle(block), label="block", provenance=provenance)
+    project.store.add_records(1, [draft], "ann")
+    assert export_archive(project, name, force=True).startswith(b"PK")
+    assert project.store.count_events("export") == 1
+
+
+@pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat"])
+def test_masks_come_in_once(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "in" / ONE_FILE.get(name, "")
+    write_annotations(list(truth.values()), target, name)
+    assert take_masks(project, target, name, "ann") == 12
+    assert take_masks(project, target, name, "ann") == 0
+    kept = project.store.records(2)
+    assert [entry.rle for entry in kept] == [mask.rle for mask in truth["1.png"].masks]
+    assert {entry.provenance.kind for entry in kept} == {"import"}
+
+
+# Plans.
+
+
+def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
+    with pytest.raises(InputError, match="nothing was measured yet"):
+        plan(project.figures(), 1000, 10)
+    add(project, 3, seconds=6.0, provenance=Provenance(stage="assisted"))
+    add(project, 2, image=2, seconds=18.0, provenance=Provenance(stage="assisted", arm="control"))
+    quick, slow = plan(project.figures(), 1000, 10.0, masks_an_image=4)
+    assert (quick.way, quick.masks, quick.hours) == (
+        "assisted",
+        4000,
+        pytest.approx(4000 * 6 / 3600),
+    )
+    assert (slow.way, slow.money) == ("assisted, without a model", pytest.approx(200.0))
+
+
+# Rounds.
+
+
+def test_a_better_model_leads_and_a_worse_one_does_not(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage]
+) -> None:
+    truth |= write_photos(project.folder, count=7)
+    project.add_folder()
+    held = [name for name in truth if is_held_out(name, 0.2)]
+    assert 0 < len(held) < 4
+    list(run_stage(project, work(model, truth, "assisted")))
+    scores = {"nano": 0.5}
+    asked: list[Path | None] = []
+
+    def train(sets: Path, start: Path | None, folder: Path) -> Trained:
+        asked.append(start)
+        lines = (sets / "accepted" / "masks.jsonl").read_text("utf-8").splitlines()
+        names = {Path(json.loads(line)["image"]).name for line in lines}
+        assert names == set(truth) - set(held)
+        assert all((sets / "accepted" / "images" / name).is_file() for name in names)
+        (folder / "bundle").mkdir()
+        (folder / "last.pt").write_bytes(b"")
+        return Trained(folder / "bundle", folder / "last.pt")
+
+    def judge(place: str, images: object) -> np.ndarray:
+        number = Path(place).parent.name
+        return np.full(len(held), scores.get(place, 0.6 if number == "1" else 0.55))
+
+    first = retrain(project, train, judge, lambda place: model)
+    assert (first.promoted, first.before, first.after) == (True, 0.5, pytest.approx(0.6))
+    assert project.lead().endswith("rounds/1/bundle")
+    second = retrain(project, train, judge, lambda place: model)
+    assert (second.promoted, second.gain) == (False, pytest.approx(-0.05))
+    assert project.lead().endswith("rounds/1/bundle")
+    assert [row["round"] for row in project.rounds()] == [1, 2]
+    assert asked[0] is None
+    assert asked[1] == project.inside / "rounds" / "1" / "last.pt"
+
+
+def test_the_gain_is_of_the_same_photos() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.random(50)  # photos differ far more than the models do
+    gain, low, high = paired_gain(old, old + 0.02)
+    assert (gain, low, high) == (pytest.approx(0.02),) * 3
+    _, low, high = paired_gain(old, old + rng.normal(0, 0.05, 50))
+    assert low < 0 < high
+
+
+def test_too_few_masks_train_nothing(project: Project) -> None:
+    with pytest.raises(InputError, match="at least 10 accepted masks.*there are 0"):
+        retrain(project, None, None, None)  # type: ignore[arg-type]
+
+
+def test_review_is_simulated_too(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage]
+) -> None:
+    list(run_stage(project, Work(model=model, stage="auto")))
+    told = list(run_review(project, model, Annotator(), truth, 200))
+    assert len(told) == len(project.store.records())
+    assert next_asked(project.store) is None
+    fixed = [entry for entry in told if entry.provenance.tool == "review"]
+    assert all(entry.seconds > REVIEW for entry in fixed)
+    assert Settings().sample == 20
