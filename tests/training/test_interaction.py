@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from anymask.training.interaction import (
-    BOX_PART,
     STRIDE,
     WITHOUT_CLICK,
     corrected,
@@ -46,19 +45,19 @@ def test_first_prompts_are_boxes_clicks_or_both_and_only_lone_clicks_are_ambiguo
     n = 2000
     places = torch.full((n, 2), 50.0)
     boxes = torch.tensor([[40.0, 40.0, 60.0, 60.0]]).repeat(n, 1)
-    prompts = first_prompts(places, places, boxes, 128, np.random.default_rng(1))
+    prompts = first_prompts((places, places, boxes), 128, np.random.default_rng(1), 0.6)
     kinds = {tuple(row) for row in prompts.labels.tolist()}
     assert kinds == {(2, 3, -1), (2, 3, 1), (-1, -1, 1)}
     lone = prompts.labels[:, 0] == -1
     assert torch.equal(prompts.ambiguous, lone)
-    assert lone.float().mean().item() == pytest.approx(1 - BOX_PART, abs=0.04)
+    assert lone.float().mean().item() == pytest.approx(1 - 0.6, abs=0.04)
 
 
 def test_a_corrected_prompt_has_one_more_click_and_the_earlier_mask() -> None:
     targets = torch.zeros(2, 8, 8)
     targets[:, 2:6, 2:6] = 1
     places, boxes = torch.full((2, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * 2)
-    prompts = first_prompts(places, places, boxes, 32, np.random.default_rng(0))
+    prompts = first_prompts((places, places, boxes), 32, np.random.default_rng(0), 0.5)
     logits = torch.full((2, 8, 8), -30.0)
     after = corrected(prompts, logits, targets, np.random.default_rng(0))
     assert after.coords.shape == (2, 4, 2)
@@ -72,7 +71,7 @@ def test_corrections_click_on_the_error_or_bring_nothing_but_the_mask() -> None:
     targets = torch.zeros(n, 8, 8)
     targets[:, 2:6, 2:6] = 1
     places, boxes = torch.full((n, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * n)
-    prompts = first_prompts(places, places, boxes, 32, np.random.default_rng(0))
+    prompts = first_prompts((places, places, boxes), 32, np.random.default_rng(0), 0.5)
     after = corrected(prompts, torch.full((n, 8, 8), -1.0), targets, np.random.default_rng(0))
     label = after.labels[:, 3]
     assert set(label.tolist()) == {-1, 1}

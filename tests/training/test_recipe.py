@@ -30,6 +30,7 @@ def test_the_shipped_recipe_is_valid(repository: Path) -> None:
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         ({"stage": [STAGE], "learn": "some"}, "learn must be .all. or .quality., got .some."),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
+        ({"stage": [STAGE], "boxes": -1}, "boxes is a part of 1, got -1"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
     ],
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 from anymask.training.samples import STRIDE
 
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
-BOX_PART, BOX_AND_CLICK = 0.5, 0.1
+BOX_AND_CLICK = 0.1  # of the objects get both
 TIGHT = 0.7  # of the boxes are nearly exact
 WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
 
@@ -37,16 +37,19 @@ class Prompts:
 
 
 def first_prompts(
-    centres: Tensor, insides: Tensor, boxes: Tensor, side: int, rng: Generator
+    places: tuple[Tensor, Tensor, Tensor], side: int, rng: Generator, box_part: float
 ) -> Prompts:
     """A click on each of N objects, or a box around it, sometimes both.
 
-    centres, insides (N, 2); boxes (N, 4); side: the picture's.
+    places    centres (N, 2), other inner places (N, 2), boxes (N, 4)
+    side      the picture's
+    box_part  of the objects that get a box
     """
+    centres, insides, boxes = places
     n = len(centres)
     pick = rng.random(n)
-    with_box = pick < BOX_PART
-    with_click = (pick >= BOX_PART) | (pick < BOX_AND_CLICK)
+    with_box = pick < box_part
+    with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
     central = torch.from_numpy(rng.random(n) < 0.5)
     click = torch.where(central[:, None], centres, insides)
     box = noisy_boxes(boxes, side, rng)

@@ -47,6 +47,7 @@ class Recipe:
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
     synthetic       part of the pictures that are composed scenes
+    boxes           part of the first prompts that are boxes; the others are clicks
     balanced_steps  steps over which the balanced cross-entropy gives way to focal loss
     ema             decay of the averaged weights, which are what ships
     clip            bound of the gradient norm
@@ -68,6 +69,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: int = 200
     synthetic: float = 0.4
+    boxes: float = 0.5
     balanced_steps: int = 2000
     ema: float = 0.998
     clip: float = 1.0
@@ -140,5 +142,6 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(f"{where}: stages that cool must come last")
     if recipe.learn not in ("all", "quality"):
         raise ConfigError(f"{where}: learn must be 'all' or 'quality', got {recipe.learn!r}")
-    if not 0 <= recipe.synthetic <= 1:
-        raise ConfigError(f"{where}: synthetic is a part of 1, got {recipe.synthetic}")
+    for name in ("synthetic", "boxes"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")

@@ -35,14 +35,20 @@ class Outcome:
     quality_error: float
 
 
-def run_step(model: nn.Module, batch: Batch, balance: float, rng: Generator) -> Outcome:
-    """Forward of one batch with two answers that learn; `balance` weighs the balanced loss."""
+def run_step(
+    model: nn.Module, batch: Batch, balance: float, rng: Generator, box_part: float = 0.5
+) -> Outcome:
+    """Forward of one batch with two answers that learn.
+
+    balance   weight of the balanced loss
+    box_part  of the first prompts that are boxes
+    """
     objects = batch.targets.shape[1]
     images = (batch.images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
     features = each_prompt(model.encode(images), objects)  # type: ignore[operator]
     targets = batch.targets.flatten(0, 1).float()[:, None] / 255
     flat = (batch.centres.flatten(0, 1), batch.insides.flatten(0, 1), batch.boxes.flatten(0, 1))
-    prompts = first_prompts(*flat, side=images.shape[-1], rng=rng)
+    prompts = first_prompts(flat, images.shape[-1], rng, box_part)
     logits, quality = answer(model, features, prompts)
     loss, iou = judged(logits, quality, targets, prompts, balance)
     shown = best_shown(logits, quality, prompts)
