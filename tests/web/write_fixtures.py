@@ -1,0 +1,177 @@
+"""What the page's unit tests compare with: the package's own answers, written as JSON.
+
+    python tests/web/write_fixtures.py     # after a change of the rules that the page repeats
+
+tests/web/test_fixtures.py says when they are no longer what the package answers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.predictors.honour import honour_negatives, violated
+from anymask.predictors.tight import fit_to_box
+from anymask.primitives.resize import (
+    geometry,
+    image_to_model,
+    logits_to_masks,
+    mask_to_model,
+)
+from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import Prompt
+from anymask.runtimes.answers import choose
+
+FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
+NUMBERS = 3  # decimals: enough to tell a wrong rule, few enough to keep the files small
+
+
+def rounded(array: Any) -> list[Any]:
+    return np.round(np.asarray(array, np.float64), NUMBERS).tolist()
+
+
+def smooth(rng: np.random.Generator, side: int, scale: float = 8.0) -> np.ndarray:
+    """Logits with a few soft blobs."""
+    y, x = np.mgrid[:side, :side] / side
+    out = np.full((side, side), -3.0)
+    for cx, cy, r in rng.uniform(0.1, 0.9, (4, 3)):
+        out += scale * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (0.02 + 0.05 * r * r))
+    return np.round(out, NUMBERS).astype(np.float32)
+
+
+def run_lengths() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(1)
+    masks = [
+        np.zeros((3, 4), bool),
+        np.ones((3, 4), bool),
+        np.eye(5, dtype=bool),
+        rng.random((17, 9)) > 0.5,
+        np.pad(np.ones((30, 20), bool), ((5, 1), (0, 70))),
+        smooth(rng, 60) > 0,
+    ]
+    return [
+        {
+            "rows": ["".join("01"[int(v)] for v in row) for row in mask],
+            "coco": rle_to_coco(mask_to_rle(mask)),
+            "counts": mask_to_rle(mask).counts.tolist(),
+            "box": list(rle_box_xywh(mask_to_rle(mask))),
+        }
+        for mask in masks
+    ]
+
+
+def small_spec(**changes: Any) -> ModelSpec:
+    return ModelSpec(**{
+        "name": "small", "image_side": 64, "mask_side": 16, "mean": (127.5,) * 3,
+        "std": (127.5,) * 3, "fit": "longest_side", "resample": "area", "answer": "four",
+        "pad_point": False, **changes,
+    })  # fmt: skip
+
+
+def cuts() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(2)
+    sizes = [((90, 120), 0), ((200, 130), 0), ((20, 31), 0), ((64, 64), 0), ((200, 130), 70)]
+    cases = []
+    for size, limit in sizes:
+        place = geometry(size, small_spec())
+        plane = smooth(rng, 16)
+        mask = logits_to_masks(plane[None], place, limit=limit or None)[0]
+        case = {"imageHw": size, "inputHw": place.input_hw, "side": 64, "limit": limit}
+        cases.append({**case, "logits": rounded(plane.ravel()), "rle": rle_of(mask)})
+    return cases
+
+
+def rle_of(mask: np.ndarray) -> dict[str, Any]:
+    return rle_to_coco(mask_to_rle(mask))
+
+
+def answers() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(3)
+    cases = []
+    for family in ("four", "sam", "sam_hq", "all"):
+        for many in (True, False):
+            tokens = 5 if family == "sam_hq" else 4
+            logits = np.round(rng.normal(0, 4, (1, tokens, 4, 4)), NUMBERS).astype(np.float32)
+            quality = np.round(rng.random((1, tokens)), NUMBERS).astype(np.float32)
+            kept, numbers = choose(small_spec(answer=family), logits, quality, many)
+            cases.append({
+                "answer": family, "multimask": many, "planes": rounded(logits[0].reshape(tokens, 16)),
+                "quality": rounded(quality[0]), "kept": rounded(kept[0].reshape(len(kept[0]), 16)),
+                "numbers": rounded(numbers[0]),
+            })  # fmt: skip
+    return cases
+
+
+def boxes() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(4)
+    place = geometry((90, 120), small_spec())
+    cases = []
+    for box in ([20, 10, 90, 80], [0, 0, 120, 90], [50, 40, 52, 41], [90, 60, 119, 89]):
+        plane = smooth(rng, 16)
+        out = fit_to_box(plane[None], np.array(box, np.float32), place, 0.0)[0]
+        cases.append({"box": box, "logits": rounded(plane.ravel()), "out": rounded(out.ravel())})
+    return cases
+
+
+def clicks() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(5)
+    place = geometry((90, 120), small_spec())
+    cases = []
+    for _ in range(12):
+        plane = smooth(rng, 16)
+        points = np.round(rng.uniform(0, 1, (4, 2)) * (119, 89), 1).astype(np.float32)
+        prompt = Prompt.of(points=points, labels=[1, 0, 0, 0])
+        out = honour_negatives(plane[None], prompt, place, 0.0)[0]
+        cases.append({
+            "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
+            "out": rounded(out.ravel()), "violated": list(violated(out, prompt, place, 0.0)),
+        })  # fmt: skip
+    return cases
+
+
+def pictures() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(6)
+    cases = []
+    for size in ((17, 25), (61, 40), (32, 32), (64, 64)):
+        y, x = np.mgrid[: size[0], : size[1]]
+        waves = [np.sin(x / a) * np.cos(y / b) * 110 + 127 for a, b in rng.uniform(3, 15, (3, 2))]
+        photo = np.stack(waves, -1).astype(np.uint8)
+        for resample in ("area", "pillow_bilinear", "torch_bilinear"):
+            spec = small_spec(resample=resample, image_side=32)
+            seen = image_to_model(photo, spec)
+            case = {"size": size, "resample": resample, "photo": photo.ravel().tolist()}
+            cases.append({**case, "seen": rounded(seen.ravel())})
+    return cases
+
+
+def starts() -> list[dict[str, Any]]:
+    place = geometry((90, 120), small_spec())
+    mask = np.zeros((90, 120), bool)
+    mask[20:61, 33:77] = True
+    mask[30:40, 40:50] = False
+    out = mask_to_model(mask, place, 16)[0]
+    return [{"rle": rle_of(mask), "out": rounded(out.ravel())}]
+
+
+FIXTURES = {
+    "rle": run_lengths,
+    "cuts": cuts,
+    "answers": answers,
+    "boxes": boxes,
+    "clicks": clicks,
+    "pictures": pictures,
+    "starts": starts,
+}
+
+
+def text_of(name: str) -> str:
+    return json.dumps(FIXTURES[name](), separators=(",", ":")) + "\n"
+
+
+if __name__ == "__main__":
+    for name in FIXTURES:
+        (FOLDER / f"{name}.json").write_text(text_of(name), "utf-8")

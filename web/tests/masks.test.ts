@@ -1,0 +1,173 @@
+import { describe, expect, test } from "vitest";
+
+import { fillRings, simplified, tracePatch } from "../src/masks/outline";
+import { emptyPatch, grown, patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
+import type { Patch } from "../src/masks/patch";
+import {
+  cocoToRle,
+  emptyRle,
+  rleArea,
+  rleBox,
+  rleCombine,
+  rleHas,
+  rleIou,
+  rleToCoco,
+  rleToString,
+  stringToRle,
+} from "../src/masks/rle";
+import { withStroke } from "../src/masks/strokes";
+import cases from "./fixtures/rle.json";
+
+function patchOf(rows: string[]): Patch {
+  const [height, width] = [rows.length, rows[0].length];
+  const data = Uint8Array.from([...rows.join("")].map(Number));
+  return { hw: [height, width], x: 0, y: 0, width, height, data };
+}
+
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+function randomPatch(seed: number, height: number, width: number): Patch {
+  const next = random(seed);
+  const data = Uint8Array.from({ length: height * width }, () => (next() > 0.45 ? 1 : 0));
+  return { hw: [height, width], x: 0, y: 0, width, height, data };
+}
+
+const pixels = (patch: Patch) => {
+  const [height, width] = patch.hw;
+  return Array.from({ length: height }, (_, y) =>
+    Array.from({ length: width }, (_, x) => (patchHas(patch, x, y) ? 1 : 0)).join(""),
+  );
+};
+
+describe("run lengths are the package's, byte for byte", () => {
+  test.each(cases.map((one, i) => [i, one] as const))("case %i", (_, one) => {
+    const rle = patchToRle(patchOf(one.rows));
+    expect([...rle.counts]).toEqual(one.counts);
+    expect(rleToCoco(rle)).toEqual(one.coco);
+    expect(rleBox(rle)).toEqual(one.box);
+    const read = cocoToRle(one.coco as { size: [number, number]; counts: string });
+    expect([...read.counts]).toEqual(one.counts);
+    expect(pixels(rleToPatch(read))).toEqual(one.rows);
+    expect(rleArea(read)).toBe([...one.rows.join("")].filter((v) => v === "1").length);
+  });
+
+  test("plain counts are read", () => {
+    expect(rleToString(cocoToRle({ size: [2, 3], counts: [1, 2, 3] }))).toBe("123");
+  });
+
+  test.each([
+    ["cut off", "1P", "was the text cut"],
+    ["a wrong letter", "!", "holds the characters"],
+    ["a wrong size", "12", "sum to H * W = 2 * 3 = 6; got 3"],
+  ])("%s is refused", (_, text, message) => {
+    expect(() => stringToRle(text, [2, 3])).toThrow(message);
+  });
+
+  test("large counts keep their digits", () => {
+    const rle = { size: [9000, 9000] as [number, number], counts: Uint32Array.of(80_999_999, 1) };
+    expect([...stringToRle(rleToString(rle), rle.size).counts]).toEqual([80_999_999, 1]);
+  });
+});
+
+describe("run lengths agree with pixels", () => {
+  const sizes = [
+    [1, 1],
+    [1, 7],
+    [7, 1],
+    [13, 8],
+  ];
+  test.each(sizes)("%i x %i", (height, width) => {
+    const [a, b] = [randomPatch(1, height, width), randomPatch(2, height, width)];
+    const [first, second] = [patchToRle(a), patchToRle(b)];
+    const both = (how: "union" | "minus" | "both", rule: (p: number, q: number) => boolean) => {
+      const wanted = a.data.map((value, i) => (rule(value, b.data[i]) ? 1 : 0));
+      expect(pixels(rleToPatch(rleCombine(first, second, how)))).toEqual(
+        pixels({ ...a, data: wanted }),
+      );
+      return wanted.reduce((sum, value) => sum + value, 0);
+    };
+    const union = both("union", (p, q) => p + q > 0);
+    both("minus", (p, q) => p === 1 && q === 0);
+    const common = both("both", (p, q) => p + q === 2);
+    expect(rleIou(first, second)).toBeCloseTo(common / Math.max(1, union));
+    for (let x = 0; x < width; x++) {
+      for (let y = 0; y < height; y++) expect(rleHas(first, x, y)).toBe(patchHas(a, x, y));
+    }
+  });
+
+  test("an empty mask stays empty", () => {
+    expect([...patchToRle(emptyPatch([4, 5])).counts]).toEqual([20]);
+    expect(rleBox(emptyRle([4, 5]))).toEqual([0, 0, 0, 0]);
+    expect(patchArea(rleToPatch(emptyRle([4, 5])))).toBe(0);
+  });
+});
+
+describe("outlines", () => {
+  test.each([3, 4, 5, 6])("filled again they are the mask, %i", (seed) => {
+    const patch = randomPatch(seed, 12, 9);
+    expect(pixels(fillRings(tracePatch(patch), patch.hw))).toEqual(pixels(patch));
+  });
+
+  test("a ring with a hole is two rings, corners only", () => {
+    const rings = tracePatch(patchOf(["1111", "1001", "1001", "1111"]));
+    expect(rings.map((ring) => ring.length)).toEqual([4, 4]);
+  });
+
+  test("simplifying drops what is nearer than the tolerance", () => {
+    const ring = [
+      [0, 0],
+      [5, 0.4],
+      [10, 0],
+      [10, 10],
+      [0, 10],
+    ] as [number, number][];
+    expect(simplified(ring, 0.5)).toEqual([ring[0], ring[2], ring[3], ring[4]]);
+    expect(simplified(ring, 0.3)).toEqual(ring);
+  });
+
+  test("a ring that leaves the photo is cut at its border", () => {
+    const ring = [
+      [-5, -5],
+      [3, -5],
+      [3, 20],
+      [-5, 20],
+    ] as [number, number][];
+    const patch = fillRings([ring], [4, 6]);
+    expect([patch.x, patch.y, patch.width, patch.height]).toEqual([0, 0, 3, 4]);
+    expect(patchArea(patch)).toBe(12);
+  });
+});
+
+describe("the brush", () => {
+  const disc = { value: 1 as const, radius: 3, points: [[10, 10]] as [number, number][] };
+
+  test("paints the pixels whose centres are near enough", () => {
+    const painted = withStroke(emptyPatch([20, 20]), disc);
+    for (let y = 0; y < 20; y++) {
+      for (let x = 0; x < 20; x++) {
+        const near = Math.hypot(x + 0.5 - 10, y + 0.5 - 10) <= 3;
+        expect(patchHas(painted, x, y)).toBe(near);
+      }
+    }
+  });
+
+  test("leaves the old mask as it was, and the eraser takes away", () => {
+    const full = grown(emptyPatch([8, 8]), 0, 0, 8, 8);
+    full.data.fill(1);
+    const hole = withStroke(full, { value: 0, radius: 1, points: [[4, 4]] });
+    expect(patchArea(full)).toBe(64);
+    expect(patchArea(hole)).toBe(60);
+  });
+
+  test("stays on the photo", () => {
+    const corner = withStroke(emptyPatch([20, 20]), { ...disc, points: [[0, 0]] });
+    expect([corner.x, corner.y]).toEqual([0, 0]);
+    expect(patchHas(corner, 0, 0)).toBe(true);
+  });
+});

@@ -1,0 +1,282 @@
+import "fake-indexeddb/auto";
+
+import { beforeEach, describe, expect, test, vi } from "vitest";
+
+import { crc32, greyPng } from "../src/export/png";
+import { cocoFile, labelPngs, sa1bFile } from "../src/export/files";
+import { zipOf } from "../src/export/zip";
+import { Work, NO_DRAFT, difference } from "../src/state/work";
+import type { Mask } from "../src/state/work";
+import { Database } from "../src/store/database";
+import { LocalStore } from "../src/store/local";
+import { Outbox } from "../src/store/outbox";
+import type { Conflict, Standing } from "../src/store/outbox";
+import { StoreError } from "../src/store/store";
+import type { Draft, ImageEntry, SavedRecord, Store } from "../src/store/store";
+
+vi.stubGlobal("addEventListener", () => undefined);
+
+let count = 0;
+let db: Database;
+beforeEach(async () => {
+  db = await Database.open(`test-${++count}`);
+});
+
+function draft(label: string): Draft {
+  return {
+    rle: { size: [2, 3], counts: "123" },
+    box: [0, 1, 2, 1],
+    area: 2,
+    quality: 0.5,
+    label,
+    status: "accepted",
+    provenance: { by: "human" },
+  };
+}
+
+/** A store that keeps what it is sent, and fails as it is told. */
+class Pretended {
+  failures: StoreError[] = [];
+  sent: string[] = [];
+  records = new Map<string, SavedRecord>();
+
+  private said(what: string): void {
+    const failure = this.failures.shift();
+    if (failure) throw failure;
+    this.sent.push(what);
+  }
+  async create(_: string, record: Draft, clientId: string): Promise<SavedRecord> {
+    this.said(`create ${record.label}`);
+    const saved = { ...record, id: `r-${clientId}`, version: 1 };
+    this.records.set(saved.id, saved);
+    return saved;
+  }
+  async update(record: SavedRecord): Promise<SavedRecord> {
+    this.said(`update ${record.label} ${record.version}`);
+    return { ...record, version: record.version + 1 };
+  }
+  async remove(id: string, version: number): Promise<void> {
+    this.said(`remove ${id} ${version}`);
+  }
+  async events(): Promise<void> {
+    this.said("events");
+  }
+  async verdict(record: string, verdict: string): Promise<void> {
+    this.said(`verdict ${record} ${verdict}`);
+  }
+}
+
+function outboxOf(store: Pretended) {
+  const standings: Standing[] = [];
+  const conflicts: Conflict[] = [];
+  const refusals: string[] = [];
+  const outbox = new Outbox(
+    store as unknown as Store,
+    db,
+    (standing) => standings.push(standing),
+    (conflict) => conflicts.push(conflict),
+    (message) => refusals.push(message),
+  );
+  return { outbox, standings, conflicts, refusals };
+}
+
+const save = (key: string, label: string) =>
+  ({ kind: "save", image: "i", key, record: draft(label) }) as const;
+
+describe("the outbox", () => {
+  test("creates once, then updates on top of the version it got", async () => {
+    const store = new Pretended();
+    const { outbox } = outboxOf(store);
+    await outbox.add(save("k", "cat"));
+    await outbox.flush();
+    await outbox.add(save("k", "dog"));
+    await outbox.flush();
+    await outbox.add({ kind: "remove", image: "i", key: "k" });
+    await outbox.flush();
+    expect(store.sent).toEqual(["create cat", "update dog 1", "remove r-k 2"]);
+  });
+
+  test("a lost server loses nothing: another page sends what waits", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const store = new Pretended();
+    const lost = () => new StoreError("lost", "the server does not answer");
+    store.failures = [lost(), lost()];
+    const first = outboxOf(store);
+    await first.outbox.add(save("k", "cat"));
+    await first.outbox.flush();
+    expect(first.standings.at(-1)).toEqual({ waiting: 1, lost: "the server does not answer" });
+    vi.useRealTimers();
+
+    store.failures = [];
+    const second = outboxOf(store);
+    await second.outbox.open();
+    expect(second.outbox.waitingFor("i").length).toBe(1);
+    await second.outbox.flush();
+    expect(store.sent).toEqual(["create cat"]);
+    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null });
+    const third = outboxOf(store);
+    await third.outbox.open();
+    expect(third.outbox.waitingFor("i")).toEqual([]);
+    expect(third.outbox.idOf("k")).toBe("r-k");
+  });
+
+  test("while a server is lost only the newest state of a mask waits", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const store = new Pretended();
+    store.failures = [new StoreError("busy", "full", 3)];
+    const { outbox } = outboxOf(store);
+    await outbox.add(save("k", "one"));
+    await outbox.flush();
+    await outbox.add(save("k", "two"));
+    await outbox.add(save("k", "three"));
+    await outbox.flush();
+    vi.useRealTimers();
+    expect(store.sent.at(-1)).toMatch(/three/);
+    expect(store.sent).not.toContain("create one");
+  });
+
+  test("somebody else's change is asked about; mine goes on top of theirs", async () => {
+    const store = new Pretended();
+    const { outbox, conflicts } = outboxOf(store);
+    await outbox.add(save("k", "cat"));
+    await outbox.flush();
+    const theirs = { ...draft("lion"), id: "r-k", version: 7 };
+    store.failures = [new StoreError("conflict", "changed", 1, theirs)];
+    await outbox.add(save("k", "dog"));
+    await outbox.flush();
+    expect(conflicts[0].theirs?.label).toBe("lion");
+    await outbox.insist(conflicts[0]);
+    await outbox.flush();
+    expect(store.sent).toEqual(["create cat", "update dog 7"]);
+  });
+
+  test("what the store refuses is said and not sent again", async () => {
+    const store = new Pretended();
+    store.failures = [new StoreError("refused", "too large")];
+    const { outbox, refusals, standings } = outboxOf(store);
+    await outbox.add(save("k", "cat"));
+    await outbox.add({ kind: "events", image: "i", events: [] });
+    await outbox.flush();
+    expect(refusals).toEqual(["too large"]);
+    expect(store.sent).toEqual(["events"]);
+    expect(standings.at(-1)?.waiting).toBe(0);
+  });
+});
+
+describe("a project in the browser", () => {
+  const entry: ImageEntry & { added: number } = {
+    id: "i",
+    name: "a.jpg",
+    width: 3,
+    height: 2,
+    status: "new",
+    version: 1,
+    records: 0,
+    added: 0,
+  };
+
+  test("two tabs do not overwrite each other", async () => {
+    const store = new LocalStore(db);
+    await db.put("images", entry);
+    const made = await store.create("i", draft("cat"), "k");
+    await store.update({ ...made, label: "dog" });
+    const late = store.update({ ...made, label: "cow" });
+    await expect(late).rejects.toMatchObject({ kind: "conflict" });
+    expect((await store.records("i")).map((record) => record.label)).toEqual(["dog"]);
+    expect((await store.images(null, 10)).images[0].records).toBe(1);
+  });
+
+  test("review asks for the lowest quality first, each mask once", async () => {
+    const store = new LocalStore(db);
+    await db.put("images", entry);
+    await store.create("i", { ...draft("sure"), quality: 0.9 }, "a");
+    await store.create("i", { ...draft("unsure"), quality: 0.2 }, "b");
+    const first = await store.nextReview();
+    expect(first).toEqual({ image: "i", record: "b", why: "quality 0.20" });
+    await store.verdict("b", "reject", 2);
+    expect((await store.nextReview())?.record).toBe("a");
+    await store.verdict("a", "fix", 2, { size: [2, 3], counts: "6" });
+    expect(await store.nextReview()).toBeNull();
+    const kept = await store.records("i");
+    expect(kept.find((record) => record.id === "a")).toMatchObject({ area: 0, reviewed: "fix" });
+  });
+
+  test("an export without accepted masks says so", async () => {
+    await expect(new LocalStore(db).export("coco")).rejects.toThrow("needs accepted masks, got none");
+  });
+});
+
+describe("files", () => {
+  const image = { id: "i", name: "a.jpg", width: 3, height: 2, status: "", version: 1, records: 1 };
+  const record = { ...draft("cat"), id: "r", version: 1, image: "i" };
+
+  test("COCO", async () => {
+    const { name, blob } = await cocoFile([image], [record]);
+    expect(name).toBe("annotations.json");
+    expect(JSON.parse(await blob.text())).toEqual({
+      images: [{ id: 1, file_name: "a.jpg", width: 3, height: 2 }],
+      annotations: [
+        {
+          id: 1,
+          image_id: 1,
+          category_id: 1,
+          segmentation: { size: [2, 3], counts: "123" },
+          area: 2,
+          bbox: [0, 1, 2, 1],
+          iscrowd: 0,
+        },
+      ],
+      categories: [{ id: 1, name: "cat" }],
+    });
+  });
+
+  test("SA-1B's boxes are last minus first pixel", async () => {
+    const { blob } = await sa1bFile([image], [record]);
+    expect(JSON.parse(await blob.text()).annotations[0].bbox).toEqual([0, 1, 1, 0]);
+  });
+
+  test("several photos come as one archive with names of their own", async () => {
+    const { name, blob } = await labelPngs([image, { ...image, id: "j" }], [record]);
+    const text = new TextDecoder("latin1").decode(await blob.arrayBuffer());
+    expect(name).toBe("labels.zip");
+    expect(text).toContain("a.png");
+    expect(text).toContain("a-2.png");
+  });
+
+  test("checksums are the well-known ones", () => {
+    expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926);
+  });
+
+  test("a picture says its size, an archive its end", async () => {
+    const png = new DataView(await (await greyPng(Uint16Array.of(0, 1, 2, 300, 4, 5), 2, 3)).arrayBuffer());
+    expect([png.getUint32(16), png.getUint32(20), png.getUint8(24)]).toEqual([3, 2, 16]);
+    const zip = await zipOf([{ name: "a", blob: new Blob(["x"]) }]);
+    const bytes = new DataView(await zip.arrayBuffer());
+    expect(bytes.getUint32(bytes.byteLength - 22, true)).toBe(0x06054b50);
+  });
+});
+
+describe("undo and redo", () => {
+  const mask = (key: string) => ({ key }) as Mask;
+  const start = { masks: [], draft: NO_DRAFT, label: "", selected: null };
+
+  test("bring back every step, and a new step ends what was undone", () => {
+    const work = new Work(start);
+    work.act("a", { masks: [mask("a")] });
+    work.act("b", { masks: [mask("a"), mask("b")] });
+    expect(work.undo()).toBe("b");
+    expect(work.undo()).toBe("a");
+    expect(work.undo()).toBeNull();
+    expect(work.state).toBe(start);
+    expect(work.redo()).toBe("a");
+    work.act("c", { label: "c" });
+    expect(work.redo()).toBeNull();
+    expect(work.state.masks.length).toBe(1);
+  });
+
+  test("what differs between two states is what is sent", () => {
+    const [a, b, c] = ["a", "b", "c"].map(mask);
+    const changed = { ...b, label: "new" };
+    expect(difference([a, b], [changed, c])).toEqual({ saved: [changed, c], removed: [a] });
+  });
+});
