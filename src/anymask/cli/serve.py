@@ -1,0 +1,149 @@
+"""`anymask serve`: the model over HTTP, with the page for the browser; or both as plain files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.cli.segment import ModelChoice, add_model_options, read_model
+from anymask.primitives.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from anymask.serving.guard import Access
+    from anymask.serving.inference import Inference
+    from anymask.serving.limits import Limits
+
+SUMMARY = "answer clicks over HTTP, with a page for the browser"
+TOKEN = "ANYMASK_TOKEN"
+PORT = 8765
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "--static", metavar="OUT", type=Path,
+        help="write page and model into a folder for any web server, and do not serve",
+    )  # fmt: skip
+    add_server_options(parser)
+    add_model_options(parser)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Where the server listens and what it allows; shared by the commands that start one."""
+    group = parser.add_argument_group("the server")
+    group.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
+    group.add_argument(
+        "--port", type=int, default=PORT, help=f"0 takes a free one (default: {PORT})"
+    )
+    group.add_argument(
+        "--token", metavar="SECRET", default=os.environ.get(TOKEN, ""),
+        help=f"that every request must bring (default: ${TOKEN}); needed for any other host",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-origin", metavar="URL", action="append", default=[],
+        help="a web page elsewhere that may ask, too; may be given several times",
+    )  # fmt: skip
+    group.add_argument(
+        "--cache", metavar="DIR", type=Path,
+        help="keep embeddings there for the next start (default: a temporary folder)",
+    )  # fmt: skip
+    for name, default, text in (
+        ("memory", 512, "megabytes of embeddings in memory"),
+        ("disk", 2000, "megabytes of embeddings on disk"),
+        ("upload-megabytes", 64, "the largest body of a request"),
+        ("megapixels", 100, "the largest photo"),
+    ):
+        group.add_argument(
+            f"--{name}", metavar="N", type=float, default=default, help=f"{text} ({default})"
+        )
+
+
+def need_server() -> None:
+    """Raises MissingExtra where the packages of the server are not installed."""
+    for package in ("fastapi", "uvicorn"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise MissingExtra(package, "serve", "the server") from None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve until Ctrl-C. Raises AnymaskError for what the user can mend."""
+    need_server()
+    from anymask.runtimes.open import find_bundle
+    from anymask.serving.pages import model_assets, page_assets, write_static
+
+    choice = read_model(args)
+    bundle = find_bundle(choice.model, choice.weights)
+    if args.static is not None:
+        size = write_static(args.static, bundle)
+        print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
+        return
+    from anymask.serving.app import Served, create_app
+
+    access, limits = read_access(args), read_limits(args)
+    with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
+        inference = make_inference(choice, args, Path(folder))
+        served = Served(inference, access, limits, page_assets() | model_assets(bundle))
+        listen(create_app(served), args)
+
+
+def read_access(args: argparse.Namespace) -> Access:
+    """Who may ask. Raises InputError."""
+    from anymask.serving.guard import Access
+
+    return Access(args.host, args.token, tuple(args.allow_origin))
+
+
+def read_limits(args: argparse.Namespace) -> Limits:
+    """How much may be asked. Raises InputError."""
+    from anymask.serving.limits import Limits
+
+    return Limits(upload_bytes=int(args.upload_megabytes * 1e6), pixels=int(args.megapixels * 1e6))
+
+
+def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) -> Inference:
+    """The model, not loaded yet, with its cache.
+
+    folder  for embeddings where --cache names none
+    """
+    from anymask.serving.cache import EmbeddingCache
+    from anymask.serving.inference import Inference
+
+    if args.memory < 0 or args.disk < 0:
+        raise InputError(f"wanted megabytes of 0 or more, got {min(args.memory, args.disk):g}")
+    import_heavy(choice)
+    cache = EmbeddingCache(int(args.memory * 1e6), args.cache or folder, int(args.disk * 1e6))
+    return Inference(choice.load, choice.model, cache)
+
+
+def import_heavy(choice: ModelChoice) -> None:
+    """Import the runtime's package now: that would hold up every answer later."""
+    from anymask.runtimes.open import find_bundle
+
+    if find_bundle(choice.model, choice.weights) is not None:
+        import onnxruntime  # noqa: F401
+    else:
+        from anymask.runtimes.devices import import_torch
+
+        import_torch()
+
+
+def listen(app: object, args: argparse.Namespace) -> None:
+    """Say where, and serve until Ctrl-C. Raises InputError for an address that cannot be had."""
+    from anymask.serving.run import address_of, open_socket, serve
+
+    bound = open_socket(args.host, args.port)
+    address = address_of(bound)
+
+    def told() -> None:
+        print(
+            f"serving on {address}/{'?token=...' if args.token else ''}; Ctrl-C stops", flush=True
+        )
+
+    with contextlib.suppress(KeyboardInterrupt):  # the ordinary end
+        serve(app, bound, told)  # type: ignore[arg-type]  # typed where starlette is installed

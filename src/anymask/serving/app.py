@@ -1,0 +1,204 @@
+"""The server's addresses: the model's abilities, the page, and whatever routers are added."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anymask.predictors.arrangement import EverythingDict
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.types import Embedding, UintImage
+from anymask.serving.guard import Access, Guard
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.pages import Asset, pages_router
+from anymask.serving.photos import from_base64, read_photo
+from anymask.serving.refusals import Refusal, install_refusals
+from anymask.serving.turns import Closed
+from anymask.serving.wire import (
+    EverythingBody,
+    SegmentBody,
+    answer_to_json,
+    embedding_to_bytes,
+    prompts_of,
+)
+
+HASH = re.compile(r"[0-9a-f]{32}")
+_SETTINGS = frozenset(EverythingDict.__optional_keys__) | {"tile"}
+_PICTURE = {
+    "requestBody": {
+        "required": True,
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memory and slices
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one server is made of.
+
+    inference  the model
+    access     who may ask
+    limits     how much
+    assets     address -> file: `pages.page_assets` and `pages.model_assets`
+    routers    further addresses
+    """
+
+    inference: Inference
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
+    assets: dict[str, Asset] = field(default_factory=dict)
+    routers: Sequence[APIRouter] = ()
+
+
+class App:
+    """An ASGI application; `api` is the FastAPI inside the guard."""
+
+    def __init__(self, served: Served) -> None:
+        self.api = _api(served)
+        self._guard = Guard(
+            self.api,
+            served.access,
+            served.limits,
+            lambda: served.inference.turns.seconds_ahead,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the application's start and end."""
+        await self._guard(scope, receive, send)
+
+
+def create_app(served: Served) -> ASGIApp:
+    """The application; the model is loaded when it starts, in a thread."""
+    return App(served)
+
+
+def _api(served: Served) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        served.inference.start()
+        yield
+        await run_in_threadpool(served.inference.close)
+
+    api = FastAPI(
+        title="anymask",
+        version=version("anymask"),
+        docs_url=None,  # both load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    install_refusals(api)
+    api.include_router(model_router(served.inference, served.limits))
+    for router in served.routers:
+        api.include_router(router)
+    api.include_router(pages_router(served.assets))
+    return api
+
+
+def model_router(inference: Inference, limits: Limits) -> APIRouter:
+    """/health and /api/embed, /api/segment, /api/everything."""
+    router = APIRouter()
+
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        """How the model is: loading, ready or failed; answered at once."""
+        now = inference.health()
+        answer = {"status": now.status, "model": now.model, "weights_hash": now.weights_hash}
+        return answer | ({"reason": now.reason} if now.reason else {})
+
+    @router.post("/api/embed", response_class=Response, openapi_extra=_PICTURE)
+    async def embed(request: Request) -> Response:
+        """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
+        photo = await request.body()
+        seen = await done(inference.embed(lambda: read_photo(photo, limits)))
+        model = inference.model.result()
+        packed = await run_in_threadpool(embedding_to_bytes, seen, model.spec)
+        headers = {"X-Image-Hash": seen.image_hash}
+        return Response(packed, media_type="application/octet-stream", headers=headers)
+
+    @router.post("/api/segment")
+    async def segment(body: SegmentBody) -> dict[str, Any]:
+        """Prompts on one photo -> masks, best first."""
+        prompts = await run_in_threadpool(prompts_of, body.prompts, limits)
+        seen = await see(inference, body.image, limits)
+        answers = await done(inference.segment(seen, prompts, body.multimask, body.granularity))
+        packed = await run_in_threadpool(lambda: [answer_to_json(answer) for answer in answers])
+        return {"answers": packed, "image": seen.image_hash}
+
+    _add_everything(router, inference, limits)
+    return router
+
+
+def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> None:
+    @router.post("/api/everything")
+    async def everything(body: EverythingBody) -> dict[str, Any]:
+        """The masks of everything in a photo, as SA-1B records, best first."""
+        settings = checked_settings(body.settings, limits)
+        look: Embedding | bytes = (
+            await see(inference, body.image, limits)
+            if HASH.fullmatch(body.image)
+            else await run_in_threadpool(from_base64, body.image)
+        )
+
+        def seen() -> UintImage | Embedding:
+            return read_photo(look, limits) if isinstance(look, bytes) else look
+
+        found = await done(inference.everything(seen, settings))
+        return {"records": await run_in_threadpool(_records, found)}
+
+
+def _records(found: list[MaskRecord]) -> list[dict[str, Any]]:
+    return [record.to_sa1b(number) for number, record in enumerate(found, 1)]
+
+
+async def done(future: Any) -> Any:
+    """Wait for a future of the inference without holding up other requests."""
+    try:
+        return await asyncio.wrap_future(future)
+    except Closed:
+        raise Refusal(
+            503, "a running server", "one that goes down", "ask again", retry_after=5
+        ) from None
+
+
+async def see(inference: Inference, image: str, limits: Limits) -> Embedding:
+    """The embedding behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
+    await asyncio.wait([asyncio.wrap_future(inference.model)])
+    if not HASH.fullmatch(image):
+        photo = await run_in_threadpool(from_base64, image)
+        made: Embedding = await done(inference.embed(lambda: read_photo(photo, limits)))
+        return made
+    found = inference.remembered(image) or await run_in_threadpool(inference.recall, image)
+    if found is None:
+        raise Refusal(
+            404, "the hash of an image that this server has seen", image, "send the image"
+        )
+    return found
+
+
+def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Settings of everything that a client may choose. Raises Refusal."""
+    known = sorted(_SETTINGS - _OURS)
+    strange = sorted(set(settings) - set(known))
+    if strange:
+        raise Refusal(
+            422, f"settings of {', '.join(known)}", ", ".join(strange)[:200], "leave it out"
+        )
+    for name, most in (
+        ("points_per_side", limits.points_per_side),
+        ("crop_n_layers", limits.crop_layers),
+    ):
+        value = settings.get(name)
+        if isinstance(value, int | float) and value > most:
+            raise Refusal(422, f"{name} of at most {most}", str(value), "send a smaller one")
+    return settings

@@ -1,0 +1,281 @@
+"""What stands before every address: who may ask, how much at a time, and headers for browsers.
+
+- A token, where there is one, for everything but the page's own files and `/health`.
+- Without a token the server listens on this machine alone; then only pages of this server may ask
+  it (`Origin`), under this machine's names (`Host`), so that no web page elsewhere can reach it
+  through the user's browser.
+- Requests that need the model are counted; when too many are under way, the next one gets 429 and
+  the seconds after which to come again.
+- Bodies are counted while they come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anymask.primitives.errors import InputError
+from anymask.serving.limits import Limits
+from anymask.serving.refusals import Refusal
+
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*")
+_COSTLY = re.compile(r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything)")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_JSON_ROOM = 4 / 3  # base64 is that much longer than the bytes
+_JSON_MORE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask.
+
+    host     that the server listens on
+    token    that every request must bring; "" for none
+    origins  other web pages that may ask: ("https://tool.example",)
+    costly   further addresses that need the model
+
+    Raises InputError for a host that others can reach without a token.
+    """
+
+    host: str = "127.0.0.1"
+    token: str = ""
+    origins: tuple[str, ...] = ()
+    costly: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.token and not is_loopback(self.host):
+            raise InputError(
+                f"wanted a token, since other machines can reach {self.host}, got none; give "
+                "--token SECRET, set ANYMASK_TOKEN, or use --host 127.0.0.1"
+            )
+        if self.token and len(self.token) < 8:
+            raise InputError(
+                f"wanted a token of at least 8 characters, got {len(self.token)}; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can be reached from its own machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """An application with everything above around it.
+
+    seconds_ahead  how long those under way will take, about
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, limits: Limits, seconds_ahead: Callable[[], float]
+    ) -> None:
+        self.app, self.access, self.limits = app, access, limits
+        self._seconds_ahead = seconds_ahead
+        self._requests, self._bytes = 0, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        answer = _with_headers(send, self._allowed_origin(headers))
+        try:
+            if self._is_preflight(scope, headers):
+                await _no_content(answer)
+                return
+            self._check(scope, headers)
+            await self._counted(scope, headers, receive, answer)
+        except Refusal as refusal:
+            await refusal.response()(scope, receive, answer)
+
+    # Who.
+
+    def _allowed_origin(self, headers: Headers) -> str:
+        origin = headers.get("origin", "")
+        return origin if origin in self.access.origins else ""
+
+    def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
+        return scope["method"] == "OPTIONS" and bool(self._allowed_origin(headers))
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if self.access.token:
+            if not _OPEN.fullmatch(scope["path"]):
+                self._check_token(scope, headers)
+            return
+        host = headers.get("host", "")
+        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+        if name not in _LOCAL and name != self.access.host:
+            raise Refusal(
+                421, "a Host of this machine", repr(host[:80]), "ask http://127.0.0.1 or localhost"
+            )
+        origin = headers.get("origin")
+        if origin is None or origin in self.access.origins or urlsplit(origin).netloc == host:
+            return
+        raise Refusal(
+            403,
+            "a request of this server's own page",
+            f"one of {origin[:80]!r}",
+            f"start the server with --allow-origin {origin[:80]}",
+        )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        given = _token_of(headers.get("authorization", ""))
+        if not given:
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            given = query.get("token", [""])[0]
+        if not hmac.compare_digest(given.encode(), self.access.token.encode()):
+            raise Refusal(
+                401,
+                "the server's token",
+                "another one" if given else "none",
+                "send the header 'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN",
+            )
+
+    # How much.
+
+    async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        costly = bool(_COSTLY.fullmatch(path)) or path in self.access.costly
+        most = self.limits.upload_bytes
+        if "json" in headers.get("content-type", ""):
+            most = int(most * _JSON_ROOM) + _JSON_MORE
+        size = _declared(headers, scope["method"], most)
+        if costly and self._requests >= self.limits.requests:
+            raise self._busy(f"{self._requests} requests under way")
+        if self._bytes + size > max(self.limits.body_bytes, most):
+            raise self._busy(f"{self._bytes} bytes under way")
+        self._requests += costly
+        self._bytes += size
+        try:
+            body = _Body(receive, most, self.limits.body_seconds)
+            await self.app(scope, body, send)
+        finally:
+            self._requests -= costly
+            self._bytes -= size
+
+    def _busy(self, got: str) -> Refusal:
+        return Refusal(
+            429,
+            f"at most {self.limits.requests} requests and {self.limits.body_bytes} bytes at a time",
+            got,
+            "ask again after the seconds of Retry-After",
+            retry_after=self._seconds_ahead(),
+        )
+
+
+def _token_of(authorization: str) -> str:
+    """The token of a header: Bearer TOKEN, or the password of Basic."""
+    kind, _, value = authorization.partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return ""
+    return ""
+
+
+def _declared(headers: Headers, method: str, most: int) -> int:
+    """The bytes that a body says it has; as many as it may have where it does not say."""
+    said = headers.get("content-length")
+    if said is None:
+        chunked = "transfer-encoding" in headers
+        return most if chunked and method not in ("GET", "HEAD") else 0
+    size = int(said) if said.isdigit() else most + 1
+    if size > most:
+        raise _too_long(most, said)
+    return size
+
+
+def _too_long(most: int, got: str) -> Refusal:
+    return Refusal(
+        413,
+        f"a body of at most {most} bytes",
+        f"{got} bytes",
+        "send less, or start the server with a larger --upload-megabytes",
+    )
+
+
+class _Body:
+    """A request's body as it comes in, refused once it is too long or too late."""
+
+    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+        self._receive, self._most, self._seconds = receive, most, seconds
+        self._got, self._whole = 0, False
+
+    async def __call__(self) -> Message:
+        if self._whole:  # what comes now is the client going away, whenever that is
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refusal(
+                408,
+                f"the body within {self._seconds:g} s",
+                f"{self._got} bytes so far",
+                "send it again",
+            ) from None
+        self._got += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._got > self._most:
+            raise _too_long(self._most, f"more than {self._most}")
+        return message
+
+
+def _with_headers(send: Send, origin: str) -> Send:
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Cache-Control", "no-store")
+            if origin:
+                headers["Access-Control-Allow-Origin"] = origin
+                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                headers.add_vary_header("Origin")
+                headers["Access-Control-Expose-Headers"] = "X-Image-Hash, Retry-After, ETag"
+        await send(message)
+
+    return answer
+
+
+async def _no_content(send: Send) -> None:
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, If-Match"),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

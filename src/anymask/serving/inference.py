@@ -1,0 +1,181 @@
+"""The model behind the server: loaded in a thread, asked in turns, with what it saw kept.
+
+Photos are decoded and fitted in threads of their own; what runs the network goes through one
+`Turns`. Everything runs in one further thread and hands in each batch of clicks as a piece of its
+own, so that a click waits for one batch at most, never for a whole photo's masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from anymask.predictors.decoding import image_hash
+from anymask.predictors.granularity import Granularity
+from anymask.predictors.image import Model
+from anymask.primitives.errors import AnymaskError, ModelError
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.types import Candidates, Embedding, Prompt, UintImage
+from anymask.serving.cache import EmbeddingCache
+from anymask.serving.queued import QueuedRuntime
+from anymask.serving.refusals import Refusal
+from anymask.serving.turns import Turns, Urgency
+
+State = Literal["loading", "ready", "failed"]
+PHOTO_THREADS = 2
+CLICKS_A_SLICE = 8  # of everything: what a click may have to wait for
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the model is; `reason` says why it failed."""
+
+    status: State
+    model: str
+    weights_hash: str
+    reason: str = ""
+
+
+class Inference:
+    """Make it, `start` it, ask it from any thread, `close` it. Every answer is a Future.
+
+    load   opens the model; called once, in the thread that runs it
+    name   of the model, while it is not there yet
+    cache  keeps embeddings
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        name: str,
+        cache: EmbeddingCache,
+        most_long: int = 16,
+    ) -> None:
+        self.cache, self.turns = cache, Turns()
+        self._name, self._load = name, load
+        self._model: Future[Model] = Future()
+        self._photos = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="anymask-photo")
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="anymask-long")
+        self._most_long, self._long_now = most_long, 0
+
+    def start(self) -> None:
+        """Begin to load the model; returns at once."""
+        self.turns.ask(self._open, Urgency.LOAD)
+        self.turns.start()
+
+    def _open(self) -> None:
+        try:
+            self._model.set_result(self._load())
+        except Exception as error:
+            self._model.set_exception(error)
+            if not isinstance(error, AnymaskError):
+                raise
+
+    def close(self) -> None:
+        """Stop; what has not begun fails with `turns.Closed`."""
+        self.turns.close()
+        if not self._model.done():
+            self._model.set_exception(ModelError("the server is going down"))
+        self._photos.shutdown(cancel_futures=True)
+        self._long.shutdown(cancel_futures=True)
+
+    def health(self) -> Health:
+        """At once, whatever the model does."""
+        if not self._model.done():
+            return Health("loading", self._name, "")
+        error = self._model.exception()
+        if error is not None:
+            return Health("failed", self._name, "", str(error))
+        model = self._model.result()
+        return Health("ready", model.name, model.runtime.weights_hash)
+
+    @property
+    def model(self) -> Future[Model]:
+        """The model, as soon as it is there."""
+        return self._model
+
+    def embed(self, read: Callable[[], UintImage]) -> Future[Embedding]:
+        """See a photo, or remember it.
+
+        read  decodes the photo; called in a thread
+        """
+        return self._photos.submit(self._embed, read)
+
+    def _embed(self, read: Callable[[], UintImage]) -> Embedding:
+        photo = read()
+        model = self._ready()
+        known = self.recall(image_hash(photo))
+        if known is not None:
+            return known
+        made = Model(QueuedRuntime(model.runtime, self.turns, Urgency.PHOTO)).embed(photo)
+        self.cache.put(made)
+        return made
+
+    def recall(self, pixels: str) -> Embedding | None:
+        """What was seen of a photo, by the hash of its pixels; may read the disk."""
+        model = self._ready()
+        return self.cache.get((model.name, model.runtime.weights_hash, pixels))
+
+    def remembered(self, pixels: str) -> Embedding | None:
+        """The same from memory alone, for the thread that must not wait."""
+        model = self._ready()
+        return self.cache.remembered((model.name, model.runtime.weights_hash, pixels))
+
+    def _ready(self) -> Model:
+        try:
+            return self._model.result()
+        except AnymaskError as error:
+            raise Refusal(
+                503, "a model", str(error), "start the server with another --model"
+            ) from error
+
+    def segment(
+        self,
+        embedding: Embedding,
+        prompts: list[Prompt],
+        multimask: bool | Literal["auto"] = "auto",
+        granularity: Granularity = "all",
+    ) -> Future[list[Candidates]]:
+        """Answer prompts on one photo, in one call with others that wait for the same photo."""
+
+        def work(together: list[Any]) -> list[Candidates]:
+            return self._ready().segment(
+                embedding, prompts=together, multimask=multimask, granularity=granularity
+            )
+
+        key = (embedding.model_hash, embedding.image_hash, multimask, granularity)
+        return self.turns.ask_together(list(prompts), key, work)
+
+    def everything(
+        self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
+    ) -> Future[list[MaskRecord]]:
+        """The masks of everything, in slices between which others have their turn.
+
+        look      gives the photo, or its embedding; called in a thread
+
+        Raises Refusal (429) when too many wait already.
+        """
+        if self._long_now >= self._most_long:
+            raise Refusal(
+                429,
+                f"fewer than {self._most_long} requests for everything at a time",
+                f"{self._long_now} under way",
+                "ask again after the seconds of Retry-After",
+                retry_after=max(5.0, self.turns.seconds_ahead),
+            )
+        self._long_now += 1
+        future = self._long.submit(self._everything, look, settings)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _: object) -> None:
+        self._long_now -= 1
+
+    def _everything(
+        self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
+    ) -> list[MaskRecord]:
+        runtime = QueuedRuntime(self._ready().runtime, self.turns, Urgency.LONG)
+        chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
+        return Model(runtime).everything(look(), **chosen)

@@ -1,0 +1,109 @@
+"""Every answer that is not the wanted one: {"error": {"wanted", "got", "remedy", "status"}}."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from anymask.primitives.errors import (
+    Absent,
+    AnymaskError,
+    Barred,
+    Conflict,
+    MissingExtra,
+    WeightsError,
+)
+
+_STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
+    (Absent, 404),
+    (Conflict, 409),
+    (Barred, 403),
+    (MissingExtra, 501),
+    (WeightsError, 503),
+    (AnymaskError, 422),
+)
+_PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
+
+
+class Refusal(HTTPException):
+    """A request that is not answered, and why.
+
+    retry_after  seconds after which the same request may succeed
+    """
+
+    def __init__(
+        self, status: int, wanted: str, got: str, remedy: str, retry_after: float | None = None
+    ) -> None:
+        self.error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
+        headers = None
+        if retry_after is not None:
+            headers = {"Retry-After": str(max(1, math.ceil(retry_after)))}
+        super().__init__(status, f"wanted {wanted}, got {got}; {remedy}", headers)
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        return JSONResponse({"error": self.error}, self.status_code, self.headers)
+
+
+def refusal_of(error: AnymaskError) -> Refusal:
+    """One of our own errors; its text is taken apart where it has the three parts."""
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    found = _PARTS.fullmatch(str(error))
+    if found is None:
+        return Refusal(status, "a request that can be answered", str(error), "see what came")
+    wanted, got, remedy = found["wanted"], found["got"], found["remedy"]
+    return Refusal(status, wanted, got, remedy or f"send what is wanted: {wanted}")
+
+
+def install_refusals(api: FastAPI) -> None:
+    """Make every failure of an application a structured one."""
+    api.add_exception_handler(HTTPException, _plain)
+    api.add_exception_handler(AnymaskError, _own)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(Exception, _defect)
+
+
+async def _plain(request: Request, error: Exception) -> Response:
+    if isinstance(error, Refusal):
+        return error.response()
+    assert isinstance(error, HTTPException)
+    path = f"{request.method} {request.url.path}"
+    wanted = {404: "an address of this server", 405: "another method of this address"}
+    return Refusal(
+        error.status_code,
+        wanted.get(error.status_code, "a request that can be read"),
+        path if error.status_code in wanted else f"{path}: {error.detail}",
+        "GET /openapi.json lists every address and what it takes",
+    ).response()
+
+
+async def _own(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnymaskError)
+    return refusal_of(error).response()
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = dict(error.errors()[0])
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    return Refusal(
+        422,
+        f"{place}: {first['msg']}",
+        repr(first.get("input"))[:120],
+        "send the JSON that GET /openapi.json describes",
+    ).response()
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    return Refusal(
+        500,
+        "an answer",
+        f"a defect of the server ({type(error).__name__})",
+        "ask again; its terminal shows the details",
+    ).response()

@@ -1,0 +1,85 @@
+"""Small servers for tests: a model without a network behind the real application."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anymask.predictors.image import Model
+from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.serving.app import Served, create_app
+from anymask.serving.cache import EmbeddingCache
+from anymask.serving.guard import Access
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.pages import Asset
+from tests.predictors.fakes import ColourRuntime, discs
+
+LOCAL = "http://127.0.0.1:8765"
+PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+CLICK = {"points": [[35, 40]]}
+
+
+class GatedRuntime(ColourRuntime):
+    """Waits before each decoding until the test lets it go on; tells what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        self.asked: list[int] = []
+
+    def decode(
+        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        self.asked.append(len(prompts.labels))
+        self.entered.release()
+        assert self.go_on.acquire(timeout=30)
+        return super().decode(features, prompts)
+
+
+def png(image: np.ndarray, kind: str = "png") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind)
+    return file.getvalue()
+
+
+def inference(load: Callable[[], Model] | None = None, **more: Any) -> Inference:
+    more.setdefault("cache", EmbeddingCache(10_000_000))
+    return Inference(load or (lambda: Model(ColourRuntime())), "fake", **more)
+
+
+@contextlib.contextmanager
+def client(
+    behind: Inference | None = None,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    assets: dict[str, Asset] | None = None,
+    **more: Any,
+) -> Iterator[TestClient]:
+    behind = behind or inference()
+    served = Served(behind, access or Access(), limits or Limits(), assets or {}, **more)
+    with TestClient(create_app(served), LOCAL, raise_server_exceptions=False) as started:
+        yield started
+
+
+def in_thread(work: Callable[[], Any]) -> Future[Any]:
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -1,0 +1,95 @@
+"""Embeddings stay within their bytes, the least recently used one goes first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from anymask.primitives.spec import Geometry
+from anymask.primitives.types import Embedding
+from anymask.serving.cache import EmbeddingCache, key_of, size_of
+
+ONE = Embedding(
+    features=np.arange(1000, dtype=np.float32).reshape(10, 10, 10),
+    geometry=Geometry((10, 10), (10, 10), 10),
+    model="fake",
+    model_hash="weights",
+)
+SIZE = size_of(ONE)
+
+
+def embeddings(count: int) -> list[Embedding]:
+    return [replace(ONE, image_hash=f"{number:032x}") for number in range(count)]
+
+
+def test_memory_holds_as_many_bytes_as_it_may() -> None:
+    cache = EmbeddingCache(3 * SIZE + 1)
+    a, b, c, d = embeddings(4)
+    for one in (a, b, c):
+        cache.put(one)
+    assert cache.get(key_of(a)) is a  # used: b is now the oldest
+    cache.put(d)
+    assert cache.get(key_of(b)) is None
+    assert [cache.get(key_of(one)) for one in (a, c, d)] == [a, c, d]
+    assert cache.used_bytes == 3 * SIZE
+    assert len(cache) == 3
+
+
+def test_what_is_larger_than_all_of_memory_is_not_kept() -> None:
+    cache = EmbeddingCache(SIZE - 1)
+    cache.put(ONE)
+    assert cache.get(key_of(ONE)) is None
+    assert cache.used_bytes == 0
+
+
+def test_putting_the_same_twice_costs_once() -> None:
+    cache = EmbeddingCache(10 * SIZE)
+    cache.put(ONE)
+    cache.put(ONE)
+    assert cache.used_bytes == SIZE
+
+
+def test_other_weights_are_another_key() -> None:
+    cache = EmbeddingCache(10 * SIZE)
+    cache.put(ONE)
+    assert cache.get(key_of(replace(ONE, model_hash="others"))) is None
+
+
+def test_what_leaves_memory_is_found_on_disk(tmp_path: Path) -> None:
+    cache = EmbeddingCache(SIZE, tmp_path)
+    a, b = embeddings(2)
+    cache.put(a)
+    cache.put(b)
+    assert cache.remembered(key_of(a)) is None
+    found = cache.get(key_of(a))
+    assert found is not None
+    np.testing.assert_array_equal(found.features, a.features)
+    assert cache.remembered(key_of(a)) is found
+
+
+def test_the_disk_stays_within_its_bytes_also_after_a_restart(tmp_path: Path) -> None:
+    many = embeddings(6)
+    cache = EmbeddingCache(0, tmp_path, 3 * (SIZE + 2000))
+    for one in many:
+        cache.put(one)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * (SIZE + 2000)
+    assert [cache.get(key_of(one)) is not None for one in many] == [False] * 3 + [True] * 3
+    smaller = EmbeddingCache(0, tmp_path, SIZE + 2000)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert sum(smaller.get(key_of(one)) is not None for one in many) == 1
+
+
+def test_damaged_and_swapped_files_count_as_absent(tmp_path: Path) -> None:
+    a, b, c = embeddings(3)
+    EmbeddingCache(0, tmp_path).put(a)
+    (first,) = tmp_path.iterdir()
+    EmbeddingCache(0, tmp_path).put(b)
+    (second,) = set(tmp_path.iterdir()) - {first}
+    first.write_bytes(b"damaged")
+    c.save(second)
+    cache = EmbeddingCache(0, tmp_path)
+    assert cache.get(key_of(a)) is None
+    assert cache.get(key_of(b)) is None
+    assert not list(tmp_path.iterdir())

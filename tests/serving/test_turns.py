@@ -1,0 +1,150 @@
+"""Clicks go first, together where they can, and long work lets them in between."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from anymask.predictors.image import Model
+from anymask.primitives.types import Prompt
+from anymask.serving.cache import EmbeddingCache
+from anymask.serving.inference import Inference
+from anymask.serving.refusals import Refusal
+from anymask.serving.turns import Closed, Turns, Urgency
+from tests.serving.servers import PICTURE, GatedRuntime
+
+
+def test_the_most_urgent_goes_first_then_the_oldest() -> None:
+    turns, order = Turns(), []
+    asked = [
+        turns.ask(lambda name=name: order.append(name), urgency)
+        for name, urgency in [
+            ("everything", Urgency.LONG), ("photo", Urgency.PHOTO), ("click", Urgency.CLICK),
+            ("everything 2", Urgency.LONG), ("click 2", Urgency.CLICK), ("load", Urgency.LOAD),
+        ]
+    ]  # fmt: skip
+    turns.start()
+    for future in asked:
+        future.result(30)
+    turns.close()
+    assert order == ["load", "click", "click 2", "photo", "everything", "everything 2"]
+
+
+def test_clicks_on_one_photo_are_one_call() -> None:
+    turns, calls = Turns(most_together=4), []
+
+    def work(items: list[int]) -> list[int]:
+        calls.append(list(items))
+        return [10 * item for item in items]
+
+    asked = [turns.ask_together([n], "a", work) for n in (1, 2)]
+    asked += [turns.ask_together([3], "b", work)]
+    asked += [turns.ask_together([4, 5], "a", work), turns.ask_together([6], "a", work)]
+    turns.start()
+    assert [future.result(30) for future in asked] == [[10], [20], [30], [40, 50], [60]]
+    turns.close()
+    assert calls == [[1, 2, 4, 5], [3], [6]]
+
+
+def test_one_bad_click_does_not_spoil_the_others() -> None:
+    turns = Turns()
+
+    def work(items: list[int]) -> list[int]:
+        return [1 // item for item in items]
+
+    good, bad = turns.ask_together([1], "a", work), turns.ask_together([0], "a", work)
+    turns.start()
+    assert good.result(30) == [1]
+    with pytest.raises(ZeroDivisionError):
+        bad.result(30)
+    turns.close()
+
+
+def test_what_waits_when_the_server_goes_down_is_told() -> None:
+    turns = Turns()
+    waiting = turns.ask(int, Urgency.CLICK)
+    turns.close()
+    with pytest.raises(Closed):
+        waiting.result(30)
+    with pytest.raises(Closed):
+        turns.ask(int, Urgency.CLICK)
+
+
+def test_a_cancelled_piece_is_left_out() -> None:
+    turns, order = Turns(), []
+    first = turns.ask(lambda: order.append(1), Urgency.CLICK)
+    second = turns.ask(lambda: order.append(2), Urgency.CLICK)
+    first.cancel()
+    turns.start()
+    second.result(30)
+    turns.close()
+    assert order == [2]
+
+
+def gated() -> tuple[GatedRuntime, Inference]:
+    runtime = GatedRuntime()
+    behind = Inference(lambda: Model(runtime), "fake", EmbeddingCache(10**7), most_long=1)
+    behind.start()
+    return runtime, behind
+
+
+def test_a_click_waits_for_one_slice_of_everything_at_most() -> None:
+    runtime, behind = gated()
+    seen = behind.embed(lambda: PICTURE).result(30)
+    settings = {"mode": "exact", "points_per_side": 8}
+    long = behind.everything(lambda: PICTURE, settings)
+    assert runtime.entered.acquire(timeout=30)  # the first slice of eight clicks
+    click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
+    runtime.go_on.release()
+    assert runtime.entered.acquire(timeout=30)
+    assert runtime.asked == [8, 1]
+    for _ in range(20):
+        runtime.go_on.release()
+    assert len(click.result(30)[0]) == 3
+    assert long.result(30)
+    assert runtime.asked == [8, 1, *[8] * 7]
+    behind.close()
+
+
+def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
+    runtime, behind = gated()
+    seen = behind.embed(lambda: PICTURE).result(30)
+    clicks = [Prompt.of(points=[(35, 40)]), Prompt.of(points=[(95, 40)])]
+    blocked = behind.segment(seen, [clicks[0]])
+    assert runtime.entered.acquire(timeout=30)
+    together = [behind.segment(seen, [click]) for click in clicks]
+    for _ in range(2):
+        runtime.go_on.release()
+    answers = [future.result(30)[0] for future in (blocked, *together)]
+    assert runtime.asked == [1, 2]
+    assert (answers[0].masks == answers[1].masks).all()
+    assert not (answers[1].masks[0] == answers[2].masks[0]).all()
+    behind.close()
+
+
+def test_more_long_work_than_allowed_is_told_to_come_again() -> None:
+    runtime, behind = gated()
+    long = behind.everything(lambda: PICTURE, {"mode": "exact", "points_per_side": 2})
+    with pytest.raises(Refusal) as refused:
+        behind.everything(lambda: PICTURE, {})
+    assert refused.value.status_code == 429
+    assert int((refused.value.headers or {})["Retry-After"]) >= 5
+    runtime.go_on.release()
+    long.result(30)
+    behind.close()
+
+
+def test_a_server_that_goes_down_while_loading_leaves_nobody_waiting() -> None:
+    begin = threading.Event()
+
+    def load() -> Model:
+        assert begin.wait(30)
+        return Model(GatedRuntime())
+
+    behind = Inference(load, "fake", EmbeddingCache(0))
+    behind.start()
+    waiting = behind.embed(lambda: PICTURE)
+    begin.set()
+    behind.close()
+    assert waiting.done()
