@@ -221,11 +221,12 @@ class FirstLayer:
         reading, telling = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         self.layer, self.dtype, self.heads = layer, dtype, telling.heads
         placed = image + positions
-        self.keys, self.values = (
+        keys, values = (
             F.linear(x, part.weight.float(), part.bias.float())
-            .unflatten(-1, (self.heads, -1)).transpose(0, 1)[None].to(dtype)
             for x, part in ((placed, reading.k_proj), (image, reading.v_proj))
-        )  # fmt: skip
+        )
+        self.keys = columns(keys, self.heads, dtype)
+        self.values = columns(values, self.heads, dtype).transpose(1, 2).contiguous()
         ask = telling.q_proj
         asks = _scaled(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
         self.asks = columns(asks, self.heads, dtype)
@@ -244,28 +245,30 @@ class FirstLayer:
         """
         layer = self.layer
         tokens = layer.norm1(layer.attend_to_each_other(token_at, token_at))
-        tokens = layer.norm2(tokens + self._read(tokens + token_at))
+        spare = room.new_empty(2, room.shape[1] // 2, room.shape[-1])
+        tokens = layer.norm2(tokens + self._read(tokens + token_at, spare))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
         telling = layer.cross_attn_image_to_token
         keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
-        return tokens, self._tell(keys, values, room), values
+        return tokens, self._tell(keys, values, room, spare), values
 
-    def _read(self, tokens: Tensor) -> Tensor:
+    def _read(self, tokens: Tensor, spare: Tensor) -> Tensor:
         attention = self.layer.cross_attn_token_to_image
-        asked = attention.q_proj(tokens).flatten(0, 1)  # queries of all prompts to one image
-        asked = asked.unflatten(-1, (self.heads, -1)).transpose(0, 1)[None].to(self.dtype)
-        read = F.scaled_dot_product_attention(asked, self.keys, self.values)
-        read = read[0].transpose(0, 1).flatten(1).unflatten(0, tokens.shape[:2])
-        y: Tensor = attention.out_proj(read.to(tokens.dtype))
+        asked = _scaled(attention.q_proj(tokens), self.heads)
+        read = []
+        for told in by_head(asked, self.heads, self.dtype):
+            scores, taken = (with_heads(part, self.heads) for part in spare)
+            torch.softmax(torch.bmm(told, self.keys, out=scores), dim=-1, out=taken)
+            read.append(torch.bmm(taken, self.values))  # (H, T, D)
+        merged = torch.stack(read).transpose(1, 2).flatten(2)
+        y: Tensor = attention.out_proj(merged.to(tokens.dtype))
         return y
 
-    def _tell(self, keys: Tensor, values: Tensor, room: Tensor) -> View:
+    def _tell(self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor) -> View:
         rows = through(values, self.carry, self.heads)
         among = _products(rows, rows).to(self.dtype)
         asking, told = (by_head(x, self.heads, self.dtype) for x in (keys, values))
-        R = rows.shape[1]
-        spare = room.new_empty(2, R, room.shape[-1])
-        scores = spare[0]
+        R, scores = rows.shape[1], spare[0]
         scale = room.new_empty(len(rows), 1, room.shape[-1])
         for row, shares in enumerate(room[:, :R]):
             torch.bmm(asking[row], self.asks, out=with_heads(scores, self.heads))

@@ -52,9 +52,11 @@ def _least(logits: FloatArray, first: IntArray, last: IntArray, axis: int) -> Fl
 def _groups(
     length: int, geometry: Geometry, axis: int
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Along an axis: first and last logit of each group, and how many pixels it has."""
+    """Along an axis: pixels that begin with the same logit, their last one, and their number."""
     _, first, last = axis_operator(
         length, geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
     )
-    taps, counts = np.unique(np.stack([first, last], 1), axis=0, return_counts=True)
-    return taps[:, 0], taps[:, 1], counts.astype(np.float64)
+    starts, inverse, counts = np.unique(first, return_inverse=True, return_counts=True)
+    ends = starts.copy()
+    np.maximum.at(ends, inverse, last)
+    return starts, ends, counts.astype(np.float64)
