@@ -117,10 +117,8 @@ class Project:
 
     # Photos.
 
-    def add_folder(self, groups: dict[str, str] | None = None) -> int:
+    def add_folder(self) -> int:
         """Take up the photos of the folder that are not known yet, and count them.
-
-        groups  a group by file name
 
         Pictures that cannot be read are left out.
         """
@@ -128,7 +126,7 @@ class Project:
         for path in find_images(self.folder):
             name = path.relative_to(self.folder).as_posix()
             try:
-                fresh.append((name, picture_hw(path), (groups or {}).get(name)))
+                fresh.append((name, picture_hw(path), None))
             except DataError:
                 continue
         return self.store.add_images(fresh)

@@ -62,6 +62,18 @@ def next_asked(store: Store) -> Asked | None:
     return Asked(min(waiting, key=_certainty), "uncertain")
 
 
+def asked_about(store: Store, record_id: int) -> Asked:
+    """Any mask as if the queue had asked for it: by chance where its draw is next. Raises Absent.
+
+    What somebody picked for another reason says nothing about the rest of its batch.
+    """
+    entry = store.record(record_id)
+    seen = {one.record_id for one in all_verdicts(store)}
+    entries = store.records(None, ("proposal", "accepted"))
+    draws = [_draw(other) for other in entries if other.id not in seen]
+    return Asked(entry, "random" if _draw(entry) == min(draws, default="") else "uncertain")
+
+
 def _draw(entry: Entry) -> str:
     """A number that has nothing to do with the mask: the order of random samples."""
     return hashlib.sha256(f"review {entry.id}".encode()).hexdigest()

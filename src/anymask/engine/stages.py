@@ -11,7 +11,7 @@ them. Source: Segment Anything, sections 4 and 5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -88,6 +88,12 @@ def propose(model: Model, photo: UintImage, stage: Stage, settings: Settings) ->
     """The model's masks of a photo as proposals, the best first; none in the stage assisted."""
     if stage not in ("semi", "auto"):
         return []
+    records = model.everything(photo, **grid_settings(stage, settings))
+    return proposals_of(records, model, stage, settings)
+
+
+def grid_settings(stage: Stage, settings: Settings) -> dict[str, Any]:
+    """What `Model.everything` is told."""
     wanted: dict[str, Any] = {"points_per_side": settings.points_per_side}
     if stage == "auto":
         wanted["crop_n_layers"] = settings.crop_layers
@@ -95,9 +101,15 @@ def propose(model: Model, photo: UintImage, stage: Stage, settings: Settings) ->
         wanted["pred_iou_thresh"] = settings.quality
     if settings.stability is not None:
         wanted["stability_score_thresh"] = settings.stability
-    seconds = settings.retry_seconds
-    retry = Retry(seconds=seconds, quality=settings.confident) if seconds else None
-    records = model.everything(photo, retry=retry, **wanted)
+    if settings.retry_seconds:
+        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=settings.confident)
+    return wanted
+
+
+def proposals_of(
+    records: Sequence[MaskRecord], model: Model, stage: Stage, settings: Settings
+) -> list[Draft]:
+    """The masks that are shown to people, as proposals."""
     least = settings.confident if stage == "semi" else -float("inf")
     return [
         _draft(record, model, stage)

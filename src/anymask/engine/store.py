@@ -8,7 +8,7 @@ written to the disk when it returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Engine as Database
@@ -81,6 +81,14 @@ class Store:
         if not found or found[0].id != image_id:
             raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
         return found[0]
+
+    def group_images(self, groups: Mapping[str, str]) -> int:
+        """Give photos a group by their name, and count those that are there."""
+        with writing(self.database) as session:
+            rows = list(session.scalars(select(ImageRow).where(ImageRow.name.in_(list(groups)))))
+            for row in rows:
+                row.group_name = groups[row.name]
+        return len(rows)
 
     def mark_image(
         self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None

@@ -1,0 +1,67 @@
+"""`anymask annotate DIR`: label a folder of photos in the browser, with the model's help."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from anymask.cli.project_options import add_init_options, login, made_project, need_engine
+from anymask.cli.segment import ModelChoice, add_model_options, read_model
+from anymask.cli.serve import (
+    add_server_options,
+    listen,
+    make_inference,
+    need_server,
+    read_access,
+    read_limits,
+)
+from anymask.engine.entries import Arm, Stage
+
+SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="of photos; becomes a project")
+    parser.add_argument("--user", metavar="NAME", default=login(), help="(default: your login)")
+    parser.add_argument(
+        "--stage", choices=get_args(Stage), help="what the page opens with (default: as last time)"
+    )
+    parser.add_argument(
+        "--arm", choices=get_args(Arm),
+        help="control: polygon and brush only, to measure what the model saves",
+    )  # fmt: skip
+    add_init_options(parser)
+    add_server_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve page and project until Ctrl-C. Raises AnymaskError for what the user can mend."""
+    need_server()
+    need_engine()
+    from anymask.runtimes.open import find_bundle
+    from anymask.serving.app import Served, create_app
+    from anymask.serving.pages import model_assets, page_assets
+    from anymask.serving.project import project_router
+
+    access, limits = read_access(args), read_limits(args)
+    project = made_project(args)
+    project.change(stage=args.stage, arm=args.arm)
+    choice = leading_model(read_model(args), project.lead())
+    bundle = find_bundle(choice.model, choice.weights)
+    with tempfile.TemporaryDirectory(prefix="anymask-annotate-") as folder:
+        inference = make_inference(choice, args, Path(folder))
+        router = project_router(project, inference, limits, args.user)
+        assets = page_assets() | model_assets(bundle)
+        listen(create_app(Served(inference, access, limits, assets, [router])), args)
+
+
+def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:
+    """The project's promoted model, where the user has named no other."""
+    if choice.model != "nano" or choice.weights is not None:
+        return choice
+    return replace(choice, model=lead)

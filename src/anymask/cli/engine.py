@@ -1,0 +1,336 @@
+"""`anymask engine`: the data engine without a page: stages, review, report, export, retraining."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from anymask.cli.engine_training import Tuning, judge_on, need_torch, open_model, trainer
+from anymask.cli.outputs import json_bytes, whole_file
+from anymask.cli.progress import Progress, follow
+from anymask.cli.project_options import add_init_options, login, made_project, need_engine
+from anymask.engine.entries import Arm
+from anymask.engine.stages import STAGES
+from anymask.primitives.errors import InputError
+
+if TYPE_CHECKING:
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.engine.project import Project
+    from anymask.predictors.image import Model
+
+SUMMARY = "the data engine: label, review, report, export, retrain; in rounds, without a page"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, (text, options, _) in ACTIONS.items():
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        action.add_argument("folder", metavar="DIR", type=Path, help="of the project's photos")
+        options(action)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Carry out one action. Raises AnymaskError for what the user can mend."""
+    need_engine()
+    ACTIONS[args.action][2](args)
+
+
+def opened(args: argparse.Namespace) -> Project:
+    """The project that a folder is. Raises InputError."""
+    from anymask.engine.project import open_project
+
+    return open_project(args.folder)
+
+
+def read_truth(path: Path | None) -> dict[str, AnnotatedImage] | None:
+    """Masks by the photo's name, for the simulated annotator."""
+    if path is None:
+        return None
+    from anymask.data.formats import read_annotations
+
+    images, _ = read_annotations(path)
+    return {image.file_name: image for image in images}
+
+
+def chosen_model(args: argparse.Namespace, project: Project) -> Model:
+    """The model that was named, or the project's leading one."""
+    return open_model(args.model or project.lead())
+
+
+# init
+
+
+def init_options(parser: argparse.ArgumentParser) -> None:
+    """Of `init`."""
+    add_init_options(parser)
+
+
+def init(args: argparse.Namespace) -> None:
+    """Make a folder a project."""
+    project = made_project(args)
+    count = len(list(project.store.all_images()))
+    print(f"{args.folder} is the project {project.name!r} with {count} photos")
+
+
+# import
+
+
+def import_options(parser: argparse.ArgumentParser) -> None:
+    """Of `import`."""
+    parser.add_argument("source", type=Path, help="masks, in any format of `anymask convert`")
+    parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
+    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
+    parser.add_argument(
+        "--proposals", action="store_true", help="somebody has to look at them before they count"
+    )
+
+
+def take(args: argparse.Namespace) -> None:
+    """Read masks."""
+    from anymask.engine.exchange import take_masks
+
+    count = take_masks(opened(args), args.source, args.origin, args.user, proposals=args.proposals)
+    print(f"{count} new masks")
+
+
+# run
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Of `run`."""
+    parser.add_argument("--stage", choices=tuple(STAGES), default="auto", help="(default: auto)")
+    parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
+    parser.add_argument(
+        "--arm", choices=get_args(Arm), default="model", help="control: without a model"
+    )
+    add_simulation(parser)
+
+
+def add_simulation(parser: argparse.ArgumentParser) -> None:
+    """The model, and an annotator who knows the truth."""
+    parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
+    parser.add_argument(
+        "--truth", metavar="MASKS", type=Path,
+        help="let a simulated annotator work, who knows these masks: 1.5 s a click, 3 s a look",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of its shaky hand (0)")
+
+
+def run_photos(args: argparse.Namespace) -> None:
+    """One stage on the photos that are new; killed at any moment, the same command goes on."""
+    from anymask.engine.annotator import Annotator, Hand
+    from anymask.engine.runs import Work, run_stage
+
+    project, truth = opened(args), read_truth(args.truth)
+    work = Work(
+        model=chosen_model(args, project),
+        stage=args.stage,
+        annotator=None if truth is None else Annotator(Hand(seed=args.seed)),
+        truth=truth,
+        arm=args.arm,
+    )
+    waiting = [
+        image
+        for image in project.store.all_images()
+        if image.status == "new" and (truth is None or image.name in truth)
+    ]
+    most = len(waiting) if args.limit is None else min(args.limit, len(waiting))
+    failures: list[str] = []
+    photos = masks = 0
+    with Progress(args.stage, most) as progress:
+        for image in run_stage(project, work, lambda *why: failures.append(": ".join(why))):
+            photos, masks = photos + 1, masks + image.records
+            progress.update(photos)
+            if photos == most:
+                break
+    for failure in failures:
+        print(f"passed over {failure}", file=sys.stderr)
+    print(f"{photos} photos, {masks} masks; {len(waiting) - photos} photos are left")
+
+
+# review
+
+
+def review_options(parser: argparse.ArgumentParser) -> None:
+    """Of `review`."""
+    parser.add_argument("--count", metavar="N", type=int, default=20, help="masks to look at (20)")
+    parser.add_argument(
+        "--accept-rest", action="store_true",
+        help="accept the other proposals of the batches that the rule accepts",
+    )  # fmt: skip
+    add_simulation(parser)
+
+
+def review(args: argparse.Namespace) -> None:
+    """Let the simulated annotator look at masks, and say how the batches stand."""
+    from anymask.engine.annotator import Annotator, Hand
+    from anymask.engine.exchange import accept_rest
+    from anymask.engine.review import batch_states
+    from anymask.engine.runs import run_review
+
+    project, truth = opened(args), read_truth(args.truth)
+    if truth is not None:
+        model = chosen_model(args, project)
+        hand = Annotator(Hand(seed=args.seed))
+        looks = run_review(project, model, hand, truth, args.count)
+        count = sum(1 for _ in follow(looks, "review", args.count))
+        print(f"looked at {count} masks")
+    for state in batch_states(project.store, project.settings):
+        verdict = "may leave" if state.met else "must stay"
+        good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
+        print(
+            f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
+            f"sampled, {good} good: {verdict}"
+        )
+    if args.accept_rest:
+        print(f"accepted {accept_rest(project, 'acceptance rule')} more masks")
+
+
+# report
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """Of `report`."""
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with plots there")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print the figures as Markdown."""
+    from anymask.cli.engine_page import figures_to_html
+    from anymask.engine.figures import to_markdown
+
+    project = opened(args)
+    figures = project.figures()
+    if args.json:
+        with whole_file(args.json) as file:
+            file.write(json_bytes(figures.to_json() | {"rounds": project.rounds()}))
+    if args.html:
+        with whole_file(args.html) as file:
+            file.write(figures_to_html(figures, project.rounds()).encode())
+    print(to_markdown(figures), end="")
+
+
+# export
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Of `export`."""
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file or folder")
+    parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
+    parser.add_argument(
+        "--force", action="store_true", help="although the acceptance rule is not met"
+    )
+    parser.add_argument(
+        "--proposals", action="store_true", help="masks that nobody has accepted, too"
+    )
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write masks, and say what the format could not keep."""
+    from anymask.engine.exchange import export_masks
+
+    lines = export_masks(
+        opened(args), args.output, args.to, force=args.force, proposals=args.proposals
+    )
+    print("\n".join([f"wrote {args.output}", *lines]))
+
+
+# retrain
+
+
+def retrain_options(parser: argparse.ArgumentParser) -> None:
+    """Of `retrain`."""
+    add_tuning(parser)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the outcome there")
+
+
+def add_tuning(parser: argparse.ArgumentParser) -> None:
+    """How much is trained."""
+    plain = Tuning()
+    for name, text in (
+        ("steps", "optimiser steps"),
+        ("side", "of the training pictures, pixels"),
+        ("images", "pictures a step"),
+        ("masks", "objects a picture"),
+    ):
+        value = getattr(plain, name)
+        parser.add_argument(
+            f"--{name}", metavar="N", type=int, default=value, help=f"{text} ({value})"
+        )
+    parser.add_argument("--rate", type=float, default=plain.rate, help=f"({plain.rate:g})")
+    parser.add_argument(
+        "--init", metavar="FILE", type=Path,
+        help="weights for the first round (default: recipes/nano.safetensors)",
+    )  # fmt: skip
+
+
+def read_tuning(args: argparse.Namespace) -> Tuning:
+    """The options of `add_tuning`. Raises InputError."""
+    if args.side % 32 or min(args.side, args.steps, args.images, args.masks) < 1:
+        raise InputError(
+            "wanted a --side that is a multiple of 32 and --steps, --images, --masks of at least "
+            f"1; got {args.side}, {args.steps}, {args.images}, {args.masks}"
+        )
+    return Tuning(
+        steps=args.steps, side=args.side, images=args.images, masks=args.masks, rate=args.rate,
+        init=args.init,
+    )  # fmt: skip
+
+
+def retrain_project(args: argparse.Namespace) -> None:
+    """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
+    need_torch()
+    from anymask.cli.train import print_row
+    from anymask.engine.rounds import retrain
+
+    project = opened(args)
+    train = trainer(read_tuning(args), print_row)
+    outcome = retrain(project, train, judge_on(project.folder), open_model)
+    if args.json:
+        with whole_file(args.json) as file:
+            file.write(json_bytes(outcome.to_json()))
+    print(
+        f"round {outcome.round}: learned from {outcome.train_masks} masks on "
+        f"{outcome.train_images} photos; on {outcome.test_images} held out mIoU "
+        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} "
+        f"(95 %: {outcome.low:+.3f} to {outcome.high:+.3f})"
+    )
+    print(
+        "promoted: it leads from now on" if outcome.promoted else "not promoted: not surely better"
+    )
+
+
+def trial_options(parser: argparse.ArgumentParser) -> None:
+    """Of `trial`."""
+    from anymask.cli.engine_trial import configure_trial
+
+    configure_trial(parser)
+    add_tuning(parser)
+
+
+def trial(args: argparse.Namespace) -> None:
+    """Rounds of the whole loop, measured."""
+    need_torch()
+    from anymask.cli.engine_trial import run_trial
+
+    run_trial(args, read_tuning(args))
+
+
+Options = Callable[[argparse.ArgumentParser], None]
+Act = Callable[[argparse.Namespace], None]
+ACTIONS: dict[str, tuple[str, Options, Act]] = {
+    "init": ("make a folder of photos a project", init_options, init),
+    "import": ("read masks of any format", import_options, take),
+    "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
+    "review": ("look at samples; say which batches may leave", review_options, review),
+    "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
+    "export": ("write the accepted masks in any format", export_options, export),
+    "retrain": ("fine-tune on accepted masks; promote what is better", retrain_options,
+                retrain_project),
+    "trial": ("measure rounds of the loop on a set whose masks are hidden", trial_options, trial),
+}  # fmt: skip

@@ -1,0 +1,121 @@
+"""Fine-tuning and measuring for the rounds of the data engine, which knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anymask.primitives.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.engine.rounds import Floats, Trained
+    from anymask.predictors.image import Model
+    from anymask.training.recipe import Recipe
+
+START = Path("recipes/nano.safetensors")
+MOST_MASKS = 40  # of a photo that are asked for when measuring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A short training.
+
+    init  what the first round starts from; later ones start from the leading model
+    """
+
+    steps: int = 60
+    side: int = 384
+    images: int = 4
+    masks: int = 8
+    rate: float = 2e-4
+    init: Path | None = None
+    seed: int = 1
+
+
+def need_torch() -> None:
+    """Raises MissingExtra."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("torch", "torch", "training") from error
+
+
+def recipe_of(tuning: Tuning, start: Path) -> Recipe:
+    """Gentle steps, no composed scenes, a rate that falls to nothing."""
+    from anymask.training.recipe import Recipe, Stage
+
+    stage = Stage(
+        steps=tuning.steps, side=tuning.side, images=tuning.images, masks=tuning.masks, cool=True
+    )
+    return Recipe(
+        init=str(start),
+        stages=(stage,),
+        rate=tuning.rate,
+        backbone_rate=0.5,
+        warmup=max(1, tuning.steps // 10),
+        synthetic=0.0,
+        balanced_steps=0,
+        ema=0.95,
+        workers=1,
+        prepare_ahead=False,
+        seed=tuning.seed,
+        save_every=tuning.steps,
+    )
+
+
+def trainer(
+    tuning: Tuning, report: Callable[[dict[str, Any]], None] | None = None
+) -> Callable[[Path, Path | None, Path], Trained]:
+    """What `engine.rounds.retrain` trains with."""
+
+    def train(sets: Path, start: Path | None, folder: Path) -> Trained:
+        from anymask.cli.train import write_bundle
+        from anymask.engine.rounds import Trained
+        from anymask.training import loop
+
+        begin = start or tuning.init or START
+        if not begin.is_file():
+            raise InputError(
+                f"training starts from weights, {str(begin)!r} is not there; give --init "
+                "recipes/nano.safetensors of a checkout, or a run's last.pt"
+            )
+        loop.train(recipe_of(tuning, begin), sets, folder, report)
+        write_bundle(folder, folder / "bundle")
+        return Trained(folder / "bundle", folder / "last.pt")
+
+    return train
+
+
+def open_model(place: str) -> Model:
+    """A model by name or folder."""
+    import anymask
+
+    return anymask.load(place)
+
+
+def judge_on(folder: Path, rounds: int = 3) -> Callable[[str, Sequence[AnnotatedImage]], Floats]:
+    """The mean IoU of each photo's masks after `rounds` clicks in a row, averaged over 1..rounds.
+
+    folder  of the photos
+    """
+
+    def judge(place: str, images: Sequence[AnnotatedImage]) -> Floats:
+        model = open_model(place)
+        return np.array([scores_of(model, folder, image, rounds).mean() for image in images])
+
+    return judge
+
+
+def scores_of(model: Model, folder: Path, image: AnnotatedImage, rounds: int) -> Floats:  # (N, C)
+    """IoU of every mask of a photo after each click."""
+    from anymask.evaluation.protocols import Truth, click_rounds
+    from anymask.primitives.rle import rle_to_mask
+
+    truths = [Truth(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
+    embedding = model.embed(folder / image.file_name)
+    return click_rounds(model, embedding, truths, rounds).ious

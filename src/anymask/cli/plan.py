@@ -1,0 +1,51 @@
+"""`anymask plan DIR`: what labelling so many photos takes, from what a project has measured."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from anymask.cli.outputs import json_bytes, whole_file
+from anymask.cli.project_options import need_engine
+from anymask.primitives.errors import InputError
+
+SUMMARY = "hours and money for N photos, from the seconds a mask that a project has measured"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="of a project with accepted masks")
+    parser.add_argument("--images", metavar="N", type=int, required=True, help="photos to label")
+    parser.add_argument(
+        "--rate", metavar="MONEY", type=float, default=0.0, help="an hour of an annotator (0)"
+    )
+    parser.add_argument(
+        "--masks-per-image", metavar="M", type=float, help="(default: as measured in each stage)"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the plan there")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print a line for every way of working that was measured. Raises InputError, StoreError."""
+    need_engine()
+    from anymask.engine.figures import plan
+    from anymask.engine.project import open_project
+
+    if args.images < 1 or args.rate < 0 or (args.masks_per_image or 1) <= 0:
+        raise InputError(
+            "wanted --images of at least 1, --rate of at least 0 and --masks-per-image above 0, "
+            f"got {args.images}, {args.rate:g}, {args.masks_per_image}"
+        )
+    figures = open_project(args.folder).figures()
+    costs = plan(figures, args.images, args.rate, args.masks_per_image)
+    print(f"{args.images} photos, by what {figures.name!r} has measured:")
+    for cost in costs:
+        money = f"  {cost.money:,.0f} at {args.rate:g} an hour" if args.rate else ""
+        print(
+            f"  {cost.way:<26} {cost.masks:>9,} masks  {cost.seconds_a_mask:>6.1f} s each  "
+            f"{cost.hours:>8,.1f} hours{money}"
+        )
+    if args.json:
+        rows = [vars(cost) for cost in costs]
+        with whole_file(args.json) as file:
+            file.write(json_bytes({"images": args.images, "rate": args.rate, "ways": rows}))

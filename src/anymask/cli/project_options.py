@@ -1,0 +1,93 @@
+"""Options that the commands of the data engine share, and what they make of them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.primitives.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from anymask.engine.project import Project
+
+
+def need_engine() -> None:
+    """Raises MissingExtra where the packages of the data engine are not installed."""
+    for package in ("sqlalchemy", "alembic"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise MissingExtra(package, "engine", "the data engine") from None
+
+
+def login() -> str:
+    """Who works, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "annotator"
+
+
+def add_init_options(parser: argparse.ArgumentParser) -> None:
+    """What a project is begun with."""
+    group = parser.add_argument_group("the project")
+    group.add_argument("--name", help="(default: the folder's)")
+    group.add_argument(
+        "--label", dest="labels", metavar="NAME", action="append", default=[],
+        help="a class that the page offers; may be given several times",
+    )  # fmt: skip
+    group.add_argument(
+        "--database", metavar="URL",
+        help="postgresql://USER@HOST/NAME (default: a SQLite file beside the photos)",
+    )  # fmt: skip
+    group.add_argument(
+        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
+        help="a setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, confident=0.7",
+    )  # fmt: skip
+    group.add_argument(
+        "--groups", metavar="FILE.csv", type=Path,
+        help="groups of photos for the report: a table with the columns image and group",
+    )  # fmt: skip
+
+
+def read_settings(words: list[str]) -> dict[str, Any]:
+    """NAME=VALUE words as settings. Raises InputError."""
+    settings: dict[str, Any] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        try:
+            settings[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise InputError(f"--set takes NAME=NUMBER, got {word!r}; for example batch=50")
+    return settings
+
+
+def made_project(args: argparse.Namespace) -> Project:
+    """The project of a folder, begun where it is none. Raises InputError, StoreError."""
+    from anymask.engine.project import create_project
+
+    settings = read_settings(args.settings)
+    project = create_project(
+        args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings
+    )
+    if settings or args.labels:
+        project.change(settings=settings, labels=args.labels or None)
+    if args.groups:
+        project.store.group_images(read_groups(args.groups))
+    return project
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """A group by the photo's name. Raises InputError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["image"]: row["group"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: wanted a table with the columns image and group, got {error}"
+        ) from error

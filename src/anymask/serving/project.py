@@ -1,0 +1,358 @@
+"""The project's addresses: what the page of `anymask annotate` asks beside the model's own.
+
+Every change of a mask names its version (`If-Match`); a change that comes too late is answered with
+409 and the mask as it is now. Who is asking: `?user=NAME`, or the user that the server was started
+for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, JSONResponse
+
+from anymask.data.images import load_image
+from anymask.engine.entries import Action, Draft, Entry, Provenance, Status, Verdict
+from anymask.engine.exchange import export_archive
+from anymask.engine.project import Project
+from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_asked
+from anymask.engine.stages import grid_settings, proposals_of
+from anymask.primitives.errors import Conflict, InputError
+from anymask.primitives.rle import coco_to_rle
+from anymask.serving.app import done
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.photos import read_photo
+from anymask.serving.refusals import Refusal
+from anymask.serving.wire import embedding_to_bytes
+
+MOST_EVENTS = 1000
+
+
+class RecordBody(BaseModel):
+    """A mask as the page sends it."""
+
+    rle: dict[str, Any]
+    label: str | None = None
+    status: Status = "accepted"
+    quality: float = 0.0
+    stability: float = 0.0
+    seconds: float = 0.0
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def draft(self, client_id: str | None = None) -> Draft:
+        """Raises InputError, DataError."""
+        if not (math.isfinite(self.quality) and math.isfinite(self.stability)):
+            raise InputError("quality and stability must be finite numbers, got another one")
+        return Draft(
+            rle=coco_to_rle(self.rle),
+            label=self.label,
+            status=self.status,
+            quality=self.quality,
+            stability=self.stability,
+            seconds=self.seconds,
+            client_id=client_id,
+            provenance=Provenance.from_json(self.provenance),
+        )
+
+
+class NewRecordBody(BaseModel):
+    """A mask to be kept; sent twice with the same name, it is kept once."""
+
+    record: RecordBody
+    client_id: str | None = Field(default=None, max_length=400)
+
+
+class EventBody(BaseModel):
+    """Something that the annotator did."""
+
+    kind: str
+    tool: str | None = None
+    seconds: float = 0.0
+    record: int | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventsBody(BaseModel):
+    """Several of them, in order."""
+
+    events: list[EventBody] = Field(max_length=MOST_EVENTS)
+
+
+class VerdictBody(BaseModel):
+    """What a reviewer says."""
+
+    verdict: Verdict
+    rle: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+class DoneBody(BaseModel):
+    """A photo that is finished, and the seconds that it took beside its masks."""
+
+    seconds: float = 0.0
+
+
+class ExportBody(BaseModel):
+    """A format of `anymask convert`."""
+
+    format: str
+    force: bool = False
+
+
+Version = Annotated[str, Header(alias="If-Match")]
+User = Annotated[str | None, Query(max_length=400)]
+
+
+def project_router(project: Project, inference: Inference, limits: Limits, user: str) -> APIRouter:
+    """Every address of a project.
+
+    user  who works where a request does not say
+    """
+    router = APIRouter(prefix="/api")
+    _add_reading(router, project, user)
+    _add_records(router, project, user)
+    _add_work(router, project, user)
+    _add_model(router, project, inference, limits)
+    _add_review(router, project, user)
+    _add_results(router, project)
+    return router
+
+
+def _add_reading(router: APIRouter, project: Project, user: str) -> None:
+    @router.get("/project")
+    def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
+        """Name, labels, stage, and how far it is."""
+        return project.describe(user_name or user)
+
+    @router.get("/images")
+    def images(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> dict[str, Any]:
+        """Photos in pages: ask again with `after` = `next` until that is null."""
+        found = project.store.images(after, limit)
+        follows = found[-1].id if len(found) == limit else None
+        return {"images": [image.to_json() for image in found], "next": follows}
+
+    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
+    async def pixels(image_id: int) -> Response:
+        """The upright photo."""
+        return await run_in_threadpool(_upright, project, image_id)
+
+    @router.get("/images/{image_id}/records")
+    def records(
+        image_id: int, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """The photo's masks; its version grows when its status changes."""
+        image = project.store.image(image_id)
+        entries = project.records(image_id, user_name or user)
+        return {"version": image.version, "records": [entry.to_json() for entry in entries]}
+
+
+def _upright(project: Project, image_id: int) -> Response:
+    """The file itself where a browser shows it as we see it, else a PNG."""
+    import io
+
+    from PIL import Image
+
+    path = project.picture(image_id)
+    with Image.open(path) as picture:
+        plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
+        upright = picture.getexif().get(0x0112, 1) == 1
+    if plain and upright:
+        return FileResponse(path)
+    stream = io.BytesIO()
+    Image.fromarray(load_image(path)).save(stream, "PNG", compress_level=1)
+    return Response(stream.getvalue(), media_type="image/png")
+
+
+def _add_records(router: APIRouter, project: Project, user: str) -> None:
+    store = project.store
+
+    @router.post("/images/{image_id}/records", status_code=201)
+    def add(
+        image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Keep a mask; it is on the disk when the answer comes."""
+        draft = body.record.draft(body.client_id)
+        return store.add_records(image_id, [draft], user_name or user)[0].to_json()
+
+    @router.put("/records/{record_id}")
+    def change(
+        record_id: int,
+        body: RecordBody,
+        if_match: Version,
+        user_name: Annotated[User, Query(alias="user")] = None,
+    ) -> Response:
+        """Replace a mask that is still at the version of If-Match; else 409 with the current one.
+
+        The seconds of the body are added to those that the mask has cost before.
+        """
+        return _or_current(
+            lambda: store.change_record(
+                record_id, _version(if_match), body.draft(), user_name or user
+            ).to_json()
+        )
+
+    @router.delete("/records/{record_id}")
+    def delete(
+        record_id: int, if_match: Version, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> Response:
+        """Take a mask away; what it was stays in the history."""
+
+        def work() -> dict[str, Any]:
+            store.delete_record(record_id, _version(if_match), user_name or user)
+            return {"deleted": record_id}
+
+        return _or_current(work)
+
+
+def _version(text: str) -> int:
+    """The number in an If-Match header, with or without quotes."""
+    number = text.strip().removeprefix("W/").strip('"')
+    if not number.isdigit():
+        raise Refusal(
+            422, "If-Match: VERSION, a record's number", repr(text[:40]), "send its version"
+        )
+    return int(number)
+
+
+def _or_current(work: Callable[[], Mapping[str, Any]]) -> Response:
+    try:
+        return JSONResponse(work())
+    except Conflict as conflict:
+        current = conflict.current
+        refusal = Refusal(
+            409, "the record as it is now", str(conflict), "look at `current` and decide again"
+        )
+        detail: Any = refusal.detail
+        told = current.to_json() if isinstance(current, Entry) else None
+        return JSONResponse({**detail, "current": told}, 409)
+
+
+def _add_work(router: APIRouter, project: Project, user: str) -> None:
+    @router.post("/images/{image_id}/events", status_code=201)
+    def events(
+        image_id: int, body: EventsBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, int]:
+        """Write down what was done; events are never changed."""
+        actions = [
+            Action(
+                kind=one.kind,
+                tool=one.tool,
+                seconds=one.seconds,
+                record_id=one.record,
+                detail=one.detail,
+            )
+            for one in body.events
+        ]
+        return {"added": project.store.add_events(image_id, actions, user_name or user)}
+
+    @router.post("/images/{image_id}/done")
+    def finish(
+        image_id: int,
+        body: DoneBody | None = None,
+        user_name: Annotated[User, Query(alias="user")] = None,
+    ) -> dict[str, Any]:
+        """The photo is finished."""
+        seconds = 0.0 if body is None else body.seconds
+        return project.store.mark_image(image_id, "done", user_name or user, seconds).to_json()
+
+
+def _add_model(router: APIRouter, project: Project, inference: Inference, limits: Limits) -> None:
+    @router.get("/images/{image_id}/embedding", response_class=Response)
+    async def embedding(image_id: int) -> Response:
+        """The photo's embedding; asking for the next photo's is a prefetch."""
+        content = await run_in_threadpool(lambda: project.picture(image_id).read_bytes())
+        seen = await done(inference.embed(lambda: read_photo(content, limits)))
+        packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
+        headers = {"X-Image-Hash": seen.image_hash}
+        return Response(packed, media_type="application/octet-stream", headers=headers)
+
+    @router.post("/images/{image_id}/everything")
+    async def everything(image_id: int) -> dict[str, Any]:
+        """Proposals of the model for the whole photo, stored as such; once a photo."""
+
+        def stored() -> list[Entry]:
+            entries = project.store.records(image_id, ("proposal",))
+            return [entry for entry in entries if entry.provenance.tool == "everything"]
+
+        known = await run_in_threadpool(stored)
+        if not known:
+            known = await _propose(project, inference, image_id)
+        return {"records": [entry.to_json() for entry in known]}
+
+
+async def _propose(project: Project, inference: Inference, image_id: int) -> list[Entry]:
+    path = await run_in_threadpool(project.picture, image_id)
+    settings, stage = project.settings, project.stage
+    stage = stage if stage in ("semi", "auto") else "semi"
+    found = await done(
+        inference.everything(lambda: load_image(path), grid_settings(stage, settings))
+    )
+    drafts = proposals_of(found, inference.model.result(), stage, settings)
+    named = [
+        replace(draft, client_id=f"{draft.provenance.model_hash}:{number}")
+        for number, draft in enumerate(drafts)
+    ]
+    return await run_in_threadpool(
+        lambda: project.store.add_records(image_id, named, "model", status="proposed")
+    )
+
+
+def _add_review(router: APIRouter, project: Project, user: str) -> None:
+    @router.get("/review/next", response_model=None)
+    def following() -> Response:
+        """The mask that should be looked at next, and why; 204 when all have been."""
+        asked = next_asked(project.store)
+        if asked is None:
+            return Response(status_code=204)
+        image = project.store.image(asked.entry.image_id)
+        told = {"image": image.to_json(), "record": asked.entry.to_json(), "why": asked.why}
+        return JSONResponse(told)
+
+    @router.post("/records/{record_id}/verdict")
+    def verdict(
+        record_id: int,
+        body: VerdictBody,
+        if_match: Annotated[str | None, Header(alias="If-Match")] = None,
+        user_name: Annotated[User, Query(alias="user")] = None,
+    ) -> Response:
+        """Accept, fix (with the better mask) or reject."""
+        rle = None if body.rle is None else coco_to_rle(body.rle)
+
+        def work() -> dict[str, Any]:
+            asked = asked_about(project.store, record_id)
+            version = asked.entry.version
+            if if_match is not None and version != _version(if_match):
+                raise Conflict(f"record {record_id} is at version {version}", asked.entry)
+            return give_verdict(
+                project.store, asked, body.verdict, user_name or user,
+                rle=rle, seconds=body.seconds,
+            ).to_json()  # fmt: skip
+
+        return _or_current(work)
+
+
+def _add_results(router: APIRouter, project: Project) -> None:
+    @router.get("/report")
+    def report() -> dict[str, Any]:
+        """The figures of `anymask engine report`."""
+        return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
+
+    @router.post("/export", response_class=Response)
+    async def export(body: ExportBody) -> Response:
+        """The accepted masks as a ZIP; 403 while the acceptance rule is not met."""
+        packed = await run_in_threadpool(
+            lambda: export_archive(project, body.format, force=body.force)
+        )
+        name = json.dumps(f"{body.format}.zip")
+        headers = {"Content-Disposition": f"attachment; filename={name}"}
+        return Response(packed, media_type="application/zip", headers=headers)
