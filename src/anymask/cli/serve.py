@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.primitives.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from anymask.serving.guard import Access
     from anymask.serving.inference import Inference
     from anymask.serving.limits import Limits
@@ -28,6 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--static", metavar="OUT", type=Path,
         help="write page and model into a folder for any web server, and do not serve",
     )  # fmt: skip
+    group = parser.add_argument_group("as a backend of Label Studio")
+    group.add_argument(
+        "--label-studio", metavar="URL",
+        help="of the Label Studio whose pictures may be fetched; $LABEL_STUDIO_API_KEY is its key",
+    )  # fmt: skip
+    group.add_argument(
+        "--photos", metavar="DIR", type=Path, help="or the folder in which its pictures lie"
+    )
     add_server_options(parser)
     add_model_options(parser)
 
@@ -88,7 +99,10 @@ def run(args: argparse.Namespace) -> None:
     access, limits = read_access(args), read_limits(args)
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
         inference = make_inference(choice, args, Path(folder))
-        served = Served(inference, access, limits, page_assets() | model_assets(bundle))
+        assets = page_assets() | model_assets(bundle)
+        routers, costly = read_backend(args, inference, limits)
+        access = replace(access, costly=costly)
+        served = Served(inference, access, limits, assets, routers)
         listen(create_app(served), args)
 
 
@@ -97,6 +111,24 @@ def read_access(args: argparse.Namespace) -> Access:
     from anymask.serving.guard import Access
 
     return Access(args.host, args.token, tuple(args.allow_origin))
+
+
+def read_backend(
+    args: argparse.Namespace, inference: Inference, limits: Limits
+) -> tuple[list[APIRouter], frozenset[str]]:
+    """The addresses that Label Studio asks, where it was named, and which of them need the model.
+
+    Raises InputError for a folder that is none.
+    """
+    if args.label_studio is None and args.photos is None:
+        return [], frozenset()
+    from anymask.serving.label_studio import COSTLY, Pictures, label_studio_router
+
+    if args.photos is not None and not args.photos.is_dir():
+        raise InputError(f"wanted a folder of photos, got --photos {args.photos}; name another")
+    key = os.environ.get("LABEL_STUDIO_API_KEY", "")
+    pictures = Pictures(args.photos, args.label_studio or "", key)
+    return [label_studio_router(inference, pictures, limits)], COSTLY
 
 
 def read_limits(args: argparse.Namespace) -> Limits:

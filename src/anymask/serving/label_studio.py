@@ -1,0 +1,234 @@
+"""A machine learning backend of Label Studio: clicks and boxes there, brush masks back.
+
+The addresses and records are those of label-studio-ml-backend (`api.py`, Apache-2.0) and of Label
+Studio's own tags; the protocol, not the code. Coordinates are percent of the picture's sides.
+
+Pictures are read from one folder or fetched from one Label Studio; an address that leads elsewhere
+is refused, so that nobody makes this server read other files or ask other machines.
+"""
+
+from __future__ import annotations
+
+import base64
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+from xml.etree import ElementTree as ET
+
+from fastapi import APIRouter, Body
+from starlette.concurrency import run_in_threadpool
+
+from anymask.data.brush import mask_to_brush
+from anymask.primitives.types import Candidates, Prompt
+from anymask.serving.app import done
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.photos import read_photo
+from anymask.serving.refusals import Refusal
+
+COSTLY = frozenset({"/predict"})
+_PATIENCE = 30  # seconds for a picture
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the tasks' pictures are.
+
+    folder  that local paths are meant in; None: none
+    host    of Label Studio, "http://127.0.0.1:8080"; "": none
+    key     its access token
+    """
+
+    folder: Path | None = None
+    host: str = ""
+    key: str = ""
+
+    def read(self, address: str, limits: Limits) -> bytes:
+        """The bytes of a picture. Raises Refusal for an address that leads elsewhere."""
+        if address.startswith("data:"):
+            return base64.b64decode(address.partition(",")[2])
+        local = self._local(address)
+        if local is not None:
+            with local.open("rb") as file:
+                return file.read(limits.upload_bytes + 1)
+        wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
+        if self.host and (full.scheme, full.netloc) == (wanted.scheme, wanted.netloc):
+            return self._fetch(full.geturl(), limits)
+        raise Refusal(
+            422,
+            "a picture in --photos DIR or of --label-studio URL",
+            address[:120],
+            "start the server with the one that holds it",
+        )
+
+    def _local(self, address: str) -> Path | None:
+        if self.folder is None:
+            return None
+        parts = urlsplit(address)
+        name = parse_qs(parts.query).get("d", [unquote(parts.path)])[0].lstrip("/")
+        root = self.folder.resolve()
+        for place in (root / name, root / Path(name).name):
+            if place.resolve().is_relative_to(root) and place.is_file():
+                return place.resolve()
+        return None
+
+    def _fetch(self, address: str, limits: Limits) -> bytes:
+        headers = {"Authorization": f"Token {self.key}"} if self.key else {}
+        opener = urllib.request.build_opener(_NoRedirect)
+        try:
+            asked = urllib.request.Request(address, headers=headers)
+            with opener.open(asked, timeout=_PATIENCE) as reply:
+                read: bytes = reply.read(limits.upload_bytes + 1)
+                return read
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise Refusal(
+                502, "the picture from Label Studio", str(error)[:120], "check its address and key"
+            ) from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        """Follow none: it could lead to another machine."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """The brush of a labelling configuration: its name, the picture's, and the first label."""
+
+    name: str
+    to_name: str
+    image_key: str
+    label: str
+
+
+def read_config(xml: str) -> Tag:
+    """Find the brush. Raises Refusal for a configuration without one."""
+    try:
+        if "<!" in xml.replace("<!--", ""):
+            raise ET.ParseError("declarations are not read")
+        root = ET.fromstring(xml)
+        brush = next(root.iter("BrushLabels"))
+        name, to_name = brush.attrib["name"], brush.attrib["toName"]
+        picture = next(tag for tag in root.iter("Image") if tag.get("name") == to_name)
+        labels = [label.attrib["value"] for label in brush.iter("Label")]
+        return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels[0] if labels else "")
+    except (ET.ParseError, StopIteration, KeyError) as error:
+        raise Refusal(
+            422,
+            "a labelling configuration with <Image> and <BrushLabels toName=...>",
+            f"{type(error).__name__} in {xml[:80]!r}",
+            "add a BrushLabels tag in the project's settings",
+        ) from error
+
+
+def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits) -> APIRouter:
+    """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
+    router = APIRouter()
+
+    def version() -> str:
+        now = inference.health()
+        return f"anymask-{now.model}-{now.weights_hash[:12]}"
+
+    @router.post("/setup")
+    async def setup(body: dict[str, Any] = Body()) -> dict[str, str]:  # noqa: B008
+        """Check the labelling configuration and name the model."""
+        read_config(str(body.get("schema", "")))
+        return {"model_version": version()}
+
+    @router.post("/predict")
+    async def predict(body: dict[str, Any] = Body()) -> dict[str, Any]:  # noqa: B008
+        """Masks of the clicks and boxes in `params.context`; nothing without them."""
+        tag = read_config(str(body.get("label_config", "")))
+        context = (body.get("params") or {}).get("context") or {}
+        results = []
+        for task in body.get("tasks") or []:
+            found = await _predict(task, context.get("result") or [], tag)
+            results.append({"model_version": version()} | found)
+        return {"results": results}
+
+    async def _predict(task: Any, regions: list[Any], tag: Tag) -> dict[str, Any]:
+        prompts = regions and _prompt_numbers(regions)
+        if not prompts:
+            return {"result": [], "score": 0.0}
+        address = str(task["data"][tag.image_key])
+        seen = await done(
+            inference.embed(lambda: read_photo(pictures.read(address, limits), limits))
+        )
+        prompt = prompt_of(regions, seen.image_hw)
+        (answer,) = await done(inference.segment(seen, [prompt]))
+        label = _label(regions) or tag.label
+        return await run_in_threadpool(prediction, answer, tag, label)
+
+    @router.post("/train", status_code=201)
+    async def train() -> dict[str, Any]:
+        """Nothing is trained here: `anymask engine retrain` does."""
+        return {"job": None, "status": "ok"}
+
+    @router.post("/webhook", status_code=201)
+    async def webhook() -> dict[str, Any]:
+        """Told of changes in the project; none of them matters here."""
+        return {"result": {}, "status": "ok"}
+
+    @router.get("/versions")
+    async def versions() -> dict[str, Any]:
+        """The only version there is."""
+        return {"versions": [version()], "message": ""}
+
+    return router
+
+
+def _prompt_numbers(regions: list[Any]) -> bool:
+    return any(region.get("type") in ("keypointlabels", "rectanglelabels") for region in regions)
+
+
+def prompt_of(regions: list[Any], image_hw: tuple[int, int]) -> Prompt:
+    """Key points and rectangles in percent -> one prompt in pixels; the last rectangle counts."""
+    height, width = image_hw
+    points, labels, box = [], [], None
+    try:
+        for region in regions:
+            value = region["value"]
+            x, y = float(value["x"]) / 100 * width, float(value["y"]) / 100 * height
+            if region["type"] == "keypointlabels":
+                points.append((min(x, width - 1), min(y, height - 1)))
+                labels.append(int(bool(region.get("is_positive", True))))
+            elif region["type"] == "rectanglelabels":
+                x1 = x + float(value["width"]) / 100 * width
+                box = (x, y, x1, y + float(value["height"]) / 100 * height)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(
+            422,
+            "regions with type and value.x, value.y in percent",
+            f"{type(error).__name__}: {error}",
+            "send them as Label Studio does",
+        ) from error
+    return Prompt.of(points=points or None, labels=labels or None, box=box)
+
+
+def _label(regions: list[Any]) -> str:
+    last = regions[-1]["value"]
+    names = last.get("keypointlabels") or last.get("rectanglelabels") or [""]
+    return str(names[0])
+
+
+def prediction(answer: Candidates, tag: Tag, label: str) -> dict[str, Any]:
+    """The best mask as a brush region."""
+    mask = answer.masks[0]
+    quality = min(1.0, max(0.0, float(answer.quality[0])))
+    region = {
+        "id": uuid.uuid4().hex[:10],
+        "from_name": tag.name,
+        "to_name": tag.to_name,
+        "type": "brushlabels",
+        "original_height": mask.shape[0],
+        "original_width": mask.shape[1],
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]},
+        "score": quality,
+        "readonly": False,
+    }
+    return {"result": [region] if mask.any() else [], "score": quality}
