@@ -25,7 +25,7 @@ from anymask.predictors.decoding import (
     embed_image,
 )
 from anymask.predictors.everything import find_everything, grid_of
-from anymask.predictors.large import Eye, Tile, find_in_tiles, tile_side
+from anymask.predictors.large import Eye, Tile, look_around
 from anymask.predictors.prompts import mask_on_photo
 from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.retry import Question, Retry, answers_again, check_retry
@@ -262,11 +262,8 @@ class Model:
                 )
             return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
         photo = load_image(image)
-        side = tile_side(tile, (photo.shape[0], photo.shape[1]))
         eye = Eye(self.runtime, grid, None if retry is None else retry.start())
-        if side is None:
-            return arrange(eye.everything(photo, progress=progress), arrangement)
-        return arrange(find_in_tiles(eye, photo, side, progress), arrangement)
+        return arrange(look_around(eye, photo, tile, progress), arrangement)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -112,6 +112,16 @@ class Eye:
         ]
 
 
+def look_around(
+    eye: Eye, photo: UintImage, tile: Tile, progress: Told | None = None
+) -> list[MaskRecord]:
+    """Every mask of a photo (H, W, 3), in one look or in tiles. Raises InputError for `tile`."""
+    side = tile_side(tile, (photo.shape[0], photo.shape[1]))
+    if side is None:
+        return eye.everything(photo, progress=progress)
+    return find_in_tiles(eye, photo, side, progress)
+
+
 def find_in_tiles(
     eye: Eye, photo: UintImage, side: int, progress: Told | None = None
 ) -> list[MaskRecord]:
