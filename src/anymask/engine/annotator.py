@@ -36,6 +36,7 @@ class Hand:
     enough   IoU at which a mask is finished
     fixable  IoU from which a proposal is corrected; below it is rejected
     seconds  after which it moves on
+    patience clicks in a row without a better mask after which it moves on, too
     seed     of the noise
     """
 
@@ -43,6 +44,7 @@ class Hand:
     enough: float = 0.9
     fixable: float = 0.5
     seconds: float = HINT_SECONDS
+    patience: int = 4
     seed: int = 0
 
     @property
@@ -62,6 +64,7 @@ class _Work:
     quality: float = 0.0
     start: BoolArray | None = None
     done: bool = False
+    in_vain: int = 0
 
     def prompt(self) -> Prompt:
         points = np.array([click.point for click in self.clicks], np.float32)
@@ -115,11 +118,14 @@ class Annotator:
         """Take the candidate that fits best, as a person would, and click on its error."""
         fits = [mask_overlap(mask, work.truth) for mask in answer.masks]
         best = int(np.argmax(fits))
-        if fits[best] >= mask_overlap(work.mask, work.truth):
+        work.in_vain += 1
+        if fits[best] > mask_overlap(work.mask, work.truth):
             work.mask, work.quality = answer.masks[best], float(answer.quality[best])
+            work.in_vain = 0
         work.logits = answer.logits[best]
         click = next_click(answer.masks[best], work.truth)
-        work.done = last or click is None or fits[best] >= self.hand.enough
+        tired = last or work.in_vain >= self.hand.patience
+        work.done = tired or click is None or fits[best] >= self.hand.enough
         if not work.done and click is not None:
             work.clicks.append(self._shaken(rng, click, work.truth))
 

@@ -72,6 +72,11 @@ class Project:
         return self._row().stage  # type: ignore[return-value]  # checked on its way in
 
     @property
+    def arm(self) -> Arm:
+        """Whether the page works with the model, or without, to measure what it saves."""
+        return self._row().arm  # type: ignore[return-value]  # checked on its way in
+
+    @property
     def labels(self) -> list[str]:
         """Those that were given first, then those that masks have."""
         used = {entry.label for entry in self.store.records() if entry.label}

@@ -257,6 +257,16 @@ class Store:
         with reading(self.database) as session:
             return int(session.scalar(query) or 0)
 
+    def accept_seconds(self) -> dict[tuple[int, str], float]:
+        """Seconds that events of the kind "accept" tell, by photo and by the mask's key there."""
+        query = select(EventRow).where(EventRow.kind == "accept", EventRow.image_id.is_not(None))
+        told: dict[tuple[int, str], float] = {}
+        with reading(self.database) as session:
+            for row in session.scalars(query):
+                place = (row.image_id or 0, str(row.detail.get("key", "")))
+                told[place] = told.get(place, 0.0) + row.seconds
+        return told
+
 
 def _image(session: Session, image_id: int) -> ImageRow:
     row = session.get(ImageRow, image_id)

@@ -8,104 +8,38 @@ for.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.data.images import load_image
-from anymask.engine.entries import Action, Draft, Entry, Provenance, Status, Verdict
+from anymask.engine.entries import Entry
 from anymask.engine.exchange import export_archive
 from anymask.engine.project import Project
 from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_asked
 from anymask.engine.stages import grid_settings, proposals_of
-from anymask.primitives.errors import Conflict, InputError
+from anymask.primitives.errors import Absent, Conflict
 from anymask.primitives.rle import coco_to_rle
 from anymask.serving.app import done
+from anymask.serving.bodies import (
+    DoneBody,
+    EventsBody,
+    ExportBody,
+    NewRecordBody,
+    RecordBody,
+    VerdictBody,
+    image_to_json,
+    record_to_json,
+)
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import Refusal
 from anymask.serving.wire import embedding_to_bytes
-
-MOST_EVENTS = 1000
-
-
-class RecordBody(BaseModel):
-    """A mask as the page sends it."""
-
-    rle: dict[str, Any]
-    label: str | None = None
-    status: Status = "accepted"
-    quality: float = 0.0
-    stability: float = 0.0
-    seconds: float = 0.0
-    provenance: dict[str, Any] = Field(default_factory=dict)
-
-    def draft(self, client_id: str | None = None) -> Draft:
-        """Raises InputError, DataError."""
-        if not (math.isfinite(self.quality) and math.isfinite(self.stability)):
-            raise InputError("quality and stability must be finite numbers, got another one")
-        return Draft(
-            rle=coco_to_rle(self.rle),
-            label=self.label,
-            status=self.status,
-            quality=self.quality,
-            stability=self.stability,
-            seconds=self.seconds,
-            client_id=client_id,
-            provenance=Provenance.from_json(self.provenance),
-        )
-
-
-class NewRecordBody(BaseModel):
-    """A mask to be kept; sent twice with the same name, it is kept once."""
-
-    record: RecordBody
-    client_id: str | None = Field(default=None, max_length=400)
-
-
-class EventBody(BaseModel):
-    """Something that the annotator did."""
-
-    kind: str
-    tool: str | None = None
-    seconds: float = 0.0
-    record: int | None = None
-    detail: dict[str, Any] = Field(default_factory=dict)
-
-
-class EventsBody(BaseModel):
-    """Several of them, in order."""
-
-    events: list[EventBody] = Field(max_length=MOST_EVENTS)
-
-
-class VerdictBody(BaseModel):
-    """What a reviewer says."""
-
-    verdict: Verdict
-    rle: dict[str, Any] | None = None
-    seconds: float = 0.0
-
-
-class DoneBody(BaseModel):
-    """A photo that is finished, and the seconds that it took beside its masks."""
-
-    seconds: float = 0.0
-
-
-class ExportBody(BaseModel):
-    """A format of `anymask convert`."""
-
-    format: str
-    force: bool = False
-
 
 Version = Annotated[str, Header(alias="If-Match")]
 User = Annotated[str | None, Query(max_length=400)]
@@ -138,8 +72,8 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
     ) -> dict[str, Any]:
         """Photos in pages: ask again with `after` = `next` until that is null."""
         found = project.store.images(after, limit)
-        follows = found[-1].id if len(found) == limit else None
-        return {"images": [image.to_json() for image in found], "next": follows}
+        follows = str(found[-1].id) if len(found) == limit else None
+        return {"images": [image_to_json(image) for image in found], "next": follows}
 
     @router.get("/images/{image_id}/pixels", response_class=FileResponse)
     async def pixels(image_id: int) -> Response:
@@ -153,7 +87,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         """The photo's masks; its version grows when its status changes."""
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
-        return {"version": image.version, "records": [entry.to_json() for entry in entries]}
+        return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
 
 
 def _upright(project: Project, image_id: int) -> Response:
@@ -181,8 +115,8 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
-        draft = body.record.draft(body.client_id)
-        return store.add_records(image_id, [draft], user_name or user)[0].to_json()
+        draft = body.record.draft(project.stage, project.arm, body.client_id)
+        return record_to_json(store.add_records(image_id, [draft], user_name or user)[0])
 
     @router.put("/records/{record_id}")
     def change(
@@ -195,11 +129,12 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
 
         The seconds of the body are added to those that the mask has cost before.
         """
-        return _or_current(
-            lambda: store.change_record(
-                record_id, _version(if_match), body.draft(), user_name or user
-            ).to_json()
-        )
+
+        def work() -> Entry:
+            draft = body.draft(project.stage, project.arm)
+            return store.change_record(record_id, _version(if_match), draft, user_name or user)
+
+        return _or_current(work)
 
     @router.delete("/records/{record_id}")
     def delete(
@@ -207,11 +142,9 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
     ) -> Response:
         """Take a mask away; what it was stays in the history."""
 
-        def work() -> dict[str, Any]:
-            store.delete_record(record_id, _version(if_match), user_name or user)
-            return {"deleted": record_id}
-
-        return _or_current(work)
+        return _or_current(
+            lambda: store.delete_record(record_id, _version(if_match), user_name or user)
+        )
 
 
 def _version(text: str) -> int:
@@ -224,17 +157,18 @@ def _version(text: str) -> int:
     return int(number)
 
 
-def _or_current(work: Callable[[], Mapping[str, Any]]) -> Response:
+def _or_current(work: Callable[[], Entry | None]) -> Response:
+    """The changed record; or 409 with the record as it is now, null where it was deleted."""
     try:
-        return JSONResponse(work())
-    except Conflict as conflict:
-        current = conflict.current
+        made = work()
+        return JSONResponse({} if made is None else record_to_json(made))
+    except (Conflict, Absent) as error:
+        current = error.current if isinstance(error, Conflict) else None
         refusal = Refusal(
-            409, "the record as it is now", str(conflict), "look at `current` and decide again"
+            409, "the record as it is now", str(error), "look at `current` and decide again"
         )
-        detail: Any = refusal.detail
-        told = current.to_json() if isinstance(current, Entry) else None
-        return JSONResponse({**detail, "current": told}, 409)
+        record = record_to_json(current) if isinstance(current, Entry) else None
+        return JSONResponse({"error": refusal.error, "current": record}, 409)
 
 
 def _add_work(router: APIRouter, project: Project, user: str) -> None:
@@ -243,16 +177,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
         image_id: int, body: EventsBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, int]:
         """Write down what was done; events are never changed."""
-        actions = [
-            Action(
-                kind=one.kind,
-                tool=one.tool,
-                seconds=one.seconds,
-                record_id=one.record,
-                detail=one.detail,
-            )
-            for one in body.events
-        ]
+        actions = [event.action() for event in body.events]
         return {"added": project.store.add_events(image_id, actions, user_name or user)}
 
     @router.post("/images/{image_id}/done")
@@ -263,7 +188,8 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
     ) -> dict[str, Any]:
         """The photo is finished."""
         seconds = 0.0 if body is None else body.seconds
-        return project.store.mark_image(image_id, "done", user_name or user, seconds).to_json()
+        image = project.store.mark_image(image_id, "done", user_name or user, seconds)
+        return image_to_json(image)
 
 
 def _add_model(router: APIRouter, project: Project, inference: Inference, limits: Limits) -> None:
@@ -287,7 +213,7 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
         known = await run_in_threadpool(stored)
         if not known:
             known = await _propose(project, inference, image_id)
-        return {"records": [entry.to_json() for entry in known]}
+        return {"records": [record_to_json(entry) for entry in known]}
 
 
 async def _propose(project: Project, inference: Inference, image_id: int) -> list[Entry]:
@@ -314,9 +240,8 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         asked = next_asked(project.store)
         if asked is None:
             return Response(status_code=204)
-        image = project.store.image(asked.entry.image_id)
-        told = {"image": image.to_json(), "record": asked.entry.to_json(), "why": asked.why}
-        return JSONResponse(told)
+        image, record = str(asked.entry.image_id), str(asked.entry.id)
+        return JSONResponse({"image": image, "record": record, "why": asked.why})
 
     @router.post("/records/{record_id}/verdict")
     def verdict(
@@ -328,7 +253,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
 
-        def work() -> dict[str, Any]:
+        def work() -> Entry:
             asked = asked_about(project.store, record_id)
             version = asked.entry.version
             if if_match is not None and version != _version(if_match):
@@ -336,7 +261,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
             return give_verdict(
                 project.store, asked, body.verdict, user_name or user,
                 rle=rle, seconds=body.seconds,
-            ).to_json()  # fmt: skip
+            )  # fmt: skip
 
         return _or_current(work)
 

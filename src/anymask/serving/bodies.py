@@ -1,0 +1,140 @@
+"""What the page of a project sends, made ours; what we know, as the page reads it.
+
+Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
+words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
+beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from anymask.engine.entries import (
+    Action,
+    Arm,
+    Draft,
+    Entry,
+    ImageEntry,
+    Provenance,
+    Stage,
+    Status,
+    Verdict,
+)
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import coco_to_rle
+
+MOST_EVENTS = 1000
+PROMPT = ("points", "labels", "box", "lasso")
+
+
+class RecordBody(BaseModel):
+    """A mask; what the page sends beside it (box, area, id) is worked out anew."""
+
+    rle: dict[str, Any]
+    label: str | None = None
+    status: Status = "accepted"
+    quality: float | None = None
+    stability: float | None = None
+    seconds: float = 0.0
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def draft(self, stage: Stage, arm: Arm, client_id: str | None = None) -> Draft:
+        """`stage` and `arm` hold where the body names none. Raises InputError, DataError."""
+        quality, stability = self.quality or 0.0, self.stability or 0.0
+        if not (math.isfinite(quality) and math.isfinite(stability)):
+            raise InputError("quality and stability must be finite numbers, got another one")
+        return Draft(
+            rle=coco_to_rle(self.rle),
+            label=self.label or None,
+            status=self.status,
+            quality=quality,
+            stability=stability,
+            seconds=self.seconds,
+            client_id=client_id,
+            provenance=provenance_of(self.provenance, stage, arm),
+        )
+
+
+class NewRecordBody(BaseModel):
+    """A mask to be kept; sent twice with the same name, it is kept once."""
+
+    record: RecordBody
+    client_id: str | None = Field(default=None, max_length=400)
+
+
+class EventBody(BaseModel):
+    """Something that the annotator did; `record` is a mask's number or its client_id."""
+
+    kind: str
+    tool: str | None = None
+    seconds: float = 0.0
+    record: int | str | None = None
+    detail: dict[str, Any] | None = None
+
+    def action(self) -> Action:
+        """Raises InputError."""
+        text = "" if self.record is None else str(self.record)
+        detail = {**(self.detail or {}), **({"key": text} if text else {})}
+        return Action(
+            kind=self.kind,
+            tool=self.tool,
+            seconds=self.seconds,
+            record_id=int(text) if text.isdecimal() and len(text) < 10 else None,
+            detail=detail,
+        )
+
+
+class EventsBody(BaseModel):
+    """Several of them, in order."""
+
+    events: list[EventBody] = Field(max_length=MOST_EVENTS)
+
+
+class VerdictBody(BaseModel):
+    """What a reviewer says."""
+
+    verdict: Verdict
+    rle: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+class DoneBody(BaseModel):
+    """A photo that is finished, and the seconds that it took beside its masks."""
+
+    seconds: float = 0.0
+
+
+class ExportBody(BaseModel):
+    """A format of `anymask convert`."""
+
+    format: str
+    force: bool = False
+
+
+def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
+    """The page's words, or our own, as a `Provenance`. Raises InputError."""
+    ours = {key: raw[key] for key in Provenance.__dataclass_fields__ if key in raw}
+    prompt = {key: raw[key] for key in PROMPT if raw.get(key)}
+    if prompt:
+        ours["prompts"] = [prompt]
+    ours["kind"] = raw.get("by") or ours.get("kind") or "human"
+    if "tool" not in ours and ours["kind"] == "human":
+        ours["tool"] = "brush" if raw.get("drawn") else next(iter(prompt), "click")
+    return Provenance.from_json({"stage": stage, "arm": arm, **ours})
+
+
+def record_to_json(entry: Entry) -> dict[str, Any]:
+    """A mask as the page reads it."""
+    row = entry.to_json()
+    prompts = row["provenance"].get("prompts") or [{}]
+    row["provenance"] |= {"by": entry.provenance.kind, **prompts[-1]}
+    return row | {"id": str(entry.id)}
+
+
+def image_to_json(image: ImageEntry) -> dict[str, Any]:
+    """A photo as the page reads it."""
+    return image.to_json() | {"id": str(image.id)}

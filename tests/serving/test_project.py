@@ -1,0 +1,186 @@
+"""The addresses of a project: an annotator's work, two annotators, review, export."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anymask.engine.project import Project, create_project
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.serving.limits import Limits
+from anymask.serving.project import project_router
+from tests.serving.servers import LEFT, PICTURE, RIGHT, client, inference
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    turned = Image.fromarray(PICTURE)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "b.jpg", exif=exif)
+    return create_project(
+        tmp_path, name="discs", labels=["disc"],
+        settings={"sample": 1, "points_per_side": 6, "confident": 0.1, "quality": 0,
+                  "stability": 0},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as started:
+        yield started
+
+
+def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
+    record = {
+        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "quality": None,
+        "label": "disc", "status": "accepted",
+        "provenance": {"by": "human", "model": "nano", "model_hash": "ab", "points": [[35, 40]],
+                       "labels": [1], "drawn": False},
+    }  # fmt: skip
+    return {"record": record | more, "client_id": key}
+
+
+def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
+    told = ask.get("/api/project").json()
+    assert (told["name"], told["user"], told["stage"], told["arm"]) == (
+        "discs", "ann", "assisted", "model",
+    )  # fmt: skip
+    page = ask.get("/api/images?limit=1").json()
+    assert (page["images"][0]["name"], page["next"]) == ("a.png", "1")
+    assert [i["name"] for i in ask.get("/api/images?limit=5&after=1").json()["images"]] == ["b.jpg"]
+    made = ask.post("/api/images/1/records", json=body(LEFT))
+    assert made.status_code == 201
+    record = made.json()
+    assert (record["id"], record["version"], record["who"]) == ("1", 1, "ann")
+    assert record["provenance"] == {
+        "kind": "human", "by": "human", "model": "nano", "model_hash": "ab", "stage": "assisted",
+        "arm": "model", "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
+        "points": [[35, 40]], "labels": [1],
+    }  # fmt: skip
+    assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
+    events = [{"kind": "accept", "tool": "click", "seconds": 4.5, "record": "k1"}]
+    assert ask.post("/api/images/1/events", json={"events": events}).json() == {"added": 1}
+    assert ask.post("/api/images/1/done", json={}).json()["status"] == "done"
+    (pace,) = ask.get("/api/report").json()["paces"]
+    assert (pace["stage"], pace["masks"], pace["seconds_a_mask"]) == ("assisted", 1, 4.5)
+
+
+def test_photos_come_upright(ask: TestClient) -> None:
+    for number, size in ((1, (120, 80)), (2, (80, 120))):
+        answer = ask.get(f"/api/images/{number}/pixels")
+        with Image.open(io.BytesIO(answer.content)) as shown:
+            assert shown.size == size
+            assert shown.getexif().get(0x0112, 1) == 1
+
+
+def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
+    first = ask.post("/api/images/1/records", json=body(LEFT)).json()
+    address = f"/api/records/{first['id']}"
+    changed = body(RIGHT)["record"]
+    late, early = {"If-Match": "1"}, {"If-Match": '"1"'}
+    answer = ask.put(f"{address}?user=bob", json=changed, headers=early)
+    assert (answer.status_code, answer.json()["version"], answer.json()["who"]) == (200, 2, "bob")
+    refused = ask.put(address, json=body(LEFT)["record"], headers=late)
+    assert refused.status_code == 409
+    assert refused.json()["current"] == answer.json()
+    assert "'bob' has changed it" in refused.json()["error"]["got"]
+    assert ask.delete(address, headers=late).status_code == 409
+    assert ask.delete(address, headers={"If-Match": "2"}).status_code == 200
+    gone = ask.put(address, json=changed, headers={"If-Match": "2"})
+    assert (gone.status_code, gone.json()["current"]) == (409, None)
+    assert ask.get("/api/images/1/records").json()["records"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"rle": {"size": [4, 4], "counts": [16]}}, 422),
+        ({"rle": {"size": [80, 120]}}, 422),
+        ({"status": "perhaps"}, 422),
+        ({"seconds": -1}, 422),
+        ({"label": "x" * 500}, 422),
+        ({"provenance": {"by": "magic"}}, 422),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_words(
+    ask: TestClient, change: dict[str, Any], status: int
+) -> None:
+    answer = ask.post("/api/images/1/records", json=body(LEFT, **change))
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"wanted", "got", "remedy", "status"}
+
+
+def test_absent_things_are_404(ask: TestClient, project: Project) -> None:
+    assert ask.post("/api/images/9/records", json=body(LEFT)).status_code == 404
+    assert ask.get("/api/images/9/pixels").status_code == 404
+    (project.folder / "a.png").unlink()
+    assert ask.get("/api/images/1/pixels").status_code == 404
+    assert ask.get("/api/images/1/embedding").status_code == 404
+
+
+def test_no_file_outside_of_the_project_is_served(ask: TestClient, project: Project) -> None:
+    secret = project.folder.parent / "secret.png"
+    Image.fromarray(PICTURE).save(secret)
+    project.store.add_images([("../secret.png", (80, 120), None)])
+    (project.folder / "link.png").symlink_to(secret)
+    project.store.add_images([("link.png", (80, 120), None)])
+    for number in (3, 4):
+        assert ask.get(f"/api/images/{number}/pixels").status_code == 404
+
+
+def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
+    embedding = ask.get("/api/images/1/embedding")
+    assert embedding.status_code == 200
+    assert embedding.headers["X-Image-Hash"]
+    found = ask.post("/api/images/1/everything", json={}).json()["records"]
+    assert found
+    assert {record["status"] for record in found} == {"proposal"}
+    assert {record["provenance"]["by"] for record in found} == {"model"}
+    assert ask.post("/api/images/1/everything", json={}).json()["records"] == found
+    assert len(ask.get("/api/images/1/records").json()["records"]) == len(found)
+
+
+def test_review_opens_the_gate(ask: TestClient) -> None:
+    record = body(LEFT, status="proposal", provenance={"by": "model", "tool": "everything"})
+    ask.post("/api/images/1/records", json=record)
+    closed = ask.post("/api/export", json={"format": "coco"})
+    assert closed.status_code == 403
+    assert "not accepted" in str(closed.json())
+    asked = ask.get("/api/review/next").json()
+    assert asked == {"image": "1", "record": "1", "why": "random"}
+    said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
+    assert said.json()["status"] == "accepted"
+    assert ask.get("/api/review/next").status_code == 204
+    opened = ask.post("/api/export", json={"format": "sa1b"})
+    assert opened.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:
+        assert archive.namelist() == ["a.json", "b.json"]
+
+
+def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    better = rle_to_coco(mask_to_rle(RIGHT))
+    fixed = {"verdict": "fix", "rle": better, "seconds": 6}
+    assert ask.post("/api/records/1/verdict", json={"verdict": "fix"}).status_code == 422
+    late = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "7"})
+    assert late.status_code == 409
+    now = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "1"}).json()
+    assert coco_to_rle(now["rle"]) == mask_to_rle(RIGHT)
+    assert now["provenance"]["tool"] == "review"
+
+
+def test_the_gate_can_be_forced(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    assert ask.post("/api/export", json={"format": "coco"}).status_code == 403
+    assert ask.post("/api/export", json={"format": "coco", "force": True}).status_code == 200
+    assert ask.post("/api/export", json={"format": "nothing", "force": True}).status_code == 422
