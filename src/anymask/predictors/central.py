@@ -15,7 +15,7 @@ import numpy as np
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray
 
-EDGE_COST = 0.25  # of quality, for a click on the very edge of a mask
+EDGE_COST = 0.4  # of quality, for a click on the very edge of a mask
 
 
 def central_quality(
