@@ -62,6 +62,7 @@ def test_what_leaves_memory_is_found_on_disk(tmp_path: Path) -> None:
     a, b = embeddings(2)
     cache.put(a)
     cache.put(b)
+    cache.close()
     assert cache.remembered(key_of(a)) is None
     found = cache.get(key_of(a))
     assert found is not None
@@ -74,6 +75,7 @@ def test_the_disk_stays_within_its_bytes_also_after_a_restart(tmp_path: Path) ->
     cache = EmbeddingCache(0, tmp_path, 3 * (SIZE + 2000))
     for one in many:
         cache.put(one)
+    cache.close()
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * (SIZE + 2000)
     assert [cache.get(key_of(one)) is not None for one in many] == [False] * 3 + [True] * 3
     smaller = EmbeddingCache(0, tmp_path, SIZE + 2000)
@@ -81,11 +83,17 @@ def test_the_disk_stays_within_its_bytes_also_after_a_restart(tmp_path: Path) ->
     assert sum(smaller.get(key_of(one)) is not None for one in many) == 1
 
 
+def keep(folder: Path, embedding: Embedding) -> None:
+    cache = EmbeddingCache(0, folder)
+    cache.put(embedding)
+    cache.close()
+
+
 def test_damaged_and_swapped_files_count_as_absent(tmp_path: Path) -> None:
     a, b, c = embeddings(3)
-    EmbeddingCache(0, tmp_path).put(a)
+    keep(tmp_path, a)
     (first,) = tmp_path.iterdir()
-    EmbeddingCache(0, tmp_path).put(b)
+    keep(tmp_path, b)
     (second,) = set(tmp_path.iterdir()) - {first}
     first.write_bytes(b"damaged")
     c.save(second)

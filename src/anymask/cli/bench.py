@@ -4,6 +4,7 @@ anymask bench                       the bundled model, every step a user waits f
 anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
 anymask bench everything            automatic masks: our ways beside the plain one
 anymask bench folder photos/        photos a second of `anymask everything`, by workers
+anymask bench serve                 a server under load: clicks, new photos, everything
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ THREADS = "ANYMASK_THREADS"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add("what", nargs="?", default="model", choices=["model", "encoder", "everything", "folder"])
+    add("what", nargs="?", default="model",
+        choices=["model", "encoder", "everything", "folder", "serve"])  # fmt: skip
     add("name", nargs="?", help="the model (default: --model); of `bench folder`, the folder")
     add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
     add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
@@ -41,7 +43,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--photo", metavar="FILE", help="a photo of yours (default: noise of 1024 x 683 pixels)")
     add("--threads", type=int, metavar="N", help="threads of the model (default: all; encoder: 2)")
     add("--rounds", type=int, metavar="N", help="turns of each task (default: 5; folder: 2)")
-    add("--points-per-side", type=int, default=32, metavar="N", help="of `bench everything`")
+    add(
+        "--points-per-side",
+        type=int,
+        default=32,
+        metavar="N",
+        help="of `bench everything` and `bench serve`",
+    )
+    add("--requests", type=int, default=1000, metavar="N", help="of `bench serve`")
+    add("--clients", type=int, default=16, metavar="N", help="of `bench serve`")
     add("--plain", action=argparse.BooleanOptionalAction, default=True,
         help="of `bench everything`: run the plain way as well, which takes minutes")  # fmt: skip
     add("--workers", default="1,2", metavar="N,...", help="of `bench folder` (default: 1,2)")
@@ -81,6 +91,8 @@ def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure]
         return encoder_figures(args.model, args.weights, threads or 2, args.rounds)
     if args.what == "everything":
         return measure_everything(args, threads or 2)
+    if args.what == "serve":
+        return measure_server(args)
     if args.what == "folder":
         from anymask.cli.bench_folder import folder_figures, read_workers
 
@@ -90,6 +102,18 @@ def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure]
         workers = read_workers(args.workers)
         return folder_figures(Path(args.name), model, workers, args.rounds, args.options)
     return model_figures(args)
+
+
+def measure_server(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
+    """A server of its own, and clients that ask it."""
+    from anymask.cli.bench_serve import Load, serve_figures
+
+    if args.requests < 1 or args.clients < 1:
+        raise InputError(
+            f"wanted 1 or more --requests and --clients, got {args.requests} and {args.clients}"
+        )
+    model = ["--model", args.model, *(("--weights", args.weights) if args.weights else ())]
+    return serve_figures(model, Load(args.requests, args.clients, args.points_per_side))
 
 
 def measure_everything(args: argparse.Namespace, threads: int) -> tuple[list[Figure], list[str]]:

@@ -1,6 +1,7 @@
 """Embeddings that were made lately: in memory, then on disk, each within its bytes.
 
-The least recently used one goes first. The key is the model, the hash of its weights and the hash
+The least recently used one goes first. Files are written by a thread, so that no answer waits for
+a slow disk. The key is the model, the hash of its weights and the hash
 of the pixels; the files are named by a hash of the key, so no name that a client sends becomes a
 path.
 """
@@ -12,10 +13,13 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from anymask.primitives.errors import DataError
 from anymask.primitives.types import Embedding
+
+_MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in memory alone
 
 Key = tuple[str, str, str]  # model, weights hash, image hash
 
@@ -46,6 +50,8 @@ class EmbeddingCache:
         self._kept: OrderedDict[Key, Embedding] = OrderedDict()
         self._used = 0
         self._disk = None if folder is None else _Disk(folder, disk_bytes)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="anymask-disk")
+        self._writing = threading.BoundedSemaphore(_MOST_WRITING)
 
     @property
     def used_bytes(self) -> int:
@@ -76,8 +82,18 @@ class EmbeddingCache:
         """Keep it, and let go of what was not used for longest."""
         key = key_of(embedding)
         self._remember(key, embedding)
-        if self._disk is not None:
-            self._disk.put(key, embedding)
+        if self._disk is not None and self._writing.acquire(blocking=False):
+            self._writer.submit(self._write, self._disk, key, embedding)
+
+    def _write(self, disk: _Disk, key: Key, embedding: Embedding) -> None:
+        try:
+            disk.put(key, embedding)
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Wait until everything is on disk; nothing is kept after it."""
+        self._writer.shutdown()
 
     def _remember(self, key: Key, embedding: Embedding) -> None:
         size = size_of(embedding)

@@ -80,6 +80,7 @@ class Inference:
             self._model.set_exception(ModelError("the server is going down"))
         self._photos.shutdown(cancel_futures=True)
         self._long.shutdown(cancel_futures=True)
+        self.cache.close()
 
     def health(self) -> Health:
         """At once, whatever the model does."""

@@ -1,0 +1,83 @@
+"""anymask as a function of CVAT's agents; needs cvat-sdk and cvat-cli.
+
+cvat-cli --server-host URL function create-native anymask \
+    --function-file anymask_cvat.py -p kind=str:interaction
+cvat-cli --server-host URL function run-agent ID --function-file anymask_cvat.py \
+    -p kind=str:interaction
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cvat_sdk.auto_annotation as cvataa
+from PIL import Image
+
+import anymask
+from anymask.primitives.types import Embedding
+from anymask.serving.cvat import SHAPES, CvatModel, Tracked, mask_to_shape, shape_to_mask
+
+
+def create(kind: str = "interaction", model: str = "nano") -> Any:
+    """The function that CVAT asks: "detection", "interaction" or "tracking"."""
+    kinds = {"detection": Detection, "interaction": Interaction, "tracking": Tracking}
+    if kind not in kinds:
+        raise cvataa.BadFunctionError(f"kind must be one of {', '.join(kinds)}, got {kind!r}")
+    return kinds[kind](CvatModel(anymask.load(model)))
+
+
+class Detection:
+    """Everything in a picture, as masks or polygons of the label `object`."""
+
+    def __init__(self, model: CvatModel) -> None:
+        self.model = model
+        self.spec = cvataa.DetectionFunctionSpec(
+            labels=[cvataa.label_spec("object", 0, type="any")]
+        )
+
+    def detect(self, context: Any, image: Image.Image) -> list[Any]:
+        found = self.model.detect(image, context.conf_threshold)
+        if not context.conv_mask_to_poly:
+            return [cvataa.mask(0, one.mask) for one in found]
+        hw = (image.height, image.width)
+        masks = [shape_to_mask("mask", one.mask, hw) for one in found]
+        return [cvataa.polygon(0, mask_to_shape("polygon", mask)) for mask in masks]
+
+
+class Interaction:
+    """The object under clicks or in a box; the picture is seen once."""
+
+    def __init__(self, model: CvatModel) -> None:
+        self.model = model
+        self.spec = cvataa.InteractionFunctionSpec(
+            min_pos_points=0, min_neg_points=0, min_bounding_boxes=0
+        )
+
+    def preprocess_image(self, context: Any, image: Image.Image) -> Embedding:
+        return self.model.preprocess(image)
+
+    def detect(self, context: Any, pp_image: Embedding, prompts: Any) -> list[Any]:
+        corners = prompts.bounding_box
+        box = None if corners is None else [*corners[0], *corners[1]]
+        found = self.model.interact(pp_image, prompts.pos_points, prompts.neg_points, box)
+        return (
+            [] if found is None else [cvataa.InteractionResultShape(type="mask", points=found.mask)]
+        )
+
+
+class Tracking:
+    """An object on the next frames."""
+
+    def __init__(self, model: CvatModel) -> None:
+        self.model = model
+        self.spec = cvataa.TrackingFunctionSpec(supported_shape_types=SHAPES)
+
+    def preprocess_image(self, context: Any, image: Image.Image) -> Embedding:
+        return self.model.preprocess(image)
+
+    def init_tracking_state(self, context: Any, pp_image: Embedding, shape: Any) -> Tracked:
+        return self.model.begin(pp_image, shape.type, shape.points)
+
+    def track(self, context: Any, pp_image: Embedding, state: Tracked) -> Any:
+        points = self.model.follow(pp_image, state)
+        return None if points is None else cvataa.TrackableShape(type=state.kind, points=points)

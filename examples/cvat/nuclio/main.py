@@ -1,0 +1,42 @@
+"""anymask as a nuclio function of CVAT: an interactor."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import anymask
+from anymask.primitives.errors import AnymaskError
+from anymask.serving.cvat import CvatModel, shape_to_mask
+
+
+def init_context(context: Any) -> None:
+    """Load the model once for every worker."""
+    context.user_data.model = CvatModel(anymask.load())
+
+
+def handler(context: Any, event: Any) -> Any:
+    """One click: the picture as base64, points and perhaps a box -> rows of the mask, 0 and 255."""
+    body = event.body if isinstance(event.body, dict) else json.loads(event.body)
+    model: CvatModel = context.user_data.model
+    try:
+        seen = model.preprocess(base64.b64decode(body["image"]))
+        box = [value for corner in body.get("obj_bbox") or () for value in corner] or None
+        found = model.interact(
+            seen, body.get("pos_points") or (), body.get("neg_points") or (), box
+        )
+    except (AnymaskError, KeyError, ValueError) as error:
+        return _reply(context, {"error": str(error)}, 400)
+    height, width = seen.image_hw
+    if found is None:
+        return _reply(context, {"mask": [[0] * width] * height}, 200)
+    mask = shape_to_mask("mask", found.mask, seen.image_hw).astype("uint8") * 255
+    return _reply(context, {"mask": mask.tolist()}, 200)
+
+
+def _reply(context: Any, body: dict[str, Any], status: int) -> Any:
+    text = json.dumps(body)
+    return context.Response(
+        body=text, headers={}, content_type="application/json", status_code=status
+    )

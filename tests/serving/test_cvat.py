@@ -1,0 +1,107 @@
+"""CVAT's detection, interaction and tracking, and the nuclio function around them."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.data.cvat import mask_to_cvat
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError
+from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
+from tests.predictors.fakes import ColourRuntime, discs, iou
+from tests.serving.servers import LEFT, PICTURE, RIGHT, png
+
+MODEL = CvatModel(Model(ColourRuntime()))
+HW = (80, 120)
+
+
+def test_detection_finds_what_everything_finds() -> None:
+    wanted = [mask_to_cvat(record.rle) for record in MODEL.model.everything(PICTURE)]
+    found = MODEL.detect(PICTURE)
+    assert found
+    assert [one.mask for one in found] == wanted
+    assert all(0 <= one.quality <= 1 for one in found)
+    least = sorted(one.quality for one in found)[-1]
+    assert all(one.quality >= least for one in MODEL.detect(PICTURE, least))
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "box", "disc"),
+    [
+        ([(35, 40)], [], None, LEFT),
+        ([(95, 40)], [(3, 3)], None, RIGHT),
+        ([], [], [75, 20, 115, 60], RIGHT),
+    ],
+)
+def test_interaction_answers_clicks_and_boxes(positive, negative, box, disc) -> None:
+    seen = MODEL.preprocess(PICTURE)
+    found = MODEL.interact(seen, positive, negative, box)
+    assert found is not None
+    assert iou(shape_to_mask("mask", found.mask, HW), disc) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon", "rectangle"])
+def test_tracking_follows_a_disc_that_moves(kind: str) -> None:
+    frames = [discs(HW, [(35 + 4 * step, 40, 20)]) for step in range(5)]
+    first, (start,) = frames[0]
+    state = MODEL.begin(MODEL.preprocess(first), kind, mask_to_shape(kind, start))
+    for image, (disc,) in frames[1:]:
+        points = MODEL.follow(MODEL.preprocess(image), state)
+        assert points is not None
+        wanted = shape_to_mask(kind, mask_to_shape(kind, disc), HW)
+        assert iou(shape_to_mask(kind, points, HW), wanted) > 0.75
+
+
+def test_an_object_that_is_gone_is_not_made_up() -> None:
+    first, (start,) = discs(HW, [(35, 40, 20)])
+    state = MODEL.begin(MODEL.preprocess(first), "mask", mask_to_shape("mask", start))
+    elsewhere, _ = discs(HW, [(35, 40, 6)])
+    assert MODEL.follow(MODEL.preprocess(elsewhere), state) is None
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon"])
+def test_shapes_there_and_back_are_the_same_pixels(kind: str) -> None:
+    np.testing.assert_array_equal(shape_to_mask(kind, mask_to_shape(kind, LEFT), HW), LEFT)
+
+
+def test_a_shape_without_an_area_is_refused() -> None:
+    with pytest.raises(InputError, match="shapes are mask, polygon, rectangle, got 'points'"):
+        shape_to_mask("points", [1, 2], HW)
+
+
+def nuclio(repository: Path) -> Any:
+    place = repository / "examples/cvat/nuclio/main.py"
+    spec = importlib.util.spec_from_file_location("nuclio_main", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_nuclio_function_answers_as_an_interactor(repository: Path) -> None:
+    main = nuclio(repository)
+    user_data = SimpleNamespace(model=MODEL)
+    context = SimpleNamespace(user_data=user_data, Response=lambda **reply: reply)
+
+    def ask(**body: object) -> dict:
+        return main.handler(context, SimpleNamespace(body=json.dumps(body).encode()))
+
+    image = base64.b64encode(png(PICTURE)).decode()
+    reply = ask(image=image, pos_points=[[35, 40]], neg_points=[])
+    assert reply["status_code"] == 200
+    own = MODEL.interact(MODEL.preprocess(PICTURE), [(35, 40)])
+    assert own is not None
+    mask = np.array(json.loads(reply["body"])["mask"])
+    np.testing.assert_array_equal(mask, 255 * shape_to_mask("mask", own.mask, HW))
+    wrong = ask(image="bm9uZQ==", pos_points=[[35, 40]])
+    assert wrong["status_code"] == 400
+    assert "wanted a picture" in json.loads(wrong["body"])["error"]
