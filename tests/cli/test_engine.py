@@ -1,0 +1,121 @@
+"""`anymask engine` and `anymask plan`: from photos to an export, and what they say on mistakes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.engine_page import figures_to_html
+from anymask.cli.engine_training import Tuning, recipe_of, trainer
+from anymask.cli.main import main
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import read_annotations, write_annotations
+from anymask.engine.project import open_project
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import mask_to_rle
+from tests.predictors.fakes import discs
+
+PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos, and their masks as COCO beside it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    image, masks = discs((128, 128), PLACES)
+    kept = tuple(annotated_mask(mask_to_rle(mask), "disc") for mask in masks)
+    known = []
+    for name in ("a.png", "b.png"):
+        Image.fromarray(image).save(folder / name)
+        known.append(AnnotatedImage(file_name=name, hw=(128, 128), masks=kept))
+    write_annotations(known, tmp_path / "truth.json", "coco")
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> str:
+    assert main([str(word) for word in words]) == code
+    out, err = capsys.readouterr()
+    return err if code else out
+
+
+def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "with 2 photos" in said(capsys, "engine", "init", photos, "--set", "sample=2")
+    truth, out = photos.parent / "truth.json", photos.parent / "out.json"
+    assert said(capsys, "engine", "import", photos, truth, "--proposals") == "6 new masks\n"
+    assert said(capsys, "engine", "import", photos, truth, "--proposals") == "0 new masks\n"
+    refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
+    assert "1 of 1 batches are not accepted" in refused
+    assert not out.exists()
+    told = said(capsys, "engine", "review", photos, "--truth", truth, "--count", 4,
+                "--accept-rest")  # fmt: skip
+    assert "looked at 4 masks\nbatch 1: 6 masks, 2 of 2 sampled, 100 % good: may leave" in told
+    assert "accepted 2 more masks" in told
+    assert "wrote" in said(capsys, "engine", "export", photos, "-o", out)
+    images, _ = read_annotations(out)
+    assert [len(image.masks) for image in images] == [3, 3]
+
+
+def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, page = photos.parent / "truth.json", photos.parent / "report.html"
+    said(capsys, "engine", "init", photos)
+    nothing = said(capsys, "plan", photos, "--images", 100, code=2)
+    assert "nothing was measured yet" in nothing
+    run = ("engine", "run", photos, "--stage", "assisted", "--truth", truth, "--limit", 1)
+    assert "1 photos, 3 masks; 1 photos are left" in said(capsys, *run)
+    assert "1 photos, 3 masks; 0 photos are left" in said(capsys, *run, "--arm", "control")
+    shown = said(capsys, "engine", "report", photos, "--html", page, "--json", f"{page}.json")
+    assert "| assisted | control | 3 | 1 |" in shown
+    assert json.loads(Path(f"{page}.json").read_text("utf-8"))["saving"] > 0
+    assert "<svg" in page.read_text("utf-8")
+    plan = said(capsys, "plan", photos, "--images", 100, "--rate", 10, "--json", f"{page}.plan")
+    assert "assisted, without a model" in plan
+    ways = json.loads(Path(f"{page}.plan").read_text("utf-8"))["ways"]
+    assert all(way["money"] == pytest.approx(10 * way["hours"]) for way in ways)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("engine", "report", "."), "is no project yet; run: anymask engine init ."),
+        (("engine", "init", "absent"), "wanted a folder of photos, 'absent' is none"),
+        (("engine", "init", ".", "--set", "sample"), "--set takes NAME=NUMBER, got 'sample'"),
+        (("engine", "init", ".", "--set", "speed=1"), "there is no setting 'speed'"),
+        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: wanted a table"),
+        (("plan", ".", "--images", "0"), "wanted --images of at least 1"),
+    ],
+)
+def test_mistakes_are_sentences(
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in said(capsys, *words, code=2)
+
+
+def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = photos.parent / "groups.csv"
+    table.write_text("image,group\na.png,day\nb.png,night\n", "utf-8")
+    said(capsys, "engine", "init", photos, "--groups", table)
+    said(capsys, "engine", "import", photos, photos.parent / "truth.json")
+    project = open_project(photos)
+    assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
+    row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,
+           "high": 0.2, "promoted": True}  # fmt: skip
+    page = figures_to_html(project.figures(), [row])
+    assert "+0.050 to +0.200" in page
+    assert "night" in page
+
+
+def test_a_tuning_is_short_and_gentle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(Tuning(steps=30), tmp_path / "x.safetensors")
+    assert (recipe.steps, recipe.synthetic, recipe.stages[0].cool) == (30, 0.0, True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="training starts from weights.*give --init"):
+        trainer(Tuning())(tmp_path, None, tmp_path)
+    assert np.isclose(recipe.rate, 2e-4)
