@@ -225,8 +225,8 @@ class FirstLayer:
             F.linear(x, part.weight.float(), part.bias.float())
             for x, part in ((placed, reading.k_proj), (image, reading.v_proj))
         )
-        self.keys = columns(keys, self.heads, dtype)
-        self.values = columns(values, self.heads, dtype).transpose(1, 2).contiguous()
+        self.keys = columns(keys, self.heads, torch.float32)
+        self.values = columns(values, self.heads, torch.float32).transpose(1, 2).contiguous()
         ask = telling.q_proj
         asks = _scaled(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
         self.asks = columns(asks, self.heads, dtype)
@@ -253,10 +253,11 @@ class FirstLayer:
         return tokens, self._tell(keys, values, room, spare), values
 
     def _read(self, tokens: Tensor, spare: Tensor) -> Tensor:
-        attention = self.layer.cross_attn_token_to_image
+        """Always in float32, which is as fast here: all that follows rests on it."""
+        attention, spare = self.layer.cross_attn_token_to_image, spare.float()
         asked = _scaled(attention.q_proj(tokens), self.heads)
         read = []
-        for told in by_head(asked, self.heads, self.dtype):
+        for told in by_head(asked, self.heads, torch.float32):
             scores, taken = (with_heads(part, self.heads) for part in spare)
             torch.softmax(torch.bmm(told, self.keys, out=scores), dim=-1, out=taken)
             read.append(torch.bmm(taken, self.values))  # (H, T, D)
