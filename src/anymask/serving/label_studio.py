@@ -125,13 +125,36 @@ def read_config(xml: str) -> Tag:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Backend:
+    inference: Inference
+    pictures: Pictures
+    limits: Limits
+
+    def version(self) -> str:
+        now = self.inference.health()
+        return f"anymask-{now.model}-{now.weights_hash[:12]}"
+
+    async def predict(self, task: Any, regions: list[Any], tag: Tag) -> dict[str, Any]:
+        if not _is_prompted(regions):
+            return {"result": [], "score": 0.0}
+        address, limits = str(task["data"][tag.image_key]), self.limits
+        seen = await done(
+            self.inference.embed(lambda: read_photo(self.pictures.read(address, limits), limits))
+        )
+        prompt = prompt_of(regions, seen.image_hw)
+        (answer,) = await done(self.inference.segment(seen, [prompt]))
+        label = _label(regions) or tag.label
+        return await run_in_threadpool(prediction, answer, tag, label)
+
+
 def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits) -> APIRouter:
     """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
     router = APIRouter()
 
-    def version() -> str:
-        now = inference.health()
-        return f"anymask-{now.model}-{now.weights_hash[:12]}"
+    backend = _Backend(inference, pictures, limits)
+    version = backend.version
+    _add_told(router)
 
     @router.post("/setup")
     async def setup(body: dict[str, Any] = Body()) -> dict[str, str]:  # noqa: B008
@@ -146,23 +169,19 @@ def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits
         context = (body.get("params") or {}).get("context") or {}
         results = []
         for task in body.get("tasks") or []:
-            found = await _predict(task, context.get("result") or [], tag)
+            found = await backend.predict(task, context.get("result") or [], tag)
             results.append({"model_version": version()} | found)
         return {"results": results}
 
-    async def _predict(task: Any, regions: list[Any], tag: Tag) -> dict[str, Any]:
-        prompts = regions and _prompt_numbers(regions)
-        if not prompts:
-            return {"result": [], "score": 0.0}
-        address = str(task["data"][tag.image_key])
-        seen = await done(
-            inference.embed(lambda: read_photo(pictures.read(address, limits), limits))
-        )
-        prompt = prompt_of(regions, seen.image_hw)
-        (answer,) = await done(inference.segment(seen, [prompt]))
-        label = _label(regions) or tag.label
-        return await run_in_threadpool(prediction, answer, tag, label)
+    @router.get("/versions")
+    async def versions() -> dict[str, Any]:
+        """The only version there is."""
+        return {"versions": [version()], "message": ""}
 
+    return router
+
+
+def _add_told(router: APIRouter) -> None:
     @router.post("/train", status_code=201)
     async def train() -> dict[str, Any]:
         """Nothing is trained here: `anymask engine retrain` does."""
@@ -173,15 +192,8 @@ def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits
         """Told of changes in the project; none of them matters here."""
         return {"result": {}, "status": "ok"}
 
-    @router.get("/versions")
-    async def versions() -> dict[str, Any]:
-        """The only version there is."""
-        return {"versions": [version()], "message": ""}
 
-    return router
-
-
-def _prompt_numbers(regions: list[Any]) -> bool:
+def _is_prompted(regions: list[Any]) -> bool:
     return any(region.get("type") in ("keypointlabels", "rectanglelabels") for region in regions)
 
 
