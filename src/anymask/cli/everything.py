@@ -43,8 +43,8 @@ HASH_DIGITS = 32  # of a photo's file
 _GRID_HELP = {
     "mode": "exact: every click, as in the paper; adaptive: at most a third of them, those that "
     "are likely to find something",
-    "decoder_precision": "model: as it was loaded; mixed: large products in 16 bits where that is faster; "
-    "auto: mixed in adaptive mode",
+    "decoder_precision": "model: as it was loaded; mixed: large products in 16 bits where that is "
+    "faster; auto: mixed in adaptive mode",
     "memory_limit": "megabytes that a batch of clicks may need",
     "points_per_side": "clicks along each side of the grid",
     "points_per_batch": "clicks decoded at once; without it, as many as the memory allows",
