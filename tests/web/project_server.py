@@ -55,8 +55,7 @@ def embedding_bytes(image: np.ndarray) -> bytes:
         "model_hash": seen.model_hash,
         "image_hash": seen.image_hash,
         "maps": [
-            {"name": name, "shape": array.shape, "dtype": "float16"}
-            for name, array in maps.items()
+            {"name": name, "shape": array.shape, "dtype": "float16"} for name, array in maps.items()
         ],
     }
     text = json.dumps(header).encode()
@@ -116,7 +115,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
 
     def _answer(self) -> None:
         self.url = urlsplit(self.path)

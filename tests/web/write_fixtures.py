@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from anymask.predictors.central import central_quality
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.resize import (
@@ -99,7 +100,8 @@ def answers() -> list[dict[str, Any]]:
             quality = np.round(rng.random((1, tokens)), NUMBERS).astype(np.float32)
             kept, numbers = choose(small_spec(answer=family), logits, quality, many)
             cases.append({
-                "answer": family, "multimask": many, "planes": rounded(logits[0].reshape(tokens, 16)),
+                "answer": family, "multimask": many,
+                "planes": rounded(logits[0].reshape(tokens, 16)),
                 "quality": rounded(quality[0]), "kept": rounded(kept[0].reshape(len(kept[0]), 16)),
                 "numbers": rounded(numbers[0]),
             })  # fmt: skip
@@ -148,6 +150,20 @@ def pictures() -> list[dict[str, Any]]:
     return cases
 
 
+def depths() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(7)
+    spec = small_spec()
+    cases = []
+    for x, y in rng.integers(0, 64, (8, 2)).tolist():
+        planes = np.stack([smooth(rng, 16) for _ in range(4)])
+        planes[3] = 1
+        quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
+        out = central_quality(quality, planes, np.array([x, y], np.float32), spec)
+        cases.append({"click": [x, y], "planes": rounded(planes.reshape(4, 256)),
+                      "quality": rounded(quality), "out": rounded(out)})  # fmt: skip
+    return cases
+
+
 def starts() -> list[dict[str, Any]]:
     place = geometry((90, 120), small_spec())
     mask = np.zeros((90, 120), bool)
@@ -165,6 +181,7 @@ FIXTURES = {
     "clicks": clicks,
     "pictures": pictures,
     "starts": starts,
+    "depths": depths,
 }
 
 

@@ -6,6 +6,7 @@ import { patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { choose } from "../src/model/answers";
+import { centralQuality } from "../src/model/central";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
@@ -21,6 +22,7 @@ import answers from "./fixtures/answers.json";
 import boxes from "./fixtures/boxes.json";
 import clicks from "./fixtures/clicks.json";
 import cuts from "./fixtures/cuts.json";
+import depths from "./fixtures/depths.json";
 import pictures from "./fixtures/pictures.json";
 import starts from "./fixtures/starts.json";
 
@@ -68,8 +70,18 @@ test.each(answers)("$answer chooses, multimask $multimask", (one) => {
   const planes = one.planes.map(floats);
   const family = { ...spec, answer: one.answer as Spec["answer"] };
   const kept = choose(family, planes, floats(one.quality), one.multimask);
-  expectClose(kept.map((answer) => answer.quality), one.numbers, 2e-3);
+  expectClose(
+    kept.map((answer) => answer.quality),
+    one.numbers,
+    2e-3,
+  );
   kept.forEach((answer, i) => expectClose(answer.logits, one.kept[i], 0.02));
+});
+
+test.each(depths)("a lone click at $click means the mask whose middle it hits", (one) => {
+  const planes = one.planes.map(floats);
+  const out = centralQuality(floats(one.quality), planes, one.click, spec);
+  expectClose(out, one.out, 3e-3);
 });
 
 test.each(boxes)("a mask keeps to the box $box", (one) => {

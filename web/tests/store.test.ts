@@ -202,7 +202,9 @@ describe("a project in the browser", () => {
   });
 
   test("an export without accepted masks says so", async () => {
-    await expect(new LocalStore(db).export("coco")).rejects.toThrow("needs accepted masks, got none");
+    await expect(new LocalStore(db).export("coco")).rejects.toThrow(
+      "needs accepted masks, got none",
+    );
   });
 });
 
@@ -248,7 +250,9 @@ describe("files", () => {
   });
 
   test("a picture says its size, an archive its end", async () => {
-    const png = new DataView(await (await greyPng(Uint16Array.of(0, 1, 2, 300, 4, 5), 2, 3)).arrayBuffer());
+    const png = new DataView(
+      await (await greyPng(Uint16Array.of(0, 1, 2, 300, 4, 5), 2, 3)).arrayBuffer(),
+    );
     expect([png.getUint32(16), png.getUint32(20), png.getUint8(24)]).toEqual([3, 2, 16]);
     const zip = await zipOf([{ name: "a", blob: new Blob(["x"]) }]);
     const bytes = new DataView(await zip.arrayBuffer());

@@ -193,7 +193,10 @@ export class Stage {
     const start = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
     const [x, y] = [start[0] + dx / view.scale, start[1] + dy / view.scale];
     const [height, width] = desk.hw;
-    this.cross = [Math.min(width - 0.5, Math.max(0.5, x)), Math.min(height - 0.5, Math.max(0.5, y))];
+    this.cross = [
+      Math.min(width - 0.5, Math.max(0.5, x)),
+      Math.min(height - 0.5, Math.max(0.5, y)),
+    ];
     const screen = view.toScreen(this.cross);
     const margin = 40;
     const off = (place: number, full: number) =>
@@ -274,7 +277,11 @@ export class Stage {
     const bench = this.bench();
     if (!bench) return;
     const { desk, view } = bench;
-    const { draft, looks, preview } = { draft: desk.draft, looks: desk.looks, preview: desk.preview };
+    const { draft, looks, preview } = {
+      draft: desk.draft,
+      looks: desk.looks,
+      preview: desk.preview,
+    };
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));

@@ -33,7 +33,7 @@ export function rleToPatch(rle: Rle): Patch {
   const rows = rle.size[0];
   const { starts, ends } = rleRuns(rle);
   starts.forEach((start, i) => {
-    for (let at = start; at < ends[i]; ) {
+    for (let at = start; at < ends[i];) {
       const column = Math.floor(at / rows);
       const stop = Math.min(ends[i], (column + 1) * rows);
       let place = (at - column * rows - y) * width + column - x;

@@ -38,10 +38,7 @@ export function reduced(geometry: Geometry, limit: number): Geometry {
 
 /** Model pixels per image pixel, along x and along y. */
 export function scaleXy(geometry: Geometry): XY {
-  return [
-    geometry.inputHw[1] / geometry.imageHw[1],
-    geometry.inputHw[0] / geometry.imageHw[0],
-  ];
+  return [geometry.inputHw[1] / geometry.imageHw[1], geometry.inputHw[0] / geometry.imageHw[0]];
 }
 
 /** For each of `count` half-pixel places: the old pixel before it and the next one's weight. */

@@ -61,7 +61,11 @@ export async function decode(
     coords: new Tensor("float32", joined(prompts.map((p) => p.coords)), [count, points, 2]),
     labels: new Tensor("int64", bigLabels(prompts), [count, points]),
     masks: new Tensor("float32", joined(prompts.map((p) => p.mask)), [count, 1, side, side]),
-    has_mask: new Tensor("float32", Float32Array.from(prompts, (p) => p.hasMask), [count]),
+    has_mask: new Tensor(
+      "float32",
+      Float32Array.from(prompts, (p) => p.hasMask),
+      [count],
+    ),
   };
   const names = manifest.inputs.decoder.map((tensor) => tensor.name);
   names

@@ -3,13 +3,14 @@
 import type { Patch } from "../masks/patch";
 import { choose, ranked } from "./answers";
 import type { Answer } from "./answers";
+import { centralQuality } from "./central";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
 import { honourNegatives, violated } from "./honour";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
-import { isLoneClick } from "./prompts";
+import { isLoneClick, tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
 import { fitToBox } from "./tight";
 
@@ -34,7 +35,12 @@ export function answersTo(
   granularity: Granularity,
 ): Answer[] {
   const threshold = spec.mask_threshold;
-  let kept = choose(spec, planes, quality, isLoneClick(prompt));
+  const lone = isLoneClick(prompt);
+  const numbers =
+    lone && spec.answer === "four"
+      ? centralQuality(quality, planes, tokensOf(prompt, geometry, spec).coords, spec)
+      : quality;
+  let kept = choose(spec, planes, numbers, lone);
   if (prompt.box && spec.answer === "four") {
     const box = prompt.box;
     kept = kept.map((answer) => ({

@@ -2,6 +2,9 @@
 
 import { Stage } from "../canvas/stage";
 import type { View } from "../canvas/view";
+import { patchToRle } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import { rleToCoco } from "../masks/rle";
 import { nextReview } from "../state/review";
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
@@ -63,7 +66,9 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   if (session.project.arm === "control") session.toolName = "brush";
   if (new URLSearchParams(location.search).has("bench")) startBench(session, stage);
   const bench = (count: number) => measureHovers(session, stage, count);
-  Object.assign(window, { anymask: { session, stage, bench } });
+  const toCoco = (patch: Patch) => rleToCoco(patchToRle(patch));
+  // For the console and the tests.
+  Object.assign(window, { anymask: { session, stage, bench, toCoco } });
   addEventListener("beforeunload", () => session.desk?.sendEvents());
   element.focus();
 }
@@ -80,7 +85,16 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
       waiting = false;
       for (const panel of panels) panel();
       const { desk, photo, shown } = session;
-      const now = [desk, photo, shown, desk?.state.masks, desk?.draft.fixes, view.scale, view.x, view.y];
+      const now = [
+        desk,
+        photo,
+        shown,
+        desk?.state.masks,
+        desk?.draft.fixes,
+        view.scale,
+        view.x,
+        view.y,
+      ];
       stage.draw(now.some((part, i) => part !== drawn[i]));
       drawn = now;
       stage.drawNow();

@@ -13,7 +13,11 @@ export interface Timing {
 }
 
 /** Pointer to drawn mask in milliseconds, one hover after the other. */
-export async function measureHovers(session: Session, stage: Stage, count: number): Promise<Timing> {
+export async function measureHovers(
+  session: Session,
+  stage: Stage,
+  count: number,
+): Promise<Timing> {
   const { desk } = session;
   const model = session.model();
   if (!desk?.seen || !model) throw new Error("open a photo and wait until the model has seen it");

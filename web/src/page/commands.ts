@@ -54,7 +54,8 @@ function remove(session: Session, stage: Stage): void {
   const { desk } = session;
   if (!desk) return;
   const { selected } = desk;
-  if (isEmpty(desk.draft) && selected?.status === "proposal") desk.judge([selected.key], "rejected");
+  if (isEmpty(desk.draft) && selected?.status === "proposal")
+    desk.judge([selected.key], "rejected");
   else if (isEmpty(desk.draft)) desk.remove();
   else desk.drop();
 }
@@ -64,7 +65,8 @@ function neighbour(session: Session, step: number): void {
   const shown = desk?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
   if (!desk || !shown.length) return;
   const place = shown.findIndex((mask) => mask.key === desk.state.selected);
-  const next = place < 0 && step < 0 ? shown.length - 1 : (place + step + shown.length) % shown.length;
+  const next =
+    place < 0 && step < 0 ? shown.length - 1 : (place + step + shown.length) % shown.length;
   desk.select(shown[next].key);
 }
 

@@ -46,8 +46,14 @@ export function reviewBar(session: Session): HTMLElement {
     const mask = desk?.selected ?? desk?.find(desk.draft.fixes);
     fill(element, `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label}`, () => {
       const button = (text: string, key: string, run: () => void, kind = "") =>
-        h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
-      if (!review) return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
+        h(
+          "button",
+          { class: `button ${kind}`, type: "button", onclick: run },
+          text,
+          h("kbd", {}, key),
+        );
+      if (!review)
+        return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
       return [
         h("span", { class: "why" }, mask?.label ?? "no label", " · ", review.item.why),
         fixing
@@ -69,12 +75,20 @@ export function emptyPage(session: Session, openFiles: () => void): HTMLElement 
     fill(element, `${local} ${session.images.length}`, () => [
       h("h1", {}, local ? "Open photos to label" : "This project has no photos"),
       local
-        ? h("p", {}, "They stay on this computer: the model runs in this page, and your work is " +
-            "kept in this browser.")
+        ? h(
+            "p",
+            {},
+            "They stay on this computer: the model runs in this page, and your work is " +
+              "kept in this browser.",
+          )
         : h("p", {}, "Put photos into the project's folder and reload the page."),
       local &&
-        h("button", { class: "button primary large", type: "button", onclick: openFiles },
-          icon("open"), "Open photos"),
+        h(
+          "button",
+          { class: "button primary large", type: "button", onclick: openFiles },
+          icon("open"),
+          "Open photos",
+        ),
       local && h("p", { class: "dim" }, "or drop them here"),
     ]);
   });

@@ -211,13 +211,18 @@ function drawLayers(session: Session, element: HTMLElement): void {
     );
   const all = (status: "accepted" | "rejected") => () => {
     const open = session.desk!.state.masks.filter((mask) => mask.status === "proposal");
-    session.desk!.judge(open.map((mask) => mask.key), status);
+    session.desk!.judge(
+      open.map((mask) => mask.key),
+      status,
+    );
   };
   fill(element, looks, () => [
     layer("masks", "Masks", accepted, "W"),
     layer("proposals", "Proposals", proposals.length, "U"),
     proposals.length > 0 &&
-      h("div", { class: "all" },
+      h(
+        "div",
+        { class: "all" },
         h("button", { class: "link", type: "button", onclick: all("accepted") }, "Accept all"),
         h("button", { class: "link", type: "button", onclick: all("rejected") }, "Reject all"),
       ),
@@ -227,7 +232,11 @@ function drawLayers(session: Session, element: HTMLElement): void {
 /** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
 function maskList(session: Session): HTMLElement {
   const lines = h("div", { class: "lines" });
-  const list = h("div", { class: "list", role: "listbox", "aria-label": "Masks", tabindex: "0" }, lines);
+  const list = h(
+    "div",
+    { class: "list", role: "listbox", "aria-label": "Masks", tabindex: "0" },
+    lines,
+  );
   const draw = () => {
     const { desk } = session;
     const masks = desk?.state.masks ?? [];

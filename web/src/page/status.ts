@@ -5,14 +5,22 @@ import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { h } from "./dom";
 
-const HINT_S = 30; // on one mask: time to go on (Segment Anything, section 4, assisted-manual stage)
+const HINT_S = 30; // on one mask, then go on (Segment Anything, section 4, assisted-manual stage)
 
 export function status(session: Session, stage: Stage): HTMLElement {
   const advice = h("span", { class: "advice", "aria-live": "polite" });
   const clock = h("span", { class: "clock" });
   const place = h("span", { class: "place" });
   const model = h("span", { class: "model" });
-  const bar = h("footer", { class: "status" }, advice, h("span", { class: "stretch" }), clock, place, model);
+  const bar = h(
+    "footer",
+    { class: "status" },
+    advice,
+    h("span", { class: "stretch" }),
+    clock,
+    place,
+    model,
+  );
   const move = () => {
     const at = stage.cross ?? stage.pointer;
     const zoom = `${Math.round(session.view.scale * 100)} %`;
@@ -67,12 +75,15 @@ function say(session: Session): string {
   if (!desk) return "Open photos to begin.";
   if (desk.finding) {
     const [done, all] = desk.finding;
-    return all > 1 ? `Finding everything: ${Math.round((100 * done) / all)} %` : "Finding everything …";
+    return all > 1
+      ? `Finding everything: ${Math.round((100 * done) / all)} %`
+      : "Finding everything …";
   }
   const broken = desk.looks.violated.length;
   if (broken && !isEmpty(desk.draft)) {
     return `The mask does not honour ${broken} of the clicks: click again, or use the brush.`;
   }
-  if (!isEmpty(desk.draft)) return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
+  if (!isEmpty(desk.draft))
+    return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
   return ADVICE[session.toolName];
 }

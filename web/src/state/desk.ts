@@ -43,6 +43,7 @@ export class Desk {
   startedAt = 0; // when the draft was begun, 0 where there is none
   finding: [done: number, all: number] | null = null;
   private lastAt = performance.now();
+  private cost: { key: string; seconds: number } | null = null; // of the mask that is being kept
   private events: Happening[] = [];
   private sent: Promise<unknown> = Promise.resolve();
 
@@ -55,7 +56,12 @@ export class Desk {
     this.hw = hw;
     this.map = new LabelMap(hw);
     this.looks = NOTHING(hw);
-    this.drafting = new Drafting(() => room.model(), entry.id, hw, () => room.granularity());
+    this.drafting = new Drafting(
+      () => room.model(),
+      entry.id,
+      hw,
+      () => room.granularity(),
+    );
     this.refresh();
   }
 
@@ -122,7 +128,10 @@ export class Desk {
       this.sent = this.sent.then(() => outbox.add(note));
     };
     for (const { key } of removed) add({ kind: "remove", image, key });
-    for (const mask of saved) add({ kind: "save", image, key: mask.key, record: toSent(mask) });
+    for (const mask of saved) {
+      const seconds = this.cost?.key === mask.key ? this.cost.seconds : 0;
+      add({ kind: "save", image, key: mask.key, record: { ...toSent(mask), seconds } });
+    }
   }
 
   /** An event for the measurements: who, what, with which tool, after how long. */
@@ -182,7 +191,8 @@ export class Desk {
     const model = this.room.model();
     const { draft } = this;
     const drawn = draft.rings !== null || draft.strokes.length > 0 || draft.fixes !== null;
-    if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label)) return false;
+    if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label))
+      return false;
     const prompt = this.drafting.promptOf({
       ...draft,
       clicks: [...draft.clicks, { x, y, label }],
@@ -205,7 +215,9 @@ export class Desk {
   /** The next smaller (-1) or larger (1) of the candidates: part or whole. */
   resize(step: -1 | 1): void {
     const { candidates } = this.looks;
-    const order = candidates.map((_, i) => i).sort((a, b) => candidates[a].cells - candidates[b].cells);
+    const order = candidates
+      .map((_, i) => i)
+      .sort((a, b) => candidates[a].cells - candidates[b].cells);
     const place = order.indexOf(Math.min(this.draft.candidate, candidates.length - 1));
     const next = order[place + step];
     if (next !== undefined) this.say(step < 0 ? "part" : "whole", { candidate: next });
@@ -246,7 +258,9 @@ export class Desk {
     const others = this.state.masks;
     const masks = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
+    this.cost = { key: mask.key, seconds };
     this.act("mask", { masks, draft: NO_DRAFT, selected: null });
+    this.cost = null;
     this.events.push({ kind: "accept", tool: this.room.tool(), seconds, record: mask.key });
     this.sendEvents();
     return mask;

@@ -19,7 +19,8 @@ export async function nextReview(session: Session): Promise<void> {
     const { desk } = session;
     const key = desk?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
     const mask = desk?.find(key ?? item.record);
-    if (!desk || !mask) return session.say("This mask was deleted meanwhile; ask for the next one.");
+    if (!desk || !mask)
+      return session.say("This mask was deleted meanwhile; ask for the next one.");
     desk.select(mask.key);
     session.view.show(mask.box);
   } catch (error) {

@@ -20,15 +20,7 @@ export interface Message {
   actions: { title: string; run: () => void }[];
 }
 
-export type ToolName =
-  | "point"
-  | "box"
-  | "lasso"
-  | "brush"
-  | "eraser"
-  | "polygon"
-  | "pick"
-  | "pan";
+export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
 const PAGE = 200; // photos listed at once
 
@@ -103,7 +95,7 @@ export class Session implements Room {
     const take = () => {
       if (!own) return;
       const rest = own.state.masks.filter((mask) => mask.key !== note.key);
-      if (theirs) this.outbox.learn({ ...theirs, client_id: note.key });
+      if (theirs) this.outbox.learn(note.key, theirs);
       own.work.quietly({ masks: theirs ? [...rest, toMask(theirs, note.key)] : rest });
       own.refresh();
       this.changed();

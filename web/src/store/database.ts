@@ -65,7 +65,11 @@ export class Database {
   }
 
   /** Change one row in one transaction, so that two tabs never overwrite each other. */
-  change<T>(table: Table, key: IDBValidKey, how: (row: T | undefined) => T | null): Promise<T | null> {
+  change<T>(
+    table: Table,
+    key: IDBValidKey,
+    how: (row: T | undefined) => T | null,
+  ): Promise<T | null> {
     return new Promise((done, failed) => {
       const store = this.table(table, "readwrite");
       let result: T | null = null;

@@ -90,7 +90,8 @@ export class LocalStore implements Store {
 
   async pixels(image: string): Promise<Blob> {
     const row = await this.db.get<{ blob: Blob }>("photos", image);
-    if (!row) throw new StoreError("refused", "this photo is no longer in the browser; open it again");
+    if (!row)
+      throw new StoreError("refused", "this photo is no longer in the browser; open it again");
     return row.blob;
   }
 
@@ -208,7 +209,10 @@ export class LocalStore implements Store {
     const records = await this.db.all<Kept>("records");
     const kept = records.filter((record) => record.status === "accepted");
     if (!kept.length) {
-      throw new StoreError("refused", "an export needs accepted masks, got none; accept some first");
+      throw new StoreError(
+        "refused",
+        "an export needs accepted masks, got none; accept some first",
+      );
     }
     if (format === "coco") return cocoFile(images, kept);
     return format === "sa1b" ? sa1bFile(images, kept) : labelPngs(images, kept);

@@ -43,6 +43,8 @@ export interface Conflict {
 
 const LONGEST_WAIT_S = 30;
 
+const cost = (note: Note & { kind: "save" }) => note.record.seconds ?? 0;
+
 export class Outbox {
   private notes: Note[] = [];
   private names = new Map<string, Name>();
@@ -68,19 +70,18 @@ export class Outbox {
     this.tell();
   }
 
-  /** The key of a record of the store, as the page knows it. */
-  learn(record: SavedRecord): string {
-    const known = [...this.names.values()].find((name) => name.id === record.id);
-    const key = known?.key ?? record.client_id ?? record.id;
+  /** Take over the store's state of a record that the page knows by `key`. */
+  learn(key: string, record: SavedRecord): void {
     this.rename({ key, id: record.id, version: record.version });
-    return key;
   }
 
-  /** The keys of many records at once. */
+  /** The keys by which the page knows records of the store. */
   learnAll(records: SavedRecord[]): string[] {
     const byId = new Map([...this.names.values()].map((name) => [name.id, name.key]));
+    const ours = new Set(this.notes.map((note) => note.kind !== "events" && note.key));
     return records.map((record) => {
-      const key = byId.get(record.id) ?? record.client_id ?? record.id;
+      const sent = record.client_id && ours.has(record.client_id) ? record.client_id : null;
+      const key = byId.get(record.id) ?? sent ?? record.id;
       this.names.set(key, { key, id: record.id, version: record.version });
       return key;
     });
@@ -96,7 +97,7 @@ export class Outbox {
   }
 
   async add(note: Note): Promise<void> {
-    if (note.kind === "save" || note.kind === "remove") await this.replaceOlder(note.key);
+    if (note.kind === "save" || note.kind === "remove") await this.replaceOlder(note);
     note.number = (await this.db.put("outbox", note)) as number;
     this.notes.push(note);
     this.tell();
@@ -104,11 +105,17 @@ export class Outbox {
   }
 
   /** A newer state of a record makes the one that waits (and is not on its way) needless. */
-  private async replaceOlder(key: string): Promise<void> {
+  private async replaceOlder(note: Note & { key: string }): Promise<void> {
     const older = this.notes.filter(
-      (note, i) => (note.kind === "save" || note.kind === "remove") && note.key === key && (i > 0 || !this.sending),
+      (old, i) =>
+        (old.kind === "save" || old.kind === "remove") &&
+        old.key === note.key &&
+        (i > 0 || !this.sending),
     );
     this.notes = this.notes.filter((note) => !older.includes(note));
+    const spent = older.reduce((sum, old) => sum + (old.kind === "save" ? cost(old) : 0), 0);
+    if (note.kind === "save" && spent)
+      note.record = { ...note.record, seconds: cost(note) + spent };
     for (const note of older) await this.db.delete("outbox", note.number!);
   }
 

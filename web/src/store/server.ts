@@ -88,7 +88,10 @@ export class ServerStore implements Store {
   }
 
   async configure(): Promise<void> {
-    throw new StoreError("refused", "the project's settings are the server's; start it with others");
+    throw new StoreError(
+      "refused",
+      "the project's settings are the server's; start it with others",
+    );
   }
 
   images(after: string | null, limit: number) {

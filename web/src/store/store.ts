@@ -41,7 +41,8 @@ export interface SavedRecord {
   client_id?: string;
 }
 
-export type Draft = Omit<SavedRecord, "id" | "version">;
+/** `seconds`: what the mask cost since it was sent last. */
+export type Draft = Omit<SavedRecord, "id" | "version"> & { seconds?: number };
 
 /** Every action of a person, for the measurements of the stages. */
 export interface Happening {
@@ -64,7 +65,10 @@ export interface Store {
   readonly kind: "server" | "local";
   project(): Promise<Project>;
   configure(change: Partial<Project>): Promise<void>;
-  images(after: string | null, limit: number): Promise<{ images: ImageEntry[]; next: string | null }>;
+  images(
+    after: string | null,
+    limit: number,
+  ): Promise<{ images: ImageEntry[]; next: string | null }>;
   addPhotos(files: File[]): Promise<ImageEntry[]>;
   pixels(image: string): Promise<Blob>;
   embedding(image: string): Promise<Embedding | null>;

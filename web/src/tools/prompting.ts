@@ -110,9 +110,11 @@ export class LassoTool implements Tool {
       const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
       return desk.say("lasso", { lasso: line, box: [...box], rings: null, candidate: 0 });
     }
-    const clicks = alongLine(line, steps, length).map(
-      ([x, y]): Click => ({ x, y, label: negative ? 0 : 1 }),
-    );
+    const clicks = alongLine(line, steps, length).map(([x, y]): Click => ({
+      x,
+      y,
+      label: negative ? 0 : 1,
+    }));
     desk.say("scribble", { clicks: [...desk.draft.clicks, ...clicks], rings: null });
   }
 

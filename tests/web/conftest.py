@@ -1,0 +1,157 @@
+"""A real Chromium, and an annotator who uses the page in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.chromium import find_chromium
+from tests.web.project_server import Project, Site
+
+PATIENCE_S = 180  # the machine may be busy; a test that passes never waits so long
+SIZE = {"width": 1280, "height": 720}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs a Chromium (playwright)")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("needs a Chromium: run python tests/web/chromium.py")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, np.ndarray]:
+    data = pytest.importorskip("skimage.data")
+    return {"coffee": data.coffee(), "cat": data.chelsea()}
+
+
+class Annotator:
+    """Somebody in front of the page."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url = page, url
+        self.errors: list[str] = []
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, query: str = "") -> None:
+        self.page.goto(self.url + query)
+        self.page.wait_for_selector(".stage")
+
+    def until(self, expression: str, wanted: Any = True) -> None:
+        """Wait for the page to reach a state; `s` is its session."""
+        self.until_so(lambda: self.ask(expression) == wanted, expression)
+
+    def until_so(self, what: Callable[[], bool], name: str = "it") -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not what():
+            said = self.ask("s.messages.map(m => m.text)") if not self.errors else self.errors
+            assert time.monotonic() < end, f"{name} never came; the page says {said}"
+            self.page.wait_for_timeout(50)
+
+    def ask(self, expression: str) -> Any:
+        return self.page.evaluate(
+            f"(() => {{ const s = window.anymask.session; return {expression} }})()"
+        )
+
+    def seen(self) -> None:
+        """The model has seen the open photo."""
+        self.until("s.desk?.seen === true")
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """A place of the photo on the screen."""
+        box = self.page.locator(".stage").bounding_box()
+        left, top = self.ask(f"s.view.toScreen([{x}, {y}])")
+        return box["x"] + left, box["y"] + top
+
+    def click(self, x: float, y: float, *, negative: bool = False) -> None:
+        if negative:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.click(*self.at(x, y))
+        if negative:
+            self.page.keyboard.up("Shift")
+        self.looked()
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place), steps=4)
+        self.page.mouse.up()
+        self.looked()
+
+    def looked(self) -> None:
+        """The draft's mask is on the screen."""
+        self.page.evaluate("window.anymask.session.desk.look()")
+
+    def keys(self, *names: str) -> None:
+        for name in names:
+            self.page.keyboard.press(name)
+
+    def keep(self) -> None:
+        before = self.ask("s.desk.state.masks.length")
+        self.keys("Enter")
+        self.until(f"s.desk.state.masks.length > {before}")
+
+    def saved(self) -> None:
+        """Everything that was done has reached the store."""
+        self.page.evaluate("window.anymask.session.desk.settled()")
+        """Everything that was done has reached the store."""
+        self.page.evaluate("window.anymask.session.desk.settled()")
+        self.until("s.standing.waiting === 0 && !s.standing.lost")
+
+    def area(self) -> int:
+        """Pixels of the draft's mask as it is shown."""
+        return self.ask("s.desk.looks.patch.data.reduce((a, b) => a + b, 0)")
+
+    def message(self, part: str) -> None:
+        self.until_so(
+            lambda: any(part in text for text in self.messages()), f"the message {part!r}"
+        )
+
+    def messages(self) -> list[str]:
+        return self.ask("s.messages.map(m => m.text)")
+
+
+@pytest.fixture
+def sit_down(chromium: Any) -> Iterator[Callable[..., Annotator]]:
+    """An annotator at a project, or at plain files (None)."""
+    sites: list[Site] = []
+    contexts: list[Any] = []
+    people: list[Annotator] = []
+
+    def sit(project: Project | None, *, isolated: bool = True, **options: Any) -> Annotator:
+        site = Site(project, isolated=isolated)
+        sites.append(site)
+        context = chromium.new_context(viewport=SIZE, accept_downloads=True, **options)
+        contexts.append(context)
+        people.append(Annotator(context.new_page(), site.url))
+        return people[-1]
+
+    yield sit
+    for context in contexts:
+        context.close()
+    for site in sites:
+        site.close()
+    assert [error for person in people for error in person.errors] == []
+
+
+@pytest.fixture
+def photo_files(tmp_path: Path, photos: dict[str, np.ndarray]) -> list[Path]:
+    from PIL import Image
+
+    files = []
+    for name, photo in photos.items():
+        files.append(tmp_path / f"{name}.png")
+        Image.fromarray(photo).save(files[-1], compress_level=1)
+    return files

@@ -1,0 +1,63 @@
+"""The built page that is committed is the one that its sources make, and it is small."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "web"
+BUILT = ROOT / "src" / "anymask" / "assets" / "web"
+MODULE_LINES, COLUMNS = 400, 100
+WASM_BYTES, REST_BYTES = 15_000_000, 400_000
+
+
+def sources() -> list[Path]:
+    """What the build depends on, in the order of web/vite.config.ts."""
+    own = ["index.html", "package-lock.json", "package.json", "tsconfig.json", "vite.config.ts"]
+    inside = [p.relative_to(WEB).as_posix() for p in (WEB / "src").rglob("*") if p.is_file()]
+    return [WEB / name for name in sorted([*own, *inside])]
+
+
+def test_the_built_page_is_made_of_these_sources() -> None:
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(f"{path.relative_to(WEB).as_posix()}\0".encode() + path.read_bytes())
+    about = json.loads((BUILT / "build.json").read_text("utf-8"))
+    assert about == {"sources": digest.hexdigest(), "runtime": "wasm"}, "run `make web`"
+
+
+def test_the_page_ships_one_webassembly_file_and_little_else() -> None:
+    files = {
+        path.relative_to(BUILT).as_posix(): path for path in BUILT.rglob("*") if path.is_file()
+    }
+    wasm = [name for name in files if name.endswith(".wasm")]
+    assert wasm == ["assets/ort/ort-wasm-simd-threaded.wasm"]
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    assert sizes.pop(wasm[0]) < WASM_BYTES
+    assert sum(sizes.values()) < REST_BYTES
+
+
+def test_the_built_page_names_no_other_host() -> None:
+    page = (BUILT / "index.html").read_text("utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert 'src="./assets/' in page
+
+
+def test_the_sources_keep_to_the_budgets() -> None:
+    complaints = []
+    for path in sources():
+        if path.suffix != ".ts":
+            continue
+        lines = path.read_text("utf-8").splitlines()
+        where = path.relative_to(ROOT).as_posix()
+        if len(lines) > MODULE_LINES:
+            complaints.append(f"{where}:1: {len(lines)} lines, the budget is {MODULE_LINES}")
+        complaints += [
+            f"{where}:{number}: {len(line)} columns, the budget is {COLUMNS}"
+            for number, line in enumerate(lines, start=1)
+            if len(line) > COLUMNS
+        ]
+    assert complaints == []

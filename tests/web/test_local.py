@@ -1,0 +1,152 @@
+"""The page without a server of ours: photos from the disk, the whole model in the browser."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
+from tests.web.test_project import ANSWER
+
+SitDown = Callable[..., Any]
+
+
+def open_photos(ann: Any, files: list[Path], query: str = "?local=1") -> None:
+    ann.open(query)
+    ann.page.set_input_files("input[type=file]", [str(file) for file in files])
+    ann.until("s.desk !== null")
+
+
+def test_photos_are_labelled_kept_and_exported(
+    sit_down: SitDown, photo_files: list[Path], photos: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    import anymask
+
+    ann = sit_down(None)
+    open_photos(ann, photo_files)
+    ann.seen()
+    prompt = {"points": [[300, 180], [500, 60]], "labels": [1, 0], "box": None}
+    ours = ann.page.evaluate(ANSWER, prompt)
+    answer = anymask.load().segment(photos["coffee"], points=prompt["points"], labels=[1, 0])
+    (rle,) = ours["rles"]
+    assert rle_iou([coco_to_rle(rle)], [mask_to_rle(answer.masks[0])])[0, 0] >= 0.99
+
+    ann.click(300, 180)
+    ann.page.get_by_label("Label", exact=True).fill("cup")
+    ann.page.get_by_label("Label", exact=True).press("Enter")
+    ann.keep()
+    ann.keys("p")
+    ann.drag((20, 20), (120, 20))
+    ann.keep()
+    ann.saved()
+    ann.open("?local=1")
+    ann.until("s.desk?.state.masks.length", 2)
+
+    coco = json.loads(export(ann, "COCO", tmp_path).read_text("utf-8"))
+    assert [category["name"] for category in coco["categories"]] == ["cup", "object"]
+    for annotation in coco["annotations"]:
+        kept = coco_to_rle(annotation["segmentation"])
+        assert kept.size == (400, 600)
+        assert rle_area(kept) == annotation["area"] > 0
+
+    with zipfile.ZipFile(export(ann, "SA-1B", tmp_path)) as archive:
+        assert archive.testzip() is None
+        records = json.loads(archive.read("coffee.json"))["annotations"]
+    masks = [MaskRecord.from_sa1b(record) for record in records]
+    assert [mask.label for mask in masks] == ["cup", "cup"]
+    assert [mask.area for mask in masks] == [a["area"] for a in coco["annotations"]]
+
+    with zipfile.ZipFile(export(ann, "Label pictures", tmp_path)) as archive:
+        archive.extractall(tmp_path / "labels")
+    values = np.asarray(Image.open(tmp_path / "labels" / "coffee.png"))
+    assert sorted(set(np.unique(values).tolist())) == [0, 1, 2]
+    assert (values == 2).sum() == masks[1].area or (values == 1).sum() == masks[0].area
+
+
+def export(ann: Any, name: str, folder: Path) -> Path:
+    ann.keys("Control+s")
+    with ann.page.expect_download() as download:
+        ann.page.get_by_role("button", name=name).click()
+    target = folder / download.value.suggested_filename
+    download.value.save_as(target)
+    ann.page.get_by_role("button", name="Close").last.click()
+    return target
+
+
+def test_it_works_where_the_host_sends_no_isolation_headers(
+    sit_down: SitDown, photo_files: list[Path]
+) -> None:
+    ann = sit_down(None, isolated=False)
+    open_photos(ann, photo_files[:1], "")
+    ann.seen()
+    assert ann.page.evaluate("crossOriginIsolated") is False
+    assert ann.ask("s.model().threads") == 1
+    timing = ann.page.evaluate("window.anymask.bench(5)")
+    assert timing["hovers"] == 5
+
+
+def test_hovers_are_timed(sit_down: SitDown, photo_files: list[Path]) -> None:
+    ann = sit_down(None)
+    open_photos(ann, photo_files[:1], "?local=1&bench=1")
+    ann.seen()
+    bench = ann.page.locator(".bench")
+    ann.until_so(lambda: "hovers to mask" in bench.inner_text(), "the figures")
+    assert "100 hovers to mask: median" in bench.inner_text()
+    print("\n" + bench.inner_text())
+
+
+def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
+    height, width = 5800, 8700
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[..., 1] = 90
+    photo[5000, 8000] = (255, 255, 255)
+    cv2.imwrite(str(tmp_path / "field.png"), photo, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    ann = sit_down(None)
+    ann.open("?local=1")
+    ann.page.get_by_label("Way of working").select_option("control")
+    ann.until("s.project.arm", "control")
+    ann.page.set_input_files("input[type=file]", [str(tmp_path / "field.png")])
+    ann.until("s.desk?.hw.join()", f"{height},{width}")
+    ann.page.evaluate(
+        "(() => { const {session, stage} = window.anymask;"
+        "session.view.show([8000, 5000, 1, 1]); session.view.zoomTo(32); stage.draw(true); "
+        "stage.drawNow(); })()"
+    )
+    assert colours(ann, (8000.1, 5000.1), (8000.9, 5000.9), (7999.9, 5000.5), (8001.1, 5000.5)) == [
+        [255, 255, 255], [255, 255, 255], [0, 90, 0], [0, 90, 0]
+    ]  # fmt: skip
+    ann.page.mouse.click(*ann.at(8000.5, 5000.5))
+    ann.looked()
+    ann.keep()
+    ann.saved()
+    assert ann.ask("s.desk.state.masks[0].rle.size") == [height, width]
+    assert 300 < ann.ask("s.desk.state.masks[0].area") < 600
+
+
+def colours(ann: Any, *places: tuple[float, float]) -> list[list[int]]:
+    script = """places => places.map(place => {
+      const {session} = window.anymask, canvas = document.querySelector('.layer-photo');
+      const [x, y] = session.view.toScreen(place);
+      return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3);
+    })"""
+    found: list[list[int]] = ann.page.evaluate(script, places)
+    return found
+
+
+def test_a_file_that_is_no_photo_is_refused_by_name(
+    sit_down: SitDown, photo_files: list[Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "broken.png"
+    bad.write_bytes(b"\x89PNG not really")
+    ann = sit_down(None)
+    open_photos(ann, [bad, photo_files[0]])
+    ann.message("got broken.png; save it as JPEG or PNG first")
+    assert ann.ask("s.images.map(i => i.name)") == ["coffee.png"]

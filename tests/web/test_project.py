@@ -1,0 +1,439 @@
+"""What an annotator does in a server's project, in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou, rle_to_coco
+from tests.web.project_server import Project
+
+SitDown = Callable[..., Any]
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
+def square(x: int, y: int, side: int, hw: tuple[int, int], **about: Any) -> dict[str, Any]:
+    """A record of a square."""
+    mask = np.zeros(hw, bool)
+    mask[y : y + side, x : x + side] = True
+    return {
+        "rle": rle_to_coco(mask_to_rle(mask)),
+        "box": [x, y, side, side],
+        "area": side * side,
+        "quality": 0.41,
+        "label": None,
+        "status": "accepted",
+        "provenance": {},
+        **about,
+    }
+
+
+def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.page.mouse.move(*ann.at(300, 180))
+    ann.until("s.desk.preview !== null")
+    assert ann.ask("s.desk.preview.candidates.length") == 1
+
+    ann.click(300, 180)
+    assert ann.ask("s.desk.looks.candidates.length") == 3
+    first = ann.area()
+    ann.keys("c")
+    ann.looked()
+    assert ann.ask("s.desk.draft.candidate") == 1
+    ann.keys("1")
+    ann.looked()
+    assert ann.area() == first > 0
+
+    ann.click(60, 60, negative=True)
+    assert ann.ask("s.desk.draft.clicks.map(c => c.label)") == [1, 0]
+    ann.keep()
+    ann.saved()
+    (record,) = project.records.values()
+    assert rle_area(coco_to_rle(record["rle"])) == record["area"] > 0
+    assert record["provenance"]["model"] == "nano"
+    assert record["provenance"]["labels"] == [1, 0]
+    accepted = [event for event in project.events if event["kind"] == "accept"]
+    assert [event["record"] for event in accepted] == [record["client_id"]]
+    assert accepted[0]["seconds"] > 0
+    assert {"click", "candidate", "negative click"} <= {e["kind"] for e in project.events}
+
+    ann.keys("k", "l")
+    ann.page.get_by_label("Label", exact=True).fill("cup")
+    ann.keys("Enter")
+    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "the label")
+    ann.keys("Control+z", "Control+z")
+    ann.until_so(lambda: not project.records, "the undone mask")
+    assert ann.ask("s.desk.draft.clicks.length") == 2
+    ann.keys("Control+Shift+Z", "Control+y")
+    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "redo")
+    ann.saved()
+
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 1)
+    assert ann.ask("s.desk.state.masks[0].label") == "cup"
+
+
+def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.keys("b")
+    ann.drag((180, 60), (420, 330))
+    box = ann.ask("s.desk.draft.box")
+    assert np.allclose(box, [180, 60, 420, 330], atol=2)
+    inside = ann.ask("[s.desk.looks.patch.x, s.desk.looks.patch.y]")
+    assert inside[0] >= 170
+    assert inside[1] >= 50
+    ann.keys("Escape", "s")
+    ring = [(200, 80), (400, 80), (400, 300), (200, 300), (200, 90)]
+    ann.drag(*ring)
+    assert ann.ask("s.desk.draft.lasso !== null && s.desk.draft.box !== null") is True
+    assert ann.area() > 0
+    ann.keys("Escape")
+    ann.drag((220, 180), (380, 180))
+    labels = ann.ask("s.desk.draft.clicks.map(c => c.label)")
+    assert len(labels) >= 4
+    assert set(labels) == {1}
+    assert ann.ask("s.desk.draft.lasso") is None
+
+
+def test_part_and_whole_are_smaller_and_larger(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.click(300, 180)
+    cells = ann.ask("s.desk.looks.candidates.map(c => c.cells)")
+    for _ in range(2):
+        ann.keys(".")
+        ann.looked()
+    assert cells[ann.ask("s.desk.draft.candidate")] == max(cells)
+    for _ in range(2):
+        ann.keys(",")
+        ann.looked()
+    assert cells[ann.ask("s.desk.draft.candidate")] == min(cells)
+
+
+def test_the_control_arm_draws_without_a_model(sit_down: SitDown, project: Project) -> None:
+    project.arm = "control"
+    ann = sit_down(project)
+    asked: list[str] = []
+    ann.page.on("request", lambda request: asked.append(request.url))
+    ann.open()
+    ann.until("s.desk !== null")
+    assert ann.page.get_by_role("button", name="Click (V)").is_disabled()
+    assert ann.ask("s.toolName") == "brush"
+    ann.drag((100, 100), (200, 100))
+    painted = ann.area()
+    assert painted == pytest.approx(2 * 12 * 100 + np.pi * 12**2, rel=0.05)
+    ann.keys("e")
+    ann.drag((150, 60), (150, 140))
+    assert ann.area() < painted
+    ann.keep()
+    ann.keys("g")
+    for place in ((300, 100), (400, 100), (400, 200), (300, 200)):
+        ann.page.mouse.click(*ann.at(*place))
+    ann.keys("Enter")
+    ann.looked()
+    assert ann.area() == pytest.approx(100 * 100, rel=0.05)
+    ann.drag((400, 100), (450, 100))
+    assert ann.area() == pytest.approx(100 * 100 + 50 * 100 / 2, rel=0.05)
+    ann.keep()
+    ann.saved()
+    assert [r["provenance"]["drawn"] for r in project.records.values()] == [True, True]
+    assert not [url for url in asked if "onnx" in url or "embedding" in url]
+
+
+def test_an_outline_is_edited_and_an_empty_mask_is_refused(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.arm = "control"
+    project.add("coffee", square(100, 100, 50, (400, 600)))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 1)
+    ann.keys("o")
+    ann.page.mouse.click(*ann.at(120, 120))
+    ann.keys("g")
+    ann.until("s.desk.draft.rings?.[0].length", 4)
+    ann.drag((150, 150), (200, 200))
+    ann.keys("Enter")
+    ann.until_so(lambda: project.records["r1"]["version"] == 2, "the edited mask")
+    assert project.records["r1"]["area"] == pytest.approx(50 * 50 + 50 * 50, rel=0.1)
+
+    ann.keys("k", "e")
+    ann.ask("s.brush = 300")
+    ann.drag((140, 140), (160, 160))
+    ann.keys("Enter")
+    ann.message("The mask is empty")
+    assert project.records["r1"]["area"] > 0
+
+
+def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project) -> None:
+    project.stage = "semi"
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.keys("m")
+    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1, "the proposals")
+    proposals = dict(project.records)
+    ann.keys("o")
+    key = ann.ask("s.desk.state.masks[0].key")
+    x, y, width, height = ann.ask("s.desk.state.masks[0].box")
+    ann.page.mouse.click(*ann.at(x + width / 2, y + height / 2))
+    if ann.ask("s.desk.state.selected") is None:
+        ann.ask(f"s.desk.select('{key}')")
+    ann.keys("Enter")
+    ann.until_so(
+        lambda: [r["status"] for r in project.records.values()].count("accepted") == 1, "accepting"
+    )
+    ann.ask("s.desk.select(s.desk.state.masks.find(m => m.status === 'proposal').key)")
+    ann.keys("Delete")
+    ann.until_so(lambda: "rejected" in [r["status"] for r in project.records.values()], "rejecting")
+    if ann.page.get_by_role("button", name="Accept all").count():
+        ann.page.get_by_role("button", name="Accept all").click()
+    ann.saved()
+    assert project.records.keys() == proposals.keys()  # nothing was kept twice
+    assert "proposal" not in [r["status"] for r in project.records.values()]
+
+
+def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -> None:
+    project.stage = "review"
+    for x in (50, 150, 250):
+        project.add("coffee", square(x, 100, 60, (400, 600), label="cup"))
+    project.queue = ["r1", "r2", "r3"]
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.review?.item.record", "r1")
+    ann.page.get_by_role("group", name="Review").wait_for()
+    ann.keys("a")
+    ann.until("s.review?.item.record", "r2")
+    ann.keys("f")
+    ann.until("s.desk.draft.fixes !== null")
+    ann.drag((180, 100), (180, 220))
+    ann.keys("Enter")
+    ann.until("s.review?.item.record", "r3")
+    ann.keys("r")
+    ann.message("The review queue is empty")
+    assert [v["verdict"] for v in project.verdicts] == ["accept", "fix", "reject"]
+    assert rle_area(coco_to_rle(project.verdicts[1]["rle"])) > 60 * 60
+    assert all(verdict["seconds"] > 0 for verdict in project.verdicts)
+
+
+def test_a_lost_server_loses_nothing(sit_down: SitDown, project: Project) -> None:
+    project.arm = "control"
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk !== null")
+    project.lost = True
+    ann.drag((100, 100), (200, 100))
+    ann.keep()
+    ann.until_so(lambda: "Not connected" in ann.page.locator(".saved").inner_text(), "the notice")
+    ann.drag((300, 100), (400, 100))  # a mask in the making
+    assert project.records == {}
+    project.lost = False
+    ann.open()  # as after a crash: what waited is sent, what was being made is there
+    ann.until_so(lambda: len(project.records) == 1, "the kept mask")
+    ann.until("s.desk?.draft.strokes.length", 1)
+    ann.until("s.desk.state.masks.length", 1)
+    ann.saved()
+    assert ann.area() > 0
+
+
+def test_somebody_elses_change_is_never_overwritten_unasked(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.arm = "control"
+    record = project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 1)
+    record |= {"label": "lion", "version": 5}
+    ann.keys("k", "l")
+    ann.page.get_by_label("Label", exact=True).fill("dog")
+    ann.keys("Enter")
+    ann.message("Somebody else changed this mask")
+    assert record["label"] == "lion"
+    ann.page.get_by_role("button", name="Keep mine").click()
+    ann.until_so(lambda: record["label"] == "dog", "my label")
+    assert record["version"] == 6
+
+
+def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.busy = 1
+    ann = sit_down(project)
+    ann.open()
+    ann.until_so(lambda: "GET /api/images/cat/embedding" in project.asked, "the prefetch")
+    ann.seen()
+    before = project.asked.count("GET /api/images/cat/embedding")
+    ann.keys("PageDown")
+    ann.until("s.desk?.entry.id", "cat")
+    ann.seen()
+    assert project.asked.count("GET /api/images/cat/embedding") == before == 1
+    ann.keys("PageDown")
+    ann.message("This was the last photo")
+    ann.keys("PageUp")
+    ann.until("s.desk?.entry.id", "coffee")
+    ann.keys("d")
+    ann.until_so(lambda: project.done == ["coffee"], "done")
+
+
+def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Project) -> None:
+    project.token = "secret"
+    ann = sit_down(project)
+    ann.open("?token=secret")
+    ann.until("s.desk !== null")
+    assert "secret" not in ann.page.url
+    stranger = sit_down(project)
+    stranger.page.goto(stranger.url)
+    alert = stranger.page.get_by_role("alert")
+    alert.wait_for()
+    assert "open the address with ?token=" in alert.inner_text()
+
+
+def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: Path) -> None:
+    project.arm = "control"
+    project.gated = True
+    project.add("coffee", square(100, 100, 50, (400, 600)))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk !== null")
+    ann.keys("Control+s")
+    ann.page.get_by_role("button", name="COCO").click()
+    ann.page.get_by_text("got 70 %; review more masks").wait_for()
+    with ann.page.expect_download() as download:
+        ann.page.get_by_role("button", name="Export anyway").click()
+    download.value.save_as(tmp_path / "out")
+    assert len(json.loads((tmp_path / "out").read_text("utf-8"))["records"]) == 1
+
+
+def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.keys("v", *["Shift+ArrowLeft"] * 2, "ArrowUp", " ")
+    ann.until("s.desk.draft.clicks.length", 1)
+    ann.looked()
+    ann.keys(*["Shift+ArrowLeft"] * 6, "x")
+    ann.until("s.desk.draft.clicks.map(c => c.label).join()", "1,0")
+    ann.looked()
+    ann.keep()
+    ann.keys("b", " ", *["Shift+ArrowRight"] * 4, *["Shift+ArrowDown"] * 4, " ")
+    ann.until("s.desk.draft.box !== null")
+    ann.keys("Escape", "PageDown")
+    ann.until("s.desk?.entry.id", "cat")
+    ann.saved()
+    assert len(project.records) == 1
+    ann.keys("?")
+    ann.page.get_by_role("dialog", name="Help").wait_for()
+
+
+def test_everything_has_a_name_and_fits(sit_down: SitDown, project: Project) -> None:
+    project.add("coffee", square(100, 100, 50, (400, 600)))
+    ann = sit_down(project, color_scheme="dark")
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 1)
+    nameless = ann.page.evaluate(
+        "[...document.querySelectorAll('button, input, select, [role]')].filter(e => "
+        "!e.ariaLabel && !e.textContent.trim() && !e.hidden && !e.closest('[hidden]')"
+        " && e.role !== 'alert').map(e => e.outerHTML)"
+    )
+    assert nameless == []
+    size = ann.page.evaluate("[document.body.scrollWidth, document.body.scrollHeight]")
+    assert size == [1280, 720]
+    colour = "getComputedStyle(document.querySelector('.header')).backgroundColor"
+    dark = ann.page.evaluate(colour)
+    ann.keys("t")
+    light = ann.page.evaluate(colour)
+    assert dark != light
+    ann.open()
+    assert ann.page.evaluate(colour) == light
+
+
+def test_thirty_seconds_are_enough_for_one_mask(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.click(300, 180)
+    ann.ask("s.desk.startedAt -= 30000")
+    ann.page.get_by_text("30 s on this one").wait_for()
+
+
+def test_thousands_of_masks_are_one_map_and_a_short_list(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.arm = "control"
+    for i in range(5000):
+        x, y = i % 100 * 6, i // 100 * 8
+        project.add("coffee", square(x, y, 5, (400, 600), label=f"n{i % 7}"))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 5000)
+    ann.until_so(lambda: ann.page.locator(".line").count() > 3, "the list")
+    assert ann.page.locator(".line").count() < 60
+    ann.keys("o")
+    ann.page.mouse.click(*ann.at(302.5, 202.5))
+    assert ann.ask("s.desk.selected.box") == [300, 200, 5, 5]
+    ms = ann.page.evaluate(
+        "(() => { const {stage} = window.anymask, t = performance.now();"
+        "for (let i = 0; i < 10; i++) { stage.zoom(i % 2 ? 1.2 : 1 / 1.2); stage.drawNow(); }"
+        "return (performance.now() - t) / 10; })()"
+    )
+    print(f"\n5,000 masks: {ms:.1f} ms to draw the whole screen anew")
+
+
+def test_masks_are_the_same_as_in_python(
+    sit_down: SitDown, project: Project, photos: dict[str, np.ndarray]
+) -> None:
+    import anymask
+
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    model = anymask.load()
+    for prompt in PROMPTS:
+        ours = ann.page.evaluate(ANSWER, prompt)
+        answer = model.segment(
+            photos["coffee"],
+            points=prompt["points"] or None,
+            labels=prompt["labels"] or None,
+            box=prompt["box"],
+        )
+        theirs = [mask_to_rle(mask) for mask in answer.masks]
+        assert len(ours["rles"]) == len(theirs)
+        assert np.allclose(ours["quality"], answer.quality, atol=0.01)
+        pairs = zip(ours["rles"], theirs, strict=True)
+        worst = min(float(rle_iou([coco_to_rle(rle)], [mask])[0, 0]) for rle, mask in pairs)
+        assert worst >= 0.99, prompt
+
+
+PROMPTS: list[dict[str, Any]] = [
+    {"points": [[300, 180]], "labels": [1], "box": None},
+    {"points": [[90, 300]], "labels": [1], "box": None},
+    {"points": [[300, 180], [500, 60]], "labels": [1, 0], "box": None},
+    {"points": [[300, 180], [320, 200], [250, 120]], "labels": [1, 0, 1], "box": None},
+    {"points": [], "labels": [], "box": [180, 60, 420, 330]},
+    {"points": [[300, 180]], "labels": [1], "box": [100, 30, 500, 360]},
+]
+
+ANSWER = """async ({points, labels, box}) => {
+  const {session} = window.anymask;
+  const clicks = points.map(([x, y], i) => ({x, y, label: labels[i]}));
+  const model = session.model();
+  const id = session.desk.entry.id;
+  const reply = await model.answer(id, {clicks, box, mask: null}, 0, "all");
+  const rles = reply.candidates.map(({patch}) => window.anymask.toCoco(patch));
+  return {rles, quality: reply.candidates.map((c) => c.quality)};
+}"""
