@@ -1,4 +1,4 @@
-"""Databases for the tests of the data engine: SQLite always, PostgreSQL where there can be one."""
+"""Projects of discs, and databases: SQLite always, PostgreSQL where there can be one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from anymask.data.annotations import AnnotatedImage
 from anymask.engine.database import open_database
 from anymask.engine.entries import Draft
+from anymask.engine.project import Project, create_project
 from anymask.engine.store import Store
 from anymask.engine.upgrading import upgrade
+from anymask.predictors.image import Model
 from tests.engine import postgres
+from tests.engine.disc_projects import write_photos
 from tests.engine.small import small_mask
+from tests.predictors.fakes import ColourRuntime
 
 KINDS = ("sqlite", "postgresql")
 
@@ -57,3 +62,22 @@ def one_record(store: Store) -> int:
     """The number of a mask on the first photo."""
     (entry,) = store.add_records(1, [Draft(rle=small_mask(2), label="cat")], "ann")
     return entry.id
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> dict[str, AnnotatedImage]:
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def project(tmp_path: Path, truth: object) -> Project:
+    return create_project(
+        tmp_path / "photos", name="discs", labels=["disc 0"],
+        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5, "quality": 0.4,
+                  "stability": 0.1},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model(ColourRuntime())
