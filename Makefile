@@ -63,4 +63,5 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing everything that the tests need into $(VENV) (once; torch is large) ..."
 	@$(PIP) -e ".[torch,dev]"
+	@$(BIN)/python tests/web/chromium.py
 	@touch $@ $(VENV)/.core

@@ -1,0 +1,127 @@
+"""The pictures of docs/page.md, taken in a real Chromium.
+
+python tests/web/screenshots.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from skimage import data
+
+from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from tests.web.chromium import find_chromium
+from tests.web.conftest import SIZE, Annotator
+from tests.web.project_server import Project, Site, model
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+
+def project(**about: Any) -> Project:
+    photos = {"astronaut": data.astronaut(), "coffee": data.coffee(), "cat": data.chelsea()}
+    return Project(photos, labels=["person", "suit", "helmet", "flag"], **about)
+
+
+def record(mask: np.ndarray, quality: float, label: str | None) -> dict[str, Any]:
+    rle = mask_to_rle(mask)
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    box = [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+    return {
+        "rle": rle_to_coco(rle), "box": [int(v) for v in box], "area": int(mask.sum()),
+        "quality": quality, "label": label, "status": "accepted", "provenance": {},
+    }  # fmt: skip
+
+
+def labelled(shelf: Project) -> Project:
+    """A few masks of the astronaut, as boxes make them."""
+    photo = shelf.photos["astronaut"]
+    for label, box in (
+        ("person", (20, 5, 400, 511)),
+        ("helmet", (318, 330, 510, 511)),
+        ("flag", (0, 0, 128, 400)),
+    ):
+        answer = model().segment(photo, box=box)
+        shelf.add("astronaut", record(answer.masks[0], float(answer.quality[0]), label))
+    shelf.queue = ["r2"]
+    return shelf
+
+
+def take(ann: Annotator, name: str, folder: Path) -> None:
+    ann.page.wait_for_timeout(600)
+    picture = Image.open(io.BytesIO(ann.page.screenshot()))
+    picture.convert("RGB").save(folder / f"page-{name}.webp", quality=80, method=6)
+    print(folder / f"page-{name}.webp")
+
+
+def click(ann: Annotator, folder: Path) -> None:
+    ann.open()
+    ann.seen()
+    ann.click(210, 130)
+    ann.click(390, 60, negative=True)
+    take(ann, "click", folder)
+    ann.keys("?")
+    take(ann, "help", folder)
+
+
+def everything(ann: Annotator, folder: Path) -> None:
+    ann.open()
+    ann.seen()
+    ann.keys("m")
+    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1)
+    ann.keys("o")
+    ann.page.mouse.move(*ann.at(200, 150))
+    take(ann, "everything", folder)
+
+
+def outline(ann: Annotator, folder: Path) -> None:
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 3)
+    ann.ask("s.desk.select(s.desk.state.masks[1].key)")
+    ann.keys("g")
+    ann.until("!!s.desk.draft.rings")
+    take(ann, "outline", folder)
+
+
+def review(ann: Annotator, folder: Path) -> None:
+    ann.open()
+    ann.until("s.review?.item.record", "r2")
+    take(ann, "review", folder)
+
+
+def local(ann: Annotator, folder: Path) -> None:
+    ann.open("?local=1")
+    take(ann, "open", folder)
+
+
+SCENES: list[tuple[Any, dict[str, Any], str]] = [
+    (local, {}, "light"),
+    (click, {}, "dark"),
+    (everything, {"stage": "semi"}, "light"),
+    (outline, {"arm": "control"}, "dark"),
+    (review, {"stage": "review"}, "light"),
+]
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        for scene, about, scheme in SCENES:
+            shelf = project(**about)
+            if scene in (outline, review):
+                labelled(shelf)
+            site = Site(None if scene is local else shelf)
+            context = browser.new_context(viewport=SIZE, color_scheme=scheme)
+            scene(Annotator(context.new_page(), site.url), folder)
+            context.close()
+            site.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
