@@ -119,3 +119,14 @@ def test_a_tuning_is_short_and_gentle(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match="training starts from weights.*give --init"):
         trainer(Tuning())(tmp_path, None, tmp_path)
     assert np.isclose(recipe.rate, 2e-4)
+
+
+def test_a_training_that_was_stopped_makes_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(b"")
+    monkeypatch.setattr("anymask.training.loop.train", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(Tuning(init=start))(tmp_path, None, tmp_path)
+    assert not (tmp_path / "bundle").exists()

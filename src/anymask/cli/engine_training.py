@@ -74,7 +74,7 @@ def trainer(
     """What `engine.rounds.retrain` trains with."""
 
     def train(sets: Path, start: Path | None, folder: Path) -> Trained:
-        from anymask.cli.train import write_bundle
+        from anymask.cli.train import is_done, write_bundle
         from anymask.engine.rounds import Trained
         from anymask.training import loop
 
@@ -84,7 +84,10 @@ def trainer(
                 f"training starts from weights, {str(begin)!r} is not there; give --init "
                 "recipes/nano.safetensors of a checkout, or a run's last.pt"
             )
-        loop.train(recipe_of(tuning, begin), sets, folder, report)
+        recipe = recipe_of(tuning, begin)
+        loop.train(recipe, sets, folder, report)
+        if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
+            raise KeyboardInterrupt
         write_bundle(folder, folder / "bundle")
         return Trained(folder / "bundle", folder / "last.pt")
 
