@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from anymask.engine.project import Project
 
 STAGE_OF_ROUND = ("assisted", "semi")  # the last one goes on
+HELD_OUT = 0.3  # of the photos: a trial has few
 
 
 def configure_trial(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,8 @@ def run_trial(args: argparse.Namespace, tuning: Tuning) -> None:
             fresh = truth[number * args.photos : (number + 1) * args.photos]
             for image in fresh:
                 shutil.copy(args.folder / "images" / image.file_name, folder / image.file_name)
-            project = create_project(folder, name=args.folder.name)
+            settings = {"held_out": HELD_OUT}
+            project = create_project(folder, name=args.folder.name, settings=settings)
             made = label(project, fresh, number, args.seed)
             learned = learn(project, tuning)
             lead = measure(number + 1, project.lead(), args.test / "images", measured)
