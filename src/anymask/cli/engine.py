@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anymask.engine.project import Project
     from anymask.predictors.image import Model
 
-SUMMARY = "the data engine: label, review, report, export, retrain; in rounds, without a page"
+SUMMARY = "the data engine: label, review, report, export, retrain, without a page"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

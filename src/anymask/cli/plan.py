@@ -9,7 +9,7 @@ from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.project_options import need_engine
 from anymask.primitives.errors import InputError
 
-SUMMARY = "hours and money for N photos, from the seconds a mask that a project has measured"
+SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
