@@ -33,9 +33,12 @@ def configure_trial(parser: argparse.ArgumentParser) -> None:
     """Add the action's own options; `folder` is the set that is labelled."""
     parser.add_argument("--test", metavar="SET", type=Path, required=True, help="to measure on")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
-    parser.add_argument("--photos", type=int, default=12, help="labelled in each round (12)")
+    parser.add_argument("--photos", type=int, default=16, help="labelled in each round (16)")
     parser.add_argument("--test-photos", type=int, default=12, help="measured after each (12)")
-    parser.add_argument("--masks-a-photo", type=int, default=12, help="at most (12)")
+    parser.add_argument(
+        "--masks-a-photo", type=int, default=40,
+        help="at most, the largest (40); proposals on others count as wrong, and cost a look",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the annotator's hand (0)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
 

@@ -1,7 +1,8 @@
 """Retraining: learn from accepted masks, compare on photos that were held out, promote the better.
 
 Training and measuring are handed in, as this floor knows neither. A new model leads only where the
-95 % interval of the gain (the same photos for both, whole photos resampled) lies above zero.
+95 % interval of the gain (the same photos for both, whole photos resampled) lies above zero, on at
+least LEAST_HELD photos.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from anymask.primitives.rle import rle_area
 Floats = NDArray[np.float64]
 SET = "accepted"
 LEAST_MASKS = 10
+LEAST_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
 
 
@@ -97,7 +99,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> O
         gain=gain,
         low=low,
         high=high,
-        promoted=low > 0,
+        promoted=low > 0 and len(held) >= LEAST_HELD,
     )
     bundle = folder / "bundle"
     if trained.bundle != bundle:
