@@ -8,7 +8,8 @@ from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
 from anymask.primitives.types import ModelPrompts
 from anymask.runtimes.answers import choose
 from anymask.runtimes.sweep import DecodingSweep, open_sweep
-from anymask.runtimes.torch import TorchRuntime, TorchSweep
+from anymask.runtimes.torch import TorchRuntime
+from anymask.runtimes.torch_sweep import TorchSweep
 from tests.predictors.fakes import ColourRuntime
 
 N = 3
@@ -45,3 +46,21 @@ def test_a_runtime_without_a_sweep_decodes() -> None:
     sweep = open_sweep(runtime, maps, "mixed")
     assert sweep.ask(prompts(64)).quality.shape == (N, 3)
     assert runtime.calls == [(N, 2)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: int) -> None:
+    torch.manual_seed(0)
+    runtime = TorchRuntime(build_variant(TINY), device="cpu")
+    images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    maps = runtime.encode(images)[0]
+    _, quality = choose(runtime.spec, *runtime.decode(maps, prompts(32)), True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        sweep = open_sweep(runtime, maps)
+        for _ in range(2):
+            np.testing.assert_allclose(sweep.ask(prompts(32)).quality, quality, rtol=0, atol=1e-5)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -85,7 +85,7 @@ class ClickSweep:
     def __init__(self, model: ImageModel, features: Tensor, dtype: torch.dtype) -> None:
         self.decoder: MaskDecoder = model.mask_decoder
         self.prompts = model.prompt_encoder
-        self.dtype, self.room = dtype, cast("Tensor | None", None)
+        self.dtype = dtype
         self.hw = (features.shape[-2], features.shape[-1])
         nothing = features.new_zeros(1, 1, 4 * self.hw[0], 4 * self.hw[1])
         dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])
@@ -103,13 +103,15 @@ class ClickSweep:
         # Masks are drawn in the model's own numbers: there the eye sees what 16 bits lose.
         self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, features.dtype)
 
-    def ask(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Heard]:
+    def ask(
+        self, coords: Tensor, labels: Tensor, room: Tensor | None = None
+    ) -> tuple[Tensor, Heard]:
         """Prompts (N, P, 2), (N, P) -> quality (N, masks) of all mask tokens, and what is drawn.
 
-        What earlier questions were answered with is overwritten.
+        room  of an earlier answer: its memory is used again, and the answer can be drawn no more
         """
         token_at = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
-        room = self._room(*token_at.shape[:2])
+        room = self._room(token_at.shape[0], token_at.shape[1], room)
         tokens, view, values = self.first(token_at, room)
         tokens, view = self.second(tokens, token_at, view, values, room)
         view = replace(view, rows=view.rows * self.weight)
@@ -124,11 +126,11 @@ class ClickSweep:
         tokens = 3 + self.decoder.config.masks
         return len(self.image) * (2 * tokens * self.first.heads + 1) * self.dtype.itemsize
 
-    def _room(self, prompts: int, tokens: int) -> Tensor:  # -> (N, 2 R + 1, L)
+    def _room(self, prompts: int, tokens: int, used: Tensor | None) -> Tensor:
         shape = (prompts, 2 * tokens * self.first.heads + 1, len(self.image))
-        if self.room is None or self.room.shape[1:] != shape[1:] or len(self.room) < prompts:
-            self.room = self.image.new_empty(shape, dtype=self.dtype)
-        return self.room[:prompts]
+        if used is not None and used.shape[1:] == shape[1:] and len(used) >= prompts:
+            return used[:prompts]
+        return self.image.new_empty(shape, dtype=self.dtype)
 
     def draw(self, heard: Heard, row: int, masks: Sequence[int]) -> Tensor:
         """Some masks of the prompt in a row -> logits (k, 4 h, 4 w)."""

@@ -6,14 +6,12 @@ The module is only read, so that many threads may share one runtime.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
+from anymask.primitives.types import FloatArray, ModelPrompts
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.sweep import Sweep, SweepPrecision
 
@@ -68,68 +66,21 @@ class TorchRuntime:
         self, features: tuple[FloatArray, ...], precision: SweepPrecision = "model"
     ) -> Sweep | None:
         """See `runtimes.sweep.SweepingRuntime`."""
-        from anymask.models.sweep import fits
+        from anymask.models.sweep import ClickSweep, fits
+        from anymask.runtimes.torch_sweep import TorchSweep
 
         if not fits(self._module):
             return None
-        return TorchSweep(self, self._module, features, precision)
+        mixed = precision == "mixed" and fast_halves(self.device)
+        with self._torch.inference_mode():
+            maps = self._tensor(features[0][None], self.dtype)
+            asked = ClickSweep(self._module, maps, self._torch.bfloat16 if mixed else self.dtype)
+        return TorchSweep(asked, self.device)
 
     def _tensor(self, array: np.ndarray[Any, Any], dtype: torch.dtype) -> torch.Tensor:
         # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
         safe = np.require(array, requirements=["C", "W"])
         return self._torch.from_numpy(safe).to(self.device, dtype)
-
-
-class TorchSweep:
-    """One image for `models.sweep.ClickSweep`, asked in numpy."""
-
-    def __init__(
-        self,
-        runtime: TorchRuntime,
-        module: Any,
-        features: tuple[FloatArray, ...],
-        precision: SweepPrecision,
-    ) -> None:
-        from anymask.models.sweep import ClickSweep
-
-        self._runtime = runtime
-        self._torch = runtime._torch
-        mixed = precision == "mixed" and fast_halves(runtime.device)
-        dtype = self._torch.bfloat16 if mixed else runtime.dtype
-        with self._torch.inference_mode():
-            maps = runtime._tensor(features[0][None], runtime.dtype)
-            self.sweep: Any = ClickSweep(module, maps, dtype)
-        self.bytes_per_prompt = self.sweep.bytes_per_prompt
-
-    def ask(self, prompts: ModelPrompts) -> TorchAsked:
-        """See `runtimes.sweep.Sweep`."""
-        torch = self._torch
-        with torch.inference_mode():
-            quality, heard = self.sweep.ask(
-                self._runtime._tensor(prompts.coords, torch.float32),
-                self._runtime._tensor(prompts.labels, torch.int64),
-            )
-        return TorchAsked(_to_numpy(quality)[:, 1:], self, heard)
-
-    def draw(self, heard: Any, row: int, masks: list[int]) -> FloatArray:
-        """Some mask tokens of one prompt: (k, m, m)."""
-        with self._torch.inference_mode():
-            return _to_numpy(self.sweep.draw(heard, row, masks))
-
-
-@dataclass(frozen=True, eq=False)
-class TorchAsked:
-    """See `runtimes.sweep.Asked`; token 0 is no candidate."""
-
-    quality: FloatArray
-    sweep: TorchSweep
-    heard: Any
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """(N, K) bool -> (m, m) of each chosen one."""
-        for row in np.flatnonzero(chosen.any(axis=1)).tolist():
-            tokens = (np.flatnonzero(chosen[row]) + 1).tolist()
-            yield from self.sweep.draw(self.heard, row, tokens)
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:
