@@ -16,11 +16,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 def find_chromium() -> str | None:
     """The path of a Chromium that starts, or None."""
-    own = _of_playwright()
-    for path in [*(shutil.which(name) for name in NAMES), own]:
-        if path and Path(path).exists() and _starts(path):
+    for name in NAMES:
+        path = shutil.which(name)
+        if path and _starts(path):
             return path
-    return None
+    own = _of_playwright()
+    return own if own and Path(own).exists() and _starts(own) else None
 
 
 def _of_playwright() -> str | None:

@@ -249,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def everything(self, project: Project, image: str) -> Any:
-        found = model().everything(project.photos[image], points_per_side=6)
+        found = model().everything(project.photos[image], points_per_side=12)
         return {"records": [project.add(image, proposal(record)) for record in found]}
 
     def finish(self, project: Project, image: str) -> Any:

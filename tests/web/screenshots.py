@@ -110,8 +110,9 @@ SCENES: list[tuple[Any, dict[str, Any], str]] = [
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    chromium = find_chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for scene, about, scheme in SCENES:
             shelf = project(**about)
             if scene in (outline, review):

@@ -117,8 +117,7 @@ export class Stage {
     const pans = this.held || event.button === 1 || this.session.toolName === "pan";
     if (pans) {
       this.panning = pointed.screen;
-      this.element.style.cursor = "grabbing";
-      return;
+      return this.pointAs();
     }
     const bench = this.bench();
     if (!bench) return;
@@ -152,7 +151,7 @@ export class Stage {
     const pointed = this.pointed(event);
     const was = this.panning;
     this.panning = null;
-    this.element.style.cursor = this.held ? "grab" : this.tool.cursor;
+    this.pointAs();
     const bench = this.bench();
     if (!was && this.pressed && bench) this.tool.up?.(pointed, bench);
     this.pressed = false;
@@ -182,7 +181,13 @@ export class Stage {
   /** Space pans while it is held and the pointer moves. */
   hold(held: boolean): void {
     this.held = held;
-    this.element.style.cursor = held ? "grab" : this.tool.cursor;
+    this.pointAs();
+  }
+
+  /** The pointer looks as what it would do. */
+  pointAs(): void {
+    const rest = this.held ? "grab" : this.tool.cursor;
+    this.element.style.cursor = this.panning ? "grabbing" : rest;
   }
 
   /** Move the crosshair by screen pixels; it starts at the pointer, or in the middle. */

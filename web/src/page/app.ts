@@ -98,7 +98,7 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
       stage.draw(now.some((part, i) => part !== drawn[i]));
       drawn = now;
       stage.drawNow();
-      stage.hold(false);
+      stage.pointAs();
     });
   });
   session.changed();

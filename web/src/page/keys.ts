@@ -44,6 +44,7 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     command.run();
   });
 
+  window.addEventListener("blur", () => stage.hold(false));
   document.addEventListener("keyup", (event) => {
     if (event.key === " ") stage.hold(false);
   });

@@ -210,13 +210,22 @@ export class Session implements Room {
       desk.seen = true;
       if (!isEmpty(desk.draft)) void desk.look();
       this.changed();
+      if (desk !== this.desk) return;
+      if (this.wantsProposals(desk)) await this.everything();
       const next = this.images[this.index + 1];
-      if (next && desk === this.desk) await this.embed(model, next.id);
+      if (next) await this.embed(model, next.id);
     } catch (error) {
       if (desk !== this.desk) return;
       const again = { title: "Try again", run: () => void this.see(desk) };
       this.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
     }
+  }
+
+  /** Whether this way of working begins with the model's proposals. */
+  private wantsProposals(desk: Desk): boolean {
+    const { stage } = this.project;
+    const fresh = !desk.state.masks.length && desk.entry.status !== "done";
+    return fresh && (stage === "semi" || stage === "auto");
   }
 
   private embed(model: Model, image: string) {

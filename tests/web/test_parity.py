@@ -1,0 +1,64 @@
+"""The page's masks are the package's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
+from tests.web.project_server import Project
+
+SitDown = Callable[..., Any]
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
+PROMPTS: list[dict[str, Any]] = [
+    {"points": [[300, 180]], "labels": [1], "box": None},
+    {"points": [[90, 300]], "labels": [1], "box": None},
+    {"points": [[300, 180], [500, 60]], "labels": [1, 0], "box": None},
+    {"points": [[300, 180], [320, 200], [250, 120]], "labels": [1, 0, 1], "box": None},
+    {"points": [], "labels": [], "box": [180, 60, 420, 330]},
+    {"points": [[300, 180]], "labels": [1], "box": [100, 30, 500, 360]},
+]
+
+ANSWER = """async ({points, labels, box}) => {
+  const {session} = window.anymask;
+  const clicks = points.map(([x, y], i) => ({x, y, label: labels[i]}));
+  const model = session.model();
+  const id = session.desk.entry.id;
+  const reply = await model.answer(id, {clicks, box, mask: null}, 0, "all");
+  const rles = reply.candidates.map(({patch}) => window.anymask.toCoco(patch));
+  return {rles, quality: reply.candidates.map((c) => c.quality)};
+}"""
+
+
+def test_masks_are_the_same_as_in_python(
+    sit_down: SitDown, project: Project, photos: dict[str, np.ndarray]
+) -> None:
+    import anymask
+
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    model = anymask.load()
+    for prompt in PROMPTS:
+        ours = ann.page.evaluate(ANSWER, prompt)
+        answer = model.segment(
+            photos["coffee"],
+            points=prompt["points"] or None,
+            labels=prompt["labels"] or None,
+            box=prompt["box"],
+        )
+        theirs = [mask_to_rle(mask) for mask in answer.masks]
+        assert len(ours["rles"]) == len(theirs)
+        assert np.allclose(ours["quality"], answer.quality, atol=0.01)
+        pairs = zip(ours["rles"], theirs, strict=True)
+        worst = min(float(rle_iou([coco_to_rle(rle)], [mask])[0, 0]) for rle, mask in pairs)
+        assert worst >= 0.99, prompt
