@@ -97,7 +97,7 @@ export class Stage {
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     element.addEventListener("dblclick", (event) => {
       const bench = this.bench();
-      if (bench) this.tool.double?.(this.pointed(event), bench);
+      if (bench && event.target === element) this.tool.double?.(this.pointed(event), bench);
       this.draw(false);
     });
   }
@@ -110,6 +110,7 @@ export class Stage {
   }
 
   private down(event: PointerEvent): void {
+    if (event.target !== this.element) return; // messages and bars lie over the photo
     this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     const pointed = this.pointed(event);

@@ -1,0 +1,113 @@
+"""The page with the real server behind it: `anymask annotate` on a folder of photos."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.conftest import SIZE, Annotator
+
+
+@pytest.fixture
+def address(photo_files: list[Path]) -> Iterator[str]:
+    """Where `anymask annotate` listens for a folder with two photos."""
+    command = [sys.executable, "-m", "anymask", "annotate", str(photo_files[0].parent)]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--user", "ann"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as server:
+        assert server.stdout is not None
+        said = ""
+        for line in server.stdout:
+            said += line
+            found = re.search(r"http://[\w.:]+/", line)
+            if found:
+                break
+        else:
+            pytest.fail(f"no address came: {said}")
+        yield found.group()
+        server.terminate()
+        server.stdout.read()
+
+
+@pytest.fixture
+def person(chromium: Any, address: str) -> Iterator[Callable[[], Annotator]]:
+    contexts: list[Any] = []
+
+    def sit() -> Annotator:
+        contexts.append(chromium.new_context(viewport=SIZE, accept_downloads=True))
+        return Annotator(contexts[-1].new_page(), address)
+
+    yield sit
+    for context in contexts:
+        context.close()
+
+
+def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> Annotator:
+    """Two people label one mask at once: neither label is lost unasked."""
+    other = person()
+    other.open()
+    other.until("s.desk?.state.masks.length", 1)
+    for one, label in ((other, "mug"), (ann, "glass")):
+        one.keys("k", "l")
+        one.page.get_by_label("Label", exact=True).fill(label)
+        one.page.get_by_label("Label", exact=True).press("Enter")
+        if one is other:
+            one.saved()
+    ann.message("Somebody else changed this mask")
+    ann.page.get_by_role("button", name="Take theirs").click()
+    ann.until("s.desk.state.masks[0].label", "mug")
+    return other
+
+
+def test_open_click_label_everything_review_and_report(
+    person: Callable[[], Annotator], tmp_path: Path
+) -> None:
+    ann = person()
+    ann.open()
+    ann.seen()
+    assert ann.page.evaluate("crossOriginIsolated") is True
+    ann.click(300, 180)
+    ann.click(60, 60, negative=True)
+    ann.page.get_by_label("Label", exact=True).fill("cup")
+    ann.page.get_by_label("Label", exact=True).press("Enter")
+    ann.keep()
+    ann.keys("p")
+    ann.drag((60, 60), (160, 60))
+    ann.keep()
+    ann.saved()
+    ann.keys("Control+z")  # the mask is a draft again
+    ann.until("s.desk.draft.strokes.length", 1)
+    ann.keys("Escape")
+    ann.saved()
+
+    other = change_at_the_same_time(person, ann)
+    ann.keys("m")
+    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1, "the proposals")
+    ann.ask("s.desk.select(s.desk.state.masks.find(m => m.status === 'proposal').key)")
+    ann.keys("Enter")
+    ann.saved()
+    ann.keys("PageDown")
+    ann.until("s.index", 1)
+    ann.seen()
+    ann.keys("PageUp")
+    ann.until("s.index", 0)
+    statuses = ann.ask("s.desk.state.masks.map(m => m.status)")
+    assert statuses.count("accepted") == 2
+    ann.page.get_by_role("button", name="Report").click()
+    ann.page.get_by_role("dialog", name="Report").wait_for()
+    ann.page.get_by_role("button", name="Close").last.click()
+    ann.keys("d")
+    ann.until("s.images[0].status", "done")
+    assert ann.errors == []
+    assert other.errors == []
