@@ -70,12 +70,8 @@ def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> 
     return other
 
 
-def test_open_click_label_everything_review_and_report(
-    person: Callable[[], Annotator], tmp_path: Path
-) -> None:
-    ann = person()
-    ann.open()
-    ann.seen()
+def make_two_masks(ann: Annotator) -> None:
+    """One by clicks and with a label, one with the brush, which is taken back."""
     assert ann.page.evaluate("crossOriginIsolated") is True
     ann.click(300, 180)
     ann.click(60, 60, negative=True)
@@ -91,6 +87,14 @@ def test_open_click_label_everything_review_and_report(
     ann.keys("Escape")
     ann.saved()
 
+
+def test_open_click_label_everything_review_and_report(
+    person: Callable[[], Annotator], tmp_path: Path
+) -> None:
+    ann = person()
+    ann.open()
+    ann.seen()
+    make_two_masks(ann)
     other = change_at_the_same_time(person, ann)
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1, "the proposals")
