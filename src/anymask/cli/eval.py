@@ -7,15 +7,17 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anymask
+from anymask.cli.eval_workers import score_in_workers
 from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import Renamed, peer
-from anymask.evaluation.baselines import baselines
+from anymask.evaluation.baselines import Baselines, baselines
 from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.markdown import report_to_markdown
@@ -28,6 +30,7 @@ from anymask.evaluation.suite import (
     EvalSet,
     Settings,
     Suite,
+    choose_masks,
     folder_suite,
     hard_suite,
     open_sets,
@@ -35,11 +38,15 @@ from anymask.evaluation.suite import (
 )
 from anymask.evaluation.worst import Shot, worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
+from anymask.runtimes.onnx import pick_threads
 from anymask.weights.folders import home
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
 SUITES = Path("suites")
 HARD = "hard"
+MANY = 1000  # masks from which a second process is worth its start
+
+Tell = Callable[[str, int, int], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +102,12 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="masks of a set at most for GrabCut, 'all' for all (default: 100)",
     )
+    add(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes, one set each at a time (default: two on a CPU with enough to do)",
+    )
     add("--cache", metavar="DIR", help="where baselines' scores are kept (default: user cache)")
     add("--json", metavar="FILE", help="write everything there, after every set")
     add("--markdown", metavar="FILE", help="write the tables there, too")
@@ -106,22 +119,76 @@ def run(args: argparse.Namespace) -> None:
     """Measure, set by set; print the tables."""
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
-    suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
-    sets = with_measures(sets, args.measure, args.only)
-    found = baselines() if args.baselines else None
-    peers = [peer(name) for name in args.peer]
-    models = open_models(args)
-    methods: list[Segmenter] = [*models, *peers, *(found.methods if found else ())]
-    report = empty_report(args, suite, models, peers)
-    report = replace(report, skipped=found.skipped if found else ())
+    suite, sets = asked_sets(args)
+    asked = find_methods(args)
+    methods, report = asked.all, empty_report(args, suite, asked)
     known = finished(Path(args.json), report, methods, sets) if args.resume else {}
-    cache = ScoreCache(args.cache or home() / "baselines")
-    for one in sets:
-        scores = known.get(one.plan.name) or measure(methods, one, report, cache)
-        report = replace(report, sets=(*report.sets, scores))
+    names = [one.plan.name for one in sets]
+    places = [place for place, name in enumerate(names) if name not in known]
+    workers = pick_workers(args, [sets[place] for place in places], report.settings)
+    task = Measuring(args, report.settings)
+    ready = (
+        score_in_workers(task, names, places, workers)
+        if workers > 1
+        else score_here(task, methods, sets, places)
+    )
+    for place, scores in ready:
+        known[names[place]] = scores
+        report = replace(report, sets=tuple(known[name] for name in names if name in known))
         if args.json:
             write_json(report, args.json)
+    report = replace(report, sets=tuple(known[name] for name in names))
+    if args.json:
+        write_json(report, args.json)
     write_texts(report, args, methods[0], sets)
+
+
+def pick_workers(args: argparse.Namespace, sets: Sequence[EvalSet], settings: Settings) -> int:
+    """What --workers says; else two, where there are two cores and enough to do for them."""
+    if args.workers:
+        return int(min(args.workers, len(sets)))
+    if args.device not in ("auto", "cpu") or len(sets) < 2:
+        return 1
+    masks = sum(
+        len(choose_masks(one.plan, one.samples, settings.limit, settings.per_image).mask)
+        for one in sets
+    )
+    return min(2, pick_threads()) if masks >= MANY else 1
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """A run in plain values, for another process to open."""
+
+    args: argparse.Namespace
+    settings: Settings
+
+    def open(self) -> Callable[[int, Tell], SetScores]:
+        """Load methods and sets; the answer measures one of them."""
+        return partial(self.score, find_methods(self.args).all, asked_sets(self.args)[1])
+
+    def score(
+        self, methods: Sequence[Segmenter], sets: Sequence[EvalSet], place: int, tell: Tell
+    ) -> SetScores:
+        """Measure one set."""
+        cache = ScoreCache(self.args.cache or home() / "baselines")
+        return score_set(methods, sets[place], self.settings, cache=cache, progress=tell)
+
+
+def score_here(
+    task: Measuring, methods: Sequence[Segmenter], sets: Sequence[EvalSet], places: Sequence[int]
+) -> Iterator[tuple[int, SetScores]]:
+    """Measure set by set in this process, each with its progress on stderr."""
+    for place in places:
+        with Progress(sets[place].plan.name) as progress:
+
+            def tell(what: str, done: int, total: int, progress: Progress = progress) -> None:
+                if what != progress.what:
+                    progress.what, progress.began = what, progress.clock()
+                progress.update(done, total)
+
+            scores = task.score(methods, sets, place, tell)
+        yield place, scores
 
 
 def write_texts(
@@ -142,10 +209,36 @@ def write_texts(
     print(text, end="")
 
 
-def empty_report(
-    args: argparse.Namespace, suite: Suite, models: Sequence[Segmenter], peers: Sequence[Segmenter]
-) -> Report:
+@dataclass(frozen=True)
+class Methods:
+    """Who is measured: models, other projects' code, baselines, and those that cannot run here."""
+
+    models: list[Segmenter]
+    peers: list[Segmenter]
+    baselines: Baselines
+
+    @property
+    def all(self) -> list[Segmenter]:
+        """In the order of the tables."""
+        return [*self.models, *self.peers, *self.baselines.methods]
+
+
+def find_methods(args: argparse.Namespace) -> Methods:
+    """Open what the options name. Raises InputError or ModelError."""
+    found = baselines() if args.baselines else Baselines((), ())
+    peers = [peer(name) for name in args.peer]
+    return Methods(open_models(args), peers, found)
+
+
+def asked_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
+    """The suite and those of its sets that the options leave, with what is measured on them."""
+    suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
+    return suite, with_measures(sets, args.measure, args.only)
+
+
+def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> Report:
     """The report of a run that begins: what is measured, how, and where."""
+    models = asked.models
     return Report(
         suite=suite.name,
         subject=models[0].spec.name,
@@ -160,7 +253,8 @@ def empty_report(
         ),
         machine=this_machine(),
         sets=(),
-        peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *peers]),
+        peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *asked.peers]),
+        skipped=asked.baselines.skipped,
         command=typed_command(),
     )
 
@@ -189,20 +283,6 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 def typed_command() -> str:
     """The command line, without the folder that the program lies in."""
     return shlex.join(["anymask", *sys.argv[1:]]) if sys.argv[1:2] == ["eval"] else ""
-
-
-def measure(
-    methods: Sequence[Segmenter], one: EvalSet, report: Report, cache: ScoreCache
-) -> SetScores:
-    """Score one set, with its progress on stderr."""
-    with Progress(one.plan.name) as progress:
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what != progress.what:
-                progress.what, progress.began = what, progress.clock()
-            progress.update(done, total)
-
-        return score_set(methods, one, report.settings, cache=cache, progress=tell)
 
 
 def with_measures(sets: Sequence[EvalSet], names: Sequence[str], only: bool) -> list[EvalSet]:

@@ -197,8 +197,8 @@ def not_interrupted() -> Iterator[None]:
 def serve(pipe: Connection, task: Task, threads: int) -> None:
     """Open the task and do what comes through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, leave)
+    threading.Thread(target=follow_parent, daemon=True).start()
     limit_threads(threads)
     try:
         work = task.open()
@@ -221,11 +221,12 @@ def limit_threads(threads: int) -> None:
     cv2.setNumThreads(threads)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: FrameType | None) -> None:
+    """End this process as a signal asked."""
     sys.exit(128 + number)  # an exception, so that half-written files are removed
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Die with the process that started this one, however it died."""
     parent = parent_process()
     if parent is not None:
