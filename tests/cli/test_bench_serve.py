@@ -33,6 +33,24 @@ def test_answers_are_counted_by_kind() -> None:
     assert (heard.busy, heard.errors) == (1, ["everything: 500 b'why'"])
 
 
+def test_every_request_is_written_before_the_clock_starts() -> None:
+    load = Load(requests=200, seed=1)
+    asked = bench_serve.requests_of(["a" * 32, "b" * 32], load)
+    assert asked == bench_serve.requests_of(["a" * 32, "b" * 32], load)
+    kinds = [kind for kind, _, _ in asked]
+    wanted = [int(200 * share) for share in bench_serve.SHARES.values()]
+    counts = [kinds.count(kind) for kind in bench_serve.SHARES]
+    assert np.abs(np.subtract(counts, wanted)).max() <= 20
+    bodies = [body for kind, _, body in asked if kind == "new image"]
+    assert len(set(bodies)) == len(bodies)
+
+
+def test_a_kind_that_nobody_asked_for_has_no_figures() -> None:
+    assert bench_serve.figures_of("click", []) == []
+    median, most, all_but = bench_serve.figures_of("click", [0.1, 0.2, 0.9])
+    assert (median.value, most.value, all_but.value) == (0.2, 0.9, 0.9)
+
+
 def test_every_new_photo_is_another_one() -> None:
     first, second = (np.asarray(Image.open(io.BytesIO(photo(number)))) for number in (0, 1))
     assert first.shape == (*bench_serve.HW, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import pytest
@@ -10,8 +12,10 @@ from anymask.predictors.image import Model
 from anymask.primitives.types import Prompt
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.inference import Inference
+from anymask.serving.priority import BACKGROUND
 from anymask.serving.refusals import Refusal
 from anymask.serving.turns import Closed, Turns, Urgency
+from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import PICTURE, GatedRuntime
 
 
@@ -89,21 +93,52 @@ def gated() -> tuple[GatedRuntime, Inference]:
     return runtime, behind
 
 
-def test_a_click_waits_for_one_slice_of_everything_at_most() -> None:
+def test_a_click_does_not_wait_for_everything() -> None:
     runtime, behind = gated()
     seen = behind.embed(lambda: PICTURE).result(30)
     settings = {"mode": "exact", "points_per_side": 8}
     long = behind.everything(lambda: PICTURE, settings)
     assert runtime.entered.acquire(timeout=30)  # the first slice of eight clicks
     click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
-    runtime.go_on.release()
-    assert runtime.entered.acquire(timeout=30)
+    assert runtime.entered.acquire(timeout=30)  # while nothing was let go
     assert runtime.asked == [8, 1]
     for _ in range(20):
         runtime.go_on.release()
     assert len(click.result(30)[0]) == 3
     assert long.result(30)
     assert runtime.asked == [8, 1, *[8] * 7]
+    behind.close()
+
+
+def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
+    runtime, behind = gated()
+    settings = {"mode": "exact", "points_per_side": 8}
+    long = behind.everything(lambda: PICTURE, settings)
+    assert runtime.entered.acquire(timeout=30)
+    photo = behind.embed(lambda: PICTURE[:, ::-1].copy())
+    while not behind.heavy.waiting:  # until its picture is decoded
+        assert not photo.done()
+    runtime.go_on.release()
+    photo.result(30)
+    assert len(runtime.asked) <= 2  # the second slice may have begun since
+    for _ in range(20):
+        runtime.go_on.release()
+    assert long.result(30)
+    behind.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux alone")
+def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    behind = Inference(lambda: Model(ColourRuntime()), "fake", EmbeddingCache(10**7))
+    behind.start()
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    asked = [behind.clicks.ask(niceness, Urgency.CLICK), behind.heavy.ask(niceness, Urgency.LONG)]
+    assert [one.result(30) for one in asked] == [own, min(19, own + BACKGROUND)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
     behind.close()
 
 

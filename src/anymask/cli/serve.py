@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "answer clicks over HTTP, with a page for the browser"
 TOKEN = "ANYMASK_TOKEN"
+THREADS = "ANYMASK_THREADS"
 PORT = 8765
 
 
@@ -149,8 +150,16 @@ def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) 
     if args.memory < 0 or args.disk < 0:
         raise InputError(f"wanted megabytes of 0 or more, got {min(args.memory, args.disk):g}")
     import_heavy(choice)
+    share_cores()
     cache = EmbeddingCache(int(args.memory * 1e6), args.cache or folder, int(args.disk * 1e6))
     return Inference(choice.load, choice.model, cache)
+
+
+def share_cores() -> None:
+    """Give one call half of the cores: clicks and new photos run at the same time."""
+    from anymask.runtimes.onnx import pick_threads
+
+    os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
 
 
 def import_heavy(choice: ModelChoice) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anymask.predictors.arrangement import EverythingDict
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import Candidates, Embedding, UintImage
 from anymask.serving.guard import Access, Guard
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
@@ -70,7 +71,7 @@ class App:
             self.api,
             served.access,
             served.limits,
-            lambda: served.inference.turns.seconds_ahead,
+            lambda: served.inference.seconds_ahead,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,22 +127,30 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
         headers = {"X-Image-Hash": seen.image_hash}
         return Response(packed, media_type="application/octet-stream", headers=headers)
 
-    @router.post("/api/segment")
-    async def segment(body: SegmentBody) -> dict[str, Any]:
+    @router.post("/api/segment", response_model=dict[str, Any])
+    async def segment(body: SegmentBody) -> Response:
         """Prompts on one photo -> masks, best first."""
-        prompts = await run_in_threadpool(prompts_of, body.prompts, limits)
+        if any(prompt.mask is not None for prompt in body.prompts):  # pixels to be unpacked
+            prompts = await run_in_threadpool(prompts_of, body.prompts, limits)
+        else:
+            prompts = prompts_of(body.prompts, limits)
         seen = await see(inference, body.image, limits)
         answers = await done(inference.segment(seen, prompts, body.multimask, body.granularity))
-        packed = await run_in_threadpool(lambda: [answer_to_json(answer) for answer in answers])
-        return {"answers": packed, "image": seen.image_hash}
+        return await run_in_threadpool(_answered, answers, seen.image_hash)
 
     _add_everything(router, inference, limits)
     return router
 
 
+def _answered(answers: list[Candidates], image_hash: str) -> Response:
+    """Written here, in a thread: the thread that takes requests has no time for it."""
+    packed = [answer_to_json(answer) for answer in answers]
+    return JSONResponse({"answers": packed, "image": image_hash})
+
+
 def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> None:
-    @router.post("/api/everything")
-    async def everything(body: EverythingBody) -> dict[str, Any]:
+    @router.post("/api/everything", response_model=dict[str, Any])
+    async def everything(body: EverythingBody) -> Response:
         """The masks of everything in a photo, as SA-1B records, best first."""
         settings = checked_settings(body.settings, limits)
         look: Embedding | bytes = (
@@ -154,11 +163,12 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
             return read_photo(look, limits) if isinstance(look, bytes) else look
 
         found = await done(inference.everything(seen, settings))
-        return {"records": await run_in_threadpool(_records, found)}
+        return await run_in_threadpool(_recorded, found)
 
 
-def _records(found: list[MaskRecord]) -> list[dict[str, Any]]:
-    return [record.to_sa1b(number) for number, record in enumerate(found, 1)]
+def _recorded(found: list[MaskRecord]) -> Response:
+    rows = [record.to_sa1b(number) for number, record in enumerate(found, 1)]
+    return JSONResponse({"records": rows})
 
 
 async def done(future: Any) -> Any:
@@ -173,7 +183,8 @@ async def done(future: Any) -> Any:
 
 async def see(inference: Inference, image: str, limits: Limits) -> Embedding:
     """The embedding behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
-    await asyncio.wait([asyncio.wrap_future(inference.model)])
+    if not inference.model.done():
+        await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
         photo = await run_in_threadpool(from_base64, image)
         made: Embedding = await done(inference.embed(lambda: read_photo(photo, limits)))

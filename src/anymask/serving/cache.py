@@ -18,6 +18,7 @@ from pathlib import Path
 
 from anymask.primitives.errors import DataError
 from anymask.primitives.types import Embedding
+from anymask.serving.priority import step_back
 
 _MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in memory alone
 
@@ -50,7 +51,7 @@ class EmbeddingCache:
         self._kept: OrderedDict[Key, Embedding] = OrderedDict()
         self._used = 0
         self._disk = None if folder is None else _Disk(folder, disk_bytes)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="anymask-disk")
+        self._writer = ThreadPoolExecutor(1, "anymask-disk", step_back)
         self._writing = threading.BoundedSemaphore(_MOST_WRITING)
 
     @property

@@ -1,8 +1,10 @@
 """The model behind the server: loaded in a thread, asked in turns, with what it saw kept.
 
-Photos are decoded and fitted in threads of their own; what runs the network goes through one
-`Turns`. Everything runs in one further thread and hands in each batch of clicks as a piece of its
-own, so that a click waits for one batch at most, never for a whole photo's masks.
+Two threads run the network, each through its own `Turns`: one answers clicks, the other sees new
+photos and does what is long, one thing at a time, and steps back where both want the same core. So
+a click waits for other clicks alone. Everything hands in each batch of its clicks as a piece, so
+that a new photo waits for one batch at most, never for a whole photo's masks. Photos are decoded
+and fitted in threads of their own, which step back as well.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.types import Candidates, Embedding, Prompt, UintImage
 from anymask.serving.cache import EmbeddingCache
+from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import QueuedRuntime
 from anymask.serving.refusals import Refusal
 from anymask.serving.turns import Turns, Urgency
 
 State = Literal["loading", "ready", "failed"]
 PHOTO_THREADS = 2
-CLICKS_A_SLICE = 8  # of everything: what a click may have to wait for
+CLICKS_A_SLICE = 8  # of everything: what a new photo may have to wait for
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,19 @@ class Inference:
         cache: EmbeddingCache,
         most_long: int = 16,
     ) -> None:
-        self.cache, self.turns = cache, Turns()
+        self.cache = cache
+        self.clicks, self.heavy = Turns(), Turns(nice=BACKGROUND)
         self._name, self._load = name, load
         self._model: Future[Model] = Future()
-        self._photos = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="anymask-photo")
-        self._long = ThreadPoolExecutor(1, thread_name_prefix="anymask-long")
+        self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", step_back)
+        self._long = ThreadPoolExecutor(1, "anymask-long", step_back)
         self._most_long, self._long_now = most_long, 0
 
     def start(self) -> None:
         """Begin to load the model; returns at once."""
-        self.turns.ask(self._open, Urgency.LOAD)
-        self.turns.start()
+        self.clicks.ask(self._open, Urgency.LOAD)
+        self.clicks.start()
+        self.heavy.start()
 
     def _open(self) -> None:
         try:
@@ -75,7 +80,8 @@ class Inference:
 
     def close(self) -> None:
         """Stop; what has not begun fails with `turns.Closed`."""
-        self.turns.close()
+        self.clicks.close()
+        self.heavy.close()
         if not self._model.done():
             self._model.set_exception(ModelError("the server is going down"))
         self._photos.shutdown(cancel_futures=True)
@@ -91,6 +97,11 @@ class Inference:
             return Health("failed", self._name, "", str(error))
         model = self._model.result()
         return Health("ready", model.name, model.runtime.weights_hash)
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How long what waits now will take, about."""
+        return max(self.clicks.seconds_ahead, self.heavy.seconds_ahead)
 
     @property
     def model(self) -> Future[Model]:
@@ -110,7 +121,7 @@ class Inference:
         known = self.recall(image_hash(photo))
         if known is not None:
             return known
-        made = Model(QueuedRuntime(model.runtime, self.turns, Urgency.PHOTO)).embed(photo)
+        made = Model(QueuedRuntime(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
         self.cache.put(made)
         return made
 
@@ -147,7 +158,7 @@ class Inference:
             )
 
         key = (embedding.model_hash, embedding.image_hash, multimask, granularity)
-        return self.turns.ask_together(list(prompts), key, work)
+        return self.clicks.ask_together(list(prompts), key, work)
 
     def everything(
         self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
@@ -164,7 +175,7 @@ class Inference:
                 f"fewer than {self._most_long} requests for everything at a time",
                 f"{self._long_now} under way",
                 "ask again after the seconds of Retry-After",
-                retry_after=max(5.0, self.turns.seconds_ahead),
+                retry_after=max(5.0, self.seconds_ahead),
             )
         self._long_now += 1
         future = self._long.submit(self._everything, look, settings)
@@ -177,6 +188,6 @@ class Inference:
     def _everything(
         self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
     ) -> list[MaskRecord]:
-        runtime = QueuedRuntime(self._ready().runtime, self.turns, Urgency.LONG)
+        runtime = QueuedRuntime(self._ready().runtime, self.heavy, Urgency.LONG)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
         return Model(runtime).everything(look(), **chosen)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from anymask.serving.priority import step_back
+
 T = TypeVar("T")
 _MEMORY = 0.9  # of the pace; the rest is the last piece
 
@@ -47,10 +49,11 @@ class Turns:
     """The line and its thread. `start` before use, `close` after it; both may be called twice.
 
     most_together  items of one call
+    nice           of the thread: 0, or more for one that steps back (`priority.step_back`)
     """
 
-    def __init__(self, most_together: int = 16) -> None:
-        self.most_together = most_together
+    def __init__(self, most_together: int = 16, nice: int = 0) -> None:
+        self.most_together, self._nice = most_together, nice
         self._line: list[_Piece] = []
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -120,6 +123,8 @@ class Turns:
             self._changed.notify()
 
     def _run(self) -> None:
+        if self._nice:
+            step_back(self._nice)
         while pieces := self._next():
             begun = time.monotonic()
             _do(pieces)
