@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "plan": "anymask.cli.plan",
     "train": "anymask.cli.train",
     "eval": "anymask.cli.eval",
+    "score": "anymask.cli.score",
     "bench": "anymask.cli.bench",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,89 @@ def _values(path: Path) -> NDArray[np.int64]:  # (H, W)
         raise DataError(f"{path.name} is no readable picture ({error})") from error
     numbers: NDArray[np.int64] = rgb @ np.array([1, 256, 65536])
     return numbers
+
+
+# Ids as they are, for measuring.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticCategory:
+    """A class: its name, and whether its objects are told apart (a thing) or not (stuff)."""
+
+    name: str
+    thing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticSegment:
+    """A segment: the id of its pixels, of its class, and whether it is a crowd."""
+
+    number: int
+    category: int
+    crowd: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticPicture:
+    """The segments of one picture; its pixels are read when somebody asks for them."""
+
+    image_id: int
+    path: Path
+    segments: tuple[PanopticSegment, ...]
+
+    def values(self) -> NDArray[np.int64]:  # (H, W)
+        """The segment of each pixel, 0 where there is none.
+
+        Raises DataError for a picture that cannot be read, pixels without a record, and records
+        without a pixel.
+        """
+        with located(self.path):
+            values = _values(self.path)
+            there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
+            if bare := sorted(there - listed):
+                raise DataError(f"it has pixels of {bare[:3]}, which have no record")
+            if lost := sorted(listed - there):
+                raise DataError(f"the segments {lost[:3]} have no pixel in it")
+        return values
+
+
+def read_panoptic(
+    path: Path,
+) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
+    """Classes by their ids, and pictures by theirs; the PNGs lie in the folder of the same name.
+
+    The classes may be missing, as in results. Raises DataError that names file, record and reason.
+    """
+    document = read_json(path)
+    pictures = {}
+    with located(path):
+        categories = {
+            int(row["id"]): PanopticCategory(
+                name=str(row["name"]), thing=bool(row.get("isthing", 1))
+            )
+            for row in document.get("categories") or []
+        }
+        for number, row in enumerate(document["annotations"]):
+            with located(f"annotation {number}"):
+                segments = tuple(map(_segment, row["segments_info"]))
+                name = output_stem(str(row["file_name"]))
+                picture = PanopticPicture(
+                    image_id=int(row["image_id"]),
+                    path=path.with_suffix("") / name,
+                    segments=segments,
+                )
+                if picture.image_id in pictures:
+                    raise DataError(f"the image {picture.image_id} has two records")
+                pictures[picture.image_id] = picture
+    return categories, pictures
+
+
+def _segment(row: Any) -> PanopticSegment:
+    return PanopticSegment(
+        number=int(row["id"]),
+        category=int(row["category_id"]),
+        crowd=bool(row.get("iscrowd", 0)),
+    )
 
 
 # Writing.

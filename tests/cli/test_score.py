@@ -1,0 +1,188 @@
+"""`anymask score` as a user meets it: figures counted by hand, and errors in a sentence."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.main import main
+from anymask.data import panoptic
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.documents import write_files
+from anymask.data.outlines import Policy
+from anymask.evaluation.video_metrics import score_track
+from anymask.primitives.rle import mask_to_rle
+from tests.data.published_folders import write_davis, write_davis_2016
+
+HW = (60, 80)
+
+
+def frame(*objects: tuple[int, tuple[int, int, int, int]]) -> np.ndarray:
+    values = np.zeros(HW, np.uint8)
+    for number, (x0, y0, x1, y1) in objects:
+        values[y0:y1, x0:x1] = number
+    return values
+
+
+def save(folder: Path, frames: list[np.ndarray], first: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, values in enumerate(frames, start=first):
+        Image.fromarray(values).save(folder / f"{index:05d}.png")
+
+
+WHOLE, HALF = (10, 10, 30, 30), (10, 10, 30, 20)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Two videos: of one object that is half found in one frame, of two with one never found."""
+    one = frame((1, WHOLE))
+    save(tmp_path / "truth" / "bear", [one] * 4)
+    save(tmp_path / "found" / "bear", [one, one, frame((1, HALF)), one])
+    two = frame((1, WHOLE), (2, (50, 30, 70, 50)))
+    two[0:5] = 255  # void
+    save(tmp_path / "truth" / "dogs", [two] * 3)
+    save(tmp_path / "found" / "dogs", [frame((1, WHOLE)), frame((1, WHOLE))])
+    return tmp_path
+
+
+def scored(*words: object) -> dict:
+    *rest, out = words
+    assert main(["score", *map(str, rest), "--json", str(out)]) == 0
+    document: dict = json.loads(Path(str(out)).read_text(encoding="utf-8"))
+    return document
+
+
+def test_videos_are_scored_globally_by_video_and_by_object(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = scored("video", videos / "truth", videos / "found", videos / "out.json")
+    bear, first, second = found["objects"]
+    assert (bear["video"], bear["object"], bear["J"]) == ("bear", 1, [1, 0.5])
+    assert (bear["J mean"], bear["J recall"], bear["J decay"]) == (0.75, 0.5, 0.5)
+    assert (first["J&F"], second["J&F"], second["J recall"]) == (1, 0, 0)
+    assert found["global"]["J mean"] == pytest.approx((0.75 + 1 + 0) / 3)
+    assert found["videos"]["dogs"]["J mean"] == 0.5
+    text = capsys.readouterr().out
+    assert "| | J&F | J mean | J recall | J decay | F mean | F recall | F decay |" in text.replace(
+        "|  |", "| |"
+    )
+    assert "| 3 objects |" in text
+    assert "| dogs | 0.500 | 0.500 |" in text
+    assert "| dogs | 2 | 0.000 | 0.000 |" in text
+
+
+def test_the_figures_are_those_of_the_function(videos: Path) -> None:
+    found = scored("video", videos / "truth", videos / "found", videos / "out.json")
+    whole, half = (frame((1, box)) == 1 for box in (WHOLE, HALF))
+    scores = score_track([whole, whole, half, whole], [whole] * 4)
+    assert found["objects"][0]["F mean"] == pytest.approx(scores.f.mean)
+    assert found["objects"][0]["F decay"] == pytest.approx(scores.f.decay)
+
+
+def test_the_ends_count_where_asked(videos: Path) -> None:
+    save(videos / "found" / "dogs", [frame()], first=2)
+    words = ["video", videos / "truth", videos / "found", "--all-frames"]
+    found = scored(*words, videos / "out.json")
+    assert found["objects"][1]["J"] == [1, 1, 0]
+    assert len(found["objects"][0]["F"]) == 4
+
+
+def test_a_data_set_is_its_own_perfect_result(tmp_path: Path) -> None:
+    write_davis(tmp_path / "DAVIS")
+    for path in (tmp_path / "DAVIS" / "Annotations" / "480p" / "bear").iterdir():
+        values = np.asarray(Image.open(path))  # void is for the truth alone
+        save(tmp_path / "found" / "bear", [values * (values < 255)], first=int(path.stem))
+    words = ["video", tmp_path / "DAVIS", tmp_path / "found", "--all-frames"]
+    with_split = [*words, "--split", "val", tmp_path / "out.json"]
+    assert scored(*with_split)["global"]["J&F"] == 1
+    write_davis_2016(tmp_path / "D16")
+    words = ["video", tmp_path / "D16", tmp_path / "D16" / "Annotations", "--all-frames"]
+    assert scored(*words, "--split", "2016/val", tmp_path / "out.json")["global"]["J&F"] == 1
+
+
+def break_nothing(videos: Path) -> None:
+    (videos / "found" / "bear" / "00002.png").unlink()
+
+
+def break_number(videos: Path) -> None:
+    save(videos / "found" / "bear", [frame((3, WHOLE))], first=1)
+
+
+def break_size(videos: Path) -> None:
+    save(videos / "found" / "bear", [np.zeros((5, 5), np.uint8)], first=1)
+
+
+def break_photo(videos: Path) -> None:
+    save(videos / "found" / "bear", [np.zeros((*HW, 3), np.uint8)], first=1)
+
+
+def break_video(videos: Path) -> None:
+    (videos / "found" / "bear").rename(videos / "found" / "beer")
+
+
+def break_frames(videos: Path) -> None:
+    save(videos / "truth" / "short", [frame()] * 2)
+    save(videos / "found" / "short", [frame()] * 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_nothing, "bear/00002.png: there is no result for this frame"),
+        (break_number, "bear/00001.png: it has an object 3, the first frame of the truth has 1"),
+        (break_size, "00001.png: the result has (H, W) = (5, 5), the truth (60, 80); scale it"),
+        (break_photo, "00001.png: wanted a picture of one channel"),
+        (break_video, "video bear: "),
+        (break_frames, "video short: it has 2 annotated frames, and the first and the last"),
+    ],
+)
+def test_a_broken_result_is_one_sentence(
+    videos: Path, damage, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(videos)
+    assert main(["score", "video", str(videos / "truth"), str(videos / "found")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(path: Path, split: int) -> Path:
+        left, right = np.zeros((4, 8), np.bool_), np.ones((4, 8), np.bool_)
+        left[:, :split], right[:, :split] = True, False
+        masks = (
+            annotated_mask(mask_to_rle(left), "cat"),
+            annotated_mask(mask_to_rle(right), "sky"),
+        )
+        image = AnnotatedImage(file_name="a.jpg", hw=(4, 8), masks=masks)
+        write_files(panoptic.encode([image], path, LossReport(), Policy()))
+        return path
+
+    truth, found = write(tmp_path / "truth.json", 4), write(tmp_path / "found.json", 3)
+    document = scored("panoptic", truth, found, tmp_path / "out.json")
+    assert document["classes"]["cat"]["PQ"] == pytest.approx(3 / 4)
+    assert document["classes"]["sky"]["SQ"] == pytest.approx(4 / 5)
+    assert document["means"]["all"]["PQ"] == pytest.approx((3 / 4 + 4 / 5) / 2)
+    text = capsys.readouterr().out
+    assert "| all | 77.5 | 77.5 | 100.0 | 2 |" in text
+    assert "| cat | 75.0 | 75.0 | 100.0 |" in text
+    assert main(["score", "panoptic", str(tmp_path), str(found)]) == 2
+    assert "wanted a panoptic JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["video", "nothing", "."], "there is no file or folder 'nothing'; check the path"),
+        (["panoptic", ".", ".", "--all-frames"], "--split and --all-frames are for videos"),
+        (["sound", ".", "."], "invalid choice: 'sound'"),
+    ],
+)
+def test_wrong_words_are_sentences(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", *words]) == 2
+    assert message in capsys.readouterr().err
