@@ -28,7 +28,7 @@ export class Stage {
     pick: new PickTool(),
     pan: new PanTool(),
   };
-  readonly latencies: number[] = []; // hover to mask, in milliseconds, the newest last
+  readonly latencies: number[] = []; // hover to the mask's frame, in milliseconds, newest last
   counted = 0; // hovers so far
   cross: XY | null = null; // the keyboard's pointer, in pixels of the photo
   pointer: XY | null = null;
@@ -65,12 +65,20 @@ export class Stage {
     const { session, view } = this;
     const { desk } = session;
     if (!desk || session.opening) return null;
-    const latency = (ms: number) => {
-      this.latencies.push(ms);
+    const drawn = () => this.drawOver();
+    return { session, desk, view, drawn, answered: (when) => this.timeFrame(when) };
+  }
+
+  /** Note how long after a hover the frame with its mask is done. */
+  private timeFrame(when: number): void {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      this.latencies.push(performance.now() - when);
       this.counted++;
       if (this.latencies.length > KEPT_LATENCIES) this.latencies.shift();
     };
-    return { session, desk, view, drawn: () => this.drawOver(), latency };
+    requestAnimationFrame(() => port2.postMessage(null)); // comes when the frame has been painted
   }
 
   use(name: ToolName): void {
@@ -106,7 +114,7 @@ export class Stage {
     const { left, top } = this.element.getBoundingClientRect();
     const screen: XY = [event.clientX - left, event.clientY - top];
     const negative = event.shiftKey || event.button === 2 || (event.buttons & 2) > 0;
-    return { at: this.view.toImage(screen), screen, negative, when: performance.now() };
+    return { at: this.view.toImage(screen), screen, negative, when: event.timeStamp };
   }
 
   private down(event: PointerEvent): void {

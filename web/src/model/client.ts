@@ -12,11 +12,18 @@ import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
 import type { Candidates } from "./segment";
 
-/** Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed. */
-function threadsToUse(): number {
+/**
+ * Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed.
+ *
+ * The decoder leaves a core to the page, which draws meanwhile: on two cores a hover takes half the
+ * time with one thread, because ONNX Runtime's threads spin while they wait for each other.
+ */
+function threadsFor(part: "encoder" | "decoder"): number {
   if (!crossOriginIsolated) return 1;
   const asked = Number(new URLSearchParams(location.search).get("threads"));
-  return asked > 0 ? asked : Math.min(4, navigator.hardwareConcurrency || 1);
+  if (asked > 0) return asked;
+  const cores = navigator.hardwareConcurrency || 1;
+  return Math.max(1, Math.min(4, part === "decoder" ? cores - 1 : cores));
 }
 
 type Progress = (done: number, all: number) => void;
@@ -84,20 +91,21 @@ export class Model {
   private constructor(
     private readonly load: Load,
     readonly manifest: Manifest,
-    readonly threads: number,
+    readonly threads: number, // of the decoder
   ) {}
 
   /** Open the decoder; the encoder follows when a photo needs it. */
   static async open(load: Load): Promise<Model> {
     const manifest = readManifest(await (await load("manifest.json")).json());
-    const model = new Model(load, manifest, threadsToUse());
-    await model.openGraph(model.decoder, "decoder.onnx");
+    const model = new Model(load, manifest, threadsFor("decoder"));
+    await model.openGraph(model.decoder, "decoder");
     return model;
   }
 
-  private async openGraph(worker: Asked, file: string): Promise<Asked> {
-    const graph = await (await this.load(file)).arrayBuffer();
-    const { manifest, threads } = this;
+  private async openGraph(worker: Asked, part: "encoder" | "decoder"): Promise<Asked> {
+    const graph = await (await this.load(`${part}.onnx`)).arrayBuffer();
+    const { manifest } = this;
+    const threads = threadsFor(part);
     const opened = await worker.ask("open", { graph, manifest, threads }, undefined, [graph]);
     this.provider = opened.provider;
     return worker;
@@ -110,7 +118,7 @@ export class Model {
     const made = (async () => {
       const given = await sent?.();
       if (given) return given;
-      this.encoder ??= this.openGraph(new Asked(), "encoder.onnx");
+      this.encoder ??= this.openGraph(new Asked(), "encoder");
       return (await this.encoder).ask("encode", { photo: await photo() });
     })();
     this.embeddings.set(key, made);

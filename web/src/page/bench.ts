@@ -12,7 +12,7 @@ export interface Timing {
   provider: string;
 }
 
-/** Pointer to drawn mask in milliseconds, one hover after the other. */
+/** Pointer to the frame with its mask in milliseconds, one hover after the other. */
 export async function measureHovers(
   session: Session,
   stage: Stage,

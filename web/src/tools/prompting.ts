@@ -27,7 +27,7 @@ export class PointTool implements Tool {
     void bench.desk.hover(at[0], at[1], negative ? 0 : 1).then((fresh) => {
       if (!fresh) return;
       bench.drawn();
-      bench.latency(performance.now() - when);
+      bench.answered(when);
     });
   }
 }

@@ -18,7 +18,7 @@ export interface Bench {
   desk: Desk;
   view: View;
   drawn(): void; // draw what lies over the photo, now
-  latency(ms: number): void;
+  answered(when: number): void; // the hover of that time has been drawn
 }
 
 export interface Tool {
