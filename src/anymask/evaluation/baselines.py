@@ -7,7 +7,7 @@
     slic growth        SLIC regions (Achanta et al. 2012), grown from the clicked ones over those
                        beside of a like colour
     felzenszwalb, slic all their regions at three sizes, for what a method finds by itself
-    sobel, canny       the grey gradient, for edges
+    sobel, canny       the grey gradient, and Canny at all thresholds, for edges
 
 Those with regions need scikit-image, and are skipped without.
 Each is a `Segmenter`, so it is asked and scored exactly like a model. Letters: H W the photo, N

@@ -1,9 +1,9 @@
 """Scores of methods that never change, kept by content: GrabCut takes minutes, once is enough.
 
 A line of `<method>.jsonl` is [key, values]; the key hashes the photo, the mask, the ignored pixels,
-the method, the versions behind it and what was measured. A cut last line is skipped when read.
-What a measure of a whole set found is `sets/<key>.json`; its key hashes all of the set's photos and
-masks that count, and the settings.
+the method, the code and the versions behind it and what was measured. A cut last line is skipped
+when read. What a measure of a whole set found is `sets/<key>.json`; its key hashes code, settings,
+and all that the set says of the photos that count.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import numpy as np
 from anymask.data.sets import Sample
 from anymask.evaluation.baselines import REGION_METHODS
 from anymask.evaluation.findings import Found, found_from_json, found_to_json
+from anymask.evaluation.instance_ap import FILE as DETECTIONS
 from anymask.evaluation.metrics import Floats, Ints
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_string
-
-VERSION = 1  # of the baselines and protocols together; raise it when either changes its answers
 
 
 class ScoreCache:
@@ -34,11 +33,13 @@ class ScoreCache:
         self._folder = Path(folder)
         self._known: dict[str, dict[str, Floats]] = {}
 
-    def keys(self, method: str, names: Sequence[str], sample: Sample, masks: Ints) -> list[str]:
-        """A key for each mask of a photo."""
+    def keys(
+        self, method: str, names: Sequence[str], code: str, sample: Sample, masks: Ints
+    ) -> list[str]:
+        """A key for each mask of a photo; `code` is that of `code_hash.score_code`."""
         start = hashlib.sha256(sample.content())
         ignore = rle_to_string(sample.ignore) if sample.ignore is not None else ""
-        words = [str(VERSION), cv2.__version__, *_versions(method), method, *names, ignore]
+        words = [code, cv2.__version__, *_versions(method), method, *names, ignore]
         start.update("\n".join(words).encode())
         keys = []
         for mask in masks:
@@ -59,21 +60,17 @@ class ScoreCache:
         with self._path(method).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def set_key(self, what: str, one: EvalSet, settings: Settings) -> str:
+    def set_key(self, what: str, code: str, one: EvalSet, settings: Settings) -> str:
         """The key of a measure (`what` names method and measure) of a set."""
         chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
         key = hashlib.sha256()
         groups = Path(settings.groups).read_text("utf-8") if settings.groups else ""
-        words = [str(VERSION), cv2.__version__, *_versions(what), what, repr(settings), groups]
+        words = [code, cv2.__version__, *_versions(what), what, repr(settings), groups]
+        words.append(_beside(one))
         key.update("\n".join(words).encode())
         for place in np.unique(chosen.image):
-            sample = one.samples[int(place)]
-            key.update(sample.content())
-            if sample.ignore is not None:
-                key.update(rle_to_string(sample.ignore).encode())
-            for mask in chosen.mask[chosen.image == place]:
-                label = sample.labels[int(mask)] or ""
-                key.update(f"{rle_to_string(sample.masks[int(mask)])} {label}\n".encode())
+            key.update(one.samples[int(place)].content())
+            key.update(_truth(one.samples[int(place)], chosen.mask[chosen.image == place]))
         return key.hexdigest()[:32]
 
     def get_found(self, key: str) -> Found | None:
@@ -99,6 +96,27 @@ class ScoreCache:
 
     def _path(self, method: str) -> Path:
         return self._folder / f"{method.replace(' ', '_')}.jsonl"
+
+
+def _truth(sample: Sample, chosen: Ints) -> bytes:
+    """All that a set says of a photo: measures look at more than the chosen masks."""
+    federated = sample.federated
+    words = [
+        repr(chosen.tolist()),
+        *map(rle_to_string, sample.masks),
+        repr((sample.labels, sample.annotators, sample.boxes)),
+        rle_to_string(sample.ignore) if sample.ignore is not None else "",
+        *(f"{label} {rle_to_string(rle)}" for label, rle in sample.crowds),
+        *map(rle_to_string, sample.boundaries),
+        repr(federated and (sorted(federated.absent), sorted(federated.partial))),
+    ]
+    return "\n".join(words).encode()
+
+
+def _beside(one: EvalSet) -> str:
+    """The boxes of a detector, which lie beside a set."""
+    path = one.info.folder / DETECTIONS
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _versions(method: str) -> list[str]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.edge_levels import thin
+from anymask.evaluation.edge_levels import THRESHOLDS, thin
 from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.protocols import Segmenter
 from anymask.primitives.boxes import box_nms, mask_to_box
@@ -29,6 +29,8 @@ POINTS_PER_SIDE = 16  # the paper's grid
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other
 CLICKS_PER_CALL = 64
 CANNY_SIGMA = 2.0
+CANNY_LOW = 0.4
+CANNY_RANGE = 16000.0  # of the slopes, which OpenCV wants as 16-bit numbers
 _TENT = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1], np.float64) / 25
 _FAINTEST = 1e-3  # what rounding makes of a photo of one colour is less
 _TIE = 1.01  # an edge may be this much below its neighbour, so that flat ridges do not vanish
@@ -113,8 +115,24 @@ def sobel_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
 
 
 def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
-    """The same after a Gaussian: Canny's edges before hysteresis, which the thresholds replace."""
-    return scaled(sobel_magnitude(cv2.GaussianBlur(_grey(image), (0, 0), CANNY_SIGMA)))
+    """OpenCV's Canny at every threshold: the highest one at which a pixel is an edge.
+
+    Thresholds are shares of the photo's steepest slope after a Gaussian; an edge goes on down to
+    CANNY_LOW of its threshold, as in MATLAB's `edge`.
+    """
+    smooth = cv2.GaussianBlur(_grey(image), (0, 0), CANNY_SIGMA)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, *along) for along in ((1, 0), (0, 1))]
+    steepest = float(np.hypot(*slopes).max())
+    found = np.zeros(smooth.shape, np.float32)
+    if steepest < _FAINTEST:
+        return found
+    scale = CANNY_RANGE / steepest
+    dx, dy = (np.round(slope * scale).astype(np.int16) for slope in slopes)
+    for level in THRESHOLDS:
+        high = level * CANNY_RANGE
+        there = cv2.Canny(dx, dy, CANNY_LOW * high, high, L2gradient=True) > 0
+        found[there] = np.nextafter(np.float32(level), np.float32(1))
+    return found
 
 
 def _grey(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)

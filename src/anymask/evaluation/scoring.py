@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.asked import CHUNK, Photo, mask_limit
+from anymask.evaluation.average_recall import Proposer
 from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.code_hash import score_code
+from anymask.evaluation.edges import EdgeDetector
 from anymask.evaluation.findings import Found
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
@@ -23,6 +26,7 @@ from anymask.evaluation.report import Column, Report, SetScores
 from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
 
 Progress = Callable[[str, int, int], None]
+MASKS = "clicks"  # all measures mask by mask are of one module
 
 
 def evaluate_sets(
@@ -96,7 +100,7 @@ def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:
 
 def _stays(method: Segmenter) -> bool:
     """Whether its answers change only with this package: not those of weights, not a peer's."""
-    return isinstance(method, FromFunction)
+    return isinstance(method, (FromFunction, EdgeDetector, Proposer))
 
 
 def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, int], None]) -> Found:
@@ -104,7 +108,8 @@ def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, in
     method, settings, cache = question.method, question.settings, question.cache
     if cache is None:
         return measure_set(name, method, one, settings, told)
-    key = cache.set_key(f"{question.name} {name}", one, settings)
+    code = score_code(method, name)
+    key = cache.set_key(f"{question.name} {name}", code, one, settings)
     known = cache.get_found(key)
     if known is not None:
         return known
@@ -131,6 +136,7 @@ class _Question:
         given = [(measure, measure.columns(accepts, settings)) for measure in asked]
         self.measures = [(measure, columns) for measure, columns in given if columns]
         self.names = tuple(name for _, columns in self.measures for name in columns)
+        self.code = score_code(method, MASKS) if cache else ""
         self.limit = mask_limit(method, settings)
 
 
@@ -194,7 +200,7 @@ def _score_measure(
     embedding: Callable[[], Any],
 ) -> Floats:  # (N, columns)
     cache, name = question.cache, question.name
-    keys = cache.keys(name, columns, photo.sample, masks) if cache else []
+    keys = cache.keys(name, columns, question.code, photo.sample, masks) if cache else []
     found = [cache.get(name, key) for key in keys] if cache else [None] * len(masks)
     blank = np.full(len(columns), np.nan)
     table = np.array([blank if row is None else row for row in found]).reshape(-1, len(columns))
