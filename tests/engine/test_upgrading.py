@@ -1,14 +1,16 @@
 """The tables grow and shrink, on SQLite and on PostgreSQL, and are those of the code."""
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from anymask.engine import tables, upgrading
-from anymask.engine.database import open_database, writing
-from anymask.engine.entries import Action
+from anymask.engine.database import open_database, reading, writing
+from anymask.engine.entries import Action, Draft
 from anymask.engine.store import Store
 from anymask.primitives.errors import InputError, StoreError
+from anymask.primitives.rle import rle_to_string
+from tests.engine.small import small_mask
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Engine) -> None:
@@ -30,6 +32,16 @@ def test_every_revision_goes_down_and_up_again(database: Engine) -> None:
         upgrading.upgrade(database, step)
         assert upgrading.current(database) == step
     assert upgrading.differences(database) == []
+
+
+def test_masks_of_an_older_project_get_their_place_in_the_queue(store: Store) -> None:
+    drafts = [Draft(rle=small_mask(columns)) for columns in (2, 3)]
+    entries = store.add_records(1, drafts, "ann")
+    upgrading.downgrade(store.database, "0002")
+    upgrading.upgrade(store.database)
+    with reading(store.database) as session:
+        draws = dict(session.execute(select(tables.RecordRow.id, tables.RecordRow.draw)).all())
+    assert draws == {e.id: tables.draw_of(1, rle_to_string(e.rle)) for e in entries}
 
 
 @pytest.mark.parametrize("change", ["UPDATE {} SET who = 'else'", "DELETE FROM {}"])

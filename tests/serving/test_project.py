@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from anymask.engine.database import reading
 from anymask.engine.project import Project, create_project
+from anymask.engine.tables import EventRow
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
@@ -68,11 +71,24 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
         "points": [[35, 40]], "labels": [1],
     }  # fmt: skip
     assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
-    events = [{"kind": "accept", "tool": "click", "seconds": 4.5, "record": "k1"}]
-    assert ask.post("/api/images/1/events", json={"events": events}).json() == {"added": 1}
     assert ask.post("/api/images/1/done", json={}).json()["status"] == "done"
+
+
+def test_each_second_counts_once(ask: TestClient, project: Project) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, seconds=4.5))
+    steps = [("click", 1.5), ("click", 2.0), ("mask", 1.0), ("accept", 4.5)]
+    events = [{"kind": kind, "seconds": spent, "record": "k1"} for kind, spent in steps]
+    assert ask.post("/api/images/1/events", json={"events": events}).json() == {"added": 4}
+    changed = body(RIGHT, seconds=2.0)["record"]
+    assert ask.put("/api/records/1", json=changed, headers={"If-Match": "1"}).status_code == 200
+    ask.post("/api/images/1/events", json={"events": [{"kind": "stroke", "seconds": 2.0}]})
     (pace,) = ask.get("/api/report").json()["paces"]
-    assert (pace["stage"], pace["masks"], pace["seconds_a_mask"]) == ("assisted", 1, 4.5)
+    assert (pace["stage"], pace["masks"], pace["seconds_a_mask"]) == ("assisted", 1, 6.5)
+    with reading(project.store.database) as session:
+        rows = list(session.scalars(select(EventRow)))
+    assert sum(row.seconds for row in rows) == 6.5
+    (whole,) = [row.detail for row in rows if row.kind == "accept"]
+    assert whole == {"key": "k1", "whole_seconds": 4.5}
 
 
 def test_photos_come_upright(ask: TestClient) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from anymask.engine.entries import Entry, ImageEntry
@@ -83,7 +83,7 @@ class Figures:
 
 def measure(store: Store, settings: Settings, name: str) -> Figures:
     """Count everything."""
-    images, entries = list(store.all_images()), _timed(store)
+    images, entries = list(store.all_images()), store.records()
     verdicts = all_verdicts(store)
     paces = _paces(entries, verdicts)
     seconds = {pace.arm: pace.seconds_a_mask for pace in paces if pace.stage == "assisted"}
@@ -99,23 +99,6 @@ def measure(store: Store, settings: Settings, name: str) -> Figures:
         labels=tuple(_shares(images, entries, by_label=True)),
         groups=tuple(_shares(images, entries, by_label=False)),
     )
-
-
-def _timed(store: Store) -> list[Entry]:
-    """The masks with the seconds that the page has told in events of the kind "accept"."""
-    entries = store.records()
-    told = store.accept_seconds()
-    if not told:
-        return entries
-    return [
-        replace(
-            entry,
-            seconds=entry.seconds
-            + told.get((entry.image_id, str(entry.id)), 0.0)
-            + told.get((entry.image_id, entry.client_id or ""), 0.0),
-        )
-        for entry in entries
-    ]
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -79,9 +79,8 @@ class Project:
     @property
     def labels(self) -> list[str]:
         """Those that were given first, then those that masks have."""
-        used = {entry.label for entry in self.store.records() if entry.label}
         given = [str(label) for label in self._row().labels]
-        return given + sorted(used - set(given))
+        return given + sorted(self.store.labels() - set(given))
 
     def describe(self, user: str) -> dict[str, Any]:
         """What the page needs to begin."""

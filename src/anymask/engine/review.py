@@ -8,7 +8,6 @@ where it was rejected (Segment Anything, section 5, compares automatic masks wit
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,13 +15,14 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, get_args
 
-from sqlalchemy import select
+from sqlalchemy import case, exists, func, select
+from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading
 from anymask.engine.entries import Draft, Entry, Provenance, Verdict, Why, one_of
 from anymask.engine.stages import Settings
-from anymask.engine.store import Store, draft_of
-from anymask.engine.tables import VerdictRow
+from anymask.engine.store import Store, draft_of, entry_of
+from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_iou
 
@@ -51,15 +51,17 @@ class Said:
 
 def next_asked(store: Store) -> Asked | None:
     """The mask that should be looked at next; None when all have been."""
-    verdicts = all_verdicts(store)
-    seen = {one.record_id for one in verdicts}
-    entries = store.records(None, ("proposal", "accepted"))
-    waiting = [entry for entry in entries if entry.id not in seen]
-    if not waiting:
-        return None
-    if sum(one.why == "random" for one in verdicts) <= len(verdicts) / 2:
-        return Asked(min(waiting, key=_draw), "random")
-    return Asked(min(waiting, key=_certainty), "uncertain")
+    with reading(store.database) as session:
+        by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
+        count, random = session.execute(select(func.count(), by_chance)).one()
+        if random <= count / 2:
+            found = _first(session, RecordRow.draw)
+            return None if found is None else Asked(found, "random")
+        for status in ("proposal", "accepted"):  # what a person made comes last
+            found = _first(session, RecordRow.quality, RecordRow.status == status)
+            if found is not None:
+                return Asked(found, "uncertain")
+    return None
 
 
 def asked_about(store: Store, record_id: int) -> Asked:
@@ -68,21 +70,28 @@ def asked_about(store: Store, record_id: int) -> Asked:
     What somebody picked for another reason says nothing about the rest of its batch.
     """
     entry = store.record(record_id)
-    seen = {one.record_id for one in all_verdicts(store)}
-    entries = store.records(None, ("proposal", "accepted"))
-    draws = [_draw(other) for other in entries if other.id not in seen]
-    return Asked(entry, "random" if _draw(entry) == min(draws, default="") else "uncertain")
+    with reading(store.database) as session:
+        drawn = _first(session, RecordRow.draw)
+    is_next = drawn is not None and drawn.id == record_id
+    return Asked(entry, "random" if is_next else "uncertain")
 
 
-def _draw(entry: Entry) -> str:
-    """A number that has nothing to do with the mask: the order of random samples."""
-    return hashlib.sha256(f"review {entry.id}".encode()).hexdigest()
-
-
-def _certainty(entry: Entry) -> tuple[float, int]:
-    """Proposals by their quality; what a person made comes last."""
-    proposal = entry.status == "proposal"
-    return (entry.quality if proposal else 10 + entry.quality, entry.id)
+def _first(session: Session, order: Any, *conditions: Any) -> Entry | None:
+    """Of the masks that nobody has looked at, the one with the least `order`."""
+    query = (
+        select(RecordRow, ImageRow)
+        .join(ImageRow, ImageRow.id == RecordRow.image_id)
+        .where(
+            RecordRow.deleted.is_(False),
+            RecordRow.status.in_(("proposal", "accepted")),
+            ~exists().where(VerdictRow.record_id == RecordRow.id),
+            *conditions,
+        )
+        .order_by(order, RecordRow.id)
+        .limit(1)
+    )
+    found = session.execute(query).first()
+    return None if found is None else entry_of(*found)
 
 
 def give_verdict(
@@ -93,10 +102,12 @@ def give_verdict(
     *,
     rle: Rle | None = None,
     seconds: float = 0.0,
+    told: bool = False,
 ) -> Entry:
     """Write down what somebody says of a mask, and carry it out.
 
-    rle  the better mask, for the verdict "fix"
+    rle   the better mask, for the verdict "fix"
+    told  other events tell the seconds (`Store.add_records`)
 
     Raises InputError for a fix without a mask, Conflict where the mask has changed since.
     """
@@ -124,7 +135,7 @@ def give_verdict(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
         agreed=agreed, seconds=seconds,
     )  # fmt: skip
-    return store.change_record(entry.id, entry.version, draft, who, beside=[row])
+    return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
 
 
 def all_verdicts(store: Store) -> list[Said]:

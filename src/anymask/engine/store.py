@@ -3,6 +3,9 @@
 Every change names the version that it was made from. If the record has moved on, nothing is
 written and `Conflict` holds the record as it is now. Each call is one transaction, and has been
 written to the disk when it returns.
+
+A mask's seconds are those of its drafts, added up. In the events each second counts once: where the
+page tells its steps, the event that keeps the mask has none of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
-from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow
+from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
 from anymask.primitives.errors import Absent, Conflict, InputError
 from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
 
@@ -119,6 +122,12 @@ class Store:
         with reading(self.database) as session:
             return [entry_of(row, image) for row, image in session.execute(query)]
 
+    def labels(self) -> set[str]:
+        """Every name that a mask has."""
+        query = select(RecordRow.label).where(RecordRow.deleted.is_(False)).distinct()
+        with reading(self.database) as session:
+            return {label for label in session.scalars(query) if label}
+
     def record(self, record_id: int) -> Entry:
         """One mask. Raises Absent, also for one that was deleted."""
         with reading(self.database) as session:
@@ -126,23 +135,30 @@ class Store:
             return entry_of(row, _image(session, row.image_id))
 
     def add_records(
-        self, image_id: int, drafts: Sequence[Draft], who: str, *, status: str | None = None
+        self,
+        image_id: int,
+        drafts: Sequence[Draft],
+        who: str,
+        *,
+        status: str | None = None,
+        told: bool = False,
     ) -> list[Entry]:
         """Keep masks of a photo, all or none.
 
         status  that the photo gets in the same transaction
+        told    other events tell the seconds; the one that is written here counts none again
 
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
         Raises Absent for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
             image = _image(session, image_id)
-            entries = [self._add(session, image, draft, who) for draft in drafts]
+            entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:
                 image.status = status
         return entries
 
-    def _add(self, session: Session, image: ImageRow, draft: Draft, who: str) -> Entry:
+    def _add(self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool) -> Entry:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
                 f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
@@ -156,8 +172,9 @@ class Store:
                 return entry_of(known, image)
         row = RecordRow(image_id=image.id, deleted=False, client_id=draft.client_id)
         _fill(row, draft, who, self.clock())
+        row.draw = draw_of(image.id, row.counts)
         session.add(row)
-        self._remember(session, row, "record added", draft.seconds)
+        self._remember(session, row, "record added", 0.0 if told else draft.seconds)
         return entry_of(row, image)
 
     def change_record(
@@ -167,10 +184,13 @@ class Store:
         draft: Draft,
         who: str,
         beside: Sequence[Table] = (),
+        *,
+        told: bool = False,
     ) -> Entry:
         """Replace a mask that is at `version`. Raises Absent, Conflict, InputError.
 
         beside  rows of other tables that are written in the same transaction
+        told    as for `add_records`
         """
         with writing(self.database) as session:
             row, image = self._at_version(session, record_id, version)
@@ -182,7 +202,7 @@ class Store:
             earlier = row.seconds
             _fill(row, draft, who, self.clock())
             row.seconds = earlier + draft.seconds
-            self._remember(session, row, "record changed", draft.seconds)
+            self._remember(session, row, "record changed", 0.0 if told else draft.seconds)
             session.add_all(beside)
             return entry_of(row, image)
 
@@ -231,7 +251,7 @@ class Store:
                 entry_of(
                     RecordRow(
                         id=row.id, image_id=row.image_id, client_id=row.client_id,
-                        version=one.version, who=one.who, at=one.at, **one.state,
+                        version=one.version, who=one.who, at=one.at, draw=row.draw, **one.state,
                     ),
                     image,
                 )
@@ -256,16 +276,6 @@ class Store:
             query = query.where(EventRow.kind == kind)
         with reading(self.database) as session:
             return int(session.scalar(query) or 0)
-
-    def accept_seconds(self) -> dict[tuple[int, str], float]:
-        """Seconds that events of the kind "accept" tell, by photo and by the mask's key there."""
-        query = select(EventRow).where(EventRow.kind == "accept", EventRow.image_id.is_not(None))
-        told: dict[tuple[int, str], float] = {}
-        with reading(self.database) as session:
-            for row in session.scalars(query):
-                place = (row.image_id or 0, str(row.detail.get("key", "")))
-                told[place] = told.get(place, 0.0) + row.seconds
-        return told
 
 
 def _image(session: Session, image_id: int) -> ImageRow:

@@ -14,6 +14,7 @@ seconds since 1970, UTC.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import (
@@ -80,12 +81,16 @@ class ImageRow(Table):
 
 
 class RecordRow(Table):
-    """A mask as it is now; `counts` are COCO's compressed run-lengths."""
+    """A mask as it is now; `counts` are COCO's compressed run-lengths.
+
+    draw  its place in the order of random samples (`draw_of`)
+    """
 
     __tablename__ = "records"
     __table_args__ = (
         UniqueConstraint("image_id", "client_id"),
         Index(None, "image_id", "status"),
+        Index(None, "status", "quality"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
@@ -102,8 +107,14 @@ class RecordRow(Table):
     client_id: Mapped[str | None] = mapped_column(String(400))
     provenance: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(Boolean)
+    draw: Mapped[str] = mapped_column(String(16), index=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+def draw_of(image_id: int, counts: str) -> str:
+    """A number that has nothing to do with how good a mask is, the same in every run."""
+    return hashlib.sha256(f"review {image_id} {counts}".encode()).hexdigest()[:16]
 
 
 class VersionRow(Table):

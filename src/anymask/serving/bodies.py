@@ -28,6 +28,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.rle import coco_to_rle
 
 MOST_EVENTS = 1000
+WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
 PROMPT = ("points", "labels", "box", "lasso")
 
 
@@ -71,7 +72,7 @@ class EventBody(BaseModel):
 
     kind: str
     tool: str | None = None
-    seconds: float = 0.0
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     record: int | str | None = None
     detail: dict[str, Any] | None = None
 
@@ -79,12 +80,13 @@ class EventBody(BaseModel):
         """Raises InputError."""
         text = "" if self.record is None else str(self.record)
         detail = {**(self.detail or {}), **({"key": text} if text else {})}
+        whole = self.kind == WHOLE
         return Action(
             kind=self.kind,
             tool=self.tool,
-            seconds=self.seconds,
+            seconds=0.0 if whole else self.seconds,
             record_id=int(text) if text.isdecimal() and len(text) < 10 else None,
-            detail=detail,
+            detail=detail | ({"whole_seconds": self.seconds} if whole else {}),
         )
 
 

@@ -116,7 +116,8 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
     ) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
-        return record_to_json(store.add_records(image_id, [draft], user_name or user)[0])
+        (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
+        return record_to_json(entry)
 
     @router.put("/records/{record_id}")
     def change(
@@ -132,7 +133,8 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
 
         def work() -> Entry:
             draft = body.draft(project.stage, project.arm)
-            return store.change_record(record_id, _version(if_match), draft, user_name or user)
+            who, version = user_name or user, _version(if_match)
+            return store.change_record(record_id, version, draft, who, told=True)
 
         return _or_current(work)
 
@@ -260,7 +262,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
                 raise Conflict(f"record {record_id} is at version {version}", asked.entry)
             return give_verdict(
                 project.store, asked, body.verdict, user_name or user,
-                rle=rle, seconds=body.seconds,
+                rle=rle, seconds=body.seconds, told=rle is not None,
             )  # fmt: skip
 
         return _or_current(work)
