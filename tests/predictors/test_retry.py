@@ -166,6 +166,23 @@ def test_a_larger_model_answers_in_the_terms_of_the_smaller() -> None:
     assert fed_back.masks.shape == (1, 600, 900)
 
 
+def test_a_larger_model_sees_a_photo_once() -> None:
+    class Counting(ColourRuntime):
+        seen = 0
+
+        def encode(self, images: np.ndarray) -> list:
+            Counting.seen += len(images)
+            return super().encode(images)
+
+    prompts = [Prompt.of(points=[click]) for click in (CLICK, (600, 300), (5, 5))]
+    model, retry = Model(ColourRuntime()), patient(steps=("larger",), larger=Model(Counting()))
+    together = model.segment(PICTURE, prompts=prompts, retry=retry)
+    assert Counting.seen == 1
+    alone = [model.segment(PICTURE, prompts=[prompt], retry=retry)[0] for prompt in prompts]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.logits, other.logits)
+
+
 def test_a_larger_model_is_not_asked_what_it_cannot_answer() -> None:
     spec = replace(ColourRuntime().spec, accepts=frozenset({"box"}))
     larger = ColourRuntime(spec)

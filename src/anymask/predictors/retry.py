@@ -27,6 +27,7 @@ import numpy as np
 from anymask.predictors.decoding import Settings, decode_prompts, embed_image, with_masks
 from anymask.predictors.honour import violated
 from anymask.predictors.prompts import kinds
+from anymask.predictors.seen_once import SeenOnce
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
 from anymask.primitives.errors import InputError
 from anymask.primitives.masks import mask_iou, stability_score
@@ -77,8 +78,13 @@ class Retry:
             raise InputError(f"steps are {', '.join(STEPS)}; got {strange[0]!r}")
 
     def start(self) -> Patience:
-        """The time from now on."""
-        return Patience(self, self.clock() + self.seconds)
+        """The time from now on; the larger model sees a photo once, however many masks it has."""
+        deadline = self.clock() + self.seconds
+        if self.larger is None:
+            return Patience(self, deadline)
+        from anymask.predictors.image import Model
+
+        return Patience(replace(self, larger=Model(SeenOnce(self.larger.runtime))), deadline)
 
 
 def check_retry(retry: object) -> Retry | None:
