@@ -2,13 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations
+from anymask.data.images import load_image
 from anymask.engine.annotator import CLICK, REVIEW, Annotator, Hand, mask_overlap
 from anymask.engine.entries import Draft
 from anymask.engine.exchange import (
@@ -20,10 +23,12 @@ from anymask.engine.figures import to_markdown
 from anymask.engine.project import Project, create_project, open_project
 from anymask.engine.review import agreements, batch_states, give_verdict, next_asked, wilson
 from anymask.engine.runs import Work, run_stage
+from anymask.engine.stages import propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import Barred, InputError, StoreError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.engine.disc_projects import SIDE, add, work, write_photos
+from tests.predictors.fakes import SPEC, ColourRuntime
 
 
 def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
@@ -137,6 +142,36 @@ def test_the_three_stages_run_and_the_figures_tell_them_apart(
     page = to_markdown(figures)
     assert "| assisted | control | 3 | 1 |" in page
     assert "| disc 0 | 3 | 3 |" in page
+
+
+class Sure(ColourRuntime):
+    """Sees the same, and is sure of it."""
+
+    def decode(self, *asked: Any) -> tuple[np.ndarray, np.ndarray]:
+        logits, quality = super().decode(*asked)
+        return logits, quality + 1
+
+
+def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
+    project: Project, model: Model
+) -> None:
+    plain = propose(model, load_image(project.picture(1)), "auto", project.settings)
+    confident = float(np.median([draft.quality for draft in plain]))
+    project.change(settings={"confident": confident})
+    unsure = [draft for draft in plain if draft.quality < confident]
+    assert 0 < len(unsure) < len(plain)
+    larger = Model(Sure(replace(SPEC, name="large"), "larger weights"))
+    list(run_stage(project, Work(model=model, stage="auto", larger=larger)))
+    kept = project.store.records(1)
+    assert len(kept) == len(plain)
+    origins = {entry.rle: entry.provenance for entry in kept if entry.quality > 1}
+    assert len(origins) == len(unsure)
+    assert {(o.model, o.model_hash) for o in origins.values()} == {("large", "larger weights")}
+    rest = [entry for entry in kept if entry.quality <= 1]
+    assert {entry.provenance.model for entry in rest} == {"fake"}
+    assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
+    with pytest.raises(InputError, match="looks at proposals again, the stage assisted has none"):
+        work(model, {}, "assisted", larger=larger)
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:

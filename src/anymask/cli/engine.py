@@ -107,6 +107,10 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--arm", choices=get_args(Arm), default="model", help="control: without a model"
     )
+    parser.add_argument(
+        "--retry-model", metavar="NAME",
+        help="a larger model, which is asked for proposals below `confident` (semi, auto)",
+    )  # fmt: skip
     add_simulation(parser)
 
 
@@ -132,6 +136,7 @@ def run_photos(args: argparse.Namespace) -> None:
         annotator=None if truth is None else Annotator(Hand(seed=args.seed)),
         truth=truth,
         arm=args.arm,
+        larger=None if args.retry_model is None else open_model(args.retry_model),
     )
     waiting = [
         image

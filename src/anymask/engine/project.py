@@ -88,6 +88,7 @@ class Project:
         images = list(self.store.all_images())
         return {
             "name": row.name,
+            "made": row.made,
             "labels": self.labels,
             "stage": row.stage,
             "arm": row.arm,

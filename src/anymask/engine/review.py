@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, get_args
 
@@ -19,7 +19,7 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading
-from anymask.engine.entries import Draft, Entry, Provenance, Verdict, Why, one_of
+from anymask.engine.entries import Draft, Entry, Verdict, Why, one_of
 from anymask.engine.stages import Settings
 from anymask.engine.store import Store, draft_of, entry_of
 from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
@@ -126,10 +126,7 @@ def give_verdict(
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
         old = entry.provenance
-        origin = Provenance(
-            kind="human", model=old.model, model_hash=old.model_hash, prompts=old.prompts,
-            tool="review", stage=old.stage, arm=old.arm, source=old.source,
-        )  # fmt: skip
+        origin = replace(old, kind="human", tool="review")
         draft = draft_of(entry, rle=rle, status="accepted", seconds=seconds, provenance=origin)
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,

@@ -31,6 +31,7 @@ class Work:
 
     annotator  stands in for a person where there is one; needs the truth
     arm        "control": the annotator works without a model (assisted only)
+    larger     is asked for proposals of low quality (semi and auto)
 
     Raises InputError for what does not go together.
     """
@@ -40,6 +41,7 @@ class Work:
     annotator: Annotator | None = None
     truth: Truth | None = None
     arm: Arm = "model"
+    larger: Model | None = None
 
     def __post_init__(self) -> None:
         if (self.annotator is None) != (self.truth is None):
@@ -52,6 +54,11 @@ class Work:
             )
         if self.arm == "control" and self.stage != "assisted":
             raise InputError(f"the control arm belongs to the stage assisted, got {self.stage!r}")
+        if self.larger is not None and self.stage == "assisted":
+            raise InputError(
+                "a larger model looks at proposals again, the stage assisted has none; use semi or "
+                "auto"
+            )
 
     @property
     def who(self) -> str:
@@ -93,7 +100,7 @@ def _drafts(
         assert work.annotator is not None
         return [accepted(work.annotator.outline(one.rle), one.label) for one in truths]
     photo = load_image(project.picture(image.id))
-    proposals = propose(work.model, photo, work.stage, project.settings)
+    proposals = propose(work.model, photo, work.stage, project.settings, work.larger)
     if work.annotator is None or not work.by_person:
         return proposals
     drafts, taken, fixes = _sorted_out(work.annotator, proposals, truths)

@@ -6,7 +6,8 @@
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
 In semi and auto, masks of low quality are asked for again (`predictors.retry`) before anybody sees
-them. Source: Segment Anything, sections 4 and 5.
+them: with other prompts and on crops, then of a larger model where one is handed in. Source:
+Segment Anything, sections 4 and 5.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any
 
 from anymask.engine.entries import Draft, Provenance, Stage
 from anymask.predictors.image import Model
-from anymask.predictors.retry import Retry
+from anymask.predictors.retry import Retry, better_records
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.types import UintImage
 
 HINT_SECONDS = 30.0
+LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
 STAGES: dict[Stage, str] = {
     "assisted": "a person clicks, the model answers",
     "semi": "confident masks are filled in, a person adds the rest",
@@ -84,12 +86,44 @@ class Settings:
         return asdict(self)
 
 
-def propose(model: Model, photo: UintImage, stage: Stage, settings: Settings) -> list[Draft]:
-    """The model's masks of a photo as proposals, the best first; none in the stage assisted."""
+def propose(
+    model: Model,
+    photo: UintImage,
+    stage: Stage,
+    settings: Settings,
+    larger: Model | None = None,
+) -> list[Draft]:
+    """The model's masks of a photo as proposals, the best first; none in the stage assisted.
+
+    larger  is asked for the masks that are still of low quality
+    """
     if stage not in ("semi", "auto"):
         return []
     records = model.everything(photo, **grid_settings(stage, settings))
-    return proposals_of(records, model, stage, settings)
+    if larger is None:
+        return proposals_of(records, model, stage, settings)
+    better = ask_larger(larger, model, photo, records, settings)
+    kept = [old for old, new in zip(records, better, strict=True) if new is old]
+    gained = [new for old, new in zip(records, better, strict=True) if new is not old]
+    drafts = proposals_of(kept, model, stage, settings)
+    drafts += proposals_of(gained, larger, stage, settings)
+    return sorted(drafts, key=lambda draft: -draft.quality)
+
+
+def ask_larger(
+    larger: Model,
+    model: Model,
+    photo: UintImage,
+    records: Sequence[MaskRecord],
+    settings: Settings,
+) -> list[MaskRecord]:
+    """A photo's masks, those of low quality as the larger model sees them where that is better.
+
+    Each mask stays the same object.
+    """
+    seconds = settings.retry_seconds or LARGER_SECONDS
+    retry = Retry(seconds=seconds, quality=settings.confident, steps=("larger",), larger=larger)
+    return better_records(model.runtime, photo, records, retry.start())
 
 
 def grid_settings(stage: Stage, settings: Settings) -> dict[str, Any]:
