@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -242,3 +243,35 @@ def test_a_list_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(DataError, match="a.json: wanted a list of tasks; export as JSON"):
         label_studio.read(tmp_path, LossReport())
+
+
+def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
+    """Label Studio's converter reads `annotations`, and wants an `id` of every task."""
+    path, report = tmp_path / "tasks.json", LossReport()
+    policy = Policy(out_type="annotations")
+    write_files(label_studio.encode_polygons([rings()], path, report, policy))
+    (written_task,) = json.loads(path.read_text())
+    assert written_task["id"] == 1
+    assert "predictions" not in written_task
+    (annotation,) = written_task["annotations"]
+    assert annotation["was_cancelled"] is False
+    (found,) = label_studio.read(path, LossReport())
+    assert pixels(found) == [row for row in pixels(rings()) if row[0] != "none"]
+
+
+@pytest.mark.parametrize(("polygons", "kind"), [(False, "BrushLabels"), (True, "PolygonLabels")])
+def test_the_interface_beside_the_tasks_names_what_they_use(
+    tmp_path: Path, polygons: bool, kind: str
+) -> None:
+    masks = tuple(
+        annotated_mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬")
+    )
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=masks)
+    written(tmp_path / "tasks.json", [image], polygons)
+    view = ET.parse(tmp_path / "tasks.label_config.xml").getroot()
+    (picture,), (control,) = view.findall("Image"), view.findall(kind)
+    (task,) = json.loads((tmp_path / "tasks.json").read_text())
+    for row in task["predictions"][0]["result"]:
+        assert (row["from_name"], row["to_name"]) == (control.get("name"), picture.get("name"))
+    assert [label.get("value") for label in control] == ["a & b", "犬", '"quoted"']
+    assert picture.get("value") == "$image"

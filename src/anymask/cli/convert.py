@@ -49,6 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
     )  # fmt: skip
     parser.add_argument(
+        "--out-type", choices=("predictions", "annotations"), default="predictions",
+        help="of Label Studio: masks to be looked at, or finished ones (default: predictions)",
+    )  # fmt: skip
+    parser.add_argument(
         "--copy-images", action="store_true",
         help="with --to set: put the pictures into its images/, so that it can be measured",
     )  # fmt: skip
@@ -78,7 +82,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
     if args.copy_images and args.to != "set":
         raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
-    policy = Policy(holes=args.holes, parts=args.parts, tolerance=args.tolerance)
+    policy = Policy(
+        holes=args.holes, parts=args.parts, tolerance=args.tolerance, out_type=args.out_type
+    )
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
     if args.strict:  # a first round for the report alone

@@ -1,8 +1,10 @@
 """Label Studio: one JSON list of tasks, with brush strokes or polygons.
 
-What we write are predictions, so that they appear as pre-annotations when the file is imported:
-`from_name` and `to_name` are those of Label Studio's own templates (`tag` for brushes, `label` for
-polygons, `image`). Read are a task's annotations, or its predictions where nobody annotated.
+What we write are predictions, which an import shows as pre-annotations, or finished annotations,
+which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label
+Studio's templates (`tag` for brushes, `label` for polygons, `image`); a region whose names are not
+in the project's labelling interface is not shown, so the interface that fits lies beside the tasks
+as `NAME.label_config.xml`. Read are a task's annotations, or its predictions where there are none.
 Coordinates are percent of the picture's sides; a region's `score` is our quality.
 
 `data.image` is often an address on a server; a picture's name is its last part, and the address is
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -39,6 +42,7 @@ from anymask.data.documents import (
     picture_hw,
     read_json,
     to_json,
+    xml_text,
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
@@ -151,19 +155,24 @@ def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """One file of predictions with brush run-lengths; every pixel is kept."""
-    return _encode(images, target, report, None)
+    """Tasks with brush run-lengths, where every pixel is kept, and the labelling interface."""
+    return _encode(images, target, report, policy, brushes=True)
 
 
 def encode_polygons(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """One file of predictions with polygons of one ring each."""
-    return _encode(images, target, report, policy)
+    """Tasks with polygons of one ring each, and the labelling interface."""
+    return _encode(images, target, report, policy, brushes=False)
 
 
 def _encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy | None
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    *,
+    brushes: bool,
 ) -> Iterator[OutFile]:
     tasks: list[dict[str, Any]] = []
     for image in images:
@@ -177,16 +186,44 @@ def _encode(
         size = {"original_width": width, "original_height": height}
         result: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
-            for about in _values(image, number, report, policy):
+            for about in _values(image, number, report, None if brushes else policy):
                 label = mask.label or UNLABELLED
                 about["value"][about["type"]] = [label]
                 rest = {"image_rotation": 0, "score": mask.record.quality, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
-        predictions = [{"model_version": "anymask", "score": _mean(image.masks), "result": result}]
         data = {"image": image.extra.get("image", image.file_name)} | size
-        tasks.append({"data": data, "predictions": predictions})
-    yield json_target(target), to_json(tasks)
+        tasks.append({"id": len(tasks) + 1, "data": data} | _results(image, result, policy))
+    path = json_target(target)
+    yield path, to_json(tasks)
+    yield path.with_suffix(".label_config.xml"), label_config(images, brushes).encode()
+
+
+def _results(
+    image: AnnotatedImage, result: list[dict[str, Any]], policy: Policy
+) -> dict[str, list[dict[str, Any]]]:
+    """The regions of a task, as somebody's finished work or as a model's guess."""
+    if policy.out_type == "annotations":
+        return {"annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
+    score = _mean(image.masks)
+    return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
+
+
+def label_config(images: list[AnnotatedImage], brushes: bool) -> str:
+    """The labelling interface that shows our regions: XML for a project's settings."""
+    name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
+    labels = dict.fromkeys(mask.label or UNLABELLED for image in images for mask in image.masks)
+    rows = [f"    <Label value={quoteattr(xml_text(label))}/>" for label in labels or [UNLABELLED]]
+    return "\n".join(
+        [
+            "<View>",
+            '  <Image name="image" value="$image" zoom="true"/>',
+            f'  <{tag} name="{name}" toName="image">',
+            *rows,
+            f"  </{tag}>",
+            "</View>\n",
+        ]
+    )
 
 
 def _values(

@@ -23,11 +23,12 @@ _CORNERS = 64  # of a hole that are tried
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What becomes of masks in formats that hold single rings.
+    """What becomes of masks in formats that hold single rings, or several kinds of results.
 
     holes      "bridge": cut the ring open to the hole; "drop": fill the hole; "error": refuse
     parts      "merge": join the parts by bridges; "split": make an object of each
     tolerance  pixels by which an outline may move when it is simplified; 0 is exact
+    out_type   of Label Studio: "predictions" to be looked at, or "annotations" that are done
 
     Raises InputError on any other value.
     """
@@ -35,12 +36,17 @@ class Policy:
     holes: Literal["bridge", "drop", "error"] = "bridge"
     parts: Literal["merge", "split"] = "merge"
     tolerance: float = 0.0
+    out_type: Literal["predictions", "annotations"] = "predictions"
 
     def __post_init__(self) -> None:
         if self.holes not in ("bridge", "drop", "error"):
             raise InputError(f"holes must be 'bridge', 'drop' or 'error'; got {self.holes!r}")
         if self.parts not in ("merge", "split"):
             raise InputError(f"parts must be 'merge' or 'split'; got {self.parts!r}")
+        if self.out_type not in ("predictions", "annotations"):
+            raise InputError(
+                f"out_type must be 'predictions' or 'annotations'; got {self.out_type!r}"
+            )
         if not 0 <= self.tolerance < 1e6:
             raise InputError(f"the tolerance is in pixels, 0 or more; got {self.tolerance}")
 
