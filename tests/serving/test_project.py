@@ -53,6 +53,17 @@ def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
     return {"record": record | more, "client_id": key}
 
 
+def test_the_way_of_working_is_changed_for_the_masks_that_follow(
+    ask: TestClient, project: Project
+) -> None:
+    told = ask.put("/api/project", json={"stage": "semi", "arm": "control"}).json()
+    assert (told["stage"], told["arm"]) == (project.stage, project.arm) == ("semi", "control")
+    made = ask.post("/api/images/1/records", json=body(LEFT)).json()
+    assert (made["provenance"]["stage"], made["provenance"]["arm"]) == ("semi", "control")
+    assert ask.put("/api/project", json={"arm": "model"}).json()["stage"] == "semi"
+    assert ask.put("/api/project", json={"stage": "lunch"}).status_code == 422
+
+
 def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
     told = ask.get("/api/project").json()
     assert (told["name"], told["user"], told["stage"], told["arm"]) == (

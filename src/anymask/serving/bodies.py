@@ -110,6 +110,13 @@ class DoneBody(BaseModel):
     seconds: float = 0.0
 
 
+class ProjectBody(BaseModel):
+    """A way of working for everybody in the project; what is left out stays."""
+
+    stage: Stage | None = None
+    arm: Arm | None = None
+
+
 class ExportBody(BaseModel):
     """A format of `anymask convert`."""
 

@@ -30,6 +30,7 @@ from anymask.serving.bodies import (
     EventsBody,
     ExportBody,
     NewRecordBody,
+    ProjectBody,
     RecordBody,
     VerdictBody,
     image_to_json,
@@ -64,6 +65,14 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
     @router.get("/project")
     def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
+        return project.describe(user_name or user)
+
+    @router.put("/project")
+    def change(
+        body: ProjectBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Another way of working from now on: masks are counted under it."""
+        project.change(stage=body.stage, arm=body.arm)
         return project.describe(user_name or user)
 
     @router.get("/images")
