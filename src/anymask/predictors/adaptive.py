@@ -4,7 +4,9 @@ Every third click along each side goes first. Then the clicks are asked that lie
 promising masks seen so far: masks that nearly pass the thresholds, as one more click on them often
 does, and small ones before large ones, as a click on a large mask may mean anything. What passed
 already counts a little less. Where no mask was seen at all, that is a promise as well: something
-may be there that no click has met.
+may be there that no click has met. All of that is multiplied with what the encoder's maps say of
+the place (`salience`): most objects that are missed are so small that one click alone meets them,
+and no mask near them tells.
 
 The third and the numbers below were found on photos with `nano`; `anymask bench everything` with a
 folder of photos measures what they find.
@@ -14,10 +16,13 @@ Letters: n clicks along a side, N = n * n, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.grid import Grid
+from anymask.predictors.salience import Salience
 from anymask.predictors.screening import View
 from anymask.primitives.resize import points_to_model
 from anymask.primitives.types import FloatArray, IntArray
@@ -28,6 +33,7 @@ AT_ONCE = 16  # clicks between two looks at what they found
 PROMISING = 0.5  # of the wanted quality: masks of less are not looked at
 PASSED = 0.8  # what a mask counts that passed, where one that just fails counts 1
 UNSEEN = 0.6  # what a place counts on which no mask was seen
+LEAST = 0.03  # what every place counts that was not asked, whatever was seen of it
 SMALL = 50.0  # a mask of 1 / SMALL of the photo counts 0.7 of a tiny one
 
 
@@ -46,11 +52,19 @@ class Frontier:
     """What is known of every click of a grid.
 
     clicks  (N, 2) in pixels of the view, row by row
+    maps    the encoder's, (C, h, w) each
     """
 
-    def __init__(self, clicks: NDArray[np.float64], view: View, settings: Grid) -> None:
+    def __init__(
+        self,
+        clicks: NDArray[np.float64],
+        view: View,
+        settings: Grid,
+        maps: Sequence[FloatArray] = (),
+    ) -> None:
         self._side = round(len(clicks) ** 0.5)
         self._clicks, self._view, self._settings = clicks, view, settings
+        self._salience = Salience(maps, clicks, view.geometry)
         self._promise = np.zeros(len(clicks))
         self._seen = np.zeros(len(clicks), np.bool_)
         self._asked = np.zeros(len(clicks), np.bool_)
@@ -61,11 +75,12 @@ class Frontier:
         if not self._asked.any():
             chosen = _first(self._side)
         else:
-            promise = np.where(self._seen, self._promise, UNSEEN)
+            promise = np.where(self._seen, self._promise, UNSEEN) + LEAST
+            promise *= self._salience.of_clicks()
             promise[self._asked] = 0
-            best = np.argsort(-promise, kind="stable")[: min(AT_ONCE, self._left)]
-            chosen = best[promise[best] > 0]
+            chosen = np.argsort(-promise, kind="stable")[: min(AT_ONCE, self._left)]
         self._asked[chosen] = True
+        self._salience.notice(chosen)
         self._left -= len(chosen)
         return chosen
 

@@ -30,7 +30,7 @@ from anymask.primitives.resize import points_to_model
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.tiles import Window, crop_boxes
-from anymask.primitives.types import Embedding, ModelPrompts, UintImage
+from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, open_sweep
 
@@ -65,7 +65,7 @@ def find_everything(
         maps = (embedding.features, *embedding.extras)
         sweep = open_sweep(runtime, maps, settings.sweep_precision)
         clicks = grid.astype(np.float64) * embedding.image_hw[::-1]
-        found += _find_in(Scan(sweep, runtime.spec, view, settings), clicks, clock)
+        found += _find_in(Scan(sweep, runtime.spec, view, settings, maps), clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
         found = _without_duplicates(found, smallness, settings.crop_nms_thresh)
@@ -112,6 +112,7 @@ class Scan:
     spec: ModelSpec
     view: View
     settings: Grid
+    maps: tuple[FloatArray, ...]
 
     def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
         """The records that N clicks (N, 2), in pixels of the view, lead to.
@@ -153,7 +154,7 @@ def _explore(
     scan: Scan, clicks: NDArray[np.float64], batch: int, clock: _Clock
 ) -> Iterator[MaskRecord]:
     """Adaptive mode: what the clicks find that are worth asking."""
-    frontier = Frontier(clicks, scan.view, scan.settings)
+    frontier = Frontier(clicks, scan.view, scan.settings, scan.maps)
     left = most_clicks(len(clicks))
     while len(chosen := frontier.next()):
         for part in _parts(clicks[chosen], batch):
