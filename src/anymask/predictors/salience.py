@@ -77,7 +77,8 @@ def values_at(one: FloatArray, places: NDArray[np.float64]) -> FloatArray:
 def _standard(values: FloatArray) -> FloatArray:  # (N, C)
     """Each channel with mean 0 and deviation 1; a channel that is the same everywhere is 0."""
     centred: FloatArray = values - values.mean(0)
-    return centred / np.maximum(centred.std(0), np.float32(1e-6))
+    centred /= np.maximum(centred.std(0), np.float32(1e-6))
+    return centred
 
 
 def _mean_square(values: FloatArray) -> FloatArray:
