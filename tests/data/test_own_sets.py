@@ -10,7 +10,8 @@ from PIL import Image
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.formats import read_annotations, recognise, write_annotations
 from anymask.data.sets import load_set
-from tests.data.annotated import annotated_images, rings
+from anymask.primitives.errors import DataError
+from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import quickly
 
 
@@ -69,3 +70,13 @@ def test_keys_of_other_formats_are_reported(tmp_path: Path) -> None:
     mask = annotated_mask(rings().masks[0].rle, extra={"score": np.pi})
     report = written(tmp_path, AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,)))
     assert [str(loss) for loss in report.losses] == ["a.png: the keys ['score'] have no place"]
+
+
+def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:
+    """`convert --to set` without --copy-images leaves such a set; the way back must be open."""
+    image = rings()
+    write_annotations([image], tmp_path / "set", "set")
+    (found,), _ = read_annotations(tmp_path / "set")
+    assert pixels(found) == pixels(image)
+    with pytest.raises(DataError, match=r"is absent; is the set complete\? .* --copy-images"):
+        load_set(tmp_path / "set")

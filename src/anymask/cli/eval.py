@@ -123,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
     asked = find_methods(args)
     methods, report = asked.all, empty_report(args, suite, asked)
     known = finished(Path(args.json), report, methods, sets) if args.resume else {}
+    check_masks(sets, report.settings)
     names = [one.plan.name for one in sets]
     places = [place for place, name in enumerate(names) if name not in known]
     workers = pick_workers(args, [sets[place] for place in places], report.settings)
@@ -149,11 +150,23 @@ def pick_workers(args: argparse.Namespace, sets: Sequence[EvalSet], settings: Se
         return int(min(args.workers, len(sets)))
     if args.device not in ("auto", "cpu") or len(sets) < 2:
         return 1
-    masks = sum(
-        len(choose_masks(one.plan, one.samples, settings.limit, settings.per_image).mask)
-        for one in sets
-    )
+    masks = sum(count_masks(one, settings) for one in sets)
     return min(2, pick_threads()) if masks >= MANY else 1
+
+
+def count_masks(one: EvalSet, settings: Settings) -> int:
+    """How many masks of a set are measured."""
+    return len(choose_masks(one.plan, one.samples, settings.limit, settings.per_image).mask)
+
+
+def check_masks(sets: Sequence[EvalSet], settings: Settings) -> None:
+    """Raises DataError where there is nothing to measure on."""
+    for one in sets:
+        if not count_masks(one, settings):
+            raise DataError(
+                f"{one.info.folder}: {len(one.samples)} photos and no mask with a pixel; is it "
+                "the right folder?"
+            )
 
 
 @dataclass(frozen=True)
@@ -305,6 +318,11 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
     Raises ConfigError or DataError when something is absent or broken.
     """
     path = Path(what).expanduser()
+    if path.is_file() and path.suffix != ".toml":
+        raise InputError(
+            f"{path}: wanted a suite (.toml) or a folder; make a set of a file of annotations: "
+            f"anymask convert {path} SET --to set --images PHOTOS --copy-images"
+        )
     if path.is_dir():
         suite, parent = folder_suite(path)
         return suite, open_sets(suite, parent, names)

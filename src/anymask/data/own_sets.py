@@ -32,7 +32,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, line and reason.
     """
-    _, samples = load_set(source)
+    _, samples = load_set(source, absent_photos=True)
     return [sample_to_image(sample, source) for sample in samples]
 
 

@@ -106,25 +106,27 @@ class Sample:
         return self.image_path.read_bytes() if self.picture is None else self.picture.tobytes()
 
 
-def load_set(folder: str | Path) -> tuple[SetInfo, list[Sample]]:
+def load_set(folder: str | Path, *, absent_photos: bool = False) -> tuple[SetInfo, list[Sample]]:
     """Read a set's description and all of its run-lengths, without opening a picture.
+
+    absent_photos  whether photos may be missing: masks can be converted without them
 
     Raises DataError that names file, line and reason.
     """
     folder = Path(folder)
     path = _masks_file(folder)
     info = _read_info(folder)
-    samples = [_sample_of(folder, row, where) for row, where in _rows(path)]
+    samples = [_sample_of(folder, row, where, absent_photos) for row, where in _rows(path)]
     if not samples:
         raise DataError(f"{path}: wanted a line an image, the file is empty")
     return info, samples
 
 
-def iter_samples(folder: str | Path) -> Iterator[Sample]:
-    """The samples of a set one by one, for sets that do not fit into memory; errors as above."""
+def iter_samples(folder: str | Path, *, absent_photos: bool = False) -> Iterator[Sample]:
+    """The samples of a set one by one, for sets that do not fit into memory; as above."""
     folder = Path(folder)
     for row, where in _rows(_masks_file(folder)):
-        yield _sample_of(folder, row, where)
+        yield _sample_of(folder, row, where, absent_photos)
 
 
 def count_samples(folder: str | Path) -> int:
@@ -188,14 +190,16 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
             yield row, where
 
 
-def _sample_of(folder: Path, row: dict[str, Any], where: str) -> Sample:
+def _sample_of(
+    folder: Path, row: dict[str, Any], where: str, absent_photos: bool = False
+) -> Sample:
     hw = _size_of(row, where)
     masks = row.get("masks")
     if not isinstance(masks, list) or not all(isinstance(mask, dict) for mask in masks):
         raise DataError(f"{where}: `masks` must be a list of objects, got {_short(masks)}")
     ignore = row.get("ignore_rle")
     return Sample(
-        image_path=_image_path(folder, row, where),
+        image_path=_image_path(folder, row, where, absent_photos),
         hw=hw,
         masks=tuple(
             _rle_of(mask.get("rle"), hw, f"{where}, mask {n}") for n, mask in enumerate(masks)
@@ -214,7 +218,7 @@ def _size_of(row: dict[str, Any], where: str) -> tuple[int, int]:
     return hw[0], hw[1]  # type: ignore[index]  # a list of two, as checked above
 
 
-def _image_path(folder: Path, row: dict[str, Any], where: str) -> Path:
+def _image_path(folder: Path, row: dict[str, Any], where: str, may_be_absent: bool) -> Path:
     name = row.get("image")
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: `image` must be a path inside the set, got {_short(name)}")
@@ -222,8 +226,11 @@ def _image_path(folder: Path, row: dict[str, Any], where: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
         raise DataError(f"{where}: `image` must be a path inside the set, got {name!r}")
     path = folder.joinpath(*parts.parts)
-    if not path.is_file():
-        raise DataError(f"{where}: the image {name!r} is absent; is the set complete?")
+    if not path.is_file() and not may_be_absent:
+        raise DataError(
+            f"{where}: the image {name!r} is absent; is the set complete? (`anymask convert --to "
+            "set` writes photos with --copy-images)"
+        )
     return path
 
 

@@ -53,7 +53,7 @@ class Stream:
         if self.published:
             yield from read_images(self.source, self.form, self.split)
         elif self.form == "set":
-            for sample in iter_samples(self.source):
+            for sample in iter_samples(self.source, absent_photos=True):
                 yield sample_to_image(sample, self.source)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
