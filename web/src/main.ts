@@ -41,8 +41,8 @@ async function openStore(server: Server, local: boolean): Promise<[Store, Databa
   const what = await behind(server, local);
   if (what === "project") {
     const store = new ServerStore(server);
-    const { name } = await store.project();
-    return [store, await Database.open(`anymask-project-${name}`)];
+    const { name, made } = await store.project();
+    return [store, await Database.open(`anymask-project-${name}-${made ?? ""}`)];
   }
   const db = await Database.open("anymask-local");
   const embed = async (photo: Blob) => {
@@ -64,9 +64,8 @@ async function start(): Promise<void> {
     const session = new Session(store, db, view);
     await session.start();
     showApp(root, session, view);
-    if (session.project.arm === "model") {
-      void session.loadModel(() => Model.open((file) => server.ask(`model/${file}`)));
-    }
+    session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
+    void session.wantModel();
     const first = session.images.find((image) => image.status !== "done") ?? session.images[0];
     if (session.project.stage === "review") await nextReview(session);
     else if (first) await session.open(query.get("image") ?? first.id);

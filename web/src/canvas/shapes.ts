@@ -123,14 +123,19 @@ export function drawLine(
   rimmed(context, "#fff");
 }
 
+const ROOM = 11; // screen pixels between handles; zooming in shows those left out
+
 export function drawHandles(
   context: CanvasRenderingContext2D,
   view: View,
   ring: Ring,
   active: number,
 ): void {
+  let drawn: XY = [-ROOM, -ROOM];
   ring.forEach((point, i) => {
     const [x, y] = view.toScreen(point);
+    if (i !== active && Math.hypot(x - drawn[0], y - drawn[1]) < ROOM) return;
+    drawn = [x, y];
     context.beginPath();
     context.rect(x - 4, y - 4, 8, 8);
     context.fillStyle = i === active ? "#ffc93c" : "#fff";

@@ -144,15 +144,21 @@ function takeDrops(element: HTMLElement, session: Session): void {
 }
 
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
-  await session.store.configure({ stage: mode, arm });
-  session.project = await session.store.project();
+  try {
+    await session.store.configure({ stage: mode, arm });
+    session.project = await session.store.project();
+  } catch (error) {
+    session.say(`The way of working stays as it was: ${(error as Error).message}`);
+    return session.changed();
+  }
   session.review = null;
   if (arm === "control" && NEEDS_MODEL.includes(session.toolName)) stage.use("brush");
-  if (mode === "auto" && session.desk && !session.desk.state.masks.length) {
-    await session.everything();
-  }
   if (mode === "semi" || mode === "auto") session.shown = { masks: true, proposals: true };
-  if (mode === "review") await nextReview(session);
   session.desk?.refresh();
   session.changed();
+  await session.wantModel();
+  if (mode === "auto" && session.desk?.seen && !session.desk.state.masks.length) {
+    await session.everything();
+  }
+  if (mode === "review") await nextReview(session);
 }

@@ -117,9 +117,9 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Photo", "R", "Review: reject", () => void judge(session, "reject"), true),
     command("Photo", "N", "Review: next mask", () => void nextReview(session), true),
 
-    command("View", "Arrows", "Move the crosshair (Shift: faster)", () => undefined),
+    command("View", "Arrows", "Move the crosshair (Shift: fast)", () => undefined),
     command("View", "Space", "Click at the crosshair", () => stage.press(false)),
-    command("View", "X Shift+Space", "Negative click at the crosshair", () => stage.press(true)),
+    command("View", "X Shift+Space", "Click “not this” there", () => stage.press(true)),
     command("View", "+ =", "Zoom in", () => stage.zoom(1.25)),
     command("View", "-", "Zoom out", () => stage.zoom(0.8)),
     command("View", "0", "Whole photo", () => {

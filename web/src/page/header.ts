@@ -39,17 +39,17 @@ export function header(
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
   session.watchers.push(() => {
-    const { desk, images, index, project, standing } = session;
-    const place = desk ? `${index + 1} / ${images.length}` : `${images.length} photos`;
-    fill(title, `${session.opening} ${desk?.entry.name} ${place}`, () => [
-      h("strong", {}, session.opening ?? desk?.entry.name ?? "No photo"),
+    const { images, index, project, standing } = session;
+    const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
+    const name = images[index]?.name ?? "No photo";
+    fill(title, `${name} ${place}`, () => [
+      h("strong", {}, name),
       h("span", { class: "dim" }, place),
     ]);
     previous.disabled = index <= 0;
     next.disabled = index < 0 || index >= images.length - 1;
     open.hidden = session.store.kind === "server";
     modes.value = project.arm === "control" ? "control" : project.stage;
-    modes.disabled = session.store.kind === "server";
     const text = standing.lost
       ? `Not connected: ${standing.waiting} to send`
       : standing.waiting

@@ -4,12 +4,12 @@ import type { Command } from "./commands";
 import { h } from "./dom";
 
 const MOUSE: [string, string][] = [
-  ["Hover", "preview the mask"],
-  ["Click", "this is the object"],
-  ["Shift + click, right click", "this is not"],
-  ["Drag", "box, lasso, scribble, brush, as the tool says"],
-  ["Wheel", "zoom where the pointer is"],
-  ["Space + drag, middle button", "move the photo"],
+  ["Hover", "Preview the mask"],
+  ["Click", "This is the object"],
+  ["Shift + click, right click", "This is not"],
+  ["Drag", "Box, lasso, brush: as the tool says"],
+  ["Wheel", "Zoom where the pointer is"],
+  ["Space + drag, middle button", "Move the photo"],
 ];
 
 const WORDS: Record<string, string> = {

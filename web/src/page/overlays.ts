@@ -67,32 +67,66 @@ export function reviewBar(session: Session): HTMLElement {
   return element;
 }
 
+/** What is there instead of a photo: an invitation, or why this one could not be opened. */
 export function emptyPage(session: Session, openFiles: () => void): HTMLElement {
   const element = h("div", { class: "empty" });
   session.watchers.push(() => {
     element.hidden = session.desk !== null || session.opening !== null;
-    const local = session.store.kind === "local";
-    fill(element, `${local} ${session.images.length}`, () => [
-      h("h1", {}, local ? "Open photos to label" : "This project has no photos"),
-      local
-        ? h(
-            "p",
-            {},
-            "They stay on this computer: the model runs in this page, and your work is " +
-              "kept in this browser.",
-          )
-        : h("p", {}, "Put photos into the project's folder and reload the page."),
-      local &&
-        h(
-          "button",
-          { class: "button primary large", type: "button", onclick: openFiles },
-          icon("open"),
-          "Open photos",
-        ),
-      local && h("p", { class: "dim" }, "or drop them here"),
-    ]);
+    const { failed, images, index, store } = session;
+    fill(element, `${failed?.name} ${failed?.why} ${index} ${images.length}`, () => {
+      if (failed) return unopened(session, failed);
+      if (images.length) return [];
+      return store.kind === "local"
+        ? invitation(store.sends, openFiles)
+        : [
+            h("h1", {}, "This project has no photos"),
+            h(
+              "p",
+              {},
+              "Put photos into the project's folder, start anymask annotate again, and reload.",
+            ),
+          ];
+    });
   });
   return element;
+}
+
+function invitation(sends: boolean, openFiles: () => void): HTMLElement[] {
+  const where = sends
+    ? "The server behind this page sees them and keeps none; your work is kept in this browser."
+    : "They stay on this computer: the model runs in this page, which keeps your work.";
+  return [
+    h("h1", {}, "Open photos to label"),
+    h("p", {}, where),
+    h(
+      "button",
+      { class: "button primary large", type: "button", onclick: openFiles },
+      icon("open"),
+      "Open photos",
+    ),
+    h("p", { class: "dim" }, "or drop them here"),
+  ];
+}
+
+function unopened(session: Session, { name, why }: { name: string; why: string }): HTMLElement[] {
+  const last = session.index >= session.images.length - 1;
+  const button = (text: string, key: string, run: () => void, kind: string) =>
+    h(
+      "button",
+      { class: `button ${kind}`, type: "button", onclick: run },
+      text,
+      key && h("kbd", {}, key),
+    );
+  return [
+    h("h1", {}, `${name} could not be opened`),
+    h("p", { role: "alert" }, why),
+    h(
+      "div",
+      { class: "choices" },
+      button("Try again", "", () => void session.retry(), last ? "primary" : ""),
+      ...(last ? [] : [button("Next photo", "Page ↓", () => void session.go(1), "primary")]),
+    ),
+  ];
 }
 
 /** A thin line over the photo while something long is going on. */

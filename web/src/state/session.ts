@@ -30,6 +30,7 @@ export class Session implements Room {
   desk: Desk | null = null;
   photo: Photo | null = null;
   opening: string | null = null;
+  failed: { name: string; why: string } | null = null; // the photo that could not be opened
   toolName: ToolName = "point";
   part: Granularity = "all";
   brush = 12;
@@ -41,6 +42,7 @@ export class Session implements Room {
   readonly outbox: Outbox;
   private engine: Model | null = null;
   private opened = 0;
+  private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
 
   constructor(
@@ -128,21 +130,36 @@ export class Session implements Room {
     this.changed();
   }
 
-  async loadModel(open: () => Promise<Model>): Promise<void> {
+  /** Where the model comes from, once it is wanted. */
+  modelFrom: (() => Promise<Model>) | null = null;
+  private loading: Promise<void> | null = null;
+
+  /** Load the model, once, unless this way of working does without; then let it see the photo. */
+  async wantModel(): Promise<void> {
+    if (this.project.arm === "control") return;
+    this.loading ??= this.loadModel();
+    await this.loading;
+    if (this.desk && !this.desk.seen) void this.see(this.desk);
+    this.changed();
+  }
+
+  private async loadModel(): Promise<void> {
     try {
-      this.engine = await open();
+      if (!this.modelFrom) throw new Error("no model was named");
+      this.engine = await this.modelFrom();
       this.modelState = "ready";
     } catch (error) {
       this.modelState = "failed";
       const why = (error as Error).message;
-      this.say(`The model could not be loaded (${why}). Brush and polygon still work.`);
+      this.say(`The model could not be loaded (${why}). Brush and polygon still work.`, [
+        { title: "Try again", run: () => void this.wantModel() },
+      ]);
+      this.loading = null;
     }
-    if (this.desk) void this.see(this.desk);
-    this.changed();
   }
 
   get index(): number {
-    return this.images.findIndex((image) => image.id === this.desk?.entry.id);
+    return this.images.findIndex((image) => image.id === this.at);
   }
 
   async go(step: number): Promise<void> {
@@ -156,6 +173,7 @@ export class Session implements Room {
     if (!entry) return this.say(`the photo ${id} is not in this project`);
     const turn = ++this.opened;
     await this.leave();
+    this.at = id;
     this.opening = entry.name;
     this.changed();
     try {
@@ -166,17 +184,28 @@ export class Session implements Room {
       this.photo = photo;
       this.view.hw = photo.hw;
       this.view.fit();
+      this.failed = null;
       this.desk = new Desk(entry, photo.hw, new Work(state), this);
       void this.see(this.desk);
       if (!isEmpty(state.draft)) void this.desk.look();
     } catch (error) {
-      this.say(`${entry.name} could not be opened: ${(error as Error).message}`, [
-        { title: "Try again", run: () => void this.open(id) },
-      ]);
+      if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
       if (turn === this.opened) this.opening = null;
       this.changed();
     }
+  }
+
+  /** No photo is open: this one could not be; the way to the others stays. */
+  private clear(failed: { name: string; why: string }): void {
+    this.photo?.close();
+    this.desk = this.photo = null;
+    this.failed = failed;
+  }
+
+  /** Open the photo again that could not be opened. */
+  async retry(): Promise<void> {
+    if (this.at) await this.open(this.at);
   }
 
   private async leave(): Promise<void> {
@@ -213,7 +242,7 @@ export class Session implements Room {
       if (desk !== this.desk) return;
       if (this.wantsProposals(desk)) await this.everything();
       const next = this.images[this.index + 1];
-      if (next) await this.embed(model, next.id);
+      if (next) await this.embed(model, next.id).catch(() => null); // it says so when it is opened
     } catch (error) {
       if (desk !== this.desk) return;
       const again = { title: "Try again", run: () => void this.see(desk) };

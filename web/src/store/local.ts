@@ -41,6 +41,11 @@ export class LocalStore implements Store {
     private readonly embed: ((photo: Blob) => Promise<Embedding>) | null = null,
   ) {}
 
+  /** Whether photos are sent to a server to be seen. */
+  get sends(): boolean {
+    return this.embed !== null;
+  }
+
   async project(): Promise<Project> {
     const row = await this.db.get<{ project: Project }>("settings", "project");
     const project = { ...START, ...row?.project };

@@ -80,6 +80,7 @@ async function failure(response: Response): Promise<StoreError> {
 
 export class ServerStore implements Store {
   readonly kind = "server";
+  readonly sends = true;
 
   constructor(private readonly server: Server) {}
 
@@ -87,11 +88,8 @@ export class ServerStore implements Store {
     return this.server.json("api/project");
   }
 
-  async configure(): Promise<void> {
-    throw new StoreError(
-      "refused",
-      "the project's settings are the server's; start it with others",
-    );
+  async configure(change: Partial<Project>): Promise<void> {
+    await this.server.json("api/project", "PUT", change);
   }
 
   images(after: string | null, limit: number) {

@@ -10,6 +10,7 @@ export type Verdict = "accept" | "fix" | "reject";
 
 export interface Project {
   name: string;
+  made?: number; // when, which tells it from another project of this name
   labels: string[];
   stage: Stage;
   arm: Arm;
@@ -63,6 +64,7 @@ export type ExportFormat = "coco" | "label-png" | "sa1b";
 
 export interface Store {
   readonly kind: "server" | "local";
+  readonly sends: boolean; // whether photos leave this computer to be seen
   project(): Promise<Project>;
   configure(change: Partial<Project>): Promise<void>;
   images(

@@ -1,0 +1,59 @@
+"""Photos that cannot be opened, and changing the way of working, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
+def test_a_photo_that_cannot_be_opened_is_named_and_passed(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.arm = "control"
+    project.broken = {"coffee"}
+    ann = sit_down(project)
+    ann.open()
+    ann.page.get_by_role("heading", name="coffee.png could not be opened").wait_for()
+    assert "damaged" in ann.page.locator(".empty").inner_text()
+    project.broken = set()
+    ann.page.get_by_role("button", name="Try again").click()
+    ann.until("s.desk?.entry.id", "coffee")
+    ann.keys("PageDown")
+    ann.until("s.desk?.entry.id", "cat")
+    project.broken = {"coffee"}
+    ann.keys("PageUp")
+    ann.page.get_by_role("heading", name="coffee.png could not be opened").wait_for()
+    ann.page.get_by_role("button", name="Next photo").last.click()
+    ann.until("s.desk?.entry.id", "cat")
+
+
+def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: Project) -> None:
+    project.arm = "control"
+    project.add("coffee", square(100, 100, 50, (400, 600)))
+    project.queue = ["r1"]
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk !== null")
+    ways = ann.page.get_by_label("Way of working")
+    ways.select_option("assisted")  # the model comes only now
+    ann.seen()
+    assert project.arm == "model"
+    ways.select_option("review")
+    ann.until("s.review?.item.record", "r1")
+    assert project.stage == "review"
+    ways.select_option("control")
+    ann.until("s.project.arm", "control")
+    ann.page.get_by_role("group", name="Review").wait_for(state="hidden")
