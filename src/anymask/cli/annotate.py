@@ -12,6 +12,7 @@ from anymask.cli.project_options import add_init_options, login, made_project, n
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.cli.serve import (
     add_server_options,
+    check_model,
     listen,
     make_inference,
     need_server,
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
     project = made_project(args)
     project.change(stage=args.stage, arm=args.arm)
     choice = leading_model(read_model(args), project.lead())
+    check_model(choice)
     bundle = find_bundle(choice.model, choice.weights)
     with tempfile.TemporaryDirectory(prefix="anymask-annotate-") as folder:
         inference = make_inference(choice, args, Path(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import getpass
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,18 +69,36 @@ def read_settings(words: list[str]) -> dict[str, Any]:
 
 
 def made_project(args: argparse.Namespace) -> Project:
-    """The project of a folder, begun where it is none. Raises InputError, StoreError."""
+    """The project of a folder, begun where it is none; says which pictures cannot be read.
+
+    Raises InputError, also for a folder without a picture; StoreError.
+    """
     from anymask.engine.project import create_project
 
     settings = read_settings(args.settings)
+    check_photos(args.folder)
     project = create_project(
-        args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings
-    )
+        args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
+        failed=lambda name, why: print(f"passed over {name}: {why}", file=sys.stderr),
+    )  # fmt: skip
     if settings or args.labels:
         project.change(settings=settings, labels=args.labels or None)
     if args.groups:
         project.store.group_images(read_groups(args.groups))
     return project
+
+
+def check_photos(folder: Path) -> None:
+    """Raises InputError for a folder that would be a project without a photo."""
+    from anymask.data.images import find_images
+    from anymask.engine.project import FOLDER
+
+    if not folder.is_dir() or (folder / FOLDER).is_dir():
+        return
+    if next(find_images(folder), None) is None:
+        raise InputError(
+            f"wanted a folder of photos, {folder} holds no picture; put some there, or name another"
+        )
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.serving.pages import model_assets, page_assets, write_static
 
     choice = read_model(args)
+    check_model(choice)
     bundle = find_bundle(choice.model, choice.weights)
     if args.static is not None:
         size = write_static(args.static, bundle)
@@ -149,10 +150,23 @@ def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) 
 
     if args.memory < 0 or args.disk < 0:
         raise InputError(f"wanted megabytes of 0 or more, got {min(args.memory, args.disk):g}")
+    if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
+        raise InputError(f"wanted a folder, got the file --cache {args.cache}; name another")
     import_heavy(choice)
     share_cores()
     cache = EmbeddingCache(int(args.memory * 1e6), args.cache or folder, int(args.disk * 1e6))
     return Inference(choice.load, choice.model, cache)
+
+
+def check_model(choice: ModelChoice) -> None:
+    """Raises ModelError, WeightsError before anything listens for a model that is not there."""
+    from anymask.runtimes.open import find_bundle
+
+    if find_bundle(choice.model, choice.weights) is None:
+        from anymask.weights import entry, find
+
+        entry(choice.model)
+        find(choice.model, choice.weights)
 
 
 def share_cores() -> None:

@@ -122,18 +122,19 @@ class Project:
 
     # Photos.
 
-    def add_folder(self) -> int:
+    def add_folder(self, failed: Callable[[str, str], None] | None = None) -> int:
         """Take up the photos of the folder that are not known yet, and count them.
 
-        Pictures that cannot be read are left out.
+        failed  is told the names of pictures that cannot be read, and why; they are left out
         """
         fresh = []
         for path in find_images(self.folder):
             name = path.relative_to(self.folder).as_posix()
             try:
                 fresh.append((name, picture_hw(path), None))
-            except DataError:
-                continue
+            except DataError as error:
+                if failed is not None:
+                    failed(name, str(error))
         return self.store.add_images(fresh)
 
     def picture(self, image_id: int) -> Path:
@@ -199,12 +200,14 @@ def create_project(
     labels: Sequence[str] = (),
     database: str | None = None,
     settings: dict[str, Any] | None = None,
+    failed: Callable[[str, str], None] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Project:
     """Make a folder of photos a project, or open the one that it is, and take up its photos.
 
     database  an address such as postgresql://me@localhost/masks; SQLite beside the photos when left
               out
+    failed    is told of pictures that cannot be read (`Project.add_folder`)
 
     Raises InputError for a folder that is not there, StoreError for a database that does not
     answer.
@@ -222,7 +225,7 @@ def create_project(
     with writing(project.store.database) as session:
         if session.get(ProjectRow, 1) is None:
             session.add(row)
-    project.add_folder()
+    project.add_folder(failed)
     return project
 
 

@@ -1,0 +1,97 @@
+"""What the server and the labelling page say before they start on something that cannot be."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.main import main
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main([str(word) for word in words]) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_bytes(b"")
+    return tmp_path / "file"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--model", "nothing"], "there is no model called 'nothing'"),
+        (["--photos", "absent"], "wanted a folder of photos, got --photos absent"),
+        (["--host", "0.0.0.0"], "wanted a token, since other machines can reach 0.0.0.0"),
+        (["--port", "99999"], "wanted to listen on 127.0.0.1:99999"),
+        (["--memory", "-1"], "wanted megabytes of 0 or more, got -1"),
+    ],
+)
+def test_a_server_that_cannot_be_says_why(
+    capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert told in refused(capsys, "serve", *words)
+
+
+def test_a_cache_or_a_site_that_is_a_file_is_refused(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
+    assert f"wanted a folder, got the file --cache {file}" in refused(
+        capsys, "serve", "--cache", file
+    )
+    assert f"got the file {file}" in refused(capsys, "serve", "--static", file)
+
+
+def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        told = refused(capsys, "serve", "--port", port)
+    assert f"wanted to listen on 127.0.0.1:{port}, got 'Address already in use'" in told
+    assert "name another --port, or 0 for a free one" in told
+
+
+@pytest.mark.parametrize("words", [["annotate"], ["engine", "init"]])
+def test_a_folder_without_a_picture_becomes_no_project(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert f"{tmp_path} holds no picture" in refused(capsys, *words, tmp_path)
+    assert not (tmp_path / ".anymask").exists()
+
+
+def test_pictures_that_cannot_be_read_are_named_and_left_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "good.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "vast.png").write_bytes(vast())
+    assert main(["engine", "init", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "with 1 photos" in out
+    names = [line.split(":")[0] for line in err.splitlines()]
+    assert names == ["passed over text.jpg", "passed over vast.png"]
+    assert "exceeds limit" in err
+
+
+def vast() -> bytes:
+    """The header of a PNG of ten gigapixels, and nothing behind it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + crc
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
