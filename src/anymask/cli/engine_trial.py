@@ -2,14 +2,20 @@
 
 Each round labels new photos with the leading model and the simulated annotator, retrains on
 everything accepted so far, and promotes the new model where it is surely better. The leading model
-is then measured on a test set that no round sees.
+is then measured on a test set that no round sees. With `--work` everything is kept in a folder, and
+the same command goes on there after an interruption: a round that was measured is read, one that
+was cut short goes on at the photo or the training where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,42 +47,105 @@ def configure_trial(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the annotator's hand (0)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
+    parser.add_argument(
+        "--work", metavar="DIR", type=Path,
+        help="keep photos, database and weights there, and go on there (default: a temporary one)",
+    )  # fmt: skip
 
 
 def run_trial(args: argparse.Namespace, tuning: Tuning) -> None:
     """Print a table of rounds. Raises DataError, InputError."""
-    from anymask.engine.project import create_project
-
     truth, test = read_part(args.folder, args.masks_a_photo), read_part(args.test, 40)
     wanted = args.rounds * args.photos
-    if len(truth) < wanted or args.rounds < 1:
+    if len(truth) < wanted or min(args.rounds, args.photos, args.test_photos) < 1:
         raise InputError(
             f"{args.rounds} rounds of {args.photos} photos need {wanted} photos, "
-            f"{args.folder} has {len(truth)}; ask for fewer"
+            f"{args.folder} has {len(truth)}; ask for fewer rounds or photos, at least 1 of each"
         )
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="anymask-trial-") as name:
-        folder = Path(name) / "photos"
-        folder.mkdir()
-        measured = test[: args.test_photos]
-        rows.append(measure(0, "nano", args.test / "images", measured))
-        for number in range(args.rounds):
-            fresh = truth[number * args.photos : (number + 1) * args.photos]
-            for image in fresh:
-                shutil.copy(args.folder / "images" / image.file_name, folder / image.file_name)
-            settings = {"held_out": HELD_OUT}
-            project = create_project(folder, name=args.folder.name, settings=settings)
-            made = label(project, fresh, number, args.seed)
-            learned = learn(project, tuning)
-            lead = measure(number + 1, project.lead(), args.test / "images", measured)
-            rows.append(made | learned | lead)
+    about = {"set": args.folder.name, "test": args.test.name, "photos": args.photos,
+             "test_photos": args.test_photos, "masks_a_photo": args.masks_a_photo,
+             "seed": args.seed, "tuning": {k: str(v) for k, v in vars(tuning).items()}}  # fmt: skip
+    with _work_folder(args.work) as folder:
+        trial = Trial(folder, about, args.folder, truth, args.test, test[: args.test_photos])
+        rows = trial.rows()
+        if not rows:
+            rows = trial.keep([trial.measure(0, "nano")])
+        for number in range(len(rows) - 1, args.rounds):
+            rows = trial.keep([*rows, trial.round(number, tuning)])
             print_row(rows[-1])
-    print_table(rows)
+    print_table(rows[: args.rounds + 1])
     if args.json:
-        document = {"set": args.folder.name, "test": args.test.name, "rounds": rows,
-                    "tuning": {k: str(v) for k, v in vars(tuning).items()}}  # fmt: skip
         with whole_file(args.json) as file:
-            file.write(json_bytes(document))
+            file.write(json_bytes(about | {"rounds": rows[: args.rounds + 1]}))
+
+
+@contextlib.contextmanager
+def _work_folder(place: Path | None) -> Iterator[Path]:
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="anymask-trial-") as name:
+        yield Path(name)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The folder of a trial, and what it is about.
+
+    about     its settings, which must be the same when it goes on
+    set       the folder that is labelled, and its photos with their hidden masks
+    test_set  the folder that is measured on, and its photos
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    set: Path
+    truth: list[AnnotatedImage]
+    test_set: Path
+    test: list[AnnotatedImage]
+
+    @property
+    def _kept(self) -> Path:
+        return self.folder / "trial.json"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of the rounds that are over. Raises InputError for another trial's folder."""
+        if not self._kept.is_file():
+            return []
+        kept: dict[str, Any] = json.loads(self._kept.read_text("utf-8"))
+        rows: list[dict[str, Any]] = kept.pop("rounds")
+        if kept != json.loads(json.dumps(self.about)):
+            raise InputError(
+                f"{self.folder} holds a trial with other settings; give the same ones to go on, or "
+                "another --work"
+            )
+        return rows
+
+    def keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Write them down, whole or not at all."""
+        with whole_file(self._kept) as file:
+            file.write(json_bytes(self.about | {"rounds": rows}))
+        return rows
+
+    def round(self, number: int, tuning: Tuning) -> dict[str, Any]:
+        """Label, learn, measure."""
+        from anymask.engine.project import create_project
+
+        count = self.about["photos"]
+        fresh = self.truth[number * count : (number + 1) * count]
+        photos = self.folder / "photos"
+        photos.mkdir(exist_ok=True)
+        for image in fresh:
+            shutil.copy(self.set / "images" / image.file_name, photos / image.file_name)
+        project = create_project(photos, name=self.set.name, settings={"held_out": HELD_OUT})
+        made = label(project, fresh, number, self.about["seed"])
+        learned = learn(project, number, tuning)
+        return made | learned | self.measure(number + 1, project.lead())
+
+    def measure(self, number: int, place: str) -> dict[str, Any]:
+        """The test set."""
+        return measure(number, place, self.test_set / "images", self.test)
 
 
 def read_part(folder: Path, most: int) -> list[AnnotatedImage]:
@@ -108,7 +177,9 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
         model=open_model(project.lead()), stage=stage, annotator=Annotator(Hand(seed=seed)),
         truth=truth,
     )  # fmt: skip
-    done = list(follow(run_stage(project, work), f"round {number + 1}", len(fresh)))
+    for _ in follow(run_stage(project, work), f"round {number + 1}", len(fresh)):
+        pass
+    done = [image for image in project.store.all_images() if image.name in truth]
     seconds, ious = 0.0, []
     for image in done:
         entries = project.store.records(image.id)
@@ -125,10 +196,13 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
     }
 
 
-def learn(project: Project, tuning: Tuning) -> dict[str, Any]:
-    """Retrain on everything accepted so far."""
+def learn(project: Project, number: int, tuning: Tuning) -> dict[str, Any]:
+    """Retrain on everything accepted so far; what a round has learned already is read."""
     from anymask.engine.rounds import retrain
 
+    known = project.rounds()[number : number + 1]
+    if known:
+        return {"outcome": known[0], "promoted": known[0]["promoted"]}
     outcome = retrain(project, trainer(tuning), judge_on(project.folder), open_model)
     return {"outcome": outcome.to_json(), "promoted": outcome.promoted}
 
