@@ -143,3 +143,19 @@ def test_a_curve_of_nothing_or_of_one_point_is_a_plot(x: list[float]) -> None:
     plot = curve_plot([Points("a", np.array(x), np.array(x) / 4)], "x")
     assert plot.count("<circle") == len(x)
     assert "nan" not in plot
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        ([1, 2, 3], ["1", "2", "3"]),
+        ([0.268, 0.376, 0.466, 0.768, 0.805], ["0.3", "0.4", "0.5", "0.6", "0.7", "0.8"]),
+        ([0.0, 1.0, 0.5], ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        ([0.51, 0.52], ["0.51", "0.512", "0.514", "0.516", "0.518", "0.52"]),
+        ([0.4], ["0.4"]),
+    ],
+)
+def test_the_marks_of_an_axis_are_short_and_apart(x: list[float], expected: list[str]) -> None:
+    plot = curve_plot([Points("a", np.array(x), np.array(x))], "x")
+    marks = re.findall(r'text-anchor="middle">([0-9.]+)<', plot)
+    assert marks == expected

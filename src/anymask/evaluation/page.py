@@ -24,14 +24,16 @@ h3 { font-size: .95rem; margin: 0 0 .3rem; } p { margin: .2rem 0 .6rem; }
 .sheet { background: var(--sheet); border: 1px solid var(--rule); border-radius: 10px;
   padding: .9rem 1rem; min-width: 0; }
 .small { max-width: 480px; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; } .wide + .wide { margin-top: 1.4rem; }
+.note, li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--rule); }
 td + td { white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 th { color: var(--faint); font-weight: 600; font-size: .88rem; }
 tr.strong td { font-weight: 700; } summary { cursor: pointer; color: var(--faint); }
-.shots { display: flex; flex-wrap: wrap; gap: .8rem; } .shots figure { margin: 0; width: 200px; }
+.shots { display: flex; flex-wrap: wrap; gap: .8rem; margin-bottom: 1.2rem; }
+.shots figure { margin: 0; width: 200px; }
 svg.plot { width: 100%; height: auto; display: block; } svg.map { background: var(--sheet);
   border: 1px solid var(--rule); max-width: 100%; }
 .grid { stroke: var(--rule); } .axis { fill: var(--faint); font: 14px system-ui, sans-serif; }

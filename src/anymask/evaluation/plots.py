@@ -82,7 +82,7 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     span = high - low or 1.0
     parts = [_y_axis(1.0), _x_label(x_label)]
     marks = np.unique(np.concatenate([x for x, _ in there])) if there else np.zeros(0)
-    places = marks if len(marks) <= 8 else np.linspace(low, high, 6)
+    places = marks if len(marks) <= 8 and (marks % 1 == 0).all() else _round_marks(low, high)
     wide = WIDTH - LEFT - RIGHT - 24
     parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
     for number, (one, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
@@ -96,6 +96,18 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
             for x, y, at, value in zip(across, up, xs, ys, strict=True)
         ]
     return _svg(parts, x_label)
+
+
+def _round_marks(low: float, high: float) -> Floats:
+    """Two to eight places that are short to write, none outside."""
+    if high <= low:
+        return np.array([low])
+    power = 10.0 ** np.floor(np.log10(high - low))
+    steps = [power * part for part in (0.2, 0.25, 0.5, 1.0) if (high - low) / (power * part) <= 7]
+    step = float(steps[0] if steps else power * 2)
+    return (
+        np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
+    )  # no -0
 
 
 def bar_plot(
