@@ -95,6 +95,7 @@ def test_mistakes_are_sentences(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
     assert message in said(capsys, *words, code=2)
 
 

@@ -42,7 +42,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         names = {image.name for image in project.store.all_images()}
         assert {image.file_name for image in fresh} <= names
         steps.append(("label", number))
-        return {"stage": "semi", "masks": 3, "label_miou": 0.9, "seconds_a_mask": 2.0}
+        return {"stage": "semi", "masks": 3, "label_miou": MEAN, "seconds_a_mask": 2.0}
 
     def learn(project: Project, number: int, _: Tuning) -> dict[str, Any]:
         steps.append(("learn", number))
@@ -86,7 +86,7 @@ def test_a_trial_goes_on_at_the_round_where_it_was_killed(
     assert main(words(sets, "--work", work, "--json", found)) == 0
     assert done == [("label", 1), ("learn", 1), ("measure", 2)]
     assert [row["round"] for row in json.loads(found.read_text())["rounds"]] == [0, 1, 2]
-    assert "| 2 | semi | 3 | 0.900 | 2.0 |" in capsys.readouterr().out
+    assert "| 2 | semi | 3 | 0.500 (0.400 to 0.600) | 2.0 |" in capsys.readouterr().out
     done.clear()
     assert main(words(sets, "--work", work)) == 0  # nothing is left to do
     assert done == []

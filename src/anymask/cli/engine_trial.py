@@ -169,6 +169,7 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
     """One round of labelling: what it brought and took."""
     from anymask.engine.annotator import Annotator, Hand
     from anymask.engine.runs import Work, run_stage
+    from anymask.evaluation.metrics import Mean, cluster_mean
     from anymask.primitives.rle import rle_iou
 
     stage = cast("Stage", STAGE_OF_ROUND[min(number, len(STAGE_OF_ROUND) - 1)])
@@ -180,18 +181,20 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
     for _ in follow(run_stage(project, work), f"round {number + 1}", len(fresh)):
         pass
     done = [image for image in project.store.all_images() if image.name in truth]
-    seconds, ious = 0.0, []
+    seconds, ious, clusters = 0.0, [], []
     for image in done:
         entries = project.store.records(image.id)
         seconds += sum(entry.seconds for entry in entries)
         good = [entry.rle for entry in entries if entry.status == "accepted"]
         if good:
             ious += rle_iou(good, [m.rle for m in truth[image.name].masks]).max(axis=1).tolist()
+            clusters += [image.id] * len(good)
+    mean = cluster_mean(np.array(ious), np.array(clusters, np.int64)) if ious else Mean(0, 0, 0)
     return {
         "stage": stage,
         "photos": len(done),
         "masks": len(ious),
-        "label_miou": float(np.mean(ious)) if ious else 0.0,
+        "label_miou": vars(mean),
         "seconds_a_mask": seconds / max(len(ious), 1),
     }
 
@@ -243,7 +246,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         made = ["-"] * 6
         if outcome:
             gain = f"{outcome['gain']:+.3f} ({outcome['low']:+.3f} to {outcome['high']:+.3f})"
-            made = [row["stage"], str(row["masks"]), f"{row['label_miou']:.3f}",
+            made = [row["stage"], str(row["masks"]), _interval(row["label_miou"]),
                     f"{row['seconds_a_mask']:.1f}", gain,
                     "new" if row["promoted"] else "old"]  # fmt: skip
         cells = [str(row["round"]), *made, _interval(row["miou_1"]), _interval(row["miou_3"])]
