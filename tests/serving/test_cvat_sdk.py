@@ -1,0 +1,99 @@
+"""examples/cvat in the hands of CVAT's own agent: its workers ask, its classes take the answers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anymask.predictors.image import Model
+from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
+from tests.predictors.fakes import ColourRuntime, discs, iou
+from tests.serving.servers import LEFT, PICTURE, RIGHT
+
+NEEDED = "needs cvat-sdk and cvat-cli"
+cvataa = pytest.importorskip("cvat_sdk.auto_annotation", reason=NEEDED)
+agent = pytest.importorskip("cvat_cli._internal.agent", reason=NEEDED)
+HW = PICTURE.shape[:2]
+PHOTO = Image.fromarray(PICTURE)
+
+
+class Loader:
+    """Loads a function as the agent's worker process does."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def load(self) -> Any:
+        return self.function
+
+
+@pytest.fixture
+def example(repository: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(
+        "anymask_cvat", repository / "examples/cvat/anymask_cvat.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def started(example: Any, kind: str) -> Any:
+    """The driver's module, its worker holding our function."""
+    function = getattr(example, kind)(CvatModel(Model(ColourRuntime())))
+    names = iter(str(number) for number in range(100))
+    agent._worker_init(Loader(function), lambda: next(names))
+    driver = agent.get_function_driver_class(agent._worker_job_get_function_spec())
+    assert driver.get_remote_function_fields(function.spec) is not None
+    return importlib.import_module(driver.__module__)
+
+
+def test_the_agent_s_interaction_sees_a_picture_once(example: Any) -> None:
+    driver = started(example, "Interaction")
+
+    def prompts(pos: tuple = (), neg: tuple = (), box: Any = None) -> Any:
+        return driver._InteractionPromptsImpl(pos_points=pos, neg_points=neg, bounding_box=box)
+
+    key = (1, 0, ())
+    assert driver._worker_job_interact_from_cache(key, prompts(((35, 40),))) is None
+    (left,) = driver._worker_job_interact(key, PHOTO, prompts(((35, 40),)))
+    (right,) = driver._worker_job_interact_from_cache(key, prompts(box=((75, 20), (115, 60))))
+    for shape, disc in ((left, LEFT), (right, RIGHT)):
+        assert isinstance(shape, cvataa.InteractionResultShape)
+        assert shape.type == "mask"
+        assert iou(shape_to_mask("mask", shape.points, HW), disc) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon", "rectangle"])
+def test_the_agent_s_tracking_follows(example: Any, kind: str) -> None:
+    driver = started(example, "Tracking")
+    (first, (disc,)), (second, (moved,)) = (discs(HW, [(x, 40, 20)]) for x in (35, 39))
+    shape = cvataa.TrackableShape(type=kind, points=mask_to_shape(kind, disc))
+    states = driver._worker_job_init_tracking(7, Image.fromarray(first), [shape])
+    (found,) = driver._worker_job_track(7, Image.fromarray(second), states)
+    assert isinstance(found, cvataa.TrackableShape)
+    wanted = shape_to_mask(kind, mask_to_shape(kind, moved), HW)
+    assert iou(shape_to_mask(kind, found.points, HW), wanted) > 0.75
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_the_agent_s_detection_finds_everything(example: Any, polygons: bool) -> None:
+    started(example, "Detection")
+
+    class Context(cvataa.DetectionFunctionContext):
+        frame_name, conf_threshold, conv_mask_to_poly = "a.png", None, polygons
+
+    shapes = agent.worker_current_function().detect(Context(), PHOTO)
+    kind = "polygon" if polygons else "mask"
+    assert {str(shape.type) for shape in shapes} == {kind}
+    assert {shape.label_id for shape in shapes} == {0}
+    wanted = CvatModel(Model(ColourRuntime())).detect(PICTURE)
+    assert len(shapes) == len(wanted) > 0
+    for shape, own in zip(shapes, wanted, strict=True):
+        mask = shape_to_mask("mask", own.mask, HW)
+        assert shape.points == pytest.approx(mask_to_shape(kind, mask))  # a polygon has no holes
