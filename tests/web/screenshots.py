@@ -1,6 +1,6 @@
 """The pictures of docs/page.md, taken in a real Chromium.
 
-python tests/web/screenshots.py [FOLDER]
+python tests/web/screenshots.py [FOLDER] [SCENE ...]
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from skimage import data
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
 from tests.web.chromium import find_chromium

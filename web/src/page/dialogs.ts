@@ -4,6 +4,7 @@ import { StoreError } from "../store/store";
 import type { ExportFormat } from "../store/store";
 import type { Session } from "../state/session";
 import { h, icon } from "./dom";
+import { figures } from "./figures";
 
 function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
   const close = h("button", { class: "button", type: "button" }, "Close");
@@ -14,14 +15,22 @@ function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogE
     ...inside,
   );
   close.addEventListener("click", () => element.close());
-  element.addEventListener("close", () => element.remove());
+  element.addEventListener("close", () => {
+    element.remove();
+    document.querySelector<HTMLElement>(".stage")?.focus();
+  });
   document.body.append(element);
   element.showModal();
   return element;
 }
 
 export function photosDialog(session: Session): void {
-  const find = h("input", { class: "label", type: "search", placeholder: "Find a photo" });
+  const find = h("input", {
+    class: "label",
+    type: "search",
+    placeholder: "Find a photo",
+    autofocus: true,
+  });
   find.setAttribute("aria-label", "Find a photo");
   const list = h("div", { class: "photo-list" });
   const element = dialog("Photos", find, list);
@@ -103,19 +112,4 @@ export async function reportDialog(session: Session): Promise<void> {
   } catch (error) {
     session.say(`The report could not be made: ${(error as Error).message}`);
   }
-}
-
-function figures(report: Record<string, unknown>): HTMLElement {
-  const rows = Object.entries(report).map(([name, value]) => {
-    const inner = typeof value === "object" && value !== null;
-    const shown = inner ? figures(value as Record<string, unknown>) : figure(value);
-    return h("tr", {}, h("th", { scope: "row" }, name.replaceAll("_", " ")), h("td", {}, shown));
-  });
-  return h("table", { class: "figures" }, ...rows);
-}
-
-function figure(value: unknown): string {
-  if (value === null || value === undefined) return "–";
-  if (typeof value !== "number") return String(value);
-  return Number.isInteger(value) ? String(value) : value.toFixed(2);
 }

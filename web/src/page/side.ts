@@ -138,7 +138,7 @@ function drawCandidates(session: Session, element: HTMLElement): void {
 function hint(session: Session): string {
   if (session.project.arm === "control") return "By hand: brush (P) and polygon (G), no model.";
   if (session.modelState === "failed") return "No model: brush (P) and polygon (G) work.";
-  return "Click an object. Shift + click takes away.";
+  return "Click an object. Shift\u00a0+\u00a0click takes away.";
 }
 
 /** The mask alone, small. */

@@ -72,6 +72,7 @@ const ADVICE: Record<string, string> = {
 function say(session: Session): string {
   const { desk } = session;
   if (session.opening) return `Opening ${session.opening} …`;
+  if (session.failed) return "This photo could not be opened; Page Down goes on.";
   if (!desk) return "Open photos to begin.";
   if (desk.finding) {
     const [done, all] = desk.finding;
