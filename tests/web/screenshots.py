@@ -1,6 +1,6 @@
 """The pictures of docs/page.md, taken in a real Chromium.
 
-python tests/web/screenshots.py [FOLDER] [SCENE ...]
+python tests/web/screenshots.py [FOLDER]
 """
 
 from __future__ import annotations
