@@ -34,6 +34,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes or names",
     )  # fmt: skip
+    _configure_masks(parser)
+    parser.add_argument(
+        "--copy-images", action="store_true",
+        help="with --to set: put the pictures into its images/, so that it can be measured",
+    )  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
+
+
+def _configure_masks(parser: argparse.ArgumentParser) -> None:
+    """What becomes of masks that a format cannot hold as they are."""
     parser.add_argument(
         "--holes", choices=("bridge", "drop", "error"), default="bridge",
         help="in formats of single rings: cut the ring open to the hole, fill it, or refuse "
@@ -52,12 +63,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out-type", choices=("predictions", "annotations"), default="predictions",
         help="of Label Studio: masks to be looked at, or finished ones (default: predictions)",
     )  # fmt: skip
-    parser.add_argument(
-        "--copy-images", action="store_true",
-        help="with --to set: put the pictures into its images/, so that it can be measured",
-    )  # fmt: skip
-    parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
 
 
 def table() -> str:
