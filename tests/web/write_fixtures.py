@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from anymask.predictors.central import central_quality
+from anymask.predictors.expected import expected_quality
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.resize import (
@@ -164,6 +165,19 @@ def depths() -> list[dict[str, Any]]:
     return cases
 
 
+def expected() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(8)
+    cases = []
+    for empty in (0, 0, 1, 3):
+        planes = np.stack([smooth(rng, 16) for _ in range(3)])
+        planes[:empty] = -1
+        quality = np.round(0.5 + 0.2 * rng.random(3), NUMBERS).astype(np.float32)
+        out = expected_quality(quality, planes, 0.0)
+        cases.append({"planes": rounded(planes.reshape(3, 256)),
+                      "quality": rounded(quality), "out": rounded(out)})  # fmt: skip
+    return cases
+
+
 def starts() -> list[dict[str, Any]]:
     place = geometry((90, 120), small_spec())
     mask = np.zeros((90, 120), bool)
@@ -182,6 +196,7 @@ FIXTURES = {
     "pictures": pictures,
     "starts": starts,
     "depths": depths,
+    "expected": expected,
 }
 
 

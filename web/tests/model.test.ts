@@ -7,6 +7,7 @@ import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { choose } from "../src/model/answers";
 import { centralQuality } from "../src/model/central";
+import { expectedQuality } from "../src/model/expected";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
@@ -23,6 +24,7 @@ import boxes from "./fixtures/boxes.json";
 import clicks from "./fixtures/clicks.json";
 import cuts from "./fixtures/cuts.json";
 import depths from "./fixtures/depths.json";
+import expected from "./fixtures/expected.json";
 import pictures from "./fixtures/pictures.json";
 import starts from "./fixtures/starts.json";
 
@@ -83,6 +85,19 @@ test.each(depths)("a lone click at $click means the mask whose middle it hits", 
   const out = centralQuality(floats(one.quality), planes, one.click, spec);
   expectClose(out, one.out, 3e-3);
 });
+
+test.each(expected.map((one, i) => ({ i, ...one })))(
+  "masks that agree may be expected to be right, $i",
+  (one) => {
+    const answers = one.planes.map((plane, token) => ({
+      logits: floats(plane),
+      quality: one.quality[token],
+      token,
+    }));
+    const out = expectedQuality(answers, 0).map((answer) => answer.quality);
+    expectClose(out, one.out, 3e-3);
+  },
+);
 
 test.each(boxes)("a mask keeps to the box $box", (one) => {
   const [x0, y0, x1, y1] = one.box;

@@ -7,6 +7,9 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     random          mean IoU of a candidate drawn at random
     oracle          mean IoU of the best candidate
     gap closed      (argmax - random) / (oracle - random): 0 is chance, 1 the best ranking there is
+    own argmax      mean IoU of the candidate that the network's own number puts first, for models
+                    whose candidates are ordered by more than that (`ranking` of `segment`)
+    own gap closed  (argmax - own argmax) / (oracle - own argmax): what that order adds
     pairs in order  of two candidates whose IoU differs by CLEAR or more, how often the better one
                     has the higher quality
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,13 +52,15 @@ class Ranked:
     """Candidates of N masks, rows of K, NaN where a mask got fewer.
 
     ious     with the truth
-    quality  the model's own number
+    quality  what the model says of them
     image    (N,) whose mask it is
+    own      (N,) IoU of the candidate that the network's own number puts first; None: the same
     """
 
     ious: Floats
     quality: Floats
     image: Ints
+    own: Floats | None = None
 
 
 def calibration(
@@ -70,15 +76,21 @@ def calibration(
     if "point" not in method.spec.accepts:
         raise NotMeasured("it takes no clicks")
     rows: list[tuple[Floats, Floats]] = []
+    own: list[float] = []
     image: list[int] = []
     for photo in asked_photos(method, one, settings, told):
-        found = _candidates(method, photo)
+        embedding = method.embed(photo.image)
+        found = _candidates(method, embedding, photo)
         rows += found
         image += [photo.place] * len(found)
+        if method.spec.answer == "four":
+            by_number = _candidates(method, embedding, photo, ranking="own")
+            own += [float(ious[0]) for ious, _ in by_number]
     if max(len(ious) for ious, _ in rows) < 2:
         raise NotMeasured("it answers a click with one mask; there is nothing to rank")
     ious, quality = (_padded([row[n] for row in rows]) for n in (0, 1))
-    return describe(Ranked(ious, quality, np.array(image, np.int64)))
+    picked = np.array(own) if own else None
+    return describe(Ranked(ious, quality, np.array(image, np.int64), picked))
 
 
 def describe(ranked: Ranked) -> Finding:
@@ -93,7 +105,8 @@ def describe(ranked: Ranked) -> Finding:
             mean_figure("argmax", picked, ranked.image),
             mean_figure("random", chance, ranked.image),
             mean_figure("oracle", best, ranked.image),
-            _gap_figure(picked - chance, best - chance, ranked.image),
+            _gap_figure("gap closed", picked - chance, best - chance, ranked.image),
+            *_own_figures(ranked, picked, best),
             _pairs_figure(ranked),
             Figure(name="ECE", value=error),
         ),
@@ -102,19 +115,31 @@ def describe(ranked: Ranked) -> Finding:
     )
 
 
-def _candidates(method: Segmenter, photo: Photo) -> list[tuple[Floats, Floats]]:
+def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, ...]:
+    """What the order adds to the network's own number."""
+    own = ranked.own
+    if own is None:
+        return ()
+    return (
+        mean_figure("own argmax", own, ranked.image),
+        _gap_figure("own gap closed", picked - own, best - own, ranked.image),
+    )
+
+
+def _candidates(
+    method: Segmenter, embedding: Any, photo: Photo, **settings: str
+) -> list[tuple[Floats, Floats]]:
     """IoU and quality of every candidate of each mask of a photo."""
     truths = photo.truths()
     prompts = [
         Prompt(points=np.array([centre_click(t.mask)], np.float32), labels=np.ones(1, np.int64))
         for t in truths
     ]
-    embedding = method.embed(photo.image)
     answers = [
         answer
         for start in range(0, len(prompts), CHUNK)
         for answer in method.segment(
-            embedding, prompts=prompts[start : start + CHUNK], multimask=True
+            embedding, prompts=prompts[start : start + CHUNK], multimask=True, **settings
         )
     ]
     found = []
@@ -134,14 +159,14 @@ def _padded(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
     return table
 
 
-def _gap_figure(won: Floats, gap: Floats, image: Ints) -> Figure:
-    """The share of the way from chance to the oracle; over sets, of their mean ways."""
+def _gap_figure(name: str, won: Floats, gap: Floats, image: Ints) -> Figure:
+    """The share of the way to the oracle that was won; over sets, of their mean ways."""
     _, member = np.unique(image, return_inverse=True)
     top, bottom, count = (
         np.bincount(member, weights=weights).astype(np.float64)
         for weights in (won, gap, np.ones(len(image)))
     )
-    return ratio_figure("gap closed", Shares(top, bottom, count))
+    return ratio_figure(name, Shares(top, bottom, count))
 
 
 def _pairs_figure(ranked: Ranked) -> Figure:

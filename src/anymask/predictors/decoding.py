@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from anymask.predictors.central import central_quality
+from anymask.predictors.expected import expected_quality
 from anymask.predictors.granularity import Granularity, check_granularity, chosen_first
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Multimask = bool | Literal["auto"]
 Zoom = bool | Literal["auto"]
+Ranking = Literal["expected", "own"]
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
@@ -48,6 +50,7 @@ class SettingsDict(TypedDict, total=False):
     multimask: Multimask
     zoom: Zoom
     granularity: Granularity
+    ranking: Ranking
     max_hole_area: float
     min_island_area: float
     retry: Retry | None
@@ -66,6 +69,9 @@ class Settings:
     granularity      which of several masks comes first: "all": that of the highest quality; "part"
                      or "whole": the smallest or the largest of those of comparable quality; or a
                      number from 0 (part) to 1 (whole), such as `Candidates.granularity_of` gives
+    ranking          what orders nano's masks of a lone click: "expected": the IoU that each may be
+                     expected to have; "own": the network's number as it is. Other models: always
+                     the network's number
     max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
     min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
     retry            when and how long to ask again for a better answer; None: never
@@ -76,6 +82,7 @@ class Settings:
     multimask: Multimask = "auto"
     zoom: Zoom = False
     granularity: Granularity = "all"
+    ranking: Ranking = "expected"
     max_hole_area: float = 0
     min_island_area: float = 0
     retry: Retry | None = None
@@ -86,6 +93,8 @@ class Settings:
             if value not in (True, False, "auto"):
                 raise InputError(f'{name} must be True, False or "auto", got {value!r}')
         check_granularity(self.granularity)
+        if self.ranking not in ("expected", "own"):
+            raise InputError(f'ranking must be "expected" or "own", got {self.ranking!r}')
         for name in ("max_hole_area", "min_island_area"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and value >= 0):
@@ -144,11 +153,14 @@ def decode_prompts(
         for row, place in enumerate(places):
             lone = is_lone_click(prompts[place])
             many = lone if settings.multimask == "auto" else settings.multimask
+            weighed = lone and runtime.spec.answer == "four" and settings.ranking == "expected"
             numbers = quality[row]
-            if lone and runtime.spec.answer == "four":
+            if weighed:
                 numbers = central_quality(numbers, logits[row], batch.coords[row, 0], runtime.spec)
             kept, numbers = choose(runtime.spec, logits[row : row + 1], numbers[None], many)
             box, threshold = prompts[place].box, runtime.spec.mask_threshold
+            if weighed and many:
+                numbers = expected_quality(numbers[0], kept[0], threshold)[None]
             if box is not None and runtime.spec.answer == "four":
                 kept = fit_to_box(kept[0], box, embedding.geometry, threshold)[None]
             best_first = _ranked(kept[0], numbers[0], embedding, threshold)

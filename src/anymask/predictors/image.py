@@ -113,8 +113,8 @@ class Model:
         box       (4,) x0, y0, x1, y1; cut at the photo's border
         mask      a start: bool of any size, or `answer.logits[i]`
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, granularity, max_hole_area, min_island_area, retry: see
-                  `decoding.Settings`
+        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
+                  see `decoding.Settings`
 
         Returns one `Candidates`, best quality first, or a list of them for `prompts`.
 

@@ -4,6 +4,7 @@ import type { Patch } from "../masks/patch";
 import { choose, ranked } from "./answers";
 import type { Answer } from "./answers";
 import { centralQuality } from "./central";
+import { expectedQuality } from "./expected";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
@@ -36,11 +37,12 @@ export function answersTo(
 ): Answer[] {
   const threshold = spec.mask_threshold;
   const lone = isLoneClick(prompt);
-  const numbers =
-    lone && spec.answer === "four"
-      ? centralQuality(quality, planes, tokensOf(prompt, geometry, spec).coords, spec)
-      : quality;
+  const weighed = lone && spec.answer === "four";
+  const numbers = weighed
+    ? centralQuality(quality, planes, tokensOf(prompt, geometry, spec).coords, spec)
+    : quality;
   let kept = choose(spec, planes, numbers, lone);
+  if (weighed) kept = expectedQuality(kept, threshold);
   if (prompt.box && spec.answer === "four") {
     const box = prompt.box;
     kept = kept.map((answer) => ({
