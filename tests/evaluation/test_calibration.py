@@ -41,8 +41,9 @@ def test_the_figures_are_those_of_a_table_made_by_hand() -> None:
 def test_what_an_order_adds_to_the_networks_own_number() -> None:
     """It picks .6 and .9 of at most .8 and .9, where the number alone would pick .4 and .5."""
     table = ranked([[0.8, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.8, 0.2, 0.5]])
-    found = figures(describe(replace(table, own=np.array([0.4, 0.5]))))
+    found = figures(describe(replace(table, own=np.array([[0.4, 0.7], [0.5, 0.8]]))))
     assert found["own argmax"] == pytest.approx(0.45)
+    assert found["own oracle"] == pytest.approx(0.75)
     assert found["own gap closed"] == pytest.approx((0.75 - 0.45) / (0.85 - 0.45))
     assert "own argmax" not in figures(describe(table))
 

@@ -8,8 +8,9 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     oracle          mean IoU of the best candidate
     gap closed      (argmax - random) / (oracle - random): 0 is chance, 1 the best ranking there is
     own argmax      mean IoU of the candidate that the network's own number puts first, for models
-                    whose candidates are ordered by more than that (`ranking` of `segment`)
-    own gap closed  (argmax - own argmax) / (oracle - own argmax): what that order adds
+                    whose candidates are chosen by more than that (`ranking` of `segment`)
+    own oracle      mean IoU of the best of the candidates that the network's own number chooses
+    own gap closed  (argmax - own argmax) / (oracle - own argmax): what the order adds
     pairs in order  of two candidates whose IoU differs by CLEAR or more, how often the better one
                     has the higher quality
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
@@ -54,7 +55,8 @@ class Ranked:
     ious     with the truth
     quality  what the model says of them
     image    (N,) whose mask it is
-    own      (N,) IoU of the candidate that the network's own number puts first; None: the same
+    own      (N, 2) IoU of the first and of the best of the candidates that the network's own number
+             chooses; None: the same
     """
 
     ious: Floats
@@ -76,7 +78,7 @@ def calibration(
     if "point" not in method.spec.accepts:
         raise NotMeasured("it takes no clicks")
     rows: list[tuple[Floats, Floats]] = []
-    own: list[float] = []
+    own: list[tuple[float, float]] = []
     image: list[int] = []
     for photo in asked_photos(method, one, settings, told):
         embedding = method.embed(photo.image)
@@ -85,7 +87,7 @@ def calibration(
         image += [photo.place] * len(found)
         if method.spec.answer == "four":
             by_number = _candidates(method, embedding, photo, ranking="own")
-            own += [float(ious[0]) for ious, _ in by_number]
+            own += [(float(ious[0]), float(ious.max())) for ious, _ in by_number]
     if max(len(ious) for ious, _ in rows) < 2:
         raise NotMeasured("it answers a click with one mask; there is nothing to rank")
     ious, quality = (_padded([row[n] for row in rows]) for n in (0, 1))
@@ -117,11 +119,12 @@ def describe(ranked: Ranked) -> Finding:
 
 def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, ...]:
     """What the order adds to the network's own number."""
-    own = ranked.own
-    if own is None:
+    if ranked.own is None:
         return ()
+    own, own_best = ranked.own.T
     return (
         mean_figure("own argmax", own, ranked.image),
+        mean_figure("own oracle", own_best, ranked.image),
         _gap_figure("own gap closed", picked - own, best - own, ranked.image),
     )
 
