@@ -95,9 +95,7 @@ def cluster(workers: int) -> Iterator[int]:
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
-    with contextlib.redirect_stdout(
-        sys.stderr
-    ):  # where Ray's own remarks belong, the last ones too
+    with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks, those at its end too
         try:
             yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
         finally:
