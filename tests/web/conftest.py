@@ -98,6 +98,12 @@ class Annotator:
         for name in names:
             self.page.keyboard.press(name)
 
+    def name(self, label: str) -> None:
+        """Type a label, and Enter."""
+        field = self.page.get_by_label("Label", exact=True)
+        field.fill(label)
+        field.press("Enter")
+
     def keep(self) -> None:
         before = self.ask("s.desk.state.masks.length")
         self.keys("Enter")

@@ -60,8 +60,7 @@ def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> 
     other.until("s.desk?.state.masks.length", 1)
     for one, label in ((other, "mug"), (ann, "glass")):
         one.keys("k", "l")
-        one.page.get_by_label("Label", exact=True).fill(label)
-        one.page.get_by_label("Label", exact=True).press("Enter")
+        one.name(label)
         if one is other:
             one.saved()
     ann.message("Somebody else changed this mask")
@@ -75,8 +74,7 @@ def make_two_masks(ann: Annotator) -> None:
     assert ann.page.evaluate("crossOriginIsolated") is True
     ann.click(300, 180)
     ann.click(60, 60, negative=True)
-    ann.page.get_by_label("Label", exact=True).fill("cup")
-    ann.page.get_by_label("Label", exact=True).press("Enter")
+    ann.name("cup")
     ann.keep()
     ann.keys("p")
     ann.drag((60, 60), (160, 60))

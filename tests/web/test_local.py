@@ -40,8 +40,7 @@ def test_photos_are_labelled_kept_and_exported(
     assert rle_iou([coco_to_rle(rle)], [mask_to_rle(answer.masks[0])])[0, 0] >= 0.99
 
     ann.click(300, 180)
-    ann.page.get_by_label("Label", exact=True).fill("cup")
-    ann.page.get_by_label("Label", exact=True).press("Enter")
+    ann.name("cup")
     ann.keep()
     ann.keys("p")
     ann.drag((20, 20), (120, 20))

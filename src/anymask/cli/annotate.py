@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from anymask.cli.project_options import add_init_options, login, made_project, need_engine
+from anymask.cli.extras import need_engine, need_server
+from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.cli.serve import (
     add_server_options,
     check_model,
     listen,
     make_inference,
-    need_server,
     read_access,
     read_limits,
 )

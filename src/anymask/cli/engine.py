@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from anymask.cli.engine_training import Tuning, judge_on, need_torch, open_model, trainer
+from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
+from anymask.cli.extras import need_engine, need_torch
 from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.progress import Progress, follow
-from anymask.cli.project_options import add_init_options, login, made_project, need_engine
+from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
 from anymask.primitives.errors import InputError
@@ -62,11 +63,6 @@ def chosen_model(args: argparse.Namespace, project: Project) -> Model:
 
 
 # init
-
-
-def init_options(parser: argparse.ArgumentParser) -> None:
-    """Of `init`."""
-    add_init_options(parser)
 
 
 def init(args: argparse.Namespace) -> None:
@@ -329,7 +325,7 @@ def trial(args: argparse.Namespace) -> None:
 Options = Callable[[argparse.ArgumentParser], None]
 Act = Callable[[argparse.Namespace], None]
 ACTIONS: dict[str, tuple[str, Options, Act]] = {
-    "init": ("make a folder of photos a project", init_options, init),
+    "init": ("make a folder of photos a project", add_init_options, init),
     "import": ("read masks of any format", import_options, take),
     "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
     "review": ("look at samples; say which batches may leave", review_options, review),

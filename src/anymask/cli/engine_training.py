@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
@@ -35,14 +35,6 @@ class Tuning:
     rate: float = 2e-4
     init: Path | None = None
     seed: int = 1
-
-
-def need_torch() -> None:
-    """Raises MissingExtra."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("torch", "torch", "training") from error
 
 
 def recipe_of(tuning: Tuning, start: Path) -> Recipe:

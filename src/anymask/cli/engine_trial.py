@@ -238,9 +238,11 @@ def print_row(row: dict[str, Any]) -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Markdown."""
+    from anymask.evaluation.markdown import markdown_table
+
     header = ["round", "stage", "masks", "their mIoU", "s a mask", "gain (held out)", "leads",
               "test mIoU, 1 click", "3 clicks"]  # fmt: skip
-    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+    lines = []
     for row in rows:
         outcome = row.get("outcome")
         made = ["-"] * 6
@@ -249,8 +251,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             made = [row["stage"], str(row["masks"]), _interval(row["label_miou"]),
                     f"{row['seconds_a_mask']:.1f}", gain,
                     "new" if row["promoted"] else "old"]  # fmt: skip
-        cells = [str(row["round"]), *made, _interval(row["miou_1"]), _interval(row["miou_3"])]
-        print("| " + " | ".join(cells) + " |")
+        lines.append([str(row["round"]), *made, *(_interval(row[m]) for m in ("miou_1", "miou_3"))])
+    print(markdown_table(header, lines))
 
 
 def _interval(mean: dict[str, float]) -> str:

@@ -123,10 +123,10 @@ def run(args: argparse.Namespace) -> None:
     asked = find_methods(args)
     methods, report = asked.all, empty_report(args, suite, asked)
     known = finished(Path(args.json), report, methods, sets) if args.resume else {}
-    check_masks(sets, report.settings)
+    counts = count_masks(sets, report.settings)
     names = [one.plan.name for one in sets]
     places = [place for place, name in enumerate(names) if name not in known]
-    workers = pick_workers(args, [sets[place] for place in places], report.settings)
+    workers = pick_workers(args, [counts[place] for place in places])
     task = Measuring(args, report.settings)
     ready = (
         score_in_workers(task, names, places, workers)
@@ -144,29 +144,30 @@ def run(args: argparse.Namespace) -> None:
     write_texts(report, args, methods[0], sets)
 
 
-def pick_workers(args: argparse.Namespace, sets: Sequence[EvalSet], settings: Settings) -> int:
-    """What --workers says; else two, where there are two cores and enough to do for them."""
+def pick_workers(args: argparse.Namespace, counts: Sequence[int]) -> int:
+    """What --workers says; else two, where there are two cores and enough to do for them.
+
+    counts  masks of each set that is to be measured
+    """
     if args.workers:
-        return int(min(args.workers, len(sets)))
-    if args.device not in ("auto", "cpu") or len(sets) < 2:
+        return int(min(args.workers, len(counts)))
+    if args.device not in ("auto", "cpu") or len(counts) < 2:
         return 1
-    masks = sum(count_masks(one, settings) for one in sets)
-    return min(2, pick_threads()) if masks >= MANY else 1
+    return min(2, pick_threads()) if sum(counts) >= MANY else 1
 
 
-def count_masks(one: EvalSet, settings: Settings) -> int:
-    """How many masks of a set are measured."""
-    return len(choose_masks(one.plan, one.samples, settings.limit, settings.per_image).mask)
-
-
-def check_masks(sets: Sequence[EvalSet], settings: Settings) -> None:
-    """Raises DataError where there is nothing to measure on."""
+def count_masks(sets: Sequence[EvalSet], settings: Settings) -> list[int]:
+    """How many masks of each set are measured. Raises DataError where there are none."""
+    counts = []
     for one in sets:
-        if not count_masks(one, settings):
+        chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+        if not len(chosen.mask):
             raise DataError(
                 f"{one.info.folder}: {len(one.samples)} photos and no mask with a pixel; is it "
                 "the right folder?"
             )
+        counts.append(len(chosen.mask))
+    return counts
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,9 @@ models, and is then given one set after the other.
 
 from __future__ import annotations
 
-import signal
-import threading
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -19,11 +16,10 @@ from typing import Protocol
 from anymask.cli.progress import Progress
 from anymask.cli.workers import (
     PATIENCE,
+    begin_work,
+    dismiss,
     exit_text,
-    follow_parent,
-    leave,
-    limit_threads,
-    not_interrupted,
+    start_process,
     threads_each,
 )
 from anymask.evaluation.report import SetScores
@@ -99,7 +95,7 @@ def score_in_workers(
                     progress.note = " | ".join(str(one.step) for one in busy if one.step)
                     progress.update(len(places) - len(waiting) - len(busy))
     finally:
-        _dismiss(crew)
+        dismiss(crew)
 
 
 def _hear(worker: Worker, names: Sequence[str]) -> SetScores | None:
@@ -124,26 +120,9 @@ def _hear(worker: Worker, names: Sequence[str]) -> SetScores | None:
 
 def _start(task: SetTask, place: int, threads: int) -> Worker:
     """A new process that opens the task at once and measures its first set."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, task, threads), daemon=True)
-    with not_interrupted():
-        process.start()
-    theirs.close()  # so that the pipe ends with the worker
-    ours.send(place)
-    return Worker(process, ours, place)
-
-
-def _dismiss(crew: Sequence[Worker]) -> None:
-    for worker in crew:
-        worker.process.terminate()
-    for worker in crew:
-        worker.process.join(PATIENCE)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.process.close()
-        worker.pipe.close()
+    process, pipe = start_process(serve, task, threads)
+    pipe.send(place)
+    return Worker(process, pipe, place)
 
 
 # In the worker.
@@ -151,10 +130,7 @@ def _dismiss(crew: Sequence[Worker]) -> None:
 
 def serve(pipe: Connection, task: SetTask, threads: int) -> None:
     """Open the task and measure the sets whose numbers come through the pipe, until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    threading.Thread(target=follow_parent, daemon=True).start()
-    limit_threads(threads)
+    begin_work(threads)
     try:
         score = task.open()
         while True:

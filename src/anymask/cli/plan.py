@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from anymask.cli.extras import need_engine
 from anymask.cli.outputs import json_bytes, whole_file
-from anymask.cli.project_options import need_engine
 from anymask.primitives.errors import InputError
 
 SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"

@@ -9,19 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.engine.project import Project
-
-
-def need_engine() -> None:
-    """Raises MissingExtra where the packages of the data engine are not installed."""
-    for package in ("sqlalchemy", "alembic"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise MissingExtra(package, "engine", "the data engine") from None
 
 
 def login() -> str:

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.cli.extras import need_server
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.cli.workers import THREADS
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "answer clicks over HTTP, with a page for the browser"
 TOKEN = "ANYMASK_TOKEN"
-THREADS = "ANYMASK_THREADS"
 PORT = 8765
 
 
@@ -72,15 +73,6 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", metavar="N", type=float, default=default, help=f"{text} ({default})"
         )
-
-
-def need_server() -> None:
-    """Raises MissingExtra where the packages of the server are not installed."""
-    for package in ("fastapi", "uvicorn"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise MissingExtra(package, "serve", "the server") from None
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.cli.extras import need_torch
+from anymask.primitives.errors import InputError
 
 SUMMARY = "train the bundled model's architecture from a recipe; resumes by itself"
 
@@ -31,10 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
-    try:
-        import torch  # noqa: F401  # to name the extra before anything else starts
-    except ImportError as error:
-        raise MissingExtra("torch", "torch", "training") from error
+    need_torch()  # to name the extra before anything else starts
     from anymask.training.loop import train
     from anymask.training.recipe import read_recipe
 

@@ -15,12 +15,13 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
+from typing import Any, Protocol
 
 from anymask.cli.photos import Job
 from anymask.cli.work import Done, Event, Outcome, Ready, Task, Tick, attempt
@@ -42,7 +43,7 @@ def run_in_workers(task: Task, jobs: Sequence[Job], workers: int) -> Generator[E
     try:
         yield from crew.events()
     finally:
-        crew.dismiss()
+        dismiss(crew.workers)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Crew:
                     worker.pipe.send(worker.job)
         starting = sum(not worker.ready for worker in self.workers)
         while len(self.workers) < self.size and starting < len(self.waiting):
-            self.workers.append(start_worker(self.task, self.threads))
+            self.workers.append(Worker(*start_process(serve, self.task, self.threads)))
             starting += 1
 
     def _hear(self, worker: Worker) -> Iterator[Event]:
@@ -135,17 +136,25 @@ class Crew:
         )
         yield Done(worker.job, Outcome(state="failed", reason=reason, kind="WorkerDied"))
 
-    def dismiss(self) -> None:
-        """End every worker: at once where it is idle, after the call it is in where it is not."""
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join(PATIENCE)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.process.close()
-            worker.pipe.close()
+
+class Employed(Protocol):
+    """A process and the pipe to it."""
+
+    process: SpawnProcess
+    pipe: Connection
+
+
+def dismiss(workers: Sequence[Employed]) -> None:
+    """End every worker: at once where it is idle, after the call it is in where it is not."""
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.process.close()
+        worker.pipe.close()
 
 
 def exit_text(code: int | None) -> str:
@@ -167,15 +176,15 @@ def threads_each(workers: int) -> int:
     return cores if os.environ.get(THREADS) else max(1, cores // workers)
 
 
-def start_worker(task: Task, threads: int) -> Worker:
-    """A new process that opens the task at once."""
+def start_process(serve: Callable[..., None], *words: Any) -> tuple[SpawnProcess, Connection]:
+    """A new process that is given its end of a pipe and the words; ours is the other end."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, task, threads), daemon=True)
+    process = context.Process(target=serve, args=(theirs, *words), daemon=True)
     with not_interrupted():
         process.start()
     theirs.close()  # so that the pipe ends with the worker
-    return Worker(process, ours)
+    return process, ours
 
 
 @contextlib.contextmanager
@@ -196,10 +205,7 @@ def not_interrupted() -> Iterator[None]:
 
 def serve(pipe: Connection, task: Task, threads: int) -> None:
     """Open the task and do what comes through the pipe, until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    threading.Thread(target=follow_parent, daemon=True).start()
-    limit_threads(threads)
+    begin_work(threads)
     try:
         work = task.open()
     except AnymaskError as error:
@@ -209,6 +215,14 @@ def serve(pipe: Connection, task: Task, threads: int) -> None:
         pipe.send(Ready(work.about))
         while True:
             pipe.send(attempt(work, pipe.recv()))
+
+
+def begin_work(threads: int) -> None:
+    """What a worker does first: leave when it is told to or is left alone, use its own cores."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave)
+    threading.Thread(target=follow_parent, daemon=True).start()
+    limit_threads(threads)
 
 
 def limit_threads(threads: int) -> None:

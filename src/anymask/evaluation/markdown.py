@@ -13,12 +13,13 @@ def report_to_markdown(report: Report) -> str:
     parts: list[str] = []
     for table in report_tables(report):
         parts += [table.title] if table.title else []
-        parts.append(_table(table.header, table.rows))
+        parts.append(markdown_table(table.header, table.rows))
     notes = "\n".join(f"- {note}" for note in report_notes(report))
     return "\n\n".join([*parts, notes]) + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as they are, below a header."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)

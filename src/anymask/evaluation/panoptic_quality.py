@@ -134,24 +134,24 @@ def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
             counts = scores.of(category)
             counts.right, counts.iou = counts.right + 1, counts.iou + area / union
             matched |= {("truth", one), ("result", other)}
-    _add_unmatched(scores, theirs, ours, shared, matched)
+    _add_unmatched(scores, (theirs, ours), shared, size, matched)
 
 
 def _add_unmatched(
     scores: PanopticScores,
-    theirs: Mapping[int, PanopticSegment],
-    ours: Mapping[int, PanopticSegment],
+    sides: tuple[Mapping[int, PanopticSegment], Mapping[int, PanopticSegment]],
     shared: Mapping[tuple[int, int], int],
+    size: Mapping[tuple[str, int], int],
     matched: set[tuple[str, int]],
 ) -> None:
-    """Count what was missed, and what is wrong without an excuse."""
+    """Count what was missed, and what is wrong without an excuse; the truth is the first side."""
+    theirs, ours = sides
     crowds: dict[int, int] = {}
     for number, segment in theirs.items():
         if segment.crowd:
             crowds[segment.category] = number
         elif ("truth", number) not in matched:
             scores.of(segment.category).missed += 1
-    size = _sizes(shared)
     for number, segment in ours.items():
         if ("result", number) in matched:
             continue

@@ -5,7 +5,7 @@ likely ones is a good answer whichever is right; one that stands alone is right 
 each is worth the IoU that it can be expected to have.
 
 For `nano`, after `central.py`; chosen on photos that it learned from (`anymask eval ... --measure
-ranking` measures it on others).
+calibration` measures it on others).
 
 Letters: K masks, m the side of a low-resolution mask.
 """
@@ -13,8 +13,10 @@ Letters: K masks, m the side of a low-resolution mask.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.primitives.types import FloatArray
+from anymask.primitives.masks import mask_iou
+from anymask.primitives.types import BoolArray, FloatArray
 
 DOUBT = 0.1  # of quality: masks that differ by less may each be the one that is meant
 
@@ -32,12 +34,8 @@ def expected_quality(
     return scaled
 
 
-def overlaps(masks: np.ndarray) -> FloatArray:  # (K, m, m) bool -> (K, K)
+def overlaps(masks: BoolArray) -> NDArray[np.float64]:  # (K, m, m) -> (K, K)
     """The IoU of every two masks; 1 for a mask with itself, also an empty one."""
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    both = flat @ flat.T
-    areas = flat.sum(axis=1)
-    either = areas[:, None] + areas - both
-    same = np.eye(len(masks), dtype=np.float32)
-    iou: FloatArray = np.where(either > 0, both / np.maximum(either, 1), same)
+    iou = mask_iou(masks, masks)
+    np.fill_diagonal(iou, 1)
     return iou

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts
 from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.wrapped import WrappedRuntime
 
 
-class SeenOnce:
+class SeenOnce(WrappedRuntime):
     """The same answers as the runtime inside; for one thread, and for one call's time."""
 
     def __init__(self, inside: ImageRuntime) -> None:
-        self._inside = inside
+        super().__init__(inside)
         self._picture: FloatArray | None = None
         self._features: list[tuple[FloatArray, ...]] = []
-
-    @property
-    def spec(self) -> ModelSpec:
-        """How the model sees a picture."""
-        return self._inside.spec
-
-    @property
-    def weights_hash(self) -> str:
-        """Names the weights."""
-        return self._inside.weights_hash
 
     def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
         """See `ImageRuntime.encode`; the same picture again costs nothing."""

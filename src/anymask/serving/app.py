@@ -120,12 +120,7 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
     @router.post("/api/embed", response_class=Response, openapi_extra=_PICTURE)
     async def embed(request: Request) -> Response:
         """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
-        photo = await request.body()
-        seen = await done(inference.embed(lambda: read_photo(photo, limits)))
-        model = inference.model.result()
-        packed = await run_in_threadpool(embedding_to_bytes, seen, model.spec)
-        headers = {"X-Image-Hash": seen.image_hash}
-        return Response(packed, media_type="application/octet-stream", headers=headers)
+        return await embedded(inference, await request.body(), limits)
 
     @router.post("/api/segment", response_model=dict[str, Any])
     async def segment(body: SegmentBody) -> Response:
@@ -140,6 +135,14 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
 
     _add_everything(router, inference, limits)
     return router
+
+
+async def embedded(inference: Inference, photo: bytes, limits: Limits) -> Response:
+    """The bytes of a picture -> its embedding's, with the name of its pixels in a header."""
+    seen = await done(inference.embed(lambda: read_photo(photo, limits)))
+    packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
+    headers = {"X-Image-Hash": seen.image_hash}
+    return Response(packed, media_type="application/octet-stream", headers=headers)
 
 
 def _answered(answers: list[Candidates], image_hash: str) -> Response:

@@ -24,7 +24,7 @@ from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.primitives.errors import Absent, Conflict
 from anymask.primitives.rle import coco_to_rle
-from anymask.serving.app import done
+from anymask.serving.app import done, embedded
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -38,9 +38,7 @@ from anymask.serving.bodies import (
 )
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
-from anymask.serving.photos import read_photo
 from anymask.serving.refusals import Refusal
-from anymask.serving.wire import embedding_to_bytes
 
 Version = Annotated[str, Header(alias="If-Match")]
 User = Annotated[str | None, Query(max_length=400)]
@@ -208,10 +206,7 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
     async def embedding(image_id: int) -> Response:
         """The photo's embedding; asking for the next photo's is a prefetch."""
         content = await run_in_threadpool(lambda: project.picture(image_id).read_bytes())
-        seen = await done(inference.embed(lambda: read_photo(content, limits)))
-        packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
-        headers = {"X-Image-Hash": seen.image_hash}
-        return Response(packed, media_type="application/octet-stream", headers=headers)
+        return await embedded(inference, content, limits)
 
     @router.post("/images/{image_id}/everything")
     async def everything(image_id: int) -> dict[str, Any]:

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Asked, Sweep, SweepingRuntime, SweepPrecision
+from anymask.runtimes.wrapped import WrappedRuntime
 from anymask.serving.turns import Turns, Urgency
 
 
-class QueuedRuntime:
+class QueuedRuntime(WrappedRuntime):
     """The same answers as the runtime inside; never to be asked from the thread of the turns."""
 
     def __init__(self, inside: ImageRuntime, turns: Turns, urgency: Urgency) -> None:
-        self._inside, self._turns, self._urgency = inside, turns, urgency
-
-    @property
-    def spec(self) -> ModelSpec:
-        """How the model sees a picture."""
-        return self._inside.spec
-
-    @property
-    def weights_hash(self) -> str:
-        """Names the weights."""
-        return self._inside.weights_hash
+        super().__init__(inside)
+        self._turns, self._urgency = turns, urgency
 
     def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
         """See `ImageRuntime.encode`; one piece."""
