@@ -2,10 +2,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from anymask.export.graphs import export_bundle
 from anymask.export.verify import Check, Verification, verify_bundle
+from anymask.models.nano import TINY, Nano
+from anymask.runtimes.onnx import OnnxRuntime
 from tests.runtimes.stand_in import build
 
 GOOD = Check(
@@ -77,3 +81,18 @@ def test_the_table_has_a_line_for_each_check_and_json_has_the_same() -> None:
     record = json.loads(json.dumps(verification.to_dict()))
     assert record["passed"] is True
     assert len(record["checks"]) == 2
+
+
+def test_rectangles_agree_as_squares_do(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nano = Nano(TINY).eval()
+    manifest = export_bundle(nano, nano.spec, tmp_path / "x", licence="MIT", weights_hash="e" * 64)
+    assert manifest.encoder.inputs[0].shape == ("B", 3, "H", "W")
+    verification = verify_bundle(nano, tmp_path / "x")
+    assert verification.passed, verification.complaints()
+    exported = OnnxRuntime(tmp_path / "x")
+    tall = np.random.default_rng(0).standard_normal((1, 3, TINY.image_side, 32), np.float32)
+    with torch.inference_mode():
+        wanted = nano.encode(torch.from_numpy(tall))
+    for ours, theirs in zip(exported.encode(tall)[0], wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-4)

@@ -52,6 +52,19 @@ def test_the_backbone_is_mobilenet_v2() -> None:
         torch.testing.assert_close(ours_map, states[tap - 1], rtol=1e-4, atol=1e-4)
 
 
+def test_maps_are_square_and_zero_beyond_a_photo_that_is_not(nano: Nano) -> None:
+    images = torch.randn(1, 3, 64, TINY.image_side)
+    with torch.inference_mode():
+        maps, seen = nano.encode(images), nano.encoder(images)
+        square = nano.encode(torch.randn(2, 3, TINY.image_side, TINY.image_side))
+    assert [tuple(m.shape[1:]) for m in maps] == [tuple(m.shape[1:]) for m in square]
+    for whole, part in zip(maps, seen, strict=True):
+        rows = part.shape[-2]
+        assert rows * 2 == whole.shape[-2]
+        torch.testing.assert_close(whole[..., :rows, :], part)
+        assert not whole[..., rows:, :].any()
+
+
 def prompts(n: int, p: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(n * 10 + p)
     coords = torch.rand(n, p, 2, generator=generator) * TINY.image_side

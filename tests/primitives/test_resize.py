@@ -2,6 +2,7 @@
 
 import json
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -97,6 +98,17 @@ def test_pictures_fill_their_part_and_the_rest_is_zero(
     )  # fmt: skip
     assert not model[:, height:].any()
     assert not model[:, :, width:].any()
+
+
+def test_a_model_that_takes_rectangles_gets_no_more_padding_than_it_needs() -> None:
+    square, rectangle = tiny(), replace(tiny(), pad_multiple=16)
+    for hw, wanted in (((40, 64), (48, 64)), ((640, 30), (64, 16)), ((50, 51), (64, 64))):
+        cropped = R.image_to_model(photo(hw), rectangle)
+        assert cropped.shape == (3, *wanted)
+        whole = R.image_to_model(photo(hw), square)
+        np.testing.assert_array_equal(cropped, whole[:, : wanted[0], : wanted[1]])
+        assert not whole[:, wanted[0] :].any()
+        assert not whole[:, :, wanted[1] :].any()
 
 
 def pixels(hw: tuple[int, int], spec: ModelSpec) -> NDArray[np.float64]:

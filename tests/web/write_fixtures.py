@@ -144,9 +144,11 @@ def pictures() -> list[dict[str, Any]]:
         waves = [np.sin(x / a) * np.cos(y / b) * 110 + 127 for a, b in rng.uniform(3, 15, (3, 2))]
         photo = np.stack(waves, -1).astype(np.uint8)
         for resample in ("area", "pillow_bilinear", "torch_bilinear"):
-            spec = small_spec(resample=resample, image_side=32)
+            step = 8 if resample == "area" else 0
+            spec = small_spec(resample=resample, image_side=32, pad_multiple=step)
             seen = image_to_model(photo, spec)
-            case = {"size": size, "resample": resample, "photo": photo.ravel().tolist()}
+            case = {"size": size, "resample": resample, "pad_multiple": step,
+                    "input": seen.shape[1:], "photo": photo.ravel().tolist()}
             cases.append({**case, "seen": rounded(seen.ravel())})
     return cases
 

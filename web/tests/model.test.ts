@@ -35,6 +35,7 @@ const spec: Spec = {
   mean: [127.5, 127.5, 127.5],
   std: [127.5, 127.5, 127.5],
   fit: "longest_side",
+  pad_multiple: 0,
   resample: "area",
   accepts: ["point", "negative_point", "box", "mask"],
   answer: "four",
@@ -121,8 +122,10 @@ test.each(pictures.map((one, i) => ({ i, ...one })))(
     }
     const read = async (top: number, rows: number) =>
       rgba.subarray(top * width * 4, (top + rows) * width * 4);
-    const how = { ...spec, image_side: 32, resample: one.resample as Spec["resample"] };
-    const { pixels } = await imageToModel([height, width], how, read);
+    const resample = one.resample as Spec["resample"];
+    const how = { ...spec, image_side: 32, pad_multiple: one.pad_multiple, resample };
+    const { pixels, size } = await imageToModel([height, width], how, read);
+    expect(size).toEqual(one.input);
     expectClose(pixels, one.seen, 1.5 / 127.5);
   },
 );

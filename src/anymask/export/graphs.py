@@ -1,9 +1,10 @@
 """An image model as two ONNX graphs in a folder with a manifest and a runnable example.
 
 Letters: B images, S the model's input side, N prompts, P points, T mask tokens, m the side of a
-mask. B, N and P may vary; everything else is a number in the graph.
+mask. B, N and P may vary, and H and W; everything else is a number in the graph.
 
-encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each
+encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; a model that takes
+              rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
 decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
               masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T)
 
@@ -112,6 +113,15 @@ def export_bundle(
     return manifest
 
 
+def example_images(spec: ModelSpec) -> tuple[Tensor, Sequence[int | str], dict[int, Any]]:
+    """Two pictures as an encoder takes them, their shape in letters, the dimensions that vary."""
+    side, step = spec.image_side, spec.pad_multiple
+    if not step:
+        return torch.zeros(2, 3, side, side), "B", {}
+    low, wide = (step * torch.export.Dim(name, min=1, max=side // step) for name in "hw")
+    return torch.zeros(2, 3, side - step, side), ("B", 3, "H", "W"), {2: low, 3: wide}
+
+
 def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """N prompts of P positive clicks, without a mask: what a decoder takes after the maps."""
     coords = torch.linspace(0.1, 0.9, n * p * 2).reshape(n, p, 2) * spec.image_side
@@ -127,11 +137,15 @@ def _write_graphs(
     batch, prompts, points = (torch.export.Dim(letter) for letter in "BNP")
 
     encoder = EncoderGraph(model).eval()
-    images = torch.zeros(2, 3, spec.image_side, spec.image_side)
+    images, letters, sides = example_images(spec)
     maps = encoder(images)
     map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
-    encoder_info = GraphInfo(_describe(["images"], [images], "B"), _describe(map_names, maps, "B"))
-    _write_graph(encoder, (images,), encoder_info, ({0: batch},), stage / ENCODER, int8=int8)
+    encoder_info = GraphInfo(
+        _describe(["images"], [images], letters), _describe(map_names, maps, "B")
+    )
+    _write_graph(
+        encoder, (images,), encoder_info, ({0: batch, **sides},), stage / ENCODER, int8=int8
+    )
 
     decoder = DecoderGraph(model).eval()
     # Two of everything: torch takes a size of one for a constant.
@@ -184,7 +198,7 @@ def _write_graph(
 
 
 def _describe(
-    names: Sequence[str], tensors: Sequence[Tensor], letters: str
+    names: Sequence[str], tensors: Sequence[Tensor], letters: Sequence[int | str]
 ) -> tuple[TensorInfo, ...]:
     """Names, types and shapes; the first dimensions are `letters` instead of the example's."""
     return tuple(

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from torch import nn
 
+from anymask.primitives.resize import padded
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 from anymask.runtimes.onnx import OnnxRuntime
@@ -148,14 +149,14 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
 def random_picture(
     spec: ModelSpec, input_hw: tuple[int, int], rng: np.random.Generator
 ) -> FloatArray:
-    """Blobs of every size, normalised and padded with zeros: (1, 3, S, S) float32."""
+    """Blobs of every size, normalised and padded as the model takes it: (1, 3, h, w) float32."""
     h, w = input_hw
     picture = np.zeros((h, w, 3), np.float32)
     for cells in (3, 9, 27, 81):
         coarse = rng.standard_normal((cells, cells, 3)).astype(np.float32)
         picture += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
     pixels = np.clip(127.5 + 50 * picture, 0, 255).round()
-    images = np.zeros((1, 3, spec.image_side, spec.image_side), np.float32)
+    images = np.zeros((1, 3, *padded(input_hw, spec)), np.float32)
     normalised = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
     images[0, :, :h, :w] = normalised.transpose(2, 0, 1)
     return images

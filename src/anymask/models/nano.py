@@ -33,6 +33,8 @@ from anymask.primitives.spec import ModelSpec
 N_MASKS = 4
 BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
+STRIDES = (COARSE_STRIDE, 8, 4)  # of the encoder's maps
+PAD_MULTIPLE = 32  # the backbone's stride
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,8 +339,17 @@ class Nano(nn.Module):
         self.spec = nano_spec(self.config)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) -> (B, C, S/16, S/16), then the skips at strides 8 and 4."""
-        return tuple(self.encoder(images))
+        """(B, 3, h, w) -> (B, C, S/16, S/16), then the skips at strides 8 and 4.
+
+        h and w are multiples of 32, the larger one is S; beyond the picture the maps are zero. So
+        a photo of 3 to 2 costs two thirds of a square.
+        """
+        h, w = images.shape[-2:]
+        side = torch.sym_max(h, w)
+        return tuple(
+            F.pad(fmap, (0, (side - w) // stride, 0, (side - h) // stride))
+            for fmap, stride in zip(self.encoder(images), STRIDES, strict=True)
+        )
 
     def decode(
         self,
@@ -365,5 +376,6 @@ def nano_spec(config: NanoConfig) -> ModelSpec:
         std=(127.5, 127.5, 127.5),
         resample="area",
         answer="four",
+        pad_multiple=PAD_MULTIPLE,
         pad_point=False,
     )

@@ -58,8 +58,19 @@ def reduced(geometry: Geometry, limit: int | None) -> Geometry:
 # ------------------------------------------------------------------------------------- pictures
 
 
-def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3) -> (3, S, S)
+def padded(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+    """The (h, w) of the encoder's input for a photo that fills `input_hw` of it."""
+    side, step = spec.image_side, spec.pad_multiple
+    if not step:
+        return (side, side)
+    height, width = (min(side, -(-length // step) * step) for length in input_hw)
+    return (height, width)
+
+
+def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3) -> (3, h, w)
     """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
+
+    (h, w) is (S, S), or less where the model takes rectangles: `ModelSpec.pad_multiple`.
 
     Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
     """
@@ -75,8 +86,7 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         pixels = _torch_bilinear(image, input_hw)
     else:
         pixels = _area(image, input_hw)
-    side = spec.image_side
-    out = np.empty((3, side, side), np.float32)
+    out = np.empty((3, *padded(input_hw, spec)), np.float32)
     out[:, input_hw[0] :] = 0
     out[:, : input_hw[0], input_hw[1] :] = 0
     for channel, plane in enumerate(cv2.split(pixels)):

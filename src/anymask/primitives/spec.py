@@ -21,11 +21,13 @@ class ModelSpec:
     """What the upper storey knows of a model; everything else stays inside the runtime.
 
     name           the variant's name, as in `anymask models list`
-    image_side     S: pictures become (3, S, S)
+    image_side     S: pictures become (3, S, S), or (3, h, w) where `pad_multiple` says so
     mask_side      m: the decoder answers with (N, T, m, m) logits
     mean, std      per RGB channel, on the 0..255 scale: x = (pixel - mean) / std
     fit            "longest_side": keep the aspect ratio, pad right and bottom with zeros after
                    normalisation; "square": stretch both sides to S
+    pad_multiple   0: pad to S x S; else only up to a multiple of it, which is S at the most: the
+                   model itself fills its maps up to the square
     resample       which resize the reference code uses
     accepts        the prompt kinds that the model was made for
     answer         how the T decoder masks become the K candidates: "sam": token 0 is the single
@@ -43,6 +45,7 @@ class ModelSpec:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     fit: Fit = "longest_side"
+    pad_multiple: int = 0
     resample: Resample = "pillow_bilinear"
     accepts: frozenset[PromptKind] = ALL_KINDS
     answer: Answer = "sam"

@@ -178,7 +178,10 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
         if spec.fit == "longest_side"
         else f"resize both sides to {side}"
     )
-    pad = f"pad right and bottom with zeros to {side} x {side}" if spec.fit != "square" else ""
+    size = f"{side} x {side}"
+    if spec.pad_multiple:
+        size = f"the next multiples of {spec.pad_multiple} (or to {size}, which is slower)"
+    pad = f"pad right and bottom with zeros to {size}" if spec.fit != "square" else ""
     points = f"points are x, y in pixels of the {side} x {side} input"
     labels = "labels: 1 object, 0 background, 2 and 3 the corners of a box, -1 not a point"
     end = "after points without a box, add the point 0, 0 with label -1" if spec.pad_point else ""

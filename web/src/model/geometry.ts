@@ -27,6 +27,15 @@ export function geometryOf(imageHw: Size, spec: Spec): Geometry {
   return { imageHw, inputHw: [rounded(imageHw[0] * scale), rounded(imageHw[1] * scale)], side };
 }
 
+/** The size of the encoder's input for a photo that fills `inputHw` of it. */
+export function paddedHw(inputHw: Size, spec: Spec): Size {
+  const side = spec.image_side;
+  const step = spec.pad_multiple;
+  if (!step) return [side, side];
+  const [height, width] = inputHw.map((n) => Math.min(side, Math.ceil(n / step) * step));
+  return [height, width];
+}
+
 /** The same photo shrunk so that its longest side is at most `limit`; 0 leaves it. */
 export function reduced(geometry: Geometry, limit: number): Geometry {
   const longest = Math.max(...geometry.imageHw);

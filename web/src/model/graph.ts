@@ -3,6 +3,7 @@
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
 import type { Embedding, Map3 } from "./embedding";
+import type { Size } from "./geometry";
 import { PROMPT_INPUTS } from "./manifest";
 import type { Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
@@ -31,10 +32,10 @@ export async function encode(
   session: InferenceSession,
   manifest: Manifest,
   pixels: Float32Array,
+  size: Size,
 ): Promise<Map3[]> {
-  const side = manifest.spec.image_side;
   const input = manifest.inputs.encoder[0].name;
-  const out = await session.run({ [input]: new Tensor("float32", pixels, [1, 3, side, side]) });
+  const out = await session.run({ [input]: new Tensor("float32", pixels, [1, 3, ...size]) });
   return manifest.outputs.encoder.map(({ name }) => ({
     name,
     shape: out[name].dims.slice(1) as number[],

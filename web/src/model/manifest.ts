@@ -7,6 +7,7 @@ export interface Spec {
   mean: [number, number, number];
   std: [number, number, number];
   fit: "longest_side" | "square";
+  pad_multiple: number;
   resample: "pillow_bilinear" | "torch_bilinear" | "area";
   accepts: string[];
   answer: "sam" | "sam_hq" | "four" | "all";

@@ -6,7 +6,7 @@
  * a time, so each is a list of weights for each axis.
  */
 
-import { geometryOf, taps } from "./geometry";
+import { geometryOf, paddedHw, taps } from "./geometry";
 import type { Geometry, Size } from "./geometry";
 import type { Spec } from "./manifest";
 
@@ -25,7 +25,7 @@ export async function imageToModel(
   imageHw: Size,
   spec: Spec,
   read: ReadRows,
-): Promise<{ pixels: Float32Array; geometry: Geometry }> {
+): Promise<{ pixels: Float32Array; size: Size; geometry: Geometry }> {
   const geometry = geometryOf(imageHw, spec);
   const [height, width] = imageHw;
   const [newH, newW] = geometry.inputHw;
@@ -45,7 +45,8 @@ export async function imageToModel(
   if (spec.resample === "pillow_bilinear" && newW !== width) roundBytes(narrow);
   const short = shorten(narrow, newW * 3, down);
   if (spec.resample !== "torch_bilinear") roundBytes(short);
-  return { pixels: normalised(short, geometry, spec), geometry };
+  const size = paddedHw(geometry.inputHw, spec);
+  return { pixels: normalised(short, geometry, size, spec), size, geometry };
 }
 
 function axisWeights(old: number, count: number, resample: Spec["resample"]): Weights {
@@ -139,16 +140,16 @@ function roundBytes(values: Float32Array): void {
   }
 }
 
-/** (h, w, 3) bytes -> (3, S, S), zeros right and below. */
-function normalised(short: Float32Array, geometry: Geometry, spec: Spec): Float32Array {
+/** (h, w, 3) bytes -> three planes of `size`, zeros right and below. */
+function normalised(short: Float32Array, geometry: Geometry, size: Size, spec: Spec): Float32Array {
   const [height, width] = geometry.inputHw;
-  const side = geometry.side;
-  const out = new Float32Array(3 * side * side);
+  const [rows, columns] = size;
+  const out = new Float32Array(3 * rows * columns);
   for (let channel = 0; channel < 3; channel++) {
     const mean = spec.mean[channel];
     const std = spec.std[channel];
     for (let y = 0; y < height; y++) {
-      const row = channel * side * side + y * side;
+      const row = (channel * rows + y) * columns;
       for (let x = 0; x < width; x++) {
         out[row + x] = (short[(y * width + x) * 3 + channel] - mean) / std;
       }

@@ -59,9 +59,9 @@ const handlers: { [K in Kind]: Handler<K> } = {
     });
     const { width, height } = bitmap;
     const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
-    const { pixels, geometry } = await imageToModel([height, width], manifest.spec, read);
+    const { pixels, size, geometry } = await imageToModel([height, width], manifest.spec, read);
     bitmap.close();
-    const maps = await inTurn(() => encode(session, manifest, pixels));
+    const maps = await inTurn(() => encode(session, manifest, pixels, size));
     return { geometry, model: manifest.name, modelHash: manifest.weights_hash, maps };
   },
 

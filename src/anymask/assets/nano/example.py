@@ -47,12 +47,16 @@ def main(photo: str, x: str, y: str, answer: str) -> None:
 
 
 def fit(image: Image.Image, spec: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
-    """The photo as (1, 3, S, S) float32, normalised and padded, and the w, h that it fills."""
+    """The photo as (1, 3, S, S) float32, normalised and padded, and the w, h that it fills.
+
+    Models with a `pad_multiple` are content with less than S x S.
+    """
     side = spec["image_side"]
     scale = side / max(image.size)
     w, h = (side, side) if spec["fit"] == "square" else (round(n * scale) for n in image.size)
     pixels = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR))
-    images = np.zeros((1, 3, side, side), np.float32)
+    step = spec["pad_multiple"] or side
+    images = np.zeros((1, 3, -(-h // step) * step, -(-w // step) * step), np.float32)
     images[0, :, :h, :w] = ((pixels - np.array(spec["mean"])) / spec["std"]).transpose(2, 0, 1)
     return images, (w, h)
 
