@@ -163,6 +163,18 @@ def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
     assert found == image
 
 
+@pytest.mark.parametrize("width", [11, 22, 151])
+def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Path) -> None:
+    """11 * (100 / 11) is 100.00000000000001, which Label Studio's own check refuses."""
+    full = annotated_mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
+    written(
+        tmp_path / "a.json", [AnnotatedImage(file_name="a", hw=(3, width), masks=(full,))], True
+    )
+    (task,) = json.loads((tmp_path / "a.json").read_text())
+    points = np.array(task["predictions"][0]["result"][0]["value"]["points"])
+    assert points.max() == 100
+
+
 @pytest.mark.parametrize(
     ("address", "name"),
     [

@@ -1,13 +1,6 @@
-"""CVAT's detection, interaction and tracking, and the nuclio function around them."""
+"""CVAT's detection, interaction and tracking."""
 
 from __future__ import annotations
-
-import base64
-import importlib.util
-import json
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +10,7 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
 from tests.predictors.fakes import ColourRuntime, discs, iou
-from tests.serving.servers import LEFT, PICTURE, RIGHT, png
+from tests.serving.servers import LEFT, PICTURE, RIGHT
 
 MODEL = CvatModel(Model(ColourRuntime()))
 HW = (80, 120)
@@ -75,33 +68,3 @@ def test_shapes_there_and_back_are_the_same_pixels(kind: str) -> None:
 def test_a_shape_without_an_area_is_refused() -> None:
     with pytest.raises(InputError, match="shapes are mask, polygon, rectangle, got 'points'"):
         shape_to_mask("points", [1, 2], HW)
-
-
-def nuclio(repository: Path) -> Any:
-    place = repository / "examples/cvat/nuclio/main.py"
-    spec = importlib.util.spec_from_file_location("nuclio_main", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_nuclio_function_answers_as_an_interactor(repository: Path) -> None:
-    main = nuclio(repository)
-    user_data = SimpleNamespace(model=MODEL)
-    context = SimpleNamespace(user_data=user_data, Response=lambda **reply: reply)
-
-    def ask(**body: object) -> dict:
-        return main.handler(context, SimpleNamespace(body=json.dumps(body).encode()))
-
-    image = base64.b64encode(png(PICTURE)).decode()
-    reply = ask(image=image, pos_points=[[35, 40]], neg_points=[])
-    assert reply["status_code"] == 200
-    own = MODEL.interact(MODEL.preprocess(PICTURE), [(35, 40)])
-    assert own is not None
-    mask = np.array(json.loads(reply["body"])["mask"])
-    np.testing.assert_array_equal(mask, 255 * shape_to_mask("mask", own.mask, HW))
-    wrong = ask(image="bm9uZQ==", pos_points=[[35, 40]])
-    assert wrong["status_code"] == 400
-    assert "wanted a picture" in json.loads(wrong["body"])["error"]

@@ -6,7 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import cvat_sdk.auto_annotation as cvataa
 import pytest
+from cvat_cli._internal import agent
 from PIL import Image
 
 from anymask.predictors.image import Model
@@ -14,9 +16,6 @@ from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
 from tests.predictors.fakes import ColourRuntime, discs, iou
 from tests.serving.servers import LEFT, PICTURE, RIGHT
 
-NEEDED = "needs cvat-sdk and cvat-cli"
-cvataa = pytest.importorskip("cvat_sdk.auto_annotation", reason=NEEDED)
-agent = pytest.importorskip("cvat_cli._internal.agent", reason=NEEDED)
 HW = PICTURE.shape[:2]
 PHOTO = Image.fromarray(PICTURE)
 

@@ -74,6 +74,14 @@ def test_prompts_in_percent_become_a_brush(http, regions, prompt, label) -> None
     assert found["model_version"] == "anymask-fake-colour"
 
 
+def test_a_mask_has_a_label_that_the_brush_has(http) -> None:
+    """Label Studio shows no region whose label its control does not know."""
+    other = key_point(35, 40)
+    other["value"]["keypointlabels"] = ["point of a disc"]
+    (found,) = ask(http, [other]).json()["results"]
+    assert found["result"][0]["value"]["brushlabels"] == ["disc"]
+
+
 def test_without_a_prompt_nothing_is_proposed(http) -> None:
     (found,) = ask(http, []).json()["results"]
     assert found["result"] == []

@@ -18,16 +18,19 @@ def init_context(context: Any) -> None:
 
 def handler(context: Any, event: Any) -> Any:
     """One click: the picture as base64, points and perhaps a box -> rows of the mask, 0 and 255."""
-    body = event.body if isinstance(event.body, dict) else json.loads(event.body)
     model: CvatModel = context.user_data.model
     try:
+        body = event.body if isinstance(event.body, dict) else json.loads(event.body)
         seen = model.preprocess(base64.b64decode(body["image"]))
         box = [value for corner in body.get("obj_bbox") or () for value in corner] or None
         found = model.interact(
             seen, body.get("pos_points") or (), body.get("neg_points") or (), box
         )
-    except (AnymaskError, KeyError, ValueError) as error:
+    except AnymaskError as error:
         return _reply(context, {"error": str(error)}, 400)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        got = f"wanted JSON as CVAT sends it: image, pos_points, neg_points; got {error!r}"
+        return _reply(context, {"error": got}, 400)
     height, width = seen.image_hw
     if found is None:
         return _reply(context, {"mask": [[0] * width] * height}, 200)

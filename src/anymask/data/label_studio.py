@@ -233,12 +233,12 @@ def _values(
     if policy is None:
         value = {"format": "rle", "rle": mask_to_brush(rle_to_mask(image.masks[number].rle))}
         return [{"from_name": "tag", "type": "brushlabels", "value": value}]
-    percent = 100 / np.array([image.hw[1], image.hw[0]])
+    wide_high = np.array([image.hw[1], image.hw[0]])  # divided last, the far side is 100 exactly
     return [
         {
             "from_name": "label",
             "type": "polygonlabels",
-            "value": {"points": (ring * percent).tolist(), "closed": True},
+            "value": {"points": (100 * ring / wide_high).tolist(), "closed": True},
         }
         for ring in single_rings(image, number, report, policy)
     ]

@@ -97,12 +97,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Tag:
-    """The brush of a labelling configuration: its name, the picture's, and the first label."""
+    """The brush of a labelling configuration: its name, the picture's, and its labels."""
 
     name: str
     to_name: str
     image_key: str
-    label: str
+    labels: tuple[str, ...]
+
+    def label(self, wanted: str) -> str:
+        """A label that the brush has, or its first: Label Studio shows no mask of another."""
+        return wanted if wanted in self.labels else (*self.labels, "")[0]
 
 
 def read_config(xml: str) -> Tag:
@@ -114,8 +118,8 @@ def read_config(xml: str) -> Tag:
         brush = next(root.iter("BrushLabels"))
         name, to_name = brush.attrib["name"], brush.attrib["toName"]
         picture = next(tag for tag in root.iter("Image") if tag.get("name") == to_name)
-        labels = [label.attrib["value"] for label in brush.iter("Label")]
-        return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels[0] if labels else "")
+        labels = tuple(label.attrib["value"] for label in brush.iter("Label"))
+        return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError) as error:
         raise Refusal(
             422,
@@ -144,7 +148,7 @@ class _Backend:
         )
         prompt = prompt_of(regions, seen.image_hw)
         (answer,) = await done(self.inference.segment(seen, [prompt]))
-        label = _label(regions) or tag.label
+        label = tag.label(_label(regions))
         return await run_in_threadpool(prediction, answer, tag, label)
 
 
