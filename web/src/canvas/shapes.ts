@@ -10,11 +10,19 @@ import { samples } from "./view";
 import type { View } from "./view";
 
 const scratch = document.createElement("canvas");
+let memory = new ArrayBuffer(0);
 
 export interface Paint {
   colour: Rgb;
   fill: number;
   edge: number;
+}
+
+/** A part of the screen as pixels. */
+export interface Painted {
+  image: ImageData;
+  left: number;
+  top: number;
 }
 
 /** A mask at whatever size its window has, over the photo. */
@@ -24,33 +32,66 @@ export function drawPatch(
   patch: Patch,
   paint: Paint,
 ): void {
+  const painted = paintPatch(view, patch, paint);
+  if (!painted) return;
+  const { image, left, top } = painted;
+  const { width, height } = image;
+  if (scratch.width < width) scratch.width = width;
+  if (scratch.height < height) scratch.height = height;
+  scratch.getContext("2d")!.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(scratch, 0, 0, width, height, left, top, width, height);
+}
+
+/** What is seen of a mask, or null; the next call takes the memory back. */
+export function paintPatch(view: View, patch: Patch, paint: Paint): Painted | null {
   const step = (view.hw[1] / patch.hw[1]) * view.scale; // screen pixels of one mask pixel
   const left = Math.max(0, Math.floor(view.x + patch.x * step) - 1);
   const top = Math.max(0, Math.floor(view.y + patch.y * step) - 1);
   const right = Math.min(view.width, Math.ceil(view.x + (patch.x + patch.width) * step) + 1);
   const bottom = Math.min(view.height, Math.ceil(view.y + (patch.y + patch.height) * step) + 1);
   const [width, height] = [Math.floor(right - left), Math.floor(bottom - top)];
-  if (width <= 0 || height <= 0) return;
+  if (width <= 0 || height <= 0) return null;
   const stepY = (view.hw[0] / patch.hw[0]) * view.scale;
   const xs = samples(left, width, view.x + patch.x * step, step, patch.width);
   const ys = samples(top, height, view.y + patch.y * stepY, stepY, patch.height);
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  const [fill, edge] = [packed(paint.colour, paint.fill), packed(paint.colour, paint.edge)];
-  const has = (x: number, y: number) =>
-    xs[x] >= 0 && ys[y] >= 0 && patch.data[ys[y] * patch.width + xs[x]] === 1;
+  const image = emptyImage(width, height);
+  shade(image, patch, xs, ys, packed(paint.colour, paint.fill), packed(paint.colour, paint.edge));
+  return { image, left, top };
+}
+
+/** Empty pixels on memory that is kept: the pointer asks for them with every move. */
+function emptyImage(width: number, height: number): ImageData {
+  if (memory.byteLength < 4 * width * height) memory = new ArrayBuffer(4 * width * height);
+  const bytes = new Uint8ClampedArray(memory, 0, 4 * width * height);
+  return new ImageData(bytes.fill(0), width, height);
+}
+
+/** A mask's pixels in its fill, those with a neighbour off it in its edge. */
+function shade(
+  image: ImageData,
+  { data, width: columns }: Patch,
+  xs: Int32Array,
+  ys: Int32Array,
+  fill: number,
+  edge: number,
+): void {
+  const { width, height } = image;
+  const pixels = new Uint32Array(image.data.buffer, 0, width * height);
+  const row = (y: number) => (y < 0 || y >= height ? -1 : ys[y] < 0 ? -1 : ys[y] * columns);
+  const has = (line: number, x: number) => line >= 0 && xs[x] >= 0 && data[line + xs[x]] === 1;
   for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!has(x, y)) continue;
-      const inner = has(x - 1, y) && has(x + 1, y) && has(x, y - 1) && has(x, y + 1);
-      pixels[y * width + x] = inner ? fill : edge;
+    const [here, above, below] = [row(y), row(y - 1), row(y + 1)];
+    if (here < 0) continue;
+    let before = false;
+    let on = has(here, 0);
+    for (let x = 0, at = y * width; x < width; x++, at++) {
+      const next = x + 1 < width && has(here, x + 1);
+      if (on) pixels[at] = before && next && has(above, x) && has(below, x) ? fill : edge;
+      before = on;
+      on = next;
     }
   }
-  scratch.width = width;
-  scratch.height = height;
-  scratch.getContext("2d")!.putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(scratch, left, top);
 }
 
 /** A line with a dark rim, to be seen on any photo. */

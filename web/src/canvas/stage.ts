@@ -1,4 +1,4 @@
-/** The photo on the screen: three canvases, one above the other, and what points at them. */
+/** The photo on the screen: four canvases, one above the other, and what points at them. */
 
 import { rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
@@ -10,12 +10,15 @@ import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
+import { PreviewLayer } from "./preview";
 import { drawBox, drawClicks, drawCross, drawLine, drawPatch } from "./shapes";
 import type { View } from "./view";
 
 const ACCENT = [61, 139, 255] as const;
 const WHITE = [255, 255, 255] as const;
 const KEPT_LATENCIES = 1000;
+const LAYERS = ["photo", "masks", "preview", "over"] as const;
+const PIXELWISE = ["masks", "preview"]; // drawn by us, pixel by pixel
 
 export class Stage {
   readonly tools: Record<ToolName, Tool> = {
@@ -33,12 +36,15 @@ export class Stage {
   cross: XY | null = null; // the keyboard's pointer, in pixels of the photo
   pointer: XY | null = null;
   private readonly canvases: HTMLCanvasElement[];
+  private readonly preview: PreviewLayer;
+  private dimmed = false; // what lies over the photo makes room for a preview
   private readonly patches = new WeakMap<Mask, Patch>();
   private panning: XY | null = null;
   private held = false; // Space is down
   private pressed = false;
   private dirty = true; // the photo, the masks or the view
   private frame = 0;
+  private aimedAt = 0; // the time of the event that the tool aimed with last
   private readonly view: View;
 
   constructor(
@@ -46,13 +52,14 @@ export class Stage {
     private readonly session: Session,
   ) {
     this.view = session.view;
-    this.canvases = ["photo", "masks", "over"].map((name) => {
+    this.canvases = LAYERS.map((name) => {
       const canvas = document.createElement("canvas");
       canvas.className = `layer layer-${name}`;
       canvas.setAttribute("aria-hidden", "true");
       element.append(canvas);
       return canvas;
     });
+    this.preview = new PreviewLayer(this.canvases[2]);
     new ResizeObserver(() => this.resized()).observe(element);
     this.listen();
   }
@@ -66,7 +73,14 @@ export class Stage {
     const { desk } = session;
     if (!desk || session.opening) return null;
     const drawn = () => this.drawOver();
-    return { session, desk, view, drawn, answered: (when) => this.timeFrame(when) };
+    return { session, desk, view, drawn, answered: (when) => this.answered(when) };
+  }
+
+  /** The mask under the pointer is there. */
+  private answered(when: number): void {
+    if (this.dimmed) this.drawPreview();
+    else this.drawOver();
+    this.timeFrame(when);
   }
 
   /** Note how long after a hover the frame with its mask is done. */
@@ -85,8 +99,7 @@ export class Stage {
     this.session.toolName = name;
     const bench = this.bench();
     if (bench) {
-      bench.desk.preview = null;
-      bench.desk.hovered = null;
+      bench.desk.forget();
       this.tool.start?.(bench);
     }
     this.session.changed();
@@ -98,6 +111,7 @@ export class Stage {
     const { element } = this;
     element.addEventListener("pointerdown", (event) => this.down(event));
     element.addEventListener("pointermove", (event) => this.moved(event));
+    element.addEventListener("pointerrawupdate", (event) => this.aimed(event as PointerEvent));
     element.addEventListener("pointerup", (event) => this.up(event));
     element.addEventListener("pointercancel", (event) => this.up(event));
     element.addEventListener("pointerleave", () => this.left());
@@ -150,7 +164,16 @@ export class Stage {
     }
     const bench = this.bench();
     if (bench) this.tool.move?.(pointed, bench, this.pressed);
+    if (event.timeStamp > this.aimedAt) this.aimed(event);
     this.told?.();
+  }
+
+  /** The pointer's place at once: moves wait for a frame, up to 16 ms that the model can use. */
+  private aimed(event: PointerEvent): void {
+    if (this.panning) return;
+    this.aimedAt = event.timeStamp;
+    const bench = this.bench();
+    if (bench) this.tool.aim?.(this.pointed(event), bench);
   }
 
   /** Called when the pointer has moved, for the status bar. */
@@ -170,7 +193,7 @@ export class Stage {
   private left(): void {
     this.pointer = null;
     const desk = this.session.desk;
-    if (desk) desk.preview = desk.hovered = null;
+    desk?.forget();
     this.draw(false);
     this.told?.();
   }
@@ -217,6 +240,7 @@ export class Stage {
       place < margin ? margin - place : place > full - margin ? full - margin - place : 0;
     view.pan(off(screen[0], view.width), off(screen[1], view.height));
     this.tool.move?.(this.atCross(false), bench, this.pressed);
+    this.tool.aim?.(this.atCross(false), bench);
     this.draw(true);
     this.told?.();
   }
@@ -252,7 +276,7 @@ export class Stage {
     this.view.width = Math.max(1, clientWidth);
     this.view.height = Math.max(1, clientHeight);
     this.canvases.forEach((canvas, i) => {
-      const ratio = i === 1 ? 1 : devicePixelRatio; // masks are drawn by us, pixel by pixel
+      const ratio = PIXELWISE.includes(LAYERS[i]) ? 1 : devicePixelRatio;
       canvas.width = Math.round(clientWidth * ratio);
       canvas.height = Math.round(clientHeight * ratio);
     });
@@ -284,18 +308,21 @@ export class Stage {
     desk.map.draw(masks, this.view);
   }
 
+  private drawPreview(): void {
+    const patch = this.bench()?.desk.preview?.candidates[0].patch ?? null;
+    this.preview.show(patch, this.view, { colour: [...ACCENT], fill: 0.4, edge: 0.95 });
+    this.dimmed = patch !== null;
+  }
+
   private drawOver(): void {
-    const context = this.canvases[2].getContext("2d")!;
+    this.drawPreview();
+    const context = this.canvases[3].getContext("2d")!;
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.clearRect(0, 0, this.view.width, this.view.height);
     const bench = this.bench();
     if (!bench) return;
     const { desk, view } = bench;
-    const { draft, looks, preview } = {
-      draft: desk.draft,
-      looks: desk.looks,
-      preview: desk.preview,
-    };
+    const { draft, looks } = desk;
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
@@ -303,10 +330,8 @@ export class Stage {
     };
     outlined(desk.hovered, 0.2);
     if (!draft.fixes) outlined(desk.selected, 0.28);
-    const shown = preview?.candidates[0].patch;
-    const dim = shown ? 0.25 : 0.5;
-    drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill: dim, edge: 1 });
-    if (shown) drawPatch(context, view, shown, { colour: [...ACCENT], fill: 0.4, edge: 0.95 });
+    const fill = this.dimmed ? 0.25 : 0.5;
+    drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
     drawClicks(context, view, draft.clicks, looks.violated);

@@ -26,6 +26,9 @@ export function centralQuality(
 // Steps of OpenCV's 5 x 5 mask: along an axis, diagonally, as a knight.
 const [AXIS, DIAGONAL, KNIGHT] = [1, 1.4, 2.1969];
 const RIM = 2; // cells around the grid, so that every step stays inside
+const FAR = 1e6;
+
+let room = new Float32Array(0); // kept, since every hover needs it for each of its masks
 
 /** How deep a cell lies inside a mask, as a part of the mask's deepest place; 0 off it. */
 export function clickDepth(
@@ -37,39 +40,41 @@ export function clickDepth(
 ): number {
   if (!(plane[y * side + x] > threshold)) return 0;
   const wide = side + 2 + 2 * RIM; // the photo's border counts as the mask's end
-  const depth = new Float32Array(wide * wide).fill(1e6);
   const first = RIM + 1;
-  for (let row = RIM; row < wide - RIM; row++) {
-    for (let column = RIM; column < wide - RIM; column++) {
-      const [v, u] = [row - first, column - first];
-      const on = u >= 0 && v >= 0 && u < side && v < side && plane[v * side + u] > threshold;
-      if (!on) depth[row * wide + column] = 0;
-    }
-  }
-  const steps: [offset: number, cost: number][] = [
-    [-1, AXIS],
-    [-wide, AXIS],
-    [-wide - 1, DIAGONAL],
-    [-wide + 1, DIAGONAL],
-    [-wide - 2, KNIGHT],
-    [-wide + 2, KNIGHT],
-    [-2 * wide - 1, KNIGHT],
-    [-2 * wide + 1, KNIGHT],
-  ];
-  const relax = (at: number, sign: number) => {
-    for (const [offset, cost] of steps) {
-      const through = depth[at + sign * offset] + cost;
-      if (through < depth[at]) depth[at] = through;
-    }
-  };
-  const inside = (at: number) => depth[at] > 0;
+  const depth = begun(plane, side, wide, threshold);
   const [start, stop] = [first * wide + first, (first + side) * wide - first];
-  for (let at = start; at < stop; at++) if (inside(at)) relax(at, 1);
+  for (let at = start; at < stop; at++) if (depth[at] > 0) relax(depth, at, wide, 1);
   let deepest = 0;
   for (let at = stop - 1; at >= start; at--) {
-    if (!inside(at)) continue;
-    relax(at, -1);
-    if (depth[at] < 1e6) deepest = Math.max(deepest, depth[at]);
+    if (!(depth[at] > 0)) continue;
+    relax(depth, at, wide, -1);
+    if (depth[at] < FAR) deepest = Math.max(deepest, depth[at]);
   }
   return depth[(y + first) * wide + x + first] / deepest;
+}
+
+/** (wide, wide): far inside the mask and on the rim, 0 off the mask. */
+function begun(plane: Float32Array, side: number, wide: number, threshold: number): Float32Array {
+  if (room.length !== wide * wide) room = new Float32Array(wide * wide);
+  const depth = room.fill(FAR);
+  for (let row = RIM; row < wide - RIM; row++) {
+    depth.fill(0, row * wide + RIM, (row + 1) * wide - RIM);
+  }
+  for (let row = 0; row < side; row++) {
+    const to = (row + RIM + 1) * wide + RIM + 1;
+    for (let column = 0, from = row * side; column < side; column++, from++) {
+      if (plane[from] > threshold) depth[to + column] = FAR;
+    }
+  }
+  return depth;
+}
+
+/** The shortest way to a cell through the neighbours before it (sign 1) or behind it (-1). */
+function relax(depth: Float32Array, at: number, wide: number, sign: 1 | -1): void {
+  const row = at - sign * wide;
+  const far = row - sign * wide;
+  const axis = Math.min(depth[at - sign], depth[row]) + AXIS;
+  const diagonal = Math.min(depth[row - 1], depth[row + 1]) + DIAGONAL;
+  const knight = Math.min(depth[row - 2], depth[row + 2], depth[far - 1], depth[far + 1]) + KNIGHT;
+  depth[at] = Math.min(depth[at], axis, diagonal, knight);
 }

@@ -163,13 +163,14 @@ export class Model {
   /** The preview under the pointer, or null where a newer place was hovered meanwhile. */
   async hover(
     key: string,
-    prompt: Prompt,
+    prompt: () => Prompt, // made when its turn comes, which most never have
     limit: number,
     granularity: Granularity,
   ): Promise<Candidates | null> {
     return this.hovers.run(async () => {
       await this.look(key);
-      return this.decoder.ask("answer", { key, prompt, limit, granularity, keep: "" });
+      const ask = { key, prompt: prompt(), limit, granularity, keep: "" };
+      return this.decoder.ask("answer", ask);
     });
   }
 

@@ -13,24 +13,33 @@ export function expectedQuality(answers: Answer[], threshold: number): Answer[] 
   if (!(best > 0)) return answers;
   const chances = answers.map((answer) => Math.exp((answer.quality - best) / DOUBT));
   const sum = chances.reduce((a, b) => a + b, 0);
-  const expected = answers.map((one) =>
-    answers.reduce(
-      (so, other, j) => so + overlap(one, other, threshold) * (chances[j] / sum) * other.quality,
-      0,
-    ),
+  const overlaps = overlapsOf(answers, threshold);
+  const expected = overlaps.map((row) =>
+    row.reduce((so, overlap, j) => so + overlap * (chances[j] / sum) * answers[j].quality, 0),
   );
   const scale = best / Math.max(...expected, 1e-6);
   return answers.map((answer, i) => ({ ...answer, quality: expected[i] * scale }));
 }
 
-/** The IoU of two masks; 1 for a mask with itself, also an empty one. */
-export function overlap(one: Answer, other: Answer, threshold: number): number {
-  if (one === other) return 1;
-  let [both, either] = [0, 0];
-  for (let i = 0; i < one.logits.length; i++) {
-    const [a, b] = [one.logits[i] > threshold, other.logits[i] > threshold];
-    if (a && b) both++;
-    if (a || b) either++;
+/** The IoU of every two masks; 1 of a mask with itself, also of an empty one. */
+function overlapsOf(answers: Answer[], threshold: number): number[][] {
+  const overlaps = answers.map(() => answers.map(() => 1));
+  answers.forEach((one, i) => {
+    for (let j = 0; j < i; j++) {
+      overlaps[i][j] = overlaps[j][i] = iou(one.logits, answers[j].logits, threshold);
+    }
+  });
+  return overlaps;
+}
+
+function iou(one: Float32Array, other: Float32Array, threshold: number): number {
+  let both = 0;
+  let either = 0;
+  for (let i = 0; i < one.length; i++) {
+    const a = one[i] > threshold ? 1 : 0;
+    const b = other[i] > threshold ? 1 : 0;
+    both += a & b;
+    either += a | b;
   }
   return either ? both / either : 0;
 }

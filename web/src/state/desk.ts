@@ -38,6 +38,7 @@ export class Desk {
   looks: Looks;
   preview: Candidates | null = null;
   hovered: Mask | null = null;
+  private forgotten = 0; // how often the pointer has left: what is answered later is not shown
   thinking = 0;
   seen = false; // whether the model has seen the photo
   startedAt = 0; // when the draft was begun, 0 where there is none
@@ -193,17 +194,22 @@ export class Desk {
     const drawn = draft.rings !== null || draft.strokes.length > 0 || draft.fixes !== null;
     if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label))
       return false;
-    const prompt = this.drafting.promptOf({
-      ...draft,
-      clicks: [...draft.clicks, { x, y, label }],
-    });
+    const clicks = [...draft.clicks, { x, y, label }];
+    const prompt = () => this.drafting.promptOf({ ...draft, clicks });
     const granularity = this.room.granularity();
+    const { forgotten } = this;
     const seen = await model
       .hover(this.entry.id, prompt, HOVER_LIMIT, granularity)
       .catch(() => null);
-    if (!seen || draft !== this.draft) return false;
+    if (!seen || draft !== this.draft || forgotten !== this.forgotten) return false;
     this.preview = seen;
     return true;
+  }
+
+  /** The pointer is no longer over the photo, nor is what it pointed at. */
+  forget(): void {
+    this.forgotten++;
+    this.preview = this.hovered = null;
   }
 
   choose(candidate: number): void {

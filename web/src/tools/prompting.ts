@@ -18,16 +18,14 @@ export class PointTool implements Tool {
     if (onPhoto(at, desk)) desk.click(at[0], at[1], negative ? 0 : 1);
   }
 
-  move(pointed: Pointed, bench: Bench): void {
-    const { at, negative, when } = pointed;
+  aim({ at, negative, when }: Pointed, bench: Bench): void {
     if (!onPhoto(at, bench.desk)) {
-      bench.desk.preview = null;
-      return bench.drawn();
+      const shown = bench.desk.preview !== null;
+      bench.desk.forget();
+      return shown ? bench.drawn() : undefined;
     }
     void bench.desk.hover(at[0], at[1], negative ? 0 : 1).then((fresh) => {
-      if (!fresh) return;
-      bench.drawn();
-      bench.answered(when);
+      if (fresh) bench.answered(when);
     });
   }
 }

@@ -18,7 +18,7 @@ export interface Bench {
   desk: Desk;
   view: View;
   drawn(): void; // draw what lies over the photo, now
-  answered(when: number): void; // the hover of that time has been drawn
+  answered(when: number): void; // the preview of that time's place is there: draw it
 }
 
 export interface Tool {
@@ -26,6 +26,8 @@ export interface Tool {
   start?(bench: Bench): void;
   down?(pointed: Pointed, bench: Bench): void;
   move?(pointed: Pointed, bench: Bench, pressed: boolean): void;
+  /** Every place of the pointer, as soon as it is known; nothing is drawn for it. */
+  aim?(pointed: Pointed, bench: Bench): void;
   up?(pointed: Pointed, bench: Bench): void;
   double?(pointed: Pointed, bench: Bench): void;
   /** The keyboard's click at the crosshair. */

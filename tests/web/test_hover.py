@@ -1,0 +1,75 @@
+"""The mask that follows the pointer, in a real Chromium with a mouse that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.web.project_server import Project
+
+SitDown = Callable[..., Any]
+
+ASKS = """(() => {
+  window.hovers = 0;
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (message.kind === 'answer' && !message.keep) window.hovers++;
+    return post.call(this, message, ...rest);
+  };
+})()"""
+PAINTED = """(() => {
+  const canvas = document.querySelector('.layer-preview');
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
+  return count;
+})()"""
+ANSWERED = """async ([x, y]) => {
+  const {session} = window.anymask, [id, model] = [session.desk.entry.id, session.model()];
+  const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
+  const {candidates} = await model.answer(id, prompt, 1024, 'all');
+  return window.anymask.toCoco(candidates[0].patch).counts;
+}"""
+
+
+def test_one_move_asks_once_and_leaving_takes_the_preview_away(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    ann = sit_down(Project({"coffee": photos["coffee"]}))
+    ann.page.add_init_script(ASKS)
+    ann.open()
+    ann.seen()
+    for i, place in enumerate([(300, 180), (90, 300), (310, 170)], start=1):
+        ann.page.mouse.move(*ann.at(*place))
+        ann.until("window.anymask.stage.counted", i)
+        assert ann.ask("window.hovers") == i  # the event before the frame, not the frame's again
+        assert ann.page.evaluate(PAINTED) > 100
+    ann.page.mouse.move(640, 20)  # the page's header
+    ann.until("s.desk.preview", None)
+    ann.until_so(lambda: ann.page.evaluate(PAINTED) == 0, "the empty layer")
+
+
+def test_of_many_moves_the_newest_is_shown_and_most_are_never_asked(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    ann = sit_down(Project({"coffee": photos["coffee"]}))
+    ann.page.add_init_script(ASKS)
+    ann.open()
+    ann.seen()
+    ann.page.evaluate(
+        """() => {
+          const {session, stage} = window.anymask;
+          const {left, top} = stage.element.getBoundingClientRect();
+          for (let i = 0; i <= 200; i++) {
+            const [x, y] = session.view.toScreen([100.5 + i, 100.5 + i / 2]);
+            const where = {clientX: left + x, clientY: top + y, bubbles: true};
+            stage.element.dispatchEvent(new PointerEvent('pointermove', where));
+          }
+        }"""
+    )
+    shown = "window.anymask.toCoco(s.desk.preview.candidates[0].patch).counts"
+    last = ann.page.evaluate(ANSWERED, [300.5, 200.5])
+    ann.until_so(lambda: ann.ask("s.desk.preview !== null") and ann.ask(shown) == last)
+    assert 0 < ann.ask("window.hovers") < 20
