@@ -40,6 +40,7 @@ from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.rle import mask_to_rle
 
+_DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
 _ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
 
@@ -91,7 +92,11 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
     corners = np.array(rest, np.float64).reshape(-1, 2)
     if not ((corners > -0.5) & (corners < 1.5)).all():
         raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
-    ring = corners * (hw[1], hw[0])
+    sides = np.array([hw[1], hw[0]])
+    ring = corners * sides
+    # Seven digits were written: a corner between pixels is put back there, for slanted lines run
+    # through pixel centres, where a hair decides.
+    ring = np.where(np.abs(ring - ring.round()) < _DIGITS * sides, ring.round(), ring)
     label = names[place] if names else str(place)
     return annotated_mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 
