@@ -16,6 +16,7 @@ import numpy as np
 from anymask.predictors.central import central_quality
 from anymask.predictors.expected import expected_quality
 from anymask.predictors.honour import honour_negatives, violated
+from anymask.predictors.second_look import confirmed
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.resize import (
     geometry,
@@ -25,7 +26,7 @@ from anymask.primitives.resize import (
 )
 from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt
+from anymask.primitives.types import ModelPrompts, Prompt
 from anymask.runtimes.answers import choose
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
@@ -147,8 +148,13 @@ def pictures() -> list[dict[str, Any]]:
             step = 8 if resample == "area" else 0
             spec = small_spec(resample=resample, image_side=32, pad_multiple=step)
             seen = image_to_model(photo, spec)
-            case = {"size": size, "resample": resample, "pad_multiple": step,
-                    "input": seen.shape[1:], "photo": photo.ravel().tolist()}
+            case = {
+                "size": size,
+                "resample": resample,
+                "pad_multiple": step,
+                "input": seen.shape[1:],
+                "photo": photo.ravel().tolist(),
+            }
             cases.append({**case, "seen": rounded(seen.ravel())})
     return cases
 
@@ -164,6 +170,26 @@ def depths() -> list[dict[str, Any]]:
         out = central_quality(quality, planes, np.array([x, y], np.float32), spec)
         cases.append({"click": [x, y], "planes": rounded(planes.reshape(4, 256)),
                       "quality": rounded(quality), "out": rounded(out)})  # fmt: skip
+    return cases
+
+
+def looks() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(9)
+    spec = small_spec()
+    box = ModelPrompts(
+        np.array([[[8, 8], [40, 48]]], np.float32),
+        np.array([[2, 3]]),
+        np.zeros((1, 1, 16, 16), np.float32),
+        np.zeros(1, np.float32),
+    )
+    cases = []
+    for lower in (0, 0, 1, 9):
+        planes = np.stack([smooth(rng, 16) for _ in range(4)]) - lower
+        quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
+        out = confirmed(box, (planes[None], quality[None]), spec)
+        cases.append({"planes": rounded(planes.reshape(4, 256)), "quality": rounded(quality),
+                      "coords": rounded(out.coords.ravel()), "labels": out.labels[0].tolist(),
+                      "mask": rounded(out.masks.ravel())})  # fmt: skip
     return cases
 
 
@@ -198,6 +224,7 @@ FIXTURES = {
     "pictures": pictures,
     "starts": starts,
     "depths": depths,
+    "looks": looks,
     "expected": expected,
 }
 

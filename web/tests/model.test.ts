@@ -18,6 +18,7 @@ import type { Spec } from "../src/model/manifest";
 import { Newest } from "../src/model/newest";
 import { refusal, tokensOf } from "../src/model/prompts";
 import { imageToModel } from "../src/model/resample";
+import { confirmed, looksTwice } from "../src/model/secondlook";
 import { fitToBox } from "../src/model/tight";
 import answers from "./fixtures/answers.json";
 import boxes from "./fixtures/boxes.json";
@@ -25,6 +26,7 @@ import clicks from "./fixtures/clicks.json";
 import cuts from "./fixtures/cuts.json";
 import depths from "./fixtures/depths.json";
 import expected from "./fixtures/expected.json";
+import looks from "./fixtures/looks.json";
 import pictures from "./fixtures/pictures.json";
 import starts from "./fixtures/starts.json";
 
@@ -129,6 +131,29 @@ test.each(pictures.map((one, i) => ({ i, ...one })))(
     expectClose(pixels, one.seen, 1.5 / 127.5);
   },
 );
+
+test.each(looks)("a box is asked again with its answer, clicked at $coords", (one) => {
+  const given = {
+    coords: floats(one.coords.slice(0, 4)),
+    labels: one.labels.slice(0, 2),
+    mask: new Float32Array(256),
+    hasMask: 0,
+  };
+  const out = confirmed(given, one.planes.map(floats), floats(one.quality), spec);
+  expect([...out.coords]).toEqual(one.coords);
+  expect(out.labels).toEqual(one.labels);
+  expect(out.hasMask).toBe(1);
+  expectClose(out.mask, one.mask, 2e-3);
+});
+
+test("only a bare box is asked twice, and only of a model that gains by it", () => {
+  const box: [number, number, number, number] = [0, 0, 9, 9];
+  const click = { x: 1, y: 1, label: 1 as const };
+  expect(looksTwice({ clicks: [], box, mask: null }, spec)).toBe(true);
+  expect(looksTwice({ clicks: [click], box, mask: null }, spec)).toBe(false);
+  expect(looksTwice({ clicks: [], box: null, mask: null }, spec)).toBe(false);
+  expect(looksTwice({ clicks: [], box, mask: null }, { ...spec, answer: "sam" })).toBe(false);
+});
 
 test("a start mask becomes logits", () => {
   const [one] = starts;

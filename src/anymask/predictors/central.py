@@ -34,6 +34,13 @@ def click_depth(mask: BoolArray, cell: tuple[int, int]) -> float:  # (m, m) -> 0
     x, y = cell
     if not mask[y, x]:
         return 0.0
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    depth = depths(mask)
     return float(depth[y, x] / depth.max())
+
+
+def depths(mask: BoolArray) -> FloatArray:  # (m, m) -> (m, m)
+    """How far each cell lies from the mask's edge, in cells; the border of the grid is an edge."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
+    inner: FloatArray = depth[1:-1, 1:-1].astype(np.float32, copy=False)
+    return inner

@@ -18,6 +18,7 @@ from anymask.predictors.expected import expected_quality
 from anymask.predictors.granularity import Granularity, check_granularity, chosen_first
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
+from anymask.predictors.second_look import confirmed, looks_twice
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.errors import InputError
@@ -28,6 +29,7 @@ from anymask.primitives.types import (
     Candidates,
     Embedding,
     FloatArray,
+    ModelPrompts,
     Prompt,
     UintImage,
 )
@@ -146,10 +148,10 @@ def decode_prompts(
     settings: Settings,
 ) -> list[Candidates]:
     """Answer checked prompts about one photo, in their order."""
-    maps = (embedding.features, *embedding.extras)
     answers: dict[int, Candidates] = {}
     for places, batch in group_prompts(prompts, embedding.geometry, runtime.spec, PROMPTS_PER_CALL):
-        logits, quality = runtime.decode(maps, batch)
+        asked = [prompts[place] for place in places]
+        logits, quality = _decoded(runtime, embedding, batch, asked, settings)
         for row, place in enumerate(places):
             lone = is_lone_click(prompts[place])
             many = lone if settings.multimask == "auto" else settings.multimask
@@ -167,6 +169,29 @@ def decode_prompts(
             chosen = chosen_first(best_first, settings.granularity)
             answers[place] = _attend(chosen, prompts[place], settings)
     return [answers[place] for place in range(len(prompts))]
+
+
+def _decoded(
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    batch: ModelPrompts,
+    prompts: Sequence[Prompt],
+    settings: Settings,
+) -> tuple[FloatArray, FloatArray]:  # -> (N, T, m, m), (N, T)
+    """What the decoder says to a batch; boxes are asked a second time."""
+    maps = (embedding.features, *embedding.extras)
+    logits, quality = runtime.decode(maps, batch)
+    if settings.multimask is True:
+        return logits, quality
+    rows = [row for row, prompt in enumerate(prompts) if looks_twice(prompt, runtime.spec)]
+    if rows:
+        part = ModelPrompts(
+            batch.coords[rows], batch.labels[rows], batch.masks[rows], batch.has_mask[rows]
+        )
+        again = confirmed(part, (logits[rows], quality[rows]), runtime.spec)
+        logits, quality = logits.copy(), quality.copy()
+        logits[rows], quality[rows] = runtime.decode(maps, again)
+    return logits, quality
 
 
 def _ranked(

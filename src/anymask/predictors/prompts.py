@@ -26,6 +26,7 @@ from anymask.primitives.resize import (
 from anymask.primitives.spec import Geometry, ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, FloatArray, IntArray, ModelPrompts, Prompt
 
+OBJECT = 1
 BOX_CORNERS = (2, 3)
 NO_POINT = -1
 KIND_NAMES: dict[PromptKind, str] = {

@@ -26,6 +26,7 @@ export function centralQuality(
 // Steps of OpenCV's 5 x 5 mask: along an axis, diagonally, as a knight.
 const [AXIS, DIAGONAL, KNIGHT] = [1, 1.4, 2.1969];
 const RIM = 2; // cells around the grid, so that every step stays inside
+const FIRST = RIM + 1;
 const FAR = 1e6;
 
 let room = new Float32Array(0); // kept, since every hover needs it for each of its masks
@@ -39,8 +40,38 @@ export function clickDepth(
   threshold: number,
 ): number {
   if (!(plane[y * side + x] > threshold)) return 0;
+  const { depth, wide, deepest } = measured(plane, side, threshold);
+  return depth[(y + FIRST) * wide + x + FIRST] / deepest;
+}
+
+/** Where a mask is thickest, x and y in cells, the first such cell; null where it is empty. */
+export function deepestCell(
+  plane: Float32Array,
+  side: number,
+  threshold: number,
+): [x: number, y: number] | null {
+  const { depth, wide } = measured(plane, side, threshold);
+  let best: [number, number] | null = null;
+  let most = 0;
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const rounded = Math.round(depth[(y + FIRST) * wide + x + FIRST] * 1000); // ties as in Python
+      if (rounded > most) [most, best] = [rounded, [x, y]];
+    }
+  }
+  return best;
+}
+
+interface Depths {
+  depth: Float32Array; // (wide, wide), overwritten by the next call
+  wide: number;
+  deepest: number;
+}
+
+/** How far each cell lies from the mask's edge; the grid begins at (FIRST, FIRST). */
+function measured(plane: Float32Array, side: number, threshold: number): Depths {
   const wide = side + 2 + 2 * RIM; // the photo's border counts as the mask's end
-  const first = RIM + 1;
+  const first = FIRST;
   const depth = begun(plane, side, wide, threshold);
   const [start, stop] = [first * wide + first, (first + side) * wide - first];
   for (let at = start; at < stop; at++) if (depth[at] > 0) relax(depth, at, wide, 1);
@@ -50,7 +81,7 @@ export function clickDepth(
     relax(depth, at, wide, -1);
     if (depth[at] < FAR) deepest = Math.max(deepest, depth[at]);
   }
-  return depth[(y + first) * wide + x + first] / deepest;
+  return { depth, wide, deepest };
 }
 
 /** (wide, wide): far inside the mask and on the rim, 0 off the mask. */

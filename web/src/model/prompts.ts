@@ -21,7 +21,7 @@ export interface Tokens {
 }
 
 const BOX_CORNERS = [2, 3];
-const NO_POINT = -1;
+export const NO_POINT = -1;
 
 export function isLoneClick(prompt: Prompt): boolean {
   const { clicks, box, mask } = prompt;

@@ -15,6 +15,7 @@ import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
 import { tokensOf } from "./prompts";
 import { imageToModel } from "./resample";
+import { confirmed, looksTwice } from "./secondlook";
 import { answersTo, shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
@@ -74,7 +75,12 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const embedding = known(key);
     const { spec } = manifest;
     const tokens = tokensOf(prompt, embedding.geometry, spec);
-    const out = await inTurn(() => decode(session, manifest, embedding, [tokens]));
+    const out = await inTurn(async () => {
+      const once = await decode(session, manifest, embedding, [tokens]);
+      if (!looksTwice(prompt, spec)) return once;
+      const again = confirmed(tokens, once.planes[0], once.quality[0], spec);
+      return decode(session, manifest, embedding, [again]);
+    });
     const { geometry } = embedding;
     const [planes, quality] = [out.planes[0], out.quality[0]];
     const answers = answersTo(prompt, planes, quality, geometry, spec, granularity);
