@@ -103,6 +103,63 @@ def test_a_data_set_is_its_own_perfect_result(tmp_path: Path) -> None:
     assert scored(*words, "--split", "2016/val", tmp_path / "out.json")["global"]["J&F"] == 1
 
 
+ONE, TWO = (10, 10, 30, 30), (50, 30, 70, 50)
+
+
+@pytest.fixture
+def proposals(tmp_path: Path) -> Path:
+    """Two objects in five frames, and numbers that mean now one of them and now the other.
+
+    Proposal 1 is the first object in three frames and the second in two, where proposal 7 is the
+    first. In the other video the second object leaves, and nobody ever found it.
+    """
+    both = frame((1, ONE), (2, TWO))
+    save(tmp_path / "truth" / "dance", [both] * 5)
+    early, late = frame((1, ONE)), frame((1, TWO), (7, ONE))
+    save(tmp_path / "found" / "dance", [early] * 3 + [late] * 2)
+    save(tmp_path / "truth" / "leave", [both, both, frame((1, ONE)), frame((1, ONE))])
+    save(tmp_path / "found" / "leave", [frame((1, ONE))] * 4)
+    return tmp_path
+
+
+def test_proposals_are_matched_so_that_the_whole_is_best(
+    proposals: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """dance: 1 with the first and 7 with the second gives .6 + 0, the other way .4 + .4.
+
+    leave: an object without a proposal is compared with empty masks, which are right once it left.
+    """
+    words = ["video", proposals / "truth", proposals / "found", "--unsupervised"]
+    found = scored(*words, proposals / "out.json")
+    first, second, stays, leaves = found["objects"]
+    assert (first["found_by"], second["found_by"]) == (7, 1)
+    assert first["J"] == first["F"] == second["J"] == second["F"] == [0, 0, 0, 1, 1]
+    assert (first["J&F"], first["J recall"], second["J&F"]) == (0.4, 0.4, 0.4)
+    assert (stays["found_by"], stays["J&F"]) == (1, 1)
+    assert (leaves["found_by"], leaves["J"], leaves["F"]) == (None, [0, 0, 1, 1], [0, 0, 1, 1])
+    assert found["global"]["J&F"] == pytest.approx((0.4 + 0.4 + 1 + 0.5) / 4)
+    assert found["rules"] == "unsupervised"
+    text = capsys.readouterr().out
+    assert "| dance | 2 | 1 | 0.400 |" in text
+    assert "| leave | 2 | nothing | 0.500 |" in text
+
+
+def test_void_excuses_proposals_and_the_figures_are_those_of_tracks(proposals: Path) -> None:
+    """What is drawn over void counts neither way; a half-found object scores as `score_track`."""
+    half = (10, 10, 30, 20)
+    truth = frame((1, ONE), (255, (35, 10, 45, 30)))
+    save(proposals / "truth" / "void", [truth] * 3)
+    drawn = [frame((20, half)), frame((20, ONE), (20, (35, 10, 45, 30))), frame((20, half))]
+    save(proposals / "found" / "void", drawn)
+    words = ["video", proposals / "truth", proposals / "found", "--unsupervised"]
+    one = scored(*words, proposals / "out.json")["objects"][-1]
+    assert (one["found_by"], one["J"]) == (20, [0.5, 1, 0.5])
+    masks = [values == 20 for values in drawn]
+    own = score_track(masks, [truth == 1] * 3, [truth == 255] * 3, skip_ends=False)
+    assert one["F mean"] == pytest.approx(own.f.mean)
+    assert one["F"][1] == 1
+
+
 def break_nothing(videos: Path) -> None:
     (videos / "found" / "bear" / "00002.png").unlink()
 
@@ -126,6 +183,15 @@ def break_video(videos: Path) -> None:
 def break_frames(videos: Path) -> None:
     save(videos / "truth" / "short", [frame()] * 2)
     save(videos / "found" / "short", [frame()] * 2)
+
+
+def test_more_proposals_than_allowed_are_refused(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(videos / "found" / "bear", [frame((21, WHOLE))], first=1)
+    words = ["score", "video", str(videos / "truth"), str(videos / "found"), "--unsupervised"]
+    assert main(words) == 2
+    assert "00001.png: it has a proposal 21, a video has at most 20" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -177,7 +243,11 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     ("words", "message"),
     [
         (["video", "nothing", "."], "there is no file or folder 'nothing'; check the path"),
-        (["panoptic", ".", ".", "--all-frames"], "--split and --all-frames are for videos"),
+        (
+            ["panoptic", ".", ".", "--all-frames"],
+            "--split, --all-frames, --unsupervised are for videos",
+        ),
+        (["video", ".", ".", "--all-frames", "--unsupervised"], "counts all frames already"),
         (["sound", ".", "."], "invalid choice: 'sound'"),
     ],
 )

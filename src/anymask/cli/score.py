@@ -13,17 +13,20 @@ from anymask.primitives.errors import DataError, InputError
 if TYPE_CHECKING:
     from anymask.evaluation.panoptic_quality import Quality
     from anymask.evaluation.video_metrics import TrackScores
+    from anymask.evaluation.video_scores import Rules
 
 SUMMARY = "score files of results: J and F of videos, panoptic quality"
 EPILOG = """\
 what is scored:
   video     J and F by the rules of DAVIS. TRUTH is DAVIS or a folder with VIDEO/00000.png;
-            RESULTS has the same pictures of object numbers, a folder a video
+            RESULTS has the same pictures of object numbers, a folder a video; --unsupervised
+            matches numbers of the program's own choice with the objects
   panoptic  PQ, SQ and RQ as COCO counts. TRUTH and RESULTS are panoptic JSON files, each with the
             folder of its PNGs beside it (val.json, val/)
 
 examples:
   anymask score video DAVIS/ tracks/ --split val --json davis.json
+  anymask score video DAVIS/ found/ --split unsupervised/val --unsupervised
   anymask score panoptic panoptic_val2017.json found.json
 """
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
@@ -42,6 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="video: count the first and the last frame, too, which DAVIS does not",
     )
+    add(
+        "--unsupervised",
+        action="store_true",
+        help="video: up to 20 proposals in any order, each object is given the one that fits best",
+    )
     add("--json", metavar="FILE", type=Path, help="write every figure there")
 
 
@@ -49,8 +57,11 @@ def run(args: argparse.Namespace) -> None:
     """Score and print. Raises DataError that names file, record and reason."""
     from anymask.cli.outputs import json_bytes, whole_file
 
-    if args.kind == "panoptic" and (args.split is not None or args.all_frames):
-        raise InputError("--split and --all-frames are for videos; leave them out")
+    of_videos = args.split is not None or args.all_frames or args.unsupervised
+    if args.kind == "panoptic" and of_videos:
+        raise InputError("--split, --all-frames, --unsupervised are for videos; leave them out")
+    if args.all_frames and args.unsupervised:
+        raise InputError("--unsupervised counts all frames already; leave out --all-frames")
     for path in (args.truth, args.results):
         if not path.exists():
             raise InputError(f"there is no file or folder {str(path)!r}; check the path")
@@ -64,36 +75,43 @@ def run(args: argparse.Namespace) -> None:
 def _video(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     from anymask.evaluation.video_scores import by_video, overall, read_truth, score_videos
 
-    clips = read_truth(args.truth, args.split)
+    clips, rules = read_truth(args.truth, args.split), _rules(args)
     with Progress("videos", len(clips)) as progress:
-        found = score_videos(
-            clips, args.results, skip_ends=not args.all_frames, told=progress.update
-        )
+        found = score_videos(clips, args.results, rules=rules, told=progress.update)
     if not found:
         raise DataError(f"{args.truth}: no object in the first frame of any of {len(clips)} videos")
     total, videos = overall(found), by_video(found)
     rows = [[name, *_cells(scores)] for name, scores in videos.items()]
     objects = [
-        [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}", *_cells(one.scores)]
+        [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}"]
+        + ([str(one.found_by or "nothing")] if rules == "unsupervised" else [])
+        + _cells(one.scores)
         for one in found
     ]
+    whose = ("video", "object", *(("found by",) if rules == "unsupervised" else ()))
     tables = [
         _table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
         _table(("video", *TRACK_HEADER), rows),
-        _table(("video", "object", *TRACK_HEADER), objects),
+        _table((*whose, *TRACK_HEADER), objects),
     ]
     document = {
         "global": _figures(total),
         "videos": {name: _figures(scores) for name, scores in videos.items()},
         "objects": [
-            {"video": one.video, "object": one.number, "label": one.label}
+            {"video": one.video, "object": one.number, "label": one.label, "found_by": one.found_by}
             | _figures(one.scores)
             | {"J": one.j.tolist(), "F": one.f.tolist()}
             for one in found
         ],
-        "all_frames": args.all_frames,
+        "rules": rules,
     }
     return tables, document
+
+
+def _rules(args: argparse.Namespace) -> Rules:
+    if args.unsupervised:
+        return "unsupervised"
+    return "all-frames" if args.all_frames else "davis"
 
 
 def _figures(scores: TrackScores) -> dict[str, float]:

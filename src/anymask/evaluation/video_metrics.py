@@ -7,7 +7,8 @@ Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis201
        dilation
     mean, recall (the share of frames above .5), decay (mean of the first quarter less the last)
 
-The first frame, which is given, and the last one do not count. Letters: T frames, H W a frame.
+The first frame, which is given, and the last one do not count. Letters: T frames, H W a frame,
+P masks that a program found, O masks of the truth.
 """
 
 from __future__ import annotations
@@ -87,16 +88,39 @@ def outline_f(
 
     share  of the diagonal by which an outline may be off, rounded up to pixels
     """
-    if void is not None:
-        found, truth = found & ~void, truth & ~void
-    ours, theirs = region_borders(found), region_borders(truth)
-    if not ours.any() or not theirs.any():
-        return float(ours.any() == theirs.any())
-    disc = _disc(math.ceil(share * float(np.hypot(*truth.shape))))
-    near_ours, near_theirs = (cv2.dilate(x.view(np.uint8), disc) > 0 for x in (ours, theirs))
-    precision = (ours & near_theirs).sum() / ours.sum()
-    recall = (theirs & near_ours).sum() / theirs.sum()
-    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+    return float(outline_f_table([found], [truth], void, share)[0, 0])
+
+
+def outline_f_table(
+    found: Sequence[BoolArray],
+    truth: Sequence[BoolArray],
+    void: BoolArray | None = None,
+    share: float = TOLERANCE,
+) -> Floats:  # (P, O)
+    """`outline_f` of each of P masks with each of O: every outline is drawn and widened once."""
+    table = np.zeros((len(found), len(truth)))
+    ours, theirs = ([_outline(mask, void, share) for mask in masks] for masks in (found, truth))
+    for row, (mine, near_mine) in enumerate(ours):
+        for column, (true, near_true) in enumerate(theirs):
+            if near_mine is None or near_true is None:
+                table[row, column] = near_mine is near_true
+                continue
+            precision = np.count_nonzero(mine & near_true) / np.count_nonzero(mine)
+            recall = np.count_nonzero(true & near_mine) / np.count_nonzero(true)
+            if precision + recall:
+                table[row, column] = 2 * precision * recall / (precision + recall)
+    return table
+
+
+def _outline(
+    mask: BoolArray, void: BoolArray | None, share: float
+) -> tuple[BoolArray, BoolArray | None]:
+    """A mask's outline, and the pixels that are near it; None where there is no outline."""
+    border = region_borders(mask if void is None else mask & ~void)
+    if not border.any():
+        return border, None
+    disc = _disc(math.ceil(share * float(np.hypot(*mask.shape))))
+    return border, cv2.dilate(border.view(np.uint8), disc) > 0
 
 
 def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

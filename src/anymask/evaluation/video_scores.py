@@ -1,11 +1,17 @@
 """Tracks that any program wrote as pictures of object numbers, scored by the rules of DAVIS.
 
-The semi-supervised task of davis2017-evaluation: an object is a number of the first annotated
-frame, from 1 to the largest one there; the first and the last frame do not count; a number without
-a pixel has empty masks; a result with a larger number is refused. Every object counts alike,
-whatever video it is of. Frames are read one by one, so memory does not grow with the video.
+As davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to the
+largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
+video it is of. Frames are read one by one, so memory does not grow with the pictures.
 
-Letters: T frames that count, O objects, H W a frame.
+    "davis"         the semi-supervised task: objects keep their numbers, a larger one is refused;
+                    the first and the last frame do not count
+    "all-frames"    the same, with those two
+    "unsupervised"  nobody said what to follow (Caelles et al., 2019): numbers 1 to 20 are
+                    proposals, every frame counts, and objects get proposals of their own so that
+                    the mean of J and F over the video is the largest; who gets none has empty masks
+
+Letters: T frames that count, O objects, P proposals, H W a frame.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,28 +28,40 @@ from anymask.data.clips import Clip
 from anymask.data.documents import find_place, located
 from anymask.data.label_pictures import label_values
 from anymask.data.layouts import load_clips
+from anymask.evaluation.assignment import best_rows
 from anymask.evaluation.metrics import Floats, iou
-from anymask.evaluation.video_metrics import TrackScores, mean_track, outline_f, statistics
+from anymask.evaluation.video_metrics import (
+    TrackScores,
+    mean_track,
+    outline_f,
+    outline_f_table,
+    statistics,
+)
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import BoolArray
 
 Told = Callable[[int, int], None]
+Rules = Literal["davis", "all-frames", "unsupervised"]
+PROPOSALS = 20  # a video, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectScores:
     """One object of one video.
 
-    video    its name
-    number   of the object in the pictures
-    label    its class, where the data set says it
-    j, f     (T,) every frame that counts
-    scores   their mean, recall and decay
+    video     its name
+    number    of the object in the pictures
+    label     its class, where the data set says it
+    found_by  the number in the results that it was compared with; None where it got none of them
+    j, f      (T,) every frame that counts
+    scores    their mean, recall and decay
     """
 
     video: str
     number: int
     label: str | None
+    found_by: int | None
     j: Floats
     f: Floats
     scores: TrackScores
@@ -65,21 +83,20 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 
 
 def score_videos(
-    clips: Sequence[Clip], results: Path, *, skip_ends: bool = True, told: Told | None = None
+    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: Told | None = None
 ) -> list[ObjectScores]:
     """J and F of every object of every video.
 
-    results    holds a folder a video, by its name, at the top or below (as in a data set), with
-               pictures that are called like the frames
-    skip_ends  leave out the first and the last annotated frame, as DAVIS does
-    told       called with the videos done and in all
+    results  holds a folder a video, by its name, at the top or below (as in a data set), with
+             pictures that are called like the frames
+    told     called with the videos done and in all
 
     Raises DataError that names video, file and reason.
     """
     found = []
     for done, clip in enumerate(clips, start=1):
         with located(f"video {clip.name}"):
-            found += score_video(clip, _results_of(results, clip.name), skip_ends)
+            found += score_video(clip, _results_of(results, clip.name), rules)
         if told:
             told(done, len(clips))
     return found
@@ -90,62 +107,108 @@ def _results_of(results: Path, video: str) -> Path:
     return find_place(results, patterns, f"results of the video {video!r}")
 
 
-def score_video(clip: Clip, results: Path, skip_ends: bool = True) -> list[ObjectScores]:
+def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """J and F of the objects of one video; none where its first frame has none."""
     frames = sorted(clip.annotations)
-    if skip_ends:
-        counted = frames[1:-1]
-        if not counted:
+    objects = max(clip.masks(frames[0]).objects, default=0)
+    if rules == "unsupervised":
+        return _score_proposals(clip, frames, results, objects)
+    if rules == "davis":
+        if len(frames) < 3:
             raise DataError(
                 f"it has {len(frames)} annotated frames, and the first and the last do not count; "
                 "--all-frames counts them"
             )
-    else:
-        counted = frames
-    objects = max(clip.masks(frames[0]).objects, default=0)
-    table = np.array([_score_frame(clip, frame, results, objects) for frame in counted])
-    rows = []
-    for number in range(1, objects + 1):
-        j, f = table[:, number - 1].T
-        scores = TrackScores(statistics(j), statistics(f))
-        label = clip.labels.get(number)
-        rows.append(
-            ObjectScores(video=clip.name, number=number, label=label, j=j, f=f, scores=scores)
-        )
-    return rows
+        frames = frames[1:-1]
+    table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
+    numbers = range(1, objects + 1)
+    return [_scored(clip, number, number, table[:, number - 1]) for number in numbers]
+
+
+def _scored(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
+    j, f = table.T  # (T, 2)
+    scores, label = TrackScores(statistics(j), statistics(f)), clip.labels.get(number)
+    return ObjectScores(
+        video=clip.name, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
+    )
+
+
+def _score_proposals(
+    clip: Clip, frames: list[int], results: Path, objects: int
+) -> list[ObjectScores]:
+    """Give each object a proposal of its own, by the mean of J and F over all frames."""
+    if not objects:
+        return []
+    rows = max(PROPOSALS, objects)
+    table, seen = np.zeros((len(frames), rows, objects, 2)), np.zeros(rows, np.bool_)
+    for place, frame in enumerate(frames):
+        present, scores = _score_proposals_frame(clip, frame, results, objects)
+        table[place] = scores[-1]  # of an empty mask
+        table[place, present - 1] = scores[:-1]
+        seen[present - 1] = True
+    used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
+    chosen = best_rows(table[:, :used].mean(axis=(0, 3)))
+    return [
+        _scored(clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1])
+        for number, row in enumerate(chosen, start=1)
+    ]
+
+
+def _score_proposals_frame(
+    clip: Clip, frame: int, results: Path, objects: int
+) -> tuple[NDArray[np.intp], Floats]:  # (P,), (P + 1, O, 2)
+    """The proposals in one frame, and J and F of each, and of an empty mask, with each object."""
+    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
+    present = np.unique(values[values > 0]).astype(np.intp)
+    masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
+    j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
+    return present, np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)
 
 
 def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Floats:  # (O, 2)
     """J and F of every object in one frame."""
+    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
+    pairs = [(values == number, truth) for number, truth in enumerate(drawn, start=1)]
+    scores = [(iou(found, truth, void), outline_f(found, truth, void)) for found, truth in pairs]
+    return np.array(scores).reshape(objects, 2)
+
+
+def _frame_pair(
+    clip: Clip, frame: int, results: Path, objects: int, *, proposals: bool
+) -> tuple[NDArray[Any], list[BoolArray], BoolArray | None]:
+    """Numbers (H, W) that were found in a frame, the objects' masks, pixels that do not count."""
     path = results / clip.annotations[frame].name
     with located(path):
         if not path.is_file():
             raise DataError("there is no result for this frame; a frame without objects is all 0")
         truth = clip.masks(frame)
-        values = _found_values(path, clip, objects)
+        values = _found_values(path, clip, objects, proposals)
         if values.shape != truth.hw:
             raise DataError(
                 f"the result has (H, W) = {values.shape}, the truth {truth.hw}; scale it "
                 "by nearest neighbours"
             )
-    void = None if truth.ignore is None else rle_to_mask(truth.ignore)
-    scores = np.zeros((objects, 2))
-    for number in range(1, objects + 1):
-        rle = truth.objects.get(number)
-        drawn = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
-        found = values == number
-        scores[number - 1] = iou(found, drawn, void), outline_f(found, drawn, void)
-    return scores
+    empty = np.zeros(truth.hw, np.bool_)
+    rles = [truth.objects.get(number) for number in range(1, objects + 1)]
+    drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
+    return values, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)
 
 
-def _found_values(path: Path, clip: Clip, objects: int) -> NDArray[Any]:  # (H, W)
+def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDArray[Any]:  # (H, W)
     values = label_values(path)
     if clip.single:
         return (values > 0).astype(np.int64)
-    if values.size and (largest := int(values.max())) > objects:
+    largest = int(values.max(initial=0))
+    if proposals and largest > PROPOSALS:
+        raise DataError(
+            f"it has a proposal {largest}, a video has at most {PROPOSALS}; number the best ones "
+            "from 1 on, and a result has no void (255)"
+        )
+    if not proposals and largest > objects:
         raise DataError(
             f"it has an object {largest}, the first frame of the truth has {objects}; objects keep "
-            "the numbers that they have there, and a result has no void (255)"
+            "the numbers that they have there, and a result has no void (255); --unsupervised "
+            "matches them"
         )
     return values
 
