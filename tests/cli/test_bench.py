@@ -81,6 +81,7 @@ def test_every_step_that_a_user_waits_for_has_a_row(
         "| 1 prompt |",
         "| 256 prompts |",
         "| a further click, with its mask |",
+        "| a box, with its mask |",
         "| encode + click + masks |",
         "- photo: 1024 x 683 pixels",
         "- skipped: torch: no checkpoint of it is here",

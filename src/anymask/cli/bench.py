@@ -26,6 +26,7 @@ from anymask.primitives.errors import AnymaskError, InputError
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
+BOX = "a box, with its mask"
 PHOTO_HW = (683, 1024)
 THREADS = "ANYMASK_THREADS"
 
@@ -243,6 +244,7 @@ class _Contender:
             Task("encode (with preprocessing)", self._embed),
             *counts,
             Task("a further click, with its mask", self._further),
+            *([Task(BOX, self._box)] if "box" in self.model.spec.accepts else []),
             Task("encode + click + masks", self._whole),
         ]
 
@@ -265,6 +267,10 @@ class _Contender:
             self.embedding, points=points, labels=labels, mask=mask, multimask=False
         )
         return answer.masks
+
+    def _box(self) -> Any:
+        (x0, y0), (x1, y1) = self.points[[68, 187]]
+        return self.model.segment(self.embedding, box=(x0, y0, x1, y1)).masks
 
     def _whole(self) -> Any:
         return self.model.segment(self.image, points=self.points[[100]], multimask=True).masks
