@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
 import cvat_sdk.auto_annotation as cvataa
+import numpy as np
 import pytest
 from cvat_cli._internal import agent
+from cvat_cli._internal.common import FunctionLoader
+from cvat_cli._internal.parsers import parse_function_parameter
+from cvat_sdk.masks import decode_mask, encode_mask
+from hypothesis import given
 from PIL import Image
 
+from anymask.data.cvat import mask_to_cvat
 from anymask.predictors.image import Model
+from anymask.primitives.rle import mask_to_rle
 from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
 from tests.predictors.fakes import ColourRuntime, discs, iou
+from tests.primitives.strategies import Mask, masks, quickly
 from tests.serving.servers import LEFT, PICTURE, RIGHT
 
 HW = PICTURE.shape[:2]
@@ -96,3 +105,40 @@ def test_the_agent_s_detection_finds_everything(example: Any, polygons: bool) ->
     for shape, own in zip(shapes, wanted, strict=True):
         mask = shape_to_mask("mask", own.mask, HW)
         assert shape.points == pytest.approx(mask_to_shape(kind, mask))  # a polygon has no holes
+
+
+@quickly
+@given(masks())
+def test_masks_travel_as_the_sdk_has_them(mask: Mask) -> None:
+    if not mask.any():
+        return
+    ours = mask_to_cvat(mask_to_rle(mask))
+    assert ours == encode_mask(mask)
+    height, width = mask.shape
+    again = decode_mask(ours, image_width=width, image_height=height)
+    np.testing.assert_array_equal(again, mask)
+
+
+@pytest.mark.parametrize(
+    ("kind", "registered"),
+    [
+        (
+            "interaction",
+            {"min_pos_points": 0, "min_neg_points": 0, "startswith_box_optional": True},
+        ),
+        ("detection", {"labels_v2": [{"name": "object", "attributes": []}]}),
+        ("tracking", {"supported_shape_types": ["mask", "polygon", "rectangle"]}),
+    ],
+)
+def test_cvat_cli_loads_the_example_and_registers_it(
+    repository: Path, kind: str, registered: dict[str, Any]
+) -> None:
+    """`-p kind=str:...` as its first lines have it, parsed and loaded by cvat-cli itself."""
+    place = repository / "examples/cvat/anymask_cvat.py"
+    written = re.findall(r"-p (\S+)", place.read_text("utf-8"))
+    assert written == ["kind=str:interaction"] * 2
+    words = dict([parse_function_parameter(written[0].replace("interaction", kind))])
+    agent._worker_init(FunctionLoader(None, place, words), lambda: "cache")
+    spec = agent._worker_job_get_function_spec()
+    driver = agent.get_function_driver_class(spec)
+    assert driver.get_remote_function_fields(spec) == registered
