@@ -79,7 +79,7 @@ class Heard:
 class ClickSweep:
     """One image (1, C, h, w), ready to be asked.
 
-    dtype  of what has the image's size; tokens and masks stay in the model's own
+    dtype  of products with what has the image's size; the rest stays in the model's own
     """
 
     def __init__(self, model: ImageModel, features: Tensor, dtype: torch.dtype) -> None:
@@ -100,8 +100,8 @@ class ClickSweep:
         self.read = Reading(
             transformer.final_attn_token_to_image, self.image, positions + self.constant, dtype
         )
-        # Masks are drawn in the model's own numbers: there the eye sees what 16 bits lose.
-        self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, features.dtype)
+        dtypes = (features.dtype, dtype)
+        self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, dtypes)
 
     def ask(
         self, coords: Tensor, labels: Tensor, room: Tensor | None = None
