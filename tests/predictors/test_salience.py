@@ -1,10 +1,10 @@
-"""Places that look unusual and new come first."""
+"""What the encoder sees at clicks: unusual, new and alike."""
 
 import cv2
 import numpy as np
 import pytest
 
-from anymask.predictors.salience import MAPS, Salience, values_at
+from anymask.predictors.salience import MAPS, Salience, squares, values_at
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry
 from tests.predictors.fakes import SPEC
@@ -22,49 +22,63 @@ def with_spots(*spots: tuple[int, int]) -> np.ndarray:
     return dull
 
 
-def test_an_unusual_place_comes_before_the_dull_ones() -> None:
+def test_a_spot_is_the_most_unusual_place_and_the_newest() -> None:
     salience = Salience([with_spots((2, 5))], CLICKS, PLACE)
+    assert np.isinf(salience.new).all()
     salience.notice(np.array([0, 7, 56, 63]))
-    assert salience.of_clicks().argmax() == 2 * SIDE + 5
+    for each in (*salience.unusual, *salience.new):
+        assert each.argmax() == 2 * SIDE + 5
 
 
-def test_what_looks_like_an_asked_place_is_less_promising() -> None:
+def test_what_looks_like_an_asked_place_is_less_new() -> None:
     salience = Salience([with_spots((2, 5), (6, 1))], CLICKS, PLACE)
     salience.notice(np.array([0]))
-    before = salience.of_clicks()
+    before = salience.new.copy()
     salience.notice(np.array([2 * SIDE + 5]))
-    after = salience.of_clicks()
-    assert after[6 * SIDE + 1] < before[6 * SIDE + 1]
-    assert (after <= before).all()
-    assert (after > 0).all()
+    assert (salience.new[:, 6 * SIDE + 1] < before[:, 6 * SIDE + 1]).all()
+    assert (salience.new <= before).all()
 
 
-def test_of_two_places_that_look_alike_the_one_further_away_is_newer() -> None:
-    salience = Salience([np.zeros((4, SIDE, SIDE), np.float32)], CLICKS, PLACE)
-    salience.notice(np.array([0]))
-    assert salience.of_clicks().argmax() == SIDE * SIDE - 1
+def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
+    maps = [with_spots((2, 5)), with_spots((1, 1))]
+    unlike = Salience(maps, CLICKS, PLACE).notice(np.array([3, 21]))
+    slowly = np.zeros((SIDE**2, 2))
+    for one in maps:
+        values = one.reshape(4, -1).T.astype(np.float64)
+        values = (values - values.mean(0)) / values.std(0)
+        slowly += ((values[:, None] - values[None, [3, 21]]) ** 2).mean(2) / len(maps)
+    assert np.allclose(unlike, slowly, atol=1e-3)
 
 
 def test_noticing_no_click_changes_nothing() -> None:
     salience = Salience([with_spots((2, 5))], CLICKS, PLACE)
     salience.notice(np.array([0]))
-    before = salience.of_clicks()
-    salience.notice(np.array([], np.int64))
-    assert np.array_equal(salience.of_clicks(), before)
+    before = salience.new.copy()
+    assert salience.notice(np.array([], np.int64)).shape == (SIDE**2, 0)
+    assert np.array_equal(salience.new, before)
 
 
 def test_without_maps_all_clicks_are_alike() -> None:
     salience = Salience([], CLICKS, PLACE)
-    salience.notice(np.array([3]))
-    assert salience.of_clicks().tolist() == [1] * SIDE**2
+    assert not salience.notice(np.array([3])).any()
+    assert not salience.unusual.any()
+    assert not salience.new.any()
 
 
-def test_only_the_first_maps_are_read() -> None:
-    maps = [with_spots((1, 1)), with_spots((5, 5)), with_spots((7, 0))]
-    both = [Salience(some, CLICKS, PLACE) for some in (maps, maps[:MAPS])]
-    for salience in both:
-        salience.notice(np.array([0]))
-    assert np.array_equal(both[0].of_clicks(), both[1].of_clicks())
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_map_counts_for_both_and_only_the_first_are_read(count: int) -> None:
+    maps = [with_spots((1, 1)), with_spots((5, 5)), with_spots((7, 0))][:count]
+    expected = maps[:MAPS] if count > 1 else maps * MAPS
+    some, others = (Salience(each, CLICKS, PLACE) for each in (maps, expected))
+    assert np.array_equal(some.notice(np.array([0])), others.notice(np.array([0])))
+    assert np.array_equal(some.new, others.new)
+
+
+def test_squared_distances_are_those_of_every_pair() -> None:
+    rng = np.random.default_rng(2)
+    some, others = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    slowly = ((some[:, None] - others[None]) ** 2).sum(2)
+    assert np.allclose(squares(some, others), slowly)
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 5), (6, 9)])

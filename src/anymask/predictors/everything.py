@@ -127,7 +127,7 @@ class Scan:
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality = float(asked.quality[row, mask])
             if frontier is not None:
-                frontier.learn(plane, quality)
+                frontier.learn(plane, quality, places[row])
             if good[row, mask]:
                 found += make_record(plane, quality, places[row], self.view, self.settings)
         return found

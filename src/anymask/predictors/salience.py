@@ -1,4 +1,4 @@
-"""How much each click of a grid promises before it is asked: by what the encoder sees there.
+"""What the encoder sees at each click of a grid: how unusual it is, how new, and what it is like.
 
 Small objects are met by few clicks of a grid, often by one alone, and nothing that the other clicks
 find tells of them. The encoder does: where something small lies, its maps differ from those of the
@@ -6,7 +6,7 @@ rest of the photo, and from those at the clicks that were asked already. The fir
 as the distance from the mean of a picture's colours: Achanta et al. 2009, "Frequency-tuned salient
 region detection"), taken here on the maps and in units of each channel's deviation.
 
-Letters: N clicks, C channels, h w the map.
+Letters: N clicks, n of them asked, C channels, h w the map, M maps.
 """
 
 from __future__ import annotations
@@ -21,41 +21,37 @@ from anymask.primitives.spec import Geometry
 from anymask.primitives.types import FloatArray, IntArray
 
 MAPS = 2  # the first maps of an embedding; later ones show edges and colours more than objects
-WEIGHT = 0.6  # exponent of all maps together, where what masks promise has 1
-LEAST = 0.05  # added to both numbers, so that a dull place is unlikely, never impossible
-APART = 0.02  # what a step of the grid, squared, adds to the squared distance of the maps
 
 
 class Salience:
-    """What the encoder's maps say of the clicks of one grid, and which of them are new.
+    """What the encoder's maps say of the clicks of one grid.
 
-    maps    (C, h, w) each, on the model's square; without any, all clicks are alike
-    clicks  (N, 2) in pixels of the view, row by row
+    maps     (C, h, w) each, on the model's square; one alone counts for both, and without any all
+             clicks are alike
+    clicks   (N, 2) in pixels of the view
+    unusual  (M, N) squared distance of each click from the mean of all, a channel
+    new      (M, N) squared distance from the nearest click that was asked; infinite at first
     """
 
     def __init__(
         self, maps: Sequence[FloatArray], clicks: NDArray[np.float64], geometry: Geometry
     ) -> None:
-        side = round(len(clicks) ** 0.5)
-        self._cells = np.stack(np.divmod(np.arange(len(clicks)), side), 1).astype(np.float32)
         places = points_to_model(clicks, geometry) / geometry.side
-        self._seen = [_standard(values_at(one, places)) for one in maps[:MAPS]]
-        self._unusual = [_mean_square(seen) for seen in self._seen]
-        self._new = [np.full(len(clicks), np.inf, np.float32) for _ in self._seen]
+        seen = [_standard(values_at(one, places)) for one in maps[:MAPS]]
+        seen = seen or [np.zeros((len(clicks), 1), np.float32)]
+        self._seen = [seen[min(index, len(seen) - 1)] for index in range(MAPS)]
+        self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
+        self.new = np.full_like(self.unusual, np.inf)
 
-    def notice(self, asked: IntArray) -> None:
-        """Take notice of clicks that are asked."""
-        apart = APART * _distances(self._cells, self._cells[asked])
-        for seen, new in zip(self._seen, self._new, strict=True):
-            distance = _distances(seen, seen[asked]) / seen.shape[1] + apart
-            np.minimum(new, distance.min(1, initial=np.inf), out=new)
+    def notice(self, asked: IntArray) -> FloatArray:  # (n,) -> (N, n)
+        """Take notice of clicks that are asked: how unlike each of them every click is, 0 and up.
 
-    def of_clicks(self) -> FloatArray:  # (N,), above 0
-        """A factor for each click, once some have been noticed."""
-        factor = np.ones(len(self._cells), np.float32)
-        for unusual, new in zip(self._unusual, self._new, strict=True):
-            factor *= ((unusual + LEAST) * (new + LEAST)) ** (WEIGHT / len(self._seen))
-        return factor
+        The squared distances, a channel, as the mean of the maps.
+        """
+        each = np.stack([squares(seen, seen[asked]) / seen.shape[1] for seen in self._seen])
+        np.minimum(self.new, each.min(2, initial=np.inf), out=self.new)
+        unlike: FloatArray = each.mean(0)
+        return unlike
 
 
 def values_at(one: FloatArray, places: NDArray[np.float64]) -> FloatArray:
@@ -74,20 +70,15 @@ def values_at(one: FloatArray, places: NDArray[np.float64]) -> FloatArray:
     return values
 
 
+def squares(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n, C) -> (N, n)
+    """Squared distances."""
+    lengths = np.square(places).sum(1)[:, None] + np.square(others).sum(1)
+    apart: FloatArray = np.maximum(lengths - 2 * places @ others.T, 0)
+    return apart
+
+
 def _standard(values: FloatArray) -> FloatArray:  # (N, C)
     """Each channel with mean 0 and deviation 1; a channel that is the same everywhere is 0."""
     centred: FloatArray = values - values.mean(0)
     centred /= np.maximum(centred.std(0), np.float32(1e-6))
     return centred
-
-
-def _mean_square(values: FloatArray) -> FloatArray:
-    squares: FloatArray = np.square(values).mean(1)
-    return squares
-
-
-def _distances(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n, C) -> (N, n)
-    """Squared distances."""
-    lengths = np.square(places).sum(1)[:, None] + np.square(others).sum(1)
-    squares: FloatArray = np.maximum(lengths - 2 * places @ others.T, 0)
-    return squares

@@ -1,0 +1,151 @@
+"""How much each click of a grid promises, by what the others were answered with.
+
+A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
+(`Promise._facts`) say how likely that is: what the encoder sees there (`salience`), how worthwhile
+the answers were of clicks nearby and of those that look alike (means weighted by a kernel, as in
+Nadaraya 1964, "On estimating regression"), which masks lie on it already, and how much was asked.
+A network with four hidden units makes one number of them.
+
+Its weights were learned with `nano` (weights 2597a89abaa9) from 57 photos of the training sets and
+others without masks, of which all 1024 clicks were answered: the chance that a click finds a mask
+of exact mode's that is still missing, in states that earlier weights led to (logistic loss, a photo
+with many masks counts as one with twenty). They are written for quality and stability in units of
+what the settings want, so other models can use them; none was learned with.
+
+Letters: N clicks, n of them asked at once, F facts, H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.predictors.salience import Salience, squares
+from anymask.primitives.spec import Geometry
+from anymask.primitives.types import BoolArray, FloatArray, IntArray
+
+CELLS = 32  # distances are in 32nds of the photo's sides, the grid that the weights were learned on
+NEAR, WIDE = 1.5, 3.0  # deviations of the kernels in the photo
+CLOSE = 2.0  # and of how far from its click a mask that nearly passed promises something
+ALIKE, ABOUT = 0.15, 10.0  # variance of the kernel of the maps, and its deviation in the photo
+DOUBT = 0.3  # what the mean of all answers weighs among those of clicks that look alike
+FEWEST = 1e-3  # the least sum of weights
+SMALL = 50.0  # a mask of 1 / SMALL of the photo is worth 0.7 of a tiny one
+APART = 0.02  # what a squared distance in the photo adds to the squared distance of the maps
+LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # added before logarithms
+RIM = 4.0  # from so far inside, the photo's rim does not matter
+
+# The weights; the facts in the order of `Promise._facts`.
+INTO = np.array(
+    [
+        (-0.071, 0.396, -0.185, -0.346),  # new in the first map
+        (-0.348, 0.547, -0.212, -0.0396),  # and in the second
+        (0.0719, -0.0803, -1.15, -0.0561),  # unusual in the first map
+        (-0.275, -0.0425, -0.351, -0.332),  # and in the second
+        (-0.0877, 0.672, -0.0894, -0.307),  # no mask was seen here
+        (0.137, -0.211, 0.00348, 0.00996),  # the smallest mask here
+        (0.0867, -0.00466, -0.115, 0.0294),  # how far from the rim
+        (0.491, 0.324, -0.451, -0.0609),  # how much was asked
+        (-0.248, 0.295, 0.0731, 0.351),  # masks that passed here
+        (0.202, 0.856, -0.163, -0.71),  # worth of answers nearby
+        (1.23, -0.805, -0.822, -0.388),  # masks nearby that nearly passed
+        (0.543, -0.2, -0.575, -0.526),  # value of answers nearby
+        (-0.238, -0.885, 1.09, 1.14),  # worth of answers a little further
+        (0.215, -0.257, -0.0267, 0.342),  # how many were asked nearby
+        (0.425, -0.147, 0.51, 0.266),  # mean worth of all answers
+        (2.1, 1.7, -2.76, -1.5),  # worth of answers to clicks alike
+    ]
+)  # (F, H)
+BIAS = np.array([-2.88, -0.878, 1.66, 0.546])  # (H,)
+OUT = np.array([1.48, 1.8, -1.59, -1.53])  # (H,)
+
+
+class Promise:
+    """What is known of every click of a grid.
+
+    clicks  (N, 2) in pixels of the view, row by row
+    maps    the encoder's, (C, h, w) each
+    """
+
+    def __init__(
+        self, clicks: NDArray[np.float64], geometry: Geometry, maps: Sequence[FloatArray]
+    ) -> None:
+        count = len(clicks)
+        at = np.divmod(np.arange(count), round(count**0.5))
+        self._at = (np.stack(at, 1) * (CELLS / count**0.5)).astype(np.float32)
+        self._salience = Salience(maps, clicks, geometry)
+        self._far = np.full(count, np.inf, np.float32)
+        self._smallest = np.ones(count)
+        self._nearly, self._passed = np.zeros(count), np.zeros(count)
+        self._seen = np.zeros(count, np.bool_)
+        self._worth, self._value = np.zeros(count), np.zeros(count)
+        self._sums = np.zeros((7, count))
+        self._asked, self._total = 0, 0.0
+
+    def see(self, on: BoolArray, click: int, value: float, area: float) -> None:
+        """A mask worth a look: the clicks (N,) that lie on it, and who found it.
+
+        value  0..1, and 1 only where it passed
+        area   of the photo
+        """
+        self._seen |= on
+        self._smallest[on] = np.minimum(self._smallest[on], area)
+        self._value[click] = max(self._value[click], value)
+        self._worth[click] = max(self._worth[click], value / np.sqrt(1 + SMALL * area))
+        if value >= 1:
+            self._passed += on
+        else:
+            apart = squares(self._at[on], self._at[[click]])[:, 0]
+            nearly = value * np.exp(-apart / (2 * CLOSE**2))
+            self._nearly[on] = np.maximum(self._nearly[on], nearly)
+
+    def notice(self, asked: IntArray) -> None:
+        """Clicks (n,) that were answered, after `see` of all that they found."""
+        apart = squares(self._at, self._at[asked])
+        unlike = self._salience.notice(asked)
+        np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
+        worth, value = self._worth[asked], self._value[asked]
+        near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR, WIDE))
+        alike = np.exp(-unlike / (2 * ALIKE) - apart / (2 * ABOUT**2))
+        for total, weights, of in zip(
+            self._sums,
+            (near, near, near, wide, wide, alike, alike),
+            (None, worth, value, None, worth, None, worth),
+            strict=True,
+        ):
+            total += weights.sum(1) if of is None else weights @ of
+        self._asked += len(asked)
+        self._total += float(worth.sum())
+
+    def of_clicks(self) -> NDArray[np.float64]:  # (N,)
+        """A number for each click, the larger the more it promises, once some were noticed."""
+        hidden = np.tanh(self._facts() @ INTO + BIAS)  # (N, F), (F, H) -> (N, H)
+        promise: NDArray[np.float64] = hidden @ OUT
+        return promise
+
+    def _facts(self) -> NDArray[np.float64]:  # (N, F)
+        near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
+        mean = self._total / max(self._asked, 1)
+        count = len(self._at)
+        rim = np.minimum(self._at, self._at.max(0) - self._at).min(1)
+        return np.stack(
+            [
+                *np.log(self._salience.new + APART * self._far + LEAST),
+                *np.log(self._salience.unusual + LEAST),
+                np.where(self._seen, 0.0, 1.0),
+                np.log(self._smallest + TINY),
+                np.minimum(rim, RIM),
+                np.full(count, self._asked / count),
+                np.log1p(self._passed),
+                near_worth / (near + FEWEST),
+                self._nearly,
+                near_value / (near + FEWEST),
+                wide_worth / (wide + FEWEST),
+                np.log(near + CROWD),
+                np.full(count, mean),
+                (alike_worth + DOUBT * mean) / (alike + DOUBT),
+            ],
+            axis=1,
+        )
