@@ -22,7 +22,7 @@ import { status } from "./status";
 import { toggleTheme } from "./theme";
 
 export function showApp(root: HTMLElement, session: Session, view: View): void {
-  const element = h("main", {
+  const element = h("div", {
     class: "stage",
     tabindex: "0",
     role: "application",
@@ -53,8 +53,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   const modes = (mode: Mode, arm: Arm) => void setMode(session, stage, mode, arm);
   root.replaceChildren(
     header(session, pages, modes),
-    rail(session, stage),
-    element,
+    h("main", { class: "middle" }, rail(session, stage), element),
     panel.element,
     status(session, stage),
     files,

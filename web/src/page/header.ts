@@ -64,7 +64,7 @@ export function header(
   return h(
     "header",
     { class: "header" },
-    h("span", { class: "brand" }, "anymask"),
+    h("h1", { class: "brand" }, "anymask"),
     open,
     previous,
     title,

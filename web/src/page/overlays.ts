@@ -79,7 +79,7 @@ export function emptyPage(session: Session, openFiles: () => void): HTMLElement 
       return store.kind === "local"
         ? invitation(store.sends, openFiles)
         : [
-            h("h1", {}, "This project has no photos"),
+            h("h2", {}, "This project has no photos"),
             h(
               "p",
               {},
@@ -96,7 +96,7 @@ function invitation(sends: boolean, openFiles: () => void): HTMLElement[] {
     ? "The server behind this page sees them and keeps none; your work is kept in this browser."
     : "They stay on this computer: the model runs in this page, which keeps your work.";
   return [
-    h("h1", {}, "Open photos to label"),
+    h("h2", {}, "Open photos to label"),
     h("p", {}, where),
     h(
       "button",
@@ -118,7 +118,7 @@ function unopened(session: Session, { name, why }: { name: string; why: string }
       key && h("kbd", {}, key),
     );
   return [
-    h("h1", {}, `${name} could not be opened`),
+    h("h2", {}, `${name} could not be opened`),
     h("p", { role: "alert" }, why),
     h(
       "div",

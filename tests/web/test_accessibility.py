@@ -1,0 +1,121 @@
+"""Every screen of the page by axe-core's rules, dark and light, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+SCHEMES = ("dark", "light")
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, as its package for Python carries it."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+
+def check(ann: Any, axe: str, screen: str) -> list[str]:
+    """What axe-core complains about, as `screen, scheme: impact rule: element`."""
+    complaints = []
+    ann.page.evaluate(axe)
+    for scheme in SCHEMES:
+        ann.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        said = ann.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        complaints += [
+            f"{screen}, {scheme}: {found['impact']} {found['id']}: {node['html'][:150]}"
+            f" {node['failureSummary'].splitlines()[1:2]}"
+            for found in said["violations"]
+            for node in found["nodes"]
+        ]
+    return complaints
+
+
+def shelf(photos: dict[str, np.ndarray], **about: Any) -> Project:
+    """A project with masks and proposals, with and without labels."""
+    project = Project(photos, **about)
+    for i, label in enumerate(("cat", "cup", None)):
+        project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
+    project.add("coffee", {**square(300, 100, 60, (400, 600)), "status": "proposal"})
+    return project
+
+
+def test_opening_photos(sit_down: SitDown, axe: str) -> None:
+    ann = sit_down(None)
+    ann.open("?local=1")
+    ann.page.get_by_role("heading", name="Open photos to label").wait_for()
+    assert check(ann, axe, "open") == []
+
+
+def test_labelling_with_a_mask_in_the_making(
+    sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
+) -> None:
+    ann = sit_down(shelf(photos))
+    ann.open()
+    ann.seen()
+    ann.click(300, 180)
+    ann.page.get_by_role("radio").first.wait_for()
+    complaints = check(ann, axe, "labelling")
+    ann.ask("s.desk.startedAt -= 30000")
+    ann.page.get_by_text("30 s on this one").wait_for()
+    complaints += check(ann, axe, "thirty seconds")
+    ann.keys("Escape", "k")
+    ann.page.get_by_role("button", name="Outline").wait_for()
+    complaints += check(ann, axe, "a picked mask")
+    assert complaints == []
+
+
+def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
+    ann = sit_down(shelf(photos, arm="control"))
+    ann.open()
+    ann.until("s.desk !== null")
+    complaints = []
+    for name, key in (("Help", "?"), ("Photos", "i"), ("Export", "Control+s")):
+        ann.keys(key)
+        ann.page.get_by_role("dialog", name=name).wait_for()
+        complaints += check(ann, axe, name)
+        ann.keys("Escape")
+    ann.page.get_by_role("button", name="Report").click()
+    ann.page.get_by_role("dialog", name="Report").wait_for()
+    complaints += check(ann, axe, "report")
+    assert complaints == []
+
+
+def test_review(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
+    project = shelf(photos, stage="review", arm="control", queue=["r2"])
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.review?.item.record", "r2")
+    ann.page.get_by_role("button", name="Accept A", exact=True).wait_for()
+    assert check(ann, axe, "review") == []
+
+
+def test_trouble(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
+    project = shelf(photos, arm="control", broken={"cat"})
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk !== null")
+    ann.keys("PageDown")
+    ann.page.get_by_role("heading", name="cat.png could not be opened").wait_for()
+    complaints = check(ann, axe, "a broken photo")
+    ann.keys("PageUp")
+    ann.until("s.desk !== null")
+    project.lost = True
+    ann.drag((100, 300), (200, 300))
+    ann.keep()
+    ann.until_so(lambda: "Not connected" in ann.page.locator(".saved").inner_text(), "the notice")
+    ann.keys("d")
+    ann.message("not marked as done")
+    complaints += check(ann, axe, "a lost server")
+    empty = sit_down(Project(arm="control"))
+    empty.open()
+    empty.page.get_by_role("heading", name="This project has no photos").wait_for()
+    complaints += check(empty, axe, "an empty project")
+    assert complaints == []
