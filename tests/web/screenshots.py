@@ -93,6 +93,7 @@ def outline(ann: Annotator, folder: Path) -> None:
 def review(ann: Annotator, folder: Path) -> None:
     ann.open()
     ann.until("s.review?.item.record", "r2")
+    ann.seen()
     take(ann, "review", folder)
 
 

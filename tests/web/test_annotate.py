@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import pytest
 from tests.web.conftest import SIZE, Annotator
 
 
-@pytest.fixture
-def address(photo_files: list[Path]) -> Iterator[str]:
-    """Where `anymask annotate` listens for a folder with two photos."""
-    command = [sys.executable, "-m", "anymask", "annotate", str(photo_files[0].parent)]
+@contextmanager
+def annotate(folder: Path, *options: str) -> Iterator[str]:
+    """Where `anymask annotate` listens."""
+    command = [sys.executable, "-m", "anymask", "annotate", str(folder), "--port", "0", *options]
     with subprocess.Popen(
-        [*command, "--port", "0", "--user", "ann"],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -41,16 +42,26 @@ def address(photo_files: list[Path]) -> Iterator[str]:
 
 
 @pytest.fixture
-def person(chromium: Any, address: str) -> Iterator[Callable[[], Annotator]]:
+def people(chromium: Any) -> Iterator[Callable[[str], Annotator]]:
+    """Somebody sits down at an address."""
     contexts: list[Any] = []
 
-    def sit() -> Annotator:
+    def sit(address: str) -> Annotator:
         contexts.append(chromium.new_context(viewport=SIZE, accept_downloads=True))
         return Annotator(contexts[-1].new_page(), address)
 
     yield sit
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def person(
+    photo_files: list[Path], people: Callable[[str], Annotator]
+) -> Iterator[Callable[[], Annotator]]:
+    """Somebody sits down at the project of two photos."""
+    with annotate(photo_files[0].parent, "--user", "ann") as address:
+        yield lambda: people(address)
 
 
 def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> Annotator:
@@ -113,3 +124,35 @@ def test_open_click_label_everything_review_and_report(
     ann.until("s.images[0].status", "done")
     assert ann.errors == []
     assert other.errors == []
+
+
+def test_two_servers_on_one_folder_share_its_project(
+    photo_files: list[Path], people: Callable[[str], Annotator]
+) -> None:
+    folder = photo_files[0].parent
+    with (
+        annotate(folder, "--user", "ann", "--arm", "control") as first,
+        annotate(folder, "--user", "bob") as second,
+    ):
+        ann, bob = people(first), people(second)
+        for one, row in ((ann, 60), (bob, 120)):
+            one.open()
+            one.until("s.desk !== null")
+            one.drag((60, row), (160, row))
+            one.keep()
+            one.saved()
+        ann.open()
+        ann.until("s.desk?.state.masks.length", 2)
+        bob.open()
+        bob.until("s.desk?.state.masks.length", 2)
+        for one, label in ((ann, "mug"), (bob, "glass")):
+            one.keys("k", "l")
+            one.name(label)
+            if one is ann:
+                one.saved()
+        bob.message("Somebody else changed this mask")
+        bob.page.get_by_role("button", name="Keep mine").click()
+        bob.saved()
+        ann.open()
+        ann.until("s.desk?.state.masks.map(m => m.label).sort().join()", "glass,")
+        assert ann.errors == bob.errors == []
