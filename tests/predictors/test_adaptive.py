@@ -45,7 +45,7 @@ def test_exact_asks_every_click() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 10, 32])
-def test_the_first_clicks_are_every_third_and_the_rest_stays_within_the_limit(side: int) -> None:
+def test_the_first_clicks_are_every_fourth_and_the_rest_stays_within_the_limit(side: int) -> None:
     asking = frontier(side)
     first = asking.next()
     assert 1 <= len(first) <= most_clicks(side * side) <= side * side
@@ -74,11 +74,11 @@ def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by
     asking = frontier(18, pred_iou_thresh=0.8, stability_score_thresh=0.9)
     asking.next()
     asking.learn(square(0, 0, 64, 64), 0.41, np.array([64.0, 64.0]))  # every place was seen
-    click = (np.array([4, 7]) + 0.5) / 18 * 128
-    asking.learn(square(0, 24, 64, 30), 0.79, click)  # row 7 of the grid
+    click = (np.array([5, 9]) + 0.5) / 18 * 128
+    asking.learn(square(0, 31, 64, 36), 0.79, click)  # row 9 of the grid
     chosen = asking.next()
-    assert chosen[0] // 18 == 7
-    assert abs(chosen[0] % 18 - 4) == 1
+    assert chosen[0] // 18 == 9
+    assert abs(chosen[0] % 18 - 5) == 1
 
 
 def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:

@@ -1,6 +1,6 @@
 """Which clicks of a grid are worth asking, when most of them find nothing new.
 
-Every third click along each side goes first. Then those are asked, a few at a time, that promise
+Every fourth click along each side goes first. Then those are asked, a few at a time, that promise
 most (`promise`) after all that was answered so far. `anymask bench everything` with a folder of
 photos measures what they find.
 
@@ -20,9 +20,9 @@ from anymask.predictors.screening import View
 from anymask.primitives.resize import points_to_model
 from anymask.primitives.types import FloatArray, IntArray
 
-STEP = 3  # of the first clicks along each side
+STEP = 4  # of the first clicks along each side
 SHARE = 3  # at most one click of so many is asked
-AT_ONCE = 16  # clicks between two looks at what they found
+AT_ONCE = 8  # clicks between two looks at what they found
 PROMISING = 0.5  # of the wanted quality: masks of less are not looked at
 
 
