@@ -16,10 +16,12 @@ import type { View } from "./view";
 export interface Layers {
   masks: boolean;
   proposals: boolean;
+  only?: string | null; // the mask under review: of the others only the outlines are shown
 }
 
 const MOST = 65_535;
 const FILL = { accepted: 0.42, proposal: 0.2, rejected: 0 };
+const BESIDE = 0.5; // the edge of a mask beside the one under review
 const EDGE = { accepted: 1, proposal: 0.85, rejected: 0 };
 
 export class LabelMap {
@@ -50,8 +52,9 @@ export class LabelMap {
     for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
     order.forEach((mask, i) => {
       const colour = maskColour(mask, places.get(mask)!);
-      this.fills[i + 1] = packed(colour, FILL[mask.status]);
-      this.edges[i + 1] = packed(colour, EDGE[mask.status]);
+      const beside = layers.only && mask.key !== layers.only;
+      this.fills[i + 1] = packed(colour, beside ? 0 : FILL[mask.status]);
+      this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.status]);
     });
     this.order = order;
   }

@@ -4,6 +4,7 @@ import type { Size, XY } from "../model/geometry";
 
 const MOST = 64; // screen pixels of one photo pixel
 const MARGIN = 24;
+const CONTEXT = 1.6; // sides of what is shown around a box, in the box's own
 
 export class View {
   scale = 1;
@@ -21,10 +22,11 @@ export class View {
     this.y = (this.height - height * this.scale) / 2;
   }
 
-  private fitting(): number {
+  /** `below`: screen pixels at the bottom that something lies over. */
+  private fitting(below = 0): number {
     const [height, width] = this.hw;
     const across = (this.width - 2 * MARGIN) / width;
-    const down = (this.height - 2 * MARGIN) / height;
+    const down = (this.height - below - 2 * MARGIN) / height;
     return Math.max(1e-4, Math.min(across, down, 8));
   }
 
@@ -43,12 +45,15 @@ export class View {
     this.hold();
   }
 
-  /** A box of the photo, large, in the middle. */
-  show([x, y, width, height]: readonly number[]): void {
-    const scale = Math.min(this.width / (width * 2.5), this.height / (height * 2.5), 8);
-    this.scale = Math.max(this.fitting(), scale);
-    this.x = this.width / 2 - (x + width / 2) * this.scale;
-    this.y = this.height / 2 - (y + height / 2) * this.scale;
+  /** A box of the photo, large, in the middle, but never with room beside the photo to spare. */
+  show([x, y, width, height]: readonly number[], below = 0): void {
+    const room = this.height - below;
+    const large = Math.min(this.width / width, room / height) / CONTEXT;
+    const scale = Math.max(this.fitting(below), Math.min(large, 8));
+    const [rows, columns] = this.hw;
+    this.scale = scale;
+    this.x = placed(this.width / 2 - (x + width / 2) * scale, columns * scale, this.width);
+    this.y = placed(room / 2 - (y + height / 2) * scale, rows * scale, room);
   }
 
   /** Some of the photo always stays on the screen. */
@@ -66,6 +71,12 @@ export class View {
   toScreen([x, y]: XY): XY {
     return [x * this.scale + this.x, y * this.scale + this.y];
   }
+}
+
+/** Where a photo of that length begins, as near as possible to the place that is wanted. */
+function placed(wanted: number, length: number, room: number): number {
+  if (length + 2 * MARGIN <= room) return (room - length) / 2;
+  return Math.min(MARGIN, Math.max(room - MARGIN - length, wanted));
 }
 
 /** For each of `count` screen pixels from `from` on: the picture's pixel there, or -1. */

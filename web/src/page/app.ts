@@ -61,6 +61,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   );
   listenToKeys(session, stage, commands);
   takeDrops(element, session);
+  giveKeysBack(root, element);
   redrawOnChange(session, stage, view);
   if (session.project.arm === "control") session.toolName = "brush";
   if (new URLSearchParams(location.search).has("bench")) startBench(session, stage);
@@ -83,13 +84,14 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
     requestAnimationFrame(() => {
       waiting = false;
       for (const panel of panels) panel();
-      const { desk, photo, shown } = session;
+      const { desk, photo, shown, review } = session;
       const now = [
         desk,
         photo,
         shown,
         desk?.state.masks,
         desk?.draft.fixes,
+        review,
         view.scale,
         view.x,
         view.y,
@@ -129,6 +131,14 @@ async function addPhotos(session: Session, files: File[]): Promise<void> {
   await session.list();
   const first = session.images.find((image) => !known.has(image.id));
   if (first) await session.open(first.id);
+}
+
+/** A button that the mouse has pressed leaves the keys to the photo: Enter is to keep the mask. */
+function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
+  root.addEventListener("click", (event) => {
+    const pressed = (event.target as HTMLElement).closest("button");
+    if (event.detail && pressed && !pressed.closest("dialog")) element.focus();
+  });
 }
 
 function takeDrops(element: HTMLElement, session: Session): void {

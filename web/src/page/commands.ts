@@ -4,6 +4,7 @@ import type { Stage } from "../canvas/stage";
 import { judge, nextReview } from "../state/review";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
+import type { Mask } from "../state/work";
 
 export interface Command {
   keys: string[]; // as `keyName` writes them
@@ -142,6 +143,9 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
   session.changed();
 }
 
+const keptOf = (masks: readonly Mask[]) =>
+  masks.filter((mask) => mask.status !== "rejected").length;
+
 async function done(session: Session): Promise<void> {
   const { desk } = session;
   if (!desk) return;
@@ -150,7 +154,7 @@ async function done(session: Session): Promise<void> {
   desk.sendEvents();
   try {
     await session.store.done(desk.entry.id);
-    await session.list();
+    session.know(desk.entry.id, { status: "done", records: keptOf(desk.state.masks) });
     await session.go(1);
   } catch (error) {
     session.say(`The photo was not marked as done: ${(error as Error).message}`);

@@ -26,7 +26,9 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 export function fill(element: HTMLElement, looks: string, make: () => Child[]): void {
   if (element.dataset.looks === looks) return;
   element.dataset.looks = looks;
+  const place = [...element.children].findIndex((child) => child === document.activeElement);
   element.replaceChildren(...make().filter((child): child is Node | string => !!child));
+  if (place >= 0) (element.children[place] as HTMLElement | undefined)?.focus(); // the keyboard's
 }
 
 const PATHS = {

@@ -7,10 +7,7 @@ import { h, iconButton } from "./dom";
 
 export function rail(session: Session, stage: Stage): HTMLElement {
   const buttons = TOOL_KEYS.map(([name, key, title]) => {
-    const button = iconButton(name, title, key, () => {
-      stage.use(name);
-      stage.element.focus();
-    });
+    const button = iconButton(name, title, key, () => stage.use(name));
     button.dataset.tool = name;
     return button;
   });

@@ -86,5 +86,7 @@ function say(session: Session): string {
   }
   if (!isEmpty(desk.draft))
     return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
+  if (session.review)
+    return "Is this mask right? A accepts, F fixes, R rejects, N asks for another.";
   return ADVICE[session.toolName];
 }

@@ -5,6 +5,8 @@ import { rleToCoco } from "../masks/rle";
 import type { Verdict } from "../store/store";
 import type { Session } from "./session";
 
+const BAR = 76; // screen pixels of the bar at the bottom
+
 /** Open the next mask of the queue. */
 export async function nextReview(session: Session): Promise<void> {
   try {
@@ -22,7 +24,8 @@ export async function nextReview(session: Session): Promise<void> {
     if (!desk || !mask)
       return session.say("This mask was deleted meanwhile; ask for the next one.");
     desk.select(mask.key);
-    session.view.show(mask.box);
+    desk.refresh();
+    session.view.show(mask.box, BAR);
   } catch (error) {
     session.say(`No mask to review came: ${(error as Error).message}`, [
       { title: "Try again", run: () => void nextReview(session) },

@@ -22,7 +22,7 @@ export interface Message {
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
-const PAGE = 200; // photos listed at once
+const PAGE = 1000; // photos listed at once: the most that the server gives
 
 export class Session implements Room {
   project!: Project;
@@ -67,7 +67,7 @@ export class Session implements Room {
 
   model = () => (this.project.arm === "control" ? null : this.engine);
   granularity = () => this.part;
-  layers = () => this.shown;
+  layers = () => ({ ...this.shown, only: this.review ? this.desk?.state.selected : null });
   tool = () => this.toolName;
 
   changed(): void {
@@ -127,6 +127,12 @@ export class Session implements Room {
       after = page.next;
     } while (after !== null);
     this.images = all;
+    this.changed();
+  }
+
+  /** What is new about one photo; ten thousand are not listed again for it. */
+  know(id: string, news: Partial<ImageEntry>): void {
+    this.images = this.images.map((image) => (image.id === id ? { ...image, ...news } : image));
     this.changed();
   }
 

@@ -1,0 +1,87 @@
+"""What somebody meets who labels all day: ten thousand photos, mouse and keys by turns, review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+
+
+def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown) -> None:
+    small = np.full((40, 60, 3), 90, np.uint8)
+    project = Project({f"p{i:05d}": small for i in range(10_000)}, arm="control")
+    ann = sit_down(project)
+    ann.open("?image=p05000")
+    ann.until("s.desk?.entry.id", "p05000")
+    assert ann.ask("s.images.length") == 10_000
+    assert project.asked.count("GET /api/images") == 10
+    ann.keys("d")
+    ann.until("s.desk?.entry.id", "p05001")
+    assert project.done == ["p05000"]
+    assert ann.ask("s.images[5000].status") == "done"
+    assert project.asked.count("GET /api/images") == 10
+    ann.keys("i")
+    dialog = ann.page.get_by_role("dialog", name="Photos")
+    here = dialog.locator("[aria-current]")
+    assert here.inner_text().startswith("p05001.png")
+    assert here.is_visible()
+    assert dialog.get_by_role("button").count() < 520
+    dialog.get_by_label("Find a photo").fill("p09876")
+    ann.keys("Enter")
+    ann.until("s.desk?.entry.id", "p09876")
+
+
+def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    project = Project({"coffee": photos["coffee"]})
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.click(300, 180)
+    ann.page.get_by_role("radio").nth(1).click()
+    ann.until("s.desk.draft.candidate", 1)
+    ann.page.get_by_role("button", name="cup", exact=True).click()
+    ann.keep()
+    ann.saved()
+    assert [record["label"] for record in project.records.values()] == ["cup"]
+    ann.click(300, 180)
+    ann.page.get_by_role("radio").nth(2).focus()
+    ann.keys(" ")  # the keyboard stays where it is, though the list is drawn anew
+    ann.until("s.desk.draft.candidate", 2)
+    ann.until("document.activeElement.ariaChecked", "true")
+
+
+@pytest.mark.parametrize("box", [(420, 300, 90), (5, 5, 30), (0, 0, 400)])
+def test_a_mask_under_review_is_large_and_off_the_bar(
+    sit_down: SitDown, photos: dict[str, np.ndarray], box: tuple[int, int, int]
+) -> None:
+    project = Project({"coffee": photos["coffee"]}, stage="review", arm="control", queue=["r2"])
+    project.add("coffee", square(100, 100, 300, (400, 600)))
+    project.add("coffee", square(*box, (400, 600)))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.review?.item.record", "r2")
+    ann.until("!!s.desk?.state.selected")
+    bar = ann.page.get_by_role("group", name="Review").bounding_box()
+    x, y, side = box
+    (left, top), (right, bottom) = ann.at(x, y), ann.at(x + side, y + side)
+    stage = ann.page.locator(".stage").bounding_box()
+    assert stage["x"] <= left < right <= stage["x"] + stage["width"]
+    assert stage["y"] <= top < bottom <= bar["y"]
+    scale = ann.ask("s.view.scale")
+    assert scale == pytest.approx(min(8, (bar["y"] - top) / side), rel=0.6) or scale == 8
+    (west, north), (east, south) = ann.at(0, 0), ann.at(600, 400)
+    assert west - stage["x"] <= 24 or west - stage["x"] == pytest.approx(
+        stage["x"] + stage["width"] - east
+    )
+    assert north - stage["y"] <= 24 or south <= bar["y"]
+    fills = ann.ask("[...s.desk.map.fills.slice(1, 3)].map(f => f >>> 24)")
+    assert sorted(fills)[0] == 0 < sorted(fills)[1]  # only the mask in question is filled
