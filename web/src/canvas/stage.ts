@@ -18,6 +18,7 @@ const ACCENT = [61, 139, 255] as const;
 const WHITE = [255, 255, 255] as const;
 const KEPT_LATENCIES = 1000;
 const LAYERS = ["photo", "masks", "preview", "over"] as const;
+const TELL_MS = 60; // the status bar's numbers are no reason for a frame while the model decodes
 const PIXELWISE = ["masks", "preview"]; // drawn by us, pixel by pixel
 
 export class Stage {
@@ -44,6 +45,7 @@ export class Stage {
   private pressed = false;
   private dirty = true; // the photo, the masks or the view
   private frame = 0;
+  private telling: ReturnType<typeof setTimeout> | 0 = 0;
   private aimedAt = 0; // the time of the event that the tool aimed with last
   private readonly view: View;
 
@@ -165,7 +167,10 @@ export class Stage {
     const bench = this.bench();
     if (bench) this.tool.move?.(pointed, bench, this.pressed);
     if (event.timeStamp > this.aimedAt) this.aimed(event);
-    this.told?.();
+    this.telling ||= setTimeout(() => {
+      this.telling = 0;
+      this.told?.();
+    }, TELL_MS);
   }
 
   /** The pointer's place at once: moves wait for a frame, up to 16 ms that the model can use. */
