@@ -52,6 +52,7 @@ class Frontier:
         maps: Sequence[FloatArray] = (),
     ) -> None:
         self._clicks, self._view, self._settings = clicks, view, settings
+        self._places = points_to_model(clicks, view.geometry)
         self._promise = Promise(clicks, view.geometry, maps)
         self._asked = np.zeros(len(clicks), np.bool_)
         self._last = np.zeros(0, np.int64)
@@ -88,7 +89,7 @@ class Frontier:
         value = _part(quality, settings.pred_iou_thresh)
         value *= _part(inner / max(outer, 1), settings.stability_score_thresh)
         inside = seen > middle
-        cells = (points_to_model(self._clicks, view.geometry) / step).astype(np.intp)
+        cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]
         place = int(np.abs(self._clicks - click).sum(1).argmin())
         self._promise.see(on, place, value, np.count_nonzero(inside) / inside.size)

@@ -57,8 +57,8 @@ class Grid:
     """The settings; those that segment-anything has too bear its names and defaults.
 
     mode                    "exact": every click of the grid, as in the paper; "adaptive": a coarse
-                            grid first, then clicks that are likely to find something, at most a
-                            third of all (see `predictors.adaptive`)
+                            grid first, then clicks that are likely to find what is missing, at most
+                            a third of all (see `predictors.adaptive`)
     decoder_precision       "model": as the model was loaded; "mixed": large products in 16 bits
                             where the machine is faster with them; "auto": mixed in adaptive mode
     memory_limit            megabytes that a batch of clicks may need beside model and photo
