@@ -35,6 +35,7 @@ BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
 STRIDES = (COARSE_STRIDE, 8, 4)  # of the encoder's maps
 PAD_MULTIPLE = 32  # the backbone's stride
+BLANK_SIDE = 64  # of the picture of nothing but padding; its maps are constants of the graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,15 +342,21 @@ class Nano(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> (B, C, S/16, S/16), then the skips at strides 8 and 4.
 
-        h and w are multiples of 32, the larger one is S; beyond the picture the maps are zero. So
-        a photo of 3 to 2 costs two thirds of a square.
+        h and w are multiples of 32, the larger one is S: a photo of 3 to 2 costs two thirds of a
+        square. Beyond the picture the maps are filled with what the encoder makes of padding, as
+        the decoder and above all its quality head learned from squares. Training sees only those.
         """
+        if self.training:
+            return tuple(self.encoder(images))
         h, w = images.shape[-2:]
         side = torch.sym_max(h, w)
-        return tuple(
-            F.pad(fmap, (0, (side - w) // stride, 0, (side - h) // stride))
-            for fmap, stride in zip(self.encoder(images), STRIDES, strict=True)
-        )
+        blank = self.encoder(torch.zeros(1, 3, BLANK_SIDE, BLANK_SIDE).to(images))
+        maps = []
+        for fmap, empty, stride in zip(self.encoder(images), blank, STRIDES, strict=True):
+            filling = empty.mean((2, 3), keepdim=True)
+            room = (0, (side - w) // stride, 0, (side - h) // stride)
+            maps.append(F.pad(fmap - filling, room) + filling)
+        return tuple(maps)
 
     def decode(
         self,
