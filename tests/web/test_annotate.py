@@ -64,17 +64,22 @@ def person(
         yield lambda: people(address)
 
 
+def label_the_same(first: Annotator, label: str, second: Annotator, other: str) -> None:
+    """Both label the mask that they see first; the second is told of the first one's label."""
+    for one, name in ((first, label), (second, other)):
+        one.keys("k", "l")
+        one.name(name)
+        if one is first:
+            one.saved()
+    second.message("Somebody else changed this mask")
+
+
 def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> Annotator:
     """Two people label one mask at once: neither label is lost unasked."""
     other = person()
     other.open()
     other.until("s.desk?.state.masks.length", 1)
-    for one, label in ((other, "mug"), (ann, "glass")):
-        one.keys("k", "l")
-        one.name(label)
-        if one is other:
-            one.saved()
-    ann.message("Somebody else changed this mask")
+    label_the_same(other, "mug", ann, "glass")
     ann.page.get_by_role("button", name="Take theirs").click()
     ann.until("s.desk.state.masks[0].label", "mug")
     return other
@@ -145,12 +150,7 @@ def test_two_servers_on_one_folder_share_its_project(
         ann.until("s.desk?.state.masks.length", 2)
         bob.open()
         bob.until("s.desk?.state.masks.length", 2)
-        for one, label in ((ann, "mug"), (bob, "glass")):
-            one.keys("k", "l")
-            one.name(label)
-            if one is ann:
-                one.saved()
-        bob.message("Somebody else changed this mask")
+        label_the_same(ann, "mug", bob, "glass")
         bob.page.get_by_role("button", name="Keep mine").click()
         bob.saved()
         ann.open()

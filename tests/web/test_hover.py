@@ -34,13 +34,19 @@ ANSWERED = """async ([x, y]) => {
 }"""
 
 
-def test_one_move_asks_once_and_leaving_takes_the_preview_away(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
-) -> None:
+def at_the_coffee(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
+    """Somebody whose one photo the model has seen, and whose hovers are counted."""
     ann = sit_down(Project({"coffee": photos["coffee"]}))
     ann.page.add_init_script(ASKS)
     ann.open()
     ann.seen()
+    return ann
+
+
+def test_one_move_asks_once_and_leaving_takes_the_preview_away(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    ann = at_the_coffee(sit_down, photos)
     for i, place in enumerate([(300, 180), (90, 300), (310, 170)], start=1):
         ann.page.mouse.move(*ann.at(*place))
         ann.until("window.anymask.stage.counted", i)
@@ -54,10 +60,7 @@ def test_one_move_asks_once_and_leaving_takes_the_preview_away(
 def test_of_many_moves_the_newest_is_shown_and_most_are_never_asked(
     sit_down: SitDown, photos: dict[str, np.ndarray]
 ) -> None:
-    ann = sit_down(Project({"coffee": photos["coffee"]}))
-    ann.page.add_init_script(ASKS)
-    ann.open()
-    ann.seen()
+    ann = at_the_coffee(sit_down, photos)
     ann.page.evaluate(
         """() => {
           const {session, stage} = window.anymask;

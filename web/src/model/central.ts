@@ -71,9 +71,8 @@ interface Depths {
 /** How far each cell lies from the mask's edge; the grid begins at (FIRST, FIRST). */
 function measured(plane: Float32Array, side: number, threshold: number): Depths {
   const wide = side + 2 + 2 * RIM; // the photo's border counts as the mask's end
-  const first = FIRST;
   const depth = begun(plane, side, wide, threshold);
-  const [start, stop] = [first * wide + first, (first + side) * wide - first];
+  const [start, stop] = [FIRST * wide + FIRST, (FIRST + side) * wide - FIRST];
   for (let at = start; at < stop; at++) if (depth[at] > 0) relax(depth, at, wide, 1);
   let deepest = 0;
   for (let at = stop - 1; at >= start; at--) {
