@@ -63,6 +63,24 @@ def test_a_sweep_can_be_asked_again_with_other_counts_of_prompts_and_points(
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("shown", [(5, 8), (8, 3), (6, 7)])
+def test_what_lies_beyond_the_photo_is_not_drawn(
+    tiny: ImageModel, asked: tuple, shown: tuple[int, int]
+) -> None:
+    logits, _ = decoded(tiny, asked)
+    sweep = ClickSweep(tiny, asked[0], torch.float32, shown)
+    _, heard = sweep.ask(*asked[1:])
+    drawn = sweep.draw(heard, 2, [1, 2])
+    height, width = 4 * shown[0], 4 * shown[1]
+    photo = (slice(None), slice(height), slice(width))
+    torch.testing.assert_close(drawn[photo], logits[2, [1, 2]][photo], rtol=1e-3, atol=1e-3)
+    assert drawn.shape == logits[2, [1, 2]].shape
+    lowest = drawn[photo].min()
+    assert (drawn[:, height:] == lowest).all()
+    assert (drawn[:, :, width:] == lowest).all()
+
+
+@torch.inference_mode()
 def test_sixteen_bits_are_nearer_than_a_model_in_sixteen_bits(
     tiny: ImageModel, asked: tuple
 ) -> None:

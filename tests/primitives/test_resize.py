@@ -280,6 +280,29 @@ def test_run_lengths_equal_the_masks(
         np.testing.assert_array_equal(rle_to_mask(rle)[sure], (plane > 0)[sure])
 
 
+@pytest.mark.parametrize("hw", [*HW, (500, 700)])
+@pytest.mark.parametrize("fit", ["longest_side", "square"])
+def test_the_photo_is_made_of_the_used_logits_and_they_are_no_more_than_fill_it(
+    hw: tuple[int, int], fit: Fit
+) -> None:
+    place = R.geometry(hw, tiny(fit=fit))
+    logits = np.random.default_rng(5).standard_normal((1, 16, 16)).astype(np.float32)
+    truth = reference_logits(logits, place)
+    rows, columns = R.logits_used(16, place)
+    beyond = logits.copy()
+    beyond[:, rows:] = beyond[:, :, columns:] = 1e6
+    np.testing.assert_array_equal(reference_logits(beyond, place), truth)
+    filled = [-(-16 * length // place.side) for length in place.input_hw]
+    assert [rows - filled[0] in (0, 1), columns - filled[1] in (0, 1)] == [True, True]
+
+
+def test_a_canvas_is_made_once_and_anew_for_another_photo() -> None:
+    canvas = R.Canvas()
+    room = canvas.room((3, 4), np.float32)
+    assert canvas.room((3, 4), np.float32) is room
+    assert canvas.room((4, 3), np.float32).shape == (4, 3)
+
+
 def test_answers_may_be_smaller_than_the_photo() -> None:
     place = R.geometry((600, 400), tiny())
     logits = np.random.default_rng(0).standard_normal((2, 16, 16)).astype(np.float32)

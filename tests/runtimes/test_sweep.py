@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
+from anymask.primitives.spec import Geometry
 from anymask.primitives.types import ModelPrompts
 from anymask.runtimes.answers import choose
 from anymask.runtimes.sweep import DecodingSweep, open_sweep
@@ -13,6 +14,7 @@ from anymask.runtimes.torch_sweep import TorchSweep
 from tests.predictors.fakes import ColourRuntime
 
 N = 3
+GEOMETRY = Geometry((64, 64), (64, 64), 64)  # a photo that fills the model's input
 
 
 def prompts(side: int) -> ModelPrompts:
@@ -27,7 +29,7 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     runtime = TorchRuntime(build_variant(variant), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
     maps = runtime.encode(images)[0]
-    sweep = open_sweep(runtime, maps)
+    sweep = open_sweep(runtime, maps, GEOMETRY)
     assert isinstance(sweep, kind)
     assert sweep.bytes_per_prompt > 0
     logits, quality = choose(runtime.spec, *runtime.decode(maps, prompts(32)), True)
@@ -43,7 +45,7 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
 def test_a_runtime_without_a_sweep_decodes() -> None:
     runtime = ColourRuntime()
     maps = runtime.encode(np.zeros((1, 3, 128, 128), np.float32))[0]
-    sweep = open_sweep(runtime, maps, "mixed")
+    sweep = open_sweep(runtime, maps, GEOMETRY, "mixed")
     assert sweep.ask(prompts(64)).quality.shape == (N, 3)
     assert runtime.calls == [(N, 2)]
 
@@ -58,9 +60,11 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        sweep = open_sweep(runtime, maps)
+        sweep = open_sweep(runtime, maps, GEOMETRY)
         for _ in range(2):
             np.testing.assert_allclose(sweep.ask(prompts(32)).quality, quality, rtol=0, atol=1e-5)
         assert torch.get_num_threads() == threads
+        assert isinstance(sweep, TorchSweep)
+        assert sweep._pool.submit(torch.get_num_threads).result() == 1  # each computes alone
     finally:
         torch.set_num_threads(before)

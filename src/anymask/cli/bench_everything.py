@@ -24,6 +24,7 @@ from anymask.primitives.rle import rle_iou
 
 if TYPE_CHECKING:
     from anymask.predictors.grid import Grid, Mode
+    from anymask.primitives.spec import Geometry
     from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
     from anymask.runtimes.protocol import ImageRuntime
     from anymask.runtimes.sweep import Asked, Sweep, SweepPrecision
@@ -209,11 +210,13 @@ class _Counted:
         self.spec, self.weights_hash = runtime.spec, runtime.weights_hash
         self.encode, self.decode = runtime.encode, runtime.decode
 
-    def sweep(self, features: tuple[FloatArray, ...], precision: SweepPrecision) -> Sweep:
+    def sweep(
+        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
+    ) -> Sweep:
         """The runtime's sweep; the counting costs nothing."""
         from anymask.runtimes.sweep import open_sweep
 
-        sweep = open_sweep(self._runtime, features, precision)
+        sweep = open_sweep(self._runtime, features, geometry, precision)
         ask = sweep.ask
 
         def count(prompts: ModelPrompts) -> Asked:

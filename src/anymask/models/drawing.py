@@ -1,10 +1,10 @@
 """Masks of one prompt from the sums that `sweep.py` keeps instead of the prompt's image.
 
 The upscaling of `mask_decoder.py`, equal up to rounding. Its first transposed convolution is
-linear, so that of the shared image is made once; the rest goes place by place in pieces that stay
-in the processor's caches, with the channels last, and ends in the asked masks alone.
+linear, so that of the shared image is made once; the rest goes place by place, with the channels
+last, and ends in the asked masks alone. No place needs another one: padding is not drawn at all.
 
-Letters: L = h * w places, C channels, S rows of a view, k masks.
+Letters: L = h * w places, C channels, S rows of a view, k masks, p drawn places.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from torch.nn import functional as F
 
 from anymask.models.mask_decoder import MaskDecoder
 
-PLACES_AT_ONCE = 512
-
 
 class Drawing:
     """The upscaling for one image of (h, w) places.
 
-    dtypes  of the sums and their norm, and of the products
+    dtype  of all that has the size of a map
     """
 
     def __init__(
@@ -32,42 +30,45 @@ class Drawing:
         image: Tensor,
         constant: Tensor,
         hw: tuple[int, int],
-        dtypes: tuple[torch.dtype, torch.dtype],
+        dtype: torch.dtype,
     ) -> None:  # (L, C), (C,)
         widen, self.norm, widen_again = (
             decoder.get_submodule(name) for name in decoder.config.upscaling_names
         )
-        self.hw, (dtype, self.dtype) = hw, dtypes
+        self.hw, self.dtype = hw, dtype
         first, bias = _as_linear(cast(nn.ConvTranspose2d, widen))
         self.first = first  # (C, 4 * C / 4)
-        self.image = (image @ first).to(dtype)
+        self.image = (image @ first).to(dtype).unflatten(0, hw)
         self.bias = (constant @ first + bias).to(dtype)
         second, bias = _as_linear(cast(nn.ConvTranspose2d, widen_again))
-        self.second, self.second_bias = second.to(self.dtype), bias.to(self.dtype)
+        self.second, self.second_bias = second.to(dtype), bias.to(dtype)
         self.norm_weight = cast(Tensor, self.norm.weight).to(dtype)
         self.norm_bias = cast(Tensor, self.norm.bias).to(dtype)
         self.eps = cast(float, self.norm.eps)
 
-    def __call__(self, scale: Tensor, shares: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-        """One prompt's view (1, L), (S, L), (S, C) and k masks' (k, C / 8) -> (k, 4 h, 4 w)."""
-        rows = (rows @ self.first).to(self.dtype)
-        shares, scale = shares.t(), scale.t().to(self.image.dtype)
-        out = weights.new_empty(len(self.image), 16, len(weights), dtype=torch.float32)
-        mix = weights.t().to(self.dtype)
-        for start in range(0, len(self.image), PLACES_AT_ONCE):
-            part = slice(start, start + PLACES_AT_ONCE)
-            x = (shares[part].to(self.dtype) @ rows).to(self.image.dtype)
-            x.add_(self.bias).addcmul_(scale[part], self.image[part])
-            out[part] = self._draw(x, mix).unflatten(0, (-1, 16))
-        # The two doublings of a place: (h, w, 2, 2, 2, 2) are y, x, and y and x of each.
-        cells = out.unflatten(0, self.hw).unflatten(2, (2, 2, 2, 2))
+    def __call__(
+        self, view: tuple[Tensor, Tensor, Tensor], weights: Tensor, shown: tuple[int, int]
+    ) -> Tensor:
+        """The first rows and columns of places of one prompt's masks -> (k, 4 h', 4 w') float32.
+
+        view     scale (1, L), shares (S, L), rows (S, C)
+        weights  (k, C / 8) of the masks
+        shown    h', w'
+        """
+        part = tuple(slice(length) for length in shown)
+        scale, shares = (x.unflatten(1, self.hw)[:, *part].flatten(1) for x in view[:2])
+        image, rows = self.image[part].flatten(0, 1), (view[2] @ self.first).to(self.dtype)
+        x = torch.addcmul(self.bias, scale.t(), image).addmm_(shares.t(), rows)
+        drawn = self._draw(x, weights.t().to(self.dtype))
+        # The two doublings of a place: y and x, and y and x of each.
+        cells = drawn.float().view(*shown, 2, 2, 2, 2, -1)
         return cells.permute(6, 0, 2, 4, 1, 3, 5).flatten(4, 6).flatten(1, 3)
 
-    def _draw(self, x: Tensor, mix: Tensor) -> Tensor:  # (l, C), (C / 8, k) -> (16 l, k)
+    def _draw(self, x: Tensor, mix: Tensor) -> Tensor:  # (p, C), (C / 8, k) -> (16 p, k)
         x = x.unflatten(-1, (4, -1)).flatten(0, 1)
         x = F.layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.eps)
-        x = F.gelu(torch.addmm(self.second_bias, F.gelu(x).to(self.dtype), self.second))
-        return x.unflatten(-1, (4, -1)).flatten(0, 1) @ mix
+        x = torch.addmm(self.second_bias, torch.ops.aten.gelu_(x), self.second)
+        return torch.ops.aten.gelu_(x).unflatten(-1, (4, -1)).flatten(0, 1) @ mix
 
 
 def _as_linear(widen: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

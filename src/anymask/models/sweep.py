@@ -80,13 +80,21 @@ class ClickSweep:
     """One image (1, C, h, w), ready to be asked.
 
     dtype  of products with what has the image's size; the rest stays in the model's own
+    shown  rows and columns of the h, w that are photo; what lies beyond is asked, but not drawn
     """
 
-    def __init__(self, model: ImageModel, features: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: ImageModel,
+        features: Tensor,
+        dtype: torch.dtype,
+        shown: tuple[int, int] | None = None,
+    ) -> None:
         self.decoder: MaskDecoder = model.mask_decoder
         self.prompts = model.prompt_encoder
         self.dtype = dtype
         self.hw = (features.shape[-2], features.shape[-1])
+        self.shown = shown or self.hw
         nothing = features.new_zeros(1, 1, 4 * self.hw[0], 4 * self.hw[1])
         dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])
         image = (features + dense)[0].flatten(1).t().float()
@@ -100,8 +108,7 @@ class ClickSweep:
         self.read = Reading(
             transformer.final_attn_token_to_image, self.image, positions + self.constant, dtype
         )
-        dtypes = (features.dtype, dtype)
-        self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, dtypes)
+        self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, dtype)
 
     def ask(
         self, coords: Tensor, labels: Tensor, room: Tensor | None = None
@@ -133,11 +140,17 @@ class ClickSweep:
         return self.image.new_empty(shape, dtype=self.dtype)
 
     def draw(self, heard: Heard, row: int, masks: Sequence[int]) -> Tensor:
-        """Some masks of the prompt in a row -> logits (k, 4 h, 4 w)."""
+        """Some masks of the prompt in a row -> logits (k, 4 h, 4 w), lowest beyond the photo."""
         heads = self.decoder.output_hypernetworks_mlps
         weights = torch.cat([heads[i](heard.tokens[row, 1 + i][None]) for i in masks])
         view = heard.view
-        return self.drawing(view.scale[row], view.shares[row], view.rows[row], weights)
+        drawn = self.drawing(
+            (view.scale[row], view.shares[row], view.rows[row]), weights, self.shown
+        )
+        beyond = [4 * (all_of - seen) for all_of, seen in zip(self.hw, self.shown, strict=True)]
+        if not any(beyond):
+            return drawn
+        return F.pad(drawn, (0, beyond[1], 0, beyond[0]), value=float(drawn.min()))
 
 
 def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:

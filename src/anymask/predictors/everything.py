@@ -63,7 +63,7 @@ def find_everything(
         embedding = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
         view = View(window, image_hw, embedding.geometry, runtime.spec.mask_threshold)
         maps = (embedding.features, *embedding.extras)
-        sweep = open_sweep(runtime, maps, settings.sweep_precision)
+        sweep = open_sweep(runtime, maps, embedding.geometry, settings.sweep_precision)
         clicks = grid.astype(np.float64) * embedding.image_hw[::-1]
         found += _find_in(Scan(sweep, runtime.spec, view, settings, maps), clicks, clock)
     if len(windows) > 1:

@@ -9,7 +9,7 @@ Letters: N clicks, K candidates of each, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from anymask.predictors.grid import Grid
 from anymask.primitives.bounds import stability_range
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.resize import window_strips
+from anymask.primitives.resize import Canvas, window_strips
 from anymask.primitives.rle import Rle, crop_to_rle, rle_area, rle_box_xyxy
 from anymask.primitives.spec import Geometry
 from anymask.primitives.tiles import Window
@@ -34,12 +34,14 @@ class View:
     image_hw   the whole photo
     geometry   of the window
     threshold  logits above it are object
+    canvas     of one mask after the other
     """
 
     window: Window
     image_hw: tuple[int, int]
     geometry: Geometry
     threshold: float
+    canvas: Canvas = field(default_factory=Canvas, repr=False, compare=False)
 
 
 def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N, K)
@@ -68,13 +70,15 @@ def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float]
     large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
     if wanted and large and stability_range(plane, place, middle, offset)[1] < wanted:
         return None
-    window, strips = window_strips(plane, place, middle - offset)
+    window, strips = window_strips(plane, place, middle - offset, view.canvas)
     mask = np.empty((window.height, window.width), np.bool_)
     inner = outer = 0
     for top, strip in strips:
-        np.greater(strip, np.float32(middle), out=mask[top : top + len(strip)])
-        inner += int(np.count_nonzero(strip > np.float32(middle + offset)))
-        outer += int(np.count_nonzero(strip > np.float32(middle - offset)))
+        rows = mask[top : top + len(strip)]
+        inner += int(np.count_nonzero(np.greater(strip, np.float32(middle + offset), out=rows)))
+        outer += int(np.count_nonzero(np.greater(strip, np.float32(middle - offset), out=rows)))
+        if top + len(strip) < window.height or inner / max(outer, 1) >= wanted:
+            np.greater(strip, np.float32(middle), out=rows)
     stability = inner / max(outer, 1)
     if wanted and stability < wanted:
         return None

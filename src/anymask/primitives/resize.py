@@ -233,6 +233,13 @@ def _filled(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> i
     return filled
 
 
+def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
+    """The rows and columns of `side` x `side` logits that the photo is made of, from the first."""
+    _, last, _ = _taps(side, geometry.side)
+    rows, columns = (int(last[length - 1]) + 1 for length in geometry.input_hw)
+    return rows, columns
+
+
 def logits_to_masks(
     logits: FloatArray, geometry: Geometry, threshold: float = 0.0, *, limit: int | None = None
 ) -> BoolArray:  # (K, h, w) -> (K, H, W)
@@ -244,17 +251,34 @@ def logits_to_masks(
     out = np.zeros((len(logits), *place.image_hw), np.bool_)
     for plane, mask in zip(logits, out, strict=True):
         if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
-            for top, strip in _strips(_filled(plane, place), place.image_hw):
+            for top, strip in _strips(_filled(plane, place), place.image_hw, Canvas()):
                 np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
     return out
 
 
-def _strips(filled: FloatArray, image_hw: tuple[int, int]) -> Iterator[tuple[int, FloatArray]]:
+class Canvas:
+    """Memory of a photo's size for one mask after another: fresh memory costs more than drawing."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[type[Any], NDArray[Any]] = {}
+
+    def room(self, image_hw: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
+        """(H, W) of a dtype, as it was left; made when it is asked for."""
+        room = self._rooms.get(dtype)
+        if room is None or room.shape != image_hw:
+            room = self._rooms[dtype] = np.empty(image_hw, dtype)
+        return room
+
+
+def _strips(
+    filled: FloatArray, image_hw: tuple[int, int], canvas: Canvas
+) -> Iterator[tuple[int, FloatArray]]:
     """The photo's logits from top to bottom: (first row, rows); one strip unless it is big."""
     height, width = image_hw
     rows = max(1, _STRIP_BYTES // (4 * width))
     if rows >= height:
-        yield 0, _cv_resize(filled, image_hw, cv2.INTER_LINEAR)
+        whole = canvas.room(image_hw, np.float32)
+        yield 0, np.asarray(cv2.resize(filled, (width, height), dst=whole))
         return
     first, second, weight = _taps(filled.shape[0], height)
     for top in range(0, height, rows):
@@ -289,9 +313,11 @@ class Place(NamedTuple):
 
 
 def window_strips(
-    plane: FloatArray, geometry: Geometry, lowest: float
+    plane: FloatArray, geometry: Geometry, lowest: float, canvas: Canvas | None = None
 ) -> tuple[Place, Iterator[tuple[int, FloatArray]]]:  # (h, w)
     """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
+
+    canvas  where a strip may be drawn that is gone when the next mask comes
 
     Returns the window, and its rows from top to bottom as (first row in the window, rows); no pixel
     outside of the window exceeds `lowest`.
@@ -305,7 +331,9 @@ def window_strips(
     height, width = geometry.image_hw
     products = rows * low_w * (low_h + columns)
     if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
-        return Place(0, 0, width, height), _strips(_filled(plane, geometry), (height, width))
+        return Place(0, 0, width, height), _strips(
+            _filled(plane, geometry), (height, width), canvas or Canvas()
+        )
     low = np.asarray(plane[low_y, low_x], np.float32)
     place = Place(image_x.start, image_y.start, columns, rows)
     return place, _products(matrix_y, low, matrix_x)

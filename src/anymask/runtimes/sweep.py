@@ -15,6 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 from anymask.runtimes.answers import choose
 from anymask.runtimes.protocol import ImageRuntime
@@ -57,9 +58,12 @@ class Sweep(Protocol):
 class SweepingRuntime(Protocol):
     """A runtime with a faster way for many prompts."""
 
-    def sweep(self, features: tuple[FloatArray, ...], precision: SweepPrecision) -> Sweep | None:
+    def sweep(
+        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
+    ) -> Sweep | None:
         """One image's maps -> its sweep, or None where this model has no faster way.
 
+        geometry   of the photo: masks need not be true beyond it
         precision  "model": as the model was loaded; "mixed": large products in 16 bits where the
                    machine multiplies them faster
         """
@@ -67,11 +71,14 @@ class SweepingRuntime(Protocol):
 
 
 def open_sweep(
-    runtime: ImageRuntime, features: tuple[FloatArray, ...], precision: SweepPrecision = "model"
+    runtime: ImageRuntime,
+    features: tuple[FloatArray, ...],
+    geometry: Geometry,
+    precision: SweepPrecision = "model",
 ) -> Sweep:
     """The runtime's own sweep over one image's maps, or one that decodes everything."""
     if isinstance(runtime, SweepingRuntime):
-        faster = runtime.sweep(features, precision)
+        faster = runtime.sweep(features, geometry, precision)
         if faster is not None:
             return faster
     return DecodingSweep(runtime, features)

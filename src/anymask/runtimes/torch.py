@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.resize import logits_used
+from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.sweep import Sweep, SweepPrecision
@@ -63,7 +64,10 @@ class TorchRuntime:
             return _to_numpy(logits), _to_numpy(quality)
 
     def sweep(
-        self, features: tuple[FloatArray, ...], precision: SweepPrecision = "model"
+        self,
+        features: tuple[FloatArray, ...],
+        geometry: Geometry,
+        precision: SweepPrecision = "model",
     ) -> Sweep | None:
         """See `runtimes.sweep.SweepingRuntime`."""
         from anymask.models.sweep import ClickSweep, fits
@@ -74,8 +78,14 @@ class TorchRuntime:
         mixed = precision == "mixed" and fast_halves(self.device)
         with self._torch.inference_mode():
             maps = self._tensor(features[0][None], self.dtype)
-            asked = ClickSweep(self._module, maps, self._torch.bfloat16 if mixed else self.dtype)
+            dtype = self._torch.bfloat16 if mixed else self.dtype
+            asked = ClickSweep(self._module, maps, dtype, self._shown(geometry))
         return TorchSweep(asked, self.device)
+
+    def _shown(self, geometry: Geometry) -> tuple[int, int]:
+        """Rows and columns of the feature map from which the photo's logits are drawn."""
+        rows, columns = logits_used(self.spec.mask_side, geometry)
+        return -(-rows // 4), -(-columns // 4)
 
     def _tensor(self, array: np.ndarray[Any, Any], dtype: torch.dtype) -> torch.Tensor:
         # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.

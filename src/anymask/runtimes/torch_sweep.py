@@ -77,7 +77,7 @@ class TorchSweep:
 
     def _draw(self, asked: tuple[Heard, int, list[int]]) -> FloatArray:
         with self._torch.inference_mode():
-            planes: FloatArray = self._sweep.draw(*asked).float().cpu().numpy()
+            planes: FloatArray = self._sweep.draw(*asked).cpu().numpy()
         return planes
 
 
@@ -85,12 +85,19 @@ def _single_minded(threads: int) -> ThreadPoolExecutor:
     """A pool whose threads compute alone; torch's number of threads elsewhere stays as it is."""
     torch = import_torch()
     before, started = torch.get_num_threads(), Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, "anymask-sweep", lambda: torch.set_num_threads(1))
+    pool = ThreadPoolExecutor(threads, "anymask-sweep", _alone)
     for _ in range(threads):
         pool.submit(started.wait)  # one for each, so that all have begun
     started.wait()
     torch.set_num_threads(before)
     return pool
+
+
+def _alone() -> None:
+    """Let this thread compute without helpers."""
+    torch = import_torch()
+    torch.get_num_threads()  # a thread's first question takes the number of all others
+    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Asked, Sweep, SweepingRuntime, SweepPrecision
@@ -29,12 +30,16 @@ class QueuedRuntime(WrappedRuntime):
         asked = self._turns.ask(lambda: self._inside.decode(features, prompts), self._urgency)
         return asked.result()
 
-    def sweep(self, features: tuple[FloatArray, ...], precision: SweepPrecision) -> Sweep | None:
+    def sweep(
+        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
+    ) -> Sweep | None:
         """See `SweepingRuntime.sweep`; one piece for each batch of it."""
         inside = self._inside
         if not isinstance(inside, SweepingRuntime):
             return None
-        opened = self._turns.ask(lambda: inside.sweep(features, precision), self._urgency).result()
+        opened = self._turns.ask(
+            lambda: inside.sweep(features, geometry, precision), self._urgency
+        ).result()
         return None if opened is None else _QueuedSweep(opened, self._turns, self._urgency)
 
 
