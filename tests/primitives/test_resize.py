@@ -2,6 +2,7 @@
 
 import json
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -296,11 +297,16 @@ def test_the_photo_is_made_of_the_used_logits_and_they_are_no_more_than_fill_it(
     assert [rows - filled[0] in (0, 1), columns - filled[1] in (0, 1)] == [True, True]
 
 
-def test_a_canvas_is_made_once_and_anew_for_another_photo() -> None:
+def test_a_canvas_is_one_for_all_sizes_and_another_for_each_thread() -> None:
     canvas = R.Canvas()
     room = canvas.room((3, 4), np.float32)
-    assert canvas.room((3, 4), np.float32) is room
-    assert canvas.room((4, 3), np.float32).shape == (4, 3)
+    smaller = canvas.room((5, 2), np.float32)
+    assert (smaller.shape, smaller.dtype) == ((5, 2), np.float32)
+    assert np.shares_memory(smaller, room)
+    assert canvas.room((4, 4), np.float32).shape == (4, 4)
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(canvas.room, (3, 4), np.float32).result()
+    assert not np.shares_memory(theirs, canvas.room((3, 4), np.float32))
 
 
 def test_answers_may_be_smaller_than_the_photo() -> None:

@@ -12,6 +12,7 @@ Letters: N clicks, K masks for each, m the side of a low-resolution mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +39,8 @@ __all__ = ["NANO_GRID", "Grid", "GridDict", "find_everything", "grid_of"]
 
 Told = Callable[[int, int], None]
 
+CUTTERS = 2  # threads
+
 
 def find_everything(
     runtime: ImageRuntime,
@@ -59,13 +62,15 @@ def find_everything(
     exact = settings.mode == "exact"
     clock = _Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
     found: list[MaskRecord] = []
-    for window, grid in zip(windows, grids, strict=True):
-        embedding = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
-        view = View(window, image_hw, embedding.geometry, runtime.spec.mask_threshold)
-        maps = (embedding.features, *embedding.extras)
-        sweep = open_sweep(runtime, maps, embedding.geometry, settings.sweep_precision)
-        clicks = grid.astype(np.float64) * embedding.image_hw[::-1]
-        found += _find_in(Scan(sweep, runtime.spec, view, settings, maps), clicks, clock)
+    with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
+        for window, grid in zip(windows, grids, strict=True):
+            place = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
+            view = View(window, image_hw, place.geometry, runtime.spec.mask_threshold)
+            maps = (place.features, *place.extras)
+            sweep = open_sweep(runtime, maps, place.geometry, settings.sweep_precision)
+            clicks = grid.astype(np.float64) * place.image_hw[::-1]
+            scan = Scan(sweep, runtime.spec, view, settings, maps, cutters)
+            found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
         found = _without_duplicates(found, smallness, settings.crop_nms_thresh)
@@ -106,13 +111,17 @@ class _Clock:
 
 @dataclass(frozen=True)
 class Scan:
-    """One view of a photo, with all that is needed to ask about it."""
+    """One view of a photo, with all that is needed to ask about it.
+
+    cutters  threads that cut masks out while the model goes on
+    """
 
     sweep: Sweep
     spec: ModelSpec
     view: View
     settings: Grid
     maps: tuple[FloatArray, ...]
+    cutters: Executor
 
     def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
         """The records that N clicks (N, 2), in pixels of the view, lead to.
@@ -123,14 +132,15 @@ class Scan:
         asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
-        found: list[MaskRecord] = []
+        cut: list[Future[list[MaskRecord]]] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
-            quality = float(asked.quality[row, mask])
+            quality, click = float(asked.quality[row, mask]), places[row]
             if frontier is not None:
-                frontier.learn(plane, quality, places[row])
+                frontier.learn(plane, quality, click)
             if good[row, mask]:
-                found += make_record(plane, quality, places[row], self.view, self.settings)
-        return found
+                job = (plane, quality, click, self.view, self.settings)
+                cut.append(self.cutters.submit(make_record, *job))
+        return [record for records in cut for record in records.result()]
 
 
 def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: _Clock) -> list[MaskRecord]:

@@ -71,7 +71,7 @@ def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float]
     if wanted and large and stability_range(plane, place, middle, offset)[1] < wanted:
         return None
     window, strips = window_strips(plane, place, middle - offset, view.canvas)
-    mask = np.empty((window.height, window.width), np.bool_)
+    mask = view.canvas.room((window.height, window.width), np.bool_)
     inner = outer = 0
     for top, strip in strips:
         rows = mask[top : top + len(strip)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from threading import local
 from typing import Any, NamedTuple
 
 import cv2
@@ -256,18 +257,21 @@ def logits_to_masks(
     return out
 
 
-class Canvas:
-    """Memory of a photo's size for one mask after another: fresh memory costs more than drawing."""
+class Canvas(local):
+    """Memory of a photo's size for one mask after another: fresh memory costs more than drawing.
+
+    Each thread has its own.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[type[Any], NDArray[Any]] = {}
 
-    def room(self, image_hw: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
-        """(H, W) of a dtype, as it was left; made when it is asked for."""
-        room = self._rooms.get(dtype)
-        if room is None or room.shape != image_hw:
-            room = self._rooms[dtype] = np.empty(image_hw, dtype)
-        return room
+    def room(self, hw: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
+        """(h, w) of a dtype, filled with anything; grows to the largest that was asked for."""
+        size = hw[0] * hw[1]
+        if dtype not in self._rooms or self._rooms[dtype].size < size:
+            self._rooms[dtype] = np.empty(size, dtype)
+        return self._rooms[dtype][:size].reshape(hw)
 
 
 def _strips(
