@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
     (job,) = find_jobs(args.source, args.output)
     check_outputs([job.output(".json"), job.output(".png")], job.photo)
     work = task.open()
-    with Progress("clicks", work.grid.points_per_side**2) as progress:
+    with Progress("searched", work.grid.points_per_side**2) as progress:
         found = work_on_one(partial(work, progress=progress.update), job, work.about, args)
     report(job.output(".json"), found)
 
