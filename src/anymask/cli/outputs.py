@@ -154,15 +154,21 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], l
     import numpy as np
 
     from anymask.primitives.draw import overlay
+    from anymask.primitives.rle_windows import rle_crop
 
     height, width = image.shape[:2]
     scale = min(1.0, limit / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
     masks = np.zeros((len(records), size[1], size[0]), np.bool_)
+    shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
     for record, mask in zip(records, masks, strict=True):
-        shown = cv2.resize(record.mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        mask[:] = shown.reshape(mask.shape) != 0
+        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # a mask of a large photo is large itself
+        columns, rows = (
+            slice(*np.searchsorted(at, ends))
+            for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)
+        )
+        mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
     with whole_file(path) as file:
         _save_png(file, overlay(small.astype(np.uint8, copy=False), masks))
 

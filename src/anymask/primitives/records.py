@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -55,9 +54,9 @@ class MaskRecord:
     parent: int | None = None
     depth: int | None = None
 
-    @cached_property
+    @property
     def mask(self) -> BoolArray:
-        """(H, W) bool, decoded when first looked at."""
+        """(H, W) bool, decoded each time: a list of large masks would fill the memory."""
         return rle_to_mask(self.rle)
 
     def to_sa1b(
