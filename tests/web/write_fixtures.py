@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.predictors.central import central_quality
-from anymask.predictors.expected import expected_quality
 from anymask.predictors.honour import honour_negatives, violated
+from anymask.predictors.ranking import chances, facts, ranked_quality, shipped
 from anymask.predictors.second_look import confirmed
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.resize import (
@@ -159,17 +158,23 @@ def pictures() -> list[dict[str, Any]]:
     return cases
 
 
-def depths() -> list[dict[str, Any]]:
+def rankings() -> list[dict[str, Any]]:
     rng = np.random.default_rng(7)
     spec = small_spec()
     cases = []
-    for x, y in rng.integers(0, 64, (8, 2)).tolist():
+    for (x, y), size in zip(rng.integers(0, 64, (8, 2)).tolist(), 4 * [(90, 120), (64, 64)],
+                            strict=True):  # fmt: skip
+        place = geometry(size, spec)
         planes = np.stack([smooth(rng, 16) for _ in range(4)])
-        planes[3] = 1
+        planes[3] = 1 - 2 * (x > 40)
+        planes = np.round(planes, NUMBERS).astype(np.float32)
         quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        out = central_quality(quality, planes, np.array([x, y], np.float32), spec)
-        cases.append({"click": [x, y], "planes": rounded(planes.reshape(4, 256)),
-                      "quality": rounded(quality), "out": rounded(out)})  # fmt: skip
+        asked = (quality, planes, np.array([x, y], np.float32), place, spec)
+        found, shared = facts(*asked)
+        cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
+                      "quality": rounded(quality), "found": rounded(found),
+                      "shared": rounded(shared), "likely": rounded(chances(found, shipped())),
+                      "out": rounded(ranked_quality(*asked))})  # fmt: skip
     return cases
 
 
@@ -193,19 +198,6 @@ def looks() -> list[dict[str, Any]]:
     return cases
 
 
-def expected() -> list[dict[str, Any]]:
-    rng = np.random.default_rng(8)
-    cases = []
-    for empty in (0, 0, 1, 3):
-        planes = np.stack([smooth(rng, 16) for _ in range(3)])
-        planes[:empty] = -1
-        quality = np.round(0.5 + 0.2 * rng.random(3), NUMBERS).astype(np.float32)
-        out = expected_quality(quality, planes, 0.0)
-        cases.append({"planes": rounded(planes.reshape(3, 256)),
-                      "quality": rounded(quality), "out": rounded(out)})  # fmt: skip
-    return cases
-
-
 def starts() -> list[dict[str, Any]]:
     place = geometry((90, 120), small_spec())
     mask = np.zeros((90, 120), bool)
@@ -223,9 +215,8 @@ FIXTURES = {
     "clicks": clicks,
     "pictures": pictures,
     "starts": starts,
-    "depths": depths,
+    "rankings": rankings,
     "looks": looks,
-    "expected": expected,
 }
 
 

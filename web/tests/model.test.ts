@@ -6,8 +6,6 @@ import { patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { choose } from "../src/model/answers";
-import { centralQuality } from "../src/model/central";
-import { expectedQuality } from "../src/model/expected";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
@@ -17,6 +15,7 @@ import { cutLogits, patchToModel } from "../src/model/logits";
 import type { Spec } from "../src/model/manifest";
 import { Newest } from "../src/model/newest";
 import { refusal, tokensOf } from "../src/model/prompts";
+import { chances, factsOf, rankedQuality } from "../src/model/ranking";
 import { imageToModel } from "../src/model/resample";
 import { confirmed, looksTwice } from "../src/model/secondlook";
 import { fitToBox } from "../src/model/tight";
@@ -24,10 +23,9 @@ import answers from "./fixtures/answers.json";
 import boxes from "./fixtures/boxes.json";
 import clicks from "./fixtures/clicks.json";
 import cuts from "./fixtures/cuts.json";
-import depths from "./fixtures/depths.json";
-import expected from "./fixtures/expected.json";
 import looks from "./fixtures/looks.json";
 import pictures from "./fixtures/pictures.json";
+import rankings from "./fixtures/rankings.json";
 import starts from "./fixtures/starts.json";
 
 const spec: Spec = {
@@ -83,24 +81,15 @@ test.each(answers)("$answer chooses, multimask $multimask", (one) => {
   kept.forEach((answer, i) => expectClose(answer.logits, one.kept[i], 0.02));
 });
 
-test.each(depths)("a lone click at $click means the mask whose middle it hits", (one) => {
-  const planes = one.planes.map(floats);
-  const out = centralQuality(floats(one.quality), planes, one.click, spec);
-  expectClose(out, one.out, 3e-3);
+test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {
+  const [planes, quality] = [one.planes.map(floats), floats(one.quality)];
+  const where = geometryOf(one.size as Size, spec);
+  const { found, shared } = factsOf(quality, planes, one.click, where, spec);
+  found.forEach((row, i) => expectClose(row, one.found[i], 3e-3));
+  shared.forEach((row, i) => expectClose(row, one.shared[i], 1e-3));
+  expectClose(chances(one.found), one.likely, 5e-3);
+  expectClose(rankedQuality(quality, planes, one.click, where, spec), one.out, 1e-3);
 });
-
-test.each(expected.map((one, i) => ({ i, ...one })))(
-  "masks that agree may be expected to be right, $i",
-  (one) => {
-    const answers = one.planes.map((plane, token) => ({
-      logits: floats(plane),
-      quality: one.quality[token],
-      token,
-    }));
-    const out = expectedQuality(answers, 0).map((answer) => answer.quality);
-    expectClose(out, one.out, 3e-3);
-  },
-);
 
 test.each(boxes)("a mask keeps to the box $box", (one) => {
   const [x0, y0, x1, y1] = one.box;

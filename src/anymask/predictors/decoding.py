@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import cv2
 import numpy as np
 
-from anymask.predictors.central import central_quality
-from anymask.predictors.expected import expected_quality
 from anymask.predictors.granularity import Granularity, check_granularity, chosen_first
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click
+from anymask.predictors.ranking import ranked_quality
 from anymask.predictors.second_look import confirmed, looks_twice
 from anymask.predictors.tight import fit_to_box
 from anymask.primitives.clicks import violated_points
@@ -72,8 +71,8 @@ class Settings:
                      or "whole": the smallest or the largest of those of comparable quality; or a
                      number from 0 (part) to 1 (whole), such as `Candidates.granularity_of` gives
     ranking          what orders nano's masks of a lone click: "expected": the IoU that each may be
-                     expected to have; "own": the network's number as it is. Other models: always
-                     the network's number
+                     expected to have; "own": the network's own number, as always with
+                     other models
     max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
     min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
     retry            when and how long to ask again for a better answer; None: never
@@ -155,14 +154,12 @@ def decode_prompts(
         for row, place in enumerate(places):
             lone = is_lone_click(prompts[place])
             many = lone if settings.multimask == "auto" else settings.multimask
-            weighed = lone and runtime.spec.answer == "four" and settings.ranking == "expected"
             numbers = quality[row]
-            if weighed:
-                numbers = central_quality(numbers, logits[row], batch.coords[row, 0], runtime.spec)
+            if lone and runtime.spec.answer == "four" and settings.ranking == "expected":
+                click, where = batch.coords[row, 0], embedding.geometry
+                numbers = ranked_quality(numbers, logits[row], click, where, runtime.spec)
             kept, numbers = choose(runtime.spec, logits[row : row + 1], numbers[None], many)
             box, threshold = prompts[place].box, runtime.spec.mask_threshold
-            if weighed and many:
-                numbers = expected_quality(numbers[0], kept[0], threshold)[None]
             if box is not None and runtime.spec.answer == "four":
                 kept = fit_to_box(kept[0], box, embedding.geometry, threshold)[None]
             best_first = _ranked(kept[0], numbers[0], embedding, threshold)

@@ -96,7 +96,7 @@ class Eye:
     ) -> list[list[MaskRecord]]:
         """The masks of each click that pass."""
         prompts = [Prompt.of(points=[click]) for click in clicks]
-        settings = Settings(multimask=True)
+        settings = Settings(multimask=True, ranking="own")
         answers = decode_prompts(
             self.runtime, embed_image(self.runtime, picture), prompts, settings
         )

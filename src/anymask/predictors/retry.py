@@ -276,7 +276,8 @@ def _better_record(
     record: MaskRecord,
     patience: Patience,
 ) -> MaskRecord:
-    prompt, settings = Prompt.of(points=record.points[:1]), Settings(multimask=True)
+    prompt = Prompt.of(points=record.points[:1])
+    settings = Settings(multimask=True, ranking="own")
     like = rle_to_mask(record.rle)
     (answer,) = decode_prompts(runtime, embedding, [prompt], settings)
     first = _most_like(answer, like)

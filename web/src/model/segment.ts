@@ -3,8 +3,6 @@
 import type { Patch } from "../masks/patch";
 import { choose, ranked } from "./answers";
 import type { Answer } from "./answers";
-import { centralQuality } from "./central";
-import { expectedQuality } from "./expected";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
@@ -13,6 +11,7 @@ import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
 import { isLoneClick, tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
+import { rankedQuality } from "./ranking";
 import { fitToBox } from "./tight";
 
 export interface Candidate {
@@ -37,12 +36,12 @@ export function answersTo(
 ): Answer[] {
   const threshold = spec.mask_threshold;
   const lone = isLoneClick(prompt);
-  const weighed = lone && spec.answer === "four";
-  const numbers = weighed
-    ? centralQuality(quality, planes, tokensOf(prompt, geometry, spec).coords, spec)
-    : quality;
+  let numbers = quality;
+  if (lone && spec.answer === "four") {
+    const { coords } = tokensOf(prompt, geometry, spec);
+    numbers = rankedQuality(quality, planes, coords, geometry, spec);
+  }
   let kept = choose(spec, planes, numbers, lone);
-  if (weighed) kept = expectedQuality(kept, threshold);
   if (prompt.box && spec.answer === "four") {
     const box = prompt.box;
     kept = kept.map((answer) => ({
