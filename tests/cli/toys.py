@@ -88,6 +88,7 @@ def main() -> int:
     from anymask.cli import embed, folders
     from anymask.cli import main as door
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too
     marks, die_after, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     embed.EmbedTask = lambda *_: ToyTask(marks)
     record, behind = folders._record, []

@@ -44,7 +44,8 @@ def test_what_an_order_adds_to_the_networks_own_number() -> None:
     found = figures(describe(replace(table, own=np.array([[0.4, 0.7], [0.5, 0.8]]))))
     assert found["own argmax"] == pytest.approx(0.45)
     assert found["own oracle"] == pytest.approx(0.75)
-    assert found["own gap closed"] == pytest.approx((0.75 - 0.45) / (0.85 - 0.45))
+    assert found["own gap closed"] == pytest.approx((0.75 - 0.45) / (0.75 - 0.45))
+    assert found["whole gap closed"] == pytest.approx((0.75 - 0.45) / (0.85 - 0.45))
     assert "own argmax" not in figures(describe(table))
 
 

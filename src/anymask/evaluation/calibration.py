@@ -10,7 +10,11 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     own argmax      mean IoU of the candidate that the network's own number puts first, for models
                     whose candidates are chosen by more than that (`ranking` of `segment`)
     own oracle      mean IoU of the best of the candidates that the network's own number chooses
-    own gap closed  (argmax - own argmax) / (oracle - own argmax): what the order adds
+    own gap closed  (argmax - own argmax) / (own oracle - own argmax): what the order adds, as a part
+                    of what the network's own number loses among its own candidates
+    whole gap closed
+                    (argmax - own argmax) / (oracle - own argmax): as a part of what could be won
+                    with the candidates that are shown, which may be better ones
     pairs in order  of two candidates whose IoU differs by CLEAR or more, how often the better one
                     has the higher quality
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
@@ -125,7 +129,8 @@ def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, 
     return (
         mean_figure("own argmax", own, ranked.image),
         mean_figure("own oracle", own_best, ranked.image),
-        _gap_figure("own gap closed", picked - own, best - own, ranked.image),
+        _gap_figure("own gap closed", picked - own, own_best - own, ranked.image),
+        _gap_figure("whole gap closed", picked - own, best - own, ranked.image),
     )
 
 

@@ -12,9 +12,8 @@ first. Of the others, the one goes that the rest can best do without: the unlike
 The quality stays the network's own number, which is right on the mean but ranks badly: the highest
 number goes to the first mask, the next to the next.
 
-The weights (`assets/ranking.json`) were learned with `nano` (weights 2597a89abaa9) from 20,799
-clicks on training photos, by the forerunner of `recipes/fit_ranking.py`: the same rules, another
-draw, logits rounded to eighths. A new run will not give the very same numbers.
+The weights (`assets/ranking.json`) were learned by `recipes/fit_ranking.py` from the masks of training
+photos.
 
 Letters: T masks of the decoder, m the side of a low-resolution mask, F facts, h w the cells of a
 mask that the photo fills.
