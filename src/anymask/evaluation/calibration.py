@@ -10,8 +10,8 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     own argmax      mean IoU of the candidate that the network's own number puts first, for models
                     whose candidates are chosen by more than that (`ranking` of `segment`)
     own oracle      mean IoU of the best of the candidates that the network's own number chooses
-    own gap closed  (argmax - own argmax) / (own oracle - own argmax): what the order adds, as a part
-                    of what the network's own number loses among its own candidates
+    own gap closed  (argmax - own argmax) / (own oracle - own argmax): what the order adds, as a
+                    part of what the network's own number loses among its own candidates
     whole gap closed
                     (argmax - own argmax) / (oracle - own argmax): as a part of what could be won
                     with the candidates that are shown, which may be better ones

@@ -12,8 +12,8 @@ first. Of the others, the one goes that the rest can best do without: the unlike
 The quality stays the network's own number, which is right on the mean but ranks badly: the highest
 number goes to the first mask, the next to the next.
 
-The weights (`assets/ranking.json`) were learned by `recipes/fit_ranking.py` from the masks of training
-photos.
+The weights (`assets/ranking.json`) were learned by `recipes/fit_ranking.py` from the masks of
+training photos.
 
 Letters: T masks of the decoder, m the side of a low-resolution mask, F facts, h w the cells of a
 mask that the photo fills.
