@@ -1,0 +1,51 @@
+"""The recipe of the ranking finds what makes a mask the right one."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from anymask.predictors.ranking import FACTS, Weights, chances, order_of
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "fit_ranking.py"
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    place = importlib.util.spec_from_file_location("fit_ranking", RECIPE)
+    assert place is not None
+    assert place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    monkeypatch.setitem(sys.modules, "fit_ranking", module)  # for its dataclass
+    place.loader.exec_module(module)
+    monkeypatch.setattr(module, "STEPS", 200)
+    monkeypatch.setattr(module, "BATCH", 300)
+    return module
+
+
+@pytest.mark.parametrize("name", ["depth", "third"])
+def test_the_fact_that_counts_is_learned(recipe: ModuleType, name: str) -> None:
+    rng = np.random.default_rng(0)
+    fact, count = FACTS.index(name), 400
+    found = rng.normal(3, 2, (count, 4, len(FACTS)))
+    right = found[..., fact].argmax(axis=1)
+    answers = recipe.Answers(
+        found, np.tile(np.eye(4), (count, 1, 1)), np.eye(4)[right],
+        np.full(count, "coco_instances"), np.zeros(count),
+    )  # fmt: skip
+    learned = {key: np.array(table) for key, table in recipe.learn(answers).items()}
+    weights = Weights(**learned)
+    picked = [order_of(chances(one, weights), np.eye(4))[0] for one in found]
+    assert np.mean(picked == right) > 0.95
+
+
+def test_a_set_weighs_what_it_is_worth_whatever_its_size(recipe: ModuleType) -> None:
+    names = np.array(["coco_instances"] * 2 + ["mushrooms_dense"] * 5)
+    weights = recipe.weights_of(names)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:2].sum() / weights[2:].sum() == pytest.approx(
+        recipe.NATURAL["coco_instances"] / recipe.OTHER
+    )
