@@ -130,7 +130,9 @@ def test_the_shipped_grader_knows_every_kind_and_prefers_careful_masks() -> None
     assert set(grader.errors) == set(LOOKS)
     usual = grader.usual.middle[None]
     moved = usual.copy()
-    for name, value in (("edge_beside", -1.0), ("outline", 0.0), ("on_edge", 0.0), ("box", 0.1)):
+    for name, value in (
+        ("edge_beside", -1.0), ("outline", 0.0), ("on_edge", 0.0), ("box", 0.1), ("best", 0.1),
+    ):  # fmt: skip
         moved[0, NAMES.index(name)] = value
     assert grader.grade(usual)[0] > 0.8 > 0.4 > grader.grade(moved)[0]
 
