@@ -33,8 +33,9 @@ import anymask
 from anymask.data.sets import Sample, load_set
 from anymask.predictors.decoding import embed_image
 from anymask.predictors.prompts import group_prompts
-from anymask.predictors.ranking import FACTS, SHIPPED, facts
+from anymask.predictors.ranking import FACTS, SHIPPED, Weights, chances, facts, order_of
 from anymask.primitives.clicks import centre_click
+from anymask.primitives.masks import mask_iou
 from anymask.primitives.resize import logits_to_masks
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import BoolArray, Prompt, UintImage
@@ -125,9 +126,8 @@ def ask(
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
-            both, either = ((f(masks, counted)).sum(axis=(1, 2)) for f in (np.minimum, np.maximum))
             found = facts(quality, logits, coords[0], embedding.geometry, spec)
-            yield *found, both / np.maximum(either, 1)
+            yield *found, mask_iou(masks, counted[None])[:, 0]
 
 
 def opened(
@@ -239,16 +239,15 @@ def check(answers: Answers) -> None:
     """Print what the order wins on each kind of photos that it did not learn from."""
     for kind in KINDS:
         held = np.isin(answers.names, kind)
-        weights = {name: np.array(table) for name, table in learn(answers[~held]).items()}
+        weights = Weights.of(learn(answers[~held]))
         for name in kind:
             one = answers[(answers.names == name) & (answers.looks == 0)]
-            hidden = one.found @ weights["own"] + one.found.mean(1, keepdims=True) @ weights["mean"]
-            score = one.found @ weights["direct"]
-            score += np.tanh(hidden + weights["bias"]) @ weights["out"]
-            chance = np.exp(score - score.max(axis=1, keepdims=True))
-            value = np.einsum("nij,nj->ni", one.shared, chance / chance.sum(axis=1, keepdims=True))
-            rows = np.arange(len(value))
-            own, first = (one.ious[rows, n.argmax(1)] for n in (one.found[..., 0], value))
+            firsts = [
+                order_of(chances(found, weights), shared)[0]
+                for found, shared in zip(one.found, one.shared, strict=True)
+            ]
+            rows = np.arange(len(firsts))
+            own, first = (one.ious[rows, n] for n in (one.found[..., 0].argmax(1), firsts))
             three = np.argsort(-one.found[..., 0], axis=1, kind="stable")[:, :3]
             best = np.take_along_axis(one.ious, three, 1).max(1)
             gap = (first.mean() - own.mean()) / (best.mean() - own.mean())

@@ -36,8 +36,7 @@ def test_the_fact_that_counts_is_learned(recipe: ModuleType, name: str) -> None:
         found, np.tile(np.eye(4), (count, 1, 1)), np.eye(4)[right],
         np.full(count, "coco_instances"), np.zeros(count),
     )  # fmt: skip
-    learned = {key: np.array(table) for key, table in recipe.learn(answers).items()}
-    weights = Weights(**learned)
+    weights = Weights.of(recipe.learn(answers))
     picked = [order_of(chances(one, weights), np.eye(4))[0] for one in found]
     assert np.mean(picked == right) > 0.95
 

@@ -22,14 +22,17 @@ mask that the photo fills.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.central import depths
+from anymask.primitives.masks import common_pixels
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray
 
@@ -74,12 +77,16 @@ class Weights:
     bias: Floats
     out: Floats
 
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Weights:
+        """Of lists, as the file has them."""
+        return cls(**{name: np.array(values) for name, values in table.items()})
+
 
 @cache
 def shipped() -> Weights:
     """The weights that were learned with nano."""
-    table = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    return Weights(**{name: np.array(values) for name, values in table.items()})
+    return Weights.of(json.loads(SHIPPED.read_text(encoding="utf-8")))
 
 
 def ranked_quality(
@@ -129,7 +136,7 @@ def facts(
     masks = planes > 0
     most = (columns - 1, rows - 1)
     x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, most).astype(int)
-    both = _common(masks)
+    both = common_pixels(masks, masks)
     area = np.maximum(np.diag(both), 1)
     sides = np.sqrt(area)
     inner, outer = (np.count_nonzero(planes > at, axis=(1, 2)) for at in (SURE, -SURE))
@@ -159,12 +166,6 @@ def facts(
     shared = both / np.maximum(np.add.outer(np.diag(both), np.diag(both)) - both, 1)
     np.fill_diagonal(shared, 1)
     return found, shared
-
-
-def _common(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
-    """The cells that every two masks share."""
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    return (flat @ flat.T).astype(np.float64)
 
 
 def _boxes(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), (T, 2)

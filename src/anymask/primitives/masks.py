@@ -33,6 +33,17 @@ def mask_iou(
             f"masks must be (N, H, W) and (M, H, W) of one size; got {first.shape} and "
             f"{second.shape}; resize them first"
         )
+    areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
+    common = common_pixels(first, second)
+    union = np.add.outer(*areas) - common
+    iou: NDArray[np.float64] = common / np.maximum(union, 1)
+    return iou
+
+
+def common_pixels(
+    first: NDArray[Any], second: NDArray[Any]
+) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
+    """The pixels that every pair of masks of one size shares."""
     a, b = (
         np.asarray(masks, np.bool_).reshape(len(masks), int(np.prod(first.shape[1:])))
         for masks in (first, second)
@@ -41,9 +52,7 @@ def mask_iou(
     for start in range(0, a.shape[1], _EXACT):
         part = slice(start, start + _EXACT)
         common += a[:, part].astype(np.float32) @ b[:, part].astype(np.float32).T
-    union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - common
-    iou: NDArray[np.float64] = common / np.maximum(union, 1)
-    return iou
+    return common
 
 
 def stability_score(

@@ -250,9 +250,10 @@ def logits_to_masks(
     """
     place = reduced(geometry, limit)
     out = np.zeros((len(logits), *place.image_hw), np.bool_)
+    canvas = Canvas()
     for plane, mask in zip(logits, out, strict=True):
         if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
-            for top, strip in _strips(_filled(plane, place), place.image_hw, Canvas()):
+            for top, strip in _strips(_filled(plane, place), place.image_hw, canvas):
                 np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
     return out
 

@@ -8,11 +8,18 @@ const FAR = 1e6;
 
 let room = new Float32Array(0); // kept, since every hover needs it for each of its masks
 
+/** A photo in a mask's cells, and one of them. */
+export interface Grid {
+  side: number; // m
+  height: number; // of the cells that the photo fills
+  width: number;
+  x: number; // the click's cell
+  y: number;
+  threshold: number;
+}
+
 /** How far a cell (x, y) lies from a mask's edge, and the mask's deepest cell; 0 off the mask. */
-export function depthAt(
-  plane: Float32Array,
-  grid: { side: number; height: number; width: number; x: number; y: number; threshold: number },
-): { depth: number; deepest: number } {
+export function depthAt(plane: Float32Array, grid: Grid): { depth: number; deepest: number } {
   const { depth, wide, deepest } = measured(plane, grid.side, grid.threshold, grid);
   return { depth: depth[(grid.y + FIRST) * wide + grid.x + FIRST], deepest };
 }

@@ -7,21 +7,13 @@
  */
 
 import { depthAt } from "./central";
+import type { Grid } from "./central";
 import type { Geometry } from "./geometry";
 import type { Spec } from "./manifest";
 import weights from "../../../src/anymask/assets/ranking.json";
 
 const SURE = 1; // logits within it of the threshold are a doubt
 const FARTHEST = 2; // of the distances between click and middle, in sides of a mask
-
-interface Grid {
-  side: number; // m
-  height: number; // of the cells that the photo fills
-  width: number;
-  x: number; // the click's cell
-  y: number;
-  threshold: number;
-}
 
 /** The same numbers, dealt so that the masks to show are those of the highest, best first. */
 export function rankedQuality(
