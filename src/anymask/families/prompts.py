@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.families.choice import CORNERS, NO_POINT
 from anymask.primitives.errors import PromptError
 from anymask.primitives.resize import (
     boxes_to_model,
@@ -26,9 +27,6 @@ from anymask.primitives.resize import (
 from anymask.primitives.spec import Geometry, ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, FloatArray, IntArray, ModelPrompts, Prompt
 
-OBJECT = 1
-BOX_CORNERS = (2, 3)
-NO_POINT = -1
 KIND_NAMES: dict[PromptKind, str] = {
     "point": "positive clicks",
     "negative_point": "negative clicks",
@@ -46,7 +44,7 @@ def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> 
     if refused:
         raise PromptError(
             f"{spec.name} takes {_listed(spec.accepts)}, got {_listed(refused)}; "
-            'leave them out or take another model, for example "nano"'
+            "leave them out or take another model of `anymask models list`"
         )
     if spec.fixed_points and n_points(prompt) > spec.fixed_points:
         raise PromptError(
@@ -139,7 +137,7 @@ def _tokens(
         labels = prompt.labels.tolist()
     if prompt.box is not None:
         coords = np.concatenate([coords, boxes_to_model(prompt.box, geometry).reshape(2, 2)])
-        labels += BOX_CORNERS
+        labels += CORNERS
     missing = spec.fixed_points - len(labels)
     if not labels or (spec.pad_point and prompt.box is None):
         missing = max(missing, 1)  # a decoder needs at least one token
