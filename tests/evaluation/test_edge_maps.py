@@ -16,7 +16,7 @@ from anymask.evaluation.edge_maps import (
     sobel_edges,
     suppress,
 )
-from anymask.evaluation.findings import NotMeasured
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Candidates

@@ -13,7 +13,6 @@ from pycocotools.cocoeval import COCOeval
 
 from anymask.data.sets import Federated, Sample, load_set
 from anymask.evaluation.baselines import FromFunction, filled_box
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.instance_ap import (
     Answered,
     Detection,
@@ -21,6 +20,7 @@ from anymask.evaluation.instance_ap import (
     instance_ap,
     read_detections,
 )
+from anymask.evaluation.set_results import NotMeasured
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco

@@ -12,7 +12,14 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation import measures as module
-from anymask.evaluation.findings import (
+from anymask.evaluation.machine import this_machine
+from anymask.evaluation.mask_measures import MASK_MEASURES
+from anymask.evaluation.measures import DEFAULT, MEASURES, Measure, check_measures
+from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
+from anymask.evaluation.report import Report, report_to_json, sets_from_json
+from anymask.evaluation.report_tables import report_to_markdown
+from anymask.evaluation.scoring import score_set
+from anymask.evaluation.set_results import (
     Curve,
     Finding,
     Found,
@@ -24,13 +31,6 @@ from anymask.evaluation.findings import (
     mean_figure,
     ratio_figure,
 )
-from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
-from anymask.evaluation.mask_measures import MASK_MEASURES
-from anymask.evaluation.measures import DEFAULT, MEASURES, Measure, check_measures
-from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
-from anymask.evaluation.report import Report, report_to_json, sets_from_json
-from anymask.evaluation.scoring import score_set
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import ConfigError
 from tests.evaluation.small_sets import perfect, write_set

@@ -12,7 +12,6 @@ from skimage.metrics import variation_of_information as by_skimage
 
 from anymask.data.sets import load_set
 from anymask.evaluation.average_recall import Proposer
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.region_quality import (
     covering,
     rand_index,
@@ -22,6 +21,7 @@ from anymask.evaluation.region_quality import (
     shared_pixels,
     variation_of_information,
 )
+from anymask.evaluation.set_results import NotMeasured
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle

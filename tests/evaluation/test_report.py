@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.report import (
     Column,
     Report,
@@ -17,6 +16,7 @@ from anymask.evaluation.report import (
     sets_from_json,
     write_json,
 )
+from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
 

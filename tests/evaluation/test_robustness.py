@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.protocols import Truth
 from anymask.evaluation.robustness import (
     CHANGES,
@@ -23,6 +22,7 @@ from anymask.evaluation.robustness import (
     moved_click,
     robustness,
 )
+from anymask.evaluation.set_results import NotMeasured
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.clicks import centre_click
 from tests.evaluation.small_sets import perfect, rectangle, write_set

@@ -9,7 +9,7 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.adapters import Peer
 from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
-from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.types import Prompt

@@ -24,7 +24,10 @@ BELOW_THE_TOP = frozenset(
         "predictors",
         "training",
         "engine",
+        "reports",
+        "statistics",
         "evaluation",
+        "audit",
     }
 )
 
@@ -38,7 +41,10 @@ FLOORS: dict[str, frozenset[str]] = {
     "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
     "training": frozenset({"primitives", "data", "models", "weights"}),
     "engine": frozenset({"primitives", "data", "predictors"}),
-    "evaluation": frozenset({"primitives", "data", "predictors"}),
+    "reports": frozenset({"primitives"}),
+    "statistics": frozenset({"primitives", "data", "reports"}),
+    "evaluation": frozenset({"primitives", "data", "predictors", "reports"}),
+    "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
     "export": BELOW_THE_TOP,
     "serving": BELOW_THE_TOP,
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},

@@ -12,13 +12,13 @@ from anymask.primitives.errors import InputError
 
 def run_trial(args: argparse.Namespace) -> None:
     """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
+    from anymask.audit.corruptions import CORRUPTIONS
+    from anymask.audit.grading import grader_to_json, load_grader
+    from anymask.audit.self_test import CLEAN, Deletion, TrialCase, fit_grader, try_set
+    from anymask.audit.self_test_report import evaluate_trial, trial_to_json, trial_to_markdown
     from anymask.cli.segment import read_model
     from anymask.data.sets import load_set
-    from anymask.evaluation.corruptions import CORRUPTIONS
-    from anymask.evaluation.grading import grader_to_json, load_grader
     from anymask.evaluation.machine import this_machine
-    from anymask.evaluation.trial import CLEAN, Deletion, TrialCase, fit_grader, try_set
-    from anymask.evaluation.trial_report import evaluate_trial, trial_to_json, trial_to_markdown
 
     sets = [load_set(find_set(source)) for source in args.sources]
     grader = None if args.fit else load_grader(args.grades)

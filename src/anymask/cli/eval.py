@@ -18,13 +18,13 @@ from anymask.cli.eval_workers import score_in_workers
 from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import Renamed, peer
 from anymask.evaluation.baselines import Baselines, baselines
-from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
 from anymask.evaluation.report_page import report_to_html
+from anymask.evaluation.report_tables import report_to_markdown
+from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import score_set, weights_hash
 from anymask.evaluation.suite import (
     EvalSet,
@@ -36,7 +36,7 @@ from anymask.evaluation.suite import (
     open_sets,
     read_suite,
 )
-from anymask.evaluation.worst import Shot, worst_cases
+from anymask.evaluation.worst_cases import Shot, worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.runtimes.onnx import pick_threads
 from anymask.weights.folders import home

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.metrics import Floats
 from anymask.primitives.errors import InputError
+from anymask.primitives.types import Float64Array
 
 
-def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)
+def best_rows(values: Float64Array) -> NDArray[np.intp]:  # (R, C) -> (C,)
     """The row of each column, no row twice, so that the sum of the values is as large as can be.
 
     Raises InputError where there are fewer rows than columns or a value is not finite.
@@ -48,8 +48,8 @@ def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)
 
 
 def _cheapest_chain(
-    slack: Floats, owner: NDArray[Any], column: int
-) -> tuple[Floats, NDArray[np.intp], int]:
+    slack: Float64Array, owner: NDArray[Any], column: int
+) -> tuple[Float64Array, NDArray[np.intp], int]:
     """From a column to the nearest row that nobody has: Dijkstra's search over rows.
 
     Returns how far each row is (R,), the row before it on the way (-1: none), and that row.

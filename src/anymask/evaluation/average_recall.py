@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.evaluation.coco_rules import AREA_RANGES, IOU_THRESHOLDS, Matches, match, rank
-from anymask.evaluation.findings import Curve, Finding, NotMeasured, Table, ratio_figure
-from anymask.evaluation.metrics import Floats, Shares
+from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.set_results import Curve, Finding, NotMeasured, Table, ratio_figure
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt, UintImage
+from anymask.primitives.types import Float64Array, Prompt, UintImage
 
 MOST = (10, 100, 1000)
 GRID: dict[str, Any] = {
@@ -141,7 +141,7 @@ def _photos(
         yield sizes, len(records)
 
 
-def rank_scores(records: Sequence[MaskRecord]) -> Floats:
+def rank_scores(records: Sequence[MaskRecord]) -> Float64Array:
     """The mean of quality and stability."""
     return np.array([(record.quality + record.stability) / 2 for record in records], np.float64)
 

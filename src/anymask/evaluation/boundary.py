@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.evaluation.metrics import Floats, iou
+from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, Truth, tight_box
 from anymask.primitives.clicks import centre_click
-from anymask.primitives.types import BoolArray, Prompt
+from anymask.primitives.types import BoolArray, Float64Array, Prompt
 
 SHARE = 0.02  # of the diagonal
 
@@ -47,7 +47,7 @@ def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
 
 def click_and_box_rims(
     method: Segmenter, embedding: Any, truths: Sequence[Truth]
-) -> dict[str, Floats]:  # (N,) each
+) -> dict[str, Float64Array]:  # (N,) each
     """Boundary IoU of the first ranked mask of a click at the centre, and of the mask of the box.
 
     Keys are the prompts that the method takes: "1 click", "box".

@@ -32,8 +32,10 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, asked_photos
-from anymask.evaluation.findings import (
+from anymask.evaluation.metrics import Shares, iou
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.selection import CHUNK, Photo, asked_photos
+from anymask.evaluation.set_results import (
     Curve,
     Figure,
     Finding,
@@ -42,11 +44,9 @@ from anymask.evaluation.findings import (
     mean_figure,
     ratio_figure,
 )
-from anymask.evaluation.metrics import Floats, Ints, Shares, iou
-from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.clicks import centre_click
-from anymask.primitives.types import Prompt
+from anymask.primitives.types import Float64Array, IntArray, Prompt
 
 BINS = 10
 CLEAR = 0.05
@@ -63,10 +63,10 @@ class Ranked:
              chooses; None: the same
     """
 
-    ious: Floats
-    quality: Floats
-    image: Ints
-    own: Floats | None = None
+    ious: Float64Array
+    quality: Float64Array
+    image: IntArray
+    own: Float64Array | None = None
 
 
 def calibration(
@@ -81,7 +81,7 @@ def calibration(
     """
     if "point" not in method.spec.accepts:
         raise NotMeasured("it takes no clicks")
-    rows: list[tuple[Floats, Floats]] = []
+    rows: list[tuple[Float64Array, Float64Array]] = []
     own: list[tuple[float, float]] = []
     image: list[int] = []
     for photo in asked_photos(method, one, settings, told):
@@ -121,7 +121,7 @@ def describe(ranked: Ranked) -> Finding:
     )
 
 
-def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, ...]:
+def _own_figures(ranked: Ranked, picked: Float64Array, best: Float64Array) -> tuple[Figure, ...]:
     """What the order adds to the network's own number."""
     if ranked.own is None:
         return ()
@@ -136,7 +136,7 @@ def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, 
 
 def _candidates(
     method: Segmenter, embedding: Any, photo: Photo, **settings: str
-) -> list[tuple[Floats, Floats]]:
+) -> list[tuple[Float64Array, Float64Array]]:
     """IoU and quality of every candidate of each mask of a photo."""
     truths = photo.truths()
     prompts = [
@@ -160,14 +160,14 @@ def _candidates(
     return found
 
 
-def _padded(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
+def _padded(rows: list[Float64Array]) -> Float64Array:  # N of (K,) -> (N, K)
     table = np.full((len(rows), max(len(row) for row in rows)), np.nan)
     for place, row in enumerate(rows):
         table[place, : len(row)] = row
     return table
 
 
-def _gap_figure(name: str, won: Floats, gap: Floats, image: Ints) -> Figure:
+def _gap_figure(name: str, won: Float64Array, gap: Float64Array, image: IntArray) -> Figure:
     """The share of the way to the oracle that was won; over sets, of their mean ways."""
     _, member = np.unique(image, return_inverse=True)
     top, bottom, count = (

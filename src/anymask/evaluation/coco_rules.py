@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.evaluation.metrics import Floats, Ints
 from anymask.primitives.rle import Rle, rle_area, rle_intersection
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, Float64Array, IntArray
 
-IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
-RECALLS: Floats = np.linspace(0, 1, 101)
+IOU_THRESHOLDS: Float64Array = np.linspace(0.5, 0.95, 10)
+RECALLS: Float64Array = np.linspace(0, 1, 101)
 AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
     "all": (0, 1e10),
     "small": (0, 32**2),
@@ -42,10 +41,10 @@ class Ranked:
     lenient      an unmatched mask is ignored: the class was not drawn exhaustively
     """
 
-    overlap: Floats
-    scores: Floats
-    areas: Ints
-    truth_areas: Ints
+    overlap: Float64Array
+    scores: Float64Array
+    areas: IntArray
+    truth_areas: IntArray
     crowd: BoolArray
     lenient: bool = False
 
@@ -60,20 +59,20 @@ class Matches:
     truths   how many truths count
     """
 
-    scores: Floats
+    scores: Float64Array
     hit: BoolArray
     ignored: BoolArray
     truths: int
 
-    def found(self, most: int | None = None) -> Ints:
+    def found(self, most: int | None = None) -> IntArray:
         """Truths that count and are found by the first `most` masks, (T,)."""
-        hits: Ints = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
+        hits: IntArray = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
         return hits
 
 
 def rank(
     masks: Sequence[Rle],
-    scores: Floats,
+    scores: Float64Array,
     truths: Sequence[Rle],
     crowds: Sequence[Rle] = (),
     *,
@@ -117,17 +116,17 @@ def match(ranked: Ranked, area_range: tuple[float, float]) -> Matches:
     return Matches(ranked.scores, hit, ignored | (~hit & off), int((~skipped).sum()))
 
 
-def _last_best(overlap: Floats) -> Ints:  # (T, G) -> (T,)
+def _last_best(overlap: Float64Array) -> IntArray:  # (T, G) -> (T,)
     """The last place of each row's largest value, -1 where all are -1."""
     if not overlap.shape[1]:
         return np.full(len(overlap), -1)
     place = overlap.shape[1] - 1 - overlap[:, ::-1].argmax(axis=1)
     there = overlap.max(axis=1) >= 0
-    chosen: Ints = np.where(there, place, -1)
+    chosen: IntArray = np.where(there, place, -1)
     return chosen
 
 
-def precision_at_recalls(photos: Sequence[Matches]) -> Floats | None:  # -> (T, R)
+def precision_at_recalls(photos: Sequence[Matches]) -> Float64Array | None:  # -> (T, R)
     """The best precision at each recall or beyond, all photos ranked together; None without truth.
 
     0 where no rank reaches the recall.

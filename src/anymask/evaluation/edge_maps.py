@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.evaluation.edge_levels import THRESHOLDS, thin
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.boxes import box_nms, mask_to_box
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import logits_to_image

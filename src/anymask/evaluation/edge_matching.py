@@ -18,12 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.evaluation.edge_levels import WORD, Bits, unpack
-from anymask.primitives.types import BoolArray
-
-Ints = NDArray[np.int64]
+from anymask.primitives.types import BoolArray, IntArray
 
 _ABSENT, _FREE = -2, -1
 
@@ -58,14 +55,14 @@ def largest_matching(found: BoolArray, truth: BoolArray, radius: float) -> int:
     return int((match_levels(bits, truth, radius, 1) > 0).sum())
 
 
-def _jumps(radius: float, width: int) -> Ints:
+def _jumps(radius: float, width: int) -> IntArray:
     """From a place on a board of this width to all in reach, nearest first."""
     reach = int(radius)
     line = np.arange(-reach, reach + 1)
     distance = (line[:, None] ** 2 + line**2).reshape(-1)
     order = np.argsort(distance, kind="stable")[: int((distance <= radius**2).sum())]
     down, right = np.divmod(order, 2 * reach + 1)
-    jumps: Ints = (down - reach) * width + right - reach
+    jumps: IntArray = (down - reach) * width + right - reach
     return jumps
 
 
@@ -82,11 +79,11 @@ class _Pairs:
     """
 
     left: Bits
-    mate: Ints
+    mate: IntArray
     needy: BoolArray
 
 
-def _nearest_first(flat: Bits, truths: Ints, jumps: Ints, count: int) -> _Pairs:
+def _nearest_first(flat: Bits, truths: IntArray, jumps: IntArray, count: int) -> _Pairs:
     """Pair what is at distance 0, then 1, and so on, and still free. Along one jump no two pixels
     of the truth meet at the same place, so that one step does for all of them."""
     mate = np.full((len(truths), count), -1, np.int64)
@@ -117,12 +114,12 @@ class _Graph:
     ends    where each one's end, after a leading 0
     """
 
-    places: Ints
+    places: IntArray
     near: list[int]
     ends: list[int]
 
 
-def _graph(flat: Bits, truths: Ints, jumps: Ints) -> _Graph:
+def _graph(flat: Bits, truths: IntArray, jumps: IntArray) -> _Graph:
     there: BoolArray = np.any(flat, axis=1)
     near = truths[:, None] + jumps
     kept = there[near]
@@ -153,7 +150,7 @@ class _Search:
            a free pixel, then and later, and stays seen
     """
 
-    def __init__(self, graph: _Graph, owner: Ints, mate: Ints) -> None:
+    def __init__(self, graph: _Graph, owner: IntArray, mate: IntArray) -> None:
         self.near, self.ends = graph.near, graph.ends
         self.owner, self.mate = owner.tolist(), mate.tolist()
         self.seen = bytearray((owner == _ABSENT).tobytes())

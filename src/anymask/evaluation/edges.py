@@ -34,14 +34,13 @@ from anymask.evaluation.edge_maps import (
     suppress,
 )
 from anymask.evaluation.edge_matching import match_levels
-from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.metrics import Floats
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.region_quality import drawn_regions
+from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Float64Array, FloatArray, Prompt, UintImage
 
 TOLERANCE = 0.0075  # of the photo's diagonal
 RESAMPLES = 1000
@@ -82,10 +81,10 @@ class EdgeCounts:
     found          all of them
     """
 
-    drawn_matched: Floats
-    drawn: Floats
-    found_matched: Floats
-    found: Floats
+    drawn_matched: Float64Array
+    drawn: Float64Array
+    found_matched: Float64Array
+    found: Float64Array
 
 
 def edges(
@@ -128,7 +127,7 @@ def drawn_edges(sample: Sample) -> list[BoolArray]:
     return [region_edges(regions) for regions in drawn_regions(sample)]
 
 
-def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)
+def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Float64Array:  # -> (4, L)
     """One photo's row of `EdgeCounts`, in its order.
 
     found  (H, W) 0..1, thick or thin
@@ -165,7 +164,7 @@ def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
     )
 
 
-def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R, I) -> (R, 4)
+def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Float64Array:  # (R, I) -> (R, 4)
     """ODS, OIS, AP and R50 when each photo counts so often."""
     parts = _parts(counts)
     best = scores(*parts)[2].argmax(axis=1)
@@ -178,31 +177,34 @@ def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R
 
 
 def scores(
-    drawn_matched: Floats, drawn: Floats, found_matched: Floats, found: Floats
-) -> tuple[Floats, Floats, Floats]:
+    drawn_matched: Float64Array,
+    drawn: Float64Array,
+    found_matched: Float64Array,
+    found: Float64Array,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Precision, recall and F of counts of any one shape."""
     recall = drawn_matched / np.maximum(drawn, _TINY)
     precision = found_matched / np.maximum(found, _TINY)
     return precision, recall, _f_measure(precision, recall)
 
 
-def _parts(counts: EdgeCounts) -> list[Floats]:
+def _parts(counts: EdgeCounts) -> list[Float64Array]:
     return [counts.drawn_matched, counts.drawn, counts.found_matched, counts.found]
 
 
-def _f_measure(precision: Floats, recall: Floats) -> Floats:
-    f: Floats = 2 * precision * recall / np.maximum(precision + recall, _TINY)
+def _f_measure(precision: Float64Array, recall: Float64Array) -> Float64Array:
+    f: Float64Array = 2 * precision * recall / np.maximum(precision + recall, _TINY)
     return f
 
 
-def best_f(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+def best_f(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
     """The best F at the thresholds and at 98 places between each two, interpolated."""
     share = np.linspace(0, 1, 100)[:, None]
     between = [part[1:] * share + part[:-1] * (1 - share) for part in (precision, recall)]
     return float(_f_measure(between[0], between[1]).max())
 
 
-def average_precision(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+def average_precision(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
     """The mean precision at recall 0, .01, ..., 1; 0 where the curve does not reach."""
     recall, first = np.unique(recall, return_index=True)
     if len(recall) < 2:
@@ -211,7 +213,7 @@ def average_precision(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
     return float(at.sum() / 100)
 
 
-def recall_at_half(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
+def recall_at_half(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
     """Recall where precision is .5, or at the lowest precision above it; 0 where all is below."""
     recall, first = np.unique(recall, return_index=True)
     precision, order = np.unique(precision[first][::-1], return_index=True)

@@ -23,12 +23,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from anymask.data.sets import Sample
-from anymask.evaluation.asked import CHUNK, asked_photos
-from anymask.evaluation.findings import Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.metrics import RESAMPLES, Floats, Ints
+from anymask.evaluation.metrics import RESAMPLES
 from anymask.evaluation.protocols import Segmenter, click_rounds
+from anymask.evaluation.selection import CHUNK, asked_photos
+from anymask.evaluation.set_results import Figure, Finding, NotMeasured, Table, mean_figure
 from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.errors import DataError
+from anymask.primitives.types import Float64Array, IntArray
 
 LARGEST_GAP = 0.05
 FEWEST = 10  # masks of a group; the mean of fewer says little
@@ -58,7 +59,7 @@ def fairness(
     table = read_groups(settings.groups) if settings.groups else None
     titles = tuple(table.titles) if table else ("label",)
     names: list[tuple[str, ...]] = []
-    parts: list[Floats] = []
+    parts: list[Float64Array] = []
     image: list[int] = []
     for photo in asked_photos(method, one, settings, told):
         rows = [_groups_of(photo.sample, int(mask), table) for mask in photo.masks]
@@ -80,7 +81,7 @@ def fairness(
     return describe(np.concatenate(parts), np.array(image, np.int64), columns, last)
 
 
-def describe(scores: Floats, image: Ints, columns: list[Column], clicks: int) -> Finding:
+def describe(scores: Float64Array, image: IntArray, columns: list[Column], clicks: int) -> Finding:
     """Gaps and a table of groups, from IoUs (N, 2) after the first and the last click."""
     said = ["1 click"] if clicks == 1 else ["1 click", f"{clicks} clicks"]
     figures: list[Figure] = []
@@ -116,7 +117,7 @@ def groups_of(column: Column) -> list[str]:
 
 
 def group_gap(
-    values: Floats, image: Ints, of: np.ndarray, means: list[Figure], name: str
+    values: Float64Array, image: IntArray, of: np.ndarray, means: list[Figure], name: str
 ) -> Figure:
     """The largest difference between two groups' means, and its interval over photos."""
     ordered = sorted(means, key=lambda figure: figure.value)

@@ -38,13 +38,12 @@ from anymask.evaluation.coco_rules import (
     precision_at_recalls,
     rank,
 )
-from anymask.evaluation.findings import NAN, Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.metrics import Floats
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.set_results import NAN, Curve, Figure, Finding, NotMeasured
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
-from anymask.primitives.types import Prompt
+from anymask.primitives.types import Float64Array, Prompt
 
 FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO
@@ -147,13 +146,15 @@ def ap_finding(photos: Sequence[Answered], frequency: Mapping[str, str] | None =
     return Finding(figures=tuple(figures), curves=(curve,), notes=(f"{len(whole)} classes",))
 
 
-def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) -> Figure:
+def _ap(name: str, precision: Mapping[str, Float64Array], level: int | None = None) -> Figure:
     """The mean over classes, recalls and thresholds (or one of these)."""
     tables = [table if level is None else table[level] for table in precision.values()]
     return Figure(name=name, value=float(np.mean(tables)) if tables else NAN)
 
 
-def _precision(ranked: Sequence[Ranked], areas: tuple[float, float]) -> Floats | None:  # (T, R)
+def _precision(
+    ranked: Sequence[Ranked], areas: tuple[float, float]
+) -> Float64Array | None:  # (T, R)
     matches: list[Matches] = [match(one, areas) for one in ranked]
     return precision_at_recalls(matches)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.boundary import click_and_box_rims
-from anymask.evaluation.metrics import Floats, clicks_needed
+from anymask.evaluation.metrics import clicks_needed
+from anymask.evaluation.perturbation import SPOILS, noisy_box, refine_scores
 from anymask.evaluation.protocols import (
     Goal,
     Segmenter,
@@ -22,9 +23,9 @@ from anymask.evaluation.protocols import (
     click_rounds,
     deepest_click,
 )
-from anymask.evaluation.spoiled import SPOILS, noisy_box, refine_scores
 from anymask.evaluation.suite import Settings
 from anymask.primitives.spec import PromptKind
+from anymask.primitives.types import Float64Array
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)
@@ -43,7 +44,7 @@ class MaskMeasure:
     """
 
     columns: Callable[[Accepts, Settings], tuple[str, ...]]
-    score: Callable[[Segmenter, Any, Sequence[Truth], Settings], tuple[Floats, ...]]
+    score: Callable[[Segmenter, Any, Sequence[Truth], Settings], tuple[Float64Array, ...]]
 
 
 def click_name(n: int) -> str:
@@ -63,7 +64,7 @@ def _click_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_clicks(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     scores = click_rounds(method, embedding, truths, settings.clicks)
     first, *more = scores.ious.T
     return (first, scores.oracle, *more)
@@ -78,7 +79,7 @@ def _box_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_box(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     return (box_scores(method, embedding, truths),)
 
 
@@ -93,7 +94,7 @@ def _noc_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_noc(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     goal = Goal(max(NOC_AT), deepest_click)
     ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
     return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
@@ -108,7 +109,7 @@ def _noisy_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_noisy(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     return tuple(
         box_scores(method, embedding, truths, partial(noisy_box, level=level)) for level in NOISE
     )
@@ -125,7 +126,7 @@ def _refine_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_refine(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     pairs = [refine_scores(method, embedding, truths, spoil) for spoil in SPOILS]
     return tuple(scores for pair in pairs for scores in pair)
 
@@ -140,7 +141,7 @@ def _boundary_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 def _score_boundary(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Floats, ...]:
+) -> tuple[Float64Array, ...]:
     return tuple(click_and_box_rims(method, embedding, truths).values())
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from anymask.evaluation.findings import Finding, Found, NotMeasured
+from anymask.evaluation.set_results import Finding, Found, NotMeasured
 from anymask.primitives.errors import ConfigError
 
 if TYPE_CHECKING:  # a suite reads the names here before it has sets
@@ -90,7 +90,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "text": Measure(
         about="words to masks, as PhraseCut counts: cumulative IoU",
-        function="anymask.evaluation.text:text",
+        function="anymask.evaluation.text_prompts:text",
     ),
 }
 DEFAULT = ("clicks", "box")

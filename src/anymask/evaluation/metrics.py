@@ -8,12 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.primitives.types import BoolArray
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from anymask.primitives.types import BoolArray, Float64Array, IntArray
 
 RESAMPLES = 1000
 
@@ -36,9 +32,9 @@ class Shares:
            a plain mean, count is bottom.
     """
 
-    top: Floats
-    bottom: Floats
-    count: Floats
+    top: Float64Array
+    bottom: Float64Array
+    count: Float64Array
 
 
 def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
@@ -55,18 +51,18 @@ def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None
     return int(np.count_nonzero(intersection)) / total if total else 1.0
 
 
-def clicks_needed(ious: Floats, threshold: float) -> Ints:  # (N, C) -> (N,)
+def clicks_needed(ious: Float64Array, threshold: float) -> IntArray:  # (N, C) -> (N,)
     """NoC: the first click, from 1, whose IoU is at least `threshold`; C where none is.
 
     As Sofiiuk et al. (RITM, arXiv 2102.06583) count: a mask that never gets there costs all C.
     """
     reached = ious >= threshold
     first = reached.argmax(axis=1) + 1
-    needed: Ints = np.where(reached.any(axis=1), first, ious.shape[1])
+    needed: IntArray = np.where(reached.any(axis=1), first, ious.shape[1])
     return needed
 
 
-def cluster_mean(values: Floats, clusters: Ints) -> Mean:  # (N,), (N,) -> Mean
+def cluster_mean(values: Float64Array, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
     """The mean of all values; the interval resamples whole clusters (images), not values.
 
     Masks of one photo share its light, its scale and its annotator: drawing them one by one would
@@ -75,7 +71,7 @@ def cluster_mean(values: Floats, clusters: Ints) -> Mean:  # (N,), (N,) -> Mean
     return mean_of_means([(values, clusters)])
 
 
-def mean_of_means(groups: list[tuple[Floats, Ints]]) -> Mean:
+def mean_of_means(groups: list[tuple[Float64Array, IntArray]]) -> Mean:
     """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
     filled = [(values, clusters) for values, clusters in groups if len(values)]
     if not filled:
@@ -108,7 +104,7 @@ def _of_photos(shares: Shares, keep: BoolArray) -> Shares:
     return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
 
 
-def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
+def _drawn(shares: Shares) -> tuple[Float64Array, Float64Array]:  # -> (R,), (R,)
     """Top and bottom of RESAMPLES draws of photos, divided by the count of the draw."""
     n = len(shares.count)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
@@ -116,12 +112,14 @@ def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
-def _resampled_means(values: Floats, clusters: Ints) -> Floats:  # (N,), (N,) -> (R,)
+def _resampled_means(
+    values: Float64Array, clusters: IntArray
+) -> Float64Array:  # (N,), (N,) -> (R,)
     """Means of RESAMPLES draws of clusters with replacement; the same draws in every run."""
     _, member = np.unique(clusters, return_inverse=True)
     n = int(member.max()) + 1
     sums = np.bincount(member, weights=values, minlength=n)
     counts = np.bincount(member, minlength=n)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Floats = (draws @ sums) / (draws @ counts)
+    means: Float64Array = (draws @ sums) / (draws @ counts)
     return means

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.metrics import Floats, iou
+from anymask.evaluation.metrics import iou
 from anymask.primitives.clicks import Click, centre_click, next_click
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Float64Array, Prompt, UintImage
 
 
 class Answer(Protocol):
@@ -75,8 +75,8 @@ class ClickScores:
     """ious (N, C): after every click, the last one's where no further was made; oracle (N,): the
     best candidate of the first click."""
 
-    ious: Floats
-    oracle: Floats
+    ious: Float64Array
+    oracle: Float64Array
 
 
 NextClick = Callable[[BoolArray, Truth], Click | None]
@@ -150,7 +150,7 @@ def box_scores(
     embedding: Any,
     truths: Sequence[Truth],
     box_of: Callable[[BoolArray], NDArray[np.float32]] | None = None,
-) -> Floats:  # (N,)
+) -> Float64Array:  # (N,)
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts, multimask=False)

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from anymask.data.sets import Sample
 from anymask.evaluation.average_recall import FindsEverything, Proposer
-from anymask.evaluation.findings import Finding, NotMeasured, mean_figure
-from anymask.evaluation.metrics import Floats
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.layout import partition
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import UintImage
+from anymask.primitives.types import Float64Array, UintImage
 
 Regions = NDArray[Any]
 
@@ -56,7 +55,7 @@ def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
     )
 
 
-def shared_pixels(found: Regions, drawn: Regions) -> Floats:  # (H, W), (H, W) -> (P, Q)
+def shared_pixels(found: Regions, drawn: Regions) -> Float64Array:  # (H, W), (H, W) -> (P, Q)
     """Pixels that each found region shares with each drawn one."""
     rows, first = np.unique(found, return_inverse=True)
     columns, second = np.unique(drawn, return_inverse=True)
@@ -65,7 +64,7 @@ def shared_pixels(found: Regions, drawn: Regions) -> Floats:  # (H, W), (H, W) -
     return counts.reshape(len(rows), len(columns)).astype(np.float64)
 
 
-def covering(table: Floats) -> float:  # (P, Q)
+def covering(table: Float64Array) -> float:  # (P, Q)
     """The drawn regions' best IoU, weighted by their pixels."""
     sizes = table.sum(axis=0)
     union = table.sum(axis=1, keepdims=True) + sizes - table
@@ -73,7 +72,7 @@ def covering(table: Floats) -> float:  # (P, Q)
     return float((best * sizes).sum() / sizes.sum())
 
 
-def rand_index(table: Floats) -> float:  # (P, Q)
+def rand_index(table: Float64Array) -> float:  # (P, Q)
     """The share of pairs of pixels that are together in both, or apart in both; 1 for one pixel."""
     pixels = table.sum()
     if pixels < 2:
@@ -84,14 +83,14 @@ def rand_index(table: Floats) -> float:  # (P, Q)
     return float(1 - apart / (pixels * (pixels - 1) / 2))
 
 
-def variation_of_information(table: Floats) -> float:  # (P, Q)
+def variation_of_information(table: Float64Array) -> float:  # (P, Q)
     """H(found | drawn) + H(drawn | found) in bits."""
     share = table / table.sum()
     joint = _entropy(share)
     return 2 * joint - _entropy(share.sum(axis=1)) - _entropy(share.sum(axis=0))
 
 
-def _entropy(shares: Floats) -> float:
+def _entropy(shares: Float64Array) -> float:
     there = shares[shares > 0]
     return float(-(there * np.log2(there)).sum())
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.findings import Found, found_from_json, found_to_json
 from anymask.evaluation.machine import Machine
 from anymask.evaluation.measures import DEFAULT
-from anymask.evaluation.metrics import Floats, Ints, Mean, cluster_mean, mean_of_means
+from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
+from anymask.evaluation.set_results import Found, found_from_json, found_to_json
 from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
+from anymask.primitives.types import Float64Array, IntArray
 
 FORMAT = 2  # 2: `measures` and `found`
 
@@ -29,7 +30,7 @@ class Column:
 
     method: str
     measure: str
-    values: Floats
+    values: Float64Array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,13 +45,13 @@ class SetScores:
     name: str
     groups: tuple[str, ...]
     measures: tuple[str, ...] = DEFAULT
-    image: Ints
-    mask: Ints
-    area: Ints
+    image: IntArray
+    mask: IntArray
+    area: IntArray
     columns: tuple[Column, ...]
     found: tuple[Found, ...] = ()
 
-    def values(self, method: str, measure: str) -> Floats | None:
+    def values(self, method: str, measure: str) -> Float64Array | None:
         """A column's values, or None when the method was not measured so."""
         for column in self.columns:
             if (column.method, column.measure) == (method, measure):
@@ -59,7 +60,7 @@ class SetScores:
 
     def picked(
         self, method: str, measure: str, min_area: int, small: bool = False
-    ) -> tuple[Floats, Ints]:
+    ) -> tuple[Float64Array, IntArray]:
         """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
         values = self.values(method, measure)
         if values is None:

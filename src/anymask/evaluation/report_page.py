@@ -9,11 +9,12 @@ from html import escape
 import numpy as np
 
 from anymask.evaluation.mask_measures import click_name
-from anymask.evaluation.page import html_page, html_table, note, section, sheets
-from anymask.evaluation.plots import Points, Series, curve_plot, legend, line_plot
 from anymask.evaluation.report import Report, SetScores
-from anymask.evaluation.tables import TextTable, report_notes, report_tables
-from anymask.evaluation.worst import Shot
+from anymask.evaluation.report_tables import report_notes, report_tables
+from anymask.evaluation.worst_cases import Shot
+from anymask.reports.page import html_page, html_table, note, section, sheets
+from anymask.reports.plots import Points, Series, curve_plot, legend, line_plot
+from anymask.reports.tables import table_to_html
 
 BINS = np.linspace(0, 1, 21)
 UNFOLDED = 24  # plots of a measure that are shown at once
@@ -27,8 +28,8 @@ def report_to_html(report: Report, shots: Mapping[str, Sequence[Shot]] | None = 
     """
     tables = report_tables(report)
     parts = [
-        section("Mean IoU", *(_table(table) for table in tables if not table.title)),
-        *(section(table.title, _table(table)) for table in tables if table.title),
+        section("Mean IoU", *(table_to_html(table) for table in tables if not table.title)),
+        *(section(table.title, table_to_html(table)) for table in tables if table.title),
         section("Clicks", _clicks(report)),
         section("How the masks are spread over IoU", _spreads(report)),
         *_found_sections(report),
@@ -40,13 +41,6 @@ def report_to_html(report: Report, shots: Mapping[str, Sequence[Shot]] | None = 
     masks = sum(len(scores.area) for scores in report.sets)
     about = f"anymask eval: {len(report.sets)} sets, {masks} masks, weights {report.weights_hash}"
     return html_page(title, about, [part for part in parts if part])
-
-
-def _table(table: TextTable) -> str:
-    """Rows whose first cell stands out in Markdown stand out here."""
-    strong = [place for place, row in enumerate(table.rows) if row and row[0].startswith("**")]
-    rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
-    return html_table(table.header, rows, strong)
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -22,13 +22,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, asked_photos
-from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.metrics import Floats, Ints, iou
+from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, Truth, box_scores
+from anymask.evaluation.selection import CHUNK, Photo, asked_photos
+from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured, Table, mean_figure
 from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.clicks import centre_click
-from anymask.primitives.types import Prompt, UintImage
+from anymask.primitives.types import Float64Array, IntArray, Prompt, UintImage
 
 Kind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024
@@ -102,14 +102,14 @@ def robustness(
     if not ways:
         raise NotMeasured("it takes neither clicks nor boxes")
     image: list[int] = []
-    parts: list[Floats] = []
+    parts: list[Float64Array] = []
     for photo in asked_photos(method, one, settings, told):
         parts.append(_photo_scores(method, photo, ways))
         image += [photo.place] * len(photo.masks)
     return describe(np.concatenate(parts), np.array(image, np.int64), ways)
 
 
-def describe(scores: Floats, image: Ints, ways: Sequence[str]) -> Finding:
+def describe(scores: Float64Array, image: IntArray, ways: Sequence[str]) -> Finding:
     """Figures of IoUs (N, ways, 1 + CHANGES), the unchanged first; NaN where it makes no sense."""
     names = {"point": "click", "box": "box"}
     figures: list[Figure] = []
@@ -156,7 +156,7 @@ def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]
     return curves
 
 
-def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Floats:
+def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Float64Array:
     """(N, ways, 1 + CHANGES) IoUs of a photo's masks."""
     truths = photo.truths()
     scores = np.full((len(truths), len(ways), 1 + len(CHANGES)), np.nan)
@@ -175,7 +175,7 @@ def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Float
 
 def _click_scores(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], share: float
-) -> Floats:  # (N,)
+) -> Float64Array:  # (N,)
     prompts = [
         Prompt(
             points=np.array([moved_click(truth, share)], np.float32), labels=np.ones(1, np.int64)

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, mask_limit
 from anymask.evaluation.average_recall import Proposer
 from anymask.evaluation.baselines import FromFunction
-from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.code_hash import score_code
 from anymask.evaluation.edges import EdgeDetector
-from anymask.evaluation.findings import Found
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
-from anymask.evaluation.metrics import Floats, Ints
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Column, Report, SetScores
+from anymask.evaluation.score_cache import ScoreCache
+from anymask.evaluation.selection import CHUNK, Photo, mask_limit
+from anymask.evaluation.set_results import Found
 from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
+from anymask.primitives.types import Float64Array, IntArray
 
 Progress = Callable[[str, int, int], None]
 MASKS = "clicks"  # all measures mask by mask are of one module
@@ -142,7 +142,7 @@ class _Question:
 
 def _score_masks(
     questions: Sequence[_Question], one: EvalSet, chosen: Chosen, progress: Progress | None
-) -> list[Floats]:  # a question: (N, M)
+) -> list[Float64Array]:  # a question: (N, M)
     """Every question about every mask, photo by photo."""
     tables = [np.full((len(chosen.image), len(q.names)), np.nan) for q in questions]
     done = 0
@@ -159,7 +159,7 @@ def _score_masks(
     return tables
 
 
-def _columns(question: _Question, table: Floats) -> Iterator[Column]:
+def _columns(question: _Question, table: Float64Array) -> Iterator[Column]:
     """A method's columns; no oracle where there never was a second candidate."""
     for n, measure in enumerate(question.names):
         same = measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
@@ -175,7 +175,7 @@ def weights_hash(segmenter: Segmenter) -> str:
 # --- one photo
 
 
-def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (N, M)
+def _score_photo(question: _Question, photo: Photo, masks: IntArray) -> Float64Array:  # (N, M)
     """The scores of some masks of a photo by every measure, from the cache where it has them."""
     embedded: list[Any] = []  # once, and only when something is missing
 
@@ -194,11 +194,11 @@ def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (
 def _score_measure(
     question: _Question,
     photo: Photo,
-    masks: Ints,
+    masks: IntArray,
     measure: MaskMeasure,
     columns: tuple[str, ...],
     embedding: Callable[[], Any],
-) -> Floats:  # (N, columns)
+) -> Float64Array:  # (N, columns)
     cache, name = question.cache, question.name
     keys = cache.keys(name, columns, question.code, photo.sample, masks) if cache else []
     found = [cache.get(name, key) for key in keys] if cache else [None] * len(masks)
@@ -214,6 +214,6 @@ def _score_measure(
     return table
 
 
-def _parts(rows: Ints) -> Iterator[Ints]:
+def _parts(rows: IntArray) -> Iterator[IntArray]:
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]

@@ -35,9 +35,9 @@ from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
 from anymask.data.sets import Sample, SetInfo, is_set
 from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import DEFAULT, check_measures
-from anymask.evaluation.metrics import Ints
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.rle import rle_area
+from anymask.primitives.types import IntArray
 
 Annotators = Literal["first", "all"]
 RENDERED = "rendered"
@@ -124,10 +124,10 @@ class Chosen:
     rank   place in the draw: those below n are what a limit of n draws
     """
 
-    image: Ints
-    mask: Ints
-    area: Ints
-    rank: Ints
+    image: IntArray
+    mask: IntArray
+    area: IntArray
+    rank: IntArray
 
 
 def read_suite(path: str | Path) -> Suite:

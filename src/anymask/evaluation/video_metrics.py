@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 
 from anymask.evaluation.edge_maps import region_borders
-from anymask.evaluation.metrics import Floats, iou
+from anymask.evaluation.metrics import iou
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, Float64Array
 
 TOLERANCE = 0.008  # of the diagonal
 
@@ -96,7 +96,7 @@ def outline_f_table(
     truth: Sequence[BoolArray],
     void: BoolArray | None = None,
     share: float = TOLERANCE,
-) -> Floats:  # (P, O)
+) -> Float64Array:  # (P, O)
     """`outline_f` of each of P masks with each of O: every outline is drawn and widened once."""
     table = np.zeros((len(found), len(truth)))
     ours, theirs = ([_outline(mask, void, share) for mask in masks] for masks in (found, truth))
@@ -128,7 +128,7 @@ def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return (line[:, None] + line <= radius**2).astype(np.uint8)
 
 
-def statistics(values: Floats) -> Statistics:  # (T,)
+def statistics(values: Float64Array) -> Statistics:  # (T,)
     """Mean, recall and decay over at least one frame.
 
     The quarters share their end frames, as in the official code.

@@ -29,7 +29,7 @@ from anymask.data.documents import find_place, located
 from anymask.data.label_pictures import label_values
 from anymask.data.layouts import load_clips
 from anymask.evaluation.assignment import best_rows
-from anymask.evaluation.metrics import Floats, iou
+from anymask.evaluation.metrics import iou
 from anymask.evaluation.video_metrics import (
     TrackScores,
     mean_track,
@@ -39,7 +39,7 @@ from anymask.evaluation.video_metrics import (
 )
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, Float64Array
 
 Told = Callable[[int, int], None]
 Rules = Literal["davis", "all-frames", "unsupervised"]
@@ -62,8 +62,8 @@ class ObjectScores:
     number: int
     label: str | None
     found_by: int | None
-    j: Floats
-    f: Floats
+    j: Float64Array
+    f: Float64Array
     scores: TrackScores
 
 
@@ -125,7 +125,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     return [_scored(clip, number, number, table[:, number - 1]) for number in numbers]
 
 
-def _scored(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
+def _scored(clip: Clip, number: int, found_by: int | None, table: Float64Array) -> ObjectScores:
     j, f = table.T  # (T, 2)
     scores, label = TrackScores(statistics(j), statistics(f)), clip.labels.get(number)
     return ObjectScores(
@@ -156,7 +156,7 @@ def _score_proposals(
 
 def _score_proposals_frame(
     clip: Clip, frame: int, results: Path, objects: int
-) -> tuple[NDArray[np.intp], Floats]:  # (P,), (P + 1, O, 2)
+) -> tuple[NDArray[np.intp], Float64Array]:  # (P,), (P + 1, O, 2)
     """The proposals in one frame, and J and F of each, and of an empty mask, with each object."""
     values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
     present = np.unique(values[values > 0]).astype(np.intp)
@@ -165,7 +165,7 @@ def _score_proposals_frame(
     return present, np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)
 
 
-def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Floats:  # (O, 2)
+def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Float64Array:  # (O, 2)
     """J and F of every object in one frame."""
     values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
     pairs = [(values == number, truth) for number, truth in enumerate(drawn, start=1)]

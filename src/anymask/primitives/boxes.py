@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import BoolArray, FloatArray, IntArray
-
-Float64Array = NDArray[np.float64]
+from anymask.primitives.types import BoolArray, Float64Array, FloatArray, IntArray
 
 
 def box_area(boxes_xyxy: ArrayLike) -> Float64Array:  # (N, 4) -> (N,)

@@ -1,0 +1,303 @@
+"""Grade the masks of a data set, say why the bad ones are bad, and propose better ones.
+
+In two steps. `examine_photo` asks the model about the masks of one photo and looks for objects
+without a mask; that is the long work, and `audit_file` keeps what it found. `judge` then grades all
+masks at once, each against what is usual in its own data set: where a model is weak, all masks
+disagree with it, and only those that disagree more than the others are suspects.
+
+Letters: N masks, F pieces of evidence.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from anymask.audit.explanations import reasons_of
+from anymask.audit.grading import Grader, usual_of
+from anymask.audit.mask_features import NAMES, Evidence, View, gather, see
+from anymask.audit.missing_objects import POINTS_PER_SIDE, find_missing
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
+from anymask.predictors.image import Model
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.resize import logits_to_rles
+from anymask.primitives.rle import Rle, rle_area
+from anymask.primitives.types import Embedding, Float64Array, UintImage
+from anymask.statistics.set_statistics import Tally, duplicate_pairs
+
+Action = Literal["keep", "replace", "remove"]
+
+BELOW = 0.5  # grades below it are suspects
+TWIN_IOU = 0.8  # of two masks of one photo that are one object drawn twice
+TWIN_GRADE = 0.02  # at most, of the later one
+EMPTY = "it has no pixel"
+NO_ANSWER = ("merged", "swapped")  # errors after which one answer of the model is no better mask
+LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
+ENOUGH = 20  # masks, to know what is usual in a set or for a label
+CHUNK = 16  # masks asked about at once: memory
+NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Examined:
+    """What was found about one mask.
+
+    mask    its index in the photo
+    label   its class, or None
+    rle     the mask itself
+    values  (F,) the evidence; empty for a mask without a pixel
+    twin    an earlier mask that says the same, or None
+    answer  the model's best answer in its place, with the model's quality
+    asked   how the model was asked for it
+    guess   the IoU that the answer may have with the truth
+    """
+
+    mask: int
+    label: str | None
+    rle: Rle
+    values: Float64Array
+    twin: int | None = None
+    answer: MaskRecord | None = None
+    asked: str = ""
+    guess: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PhotoEvidence:
+    """One photo.
+
+    file_name  as in the data set
+    hw         (H, W)
+    key        names the photo's masks: evidence of other masks is not this one
+    masks      those that are no crowds, in their order
+    missing    objects without a mask, the surest first
+    """
+
+    file_name: str
+    hw: tuple[int, int]
+    key: str
+    masks: tuple[Examined, ...]
+    missing: tuple[MaskRecord, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Verdict:
+    """What is thought of one mask.
+
+    photo     index of the photo among those that were examined
+    found     what was found about the mask
+    grade     0..1, how likely it is a careful one
+    error     the kind of error (`corruptions`) that it resembles most; "" where it is no suspect
+    reasons   in words, the heaviest first; empty where it is no suspect
+    action    what is proposed; "replace": by `found.answer`
+    gain      the IoU with the truth that the proposal may win
+    """
+
+    photo: int
+    found: Examined
+    grade: float
+    error: str = ""
+    reasons: tuple[str, ...] = ()
+    action: Action = "keep"
+    gain: float = 0.0
+
+
+# What sizes are usual.
+
+
+def _log_sizes() -> Tally:
+    return Tally(np.linspace(-10, 0, 401))
+
+
+@dataclass
+class SizeTable:
+    """What relative sizes the masks of each label have, as logarithms; and how many there are."""
+
+    sizes: dict[str, Tally] = field(default_factory=dict)
+    images: int = 0
+    masks: int = 0
+
+    def add(self, image: AnnotatedImage) -> None:
+        """Count a photo's masks."""
+        self.images += 1
+        self.masks += sum(not mask.crowd for mask in image.masks)
+        for mask in image.masks:
+            if not mask.crowd and rle_area(mask.rle):
+                self.sizes.setdefault(mask.label or "", _log_sizes()).add(_log_size(mask.rle))
+
+    def oddness(self, mask: AnnotatedMask) -> float:
+        """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
+        tally = self.sizes.get(mask.label or "")
+        if tally is None or tally.n < ENOUGH:
+            return 0.0
+        spread = (tally.quantile(0.75) - tally.quantile(0.25)) / 1.35
+        return float((_log_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
+
+
+def _log_size(rle: Rle) -> float:
+    return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
+
+
+def size_table(images: Iterable[AnnotatedImage]) -> SizeTable:
+    """Count a whole data set."""
+    table = SizeTable()
+    for image in images:
+        table.add(image)
+    return table
+
+
+# One photo.
+
+
+def masks_key(image: AnnotatedImage) -> str:
+    """Names the masks of a photo, for resuming."""
+    value = zlib.crc32(repr(image.hw).encode())
+    for mask in image.masks:
+        value = zlib.crc32(mask.rle.counts.tobytes() + bytes([mask.crowd]), value)
+        value = zlib.crc32((mask.label or "").encode(), value)
+    return f"{value:08x}"
+
+
+def examine_photo(
+    model: Model,
+    grader: Grader,
+    image: AnnotatedImage,
+    pixels: UintImage,
+    sizes: SizeTable,
+    points_per_side: int = POINTS_PER_SIDE,
+) -> PhotoEvidence:
+    """Find out about every mask of one photo.
+
+    pixels           (H, W, 3), of the size that the masks have
+    points_per_side  of the grid that looks for objects without a mask; 0: does not look
+    """
+    counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
+    filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
+    view = see(model, pixels)
+    rles = [mask.rle for _, mask in filled]
+    odd = [sizes.oddness(mask) for _, mask in filled]
+    pairs = duplicate_pairs(rles, TWIN_IOU).tolist()
+    evidence = _evidence(model, view, rles, odd, pairs)
+    twins = {later: earlier for earlier, later in reversed(pairs)}
+    examined = [
+        _examined(
+            grader, filled[n], found, filled[twins[n]][0] if n in twins else None, view.embedding
+        )
+        for n, found in enumerate(evidence)
+    ]
+    examined += [
+        Examined(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
+        for n, mask in counted
+        if not rle_area(mask.rle)
+    ]
+    known = [mask.rle for mask in image.masks if rle_area(mask.rle)]
+    return PhotoEvidence(
+        file_name=image.file_name,
+        hw=image.hw,
+        key=masks_key(image),
+        masks=tuple(sorted(examined, key=lambda one: one.mask)),
+        missing=tuple(find_missing(model, view.embedding, known, points_per_side)),
+    )
+
+
+def _evidence(
+    model: Model,
+    view: View,
+    rles: Sequence[Rle],
+    odd_sizes: Sequence[float],
+    pairs: Sequence[Sequence[int]],
+) -> list[Evidence]:
+    """`gather`, a few masks at once."""
+    found: list[Evidence] = []
+    for start in range(0, len(rles), CHUNK):
+        part = slice(start, start + CHUNK)
+        places = range(start, min(start + CHUNK, len(rles)))
+        others = [_beside(rles, place, pairs) for place in places]
+        found += gather(model, view, rles[part], others, odd_sizes[part])
+    return found
+
+
+def _beside(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
+    """The other masks but its twins, the nearest in the list where there are too many."""
+    twins = {n for pair in pairs if place in pair for n in pair}
+    others = [n for n in range(len(rles)) if n != place and n not in twins]
+    nearest = sorted(others, key=lambda n: abs(n - place))[:NEIGHBOURS]
+    return [rles[n] for n in sorted(nearest)]
+
+
+def _examined(
+    grader: Grader,
+    numbered: tuple[int, AnnotatedMask],
+    evidence: Evidence,
+    twin: int | None,
+    embedding: Embedding,
+) -> Examined:
+    number, mask = numbered
+    best, guess = grader.best_answer(evidence)
+    answer = evidence.answers[best]
+    rle = logits_to_rles(answer.logits[None], embedding.geometry, evidence.threshold)[0]
+    record = record_from_rle(rle, quality=answer.quality, label=mask.label)
+    return Examined(
+        mask=number,
+        label=mask.label,
+        rle=mask.rle,
+        values=evidence.values,
+        twin=twin,
+        answer=record if rle_area(rle) and rle != mask.rle else None,
+        asked=answer.asked,
+        guess=guess,
+    )
+
+
+# All photos.
+
+
+def judge(grader: Grader, photos: Sequence[PhotoEvidence], below: float = BELOW) -> list[Verdict]:
+    """A verdict for every mask, in the order of photos and masks.
+
+    below  masks with a lower grade are suspects
+    """
+    places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
+    filled = [one.values for _, one in places if len(one.values)]
+    values = np.stack(filled) if filled else np.zeros((0, len(NAMES)))
+    usual = usual_of(values) if len(values) >= ENOUGH else None
+    verdicts = []
+    row = 0
+    grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)
+    odds = grader.log_odds(values, usual)
+    for photo, found in places:
+        bare = Verdict(photo=photo, found=found, grade=0.0)
+        if not len(found.values):
+            verdicts.append(replace(bare, reasons=(EMPTY,), action="remove"))
+            continue
+        graded = replace(bare, grade=float(grades[row]))
+        if found.twin is not None:
+            verdicts.append(_twin(graded, found.twin))
+        elif graded.grade < below:
+            error = grader.errors[int(odds[row].argmax())]
+            verdicts.append(_suspect(graded, error, float(guesses[row])))
+        else:
+            verdicts.append(graded)
+        row += 1
+    return verdicts
+
+
+def _twin(verdict: Verdict, of: int) -> Verdict:
+    reasons = (f"it says the same as mask {of}",)
+    least = min(verdict.grade, TWIN_GRADE)
+    return replace(verdict, grade=least, reasons=reasons, action="remove")
+
+
+def _suspect(verdict: Verdict, error: str, given: float) -> Verdict:
+    """With reasons, and the model's answer where that promises to be better."""
+    found = verdict.found
+    reasons = reasons_of(error, found.values, found.label, rle_area(found.rle))
+    verdict = replace(verdict, error=error, reasons=reasons)
+    gain = found.guess - given
+    if found.answer is None or gain < LEAST_GAIN or error in NO_ANSWER:
+        return verdict
+    return replace(verdict, action="replace", gain=gain)

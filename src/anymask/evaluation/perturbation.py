@@ -1,0 +1,95 @@
+"""Prompts that are nearly right: a box that is off, a mask to be made better.
+
+    noisy box  each edge moved by up to a share of the box's side, as a hurried user draws it (the
+               paper trains on boxes with a noise of 10 %, appendix A)
+    dilated    the mask grown by a tenth of the square root of its area
+    eroded     the mask shrunk by as much; by less where nothing would be left
+    shifted    the mask moved by as much, in a random direction
+
+What is random is drawn from the mask itself: the same in every run, alone or among others.
+Letters: H W the photo, N masks.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.evaluation.metrics import iou
+from anymask.evaluation.protocols import Segmenter, Truth, tight_box
+from anymask.primitives.types import BoolArray, Float64Array, Prompt
+
+Spoil = Literal["dilated", "eroded", "shifted"]
+SPOILS: tuple[Spoil, ...] = get_args(Spoil)
+REACH = 0.1
+
+
+def noisy_box(mask: BoolArray, level: float) -> NDArray[np.float32]:  # (H, W) -> (4,)
+    """The tight box with each edge moved by up to `level` of the side, inside the photo.
+
+    It keeps a pixel of width and height.
+    """
+    box = tight_box(mask)
+    sides = np.tile(box[2:] - box[:2], 2)
+    moved = box + level * sides * _draws(mask).uniform(-1, 1, 4).astype(np.float32)
+    height, width = mask.shape
+    x0, y0 = np.clip(moved[:2], 0, (width - 1, height - 1))
+    x1, y1 = np.clip(moved[2:], (x0 + 1, y0 + 1), (width, height))
+    return np.array([x0, y0, x1, y1], np.float32)
+
+
+def spoiled(mask: BoolArray, spoil: Spoil) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask made worse; it is never empty."""
+    reach = max(1, round(REACH * float(np.sqrt(np.count_nonzero(mask)))))
+    if spoil == "dilated":
+        return cv2.dilate(mask.astype(np.uint8), _disc(reach)) > 0
+    if spoil == "eroded":
+        padded = np.pad(mask.astype(np.uint8), 1)
+        depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        kept: BoolArray = depth > min(reach, float(depth.max()) / 2)
+        return kept
+    angle = _draws(mask).uniform(0, 2 * np.pi)
+    return _moved(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+
+
+def refine_scores(
+    segmenter: Segmenter, embedding: Any, truths: Sequence[Truth], spoil: Spoil
+) -> tuple[Float64Array, Float64Array]:  # (N,), (N,)
+    """The IoU of spoiled masks, and of what the method makes of them.
+
+    A method with `refine(embedding, mask)` is asked by it, any other by a mask prompt alone.
+    """
+    starts = [spoiled(truth.mask, spoil) for truth in truths]
+    refine = getattr(segmenter, "refine", None)
+    if refine:
+        answers = [refine(embedding, start) for start in starts]
+    else:
+        prompts = [Prompt.of(mask=start) for start in starts]
+        answers = list(segmenter.segment(embedding, prompts=prompts, multimask=False))
+    before = [iou(s, t.mask, t.ignore) for s, t in zip(starts, truths, strict=True)]
+    after = [iou(a.masks[0], t.mask, t.ignore) for a, t in zip(answers, truths, strict=True)]
+    return np.array(before), np.array(after)
+
+
+def _moved(mask: BoolArray, right: int, down: int) -> BoolArray:
+    """The mask moved; the mask itself where it would leave the photo."""
+    height, width = mask.shape
+    moved = np.zeros_like(mask)
+    y0, y1 = max(down, 0), min(height + down, height)
+    x0, x1 = max(right, 0), min(width + right, width)
+    if y0 < y1 and x0 < x1:
+        moved[y0:y1, x0:x1] = mask[y0 - down : y1 - down, x0 - right : x1 - right]
+    return moved if moved.any() else mask
+
+
+def _disc(reach: int) -> NDArray[Any]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+
+
+def _draws(mask: BoolArray) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(np.packbits(mask).tobytes()))

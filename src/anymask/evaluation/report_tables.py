@@ -1,0 +1,215 @@
+"""The tables of a report and the notes below them, as texts; Markdown and the page show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from anymask.evaluation.mask_measures import MASK_MEASURES
+from anymask.evaluation.measures import MEASURES
+from anymask.evaluation.metrics import Mean
+from anymask.evaluation.report import Report
+from anymask.evaluation.set_results import Figure, group_mean
+from anymask.primitives.spec import ALL_KINDS
+from anymask.reports.tables import TextTable, markdown_table
+
+IN_MAIN = ("clicks", "box", "noc")  # these have tables of their own
+
+
+def report_to_markdown(report: Report) -> str:
+    """All tables, then the notes."""
+    parts: list[str] = []
+    for table in report_tables(report):
+        parts += [table.title] if table.title else []
+        parts.append(markdown_table(table.header, table.rows))
+    notes = "\n".join(f"- {note}" for note in report_notes(report))
+    return "\n\n".join([*parts, notes]) + "\n"
+
+
+def report_tables(report: Report) -> list[TextTable]:
+    """The main table, clicks to a goal, small masks, then each further measure."""
+    names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
+    tables = [_main_table(report), _noc_table(report), _small_table(report)]
+    tables += [_more_table(report, name) for name in MASK_MEASURES if name not in IN_MAIN]
+    tables += [_found_table(report, name) for name in names]
+    return [table for table in tables if table]
+
+
+def report_notes(report: Report) -> list[str]:
+    """How it was measured, a line each."""
+    settings = report.settings
+    limits = [
+        f"at most {count} masks a {what}"
+        for count, what in ((settings.limit, "set"), (settings.per_image, "photo"))
+        if count is not None
+    ]
+    lines = [
+        f"model: {report.subject}, weights {report.weights_hash or 'without a hash'}",
+        *(f"beside it: {name}, weights {w or 'without a hash'}" for name, w in report.peers),
+        f"mean IoU of masks of at least {settings.min_area} pixels"
+        + (", " + ", ".join(limits) if limits else "")
+        + "; intervals: bootstrap over photos, 95 %",
+        f"machine: {report.machine.line()}",
+    ]
+    if report.command:
+        lines.append(f"command: `{report.command}`")
+    if any(method.startswith("grabcut") for method, _ in report.pairs()):
+        slow = "all masks" if settings.slow is None else f"at most {settings.slow} masks a set"
+        lines.append(f"baselines by GrabCut: {slow}, drawn at random, the same ones every time")
+    lines += [f"skipped: {name}: {reason}" for name, reason in report.skipped]
+    lines += list(dict.fromkeys(_remarks(report)))
+    return lines
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    """What measures of whole sets have to say, and why they did not measure."""
+    for scores in report.sets:
+        for found in scores.found:
+            if found.finding is None:
+                yield f"skipped: {found.measure} of {found.method}: {found.reason}"
+            else:
+                yield from (f"{found.measure}: {note}" for note in found.finding.notes)
+
+
+def _main_table(report: Report) -> TextTable | None:
+    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
+    header = ["set", "masks"] + [_title(report, pair) for pair in pairs]
+    rows = []
+    for scores in report.sets:
+        masks = int((scores.area >= report.settings.min_area).sum())
+        cells = [report.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
+        rows.append([scores.name, str(masks)] + [_cell(cell) for cell in cells])
+    for group in report.groups:
+        means = [report.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
+        sets = len(report.members(group))
+        rows.append(
+            [f"**{group} mean**", f"{sets} sets"] + [_bold(_cell(mean.value)) for mean in means]
+        )
+        rows.append(["95 % interval", ""] + [_interval(mean) for mean in means])
+    return TextTable("", header, rows)
+
+
+def _noc_table(report: Report) -> TextTable | None:
+    pairs = [pair for pair in report.pairs() if pair[1].startswith("noc")]
+    if not pairs:
+        return None
+    header = ["clicks to an IoU", "masks"] + [
+        f"{method} NoC@{measure[3:]}" for method, measure in pairs
+    ]
+    rows = []
+    for scores in report.sets:
+        means = [report.set_mean(scores.name, pair[1], method=pair[0]) for pair in pairs]
+        if not all(np.isnan(mean.value) for mean in means):
+            cells = ["" if np.isnan(m.value) else f"{m.value:.2f}" for m in means]
+            rows.append([scores.name, str(len(scores.area)), *cells])
+    return TextTable("", header, rows)
+
+
+def _small_table(report: Report) -> TextTable | None:
+    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
+    rows = []
+    for scores in report.sets:
+        small = int((scores.area < report.settings.min_area).sum())
+        if small:
+            means = [
+                report.set_mean(scores.name, pair[1], method=pair[0], small=True) for pair in pairs
+            ]
+            rows.append([scores.name, str(small)] + [_cell(mean.value) for mean in means])
+    header = [f"under {report.settings.min_area} pixels", "masks"]
+    header += [_title(report, pair) for pair in pairs]
+    return TextTable("", header, rows) if rows else None
+
+
+def _more_table(report: Report, measure: str) -> TextTable | None:
+    """A measure of masks that has no place in the main table, laid out as those of whole sets."""
+    columns = MASK_MEASURES[measure].columns(ALL_KINDS, report.settings)
+    rows: list[list[str]] = []
+    pairs = report.pairs()
+    methods = [m for m in dict.fromkeys(m for m, _ in pairs) if (m, columns[0]) in pairs]
+    if not methods:
+        return None
+    for scores in report.sets:
+        for method in methods:
+            means = [report.set_mean(scores.name, column, method=method) for column in columns]
+            if not all(np.isnan(mean.value) for mean in means):
+                rows.append([scores.name, method, *(_mean_cell(mean) for mean in means)])
+    for group in report.groups:
+        for method in methods:
+            means = [report.mean(column, group=group, method=method) for column in columns]
+            if len(report.members(group)) > 1 and not all(np.isnan(m.value) for m in means):
+                rows.append([f"**{group} mean**", method, *(_bold(_mean_cell(m)) for m in means)])
+    title = f"{measure}: {MEASURES[measure].about}"
+    return TextTable(title, ["set", "method", *columns], rows)
+
+
+def _found_table(report: Report, measure: str) -> TextTable | None:
+    """One measure of whole sets: a row a set and method, a column a figure; groups below."""
+    rows: dict[tuple[str, str], list[Figure]] = {}
+    for scores in report.sets:
+        for found in scores.found:
+            if found.measure == measure and found.finding:
+                rows[scores.name, found.method] = list(found.finding.figures)
+    names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
+    if not names:
+        return None
+    lines = [
+        [name, method, *(_figure_cell(_named(row, figure)) for figure in names)]
+        for (name, method), row in rows.items()
+    ]
+    for group in report.groups:
+        members = [scores.name for scores in report.members(group)]
+        for method in dict.fromkeys(method for _, method in rows):
+            inside = [rows[name, method] for name in members if (name, method) in rows]
+            if len(inside) > 1:
+                means = [_figure_cell(_mean_figure(inside, figure)) for figure in names]
+                lines.append([f"**{group} mean**", method, *(_bold(cell) for cell in means)])
+    title = f"{measure}: {MEASURES[measure].about}" if measure in MEASURES else measure
+    return TextTable(title, ["set", "method", *names], lines)
+
+
+def _named(row: Sequence[Figure], name: str) -> Figure | None:
+    return next((figure for figure in row if figure.name == name), None)
+
+
+def _mean_figure(rows: Sequence[Sequence[Figure]], name: str) -> Figure | None:
+    """A figure's mean over the sets that have it."""
+    there = [found for row in rows if (found := _named(row, name)) and not np.isnan(found.value)]
+    if not there:
+        return None
+    mean = group_mean(there)
+    return Figure(name=name, value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits)
+
+
+def _mean_cell(mean: Mean) -> str:
+    return _figure_cell(Figure(name="", value=mean.value, low=mean.low, high=mean.high))
+
+
+def _figure_cell(figure: Figure | None) -> str:
+    if figure is None or np.isnan(figure.value):
+        return ""
+    value, low, high = (f"{n:.{figure.digits}f}" for n in (figure.value, figure.low, figure.high))
+    return value if np.isnan(figure.low) else f"{value} ({low}–{high})"
+
+
+def _is_shown(report: Report, pair: tuple[str, str]) -> bool:
+    """The table leaves out the clicks between the first and the last, and what NoC shows."""
+    last = f"{report.settings.clicks} clicks"
+    return pair[1] in ("1 click", "oracle", "box", last)
+
+
+def _title(report: Report, pair: tuple[str, str]) -> str:
+    method, measure = pair
+    return measure if method == report.subject else f"{method}: {measure}"
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _bold(text: str) -> str:
+    return text and f"**{text}**"
+
+
+def _interval(mean: Mean) -> str:
+    return "" if np.isnan(mean.value) else f"{mean.low:.3f}–{mean.high:.3f}"

@@ -1,0 +1,92 @@
+"""Words to masks: for any method with `segment_text(image, phrase) -> (H, W) mask`.
+
+A question is a photo and a phrase; its truth is every mask of the photo with that label together,
+as PhraseCut joins all instances that a phrase refers to (Wu et al., CVPR 2020, section 5):
+
+    cumulative IoU  all intersections over all unions: large objects count more
+    mean IoU        each question counts alike
+    Pr@0.5 ...      the share of questions whose IoU is at least that
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from anymask.data.sets import Sample
+from anymask.evaluation.metrics import Shares, iou
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.selection import asked_photos
+from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure, ratio_figure
+from anymask.evaluation.suite import EvalSet, Settings
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import BoolArray, UintImage
+
+PRECISIONS = (0.5, 0.7, 0.9)
+
+
+class TextSegmenter(Protocol):
+    """A method that finds what words name."""
+
+    def segment_text(self, image: UintImage, phrase: str) -> Any:
+        """(H, W, 3) photo and words -> (H, W) bool, all that they name; nothing is all False."""
+        ...
+
+
+def text(
+    method: Segmenter,
+    one: EvalSet,
+    settings: Settings,
+    told: Callable[[int, int], None] | None = None,
+) -> Finding:
+    """Measure one method on one set (a `SetMeasure`).
+
+    Raises NotMeasured for a method that takes no words or a set without labels.
+    """
+    if not hasattr(method, "segment_text"):
+        raise NotMeasured("it takes no words (it has no `segment_text`)")
+    finder = cast(TextSegmenter, method)
+    rows: list[tuple[int, float, float, float]] = []
+    for photo in asked_photos(method, one, settings, told):
+        ignored = np.zeros(photo.sample.hw, np.bool_) if photo.ignore is None else photo.ignore
+        for phrase, truth in questions(photo.sample, [int(mask) for mask in photo.masks]):
+            mask = _checked(finder.segment_text(photo.image, phrase), truth.shape, method)
+            both = int(np.count_nonzero(mask & truth & ~ignored))
+            either = int(np.count_nonzero((mask | truth) & ~ignored))
+            rows.append((photo.place, iou(mask, truth, photo.ignore), both, either))
+    if not rows:
+        raise NotMeasured(f"{one.plan.name} has no labels")
+    table = np.array(rows)
+    image, ious = table[:, 0].astype(np.int64), table[:, 1]
+    _, member = np.unique(image, return_inverse=True)
+    tops, bottoms = (
+        np.bincount(member, weights=areas).astype(np.float64) for areas in table[:, 2:].T
+    )
+    return Finding(
+        figures=(
+            ratio_figure("cumulative IoU", Shares(tops, bottoms, bottoms)),
+            mean_figure("mean IoU", ious, image),
+            *(mean_figure(f"Pr@{at}", (ious >= at).astype(np.float64), image) for at in PRECISIONS),
+        )
+    )
+
+
+def questions(sample: Sample, masks: list[int]) -> Iterator[tuple[str, BoolArray]]:
+    """Each label among these masks, with all of the photo's masks that have it, joined."""
+    for phrase in dict.fromkeys(sample.labels[mask] for mask in masks):
+        if phrase:
+            there = [n for n, label in enumerate(sample.labels) if label == phrase]
+            yield phrase, np.any([rle_to_mask(sample.masks[n]) for n in there], axis=0)
+
+
+def _checked(mask: Any, hw: tuple[int, ...], method: Segmenter) -> BoolArray:
+    array = np.asarray(mask)
+    if array.shape != hw or array.dtype != np.bool_:
+        raise InputError(
+            f"{method.spec.name}: segment_text must return a bool mask of the photo's size {hw}, "
+            f"got {array.shape} {array.dtype}"
+        )
+    return cast(BoolArray, array)
