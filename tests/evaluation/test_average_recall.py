@@ -14,8 +14,8 @@ from anymask.evaluation.average_recall import (
     everything,
     rank_scores,
 )
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec

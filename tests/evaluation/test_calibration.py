@@ -10,8 +10,8 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
 from anymask.evaluation.calibration import Ranked, calibration, describe
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import Finding, NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect, same_colour, write_set

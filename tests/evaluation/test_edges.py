@@ -25,8 +25,8 @@ from anymask.evaluation.edges import (
     edges,
     recall_at_half,
 )
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.rle import mask_to_rle, rle_to_string
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 

@@ -8,8 +8,8 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
 from anymask.evaluation.fairness import Column, describe, fairness, groups_of, read_groups
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import DataError
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 

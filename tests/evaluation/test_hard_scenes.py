@@ -9,7 +9,8 @@ from anymask.evaluation import hard_scenes
 from anymask.evaluation.hard_scenes import HW, SCENES, SMALLEST, Scene, scene_set
 from anymask.evaluation.scene_parts import coverage, inside, strokes
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.suite import Settings, hard_suite, open_sets
+from anymask.evaluation.selection import Settings
+from anymask.evaluation.suite import hard_suite, open_sets
 from anymask.primitives.rle import rle_to_mask
 from tests.evaluation.small_sets import perfect
 

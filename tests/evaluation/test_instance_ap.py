@@ -20,8 +20,8 @@ from anymask.evaluation.instance_ap import (
     instance_ap,
     read_detections,
 )
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import Box, rectangle, write_set

@@ -1,11 +1,9 @@
 """Measures of whole sets: the names, what comes back, and how the report shows it."""
 
 import json
-import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,11 +12,12 @@ from anymask.data.sets import load_set
 from anymask.evaluation import measures as module
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES
-from anymask.evaluation.measures import DEFAULT, MEASURES, Measure, check_measures
+from anymask.evaluation.measures import MEASURES, Measure, check_measures
 from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
 from anymask.evaluation.report import Report, report_to_json, sets_from_json
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.scoring import score_set
+from anymask.evaluation.selection import DEFAULT, EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import (
     Curve,
     Finding,
@@ -31,7 +30,6 @@ from anymask.evaluation.set_results import (
     mean_figure,
     ratio_figure,
 )
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import ConfigError
 from tests.evaluation.small_sets import perfect, write_set
 
@@ -53,10 +51,7 @@ def count_masks(method: object, one: EvalSet, settings: Settings, told: object) 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> str:
     """A registered measure called `count`."""
-    place = ModuleType("counting_measure")
-    place.count_masks = count_masks  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "counting_measure", place)
-    row = Measure(about="masks a photo", function="counting_measure:count_masks")
+    row = Measure(about="masks a photo", function=count_masks)
     monkeypatch.setitem(module.MEASURES, "count", row)
     return "count"
 

@@ -12,7 +12,7 @@ from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.metrics import iou
 from anymask.evaluation.perturbation import SPOILS, noisy_box, refine_scores, spoiled
 from anymask.evaluation.protocols import Truth, tight_box
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.selection import Settings
 from anymask.primitives.spec import ALL_KINDS
 from tests.evaluation.small_sets import rectangle
 

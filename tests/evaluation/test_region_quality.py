@@ -21,8 +21,8 @@ from anymask.evaluation.region_quality import (
     shared_pixels,
     variation_of_information,
 )
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from tests.evaluation.small_sets import perfect, rectangle, write_set

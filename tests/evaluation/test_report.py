@@ -17,7 +17,7 @@ from anymask.evaluation.report import (
     write_json,
 )
 from anymask.evaluation.report_tables import report_to_markdown
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.selection import Settings
 from anymask.primitives.errors import DataError
 
 

@@ -17,8 +17,8 @@ from anymask.evaluation.machine import this_machine
 from anymask.evaluation.report import Report
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import Curve, Finding, Found, Table, mean_figure
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.evaluation.worst_cases import ANSWER, TRUTH, worst_cases
 from anymask.reports.plots import Points, curve_plot
 from tests.evaluation.small_sets import perfect, same_colour, write_set

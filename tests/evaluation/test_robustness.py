@@ -22,8 +22,8 @@ from anymask.evaluation.robustness import (
     moved_click,
     robustness,
 )
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.clicks import centre_click
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 

@@ -3,9 +3,9 @@
 import pytest
 
 from anymask.evaluation.baselines import FromFunction, filled_box
-from anymask.evaluation.code_hash import code_hash, module_source, score_code
 from anymask.evaluation.edges import EDGE_BASELINES
 from anymask.evaluation.measures import MEASURES
+from anymask.evaluation.score_cache import code_hash, module_source, score_code
 
 SOURCES = {
     "anymask.evaluation.a": "import os\nfrom anymask.primitives.b import thing\n",
@@ -47,5 +47,5 @@ def test_every_measure_and_baseline_has_a_hash_of_its_own() -> None:
 
 
 def test_sources_are_read_where_there_are_some() -> None:
-    assert "def module_source" in module_source("anymask.evaluation.code_hash")
+    assert "def module_source" in module_source("anymask.evaluation.score_cache")
     assert module_source("no.such.module") == module_source("sys") == ""

@@ -11,7 +11,7 @@ from anymask.evaluation.adapters import Peer
 from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
 

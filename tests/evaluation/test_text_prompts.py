@@ -8,8 +8,8 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.selection import EvalSet, SetPlan, Settings
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.evaluation.text_prompts import questions, text
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ALL_KINDS

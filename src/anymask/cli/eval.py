@@ -26,16 +26,8 @@ from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import score_set, weights_hash
-from anymask.evaluation.suite import (
-    EvalSet,
-    Settings,
-    Suite,
-    choose_masks,
-    folder_suite,
-    hard_suite,
-    open_sets,
-    read_suite,
-)
+from anymask.evaluation.selection import EvalSet, Settings, choose_masks
+from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
 from anymask.evaluation.worst_cases import Shot, worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.runtimes.onnx import pick_threads

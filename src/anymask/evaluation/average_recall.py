@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from anymask.evaluation.coco_rules import AREA_RANGES, IOU_THRESHOLDS, Matches, match, rank
 from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
 from anymask.evaluation.set_results import Curve, Finding, NotMeasured, Table, ratio_figure
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
@@ -99,9 +99,7 @@ def slic_maps(image: UintImage) -> list[NDArray[Any]]:
 REGION_BASELINES = (Proposer("felzenszwalb", felzenszwalb_maps), Proposer("slic", slic_maps))
 
 
-def everything(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def everything(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
     """Measure what a method finds by itself.
 
     Raises NotMeasured for one that has no `everything` or takes no clicks for it.
@@ -121,7 +119,7 @@ Sizes = dict[str, Matches]
 
 
 def _photos(
-    method: FindsEverything, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+    method: FindsEverything, one: EvalSet, settings: Settings, told: Told
 ) -> Iterator[tuple[Sizes, int]]:
     """Each chosen photo's matches by size, and how many masks were found."""
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)

@@ -26,7 +26,6 @@ Letters: N masks, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +33,7 @@ import numpy as np
 
 from anymask.evaluation.metrics import Shares, iou
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import CHUNK, Photo, asked_photos
+from anymask.evaluation.selection import CHUNK, EvalSet, Photo, Settings, Told, asked_photos
 from anymask.evaluation.set_results import (
     Curve,
     Figure,
@@ -44,7 +43,6 @@ from anymask.evaluation.set_results import (
     mean_figure,
     ratio_figure,
 )
-from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.types import Float64Array, IntArray, Prompt
 
@@ -73,7 +71,7 @@ def calibration(
     method: Segmenter,
     one: EvalSet,
     settings: Settings,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> Finding:
     """Measure one method on one set (a `SetMeasure`).
 

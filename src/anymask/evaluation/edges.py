@@ -36,8 +36,8 @@ from anymask.evaluation.edge_maps import (
 from anymask.evaluation.edge_matching import match_levels
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.region_quality import drawn_regions
+from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
 from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, Float64Array, FloatArray, Prompt, UintImage
@@ -87,9 +87,7 @@ class EdgeCounts:
     found: Float64Array
 
 
-def edges(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def edges(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
     """Measure a method's edges on photos that people divided into regions.
 
     Raises NotMeasured for a set without annotators, or a method that gives neither edges nor the

@@ -16,7 +16,6 @@ that no gap was shown. Letters: N masks, G groups, I photos.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,9 +24,8 @@ import numpy as np
 from anymask.data.sets import Sample
 from anymask.evaluation.metrics import RESAMPLES
 from anymask.evaluation.protocols import Segmenter, click_rounds
-from anymask.evaluation.selection import CHUNK, asked_photos
+from anymask.evaluation.selection import CHUNK, EvalSet, Settings, Told, asked_photos
 from anymask.evaluation.set_results import Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.errors import DataError
 from anymask.primitives.types import Float64Array, IntArray
 
@@ -47,7 +45,7 @@ def fairness(
     method: Segmenter,
     one: EvalSet,
     settings: Settings,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> Finding:
     """Measure one method on one set (a `SetMeasure`): by one click, and by several.
 

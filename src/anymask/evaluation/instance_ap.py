@@ -21,7 +21,7 @@ Letters: T thresholds of IoU, R recalls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ from anymask.evaluation.coco_rules import (
     rank,
 )
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
 from anymask.evaluation.set_results import NAN, Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.types import Float64Array, Prompt
@@ -84,9 +84,7 @@ class Answered:
     detections: tuple[Detection, ...]
 
 
-def instance_ap(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def instance_ap(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
     """Measure the masks that a method makes of a detector's boxes.
 
     Raises NotMeasured for a set without `detections.json` or a method that takes no boxes, and

@@ -23,7 +23,7 @@ from anymask.evaluation.protocols import (
     click_rounds,
     deepest_click,
 )
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.selection import Settings
 from anymask.primitives.spec import PromptKind
 from anymask.primitives.types import Float64Array
 

@@ -12,19 +12,22 @@ MEASURES; report, page and files then show it without knowing what it means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol
 
+from anymask.evaluation.average_recall import everything
+from anymask.evaluation.calibration import calibration
+from anymask.evaluation.edges import edges
+from anymask.evaluation.fairness import fairness
+from anymask.evaluation.instance_ap import instance_ap
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.region_quality import regions
+from anymask.evaluation.robustness import robustness
+from anymask.evaluation.selection import EvalSet, Settings, Told
 from anymask.evaluation.set_results import Finding, Found, NotMeasured
+from anymask.evaluation.text_prompts import text
 from anymask.primitives.errors import ConfigError
-
-if TYPE_CHECKING:  # a suite reads the names here before it has sets
-    from anymask.evaluation.protocols import Segmenter
-    from anymask.evaluation.suite import EvalSet, Settings
-
-Told = Callable[[int, int], None]
 
 
 class SetMeasure(Protocol):
@@ -45,12 +48,11 @@ class Measure:
     """One row of the table.
 
     about     for the help text and the documentation, in one line
-    function  "module:function" of a SetMeasure, imported when it is asked for; "" for what is
-              scored mask by mask
+    function  measures a whole set; None for what is scored mask by mask
     """
 
     about: str
-    function: str = ""
+    function: SetMeasure | None = None
 
 
 MEASURES: dict[str, Measure] = {
@@ -62,38 +64,37 @@ MEASURES: dict[str, Measure] = {
     "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
-        function="anymask.evaluation.calibration:calibration",
+        function=calibration,
     ),
     "robustness": Measure(
         about="what blur, noise, JPEG, gamma and a click a little off cost",
-        function="anymask.evaluation.robustness:robustness",
+        function=robustness,
     ),
     "fairness": Measure(
         about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
-        function="anymask.evaluation.fairness:fairness",
+        function=fairness,
     ),
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
-        function="anymask.evaluation.average_recall:everything",
+        function=everything,
     ),
     "regions": Measure(
         about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",
-        function="anymask.evaluation.region_quality:regions",
+        function=regions,
     ),
     "edges": Measure(
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
-        function="anymask.evaluation.edges:edges",
+        function=edges,
     ),
     "instance-ap": Measure(
         about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
-        function="anymask.evaluation.instance_ap:instance_ap",
+        function=instance_ap,
     ),
     "text": Measure(
         about="words to masks, as PhraseCut counts: cumulative IoU",
-        function="anymask.evaluation.text_prompts:text",
+        function=text,
     ),
 }
-DEFAULT = ("clicks", "box")
 
 
 def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -110,8 +111,8 @@ def measure_set(
     name: str, method: Segmenter, one: EvalSet, settings: Settings, told: Told
 ) -> Found:
     """Measure one method on one set by a measure of whole sets."""
-    module, _, function = MEASURES[name].function.partition(":")
-    measure = cast(SetMeasure, getattr(import_module(module), function))
+    measure = MEASURES[name].function
+    assert measure is not None, name
     try:
         finding = measure(method, one, settings, told)
     except NotMeasured as error:

@@ -12,7 +12,7 @@ as the region benchmark of Berkeley counts them. Letters: H W the photo, P and Q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from anymask.data.sets import Sample
 from anymask.evaluation.average_recall import FindsEverything, Proposer
 from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
 from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.layout import partition
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_mask
@@ -98,9 +98,7 @@ def _entropy(shares: Float64Array) -> float:
 # ---------------------------------------------------------------------------------- the measure
 
 
-def regions(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def regions(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
     """Divide photos by what a method finds by itself; compare with how people divided them.
 
     Raises NotMeasured for a set without annotators or a method that has no `everything`.

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.machine import Machine
-from anymask.evaluation.measures import DEFAULT
 from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
+from anymask.evaluation.selection import DEFAULT, Settings
 from anymask.evaluation.set_results import Found, found_from_json, found_to_json
-from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
 from anymask.primitives.types import Float64Array, IntArray
 

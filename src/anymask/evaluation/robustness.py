@@ -15,7 +15,7 @@ make; strengths are our own. Letters: H W the photo, N masks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,9 +24,8 @@ import numpy as np
 
 from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, Truth, box_scores
-from anymask.evaluation.selection import CHUNK, Photo, asked_photos
+from anymask.evaluation.selection import CHUNK, EvalSet, Photo, Settings, Told, asked_photos
 from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.types import Float64Array, IntArray, Prompt, UintImage
 
@@ -92,7 +91,7 @@ def robustness(
     method: Segmenter,
     one: EvalSet,
     settings: Settings,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> Finding:
     """Measure one method on one set (a `SetMeasure`): every change, by one click and by the box.
 

@@ -1,17 +1,22 @@
-"""Scores of methods that never change, kept by content: GrabCut takes minutes, once is enough.
+"""A cache of scores of methods that never change, on disk: content and code in, kept values out.
 
 A line of `<method>.jsonl` is [key, values]; the key hashes the photo, the mask, the ignored pixels,
 the method, the code and the versions behind it and what was measured. A cut last line is skipped
 when read. What a measure of a whole set found is `sets/<key>.json`; its key hashes code, settings,
-and all that the set says of the photos that count.
+and all that the set says of the photos that count. Code is hashed with the modules that it imports;
+what only hands sets, questions and answers around is left out: it is edited often, and what it
+hands around is hashed as content.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -20,10 +25,27 @@ import numpy as np
 from anymask.data.sets import Sample
 from anymask.evaluation.baselines import REGION_METHODS
 from anymask.evaluation.instance_ap import FILE as DETECTIONS
+from anymask.evaluation.measures import MEASURES
+from anymask.evaluation.selection import EvalSet, Settings, choose_masks
 from anymask.evaluation.set_results import Found, found_from_json, found_to_json
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_string
 from anymask.primitives.types import Float64Array, IntArray
+
+_IMPORT = re.compile(r"^\s*from (anymask\.(?:evaluation|primitives)\.\w+) import", re.MULTILINE)
+_CARRIERS = {
+    f"anymask.evaluation.{name}"
+    for name in (
+        "adapters",
+        "hard_scenes",
+        "measures",
+        "report",
+        "selection",
+        "set_results",
+        "suite",
+    )
+}
+
+Reader = Callable[[str], str]  # a module's name -> its source
 
 
 class ScoreCache:
@@ -36,7 +58,7 @@ class ScoreCache:
     def keys(
         self, method: str, names: Sequence[str], code: str, sample: Sample, masks: IntArray
     ) -> list[str]:
-        """A key for each mask of a photo; `code` is that of `code_hash.score_code`."""
+        """A key for each mask of a photo; `code` is that of `score_code`."""
         start = hashlib.sha256(sample.content())
         ignore = rle_to_string(sample.ignore) if sample.ignore is not None else ""
         words = [code, cv2.__version__, *_versions(method), method, *names, ignore]
@@ -137,3 +159,46 @@ def _lines(path: Path) -> list[tuple[str, Float64Array]]:
         except (ValueError, TypeError):  # the run was stopped in the middle of a line
             continue
     return rows
+
+
+# The code behind a score: the module of a measure, those that it imports, and so on.
+
+
+def score_code(method: object, measure: str) -> str:
+    """The hash of the code behind a baseline's scores by a measure.
+
+    method  with `function` and perhaps `prepare`, as every baseline has
+    """
+    functions = [getattr(method, name, None) for name in ("function", "prepare")]
+    own = sorted({str(one.__module__) for one in functions if hasattr(one, "__module__")})
+    function = MEASURES[measure].function
+    root = "anymask.evaluation.mask_measures" if function is None else function.__module__
+    return code_hash(root, *own)
+
+
+def code_hash(root: str, *others: str, read: Reader | None = None) -> str:
+    """The hash of a module with all that it computes with, and of other modules alone."""
+    read = read or module_source
+    texts = {name: read(name) for name in (root, *others)}
+    waiting = [root]
+    while waiting:
+        for name in _IMPORT.findall(texts[waiting.pop()]):
+            if name not in texts and name not in _CARRIERS:
+                texts[name] = read(name)
+                waiting.append(name)
+    key = hashlib.sha256()
+    for name in sorted(texts):
+        key.update(f"{name}\n{texts[name]}\n".encode())
+    return key.hexdigest()[:16]
+
+
+@cache
+def module_source(name: str) -> str:
+    """A module's source; "" where it has none, as in an interpreter's prompt."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):  # __main__
+        return ""
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return ""
+    return Path(spec.origin).read_text(encoding="utf-8", errors="replace")

@@ -12,17 +12,25 @@ import numpy as np
 
 from anymask.evaluation.average_recall import Proposer
 from anymask.evaluation.baselines import FromFunction
-from anymask.evaluation.code_hash import score_code
 from anymask.evaluation.edges import EdgeDetector
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Column, Report, SetScores
-from anymask.evaluation.score_cache import ScoreCache
-from anymask.evaluation.selection import CHUNK, Photo, mask_limit
+from anymask.evaluation.score_cache import ScoreCache, score_code
+from anymask.evaluation.selection import (
+    CHUNK,
+    Chosen,
+    EvalSet,
+    Photo,
+    SetPlan,
+    Settings,
+    Told,
+    choose_masks,
+    mask_limit,
+)
 from anymask.evaluation.set_results import Found
-from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
 from anymask.primitives.types import Float64Array, IntArray
 
 Progress = Callable[[str, int, int], None]
@@ -103,7 +111,7 @@ def _stays(method: Segmenter) -> bool:
     return isinstance(method, (FromFunction, EdgeDetector, Proposer))
 
 
-def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, int], None]) -> Found:
+def _found(name: str, question: _Question, one: EvalSet, told: Told) -> Found:
     """A measure of the whole set, from the cache where it has it."""
     method, settings, cache = question.method, question.settings, question.cache
     if cache is None:

@@ -1,26 +1,136 @@
-"""What is asked of a method on one set, photo by photo: the photo, opened once, and its masks.
+"""Which masks of a set are measured: a plan and limits in, the chosen masks photo by photo out.
 
-Letters: N masks of a photo.
+Letters: N masks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from anymask.data.sets import Sample
-from anymask.evaluation.baselines import FromFunction
+from anymask.data.sets import Sample, SetInfo
 from anymask.evaluation.protocols import Segmenter, Truth
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
-from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.rle import rle_area, rle_to_mask
 from anymask.primitives.types import BoolArray, IntArray, UintImage
 
+DEFAULT = ("clicks", "box")
 CHUNK = 64  # prompts in one decode: enough to be fast, few enough for big masks
+
+Annotators = Literal["first", "all"]
+Told = Callable[[int, int], None]  # is told how many are done, and of how many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for a whole run.
+
+    clicks     clicks on every mask
+    min_area   pixels; smaller masks are reported apart
+    limit      masks of a set at most, None for all
+    per_image  masks of a photo at most, None for all
+    slow       masks of a set at most for slow baselines (GrabCut), None for all
+    groups     a CSV file of groups for `fairness`, None for the sets' labels
+    """
+
+    clicks: int = 3
+    min_area: int = 64
+    limit: int | None = None
+    per_image: int | None = None
+    slow: int | None = 100
+    groups: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPlan:
+    """How one set is measured.
+
+    name        its folder under the data folder
+    groups      the means that it belongs to
+    measures    what is measured: names of `measures.MEASURES`
+    annotators  where several people drew a photo: the first one's masks, or all
+    layout      how its publisher laid it out; "set" for a set of our own, "rendered" for a scene
+                that `hard_scenes` draws, named by the set's name
+    folder      where it lies under the data folder; "" means `name`
+    split       which part is measured; None leaves it to the layout
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    measures: tuple[str, ...] = DEFAULT
+    annotators: Annotators = "first"
+    layout: str = "set"
+    folder: str = ""
+    split: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies under the data folder."""
+        return self.folder or self.name
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A plan and what was read for it."""
+
+    plan: SetPlan
+    info: SetInfo
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The masks of a set that are measured, (N,) each.
+
+    image  index of the photo
+    mask   index among the photo's masks
+    area   pixels
+    rank   place in the draw: those below n are what a limit of n draws
+    """
+
+    image: IntArray
+    mask: IntArray
+    area: IntArray
+    rank: IntArray
+
+
+def choose_masks(
+    plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
+) -> Chosen:
+    """The masks to measure: at most `per_image` of a photo and `limit` of the set.
+
+    Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
+    smaller limit draws a part of what a larger one draws.
+    """
+    rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
+    rows: list[tuple[int, int, int]] = []
+    for image, sample in enumerate(samples):
+        found = [
+            (image, mask, area)
+            for mask, rle in enumerate(sample.masks)
+            if (area := rle_area(rle)) and _counts(plan, sample, mask)
+        ]
+        order = rng.permutation(len(found))
+        rows += [found[n] for n in sorted(order[:per_image])]
+    rank = rng.permutation(len(rows))
+    drawn = [(*row, int(place)) for row, place in zip(rows, rank, strict=True)]
+    if limit is not None:
+        drawn = [row for row in drawn if row[3] < limit]
+    table = np.array(drawn, np.int64).reshape(-1, 4)
+    return Chosen(*table.T)
+
+
+def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
+    """Whether this annotator's masks are measured."""
+    if plan.annotators == "all" or sample.annotators[mask] is None:
+        return True
+    return sample.annotators[mask] == min(a for a in sample.annotators if a is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +164,7 @@ class Photo:
 
 def mask_limit(method: Segmenter, settings: Settings) -> float:
     """How many masks of a set this method is asked for."""
-    slow = isinstance(method, FromFunction) and method.slow
+    slow = getattr(method, "slow", False)
     return settings.slow if slow and settings.slow is not None else math.inf
 
 
@@ -62,7 +172,7 @@ def asked_photos(
     method: Segmenter,
     one: EvalSet,
     settings: Settings,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> Iterator[Photo]:
     """The photos with masks that count: the run's limits, and none that is too small.
 

@@ -10,7 +10,7 @@ as PhraseCut joins all instances that a phrase refers to (Wu et al., CVPR 2020, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -18,9 +18,8 @@ import numpy as np
 from anymask.data.sets import Sample
 from anymask.evaluation.metrics import Shares, iou
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import asked_photos
+from anymask.evaluation.selection import EvalSet, Settings, Told, asked_photos
 from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure, ratio_figure
-from anymask.evaluation.suite import EvalSet, Settings
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import BoolArray, UintImage
@@ -40,7 +39,7 @@ def text(
     method: Segmenter,
     one: EvalSet,
     settings: Settings,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> Finding:
     """Measure one method on one set (a `SetMeasure`).
 

@@ -11,8 +11,7 @@ import numpy as np
 from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, tight_box
 from anymask.evaluation.report import SetScores
-from anymask.evaluation.selection import Photo
-from anymask.evaluation.suite import EvalSet
+from anymask.evaluation.selection import EvalSet, Photo
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
 from anymask.primitives.types import BoolArray, Prompt, UintImage
