@@ -13,7 +13,7 @@ from anymask.evaluation.baselines import (
     grabcut_box,
     grabcut_clicks,
 )
-from anymask.evaluation.metrics import iou
+from anymask.primitives.masks import iou
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import rectangle
 

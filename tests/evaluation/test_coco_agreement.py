@@ -9,11 +9,11 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from anymask.data.sets import load_set
-from anymask.evaluation.metrics import iou
 from anymask.evaluation.perturbation import spoiled
 from anymask.evaluation.protocols import tight_box
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSet, SetPlan, Settings, choose_masks
+from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask, rle_to_string
 from tests.evaluation.small_sets import perfect
 

@@ -1,19 +1,14 @@
 """Boxes and masks that are nearly right."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from anymask.evaluation.baselines import BOX, FromFunction, filled_box
-from anymask.evaluation.mask_measures import MASK_MEASURES
-from anymask.evaluation.metrics import iou
-from anymask.evaluation.perturbation import SPOILS, noisy_box, refine_scores, spoiled
-from anymask.evaluation.protocols import Truth, tight_box
-from anymask.evaluation.selection import Settings
-from anymask.primitives.spec import ALL_KINDS
+from anymask.evaluation.perturbation import SPOILS, noisy_box, spoiled
+from anymask.evaluation.protocols import tight_box
+from anymask.primitives.masks import iou
 from tests.evaluation.small_sets import rectangle
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)).filter(np.any)
@@ -58,44 +53,3 @@ def test_a_spoiled_mask_is_never_empty_and_always_the_same(mask: np.ndarray, spo
         assert (worse >= mask).all()
     if spoil == "eroded":
         assert (worse <= mask).all()
-
-
-def test_refining_is_asked_with_the_spoiled_mask_and_scored_before_and_after() -> None:
-    asked = []
-
-    def right(image: object, prompt: object) -> np.ndarray:
-        asked.append(prompt)
-        return SQUARE
-
-    method = FromFunction("right", ALL_KINDS, right)
-    before, after = refine_scores(method, None, [Truth(SQUARE)], "eroded")
-    assert before.tolist() == [256 / 400]
-    assert after.tolist() == [1.0]
-    assert np.array_equal(np.asarray(asked[0].mask) > 0, spoiled(SQUARE, "eroded"))
-
-
-def test_a_method_with_refine_is_asked_by_it() -> None:
-    class Refines(FromFunction):
-        def refine(self, embedding: object, mask: np.ndarray) -> object:
-            (answer,) = self.segment(embedding, prompts=[mask], multimask=False)
-            return answer
-
-    method = Refines("same", ALL_KINDS, lambda image, mask: mask)
-    before, after = refine_scores(method, None, [Truth(SQUARE)], "dilated")
-    assert before.tolist() == after.tolist() != [1.0]
-
-
-@pytest.mark.parametrize(("accepts", "names"), [(BOX, ()), (ALL_KINDS, SPOILS)])
-def test_only_who_takes_masks_refines(accepts: frozenset, names: tuple) -> None:
-    columns = MASK_MEASURES["refine"].columns(accepts, Settings())
-    assert columns == tuple(name for spoil in names for name in (spoil, f"{spoil}, refined"))
-
-
-def test_noisy_boxes_are_asked_at_three_levels() -> None:
-    method = FromFunction("filled box", BOX, filled_box)
-    measure = MASK_MEASURES["noisy-box"]
-    assert measure.columns(method.accepts, Settings()) == ("box ±5%", "box ±10%", "box ±20%")
-    image = np.zeros((60, 80, 3), np.uint8)
-    scores = measure.score(method, image, [Truth(SQUARE)], Settings())
-    assert [len(column) for column in scores] == [1, 1, 1]
-    assert scores[0][0] > scores[2][0] > 0.4

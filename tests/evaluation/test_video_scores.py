@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from anymask.evaluation.assignment import best_rows
+from anymask.evaluation.video_scores import best_rows
 from anymask.primitives.errors import InputError
 
 sizes = st.tuples(st.integers(1, 5), st.integers(0, 5)).map(lambda pair: (sum(pair), pair[0]))

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.metrics import Shares, iou
+from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import CHUNK, EvalSet, Photo, Settings, Told, asked_photos
 from anymask.evaluation.set_results import (
@@ -44,6 +44,7 @@ from anymask.evaluation.set_results import (
     ratio_figure,
 )
 from anymask.primitives.clicks import centre_click
+from anymask.primitives.masks import iou
 from anymask.primitives.types import Float64Array, IntArray, Prompt
 
 BINS = 10

@@ -34,6 +34,7 @@ from anymask.evaluation.edge_maps import (
     suppress,
 )
 from anymask.evaluation.edge_matching import match_levels
+from anymask.evaluation.metrics import RESAMPLES
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.region_quality import drawn_regions
 from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
@@ -43,7 +44,6 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, Float64Array, FloatArray, Prompt, UintImage
 
 TOLERANCE = 0.0075  # of the photo's diagonal
-RESAMPLES = 1000
 _TINY = np.finfo(np.float64).eps
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.boundary import click_and_box_rims
-from anymask.evaluation.metrics import clicks_needed
-from anymask.evaluation.perturbation import SPOILS, noisy_box, refine_scores
+from anymask.evaluation.metrics import boundary_iou, clicks_needed
+from anymask.evaluation.perturbation import SPOILS, Spoil, noisy_box, spoiled
 from anymask.evaluation.protocols import (
     Goal,
     Segmenter,
@@ -22,10 +21,13 @@ from anymask.evaluation.protocols import (
     box_scores,
     click_rounds,
     deepest_click,
+    tight_box,
 )
 from anymask.evaluation.selection import Settings
+from anymask.primitives.clicks import centre_click
+from anymask.primitives.masks import iou
 from anymask.primitives.spec import PromptKind
-from anymask.primitives.types import Float64Array
+from anymask.primitives.types import Float64Array, Prompt
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)
@@ -131,6 +133,25 @@ def _score_refine(
     return tuple(scores for pair in pairs for scores in pair)
 
 
+def refine_scores(
+    segmenter: Segmenter, embedding: Any, truths: Sequence[Truth], spoil: Spoil
+) -> tuple[Float64Array, Float64Array]:  # (N,), (N,)
+    """The IoU of spoiled masks, and of what the method makes of them.
+
+    A method with `refine(embedding, mask)` is asked by it, any other by a mask prompt alone.
+    """
+    starts = [spoiled(truth.mask, spoil) for truth in truths]
+    refine = getattr(segmenter, "refine", None)
+    if refine:
+        answers = [refine(embedding, start) for start in starts]
+    else:
+        prompts = [Prompt.of(mask=start) for start in starts]
+        answers = list(segmenter.segment(embedding, prompts=prompts, multimask=False))
+    before = [iou(s, t.mask, t.ignore) for s, t in zip(starts, truths, strict=True)]
+    after = [iou(a.masks[0], t.mask, t.ignore) for a, t in zip(answers, truths, strict=True)]
+    return np.array(before), np.array(after)
+
+
 # --- the outline
 
 
@@ -143,6 +164,27 @@ def _score_boundary(
     method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
 ) -> tuple[Float64Array, ...]:
     return tuple(click_and_box_rims(method, embedding, truths).values())
+
+
+def click_and_box_rims(
+    method: Segmenter, embedding: Any, truths: Sequence[Truth]
+) -> dict[str, Float64Array]:  # (N,) each
+    """Boundary IoU of the first ranked mask of a click at the centre, and of the mask of the box.
+
+    Keys are the prompts that the method takes: "1 click", "box".
+    """
+    prompts: dict[str, list[Prompt]] = {}
+    if "point" in method.spec.accepts:
+        prompts["1 click"] = [Prompt.of(points=[centre_click(truth.mask)]) for truth in truths]
+    if "box" in method.spec.accepts:
+        prompts["box"] = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+    scores = {}
+    for name, asked in prompts.items():
+        answers = method.segment(embedding, prompts=asked, multimask=name != "box")
+        pairs = zip(answers, truths, strict=True)
+        values = [boundary_iou(answer.masks[0], one.mask, one.ignore) for answer, one in pairs]
+        scores[name] = np.array(values, np.float64)
+    return scores
 
 
 MASK_MEASURES: dict[str, MaskMeasure] = {

@@ -1,17 +1,20 @@
-"""Numbers that say how well a mask fits: intersection over union, clicks needed, means and doubt.
+"""Metrics: masks and scores in, boundary IoU, clicks needed, means and their intervals out.
 
-Letters: H W the photo, N masks, C clicks, I images.
+The IoU itself is `primitives.masks.iou`. Letters: H W the photo, N masks, C clicks, I images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Float64Array, IntArray
 
 RESAMPLES = 1000
+RIM_SHARE = 0.02  # of the diagonal: the width of a rim
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,32 @@ class Shares:
     count: Float64Array
 
 
-def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
-    """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
+def boundary_iou(
+    prediction: BoolArray,
+    truth: BoolArray,
+    ignore: BoolArray | None = None,
+    share: float = RIM_SHARE,
+) -> float:
+    """Boundary IoU: the IoU of the two masks' rims, without the pixels of `ignore`.
 
-    Two empty masks agree: 1.0. Range 0..1.
+    How well the outline fits, whatever the mask's size (Cheng et al., CVPR 2021). The border of the
+    photo counts as a border of the mask, as in the authors' code.
+
+    share  the rim's width as a share of the diagonal; at least one pixel wide
     """
-    intersection = prediction & truth
-    union = prediction | truth
-    if ignore is not None:
-        intersection &= ~ignore
-        union &= ~ignore
-    total = int(np.count_nonzero(union))
-    return int(np.count_nonzero(intersection)) / total if total else 1.0
+    width = max(1, round(share * float(np.hypot(*truth.shape))))
+    return iou(inner_rim(prediction, width), inner_rim(truth, width), ignore)
+
+
+def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask's pixels with a pixel outside it within `width` rows and columns."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    core = cv2.erode(
+        padded, np.ones((3, 3), np.uint8), iterations=width, borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )  # fmt: skip
+    rim: BoolArray = mask & (core[1:-1, 1:-1] == 0)
+    return rim
 
 
 def clicks_needed(ious: Float64Array, threshold: float) -> IntArray:  # (N, C) -> (N,)

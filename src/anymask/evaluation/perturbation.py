@@ -13,16 +13,15 @@ Letters: H W the photo, N masks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.metrics import iou
-from anymask.evaluation.protocols import Segmenter, Truth, tight_box
-from anymask.primitives.types import BoolArray, Float64Array, Prompt
+from anymask.evaluation.protocols import tight_box
+from anymask.primitives.clicks import mask_depth
+from anymask.primitives.types import BoolArray
 
 Spoil = Literal["dilated", "eroded", "shifted"]
 SPOILS: tuple[Spoil, ...] = get_args(Spoil)
@@ -49,31 +48,11 @@ def spoiled(mask: BoolArray, spoil: Spoil) -> BoolArray:  # (H, W) -> (H, W)
     if spoil == "dilated":
         return cv2.dilate(mask.astype(np.uint8), _disc(reach)) > 0
     if spoil == "eroded":
-        padded = np.pad(mask.astype(np.uint8), 1)
-        depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        depth = mask_depth(mask)
         kept: BoolArray = depth > min(reach, float(depth.max()) / 2)
         return kept
     angle = _draws(mask).uniform(0, 2 * np.pi)
     return _moved(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
-
-
-def refine_scores(
-    segmenter: Segmenter, embedding: Any, truths: Sequence[Truth], spoil: Spoil
-) -> tuple[Float64Array, Float64Array]:  # (N,), (N,)
-    """The IoU of spoiled masks, and of what the method makes of them.
-
-    A method with `refine(embedding, mask)` is asked by it, any other by a mask prompt alone.
-    """
-    starts = [spoiled(truth.mask, spoil) for truth in truths]
-    refine = getattr(segmenter, "refine", None)
-    if refine:
-        answers = [refine(embedding, start) for start in starts]
-    else:
-        prompts = [Prompt.of(mask=start) for start in starts]
-        answers = list(segmenter.segment(embedding, prompts=prompts, multimask=False))
-    before = [iou(s, t.mask, t.ignore) for s, t in zip(starts, truths, strict=True)]
-    after = [iou(a.masks[0], t.mask, t.ignore) for a, t in zip(answers, truths, strict=True)]
-    return np.array(before), np.array(after)
 
 
 def _moved(mask: BoolArray, right: int, down: int) -> BoolArray:

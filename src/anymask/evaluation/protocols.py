@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.metrics import iou
-from anymask.primitives.clicks import Click, centre_click, next_click
+from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
+from anymask.primitives.masks import iou
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, Float64Array, Prompt, UintImage
 
@@ -91,18 +90,10 @@ def deepest_click(prediction: BoolArray, truth: Truth) -> Click | None:
     """The pixel deepest inside any error, missing or surplus (RITM); None without error."""
     counted = np.True_ if truth.ignore is None else ~truth.ignore
     missing, surplus = truth.mask & ~prediction & counted, prediction & ~truth.mask & counted
-    (inside, point), (outside, other) = _deepest(missing), _deepest(surplus)
+    (inside, point), (outside, other) = deepest_pixel(missing), deepest_pixel(surplus)
     if not inside and not outside:
         return None
     return Click(point, 1) if inside > outside else Click(other, 0)
-
-
-def _deepest(region: BoolArray) -> tuple[float, tuple[float, float]]:  # (H, W) -> depth, (x, y)
-    """The largest distance to a pixel outside, the photo's border counting as outside."""
-    padded = np.pad(region.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(distance[y, x]), (float(x - 1), float(y - 1))
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, Truth, box_scores
 from anymask.evaluation.selection import CHUNK, EvalSet, Photo, Settings, Told, asked_photos
 from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.primitives.clicks import centre_click
+from anymask.primitives.clicks import deepest_pixel
+from anymask.primitives.masks import iou
 from anymask.primitives.types import Float64Array, IntArray, Prompt, UintImage
 
 Kind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
@@ -78,10 +78,8 @@ def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, 
 
 def moved_click(truth: Truth, share: float) -> tuple[float, float]:
     """The mask's centre click, moved by a share of its depth; the same direction every time."""
-    x, y = centre_click(truth.mask)
-    padded = np.pad(truth.mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    reach = share * max(float(distance[int(y) + 1, int(x) + 1]) - 1, 0)
+    depth, (x, y) = deepest_pixel(truth.mask)
+    reach = share * max(depth - 1, 0)
     seed = zlib.crc32(np.packbits(truth.mask).tobytes())
     angle = np.random.default_rng(seed).uniform(0, 2 * np.pi)
     return x + reach * float(np.cos(angle)), y + reach * float(np.sin(angle))

@@ -16,11 +16,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from anymask.data.sets import Sample
-from anymask.evaluation.metrics import Shares, iou
+from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import EvalSet, Settings, Told, asked_photos
 from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure, ratio_figure
 from anymask.primitives.errors import InputError
+from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import BoolArray, UintImage
 

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from anymask.evaluation.edge_maps import region_borders
-from anymask.evaluation.metrics import iou
 from anymask.primitives.errors import InputError
+from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Float64Array
 
 TOLERANCE = 0.008  # of the diagonal

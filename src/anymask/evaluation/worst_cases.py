@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anymask.evaluation.metrics import iou
 from anymask.evaluation.protocols import Segmenter, tight_box
 from anymask.evaluation.report import SetScores
 from anymask.evaluation.selection import EvalSet, Photo
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
+from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Prompt, UintImage
 
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
