@@ -7,15 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.audit.examination import (
-    PhotoEvidence,
-    examine_photo,
-    judge,
-    masks_key,
-    size_table,
-)
+from anymask.audit.examination import PhotoEvidence, examine_photo, masks_key, size_table
 from anymask.audit.grading import load_grader
-from anymask.audit.label_errors import apply_proposals, list_suspects, suspect_picture
+from anymask.audit.label_errors import apply_proposals, judge, list_suspects, suspect_picture
 from anymask.audit.mask_features import NAMES, gather, see, shrunk_mask
 from anymask.audit.missing_objects import find_missing
 from anymask.audit.outline_features import look_at_outline

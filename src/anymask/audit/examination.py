@@ -1,9 +1,7 @@
-"""Grade the masks of a data set, say why the bad ones are bad, and propose better ones.
+"""Examination of a photo: its masks and a model in, features of each mask and missing objects out.
 
-In two steps. `examine_photo` asks the model about the masks of one photo and looks for objects
-without a mask; that is the long work, and `audit_file` keeps what it found. `judge` then grades all
-masks at once, each against what is usual in its own data set: where a model is weak, all masks
-disagree with it, and only those that disagree more than the others are suspects.
+The first and long step of an audit; `results_file` keeps what it found. The second one,
+`label_errors`, grades all masks of a data set at once.
 
 Letters: N masks, F pieces of evidence.
 """
@@ -12,14 +10,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from anymask.audit.explanations import reasons_of
-from anymask.audit.grading import Grader, usual_of
-from anymask.audit.mask_features import NAMES, Evidence, View, gather, see
+from anymask.audit.grading import Grader
+from anymask.audit.mask_features import Evidence, View, gather, see
 from anymask.audit.missing_objects import POINTS_PER_SIDE, find_missing
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.predictors.image import Model
@@ -29,14 +25,7 @@ from anymask.primitives.rle import Rle, rle_area
 from anymask.primitives.types import Embedding, Float64Array, UintImage
 from anymask.statistics.set_statistics import Tally, duplicate_pairs
 
-Action = Literal["keep", "replace", "remove"]
-
-BELOW = 0.5  # grades below it are suspects
 TWIN_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-TWIN_GRADE = 0.02  # at most, of the later one
-EMPTY = "it has no pixel"
-NO_ANSWER = ("merged", "swapped")  # errors after which one answer of the model is no better mask
-LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
 ENOUGH = 20  # masks, to know what is usual in a set or for a label
 CHUNK = 16  # masks asked about at once: memory
 NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
@@ -82,28 +71,6 @@ class PhotoEvidence:
     key: str
     masks: tuple[Examined, ...]
     missing: tuple[MaskRecord, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Verdict:
-    """What is thought of one mask.
-
-    photo     index of the photo among those that were examined
-    found     what was found about the mask
-    grade     0..1, how likely it is a careful one
-    error     the kind of error (`corruptions`) that it resembles most; "" where it is no suspect
-    reasons   in words, the heaviest first; empty where it is no suspect
-    action    what is proposed; "replace": by `found.answer`
-    gain      the IoU with the truth that the proposal may win
-    """
-
-    photo: int
-    found: Examined
-    grade: float
-    error: str = ""
-    reasons: tuple[str, ...] = ()
-    action: Action = "keep"
-    gain: float = 0.0
 
 
 # What sizes are usual.
@@ -251,53 +218,3 @@ def _examined(
         asked=answer.asked,
         guess=guess,
     )
-
-
-# All photos.
-
-
-def judge(grader: Grader, photos: Sequence[PhotoEvidence], below: float = BELOW) -> list[Verdict]:
-    """A verdict for every mask, in the order of photos and masks.
-
-    below  masks with a lower grade are suspects
-    """
-    places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
-    filled = [one.values for _, one in places if len(one.values)]
-    values = np.stack(filled) if filled else np.zeros((0, len(NAMES)))
-    usual = usual_of(values) if len(values) >= ENOUGH else None
-    verdicts = []
-    row = 0
-    grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)
-    odds = grader.log_odds(values, usual)
-    for photo, found in places:
-        bare = Verdict(photo=photo, found=found, grade=0.0)
-        if not len(found.values):
-            verdicts.append(replace(bare, reasons=(EMPTY,), action="remove"))
-            continue
-        graded = replace(bare, grade=float(grades[row]))
-        if found.twin is not None:
-            verdicts.append(_twin(graded, found.twin))
-        elif graded.grade < below:
-            error = grader.errors[int(odds[row].argmax())]
-            verdicts.append(_suspect(graded, error, float(guesses[row])))
-        else:
-            verdicts.append(graded)
-        row += 1
-    return verdicts
-
-
-def _twin(verdict: Verdict, of: int) -> Verdict:
-    reasons = (f"it says the same as mask {of}",)
-    least = min(verdict.grade, TWIN_GRADE)
-    return replace(verdict, grade=least, reasons=reasons, action="remove")
-
-
-def _suspect(verdict: Verdict, error: str, given: float) -> Verdict:
-    """With reasons, and the model's answer where that promises to be better."""
-    found = verdict.found
-    reasons = reasons_of(error, found.values, found.label, rle_area(found.rle))
-    verdict = replace(verdict, error=error, reasons=reasons)
-    gain = found.guess - given
-    if found.answer is None or gain < LEAST_GAIN or error in NO_ANSWER:
-        return verdict
-    return replace(verdict, action="replace", gain=gain)

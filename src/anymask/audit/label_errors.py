@@ -1,4 +1,7 @@
-"""What an audit comes to: numbered suspects, the better masks that are proposed, and pictures.
+"""Label errors of a data set: features of its masks in, graded masks and numbered suspects out.
+
+All masks are graded at once, each against what is usual in its own data set: where a model is weak,
+all masks disagree with it, and only those that disagree more than the others are suspects.
 
 A suspect is a mask with a low grade or an object without a mask. Suspects are numbered from 1,
 masks from the worst grade on, then missing objects from the surest on; the number names the suspect
@@ -9,24 +12,99 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-import cv2
 import numpy as np
 
-from anymask.audit.examination import BELOW, Examined, PhotoEvidence, Verdict
+from anymask.audit.examination import ENOUGH, Examined, PhotoEvidence
+from anymask.audit.explanations import reasons_of
+from anymask.audit.grading import Grader, usual_of
+from anymask.audit.mask_features import NAMES
 from anymask.audit.missing_objects import sureness
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
-from anymask.primitives.draw import Colour, overlay
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask
-from anymask.primitives.rle_windows import rle_in_window
-from anymask.primitives.types import BoolArray, UintImage
+from anymask.primitives.rle import Rle, rle_area
 
-GIVEN: Colour = (255, 112, 67)
-PROPOSED: Colour = (60, 200, 90)
-PANEL = 360  # pixels of the longest side of a panel, at most four times the photo's own
-MARGIN = 0.35  # of the window's sides, around both masks
+Action = Literal["keep", "replace", "remove"]
+
+BELOW = 0.5  # grades below it are suspects
+TWIN_GRADE = 0.02  # at most, of the later one
+EMPTY = "it has no pixel"
+NO_ANSWER = ("merged", "swapped")  # errors after which one answer of the model is no better mask
+LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
 MISSING = "missing: the model is sure of an object that no mask covers"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Verdict:
+    """What is thought of one mask.
+
+    photo     index of the photo among those that were examined
+    found     what was found about the mask
+    grade     0..1, how likely it is a careful one
+    error     the kind of error (`corruptions`) that it resembles most; "" where it is no suspect
+    reasons   in words, the heaviest first; empty where it is no suspect
+    action    what is proposed; "replace": by `found.answer`
+    gain      the IoU with the truth that the proposal may win
+    """
+
+    photo: int
+    found: Examined
+    grade: float
+    error: str = ""
+    reasons: tuple[str, ...] = ()
+    action: Action = "keep"
+    gain: float = 0.0
+
+
+def judge(grader: Grader, photos: Sequence[PhotoEvidence], below: float = BELOW) -> list[Verdict]:
+    """A verdict for every mask, in the order of photos and masks.
+
+    below  masks with a lower grade are suspects
+    """
+    places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
+    filled = [one.values for _, one in places if len(one.values)]
+    values = np.stack(filled) if filled else np.zeros((0, len(NAMES)))
+    usual = usual_of(values) if len(values) >= ENOUGH else None
+    verdicts = []
+    row = 0
+    grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)
+    odds = grader.log_odds(values, usual)
+    for photo, found in places:
+        bare = Verdict(photo=photo, found=found, grade=0.0)
+        if not len(found.values):
+            verdicts.append(replace(bare, reasons=(EMPTY,), action="remove"))
+            continue
+        graded = replace(bare, grade=float(grades[row]))
+        if found.twin is not None:
+            verdicts.append(_twin(graded, found.twin))
+        elif graded.grade < below:
+            error = grader.errors[int(odds[row].argmax())]
+            verdicts.append(_suspect(graded, error, float(guesses[row])))
+        else:
+            verdicts.append(graded)
+        row += 1
+    return verdicts
+
+
+def _twin(verdict: Verdict, of: int) -> Verdict:
+    reasons = (f"it says the same as mask {of}",)
+    least = min(verdict.grade, TWIN_GRADE)
+    return replace(verdict, grade=least, reasons=reasons, action="remove")
+
+
+def _suspect(verdict: Verdict, error: str, given: float) -> Verdict:
+    """With reasons, and the model's answer where that promises to be better."""
+    found = verdict.found
+    reasons = reasons_of(error, found.values, found.label, rle_area(found.rle))
+    verdict = replace(verdict, error=error, reasons=reasons)
+    gain = found.guess - given
+    if found.answer is None or gain < LEAST_GAIN or error in NO_ANSWER:
+        return verdict
+    return replace(verdict, action="replace", gain=gain)
+
+
+# Suspects.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,46 +210,3 @@ def apply_proposals(
     added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
     masks += [AnnotatedMask(record=record) for record in added]
     return replace(image, masks=tuple(masks))
-
-
-# Pictures.
-
-
-def suspect_picture(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
-    """The photo around a suspect: left the given mask, right the proposed one.
-
-    Without a proposal the right side shows the photo alone, without a given mask the left one.
-    """
-    proposal = None if suspect.proposal is None else suspect.proposal.rle
-    window = _window([rle for rle in (suspect.given, proposal) if rle is not None])
-    x0, y0, x1, y1 = window
-    crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
-    panels = []
-    for rle, colour in ((suspect.given, GIVEN), (proposal, PROPOSED)):
-        mask = None if rle is None else rle_to_mask(rle_in_window(rle, window))
-        panels.append(_panel(crop, mask, colour))
-    gap = np.full((panels[0].shape[0], 6, 3), 128, np.uint8)
-    return np.concatenate([panels[0], gap, panels[1]], axis=1)
-
-
-def _window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
-    """The part of the photo to show: around all masks, or all of it around an empty one."""
-    height, width = rles[0].size
-    boxes = np.array([rle_box_xyxy(rle) for rle in rles if len(rle.counts) > 1])
-    if not len(boxes):
-        return (0, 0, width, height)
-    (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0) + 1
-    dx, dy = (max(12, round(MARGIN * float(side))) for side in (x1 - x0, y1 - y0))
-    low_x, low_y = max(int(x0) - dx, 0), max(int(y0) - dy, 0)
-    return (low_x, low_y, min(int(x1) + dx, width), min(int(y1) + dy, height))
-
-
-def _panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> UintImage:
-    scale = min(PANEL / max(crop.shape[:2]), 4)
-    size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    shown = cv2.resize(crop, size, interpolation=kind).astype(np.uint8).reshape(size[1], size[0], 3)
-    if mask is None:
-        return shown
-    near = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return overlay(shown, near.reshape(1, size[1], size[0]) > 0, alpha=0.3, palette=[colour])

@@ -1,8 +1,7 @@
-"""What an audit says: as Markdown, as JSON, as a page with pictures of the suspects."""
+"""Report of an audit: graded masks and suspects in, Markdown, JSON and a page with pictures out."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -11,15 +10,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.audit.examination import PhotoEvidence, Verdict
-from anymask.audit.label_errors import Suspect
+from anymask.audit.examination import PhotoEvidence
+from anymask.audit.label_errors import Suspect, Verdict
 from anymask.audit.results_file import AuditHeader
-from anymask.primitives.rle import rle_to_string
-from anymask.primitives.types import UintImage
-from anymask.reports.page import html_page, note, section
+from anymask.primitives.draw import Colour, overlay
+from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask, rle_to_string
+from anymask.primitives.rle_windows import rle_in_window
+from anymask.primitives.types import BoolArray, UintImage
+from anymask.reports.page import html_page, jpeg_bytes, note, picture_tag, section
 from anymask.reports.plots import Series, bar_plot
+from anymask.reports.tables import markdown_table
 
 FORMAT = 1
+GIVEN: Colour = (255, 112, 67)
+PROPOSED: Colour = (60, 200, 90)
+PANEL = 360  # pixels of the longest side of a panel, at most four times the photo's own
+MARGIN = 0.35  # of the window's sides, around both masks
+MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
+OBJECT_HEADER = ("no.", "image", "quality", "area", "missing object, box x0,y0,x1,y1")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 
@@ -49,15 +57,11 @@ def audit_to_markdown(report: AuditReport, top: int) -> str:
     missing = [s for s in report.suspects if s.mask is None]
     lines = [*summary_lines(report), ""]
     if masks:
-        lines += ["| no. | image | mask | label | grade | proposal | why |"]
-        lines += ["|--:|---|--:|---|--:|---|---|"]
-        lines += [_mask_row(report, suspect) for suspect in masks[:top]]
-        lines += [""]
+        rows = [_mask_row(report, suspect) for suspect in masks[:top]]
+        lines += [markdown_table(MASK_HEADER, rows, "rlrlrll"), ""]
     if missing:
-        lines += ["| no. | image | quality | area | missing object, box x0,y0,x1,y1 |"]
-        lines += ["|--:|---|--:|--:|---|"]
-        lines += [_missing_row(report, suspect) for suspect in missing[:top]]
-        lines += [""]
+        rows = [_missing_row(report, suspect) for suspect in missing[:top]]
+        lines += [markdown_table(OBJECT_HEADER, rows, "rlrrl"), ""]
     shown = min(len(masks), top) + min(len(missing), top)
     if len(report.suspects) > shown:
         lines.append(f"{len(report.suspects) - shown} more suspects in audit.json; --top N shows N")
@@ -79,9 +83,9 @@ def summary_lines(report: AuditReport) -> list[str]:
     ]
 
 
-def _mask_row(report: AuditReport, suspect: Suspect) -> str:
+def _mask_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
     action = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
-    cells = (
+    return (
         f"{suspect.number}",
         report.photos[suspect.photo].file_name,
         f"{suspect.mask}",
@@ -90,15 +94,14 @@ def _mask_row(report: AuditReport, suspect: Suspect) -> str:
         action.get(suspect.action, suspect.action),
         "; ".join(suspect.reasons),
     )
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _missing_row(report: AuditReport, suspect: Suspect) -> str:
+def _missing_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
     assert suspect.proposal is not None
     box = ",".join(f"{side:.0f}" for side in suspect.proposal.box_xyxy)
     name = report.photos[suspect.photo].file_name
     quality, area = suspect.proposal.quality, suspect.proposal.area
-    return f"| {suspect.number} | {name} | {quality:.2f} | {area} | {box} |"
+    return f"{suspect.number}", name, f"{quality:.2f}", f"{area}", box
 
 
 # JSON.
@@ -181,7 +184,7 @@ def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -
         proposal = {"replace": f"replace (+{suspect.gain:.2f})", "keep": "look at it"}
         action = proposal.get(suspect.action, suspect.action)
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in suspect.reasons)
-        image = f'<img alt="{escape(title, quote=True)}" src="{_data_address(picture)}">'
+        image = picture_tag(jpeg_bytes(picture), title)
         cards.append(
             f'<div class="sheet"><h3>{escape(title)}</h3>{image}'
             f'<p class="note">{escape(about)} · proposal: {escape(action)}</p><ul>{reasons}</ul>'
@@ -190,14 +193,44 @@ def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -
     return f'<div class="sheets">{"".join(cards)}</div>'
 
 
-def jpeg_bytes(picture: UintImage) -> bytes:  # (H, W, 3) RGB
-    """The picture as a JPEG file."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88]
-    )
-    assert done
-    return data.tobytes()
+# Pictures.
 
 
-def _data_address(picture: UintImage) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg_bytes(picture)).decode()
+def suspect_picture(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
+    """The photo around a suspect: left the given mask, right the proposed one.
+
+    Without a proposal the right side shows the photo alone, without a given mask the left one.
+    """
+    proposal = None if suspect.proposal is None else suspect.proposal.rle
+    window = _window([rle for rle in (suspect.given, proposal) if rle is not None])
+    x0, y0, x1, y1 = window
+    crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    panels = []
+    for rle, colour in ((suspect.given, GIVEN), (proposal, PROPOSED)):
+        mask = None if rle is None else rle_to_mask(rle_in_window(rle, window))
+        panels.append(_panel(crop, mask, colour))
+    gap = np.full((panels[0].shape[0], 6, 3), 128, np.uint8)
+    return np.concatenate([panels[0], gap, panels[1]], axis=1)
+
+
+def _window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
+    """The part of the photo to show: around all masks, or all of it around an empty one."""
+    height, width = rles[0].size
+    boxes = np.array([rle_box_xyxy(rle) for rle in rles if len(rle.counts) > 1])
+    if not len(boxes):
+        return (0, 0, width, height)
+    (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0) + 1
+    dx, dy = (max(12, round(MARGIN * float(side))) for side in (x1 - x0, y1 - y0))
+    low_x, low_y = max(int(x0) - dx, 0), max(int(y0) - dy, 0)
+    return (low_x, low_y, min(int(x1) + dx, width), min(int(y1) + dy, height))
+
+
+def _panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> UintImage:
+    scale = min(PANEL / max(crop.shape[:2]), 4)
+    size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shown = cv2.resize(crop, size, interpolation=kind).astype(np.uint8).reshape(size[1], size[0], 3)
+    if mask is None:
+        return shown
+    near = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return overlay(shown, near.reshape(1, size[1], size[0]) > 0, alpha=0.3, palette=[colour])

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.audit.corruptions import CORRUPTIONS
-from anymask.audit.examination import BELOW, LEAST_GAIN, NO_ANSWER
 from anymask.audit.grading import Grader
+from anymask.audit.label_errors import BELOW, LEAST_GAIN, NO_ANSWER
 from anymask.audit.self_test import CLEAN, Deletion, TrialCase, usual_by_set
 from anymask.primitives.types import BoolArray, Float64Array
+from anymask.reports.tables import markdown_table
 
 ALL_WRONG = "all wrong"
 
@@ -140,15 +141,13 @@ def roc_auc(low: Float64Array, high: Float64Array) -> float:  # (N,), (M,), none
 
 def trial_to_markdown(result: TrialResult) -> str:
     """A table, and the deletions in a line."""
-    lines = [
-        "| masks | number | AUC | caught | proposals | IoU before | after |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
+    header = ("masks", "number", "AUC", "caught", "proposals", "IoU before", "after")
+    rows = []
     for row in result.kinds:
         numbers = (row.auc, row.caught, row.before, row.after)
         auc, caught, before, after = ("" if np.isnan(n) else f"{n:.3f}" for n in numbers)
-        cells = (row.kind, f"{row.masks}", auc, caught, f"{row.proposals}", before, after)
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append((row.kind, f"{row.masks}", auc, caught, f"{row.proposals}", before, after))
+    lines = [markdown_table(header, rows, "lrrrrrr")]
     if result.deletions:
         found = sum(one.found for one in result.deletions)
         others = sum(one.others for one in result.deletions)

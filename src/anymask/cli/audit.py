@@ -112,9 +112,9 @@ def check_options(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
     """Examine what is not examined yet, and judge; how many pictures failed."""
-    from anymask.audit.examination import examine_photo, judge, masks_key, size_table
+    from anymask.audit.examination import examine_photo, masks_key, size_table
     from anymask.audit.grading import grader_to_json
-    from anymask.audit.label_errors import list_suspects
+    from anymask.audit.label_errors import judge, list_suspects
     from anymask.audit.report import AuditReport
     from anymask.audit.results_file import AuditFile, AuditHeader
     from anymask.cli.segment import read_model

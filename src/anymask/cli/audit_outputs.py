@@ -55,7 +55,7 @@ def draw_suspects(
 
     What cannot be drawn any more is left out.
     """
-    from anymask.audit.label_errors import suspect_picture
+    from anymask.audit.report import suspect_picture
     from anymask.cli.audit import open_picture
 
     masks = [suspect for suspect in report.suspects if suspect.mask is not None]
@@ -77,8 +77,8 @@ def write_pictures(
     folder: Path, report: AuditReport, pictures: list[tuple[Suspect, UintImage]]
 ) -> None:
     """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
-    from anymask.audit.report import jpeg_bytes
     from anymask.primitives.draw import contact_sheet
+    from anymask.reports.page import jpeg_bytes
 
     names = {f"{suspect.number:04d}.jpg" for suspect, _ in pictures}
     for suspect, picture in pictures:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.progress import Progress
 from anymask.primitives.errors import DataError, InputError
+from anymask.reports.tables import markdown_table
 
 if TYPE_CHECKING:
     from anymask.evaluation.panoptic_quality import Quality
@@ -90,9 +90,9 @@ def _video(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     ]
     whose = ("video", "object", *(("found by",) if rules == "unsupervised" else ()))
     tables = [
-        _table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
-        _table(("video", *TRACK_HEADER), rows),
-        _table((*whose, *TRACK_HEADER), objects),
+        markdown_table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+        markdown_table(("video", *TRACK_HEADER), rows),
+        markdown_table((*whose, *TRACK_HEADER), objects),
     ]
     document = {
         "global": _figures(total),
@@ -151,11 +151,13 @@ def _panoptic(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     }
     classes = scores.classes()
     tables = [
-        _table(
+        markdown_table(
             ("", "PQ", "SQ", "RQ", "classes"),
             [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
         ),
-        _table(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
+        markdown_table(
+            ("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]
+        ),
     ]
     document = {
         "pictures": len(truth),
@@ -171,8 +173,3 @@ def _percent(one: Quality) -> list[str]:
 
 def _fractions(one: Quality) -> dict[str, float]:
     return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
@@ -12,7 +11,7 @@ from anymask.evaluation.mask_measures import click_name
 from anymask.evaluation.report import Report, SetScores
 from anymask.evaluation.report_tables import report_notes, report_tables
 from anymask.evaluation.worst_cases import Shot
-from anymask.reports.page import html_page, html_table, note, section, sheets
+from anymask.reports.page import html_page, html_table, note, picture_tag, section, sheets
 from anymask.reports.plots import Points, Series, curve_plot, legend, line_plot
 from anymask.reports.tables import table_to_html
 
@@ -141,9 +140,5 @@ def _worst(report: Report, shots: Mapping[str, Sequence[Shot]]) -> Iterator[str]
 
 
 def _figure(shot: Shot) -> str:
-    data = base64.b64encode(shot.jpeg).decode("ascii")
-    caption = escape(shot.caption)
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{caption}">'
-        f'<figcaption class="note">{caption}</figcaption></figure>'
-    )
+    caption = f'<figcaption class="note">{escape(shot.caption)}</figcaption>'
+    return f"<figure>{picture_tag(shot.jpeg, shot.caption)}{caption}</figure>"

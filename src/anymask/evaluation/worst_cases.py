@@ -15,6 +15,7 @@ from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
 from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.reports.page import jpeg_bytes
 
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
 SIDE = 220
@@ -101,6 +102,4 @@ def _jpeg(
         at = (round((x + 0.5 - left) * scale), round((y + 0.5 - top) * scale))
         cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
-    bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-    _, file = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return file.tobytes()
+    return jpeg_bytes(drawn, JPEG_QUALITY)

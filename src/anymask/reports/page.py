@@ -1,9 +1,14 @@
-"""One self-contained HTML page: style, tables, sections; nothing is fetched, nothing runs."""
+"""One self-contained HTML page: texts, tables, pictures in, HTML out; nothing is fetched or run."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Sequence
 from html import escape
+
+import cv2
+
+from anymask.primitives.types import UintImage
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fbfbfd; --sheet: #ffffff; --ink: #1d2330;
@@ -91,3 +96,17 @@ def html_table(
 def note(text: str) -> str:
     """A line of small print."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def jpeg_bytes(picture: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
+    """The picture as a JPEG file."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return data.tobytes()
+
+
+def picture_tag(jpeg: bytes, about: str) -> str:
+    """A JPEG file inside the page; `about` is plain text for those who cannot see it."""
+    data = base64.b64encode(jpeg).decode("ascii")
+    return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'

@@ -1,15 +1,15 @@
-"""Statistics of data sets, side by side: as Markdown, as JSON, and as a page with plots."""
+"""Report on data sets side by side: statistics in, Markdown, JSON and a page with plots out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from anymask.reports.page import html_page, html_table, note, section, sheets
 from anymask.reports.plots import Series, bar_plot, heat_map, legend, line_plot
+from anymask.reports.tables import TextTable, markdown_table
 from anymask.statistics.set_statistics import SetStatistics, Tally, shared_size_concavity
 
 FORMAT = 1
@@ -18,25 +18,15 @@ MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 MISSING = "–"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Plain texts under a title."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    more: str = ""
-
-
 # Tables.
 
 
-def statistics_tables(sets: Sequence[SetStatistics]) -> list[Table]:
+def statistics_tables(sets: Sequence[SetStatistics]) -> list[TextTable]:
     """The tables of a page, those without a row left out."""
     names = tuple(found.name for found in sets)
     tables = [
-        Table("Overview", ("", *names), tuple(_overview(sets))),
-        Table("Masks an image", ("share of images with", *names), _bins_rows(sets)),
+        TextTable("Overview", ("", *names), tuple(_overview(sets))),
+        TextTable("Masks an image", ("share of images with", *names), _bins_rows(sets)),
         _label_table(sets),
         *(_group_table(found) for found in sets if found.groups),
     ]
@@ -93,7 +83,7 @@ def _bins_rows(sets: Sequence[SetStatistics]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _label_table(sets: Sequence[SetStatistics]) -> Table:
+def _label_table(sets: Sequence[SetStatistics]) -> TextTable:
     total = {label: 0 for found in sets for label in found.labels}
     for found in sets:
         for label, count in found.labels.items():
@@ -104,10 +94,12 @@ def _label_table(sets: Sequence[SetStatistics]) -> Table:
     )
     hidden = len(order) - len(rows)
     more = f"{hidden} more labels; --json FILE has all" if hidden else ""
-    return Table("Labels", ("masks with the label", *(found.name for found in sets)), rows, more)
+    return TextTable(
+        "Labels", ("masks with the label", *(found.name for found in sets)), rows, more
+    )
 
 
-def _group_table(found: SetStatistics) -> Table:
+def _group_table(found: SetStatistics) -> TextTable:
     order = sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
     rows = tuple(
         (
@@ -124,7 +116,7 @@ def _group_table(found: SetStatistics) -> Table:
     header = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
     hidden = len(order) - len(rows)
     more = f"{hidden} more groups; --json FILE has all" if hidden else ""
-    return Table(f"Groups of {found.name}", header, rows, more)
+    return TextTable(f"Groups of {found.name}", header, rows, more)
 
 
 def _number(value: float, digits: int) -> str:
@@ -158,16 +150,10 @@ def statistics_to_markdown(sets: Sequence[SetStatistics]) -> str:
     """All tables, for people."""
     parts = []
     for table in statistics_tables(sets):
-        lines = [_row(table.header), "|---|" + "--:|" * (len(table.header) - 1)]
-        lines += [_row(row) for row in table.rows]
-        parts.append("\n".join([f"### {table.title}", "", *lines, *([""] if table.more else [])]))
-        if table.more:
-            parts[-1] += f"\n{table.more}"
+        align = "l" + "r" * (len(table.header) - 1)
+        parts += [f"### {table.title}", markdown_table(table.header, table.rows, align)]
+        parts += [table.more] if table.more else []
     return "\n\n".join([*parts, *unread_lines(sets)]) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def unread_lines(sets: Sequence[SetStatistics]) -> list[str]:
