@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.audit.examination import PhotoEvidence, examine_photo, masks_key, size_table
+from anymask.audit.examination import ExaminedPhoto, count_sizes, examine_photo, hash_masks
 from anymask.audit.grading import load_grader
-from anymask.audit.label_errors import apply_proposals, judge, list_suspects, suspect_picture
-from anymask.audit.mask_features import NAMES, gather, see, shrunk_mask
+from anymask.audit.label_errors import apply_proposals, grade_masks, list_suspects, suspect_picture
+from anymask.audit.mask_features import FEATURES, measure_features, prepare_photo, shrink_mask
 from anymask.audit.missing_objects import find_missing
-from anymask.audit.outline_features import look_at_outline
+from anymask.audit.outline_features import measure_outline
 from anymask.audit.results_file import AuditFile, AuditHeader, photo_to_json
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.predictors.image import Model
@@ -38,17 +38,17 @@ def photo(*extra: np.ndarray, left_out: int | None = None) -> tuple[np.ndarray, 
     return pixels, AnnotatedImage(file_name="a.png", hw=HW, masks=annotated)
 
 
-def examined(model: Model, *extra: np.ndarray, **more: int) -> PhotoEvidence:
+def examined(model: Model, *extra: np.ndarray, **more: int) -> ExaminedPhoto:
     pixels, image = photo(*extra, **more)
-    return examine_photo(model, load_grader(), image, pixels, size_table([image]), 4)
+    return examine_photo(model, load_grader(), image, pixels, count_sizes([image]), 4)
 
 
 def test_a_right_mask_agrees_with_the_model_and_a_wrong_one_does_not(model: Model) -> None:
     pixels, image = photo()
     wrong = mask_to_rle(rectangle(HW, (20, 55, 60, 95)))
     rles = [image.masks[1].rle, wrong]
-    good, bad = gather(model, see(model, pixels), rles, [[], []], [0.0, 0.0])
-    value = {name: (good.values[n], bad.values[n]) for n, name in enumerate(NAMES)}
+    good, bad = measure_features(model, prepare_photo(model, pixels), rles, [[], []], [0.0, 0.0])
+    value = {name: (good.values[n], bad.values[n]) for n, name in enumerate(FEATURES)}
     for name in ("click", "refine", "best", "outline", "on_edge", "edge_beside", "contrast"):
         assert value[name][0] > value[name][1], name
     assert value["click"][0] > 0.9
@@ -62,10 +62,10 @@ def test_the_outline_of_an_object_lies_on_its_edges() -> None:
     edges[19:41, 19:41] = 1
     edges[21:39, 21:39] = 0
     lab = np.where(mask[..., None], 80, 20).astype(np.float32) * np.ones(3, np.float32)
-    right = look_at_outline(mask, lab, edges)
+    right = measure_outline(mask, lab, edges)
     assert (right.bare_rim, right.bare_stretch) == (0, 0)
     assert right.edge_profile <= 0.25
-    moved = look_at_outline(np.roll(mask, 12, axis=1), lab, edges)
+    moved = measure_outline(np.roll(mask, 12, axis=1), lab, edges)
     assert moved.bare_rim > 0.5
     assert moved.contrast < right.contrast
     assert moved.edge_beside < right.edge_beside
@@ -74,11 +74,11 @@ def test_the_outline_of_an_object_lies_on_its_edges() -> None:
 def test_thin_and_empty_masks_survive_shrinking() -> None:
     line = np.zeros((1000, 1000), bool)
     line[500, 100:900] = True
-    assert shrunk_mask(mask_to_rle(line), (64, 64)).any()
-    assert not shrunk_mask(empty_rle((1000, 1000)), (64, 64)).any()
+    assert shrink_mask(mask_to_rle(line), (64, 64)).any()
+    assert not shrink_mask(empty_rle((1000, 1000)), (64, 64)).any()
     mask = rectangle((1000, 1000), (250, 500, 750, 1000))
     np.testing.assert_array_equal(
-        shrunk_mask(mask_to_rle(mask), (64, 64)), rectangle((64, 64), (16, 32, 48, 64))
+        shrink_mask(mask_to_rle(mask), (64, 64)), rectangle((64, 64), (16, 32, 48, 64))
     )
 
 
@@ -95,8 +95,8 @@ def test_empty_masks_twins_and_crowds_are_told_without_a_model(model: Model) -> 
     pixels, image = photo(np.zeros(HW, bool), discs(HW, CIRCLES)[1][0])
     crowd = replace(image.masks[0], crowd=True)
     image = replace(image, masks=(*image.masks, crowd))
-    found = examine_photo(model, load_grader(), image, pixels, size_table([image]), 0)
-    verdicts = judge(load_grader(), [found])
+    found = examine_photo(model, load_grader(), image, pixels, count_sizes([image]), 0)
+    verdicts = grade_masks(load_grader(), [found])
     assert [verdict.found.mask for verdict in verdicts] == [0, 1, 2, 3, 4]
     empty, twin = verdicts[3:]
     assert (empty.grade, empty.reasons, empty.action) == (0.0, ("it has no pixel",), "remove")
@@ -107,7 +107,7 @@ def test_empty_masks_twins_and_crowds_are_told_without_a_model(model: Model) -> 
 
 def test_proposals_take_the_place_of_what_is_accepted(model: Model) -> None:
     found = examined(model, np.zeros(HW, bool), left_out=2)
-    verdicts = judge(load_grader(), [found], below=0.0001)
+    verdicts = grade_masks(load_grader(), [found], below=0.0001)
     moved = replace(verdicts[0], grade=0.0, action="replace", gain=0.3)
     better = annotated_mask(mask_to_rle(rectangle(HW, (0, 0, 9, 9)))).record
     moved = replace(moved, found=replace(moved.found, answer=better))
@@ -129,7 +129,7 @@ def test_proposals_take_the_place_of_what_is_accepted(model: Model) -> None:
 def test_pictures_show_both_masks_and_none(model: Model) -> None:
     found = examined(model, np.zeros(HW, bool))
     pixels, _ = photo()
-    suspects = list_suspects([found], judge(load_grader(), [found]), below=1.1)
+    suspects = list_suspects([found], grade_masks(load_grader(), [found]), below=1.1)
     for suspect in suspects:
         picture = suspect_picture(pixels, suspect)
         assert picture.dtype == np.uint8
@@ -182,7 +182,7 @@ def test_the_key_knows_every_change_of_the_masks() -> None:
         replace(image, masks=(other, *image.masks[1:])),
         replace(image, masks=(replace(first, crowd=True), *image.masks[1:])),
     ]
-    assert len({masks_key(one) for one in (image, *changed)}) == 4
+    assert len({hash_masks(one) for one in (image, *changed)}) == 4
 
 
 def test_sizes_are_odd_against_their_own_label() -> None:
@@ -191,7 +191,7 @@ def test_sizes_are_odd_against_their_own_label() -> None:
     masks = [annotated_mask(mask_to_rle(rectangle(HW, (0, 0, s, 20))), "cup") for s in sides]
     huge = annotated_mask(mask_to_rle(rectangle(HW, (0, 0, 120, 90))), "cup")
     rare = annotated_mask(huge.rle, "spoon")
-    table = size_table([AnnotatedImage(file_name="a", hw=HW, masks=(*masks, huge, rare))])
+    table = count_sizes([AnnotatedImage(file_name="a", hw=HW, masks=(*masks, huge, rare))])
     assert (table.images, table.masks) == (1, 32)
     assert abs(table.oddness(masks[0])) < 3 < table.oddness(huge)
     assert table.oddness(rare) == 0

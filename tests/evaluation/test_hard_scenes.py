@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from anymask.evaluation import hard_scenes
-from anymask.evaluation.hard_scenes import HW, SCENES, SMALLEST, Scene, scene_set
+from anymask.evaluation.hard_scenes import HW, LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
 from anymask.evaluation.scene_parts import coverage, inside, strokes
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.selection import Settings
+from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.suite import hard_suite, open_sets
 from anymask.primitives.rle import rle_to_mask
 from tests.evaluation.small_sets import perfect
 
 
 @cache
-def render(name: str, place: int) -> Scene:
+def render(name: str, place: int) -> RenderedScene:
     """Drawn once for all tests."""
     return hard_scenes.render(name, place)
 
@@ -32,7 +32,7 @@ def test_a_scene_is_the_same_every_time_and_another_one_differs(name: str) -> No
     for mask, same in zip(first.masks, again.masks, strict=True):
         assert np.array_equal(mask, same)
         assert (mask.shape, mask.dtype) == (HW, np.bool_)
-        assert np.count_nonzero(mask) >= SMALLEST
+        assert np.count_nonzero(mask) >= LEAST_VISIBLE_AREA
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -105,6 +105,6 @@ def test_the_suite_of_scenes_needs_no_files() -> None:
         rle_to_mask(sample.masks[0]), hard_scenes.render("low contrast", 3).masks[0]
     )
     assert one.samples[0].content() != sample.content()
-    scores = score_set([perfect()], one, Settings(limit=2))
+    scores = score_set([perfect()], one, EvalSettings(limit=2))
     assert len(scores.area) == 2
     assert scene_set("low contrast") is scene_set("low contrast")

@@ -5,9 +5,9 @@ import pytest
 
 from anymask.evaluation.baselines import BOX, FromFunction, filled_box
 from anymask.evaluation.mask_measures import MASK_MEASURES, click_and_box_rims, refine_scores
-from anymask.evaluation.perturbation import SPOILS, spoiled
-from anymask.evaluation.protocols import Truth
-from anymask.evaluation.selection import Settings
+from anymask.evaluation.perturbation import PERTURBATIONS, perturb_mask
+from anymask.evaluation.protocols import TruthMask
+from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.spec import ALL_KINDS
 from tests.evaluation.small_sets import perfect, rectangle
 
@@ -22,10 +22,10 @@ def test_refining_is_asked_with_the_spoiled_mask_and_scored_before_and_after() -
         return SQUARE
 
     method = FromFunction("right", ALL_KINDS, right)
-    before, after = refine_scores(method, None, [Truth(SQUARE)], "eroded")
+    before, after = refine_scores(method, None, [TruthMask(SQUARE)], "eroded")
     assert before.tolist() == [256 / 400]
     assert after.tolist() == [1.0]
-    assert np.array_equal(np.asarray(asked[0].mask) > 0, spoiled(SQUARE, "eroded"))
+    assert np.array_equal(np.asarray(asked[0].mask) > 0, perturb_mask(SQUARE, "eroded"))
 
 
 def test_a_method_with_refine_is_asked_by_it() -> None:
@@ -35,22 +35,22 @@ def test_a_method_with_refine_is_asked_by_it() -> None:
             return answer
 
     method = Refines("same", ALL_KINDS, lambda image, mask: mask)
-    before, after = refine_scores(method, None, [Truth(SQUARE)], "dilated")
+    before, after = refine_scores(method, None, [TruthMask(SQUARE)], "dilated")
     assert before.tolist() == after.tolist() != [1.0]
 
 
-@pytest.mark.parametrize(("accepts", "names"), [(BOX, ()), (ALL_KINDS, SPOILS)])
+@pytest.mark.parametrize(("accepts", "names"), [(BOX, ()), (ALL_KINDS, PERTURBATIONS)])
 def test_only_who_takes_masks_refines(accepts: frozenset, names: tuple) -> None:
-    columns = MASK_MEASURES["refine"].columns(accepts, Settings())
+    columns = MASK_MEASURES["refine"].columns(accepts, EvalSettings())
     assert columns == tuple(name for spoil in names for name in (spoil, f"{spoil}, refined"))
 
 
 def test_noisy_boxes_are_asked_at_three_levels() -> None:
     method = FromFunction("filled box", BOX, filled_box)
     measure = MASK_MEASURES["noisy-box"]
-    assert measure.columns(method.accepts, Settings()) == ("box ±5%", "box ±10%", "box ±20%")
+    assert measure.columns(method.accepts, EvalSettings()) == ("box ±5%", "box ±10%", "box ±20%")
     image = np.zeros((60, 80, 3), np.uint8)
-    scores = measure.score(method, image, [Truth(SQUARE)], Settings())
+    scores = measure.score(method, image, [TruthMask(SQUARE)], EvalSettings())
     assert [len(column) for column in scores] == [1, 1, 1]
     assert scores[0][0] > scores[2][0] > 0.4
 
@@ -60,7 +60,7 @@ def test_a_method_is_asked_by_click_and_by_box() -> None:
     mask = rectangle((40, 40), (5, 6, 20, 30))
     image[mask] = 99
     method = perfect()
-    scores = click_and_box_rims(method, method.embed(image), [Truth(mask)])
+    scores = click_and_box_rims(method, method.embed(image), [TruthMask(mask)])
     assert {name: values.tolist() for name, values in scores.items()} == {
         "1 click": [1.0],
         "box": [1.0],

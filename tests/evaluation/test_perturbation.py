@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from anymask.evaluation.perturbation import SPOILS, noisy_box, spoiled
+from anymask.evaluation.perturbation import PERTURBATIONS, noisy_box, perturb_mask
 from anymask.evaluation.protocols import tight_box
 from anymask.primitives.masks import iou
 from tests.evaluation.small_sets import rectangle
@@ -36,19 +36,19 @@ def test_spoiled_masks_are_what_scipy_makes() -> None:
     """The square has 400 pixels: two pixels of reach."""
     disc = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2.3
     grown = ndimage.binary_dilation(SQUARE, disc)
-    assert iou(spoiled(SQUARE, "dilated"), grown) > 0.97
-    assert np.array_equal(spoiled(SQUARE, "eroded"), rectangle((60, 80), (22, 22, 38, 38)))
-    shifted = spoiled(SQUARE, "shifted")
+    assert iou(perturb_mask(SQUARE, "dilated"), grown) > 0.97
+    assert np.array_equal(perturb_mask(SQUARE, "eroded"), rectangle((60, 80), (22, 22, 38, 38)))
+    shifted = perturb_mask(SQUARE, "shifted")
     assert shifted.sum() == 400
     assert 0 < np.hypot(*(tight_box(shifted)[:2] - 20)) <= 3
 
 
-@given(MASKS, st.sampled_from(SPOILS))
+@given(MASKS, st.sampled_from(PERTURBATIONS))
 def test_a_spoiled_mask_is_never_empty_and_always_the_same(mask: np.ndarray, spoil: str) -> None:
-    worse = spoiled(mask, spoil)
+    worse = perturb_mask(mask, spoil)
     assert worse.any()
     assert worse.shape == mask.shape
-    assert np.array_equal(worse, spoiled(mask, spoil))
+    assert np.array_equal(worse, perturb_mask(mask, spoil))
     if spoil == "dilated":
         assert (worse >= mask).all()
     if spoil == "eroded":

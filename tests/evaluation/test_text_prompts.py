@@ -8,9 +8,9 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import FromFunction
-from anymask.evaluation.selection import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.text_prompts import questions, text
+from anymask.evaluation.text_prompts import list_phrases, measure_text
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ALL_KINDS
 from tests.evaluation.small_sets import perfect, rectangle, same_colour, write_set
@@ -43,13 +43,15 @@ def named(tmp_path: Path) -> EvalSet:
 
 
 def test_all_masks_of_a_label_are_one_truth(named: EvalSet) -> None:
-    found = dict(questions(named.samples[0], [0, 2]))
+    found = dict(list_phrases(named.samples[0], [0, 2]))
     assert {phrase: int(mask.sum()) for phrase, mask in found.items()} == {"cat": 200, "dog": 400}
 
 
 def test_cumulative_iou_is_of_sums_and_mean_iou_of_questions(named: EvalSet) -> None:
     finder = Finder("finder", ALL_KINDS, same_colour)
-    found = {figure.name: figure.value for figure in text(finder, named, Settings()).figures}
+    found = {
+        figure.name: figure.value for figure in measure_text(finder, named, EvalSettings()).figures
+    }
     assert finder.__dict__["asked"] == ["cat", "dog"]
     assert found == {
         "cumulative IoU": pytest.approx(200 / 600),
@@ -62,13 +64,13 @@ def test_cumulative_iou_is_of_sums_and_mean_iou_of_questions(named: EvalSet) -> 
 
 def test_what_takes_no_words_is_not_measured(named: EvalSet) -> None:
     with pytest.raises(NotMeasured, match="it has no `segment_text`"):
-        text(perfect(), named, Settings())
+        measure_text(perfect(), named, EvalSettings())
 
 
 def test_a_set_without_labels_is_not_measured(tmp_path: Path) -> None:
     one = EvalSet(SetPlan(name="bare"), *load_set(write_set(tmp_path / "bare", [[(0, 0, 9, 9)]])))
     with pytest.raises(NotMeasured, match="bare has no labels"):
-        text(Finder("finder", ALL_KINDS, same_colour), one, Settings())
+        measure_text(Finder("finder", ALL_KINDS, same_colour), one, EvalSettings())
 
 
 def test_a_wrong_answer_is_a_sentence(named: EvalSet) -> None:
@@ -77,4 +79,4 @@ def test_a_wrong_answer_is_a_sentence(named: EvalSet) -> None:
             return np.zeros((3, 4), np.float32)
 
     with pytest.raises(InputError, match=r"wrong: segment_text must return a bool mask"):
-        text(Wrong("wrong", ALL_KINDS, same_colour), named, Settings())
+        measure_text(Wrong("wrong", ALL_KINDS, same_colour), named, EvalSettings())

@@ -12,17 +12,13 @@ from hypothesis import strategies as st
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_mask
 from anymask.primitives.rle import empty_rle, mask_to_rle
 from anymask.reports.plots import Series, bar_plot, heat_map, legend, line_plot
-from anymask.statistics.report import (
-    statistics_to_html,
-    statistics_to_json,
-    statistics_to_markdown,
-)
+from anymask.statistics.report import statistics_to_html, statistics_to_json, statistics_to_markdown
 from anymask.statistics.set_statistics import (
+    Histogram,
     SetStatistics,
-    Tally,
     collect_statistics,
-    duplicate_pairs,
-    shared_size_concavity,
+    find_duplicates,
+    reweight_concavity,
 )
 from tests.evaluation.small_sets import rectangle
 
@@ -92,15 +88,15 @@ def test_limits_of_coco_are_exclusive_above() -> None:
 
 def test_only_pairs_over_the_threshold_are_duplicates() -> None:
     rles = [mask.rle for mask in masked((0, 0, 40, 40), (0, 0, 40, 39), (0, 0, 40, 30))]
-    assert duplicate_pairs([*rles, empty_rle(HW), empty_rle(HW)]).tolist() == [[0, 1]]
-    assert duplicate_pairs(rles, 0.7).tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert find_duplicates([*rles, empty_rle(HW), empty_rle(HW)]).tolist() == [[0, 1]]
+    assert find_duplicates(rles, 0.7).tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
 @given(st.lists(st.floats(-0.2, 1.2), min_size=1, max_size=50))
 def test_a_tally_is_exact_in_its_mean_and_right_to_a_bin_in_its_quantiles(
     values: list[float],
 ) -> None:
-    tally = Tally(np.linspace(0, 1, 101))
+    tally = Histogram(np.linspace(0, 1, 101))
     tally.add(values[:3])
     tally.add(values[3:])
     assert tally.n == len(values) == tally.counts.sum()
@@ -116,7 +112,7 @@ def test_concavities_are_compared_at_equal_sizes() -> None:
     first.concave_by_size[2, 10], first.concave_by_size[8, 60] = 90, 10
     second.concave_by_size[2, 10], second.concave_by_size[8, 60] = 10, 90
     second.concave_by_size[19, 99] = 50  # no mask of this size in the other
-    one, other = shared_size_concavity([first, second])
+    one, other = reweight_concavity([first, second])
     np.testing.assert_allclose(one, other)
     assert one.sum() == pytest.approx(1)
     assert one[60] == pytest.approx((0.1 + 0.6) / 2 / ((0.1 + 0.6) / 2 + (0.9 + 1 / 15) / 2))

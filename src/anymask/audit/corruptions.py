@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from anymask.evaluation.perturbation import spoiled
+from anymask.evaluation.perturbation import perturb_mask
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from anymask.primitives.types import BoolArray
@@ -29,12 +29,12 @@ from anymask.primitives.types import BoolArray
 Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 
-SHIFT = 0.25  # of the square root of the area
-COARSE = 0.12  # of the same: how far a coarse outline may lie off
+CORRUPTION_SHIFT = 0.25  # of the square root of the area
+COARSE_TOLERANCE = 0.12  # of the same: how far a coarse outline may lie off
 
 
 @dataclass(frozen=True, eq=False)
-class Corrupted:
+class CorruptedMask:
     """What has become of a mask.
 
     mask    (H, W)
@@ -51,7 +51,7 @@ def corrupt(
     others: Sequence[BoolArray],
     elsewhere: BoolArray | None,
     rng: np.random.Generator,
-) -> Corrupted | None:  # (H, W)
+) -> CorruptedMask | None:  # (H, W)
     """The mask made wrong, or None where that is impossible or changes nothing.
 
     others     the other masks of the photo
@@ -60,31 +60,31 @@ def corrupt(
     around = tuple(others)
     made: BoolArray | None
     if kind == "merged":
-        return _merged(mask, around)
+        return _merge_nearest(mask, around)
     if kind in ("dilated", "eroded"):
-        made = spoiled(mask, "dilated" if kind == "dilated" else "eroded")
+        made = perturb_mask(mask, "dilated" if kind == "dilated" else "eroded")
     elif kind == "shifted":
-        reach, angle = SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
-        made = _moved(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+        reach, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
+        made = _shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
     elif kind == "halved":
-        made = _half(mask, rng.uniform(0, 2 * np.pi))
+        made = _cut_in_half(mask, rng.uniform(0, 2 * np.pi))
     elif kind == "coarse":
-        made = _coarse(mask)
+        made = _coarsen_outline(mask)
     else:
-        made = None if elsewhere is None else _stretched(elsewhere, mask.shape)
+        made = None if elsewhere is None else _stretch_mask(elsewhere, mask.shape)
     if made is None or not made.any() or np.array_equal(made, mask):
         return None
-    return Corrupted(made, around)
+    return CorruptedMask(made, around)
 
 
-def _moved(mask: BoolArray, right: int, down: int) -> BoolArray:
+def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
     matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
     size = (mask.shape[1], mask.shape[0])
     moved: BoolArray = cv2.warpAffine(mask.astype(np.uint8), matrix, size, flags=0) > 0
     return moved
 
 
-def _half(mask: BoolArray, angle: float) -> BoolArray:
+def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:
     y, x = np.nonzero(mask)
     side = (x - x.mean()) * np.cos(angle) + (y - y.mean()) * np.sin(angle)
     half = np.zeros_like(mask)
@@ -92,13 +92,13 @@ def _half(mask: BoolArray, angle: float) -> BoolArray:
     return half
 
 
-def _coarse(mask: BoolArray) -> BoolArray | None:
-    tolerance = max(1.5, COARSE * float(np.sqrt(mask.sum())))
+def _coarsen_outline(mask: BoolArray) -> BoolArray | None:
+    tolerance = max(1.5, COARSE_TOLERANCE * float(np.sqrt(mask.sum())))
     rings = [Polygon(one.exterior) for one in mask_to_polygons(mask, tolerance, min_area=4)]
     return polygons_to_mask(rings, (mask.shape[0], mask.shape[1])) if rings else None
 
 
-def _merged(mask: BoolArray, others: tuple[BoolArray, ...]) -> Corrupted | None:
+def _merge_nearest(mask: BoolArray, others: tuple[BoolArray, ...]) -> CorruptedMask | None:
     boxes = [mask_to_box(other) for other in others]
     own = mask_to_box(mask)
     gaps = [
@@ -114,10 +114,10 @@ def _merged(mask: BoolArray, others: tuple[BoolArray, ...]) -> Corrupted | None:
         return None
     nearest = min(fitting, key=lambda n: gaps[n])
     kept = tuple(other for n, other in enumerate(others) if n != nearest)
-    return Corrupted(mask | others[nearest], kept)
+    return CorruptedMask(mask | others[nearest], kept)
 
 
-def _stretched(mask: BoolArray, size: tuple[int, ...]) -> BoolArray:
+def _stretch_mask(mask: BoolArray, size: tuple[int, ...]) -> BoolArray:
     stretched: BoolArray = (
         cv2.resize(mask.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST) > 0
     )

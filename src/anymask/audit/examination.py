@@ -15,24 +15,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anymask.audit.grading import Grader
-from anymask.audit.mask_features import Evidence, View, gather, see
-from anymask.audit.missing_objects import POINTS_PER_SIDE, find_missing
+from anymask.audit.mask_features import AuditPhoto, MaskFeatures, measure_features, prepare_photo
+from anymask.audit.missing_objects import OBJECT_GRID_SIDE, find_missing
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import Rle, rle_area
-from anymask.primitives.types import Embedding, Float64Array, UintImage
-from anymask.statistics.set_statistics import Tally, duplicate_pairs
+from anymask.primitives.types import Embedding, Floats, UintImage
+from anymask.statistics.set_statistics import Histogram, find_duplicates
 
-TWIN_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-ENOUGH = 20  # masks, to know what is usual in a set or for a label
-CHUNK = 16  # masks asked about at once: memory
-NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
+LEAST_MASKS = 20  # masks, to know what is usual in a set or for a label
+MASKS_A_CALL = 16  # masks asked about at once: memory
+MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Examined:
+class ExaminedMask:
     """What was found about one mask.
 
     mask    its index in the photo
@@ -48,7 +48,7 @@ class Examined:
     mask: int
     label: str | None
     rle: Rle
-    values: Float64Array
+    values: Floats
     twin: int | None = None
     answer: MaskRecord | None = None
     asked: str = ""
@@ -56,7 +56,7 @@ class Examined:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PhotoEvidence:
+class ExaminedPhoto:
     """One photo.
 
     file_name  as in the data set
@@ -69,22 +69,22 @@ class PhotoEvidence:
     file_name: str
     hw: tuple[int, int]
     key: str
-    masks: tuple[Examined, ...]
+    masks: tuple[ExaminedMask, ...]
     missing: tuple[MaskRecord, ...] = ()
 
 
 # What sizes are usual.
 
 
-def _log_sizes() -> Tally:
-    return Tally(np.linspace(-10, 0, 401))
+def _size_histogram() -> Histogram:
+    return Histogram(np.linspace(-10, 0, 401))
 
 
 @dataclass
 class SizeTable:
     """What relative sizes the masks of each label have, as logarithms; and how many there are."""
 
-    sizes: dict[str, Tally] = field(default_factory=dict)
+    sizes: dict[str, Histogram] = field(default_factory=dict)
     images: int = 0
     masks: int = 0
 
@@ -94,22 +94,24 @@ class SizeTable:
         self.masks += sum(not mask.crowd for mask in image.masks)
         for mask in image.masks:
             if not mask.crowd and rle_area(mask.rle):
-                self.sizes.setdefault(mask.label or "", _log_sizes()).add(_log_size(mask.rle))
+                self.sizes.setdefault(mask.label or "", _size_histogram()).add(
+                    _relative_size(mask.rle)
+                )
 
     def oddness(self, mask: AnnotatedMask) -> float:
         """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
         tally = self.sizes.get(mask.label or "")
-        if tally is None or tally.n < ENOUGH:
+        if tally is None or tally.n < LEAST_MASKS:
             return 0.0
         spread = (tally.quantile(0.75) - tally.quantile(0.25)) / 1.35
-        return float((_log_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
+        return float((_relative_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
 
 
-def _log_size(rle: Rle) -> float:
+def _relative_size(rle: Rle) -> float:
     return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
 
 
-def size_table(images: Iterable[AnnotatedImage]) -> SizeTable:
+def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
     """Count a whole data set."""
     table = SizeTable()
     for image in images:
@@ -120,7 +122,7 @@ def size_table(images: Iterable[AnnotatedImage]) -> SizeTable:
 # One photo.
 
 
-def masks_key(image: AnnotatedImage) -> str:
+def hash_masks(image: AnnotatedImage) -> str:
     """Names the masks of a photo, for resuming."""
     value = zlib.crc32(repr(image.hw).encode())
     for mask in image.masks:
@@ -135,8 +137,8 @@ def examine_photo(
     image: AnnotatedImage,
     pixels: UintImage,
     sizes: SizeTable,
-    points_per_side: int = POINTS_PER_SIDE,
-) -> PhotoEvidence:
+    points_per_side: int = OBJECT_GRID_SIDE,
+) -> ExaminedPhoto:
     """Find out about every mask of one photo.
 
     pixels           (H, W, 3), of the size that the masks have
@@ -144,71 +146,71 @@ def examine_photo(
     """
     counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
     filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
-    view = see(model, pixels)
+    view = prepare_photo(model, pixels)
     rles = [mask.rle for _, mask in filled]
     odd = [sizes.oddness(mask) for _, mask in filled]
-    pairs = duplicate_pairs(rles, TWIN_IOU).tolist()
-    evidence = _evidence(model, view, rles, odd, pairs)
+    pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
+    evidence = _measure_masks(model, view, rles, odd, pairs)
     twins = {later: earlier for earlier, later in reversed(pairs)}
     examined = [
-        _examined(
+        _examine_mask(
             grader, filled[n], found, filled[twins[n]][0] if n in twins else None, view.embedding
         )
         for n, found in enumerate(evidence)
     ]
     examined += [
-        Examined(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
+        ExaminedMask(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
         for n, mask in counted
         if not rle_area(mask.rle)
     ]
     known = [mask.rle for mask in image.masks if rle_area(mask.rle)]
-    return PhotoEvidence(
+    return ExaminedPhoto(
         file_name=image.file_name,
         hw=image.hw,
-        key=masks_key(image),
+        key=hash_masks(image),
         masks=tuple(sorted(examined, key=lambda one: one.mask)),
         missing=tuple(find_missing(model, view.embedding, known, points_per_side)),
     )
 
 
-def _evidence(
+def _measure_masks(
     model: Model,
-    view: View,
+    view: AuditPhoto,
     rles: Sequence[Rle],
     odd_sizes: Sequence[float],
     pairs: Sequence[Sequence[int]],
-) -> list[Evidence]:
-    """`gather`, a few masks at once."""
-    found: list[Evidence] = []
-    for start in range(0, len(rles), CHUNK):
-        part = slice(start, start + CHUNK)
-        places = range(start, min(start + CHUNK, len(rles)))
-        others = [_beside(rles, place, pairs) for place in places]
-        found += gather(model, view, rles[part], others, odd_sizes[part])
+) -> list[MaskFeatures]:
+    """`measure_features`, a few masks at once."""
+    found: list[MaskFeatures] = []
+    for start in range(0, len(rles), MASKS_A_CALL):
+        part = slice(start, start + MASKS_A_CALL)
+        places = range(start, min(start + MASKS_A_CALL, len(rles)))
+        others = [_list_neighbours(rles, place, pairs) for place in places]
+        found += measure_features(model, view, rles[part], others, odd_sizes[part])
     return found
 
 
-def _beside(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
+def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
     """The other masks but its twins, the nearest in the list where there are too many."""
     twins = {n for pair in pairs if place in pair for n in pair}
     others = [n for n in range(len(rles)) if n != place and n not in twins]
-    nearest = sorted(others, key=lambda n: abs(n - place))[:NEIGHBOURS]
+    nearest = sorted(others, key=lambda n: abs(n - place))[:MOST_NEIGHBOURS]
     return [rles[n] for n in sorted(nearest)]
 
 
-def _examined(
+def _examine_mask(
     grader: Grader,
     numbered: tuple[int, AnnotatedMask],
-    evidence: Evidence,
+    evidence: MaskFeatures,
     twin: int | None,
     embedding: Embedding,
-) -> Examined:
+) -> ExaminedMask:
     number, mask = numbered
     best, guess = grader.best_answer(evidence)
     answer = evidence.answers[best]
     rle = logits_to_rles(answer.logits[None], embedding.geometry, evidence.threshold)[0]
     record = record_from_rle(rle, quality=answer.quality, label=mask.label)
-    return Examined(
+    return ExaminedMask(
         mask=number,
         label=mask.label,
         rle=mask.rle,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.audit.mask_features import NAMES
-from anymask.primitives.types import Float64Array
+from anymask.audit.mask_features import FEATURES
+from anymask.primitives.types import Floats
 
-MOST = 3  # pieces of evidence in the reasons of one mask
-TINY = 64  # pixels
-LOOKS = {
+MOST_REASONS = 3  # pieces of evidence in the reasons of one mask
+TINY_AREA = 64  # pixels
+ERROR_PHRASES = {
     "shifted": "it looks moved",
     "dilated": "it looks too large all around",
     "eroded": "it looks too small all around",
@@ -27,16 +27,16 @@ LOOKS = {
 
 
 @dataclass(frozen=True)
-class Case:
+class ExplainedMask:
     """One mask as the rules see it: its evidence (F,), its label or None, its pixels."""
 
-    values: Float64Array
+    values: Floats
     label: str | None
     area: int
 
     def at(self, name: str) -> float:
         """A piece of evidence."""
-        return float(self.values[NAMES.index(name)])
+        return float(self.values[FEATURES.index(name)])
 
     @property
     def parts(self) -> int:
@@ -48,27 +48,27 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Rule:
+class ExplanationRule:
     """One thing that can be wrong.
 
     weight  how badly it is so, about 0..1; not above 0: it is not
     words   how to say it
     """
 
-    weight: Callable[[Case], float]
-    words: Callable[[Case], str]
+    weight: Callable[[ExplainedMask], float]
+    words: Callable[[ExplainedMask], str]
 
 
-def reasons_of(error: str, values: Float64Array, label: str | None, area: int) -> tuple[str, ...]:
+def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
     """What the mask looks like, then the evidence, the heaviest first.
 
     error  the kind of error that it resembles most
     """
-    case = Case(values, label, area)
-    weighed = [(rule.weight(case), rule) for rule in RULES]
+    case = ExplainedMask(values, label, area)
+    weighed = [(rule.weight(case), rule) for rule in EXPLANATION_RULES]
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
-    looks = LOOKS.get(error, f"it looks {error}")
-    return (looks, *(rule.words(case) for _, rule in holding[:MOST]))
+    looks = ERROR_PHRASES.get(error, f"it looks {error}")
+    return (looks, *(rule.words(case) for _, rule in holding[:MOST_REASONS]))
 
 
 def _percent(share: float) -> str:
@@ -79,63 +79,58 @@ def _many(number: int, usual: int) -> float:
     return 0.2 * float(np.sqrt(max(number - usual, 0)))
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
+EXPLANATION_RULES: tuple[ExplanationRule, ...] = (
+    ExplanationRule(
         lambda case: 0.55 - case.at("best"),
         lambda case: f"the model finds nothing like it there (best IoU {case.at('best'):.2f})",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.7 * (case.at("inside_clicks") - case.at("of_clicks") - 0.2),
         lambda case: (
             "the object goes on where the mask ends: the mask is "
             f"{_percent(case.at('of_clicks'))} of what clicks inside it find"
         ),
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.7 * (case.at("of_clicks") - case.at("inside_clicks") - 0.2),
         lambda case: (
             "it takes in more than its object: clicks inside it find "
             f"{_percent(case.at('inside_clicks'))} of it"
         ),
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.4 * (0.3 - case.at("one_object")),
         lambda case: "clicks at two places inside it find two things",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.5 * (0.6 - case.at("outline")),
         lambda case: f"the model draws another outline (agreement {case.at('outline'):.2f})",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: -0.7 * case.at("edge_beside"),
         lambda case: "the photo's edges lie beside its outline",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.6 * (case.at("bare_stretch") - 0.25),
         lambda case: f"a stretch of {_percent(case.at('bare_stretch'))} of its outline has no edge",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: 0.4 * (0.3 - case.at("contrast")),
         lambda case: "both sides of its outline look alike",
     ),
-    Rule(
+    ExplanationRule(
         lambda case: case.at("swallows") - 0.6,
         lambda case: f"it covers {_percent(case.at('swallows'))} of another mask",
     ),
-    Rule(
-        lambda case: _many(case.parts, 4),
-        lambda case: f"it falls into {case.parts} parts",
+    ExplanationRule(
+        lambda case: _many(case.parts, 4), lambda case: f"it falls into {case.parts} parts"
     ),
-    Rule(
-        lambda case: _many(case.holes, 3),
-        lambda case: f"it has {case.holes} holes",
-    ),
-    Rule(
+    ExplanationRule(lambda case: _many(case.holes, 3), lambda case: f"it has {case.holes} holes"),
+    ExplanationRule(
         lambda case: 0.15 * (case.at("odd_size") - 2.5),
         lambda case: "its size is unusual " + (f"for {case.label!r}" if case.label else "here"),
     ),
-    Rule(
-        lambda case: 0.1 * (case.area < TINY),
-        lambda case: f"it has {case.area} pixels",
+    ExplanationRule(
+        lambda case: 0.1 * (case.area < TINY_AREA), lambda case: f"it has {case.area} pixels"
     ),
 )

@@ -23,50 +23,50 @@ from typing import Any
 
 import numpy as np
 
-from anymask.audit.mask_features import KINDS, NAMES, Evidence
+from anymask.audit.mask_features import FEATURES, PROMPT_NAMES, MaskFeatures
 from anymask.primitives.errors import DataError
 from anymask.primitives.masks import mask_iou
-from anymask.primitives.types import Float64Array
+from anymask.primitives.types import Floats
 
-SHIPPED = Path(__file__).parents[1] / "assets" / "audit.json"
-FORMAT = 1
-ANSWER_NAMES = ("quality", "agrees", "mutual", "quality_mutual", *KINDS)
-WRONG = 0.25  # wrong masks for each careful one, of all kinds together
+SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
+GRADER_FORMAT = 1
+ANSWER_FEATURES = ("quality", "agrees", "mutual", "quality_mutual", *PROMPT_NAMES)
+WRONG_SHARE = 0.25  # wrong masks for each careful one, of all kinds together
 RIDGE = 5.0
-STEPS = 30
+NEWTON_STEPS = 30
 MOST_SPREADS = 4.0
 LEAST_SPREAD = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Usual:
+class FeatureScale:
     """Of each piece of evidence the median and the width of its middle half, (F,)."""
 
-    middle: Float64Array
-    spread: Float64Array
+    middle: Floats
+    spread: Floats
 
-    def relative(self, values: Float64Array) -> Float64Array:  # (N, F) -> (N, F)
+    def relative(self, values: Floats) -> Floats:  # (N, F) -> (N, F)
         """How many spreads each value lies from the middle, at most MOST_SPREADS."""
         return np.clip(
             (values - self.middle) / (self.spread + LEAST_SPREAD), -MOST_SPREADS, MOST_SPREADS
         )
 
 
-def usual_of(values: Float64Array) -> Usual:  # (N, F), N > 0
+def fit_scale(values: Floats) -> FeatureScale:  # (N, F), N > 0
     """What is usual among these masks."""
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
-    return Usual(middle, high - low)
+    return FeatureScale(middle, high - low)
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearModel:
     """weights @ values + bias, of (N, F) or (N, G) values."""
 
-    weights: Float64Array
+    weights: Floats
     bias: float
 
-    def __call__(self, values: Float64Array) -> Float64Array:  # (N, F) -> (N,)
-        result: Float64Array = values @ self.weights + self.bias
+    def __call__(self, values: Floats) -> Floats:  # (N, F) -> (N,)
+        result: Floats = values @ self.weights + self.bias
         return result
 
 
@@ -82,42 +82,40 @@ class Grader:
     about   what it was fitted to, in words
     """
 
-    usual: Usual
+    usual: FeatureScale
     errors: tuple[str, ...]
-    odds: tuple[Linear, ...]
-    given: Linear
-    answer: Linear
+    odds: tuple[LinearModel, ...]
+    given: LinearModel
+    answer: LinearModel
     about: str = ""
 
     def log_odds(
-        self, values: Float64Array, usual: Usual | None = None
-    ) -> Float64Array:  # (N, F) -> (N, E)
+        self, values: Floats, usual: FeatureScale | None = None
+    ) -> Floats:  # (N, F) -> (N, E)
         """For each kind of error, against a careful mask."""
         relative = (usual or self.usual).relative(values)
         return np.stack([np.clip(odds(relative), -30, 30) for odds in self.odds], axis=1)
 
-    def grade(
-        self, values: Float64Array, usual: Usual | None = None
-    ) -> Float64Array:  # (N, F) -> (N,)
+    def grade(self, values: Floats, usual: FeatureScale | None = None) -> Floats:  # (N, F) -> (N,)
         """0..1 for each mask."""
         odds = np.exp(self.log_odds(values, usual)).mean(axis=1)
-        grades: Float64Array = 1 / (1 + WRONG * odds)
+        grades: Floats = 1 / (1 + WRONG_SHARE * odds)
         return grades
 
     def guess_given(
-        self, values: Float64Array, usual: Usual | None = None
-    ) -> Float64Array:  # (N, F) -> (N,)
+        self, values: Floats, usual: FeatureScale | None = None
+    ) -> Floats:  # (N, F) -> (N,)
         """The IoU that each mask may have with the truth."""
         return np.clip(self.given((usual or self.usual).relative(values)), 0, 1)
 
-    def best_answer(self, evidence: Evidence) -> tuple[int, float]:
+    def best_answer(self, evidence: MaskFeatures) -> tuple[int, float]:
         """The answer with the highest guessed IoU, and that IoU."""
-        guesses = self.answer(answer_values(evidence))
+        guesses = self.answer(describe_answers(evidence))
         best = int(guesses.argmax())
         return best, float(np.clip(guesses[best], 0, 1))
 
 
-def answer_values(evidence: Evidence) -> Float64Array:  # (A, G)
+def describe_answers(evidence: MaskFeatures) -> Floats:  # (A, G)
     """What is known about each answer to one mask, in the order of ANSWER_NAMES."""
     answers = evidence.answers
     quality = np.array([answer.quality for answer in answers])
@@ -126,7 +124,9 @@ def answer_values(evidence: Evidence) -> Float64Array:  # (A, G)
     mutual = mask_iou(stack, stack)
     np.fill_diagonal(mutual, 0)
     agreement = (mutual @ weights) / np.maximum(weights.sum() - weights, 1e-9)
-    kinds = np.array([[answer.asked == kind for kind in KINDS] for answer in answers], np.float64)
+    kinds = np.array(
+        [[answer.asked == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
+    )
     columns = [quality, evidence.agrees, agreement, quality * agreement]
     return np.column_stack([*columns, kinds])
 
@@ -135,30 +135,30 @@ def answer_values(evidence: Evidence) -> Float64Array:  # (A, G)
 
 
 def fit_logistic(
-    values: Float64Array, wrong: Float64Array, weights: Float64Array
-) -> Linear:  # (N, F), (N,), (N,)
+    values: Floats, wrong: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
     """Newton's method with a ridge on all but the bias; `wrong` is 1 or 0."""
     table, scale, ridge = _table(values)
     found = np.zeros(table.shape[1])
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(table @ found, -30, 30)))
         slope = table.T @ (weights * (chance - wrong)) + ridge @ found
         bend = (table * (weights * chance * (1 - chance))[:, None]).T @ table + ridge
         found = found - np.linalg.solve(bend, slope)
-    return Linear(found[:-1] / scale, float(found[-1]))
+    return LinearModel(found[:-1] / scale, float(found[-1]))
 
 
 def fit_linear(
-    values: Float64Array, wanted: Float64Array, weights: Float64Array
-) -> Linear:  # (N, F), (N,), (N,)
+    values: Floats, wanted: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
     """Weighted least squares with a ridge on all but the bias."""
     table, scale, ridge = _table(values)
     bend = (table * weights[:, None]).T @ table + ridge
     found = np.linalg.solve(bend, table.T @ (weights * wanted))
-    return Linear(found[:-1] / scale, float(found[-1]))
+    return LinearModel(found[:-1] / scale, float(found[-1]))
 
 
-def _table(values: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+def _table(values: Floats) -> tuple[Floats, Floats, Floats]:
     """Values of one spread with a column of ones, that spread, and the ridge."""
     scale = values.std(axis=0) + 1e-6
     table = np.column_stack([values / scale, np.ones(len(values))])
@@ -173,10 +173,10 @@ def _table(values: Float64Array) -> tuple[Float64Array, Float64Array, Float64Arr
 def grader_to_json(grader: Grader) -> dict[str, Any]:
     """Everything, ready for JSON."""
     return {
-        "format": FORMAT,
+        "format": GRADER_FORMAT,
         "about": grader.about,
-        "evidence": NAMES,
-        "answers": ANSWER_NAMES,
+        "evidence": FEATURES,
+        "answers": ANSWER_FEATURES,
         "middle": _numbers(grader.usual.middle),
         "spread": _numbers(grader.usual.spread),
         "odds": {
@@ -188,29 +188,33 @@ def grader_to_json(grader: Grader) -> dict[str, Any]:
     }
 
 
-def _numbers(values: Float64Array) -> list[float]:
+def _numbers(values: Floats) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def _linear_to_json(linear: Linear) -> dict[str, Any]:
+def _linear_to_json(linear: LinearModel) -> dict[str, Any]:
     return {"bias": float(f"{linear.bias:.5g}"), "weights": _numbers(linear.weights)}
 
 
 def load_grader(path: str | Path | None = None) -> Grader:
     """What `--fit` wrote; what the package ships when left out. Raises DataError."""
-    path = SHIPPED if path is None else Path(path)
+    path = SHIPPED_GRADER if path is None else Path(path)
     try:
         raw = json.loads(path.read_bytes())
-        for key, wanted in (("format", FORMAT), ("evidence", NAMES), ("answers", ANSWER_NAMES)):
+        for key, wanted in (
+            ("format", GRADER_FORMAT),
+            ("evidence", FEATURES),
+            ("answers", ANSWER_FEATURES),
+        ):
             got = tuple(raw[key]) if isinstance(raw[key], list) else raw[key]
             if got != wanted:
                 raise ValueError(f"its {key} is another one")
         return Grader(
-            usual=Usual(_array(raw["middle"], NAMES), _array(raw["spread"], NAMES)),
+            usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),
             errors=tuple(raw["odds"]),
-            odds=tuple(_linear_from_json(one, NAMES) for one in raw["odds"].values()),
-            given=_linear_from_json(raw["given"], NAMES),
-            answer=_linear_from_json(raw["answer"], ANSWER_NAMES),
+            odds=tuple(_linear_from_json(one, FEATURES) for one in raw["odds"].values()),
+            given=_linear_from_json(raw["given"], FEATURES),
+            answer=_linear_from_json(raw["answer"], ANSWER_FEATURES),
             about=str(raw["about"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -220,12 +224,12 @@ def load_grader(path: str | Path | None = None) -> Grader:
         ) from error
 
 
-def _array(raw: Any, names: Sequence[str]) -> Float64Array:
+def _array(raw: Any, names: Sequence[str]) -> Floats:
     values = np.array(raw, np.float64)
     if values.shape != (len(names),) or not np.isfinite(values).all():
         raise ValueError(f"wanted {len(names)} numbers")
     return values
 
 
-def _linear_from_json(raw: Any, names: Sequence[str]) -> Linear:
-    return Linear(_array(raw["weights"], names), float(raw["bias"]))
+def _linear_from_json(raw: Any, names: Sequence[str]) -> LinearModel:
+    return LinearModel(_array(raw["weights"], names), float(raw["bias"]))

@@ -16,27 +16,27 @@ from typing import Literal
 
 import numpy as np
 
-from anymask.audit.examination import ENOUGH, Examined, PhotoEvidence
-from anymask.audit.explanations import reasons_of
-from anymask.audit.grading import Grader, usual_of
-from anymask.audit.mask_features import NAMES
-from anymask.audit.missing_objects import sureness
+from anymask.audit.examination import LEAST_MASKS, ExaminedMask, ExaminedPhoto
+from anymask.audit.explanations import explain_error
+from anymask.audit.grading import Grader, fit_scale
+from anymask.audit.mask_features import FEATURES
+from anymask.audit.missing_objects import object_certainty
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import Rle, rle_area
 
-Action = Literal["keep", "replace", "remove"]
+Correction = Literal["keep", "replace", "remove"]
 
-BELOW = 0.5  # grades below it are suspects
-TWIN_GRADE = 0.02  # at most, of the later one
-EMPTY = "it has no pixel"
-NO_ANSWER = ("merged", "swapped")  # errors after which one answer of the model is no better mask
+SUSPECT_BELOW = 0.5  # grades below it are suspects
+DUPLICATE_GRADE = 0.02  # at most, of the later one
+EMPTY_REASON = "it has no pixel"
+UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
 LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
-MISSING = "missing: the model is sure of an object that no mask covers"
+MISSING_REASON = "missing: the model is sure of an object that no mask covers"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Verdict:
+class GradedMask:
     """What is thought of one mask.
 
     photo     index of the photo among those that were examined
@@ -49,57 +49,59 @@ class Verdict:
     """
 
     photo: int
-    found: Examined
+    found: ExaminedMask
     grade: float
     error: str = ""
     reasons: tuple[str, ...] = ()
-    action: Action = "keep"
+    action: Correction = "keep"
     gain: float = 0.0
 
 
-def judge(grader: Grader, photos: Sequence[PhotoEvidence], below: float = BELOW) -> list[Verdict]:
+def grade_masks(
+    grader: Grader, photos: Sequence[ExaminedPhoto], below: float = SUSPECT_BELOW
+) -> list[GradedMask]:
     """A verdict for every mask, in the order of photos and masks.
 
     below  masks with a lower grade are suspects
     """
     places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
     filled = [one.values for _, one in places if len(one.values)]
-    values = np.stack(filled) if filled else np.zeros((0, len(NAMES)))
-    usual = usual_of(values) if len(values) >= ENOUGH else None
+    values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
+    usual = fit_scale(values) if len(values) >= LEAST_MASKS else None
     verdicts = []
     row = 0
     grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)
     odds = grader.log_odds(values, usual)
     for photo, found in places:
-        bare = Verdict(photo=photo, found=found, grade=0.0)
+        bare = GradedMask(photo=photo, found=found, grade=0.0)
         if not len(found.values):
-            verdicts.append(replace(bare, reasons=(EMPTY,), action="remove"))
+            verdicts.append(replace(bare, reasons=(EMPTY_REASON,), action="remove"))
             continue
         graded = replace(bare, grade=float(grades[row]))
         if found.twin is not None:
-            verdicts.append(_twin(graded, found.twin))
+            verdicts.append(_mark_duplicate(graded, found.twin))
         elif graded.grade < below:
             error = grader.errors[int(odds[row].argmax())]
-            verdicts.append(_suspect(graded, error, float(guesses[row])))
+            verdicts.append(_propose_answer(graded, error, float(guesses[row])))
         else:
             verdicts.append(graded)
         row += 1
     return verdicts
 
 
-def _twin(verdict: Verdict, of: int) -> Verdict:
+def _mark_duplicate(verdict: GradedMask, of: int) -> GradedMask:
     reasons = (f"it says the same as mask {of}",)
-    least = min(verdict.grade, TWIN_GRADE)
+    least = min(verdict.grade, DUPLICATE_GRADE)
     return replace(verdict, grade=least, reasons=reasons, action="remove")
 
 
-def _suspect(verdict: Verdict, error: str, given: float) -> Verdict:
+def _propose_answer(verdict: GradedMask, error: str, given: float) -> GradedMask:
     """With reasons, and the model's answer where that promises to be better."""
     found = verdict.found
-    reasons = reasons_of(error, found.values, found.label, rle_area(found.rle))
+    reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
     verdict = replace(verdict, error=error, reasons=reasons)
     gain = found.guess - given
-    if found.answer is None or gain < LEAST_GAIN or error in NO_ANSWER:
+    if found.answer is None or gain < LEAST_GAIN or error in UNREPLACED_ERRORS:
         return verdict
     return replace(verdict, action="replace", gain=gain)
 
@@ -138,17 +140,17 @@ class Suspect:
 
 
 def list_suspects(
-    photos: Sequence[PhotoEvidence], verdicts: Sequence[Verdict], below: float = BELOW
+    photos: Sequence[ExaminedPhoto], verdicts: Sequence[GradedMask], below: float = SUSPECT_BELOW
 ) -> list[Suspect]:
     """All suspects in the order of their numbers."""
     low = sorted(
         (verdict for verdict in verdicts if verdict.grade < below),
         key=lambda verdict: (verdict.grade, verdict.photo, verdict.found.mask),
     )
-    suspects = [_of_verdict(n, verdict) for n, verdict in enumerate(low, start=1)]
+    suspects = [_grade_to_suspect(n, verdict) for n, verdict in enumerate(low, start=1)]
     unlisted = sorted(
         ((place, record) for place, photo in enumerate(photos) for record in photo.missing),
-        key=lambda pair: -sureness(pair[1]),
+        key=lambda pair: -object_certainty(pair[1]),
     )
     for n, (place, record) in enumerate(unlisted, start=len(suspects) + 1):
         suspects.append(
@@ -158,7 +160,7 @@ def list_suspects(
                 mask=None,
                 label=None,
                 grade=None,
-                reasons=(MISSING,),
+                reasons=(MISSING_REASON,),
                 action="add",
                 given=None,
                 proposal=record,
@@ -168,8 +170,8 @@ def list_suspects(
     return suspects
 
 
-def _of_verdict(number: int, verdict: Verdict) -> Suspect:
-    found: Examined = verdict.found
+def _grade_to_suspect(number: int, verdict: GradedMask) -> Suspect:
+    found: ExaminedMask = verdict.found
     replaced = verdict.action == "replace"
     return Suspect(
         number=number,

@@ -21,30 +21,23 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
-from anymask.audit.outline_features import look_at_outline, rim_of
+from anymask.audit.outline_features import mask_to_rim, measure_outline
 from anymask.predictors.image import Model
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.resize import logits_to_masks, reduced
 from anymask.primitives.rle import Rle, rle_box_xyxy
 from anymask.primitives.rle_windows import rle_crop
-from anymask.primitives.types import (
-    BoolArray,
-    Embedding,
-    Float64Array,
-    FloatArray,
-    Prompt,
-    UintImage,
-)
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, Floats, Prompt, UintImage
 from anymask.statistics.mask_shape import MaskShape, measure_shape
 
-SIDE = 640  # pixels of the longest side on which masks are compared
-WIDER = 0.2  # of a box's sides, added on each side of the wide box
-NEAR = 0.04  # of the square root of the mask's area: outlines this close agree
+COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
+WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box
+OUTLINE_REACH = 0.04  # of the square root of the mask's area: outlines this close agree
 
-KINDS = ("box", "wide", "click", "second", "refine")
+PROMPT_NAMES = ("box", "wide", "click", "second", "refine")
 
-NAMES = (
+FEATURES = (
     "box", "wide", "click", "second", "refine", "first_click", "best", "mean",
     "box_quality", "click_quality", "refine_quality",
     "inside_click", "of_click", "inside_wide", "of_wide", "inside_refine", "of_refine",
@@ -56,7 +49,7 @@ NAMES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class MaskAnswer:
     """One thing that the model would put in a mask's place.
 
     logits   (m, m) model space
@@ -72,7 +65,7 @@ class Answered:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class MaskFeatures:
     """What was found about one mask.
 
     values    (F,) in the order of NAMES
@@ -82,19 +75,19 @@ class Evidence:
     threshold of the answers' logits
     """
 
-    values: Float64Array
-    agrees: Float64Array
-    answers: tuple[Answered, ...]
+    values: Floats
+    agrees: Floats
+    answers: tuple[MaskAnswer, ...]
     shape: MaskShape
     threshold: float = 0.0
 
     def value(self, name: str) -> float:
         """One piece of evidence by its name."""
-        return float(self.values[NAMES.index(name)])
+        return float(self.values[FEATURES.index(name)])
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class AuditPhoto:
     """A photo as the model and the audit see it.
 
     embedding  what the model saw
@@ -112,10 +105,10 @@ class View:
         return (self.lab.shape[0], self.lab.shape[1])
 
 
-def see(model: Model, image: UintImage) -> View:  # (H, W, 3)
+def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
     """Look at a photo once, for all of its masks."""
     embedding = model.embed(image)
-    height, width = reduced(embedding.geometry, SIDE).image_hw
+    height, width = reduced(embedding.geometry, COMPARED_SIDE).image_hw
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab)
     smooth = cv2.GaussianBlur(lab, (0, 0), 1.0)
@@ -123,10 +116,10 @@ def see(model: Model, image: UintImage) -> View:  # (H, W, 3)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     strength = np.sqrt((down**2 + across**2).sum(axis=2))
     edges = strength / max(float(np.quantile(strength, 0.95)), 1.0)
-    return View(embedding, np.asarray(lab, np.float32), np.asarray(edges, np.float32))
+    return AuditPhoto(embedding, np.asarray(lab, np.float32), np.asarray(edges, np.float32))
 
 
-def shrunk_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (h, w)
+def shrink_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (h, w)
     """The mask on the shrunk photo; what is too thin for it keeps a pixel."""
     crop, (x0, y0, x1, y1) = rle_crop(rle)
     small = np.zeros(size, np.bool_)
@@ -144,52 +137,54 @@ def shrunk_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (
     return small
 
 
-def gather(
+def measure_features(
     model: Model,
-    view: View,
+    view: AuditPhoto,
     rles: Sequence[Rle],
     others: Sequence[Sequence[Rle]],
     odd_sizes: Sequence[float],
-) -> list[Evidence]:
+) -> list[MaskFeatures]:
     """The evidence for N masks of a photo, none of them empty.
 
     others     the masks that stand beside each one
     odd_sizes  how unusual each one's size is among its label's
     """
-    smalls = [shrunk_mask(rle, view.size) for rle in rles]
-    answers = _ask(model, view, rles)
+    smalls = [shrink_mask(rle, view.size) for rle in rles]
+    answers = _ask_model(model, view, rles)
     found = []
     for number, small in enumerate(smalls):
         shape = measure_shape(rles[number])
-        beside = [shrunk_mask(rle, view.size) for rle in others[number]]
+        beside = [shrink_mask(rle, view.size) for rle in others[number]]
         agrees = mask_iou(small[None], np.stack([a.mask for a in answers[number]]))[0]
         values = {
-            **_model_evidence(small, answers[number], agrees),
-            **asdict(look_at_outline(small, view.lab, view.edges)),
-            **_shape_evidence(shape, rles[number].size, odd_sizes[number]),
-            **_neighbour_evidence(small, beside),
+            **_compare_answers(small, answers[number], agrees),
+            **asdict(measure_outline(small, view.lab, view.edges)),
+            **_describe_shape(shape, rles[number].size, odd_sizes[number]),
+            **_compare_neighbours(small, beside),
         }
-        table = np.array([values[name] for name in NAMES])
+        table = np.array([values[name] for name in FEATURES])
         threshold = model.spec.mask_threshold
-        found.append(Evidence(table, agrees, tuple(answers[number]), shape, threshold))
+        found.append(MaskFeatures(table, agrees, tuple(answers[number]), shape, threshold))
     return found
 
 
 # The model's answers.
 
 
-def _ask(model: Model, view: View, rles: Sequence[Rle]) -> list[list[Answered]]:
+def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
     asked: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
     flat = [prompt for some in asked for _, prompt in some]
     replies = iter(model.segment(view.embedding, prompts=flat))
-    answers: list[list[Answered]] = []
+    answers: list[list[MaskAnswer]] = []
     for some in asked:
         answers.append([])
         for name, _ in some:
             reply = next(replies)
-            masks = logits_to_masks(reply.logits, reply.geometry, reply.threshold, limit=SIDE)
+            masks = logits_to_masks(
+                reply.logits, reply.geometry, reply.threshold, limit=COMPARED_SIDE
+            )
             answers[-1] += [
-                Answered(logits, mask, float(quality), name)
+                MaskAnswer(logits, mask, float(quality), name)
                 for logits, mask, quality in zip(reply.logits, masks, reply.quality, strict=True)
             ]
     return answers
@@ -202,11 +197,11 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     x1, y1 = x1 + 1, y1 + 1
     crop, (left, top, _, _) = rle_crop(rle)
-    first, second = _two_clicks(crop)
+    first, second = _pick_two_clicks(crop)
     click = [(first[0] + left, first[1] + top)]
     asked = []
     if "box" in accepts:
-        dx, dy = WIDER * (x1 - x0), WIDER * (y1 - y0)
+        dx, dy = WIDE_MARGIN * (x1 - x0), WIDE_MARGIN * (y1 - y0)
         wide = (max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height))
         asked += [("box", Prompt.of(box=(x0, y0, x1, y1))), ("wide", Prompt.of(box=wide))]
     if "point" in accepts:
@@ -220,7 +215,7 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
     return asked
 
 
-def _two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
+def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
     """The deepest pixel, and the deepest of the half of the mask that lies farther from it."""
     first = centre_click(crop)
     y, x = np.nonzero(crop)
@@ -230,17 +225,17 @@ def _two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, floa
     return first, centre_click(far)
 
 
-def _model_evidence(
-    given: BoolArray, answers: Sequence[Answered], agrees: Float64Array
+def _compare_answers(
+    given: BoolArray, answers: Sequence[MaskAnswer], agrees: Floats
 ) -> dict[str, float]:
     """Agreement with each kind of answer, and which of the two goes on where the other ends."""
-    places = {kind: [n for n, a in enumerate(answers) if a.asked == kind] for kind in KINDS}
+    places = {kind: [n for n, a in enumerate(answers) if a.asked == kind] for kind in PROMPT_NAMES}
     best = {kind: max(some, key=lambda n: agrees[n]) for kind, some in places.items() if some}
-    agree = {kind: float(agrees[best[kind]]) if kind in best else 0.0 for kind in KINDS}
-    quality = {kind: answers[best[kind]].quality if kind in best else 0.0 for kind in KINDS}
-    mask = {kind: answers[best[kind]].mask if kind in best else None for kind in KINDS}
+    agree = {kind: float(agrees[best[kind]]) if kind in best else 0.0 for kind in PROMPT_NAMES}
+    quality = {kind: answers[best[kind]].quality if kind in best else 0.0 for kind in PROMPT_NAMES}
+    mask = {kind: answers[best[kind]].mask if kind in best else None for kind in PROMPT_NAMES}
     weights = np.array([max(answer.quality, 0.05) for answer in answers])
-    shares = np.array([_shares(given, answer.mask) for answer in answers])
+    shares = np.array([_mutual_shares(given, answer.mask) for answer in answers])
     clicked = places["click"] + places["second"]
     clicks = np.average(shares[clicked], axis=0, weights=weights[clicked]) if clicked else (0, 0)
     found = {
@@ -251,12 +246,12 @@ def _model_evidence(
         "inside_clicks": float(clicks[0]),
         "of_clicks": float(clicks[1]),
         "one_object": _iou(mask["click"], mask["second"]),
-        "outline": 0.0 if mask["refine"] is None else _outlines_agree(given, mask["refine"]),
+        "outline": 0.0 if mask["refine"] is None else _outline_agreement(given, mask["refine"]),
     }
     for kind in ("box", "click", "refine"):
         found[f"{kind}_quality"] = quality[kind]
     for kind in ("click", "wide", "refine"):
-        inside, of = _shares(given, mask[kind])
+        inside, of = _mutual_shares(given, mask[kind])
         found |= {f"inside_{kind}": inside, f"of_{kind}": of}
     return found
 
@@ -267,7 +262,7 @@ def _iou(first: BoolArray | None, second: BoolArray | None) -> float:
     return float(mask_iou(first[None], second[None])[0, 0])
 
 
-def _shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
+def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
     """The part of the given mask that lies in the answer, and of the answer in the given mask."""
     if answer is None:
         return 0.0, 0.0
@@ -275,10 +270,10 @@ def _shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
     return common / max(own, 1), common / max(other, 1)
 
 
-def _outlines_agree(first: BoolArray, second: BoolArray) -> float:
+def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
     """F-measure of two outlines within NEAR of the first mask's size."""
-    reach = max(1.0, NEAR * float(np.sqrt(np.count_nonzero(first))))
-    rims = [rim_of(mask) for mask in (first, second)]
+    reach = max(1.0, OUTLINE_REACH * float(np.sqrt(np.count_nonzero(first))))
+    rims = [mask_to_rim(mask) for mask in (first, second)]
     if not all(rim.any() for rim in rims):
         return float(not any(rim.any() for rim in rims))
     found = []
@@ -291,7 +286,7 @@ def _outlines_agree(first: BoolArray, second: BoolArray) -> float:
 # The mask itself, and its neighbours.
 
 
-def _shape_evidence(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> dict[str, float]:
+def _describe_shape(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> dict[str, float]:
     return {
         "concavity": shape.concavity,
         "parts": float(np.log(max(shape.parts, 1))),
@@ -302,7 +297,7 @@ def _shape_evidence(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> d
     }
 
 
-def _neighbour_evidence(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
+def _compare_neighbours(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
     """The largest IoU with another mask, and how much of another one it takes in."""
     if not others:
         return {"overlap": 0.0, "swallows": 0.0}

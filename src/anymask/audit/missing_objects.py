@@ -17,19 +17,22 @@ from anymask.primitives.masks import mask_nms, stability_score
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_merge, rle_to_mask
-from anymask.primitives.types import Candidates, Embedding, Float64Array, Prompt
+from anymask.primitives.types import Candidates, Embedding, Floats, Prompt
 
-POINTS_PER_SIDE = 12
+OBJECT_GRID_SIDE = 12
 LEAST_QUALITY = 0.6
 LEAST_STABILITY = 0.65
-LEAST_AREA = 64  # pixels
+LEAST_OBJECT_AREA = 64  # pixels
 MOST_OF_PHOTO = 0.5  # larger masks are ground, not objects
 MOST_COVERED = 0.3  # of the mask, by the given ones
-SAME = 0.5  # IoU of two answers that mean one object
+SAME_ANSWER_IOU = 0.5  # IoU of two answers that mean one object
 
 
 def find_missing(
-    model: Model, embedding: Embedding, given: Sequence[Rle], points_per_side: int = POINTS_PER_SIDE
+    model: Model,
+    embedding: Embedding,
+    given: Sequence[Rle],
+    points_per_side: int = OBJECT_GRID_SIDE,
 ) -> list[MaskRecord]:
     """Masks of objects that are not among the given ones, the surest first.
 
@@ -38,7 +41,7 @@ def find_missing(
     Their quality is the model's own, so that lists of several photos can be joined. A model that
     takes no clicks finds nothing.
     """
-    clicks = _free_clicks(embedding.image_hw, given, points_per_side)
+    clicks = _find_free_clicks(embedding.image_hw, given, points_per_side)
     if not len(clicks) or "point" not in model.spec.accepts:
         return []
     prompts = [Prompt.of(points=[click]) for click in clicks.tolist()]
@@ -47,19 +50,21 @@ def find_missing(
     for prompt, reply in zip(prompts, model.segment(embedding, prompts=prompts), strict=True):
         assert prompt.points is not None
         x, y = prompt.points[0].tolist()
-        found += _sure(reply, (x, y), covered)
-    kept = mask_nms([one.rle for one in found], [sureness(one) for one in found], SAME)
+        found += _keep_certain(reply, (x, y), covered)
+    kept = mask_nms(
+        [one.rle for one in found], [object_certainty(one) for one in found], SAME_ANSWER_IOU
+    )
     return [found[place] for place in kept]
 
 
-def sureness(record: MaskRecord) -> float:
+def object_certainty(record: MaskRecord) -> float:
     """How sure the model is of a mask: quality times stability."""
     return record.quality * record.stability
 
 
-def _free_clicks(
+def _find_free_clicks(
     image_hw: tuple[int, int], given: Sequence[Rle], points_per_side: int
-) -> Float64Array:  # (P, 2)
+) -> Floats:  # (P, 2)
     """The points of the grid that no mask covers, in pixels."""
     if points_per_side < 1:
         return np.zeros((0, 2))
@@ -69,11 +74,13 @@ def _free_clicks(
         return clicks
     covered = rle_to_mask(rle_merge(list(given)))
     x, y = clicks.astype(np.int64).T
-    free: Float64Array = clicks[~covered[y, x]]
+    free: Floats = clicks[~covered[y, x]]
     return free
 
 
-def _sure(reply: Candidates, click: tuple[float, float], covered: Rle | None) -> list[MaskRecord]:
+def _keep_certain(
+    reply: Candidates, click: tuple[float, float], covered: Rle | None
+) -> list[MaskRecord]:
     """The candidates of one click that may be objects."""
     height, width = reply.geometry.image_hw
     stability = stability_score(reply.logits, reply.threshold, 1.0)
@@ -82,7 +89,7 @@ def _sure(reply: Candidates, click: tuple[float, float], covered: Rle | None) ->
     for number in np.flatnonzero(good):
         rle = logits_to_rles(reply.logits[number][None], reply.geometry, reply.threshold)[0]
         area = rle_area(rle)
-        if not LEAST_AREA <= area <= MOST_OF_PHOTO * height * width:
+        if not LEAST_OBJECT_AREA <= area <= MOST_OF_PHOTO * height * width:
             continue
         if covered is not None and rle_intersection([rle], [covered])[0, 0] > MOST_COVERED * area:
             continue

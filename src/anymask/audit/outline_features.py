@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from anymask.primitives.types import BoolArray, FloatArray
 
-BAND = 0.12  # of the square root of the area: how far on both sides of the outline is looked at
-WEAK = 0.2  # of the strength of the photo's clear edges: an outline without an edge
+OUTLINE_BAND = 0.12  # of the square root of the area: how far beside the outline is looked at
+WEAK_EDGE = 0.2  # of the strength of the photo's clear edges: an outline without an edge
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutlineEvidence:
+class OutlineFeatures:
     """One outline in numbers.
 
     on_edge         mean strength of the edges under it
@@ -44,7 +44,7 @@ class OutlineEvidence:
     ragged: float
 
 
-def look_at_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineEvidence:
+def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
     """Compare the outline of a mask (h, w), not empty, with the photo.
 
     lab    (h, w, 3) the photo in CIE Lab
@@ -52,7 +52,7 @@ def look_at_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> Out
     """
     rows, columns = np.flatnonzero(given.any(axis=1)), np.flatnonzero(given.any(axis=0))
     area = int(np.count_nonzero(given))
-    reach = max(3.0, BAND * float(np.sqrt(area)))
+    reach = max(3.0, OUTLINE_BAND * float(np.sqrt(area)))
     pad = int(reach) + 3
     window = (
         slice(max(rows[0] - pad, 0), rows[-1] + 1 + pad),
@@ -64,10 +64,10 @@ def look_at_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> Out
     depth = np.where(mask, inside - 0.5, 0.5 - outside)
     on, inner, outer = np.abs(depth) <= 1.5, _between(depth, reach), _between(-depth, reach)
     here, there = _mean(edges, on, 0.0), _mean(edges, inner | outer, 0.0)
-    rim = rim_of(given)
+    rim = mask_to_rim(given)
     frame = int(given[0].sum() + given[-1].sum() + given[:, 0].sum() + given[:, -1].sum())
-    bare, stretch = _bare(edges, rim[window])
-    return OutlineEvidence(
+    bare, stretch = _measure_bare_rim(edges, rim[window])
+    return OutlineFeatures(
         on_edge=here,
         edge_beside=float(np.log((here + 0.05) / (there + 0.05))),
         edge_profile=_profile(edges, depth, reach),
@@ -94,12 +94,12 @@ def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
     return float(abs(steps[int(means.argmax())]) / reach)
 
 
-def _bare(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
+def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
     """The share of the outline without an edge, and its longest stretch without one."""
     total = int(rim.sum())
     if not total:
         return 0.0, 0.0
-    weak = rim & (cv2.dilate(edges, np.ones((3, 3))) < WEAK)
+    weak = rim & (cv2.dilate(edges, np.ones((3, 3))) < WEAK_EDGE)
     _, _, stats, _ = cv2.connectedComponentsWithStats(weak.view(np.uint8), connectivity=8)
     longest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
     return float(weak.sum() / total), longest / total
@@ -131,7 +131,7 @@ def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> floa
     return min(known, default=0.0)
 
 
-def rim_of(mask: BoolArray) -> BoolArray:
+def mask_to_rim(mask: BoolArray) -> BoolArray:
     """Object pixels with a 4-neighbour outside; the photo's border is no outside."""
     padded = np.pad(mask, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.audit.examination import PhotoEvidence
-from anymask.audit.label_errors import Suspect, Verdict
+from anymask.audit.examination import ExaminedPhoto
+from anymask.audit.label_errors import GradedMask, Suspect
 from anymask.audit.results_file import AuditHeader
 from anymask.primitives.draw import Colour, overlay
 from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask, rle_to_string
@@ -21,11 +21,11 @@ from anymask.reports.page import html_page, jpeg_bytes, note, picture_tag, secti
 from anymask.reports.plots import Series, bar_plot
 from anymask.reports.tables import markdown_table
 
-FORMAT = 1
-GIVEN: Colour = (255, 112, 67)
-PROPOSED: Colour = (60, 200, 90)
-PANEL = 360  # pixels of the longest side of a panel, at most four times the photo's own
-MARGIN = 0.35  # of the window's sides, around both masks
+AUDIT_FORMAT = 1
+GIVEN_COLOUR: Colour = (255, 112, 67)
+PROPOSED_COLOUR: Colour = (60, 200, 90)
+PANEL_SIDE = 360  # pixels of the longest side of a panel, at most four times the photo's own
+WINDOW_MARGIN = 0.35  # of the window's sides, around both masks
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
 OBJECT_HEADER = ("no.", "image", "quality", "area", "missing object, box x0,y0,x1,y1")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
@@ -46,8 +46,8 @@ class AuditReport:
     name: str
     header: AuditHeader
     below: float
-    photos: Sequence[PhotoEvidence]
-    verdicts: Sequence[Verdict]
+    photos: Sequence[ExaminedPhoto]
+    verdicts: Sequence[GradedMask]
     suspects: Sequence[Suspect]
 
 
@@ -55,7 +55,7 @@ def audit_to_markdown(report: AuditReport, top: int) -> str:
     """The counts in a few lines, then the first suspects, masks and missing objects apart."""
     masks = [s for s in report.suspects if s.mask is not None]
     missing = [s for s in report.suspects if s.mask is None]
-    lines = [*summary_lines(report), ""]
+    lines = [*summarise_audit(report), ""]
     if masks:
         rows = [_mask_row(report, suspect) for suspect in masks[:top]]
         lines += [markdown_table(MASK_HEADER, rows, "rlrlrll"), ""]
@@ -68,7 +68,7 @@ def audit_to_markdown(report: AuditReport, top: int) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def summary_lines(report: AuditReport) -> list[str]:
+def summarise_audit(report: AuditReport) -> list[str]:
     """How many masks, how many suspects, what is proposed."""
     grades = np.array([verdict.grade for verdict in report.verdicts])
     actions = [suspect.action for suspect in report.suspects]
@@ -110,7 +110,7 @@ def _missing_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
 def audit_to_json(report: AuditReport) -> dict[str, Any]:
     """Every grade and every suspect."""
     return {
-        "format": FORMAT,
+        "format": AUDIT_FORMAT,
         "name": report.name,
         **asdict(report.header),
         "below": report.below,
@@ -163,14 +163,14 @@ def audit_to_html(report: AuditReport, pictures: Sequence[tuple[Suspect, UintIma
     masks = [(s, picture) for s, picture in pictures if s.mask is not None]
     missing = [(s, picture) for s, picture in pictures if s.mask is None]
     plot = f'<div class="sheet small">{bar_plot(TENTHS, [Series("masks", shares)], "grade")}</div>'
-    parts = [*(note(line) for line in summary_lines(report)[1:]), plot]
+    parts = [*(note(line) for line in summarise_audit(report)[1:]), plot]
     about = "Left the mask as it stands, right the proposed one."
     if masks:
         parts.append(section("Suspects", note(about), _cards(report, masks)))
     if missing:
         parts.append(section("Objects without a mask", _cards(report, missing)))
     model = f"{report.header.model}, weights {report.header.weights[:12]}"
-    return html_page(f"Audit: {report.name}", f"{summary_lines(report)[0]}; {model}", parts)
+    return html_page(f"Audit: {report.name}", f"{summarise_audit(report)[0]}; {model}", parts)
 
 
 def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -> str:
@@ -196,37 +196,37 @@ def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -
 # Pictures.
 
 
-def suspect_picture(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
+def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
     """The photo around a suspect: left the given mask, right the proposed one.
 
     Without a proposal the right side shows the photo alone, without a given mask the left one.
     """
     proposal = None if suspect.proposal is None else suspect.proposal.rle
-    window = _window([rle for rle in (suspect.given, proposal) if rle is not None])
+    window = _find_window([rle for rle in (suspect.given, proposal) if rle is not None])
     x0, y0, x1, y1 = window
     crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
     panels = []
-    for rle, colour in ((suspect.given, GIVEN), (proposal, PROPOSED)):
+    for rle, colour in ((suspect.given, GIVEN_COLOUR), (proposal, PROPOSED_COLOUR)):
         mask = None if rle is None else rle_to_mask(rle_in_window(rle, window))
-        panels.append(_panel(crop, mask, colour))
+        panels.append(_draw_panel(crop, mask, colour))
     gap = np.full((panels[0].shape[0], 6, 3), 128, np.uint8)
     return np.concatenate([panels[0], gap, panels[1]], axis=1)
 
 
-def _window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
+def _find_window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
     """The part of the photo to show: around all masks, or all of it around an empty one."""
     height, width = rles[0].size
     boxes = np.array([rle_box_xyxy(rle) for rle in rles if len(rle.counts) > 1])
     if not len(boxes):
         return (0, 0, width, height)
     (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0) + 1
-    dx, dy = (max(12, round(MARGIN * float(side))) for side in (x1 - x0, y1 - y0))
+    dx, dy = (max(12, round(WINDOW_MARGIN * float(side))) for side in (x1 - x0, y1 - y0))
     low_x, low_y = max(int(x0) - dx, 0), max(int(y0) - dy, 0)
     return (low_x, low_y, min(int(x1) + dx, width), min(int(y1) + dy, height))
 
 
-def _panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> UintImage:
-    scale = min(PANEL / max(crop.shape[:2]), 4)
+def _draw_panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> UintImage:
+    scale = min(PANEL_SIDE / max(crop.shape[:2]), 4)
     size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     shown = cv2.resize(crop, size, interpolation=kind).astype(np.uint8).reshape(size[1], size[0], 3)

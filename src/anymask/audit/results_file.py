@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.audit.examination import Examined, PhotoEvidence
-from anymask.audit.mask_features import NAMES
+from anymask.audit.examination import ExaminedMask, ExaminedPhoto
+from anymask.audit.mask_features import FEATURES
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_string, string_to_rle
 
-FORMAT = 1
+RESULTS_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +51,12 @@ class AuditFile:
         for row in self._rows():
             self.known[row["image"]] = row["key"]
 
-    def add(self, photo: PhotoEvidence) -> None:
+    def add(self, photo: ExaminedPhoto) -> None:
         """Append one photo; the line is on disk when this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         start = b""
         if not self._whole:
-            start = _line({"format": FORMAT, "names": NAMES, **asdict(self.header)})
+            start = _line({"format": RESULTS_FORMAT, "names": FEATURES, **asdict(self.header)})
         data = start + _line(photo_to_json(photo))
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(self._whole)  # a torn line of a killed run
@@ -65,12 +65,12 @@ class AuditFile:
         self._whole += len(data)
         self.known[photo.file_name] = photo.key
 
-    def photos(self) -> list[PhotoEvidence]:
+    def photos(self) -> list[ExaminedPhoto]:
         """Every photo, in the order in which they were finished; of one twice the last."""
         found = {row["image"]: row for row in self._rows()}
         return [self._read(row) for row in found.values()]
 
-    def _read(self, row: dict[str, Any]) -> PhotoEvidence:
+    def _read(self, row: dict[str, Any]) -> ExaminedPhoto:
         try:
             return photo_from_json(row)
         except (KeyError, TypeError, ValueError, DataError) as error:
@@ -102,7 +102,7 @@ class AuditFile:
                     yield row
 
     def _check(self, row: Any) -> None:
-        wanted = {"format": FORMAT, "names": list(NAMES), **asdict(self.header)}
+        wanted = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(self.header)}
         for key, value in wanted.items():
             got = row.get(key) if isinstance(row, dict) else None
             if got != value:
@@ -117,7 +117,7 @@ def _line(row: dict[str, Any]) -> bytes:
     return json.dumps(row).encode() + b"\n"
 
 
-def photo_to_json(photo: PhotoEvidence) -> dict[str, Any]:
+def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
     """One photo, ready for JSON."""
     return {
         "image": photo.file_name,
@@ -128,7 +128,7 @@ def photo_to_json(photo: PhotoEvidence) -> dict[str, Any]:
     }
 
 
-def _mask_to_json(found: Examined) -> dict[str, Any]:
+def _mask_to_json(found: ExaminedMask) -> dict[str, Any]:
     row: dict[str, Any] = {
         "mask": found.mask,
         "label": found.label,
@@ -142,11 +142,11 @@ def _mask_to_json(found: Examined) -> dict[str, Any]:
     return row
 
 
-def photo_from_json(row: dict[str, Any]) -> PhotoEvidence:
+def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
     """What `photo_to_json` wrote."""
     height, width = row["hw"]
     masks = tuple(
-        Examined(
+        ExaminedMask(
             mask=int(mask["mask"]),
             label=mask["label"],
             rle=string_to_rle(mask["rle"], (height, width)),
@@ -159,6 +159,6 @@ def photo_from_json(row: dict[str, Any]) -> PhotoEvidence:
         for mask in row["masks"]
     )
     missing = tuple(MaskRecord.from_sa1b(record) for record in row["missing"])
-    return PhotoEvidence(
+    return ExaminedPhoto(
         file_name=row["image"], hw=(height, width), key=row["key"], masks=masks, missing=missing
     )

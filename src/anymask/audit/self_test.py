@@ -12,32 +12,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.audit.corruptions import CORRUPTIONS, Corrupted, Corruption, corrupt
+from anymask.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
 from anymask.audit.grading import (
-    WRONG,
+    WRONG_SHARE,
+    FeatureScale,
     Grader,
-    Usual,
-    answer_values,
+    describe_answers,
     fit_linear,
     fit_logistic,
-    usual_of,
+    fit_scale,
 )
-from anymask.audit.mask_features import Evidence, View, gather, see, shrunk_mask
+from anymask.audit.mask_features import (
+    AuditPhoto,
+    MaskFeatures,
+    measure_features,
+    prepare_photo,
+    shrink_mask,
+)
 from anymask.audit.missing_objects import find_missing
 from anymask.data.sets import Sample
 from anymask.predictors.image import Model
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import BoolArray, Float64Array
+from anymask.primitives.types import BoolArray, Floats
 
 CLEAN = "clean"
-LEAST_AREA = 100  # pixels of a mask that is worth making wrong
-A_PHOTO = 3  # masks of a photo
-FOUND_AT = 0.5  # IoU of a found object with the deleted mask
+LEAST_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
+MASKS_A_PHOTO = 3  # masks of a photo
+FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrialCase:
+class SelfTestCase:
     """One mask, careful or made wrong, and what was found about it.
 
     name     of its set
@@ -50,14 +56,14 @@ class TrialCase:
 
     name: str
     kind: str
-    values: Float64Array
-    answers: Float64Array
-    truths: Float64Array
+    values: Floats
+    answers: Floats
+    truths: Floats
     given: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deletion:
+class DeletedMask:
     """One mask taken away: whether it was found again, and how many other objects were reported."""
 
     name: str
@@ -68,14 +74,14 @@ class Deletion:
 Progress = Callable[[int], None]
 
 
-def try_set(
+def run_self_test(
     model: Model,
     name: str,
     samples: Sequence[Sample],
     masks: int,
     deletions: int = 0,
     progress: Progress | None = None,
-) -> tuple[list[TrialCase], list[Deletion]]:
+) -> tuple[list[SelfTestCase], list[DeletedMask]]:
     """Make masks of one set wrong and look at them.
 
     masks      at most, drawn at random, the same ones every time
@@ -83,92 +89,96 @@ def try_set(
     progress   told how many masks are done
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    cases: list[TrialCase] = []
-    gone: list[Deletion] = []
+    cases: list[SelfTestCase] = []
+    gone: list[DeletedMask] = []
     done = 0
     for place in rng.permutation(len(samples)).tolist():
         sample = samples[place]
-        fitting = [n for n, rle in enumerate(sample.masks) if rle_area(rle) >= LEAST_AREA]
+        fitting = [n for n, rle in enumerate(sample.masks) if rle_area(rle) >= LEAST_CORRUPTED_AREA]
         if done >= masks or not fitting:
             continue
-        view = see(model, sample.image())
-        elsewhere = _mask_of(samples, place, rng)
-        for number in rng.permutation(fitting)[: min(A_PHOTO, masks - done)].tolist():
-            cases += _cases(model, view, name, sample, number, elsewhere, rng)
+        view = prepare_photo(model, sample.image())
+        elsewhere = _pick_mask(samples, place, rng)
+        for number in rng.permutation(fitting)[: min(MASKS_A_PHOTO, masks - done)].tolist():
+            cases += _corrupt_mask(model, view, name, sample, number, elsewhere, rng)
             done += 1
             if progress:
                 progress(done)
         if len(gone) < deletions:
-            gone.append(_deletion(model, view, name, sample, int(rng.choice(fitting))))
+            gone.append(_delete_mask(model, view, name, sample, int(rng.choice(fitting))))
     return cases, gone
 
 
-def _mask_of(
+def _pick_mask(
     samples: Sequence[Sample], not_this: int, rng: np.random.Generator
 ) -> BoolArray | None:
     """A mask of another photo, if there is one."""
     other = samples[int(rng.integers(len(samples)))]
-    fitting = [rle for rle in other.masks if rle_area(rle) >= LEAST_AREA]
+    fitting = [rle for rle in other.masks if rle_area(rle) >= LEAST_CORRUPTED_AREA]
     if other is samples[not_this] or not fitting:
         return None
     return rle_to_mask(fitting[int(rng.integers(len(fitting)))])
 
 
-def _cases(
+def _corrupt_mask(
     model: Model,
-    view: View,
+    view: AuditPhoto,
     name: str,
     sample: Sample,
     number: int,
     elsewhere: BoolArray | None,
     rng: np.random.Generator,
-) -> Iterator[TrialCase]:
+) -> Iterator[SelfTestCase]:
     """One mask as it is, and made wrong in every way that is possible."""
     mask = rle_to_mask(sample.masks[number])
     others = tuple(
         rle_to_mask(rle) for n, rle in enumerate(sample.masks) if n != number and rle_area(rle)
     )
-    made: list[tuple[str, Corrupted]] = [(CLEAN, Corrupted(mask, others))]
+    made: list[tuple[str, CorruptedMask]] = [(CLEAN, CorruptedMask(mask, others))]
     for kind in CORRUPTIONS:
         wrong = corrupt(kind, mask, others, elsewhere, rng)
         if wrong is not None:
             made.append((kind, wrong))
     rles = [mask_to_rle(one.mask) for _, one in made]
     beside = [[mask_to_rle(other) for other in one.others] for _, one in made]
-    evidence = gather(model, view, rles, beside, [0.0] * len(made))
-    truth = shrunk_mask(sample.masks[number], view.size)
+    evidence = measure_features(model, view, rles, beside, [0.0] * len(made))
+    truth = shrink_mask(sample.masks[number], view.size)
     for (done, _), rle, found in zip(made, rles, evidence, strict=True):
-        yield _case(name, done, truth, shrunk_mask(rle, view.size), found)
+        yield _measure_case(name, done, truth, shrink_mask(rle, view.size), found)
 
 
-def _case(name: str, kind: str, truth: BoolArray, given: BoolArray, found: Evidence) -> TrialCase:
+def _measure_case(
+    name: str, kind: str, truth: BoolArray, given: BoolArray, found: MaskFeatures
+) -> SelfTestCase:
     stack = np.stack([given, *(answer.mask for answer in found.answers)])
     ious = mask_iou(truth[None], stack)[0]
-    return TrialCase(
+    return SelfTestCase(
         name=name,
         kind=kind,
         values=found.values,
-        answers=answer_values(found),
+        answers=describe_answers(found),
         truths=ious[1:],
         given=float(ious[0]),
     )
 
 
-def _deletion(model: Model, view: View, name: str, sample: Sample, gone: int) -> Deletion:
+def _delete_mask(
+    model: Model, view: AuditPhoto, name: str, sample: Sample, gone: int
+) -> DeletedMask:
     kept: list[Rle] = [rle for n, rle in enumerate(sample.masks) if n != gone and rle_area(rle)]
     found = [record.rle for record in find_missing(model, view.embedding, kept)]
     ious = rle_iou(found, [sample.masks[gone]])[:, 0] if found else np.zeros(0)
-    return Deletion(
-        name=name, found=bool((ious >= FOUND_AT).any()), others=int((ious < FOUND_AT).sum())
+    return DeletedMask(
+        name=name, found=bool((ious >= FOUND_IOU).any()), others=int((ious < FOUND_IOU).sum())
     )
 
 
 # Fitting.
 
 
-def fit_grader(cases: Sequence[TrialCase], about: str) -> Grader:
+def fit_grader(cases: Sequence[SelfTestCase], about: str) -> Grader:
     """A grader for what was tried; `about` says in words what that was."""
-    relative = relative_values(cases)
+    relative = scale_features(cases)
     kinds = np.array([case.kind for case in cases])
     clean = kinds == CLEAN
     errors: tuple[Corruption, ...] = tuple(kind for kind in CORRUPTIONS if (kinds == kind).any())
@@ -182,7 +192,7 @@ def fit_grader(cases: Sequence[TrialCase], about: str) -> Grader:
     answers = np.concatenate([case.answers for case in cases])
     truths = np.concatenate([case.truths for case in cases])
     return Grader(
-        usual=usual_of(np.stack([case.values for case in cases if case.kind == CLEAN])),
+        usual=fit_scale(np.stack([case.values for case in cases if case.kind == CLEAN])),
         errors=errors,
         odds=tuple(odds),
         given=fit_linear(relative, given, np.ones(len(given))),
@@ -191,7 +201,7 @@ def fit_grader(cases: Sequence[TrialCase], about: str) -> Grader:
     )
 
 
-def usual_by_set(cases: Sequence[TrialCase]) -> dict[str, Usual]:
+def fit_scales_by_set(cases: Sequence[SelfTestCase]) -> dict[str, FeatureScale]:
     """What is usual in each set, if it were mostly right."""
     found = {}
     for name in dict.fromkeys(case.name for case in cases):
@@ -199,12 +209,12 @@ def usual_by_set(cases: Sequence[TrialCase]) -> dict[str, Usual]:
         clean = [case.values for case in own if case.kind == CLEAN]
         wrong = [case.values for case in own if case.kind != CLEAN]
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        few = rng.permutation(len(wrong))[: round(WRONG * len(clean))]
-        found[name] = usual_of(np.stack(clean + [wrong[n] for n in few]))
+        few = rng.permutation(len(wrong))[: round(WRONG_SHARE * len(clean))]
+        found[name] = fit_scale(np.stack(clean + [wrong[n] for n in few]))
     return found
 
 
-def relative_values(cases: Sequence[TrialCase]) -> Float64Array:  # N -> (N, F)
+def scale_features(cases: Sequence[SelfTestCase]) -> Floats:  # N -> (N, F)
     """Each case's evidence against what is usual in its set."""
-    usual = usual_by_set(cases)
+    usual = fit_scales_by_set(cases)
     return np.concatenate([usual[case.name].relative(case.values[None]) for case in cases])

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from anymask.audit.corruptions import CORRUPTIONS
 from anymask.audit.grading import Grader
-from anymask.audit.label_errors import BELOW, LEAST_GAIN, NO_ANSWER
-from anymask.audit.self_test import CLEAN, Deletion, TrialCase, usual_by_set
-from anymask.primitives.types import BoolArray, Float64Array
+from anymask.audit.label_errors import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS
+from anymask.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_scales_by_set
+from anymask.primitives.types import BoolArray, Floats
 from anymask.reports.tables import markdown_table
 
 ALL_WRONG = "all wrong"
 
 
 @dataclass(frozen=True, kw_only=True)
-class KindResult:
+class CorruptionResult:
     """One kind of masks.
 
     masks      how many there were
@@ -50,34 +50,37 @@ class KindResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialResult:
+class SelfTestResult:
     """Everything that a trial says.
 
     kinds      careful masks, then each kind of wrong ones, then all wrong ones
     deletions  masks taken away
     """
 
-    kinds: tuple[KindResult, ...]
-    deletions: tuple[Deletion, ...]
+    kinds: tuple[CorruptionResult, ...]
+    deletions: tuple[DeletedMask, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _GradedCases:
     """What an audit would say of each case, (N,): grades, whether it proposes, IoUs."""
 
     names: NDArray[np.str_]
     kinds: NDArray[np.str_]
-    grades: Float64Array
+    grades: Floats
     proposed: BoolArray
-    before: Float64Array
-    after: Float64Array
+    before: Floats
+    after: Floats
 
 
-def evaluate_trial(
-    grader: Grader, cases: Sequence[TrialCase], deletions: Sequence[Deletion], below: float = BELOW
-) -> TrialResult:
+def evaluate_self_test(
+    grader: Grader,
+    cases: Sequence[SelfTestCase],
+    deletions: Sequence[DeletedMask],
+    below: float = SUSPECT_BELOW,
+) -> SelfTestResult:
     """Grade what was tried, each set by what is usual in it."""
-    judged = _judged(grader, cases, below)
+    judged = _grade_cases(grader, cases, below)
     clean = judged.kinds == CLEAN
     rows = [(kind, judged.kinds == kind) for kind in (CLEAN, *CORRUPTIONS)] + [(ALL_WRONG, ~clean)]
     found = []
@@ -86,7 +89,7 @@ def evaluate_trial(
             continue
         proposed = chosen & judged.proposed
         found.append(
-            KindResult(
+            CorruptionResult(
                 kind=kind,
                 masks=int(chosen.sum()),
                 auc=float("nan") if kind == CLEAN else _auc_by_set(judged, clean, chosen),
@@ -96,11 +99,11 @@ def evaluate_trial(
                 after=_mean(judged.after[proposed]),
             )
         )
-    return TrialResult(kinds=tuple(found), deletions=tuple(deletions))
+    return SelfTestResult(kinds=tuple(found), deletions=tuple(deletions))
 
 
-def _judged(grader: Grader, cases: Sequence[TrialCase], below: float) -> _Judged:
-    usual = usual_by_set(cases)
+def _grade_cases(grader: Grader, cases: Sequence[SelfTestCase], below: float) -> _GradedCases:
+    usual = fit_scales_by_set(cases)
     pairs = [(case.values[None], usual[case.name]) for case in cases]
     grades = np.array([grader.grade(*pair)[0] for pair in pairs])
     errors = np.array([grader.errors[int(grader.log_odds(*pair)[0].argmax())] for pair in pairs])
@@ -108,11 +111,11 @@ def _judged(grader: Grader, cases: Sequence[TrialCase], below: float) -> _Judged
     guesses = [grader.answer(case.answers) for case in cases]
     best = [int(guess.argmax()) for guess in guesses]
     gains = np.clip([guess.max() for guess in guesses], 0, 1) - given
-    return _Judged(
+    return _GradedCases(
         names=np.array([case.name for case in cases]),
         kinds=np.array([case.kind for case in cases]),
         grades=grades,
-        proposed=(grades < below) & (gains >= LEAST_GAIN) & ~np.isin(errors, NO_ANSWER),
+        proposed=(grades < below) & (gains >= LEAST_GAIN) & ~np.isin(errors, UNREPLACED_ERRORS),
         before=np.array([case.given for case in cases]),
         after=np.array([case.truths[n] for case, n in zip(cases, best, strict=True)]),
     )
@@ -122,7 +125,7 @@ def _mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _auc_by_set(judged: _Judged, clean: BoolArray, wrong: BoolArray) -> float:
+def _auc_by_set(judged: _GradedCases, clean: BoolArray, wrong: BoolArray) -> float:
     """The mean over sets that have both."""
     inside = [judged.names == name for name in dict.fromkeys(judged.names.tolist())]
     found = [
@@ -133,13 +136,13 @@ def _auc_by_set(judged: _Judged, clean: BoolArray, wrong: BoolArray) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def roc_auc(low: Float64Array, high: Float64Array) -> float:  # (N,), (M,), none of them empty
+def roc_auc(low: Floats, high: Floats) -> float:  # (N,), (M,), none of them empty
     """The chance that one of `high` is larger than one of `low`; ties count half."""
     larger = (high[:, None] > low).mean()
     return float(larger + 0.5 * (high[:, None] == low).mean())
 
 
-def trial_to_markdown(result: TrialResult) -> str:
+def self_test_to_markdown(result: SelfTestResult) -> str:
     """A table, and the deletions in a line."""
     header = ("masks", "number", "AUC", "caught", "proposals", "IoU before", "after")
     rows = []
@@ -159,7 +162,7 @@ def trial_to_markdown(result: TrialResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def trial_to_json(result: TrialResult) -> dict[str, Any]:
+def self_test_to_json(result: SelfTestResult) -> dict[str, Any]:
     """The same for a program; NaN becomes null."""
     rows = [
         {key: None if value != value else value for key, value in asdict(row).items()}

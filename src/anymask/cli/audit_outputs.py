@@ -55,7 +55,7 @@ def draw_suspects(
 
     What cannot be drawn any more is left out.
     """
-    from anymask.audit.report import suspect_picture
+    from anymask.audit.report import draw_suspect
     from anymask.cli.audit import open_picture
 
     masks = [suspect for suspect in report.suspects if suspect.mask is not None]
@@ -67,7 +67,7 @@ def draw_suspects(
     for image in islice(stream, limit):
         for suspect in wanted.get(image.file_name, ()):
             try:
-                drawn.append((suspect, suspect_picture(open_picture(stream, image), suspect)))
+                drawn.append((suspect, draw_suspect(open_picture(stream, image), suspect)))
             except (AnymaskError, OSError):
                 continue
     return sorted(drawn, key=lambda pair: pair[0].number)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from anymask.primitives.rle import Rle, rle_area, rle_intersection
-from anymask.primitives.types import BoolArray, Float64Array, IntArray
+from anymask.primitives.types import BoolArray, Floats, IntArray
 
-IOU_THRESHOLDS: Float64Array = np.linspace(0.5, 0.95, 10)
-RECALLS: Float64Array = np.linspace(0, 1, 101)
+IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
+RECALLS: Floats = np.linspace(0, 1, 101)
 AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
     "all": (0, 1e10),
     "small": (0, 32**2),
@@ -30,7 +30,7 @@ AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedMasks:
     """One photo's masks of one class, best first, and the truths of that class.
 
     overlap      (D, G) IoU; with a crowd the share of the mask that lies in it
@@ -41,8 +41,8 @@ class Ranked:
     lenient      an unmatched mask is ignored: the class was not drawn exhaustively
     """
 
-    overlap: Float64Array
-    scores: Float64Array
+    overlap: Floats
+    scores: Floats
     areas: IntArray
     truth_areas: IntArray
     crowd: BoolArray
@@ -59,7 +59,7 @@ class Matches:
     truths   how many truths count
     """
 
-    scores: Float64Array
+    scores: Floats
     hit: BoolArray
     ignored: BoolArray
     truths: int
@@ -70,15 +70,15 @@ class Matches:
         return hits
 
 
-def rank(
+def rank_masks(
     masks: Sequence[Rle],
-    scores: Float64Array,
+    scores: Floats,
     truths: Sequence[Rle],
     crowds: Sequence[Rle] = (),
     *,
     most: int,
     lenient: bool = False,
-) -> Ranked:
+) -> RankedMasks:
     """Sort the masks of one photo and class by score, keep the best `most`, overlap them all."""
     order = np.argsort(-scores, kind="stable")[:most]
     chosen = [masks[int(n)] for n in order]
@@ -89,10 +89,10 @@ def rank(
     common = rle_intersection(chosen, everyone)
     union = np.where(crowd, areas[:, None], areas[:, None] + truth_areas - common)
     overlap = common / np.maximum(union, 1)
-    return Ranked(overlap, scores[order], areas, truth_areas, crowd, lenient)
+    return RankedMasks(overlap, scores[order], areas, truth_areas, crowd, lenient)
 
 
-def match(ranked: Ranked, area_range: tuple[float, float]) -> Matches:
+def match_masks(ranked: RankedMasks, area_range: tuple[float, float]) -> Matches:
     """Match every mask in its rank, at every threshold."""
     low, high = area_range
     outside = (ranked.truth_areas < low) | (ranked.truth_areas > high)
@@ -116,7 +116,7 @@ def match(ranked: Ranked, area_range: tuple[float, float]) -> Matches:
     return Matches(ranked.scores, hit, ignored | (~hit & off), int((~skipped).sum()))
 
 
-def _last_best(overlap: Float64Array) -> IntArray:  # (T, G) -> (T,)
+def _last_best(overlap: Floats) -> IntArray:  # (T, G) -> (T,)
     """The last place of each row's largest value, -1 where all are -1."""
     if not overlap.shape[1]:
         return np.full(len(overlap), -1)
@@ -126,7 +126,7 @@ def _last_best(overlap: Float64Array) -> IntArray:  # (T, G) -> (T,)
     return chosen
 
 
-def precision_at_recalls(photos: Sequence[Matches]) -> Float64Array | None:  # -> (T, R)
+def precision_at_recalls(photos: Sequence[Matches]) -> Floats | None:  # -> (T, R)
     """The best precision at each recall or beyond, all photos ranked together; None without truth.
 
     0 where no rank reaches the recall.

@@ -25,7 +25,7 @@ from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import logits_to_image
 from anymask.primitives.types import BoolArray, Candidates, FloatArray, Prompt, UintImage
 
-POINTS_PER_SIDE = 16  # the paper's grid
+EDGE_GRID_SIDE = 16  # the paper's grid
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other
 CLICKS_PER_CALL = 64
 CANNY_SIGMA = 2.0
@@ -60,7 +60,7 @@ def model_edges(method: Segmenter, image: UintImage) -> FloatArray:  # (H, W, 3)
 
 def _grid_answers(method: Segmenter, image: UintImage) -> Iterator[Candidates]:
     embedding = method.embed(image)
-    clicks = point_grid(POINTS_PER_SIDE) * (image.shape[1], image.shape[0])
+    clicks = point_grid(EDGE_GRID_SIDE) * (image.shape[1], image.shape[0])
     for start in range(0, len(clicks), CLICKS_PER_CALL):
         prompts = [Prompt.of(points=[click]) for click in clicks[start : start + CLICKS_PER_CALL]]
         for answer in method.segment(embedding, prompts=prompts, multimask=True):
@@ -85,7 +85,7 @@ def logits_to_edges(
         outer = cv2.dilate(inside, np.ones((3, 3), np.uint8)) - inside
         slope = sobel_magnitude(_sigmoid(logits[window])) * outer
         np.maximum(edges[window], slope, out=edges[window])
-    return scaled(edges)
+    return rescale(edges)
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
@@ -100,7 +100,7 @@ def sobel_magnitude(plane: NDArray[Any]) -> FloatArray:  # (H, W)
     return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
-def scaled(edges: FloatArray) -> FloatArray:
+def rescale(edges: FloatArray) -> FloatArray:
     """From 0 to 1; a map without edges stays (nearly) 0."""
     low, high = float(edges.min()), float(edges.max())
     return (edges - np.float32(low)) / np.float32(max(high - low, _FAINTEST))
@@ -111,7 +111,7 @@ def scaled(edges: FloatArray) -> FloatArray:
 
 def sobel_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
     """Sobel magnitude of the grey photo, 0..1."""
-    return scaled(sobel_magnitude(_grey(image)))
+    return rescale(sobel_magnitude(_grey(image)))
 
 
 def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)

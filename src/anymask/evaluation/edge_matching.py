@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.evaluation.edge_levels import WORD, Bits, unpack
+from anymask.evaluation.edge_levels import WORD_BITS, Bits, unpack
 from anymask.primitives.types import BoolArray, IntArray
 
 _ABSENT, _FREE = -2, -1
@@ -129,7 +129,7 @@ def _graph(flat: Bits, truths: IntArray, jumps: IntArray) -> _Graph:
 
 def _enlarge(graph: _Graph, flat: Bits, pairs: _Pairs, level: int) -> None:
     """Find a partner for every pixel of the truth that can have one, at one threshold."""
-    word, bit = level // WORD, np.uint64(1) << np.uint64(level % WORD)
+    word, bit = level // WORD_BITS, np.uint64(1) << np.uint64(level % WORD_BITS)
     owner = np.where(flat[graph.places, word] & bit, _FREE, _ABSENT)
     mate = pairs.mate[:, level]
     paired = np.flatnonzero(mate >= 0)

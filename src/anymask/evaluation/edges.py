@@ -36,14 +36,14 @@ from anymask.evaluation.edge_maps import (
 from anymask.evaluation.edge_matching import match_levels
 from anymask.evaluation.metrics import RESAMPLES
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import drawn_regions
-from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
-from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured
+from anymask.evaluation.region_quality import sample_to_regions
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Float64Array, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, Floats, Prompt, UintImage
 
-TOLERANCE = 0.0075  # of the photo's diagonal
+EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps
 
 
@@ -81,13 +81,15 @@ class EdgeCounts:
     found          all of them
     """
 
-    drawn_matched: Float64Array
-    drawn: Float64Array
-    found_matched: Float64Array
-    found: Float64Array
+    drawn_matched: Floats
+    drawn: Floats
+    found_matched: Floats
+    found: Floats
 
 
-def edges(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
+def measure_edges(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Measure a method's edges on photos that people divided into regions.
 
     Raises NotMeasured for a set without annotators, or a method that gives neither edges nor the
@@ -100,11 +102,11 @@ def edges(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Fi
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
     for done, sample in enumerate(samples, start=1):
-        rows.append(count_edges(_edge_map(method, sample.image()), drawn_edges(sample)))
+        rows.append(count_edges(_edge_map(method, sample.image()), sample_to_edges(sample)))
         told(done, len(samples))
     counts = EdgeCounts(*np.stack(rows, axis=1))
-    precision, recall, _ = scores(*(part.sum(axis=0) for part in _parts(counts)))
-    return Finding(
+    precision, recall, _ = counts_to_f(*(part.sum(axis=0) for part in _parts(counts)))
+    return SetResult(
         figures=benchmark_figures(counts),
         curves=(
             Curve(title="edges", x=recall, y=precision, x_label="recall", y_label="precision"),
@@ -118,14 +120,14 @@ def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
     )
 
 
-def drawn_edges(sample: Sample) -> list[BoolArray]:
+def sample_to_edges(sample: Sample) -> list[BoolArray]:
     """Each annotator's lines (H, W): those of the set, or the thin borders of the regions."""
     if sample.boundaries:
         return [rle_to_mask(rle) for rle in sample.boundaries]
-    return [region_edges(regions) for regions in drawn_regions(sample)]
+    return [region_edges(regions) for regions in sample_to_regions(sample)]
 
 
-def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Float64Array:  # -> (4, L)
+def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)
     """One photo's row of `EdgeCounts`, in its order.
 
     found  (H, W) 0..1, thick or thin
@@ -133,7 +135,7 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Float64Array: 
     """
     levels = len(THRESHOLDS)
     bits = thin_levels(cut(suppress(found)))
-    radius = TOLERANCE * float(np.hypot(*found.shape))
+    radius = EDGE_TOLERANCE * float(np.hypot(*found.shape))
     anybody = np.zeros_like(bits)
     matched = np.zeros(levels, np.int64)
     for lines in drawn:
@@ -148,7 +150,7 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Float64Array: 
 # ----------------------------------------------------------------------------------- the figures
 
 
-def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
+def benchmark_figures(counts: EdgeCounts) -> tuple[MetricValue, ...]:
     """ODS, OIS, AP and R50, with 95 % intervals that draw whole photos."""
     photos = len(counts.found)
     even = np.full(photos, 1 / photos)
@@ -157,52 +159,49 @@ def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
     low, high = np.quantile(benchmark_values(counts, draws), (0.025, 0.975), axis=0)
     names = ("ODS", "OIS", "AP", "R50")
     return tuple(
-        Figure(name=name, value=float(values[n]), low=float(low[n]), high=float(high[n]))
+        MetricValue(name=name, value=float(values[n]), low=float(low[n]), high=float(high[n]))
         for n, name in enumerate(names)
     )
 
 
-def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Float64Array:  # (R, I) -> (R, 4)
+def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R, I) -> (R, 4)
     """ODS, OIS, AP and R50 when each photo counts so often."""
     parts = _parts(counts)
-    best = scores(*parts)[2].argmax(axis=1)
+    best = counts_to_f(*parts)[2].argmax(axis=1)
     chosen = [part[np.arange(len(part)), best] for part in parts]
-    precision, recall, _ = scores(*(weights @ part for part in parts))
-    rows = zip(precision, recall, scores(*(weights @ part for part in chosen))[2], strict=True)
+    precision, recall, _ = counts_to_f(*(weights @ part for part in parts))
+    rows = zip(precision, recall, counts_to_f(*(weights @ part for part in chosen))[2], strict=True)
     return np.array(
         [[best_f(p, r), ois, average_precision(p, r), recall_at_half(p, r)] for p, r, ois in rows]
     )
 
 
-def scores(
-    drawn_matched: Float64Array,
-    drawn: Float64Array,
-    found_matched: Float64Array,
-    found: Float64Array,
-) -> tuple[Float64Array, Float64Array, Float64Array]:
+def counts_to_f(
+    drawn_matched: Floats, drawn: Floats, found_matched: Floats, found: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F of counts of any one shape."""
     recall = drawn_matched / np.maximum(drawn, _TINY)
     precision = found_matched / np.maximum(found, _TINY)
     return precision, recall, _f_measure(precision, recall)
 
 
-def _parts(counts: EdgeCounts) -> list[Float64Array]:
+def _parts(counts: EdgeCounts) -> list[Floats]:
     return [counts.drawn_matched, counts.drawn, counts.found_matched, counts.found]
 
 
-def _f_measure(precision: Float64Array, recall: Float64Array) -> Float64Array:
-    f: Float64Array = 2 * precision * recall / np.maximum(precision + recall, _TINY)
+def _f_measure(precision: Floats, recall: Floats) -> Floats:
+    f: Floats = 2 * precision * recall / np.maximum(precision + recall, _TINY)
     return f
 
 
-def best_f(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
+def best_f(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
     """The best F at the thresholds and at 98 places between each two, interpolated."""
     share = np.linspace(0, 1, 100)[:, None]
     between = [part[1:] * share + part[:-1] * (1 - share) for part in (precision, recall)]
     return float(_f_measure(between[0], between[1]).max())
 
 
-def average_precision(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
+def average_precision(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
     """The mean precision at recall 0, .01, ..., 1; 0 where the curve does not reach."""
     recall, first = np.unique(recall, return_index=True)
     if len(recall) < 2:
@@ -211,7 +210,7 @@ def average_precision(precision: Float64Array, recall: Float64Array) -> float:  
     return float(at.sum() / 100)
 
 
-def recall_at_half(precision: Float64Array, recall: Float64Array) -> float:  # (L,), (L,)
+def recall_at_half(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
     """Recall where precision is .5, or at the lowest precision above it; 0 where all is below."""
     recall, first = np.unique(recall, return_index=True)
     precision, order = np.unique(precision[first][::-1], return_index=True)

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
-from anymask.evaluation.perturbation import SPOILS, Spoil, noisy_box, spoiled
+from anymask.evaluation.perturbation import PERTURBATIONS, Perturbation, noisy_box, perturb_mask
 from anymask.evaluation.protocols import (
     Goal,
     Segmenter,
-    Truth,
+    TruthMask,
     box_scores,
     click_rounds,
     deepest_click,
     tight_box,
 )
-from anymask.evaluation.selection import Settings
+from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import iou
 from anymask.primitives.spec import PromptKind
-from anymask.primitives.types import Float64Array, Prompt
+from anymask.primitives.types import Floats, Prompt
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)
@@ -45,8 +45,8 @@ class MaskMeasure:
     score    method, its embedding of a photo, N truths, settings -> (N,) for each of the columns
     """
 
-    columns: Callable[[Accepts, Settings], tuple[str, ...]]
-    score: Callable[[Segmenter, Any, Sequence[Truth], Settings], tuple[Float64Array, ...]]
+    columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
+    score: Callable[[Segmenter, Any, Sequence[TruthMask], EvalSettings], tuple[Floats, ...]]
 
 
 def click_name(n: int) -> str:
@@ -57,7 +57,7 @@ def click_name(n: int) -> str:
 # --- clicks
 
 
-def _click_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _click_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if "point" not in accepts:
         return ()
     more = range(2, settings.clicks + 1) if "negative_point" in accepts else ()
@@ -65,8 +65,8 @@ def _click_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 
 def _score_clicks(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
     scores = click_rounds(method, embedding, truths, settings.clicks)
     first, *more = scores.ious.T
     return (first, scores.oracle, *more)
@@ -75,28 +75,28 @@ def _score_clicks(
 # --- a box
 
 
-def _box_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _box_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     return ("box",) if "box" in accepts else ()
 
 
 def _score_box(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
     return (box_scores(method, embedding, truths),)
 
 
 # --- clicks to a goal
 
 
-def _noc_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _noc_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if not {"point", "negative_point"} <= accepts:
         return ()
     return tuple(f"noc{round(100 * at)}" for at in NOC_AT)
 
 
 def _score_noc(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
     goal = Goal(max(NOC_AT), deepest_click)
     ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
     return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
@@ -105,13 +105,13 @@ def _score_noc(
 # --- a box that is off
 
 
-def _noisy_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _noisy_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     return tuple(f"box ±{level:.0%}" for level in NOISE) if "box" in accepts else ()
 
 
 def _score_noisy(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
     return tuple(
         box_scores(method, embedding, truths, partial(noisy_box, level=level)) for level in NOISE
     )
@@ -120,27 +120,27 @@ def _score_noisy(
 # --- a mask that is spoiled
 
 
-def _refine_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _refine_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if "mask" not in accepts:
         return ()
-    return tuple(name for spoil in SPOILS for name in (spoil, f"{spoil}, refined"))
+    return tuple(name for spoil in PERTURBATIONS for name in (spoil, f"{spoil}, refined"))
 
 
 def _score_refine(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
-    pairs = [refine_scores(method, embedding, truths, spoil) for spoil in SPOILS]
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
+    pairs = [refine_scores(method, embedding, truths, spoil) for spoil in PERTURBATIONS]
     return tuple(scores for pair in pairs for scores in pair)
 
 
 def refine_scores(
-    segmenter: Segmenter, embedding: Any, truths: Sequence[Truth], spoil: Spoil
-) -> tuple[Float64Array, Float64Array]:  # (N,), (N,)
+    segmenter: Segmenter, embedding: Any, truths: Sequence[TruthMask], spoil: Perturbation
+) -> tuple[Floats, Floats]:  # (N,), (N,)
     """The IoU of spoiled masks, and of what the method makes of them.
 
     A method with `refine(embedding, mask)` is asked by it, any other by a mask prompt alone.
     """
-    starts = [spoiled(truth.mask, spoil) for truth in truths]
+    starts = [perturb_mask(truth.mask, spoil) for truth in truths]
     refine = getattr(segmenter, "refine", None)
     if refine:
         answers = [refine(embedding, start) for start in starts]
@@ -155,20 +155,20 @@ def refine_scores(
 # --- the outline
 
 
-def _boundary_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     asked = (("point", "1 click"), ("box", "box"))
     return tuple(f"boundary {name}" for kind, name in asked if kind in accepts)
 
 
 def _score_boundary(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
-) -> tuple[Float64Array, ...]:
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> tuple[Floats, ...]:
     return tuple(click_and_box_rims(method, embedding, truths).values())
 
 
 def click_and_box_rims(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth]
-) -> dict[str, Float64Array]:  # (N,) each
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask]
+) -> dict[str, Floats]:  # (N,) each
     """Boundary IoU of the first ranked mask of a click at the centre, and of the mask of the box.
 
     Keys are the prompts that the method takes: "1 click", "box".

@@ -4,7 +4,7 @@ A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--mea
 more. There are two kinds:
 
     mask by mask  a value a mask, from one look at each photo (`protocols`, `scoring`)
-    set by set    a function of its own that looks at the whole set and returns a `Finding`
+    set by set    a function of its own that looks at the whole set and returns a `SetResult`
 
 A new measure of a set is a function like `SetMeasure` in a module of its own and one row in
 MEASURES; report, page and files then show it without knowing what it means.
@@ -16,24 +16,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from anymask.evaluation.average_recall import everything
-from anymask.evaluation.calibration import calibration
-from anymask.evaluation.edges import edges
-from anymask.evaluation.fairness import fairness
-from anymask.evaluation.instance_ap import instance_ap
+from anymask.evaluation.average_recall import measure_everything
+from anymask.evaluation.calibration import measure_calibration
+from anymask.evaluation.edges import measure_edges
+from anymask.evaluation.fairness import measure_fairness
+from anymask.evaluation.instance_ap import measure_instance_ap
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import regions
-from anymask.evaluation.robustness import robustness
-from anymask.evaluation.selection import EvalSet, Settings, Told
-from anymask.evaluation.set_results import Finding, Found, NotMeasured
-from anymask.evaluation.text_prompts import text
+from anymask.evaluation.region_quality import measure_regions
+from anymask.evaluation.robustness import measure_robustness
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress
+from anymask.evaluation.set_results import MethodResult, NotMeasured, SetResult
+from anymask.evaluation.text_prompts import measure_text
 from anymask.primitives.errors import ConfigError
 
 
 class SetMeasure(Protocol):
     """How a measure of a whole set is called."""
 
-    def __call__(self, method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
+    def __call__(
+        self, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    ) -> SetResult:
         """Measure one method on one set.
 
         told  called with the photos (or masks) done and in all, now and then
@@ -64,35 +66,34 @@ MEASURES: dict[str, Measure] = {
     "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
-        function=calibration,
+        function=measure_calibration,
     ),
     "robustness": Measure(
         about="what blur, noise, JPEG, gamma and a click a little off cost",
-        function=robustness,
+        function=measure_robustness,
     ),
     "fairness": Measure(
         about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
-        function=fairness,
+        function=measure_fairness,
     ),
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
-        function=everything,
+        function=measure_everything,
     ),
     "regions": Measure(
         about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",
-        function=regions,
+        function=measure_regions,
     ),
     "edges": Measure(
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
-        function=edges,
+        function=measure_edges,
     ),
     "instance-ap": Measure(
         about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
-        function=instance_ap,
+        function=measure_instance_ap,
     ),
     "text": Measure(
-        about="words to masks, as PhraseCut counts: cumulative IoU",
-        function=text,
+        about="words to masks, as PhraseCut counts: cumulative IoU", function=measure_text
     ),
 }
 
@@ -108,13 +109,13 @@ def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def measure_set(
-    name: str, method: Segmenter, one: EvalSet, settings: Settings, told: Told
-) -> Found:
+    name: str, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> MethodResult:
     """Measure one method on one set by a measure of whole sets."""
     measure = MEASURES[name].function
     assert measure is not None, name
     try:
         finding = measure(method, one, settings, told)
     except NotMeasured as error:
-        return Found(method=method.spec.name, measure=name, reason=str(error))
-    return Found(method=method.spec.name, measure=name, finding=finding)
+        return MethodResult(method=method.spec.name, measure=name, reason=str(error))
+    return MethodResult(method=method.spec.name, measure=name, finding=finding)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from anymask.primitives.masks import iou
-from anymask.primitives.types import BoolArray, Float64Array, IntArray
+from anymask.primitives.types import BoolArray, Floats, IntArray
 
 RESAMPLES = 1000
 RIM_SHARE = 0.02  # of the diagonal: the width of a rim
@@ -35,9 +35,9 @@ class Shares:
            a plain mean, count is bottom.
     """
 
-    top: Float64Array
-    bottom: Float64Array
-    count: Float64Array
+    top: Floats
+    bottom: Floats
+    count: Floats
 
 
 def boundary_iou(
@@ -68,7 +68,7 @@ def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
     return rim
 
 
-def clicks_needed(ious: Float64Array, threshold: float) -> IntArray:  # (N, C) -> (N,)
+def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
     """NoC: the first click, from 1, whose IoU is at least `threshold`; C where none is.
 
     As Sofiiuk et al. (RITM, arXiv 2102.06583) count: a mask that never gets there costs all C.
@@ -79,7 +79,7 @@ def clicks_needed(ious: Float64Array, threshold: float) -> IntArray:  # (N, C) -
     return needed
 
 
-def cluster_mean(values: Float64Array, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
+def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
     """The mean of all values; the interval resamples whole clusters (images), not values.
 
     Masks of one photo share its light, its scale and its annotator: drawing them one by one would
@@ -88,7 +88,7 @@ def cluster_mean(values: Float64Array, clusters: IntArray) -> Mean:  # (N,), (N,
     return mean_of_means([(values, clusters)])
 
 
-def mean_of_means(groups: list[tuple[Float64Array, IntArray]]) -> Mean:
+def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
     """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
     filled = [(values, clusters) for values, clusters in groups if len(values)]
     if not filled:
@@ -121,7 +121,7 @@ def _of_photos(shares: Shares, keep: BoolArray) -> Shares:
     return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
 
 
-def _drawn(shares: Shares) -> tuple[Float64Array, Float64Array]:  # -> (R,), (R,)
+def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
     """Top and bottom of RESAMPLES draws of photos, divided by the count of the draw."""
     n = len(shares.count)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
@@ -129,14 +129,12 @@ def _drawn(shares: Shares) -> tuple[Float64Array, Float64Array]:  # -> (R,), (R,
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
-def _resampled_means(
-    values: Float64Array, clusters: IntArray
-) -> Float64Array:  # (N,), (N,) -> (R,)
+def _resampled_means(values: Floats, clusters: IntArray) -> Floats:  # (N,), (N,) -> (R,)
     """Means of RESAMPLES draws of clusters with replacement; the same draws in every run."""
     _, member = np.unique(clusters, return_inverse=True)
     n = int(member.max()) + 1
     sums = np.bincount(member, weights=values, minlength=n)
     counts = np.bincount(member, minlength=n)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Float64Array = (draws @ sums) / (draws @ counts)
+    means: Floats = (draws @ sums) / (draws @ counts)
     return means

@@ -23,9 +23,9 @@ from anymask.evaluation.protocols import tight_box
 from anymask.primitives.clicks import mask_depth
 from anymask.primitives.types import BoolArray
 
-Spoil = Literal["dilated", "eroded", "shifted"]
-SPOILS: tuple[Spoil, ...] = get_args(Spoil)
-REACH = 0.1
+Perturbation = Literal["dilated", "eroded", "shifted"]
+PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
+PERTURBATION_REACH = 0.1
 
 
 def noisy_box(mask: BoolArray, level: float) -> NDArray[np.float32]:  # (H, W) -> (4,)
@@ -35,27 +35,27 @@ def noisy_box(mask: BoolArray, level: float) -> NDArray[np.float32]:  # (H, W) -
     """
     box = tight_box(mask)
     sides = np.tile(box[2:] - box[:2], 2)
-    moved = box + level * sides * _draws(mask).uniform(-1, 1, 4).astype(np.float32)
+    moved = box + level * sides * _mask_to_rng(mask).uniform(-1, 1, 4).astype(np.float32)
     height, width = mask.shape
     x0, y0 = np.clip(moved[:2], 0, (width - 1, height - 1))
     x1, y1 = np.clip(moved[2:], (x0 + 1, y0 + 1), (width, height))
     return np.array([x0, y0, x1, y1], np.float32)
 
 
-def spoiled(mask: BoolArray, spoil: Spoil) -> BoolArray:  # (H, W) -> (H, W)
+def perturb_mask(mask: BoolArray, spoil: Perturbation) -> BoolArray:  # (H, W) -> (H, W)
     """The mask made worse; it is never empty."""
-    reach = max(1, round(REACH * float(np.sqrt(np.count_nonzero(mask)))))
+    reach = max(1, round(PERTURBATION_REACH * float(np.sqrt(np.count_nonzero(mask)))))
     if spoil == "dilated":
         return cv2.dilate(mask.astype(np.uint8), _disc(reach)) > 0
     if spoil == "eroded":
         depth = mask_depth(mask)
         kept: BoolArray = depth > min(reach, float(depth.max()) / 2)
         return kept
-    angle = _draws(mask).uniform(0, 2 * np.pi)
-    return _moved(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+    angle = _mask_to_rng(mask).uniform(0, 2 * np.pi)
+    return _shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
 
 
-def _moved(mask: BoolArray, right: int, down: int) -> BoolArray:
+def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
     """The mask moved; the mask itself where it would leave the photo."""
     height, width = mask.shape
     moved = np.zeros_like(mask)
@@ -70,5 +70,5 @@ def _disc(reach: int) -> NDArray[Any]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
 
-def _draws(mask: BoolArray) -> np.random.Generator:
+def _mask_to_rng(mask: BoolArray) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(np.packbits(mask).tobytes()))

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
 from anymask.primitives.masks import iou
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Float64Array, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
 
 
-class Answer(Protocol):
+class SegmenterAnswer(Protocol):
     """What a segmenter says to one prompt, best first (`Candidates` is one)."""
 
     @property
@@ -56,13 +56,13 @@ class Segmenter(Protocol):
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
-    ) -> Sequence[Answer]:
+    ) -> Sequence[SegmenterAnswer]:
         """Answer N prompts of equal length, one answer each, in order."""
         ...
 
 
 @dataclass(frozen=True)
-class Truth:
+class TruthMask:
     """One mask to find: (H, W) pixels, and those that do not count."""
 
     mask: BoolArray
@@ -74,19 +74,19 @@ class ClickScores:
     """ious (N, C): after every click, the last one's where no further was made; oracle (N,): the
     best candidate of the first click."""
 
-    ious: Float64Array
-    oracle: Float64Array
+    ious: Floats
+    oracle: Floats
 
 
-NextClick = Callable[[BoolArray, Truth], Click | None]
+NextClick = Callable[[BoolArray, TruthMask], Click | None]
 
 
-def largest_click(prediction: BoolArray, truth: Truth) -> Click | None:
+def largest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
     """The centre of the largest region of error (Segment Anything)."""
     return next_click(prediction, truth.mask, ignore=truth.ignore)
 
 
-def deepest_click(prediction: BoolArray, truth: Truth) -> Click | None:
+def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
     """The pixel deepest inside any error, missing or surplus (RITM); None without error."""
     counted = np.True_ if truth.ignore is None else ~truth.ignore
     missing, surplus = truth.mask & ~prediction & counted, prediction & ~truth.mask & counted
@@ -110,7 +110,7 @@ class Goal:
 def click_rounds(
     segmenter: Segmenter,
     embedding: Any,
-    truths: Sequence[Truth],
+    truths: Sequence[TruthMask],
     rounds: int,
     goal: Goal | None = None,
 ) -> ClickScores:
@@ -119,7 +119,7 @@ def click_rounds(
     rounds = rounds if "negative_point" in segmenter.spec.accepts else 1
     ious = np.zeros((len(truths), rounds))
     oracle = np.zeros(len(truths))
-    trails = [_Trail(truth, "mask" in segmenter.spec.accepts) for truth in truths]
+    trails = [_ClickTrail(truth, "mask" in segmenter.spec.accepts) for truth in truths]
     for step in range(rounds):
         active = [n for n, trail in enumerate(trails) if not trail.done]
         if not active:
@@ -139,9 +139,9 @@ def click_rounds(
 def box_scores(
     segmenter: Segmenter,
     embedding: Any,
-    truths: Sequence[Truth],
+    truths: Sequence[TruthMask],
     box_of: Callable[[BoolArray], NDArray[np.float32]] | None = None,
-) -> Float64Array:  # (N,)
+) -> Floats:  # (N,)
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts, multimask=False)
@@ -157,10 +157,10 @@ def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
 
 
 @dataclass
-class _Trail:
+class _ClickTrail:
     """The clicks on one mask so far, and the logits that the last one brought."""
 
-    truth: Truth
+    truth: TruthMask
     feed_back: bool
     clicks: list[Click] = field(default_factory=list)
     logits: NDArray[np.float32] | None = None
@@ -176,7 +176,7 @@ class _Trail:
             mask=self.logits,
         )
 
-    def follow(self, answer: Answer, goal: Goal | None) -> None:
+    def follow(self, answer: SegmenterAnswer, goal: Goal | None) -> None:
         """Choose the next click from what this answer got wrong; None: the goal is reached."""
         if self.feed_back and answer.logits is not None:
             self.logits = answer.logits[0]

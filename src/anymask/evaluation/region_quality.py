@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from anymask.data.sets import Sample
 from anymask.evaluation.average_recall import FindsEverything, Proposer
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import EvalSet, Settings, Told, choose_masks
-from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
 from anymask.primitives.layout import partition
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import Float64Array, UintImage
+from anymask.primitives.types import Floats, UintImage
 
-Regions = NDArray[Any]
+RegionMap = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class RegionScores:
     variation: float
 
 
-def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
+def region_scores(found: RegionMap, drawn: Sequence[RegionMap]) -> RegionScores:
     """Compare one division (H, W) with at least one person's.
 
     Regions are numbers of any kind; a region need not be connected.
     """
-    tables = [shared_pixels(found, one) for one in drawn]
+    tables = [count_shared_pixels(found, one) for one in drawn]
     covered = [covering(table) for table in tables]
     return RegionScores(
         covering=float(np.mean(covered)),  # everybody has as many pixels
@@ -55,7 +55,7 @@ def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
     )
 
 
-def shared_pixels(found: Regions, drawn: Regions) -> Float64Array:  # (H, W), (H, W) -> (P, Q)
+def count_shared_pixels(found: RegionMap, drawn: RegionMap) -> Floats:  # (H, W), (H, W) -> (P, Q)
     """Pixels that each found region shares with each drawn one."""
     rows, first = np.unique(found, return_inverse=True)
     columns, second = np.unique(drawn, return_inverse=True)
@@ -64,7 +64,7 @@ def shared_pixels(found: Regions, drawn: Regions) -> Float64Array:  # (H, W), (H
     return counts.reshape(len(rows), len(columns)).astype(np.float64)
 
 
-def covering(table: Float64Array) -> float:  # (P, Q)
+def covering(table: Floats) -> float:  # (P, Q)
     """The drawn regions' best IoU, weighted by their pixels."""
     sizes = table.sum(axis=0)
     union = table.sum(axis=1, keepdims=True) + sizes - table
@@ -72,7 +72,7 @@ def covering(table: Float64Array) -> float:  # (P, Q)
     return float((best * sizes).sum() / sizes.sum())
 
 
-def rand_index(table: Float64Array) -> float:  # (P, Q)
+def rand_index(table: Floats) -> float:  # (P, Q)
     """The share of pairs of pixels that are together in both, or apart in both; 1 for one pixel."""
     pixels = table.sum()
     if pixels < 2:
@@ -83,14 +83,14 @@ def rand_index(table: Float64Array) -> float:  # (P, Q)
     return float(1 - apart / (pixels * (pixels - 1) / 2))
 
 
-def variation_of_information(table: Float64Array) -> float:  # (P, Q)
+def variation_of_information(table: Floats) -> float:  # (P, Q)
     """H(found | drawn) + H(drawn | found) in bits."""
     share = table / table.sum()
     joint = _entropy(share)
     return 2 * joint - _entropy(share.sum(axis=1)) - _entropy(share.sum(axis=0))
 
 
-def _entropy(shares: Float64Array) -> float:
+def _entropy(shares: Floats) -> float:
     there = shares[shares > 0]
     return float(-(there * np.log2(there)).sum())
 
@@ -98,7 +98,9 @@ def _entropy(shares: Float64Array) -> float:
 # ---------------------------------------------------------------------------------- the measure
 
 
-def regions(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
+def measure_regions(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Divide photos by what a method finds by itself; compare with how people divided them.
 
     Raises NotMeasured for a set without annotators or a method that has no `everything`.
@@ -112,22 +114,24 @@ def regions(method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> 
         raise NotMeasured("regions need a set whose masks say who drew them")
     rows = []
     for done, sample in enumerate(samples, start=1):
-        scores = region_scores(_divide(method, sample.image()), drawn_regions(sample))
+        scores = region_scores(_divide_photo(method, sample.image()), sample_to_regions(sample))
         rows.append((scores.covering, scores.rand_index, scores.variation))
         told(done, len(samples))
     photo = np.arange(len(rows))
     names = ("covering", "PRI", "VOI")
     columns = zip(names, np.array(rows, np.float64).T, strict=True)
-    return Finding(figures=tuple(mean_figure(name, values, photo) for name, values in columns))
+    return SetResult(
+        figures=tuple(values_to_metric(name, values, photo) for name, values in columns)
+    )
 
 
-def _divide(method: FindsEverything, image: UintImage) -> Regions:
+def _divide_photo(method: FindsEverything, image: UintImage) -> RegionMap:
     if isinstance(method, Proposer):
         return method.function(image)[1]
     return records_to_regions(method.everything(image), (image.shape[0], image.shape[1]))
 
 
-def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> Regions:
+def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> RegionMap:
     """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
     regions = np.zeros(image_hw, np.int64)
     for number, share in enumerate(partition(records), start=1):
@@ -135,7 +139,7 @@ def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int])
     return regions
 
 
-def drawn_regions(sample: Sample) -> list[Regions]:
+def sample_to_regions(sample: Sample) -> list[RegionMap]:
     """Each annotator's division (H, W); 0 where nobody's mask is."""
     maps = []
     for person in sorted({who for who in sample.annotators if who is not None}):

@@ -9,15 +9,15 @@ import numpy as np
 from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.metrics import Mean
-from anymask.evaluation.report import Report
-from anymask.evaluation.set_results import Figure, group_mean
+from anymask.evaluation.report import EvalReport
+from anymask.evaluation.set_results import MetricValue, mean_over_sets
 from anymask.primitives.spec import ALL_KINDS
 from anymask.reports.tables import TextTable, markdown_table
 
-IN_MAIN = ("clicks", "box", "noc")  # these have tables of their own
+MAIN_MEASURES = ("clicks", "box", "noc")  # these have tables of their own
 
 
-def report_to_markdown(report: Report) -> str:
+def report_to_markdown(report: EvalReport) -> str:
     """All tables, then the notes."""
     parts: list[str] = []
     for table in report_tables(report):
@@ -27,16 +27,18 @@ def report_to_markdown(report: Report) -> str:
     return "\n\n".join([*parts, notes]) + "\n"
 
 
-def report_tables(report: Report) -> list[TextTable]:
+def report_tables(report: EvalReport) -> list[TextTable]:
     """The main table, clicks to a goal, small masks, then each further measure."""
     names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
     tables = [_main_table(report), _noc_table(report), _small_table(report)]
-    tables += [_more_table(report, name) for name in MASK_MEASURES if name not in IN_MAIN]
-    tables += [_found_table(report, name) for name in names]
+    tables += [
+        _mask_measure_table(report, name) for name in MASK_MEASURES if name not in MAIN_MEASURES
+    ]
+    tables += [_set_measure_table(report, name) for name in names]
     return [table for table in tables if table]
 
 
-def report_notes(report: Report) -> list[str]:
+def report_notes(report: EvalReport) -> list[str]:
     """How it was measured, a line each."""
     settings = report.settings
     limits = [
@@ -62,7 +64,7 @@ def report_notes(report: Report) -> list[str]:
     return lines
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def _remarks(report: EvalReport) -> Iterator[str]:
     """What measures of whole sets have to say, and why they did not measure."""
     for scores in report.sets:
         for found in scores.found:
@@ -72,8 +74,8 @@ def _remarks(report: Report) -> Iterator[str]:
                 yield from (f"{found.measure}: {note}" for note in found.finding.notes)
 
 
-def _main_table(report: Report) -> TextTable | None:
-    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
+def _main_table(report: EvalReport) -> TextTable | None:
+    pairs = [pair for pair in report.pairs() if _has_column(report, pair)]
     header = ["set", "masks"] + [_title(report, pair) for pair in pairs]
     rows = []
     for scores in report.sets:
@@ -90,7 +92,7 @@ def _main_table(report: Report) -> TextTable | None:
     return TextTable("", header, rows)
 
 
-def _noc_table(report: Report) -> TextTable | None:
+def _noc_table(report: EvalReport) -> TextTable | None:
     pairs = [pair for pair in report.pairs() if pair[1].startswith("noc")]
     if not pairs:
         return None
@@ -106,8 +108,8 @@ def _noc_table(report: Report) -> TextTable | None:
     return TextTable("", header, rows)
 
 
-def _small_table(report: Report) -> TextTable | None:
-    pairs = [pair for pair in report.pairs() if _is_shown(report, pair)]
+def _small_table(report: EvalReport) -> TextTable | None:
+    pairs = [pair for pair in report.pairs() if _has_column(report, pair)]
     rows = []
     for scores in report.sets:
         small = int((scores.area < report.settings.min_area).sum())
@@ -121,7 +123,7 @@ def _small_table(report: Report) -> TextTable | None:
     return TextTable("", header, rows) if rows else None
 
 
-def _more_table(report: Report, measure: str) -> TextTable | None:
+def _mask_measure_table(report: EvalReport, measure: str) -> TextTable | None:
     """A measure of masks that has no place in the main table, laid out as those of whole sets."""
     columns = MASK_MEASURES[measure].columns(ALL_KINDS, report.settings)
     rows: list[list[str]] = []
@@ -143,9 +145,9 @@ def _more_table(report: Report, measure: str) -> TextTable | None:
     return TextTable(title, ["set", "method", *columns], rows)
 
 
-def _found_table(report: Report, measure: str) -> TextTable | None:
+def _set_measure_table(report: EvalReport, measure: str) -> TextTable | None:
     """One measure of whole sets: a row a set and method, a column a figure; groups below."""
-    rows: dict[tuple[str, str], list[Figure]] = {}
+    rows: dict[tuple[str, str], list[MetricValue]] = {}
     for scores in report.sets:
         for found in scores.found:
             if found.measure == measure and found.finding:
@@ -154,7 +156,7 @@ def _found_table(report: Report, measure: str) -> TextTable | None:
     if not names:
         return None
     lines = [
-        [name, method, *(_figure_cell(_named(row, figure)) for figure in names)]
+        [name, method, *(_figure_cell(_find_metric(row, figure)) for figure in names)]
         for (name, method), row in rows.items()
     ]
     for group in report.groups:
@@ -168,37 +170,41 @@ def _found_table(report: Report, measure: str) -> TextTable | None:
     return TextTable(title, ["set", "method", *names], lines)
 
 
-def _named(row: Sequence[Figure], name: str) -> Figure | None:
+def _find_metric(row: Sequence[MetricValue], name: str) -> MetricValue | None:
     return next((figure for figure in row if figure.name == name), None)
 
 
-def _mean_figure(rows: Sequence[Sequence[Figure]], name: str) -> Figure | None:
+def _mean_figure(rows: Sequence[Sequence[MetricValue]], name: str) -> MetricValue | None:
     """A figure's mean over the sets that have it."""
-    there = [found for row in rows if (found := _named(row, name)) and not np.isnan(found.value)]
+    there = [
+        found for row in rows if (found := _find_metric(row, name)) and not np.isnan(found.value)
+    ]
     if not there:
         return None
-    mean = group_mean(there)
-    return Figure(name=name, value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits)
+    mean = mean_over_sets(there)
+    return MetricValue(
+        name=name, value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits
+    )
 
 
 def _mean_cell(mean: Mean) -> str:
-    return _figure_cell(Figure(name="", value=mean.value, low=mean.low, high=mean.high))
+    return _figure_cell(MetricValue(name="", value=mean.value, low=mean.low, high=mean.high))
 
 
-def _figure_cell(figure: Figure | None) -> str:
+def _figure_cell(figure: MetricValue | None) -> str:
     if figure is None or np.isnan(figure.value):
         return ""
     value, low, high = (f"{n:.{figure.digits}f}" for n in (figure.value, figure.low, figure.high))
     return value if np.isnan(figure.low) else f"{value} ({low}–{high})"
 
 
-def _is_shown(report: Report, pair: tuple[str, str]) -> bool:
+def _has_column(report: EvalReport, pair: tuple[str, str]) -> bool:
     """The table leaves out the clicks between the first and the last, and what NoC shows."""
     last = f"{report.settings.clicks} clicks"
     return pair[1] in ("1 click", "oracle", "box", last)
 
 
-def _title(report: Report, pair: tuple[str, str]) -> str:
+def _title(report: EvalReport, pair: tuple[str, str]) -> str:
     method, measure = pair
     return measure if method == report.subject else f"{method}: {measure}"
 

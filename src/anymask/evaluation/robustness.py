@@ -22,22 +22,36 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from anymask.evaluation.protocols import Segmenter, Truth, box_scores
-from anymask.evaluation.selection import CHUNK, EvalSet, Photo, Settings, Told, asked_photos
-from anymask.evaluation.set_results import Curve, Figure, Finding, NotMeasured, Table, mean_figure
+from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores
+from anymask.evaluation.selection import (
+    PROMPTS_A_CALL,
+    EvalPhoto,
+    EvalSet,
+    EvalSettings,
+    OnProgress,
+    iterate_photos,
+)
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    MetricValue,
+    NotMeasured,
+    SetResult,
+    values_to_metric,
+)
 from anymask.primitives.clicks import deepest_pixel
 from anymask.primitives.masks import iou
-from anymask.primitives.types import Float64Array, IntArray, Prompt, UintImage
+from anymask.primitives.types import Floats, IntArray, Prompt, UintImage
 
-Kind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
+ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024
 
 
 @dataclass(frozen=True)
-class Change:
+class PhotoChange:
     """One kind at one strength; `strength` in the words of the module's text."""
 
-    kind: Kind
+    kind: ChangeKind
     strength: float
 
     @property
@@ -46,17 +60,17 @@ class Change:
         return f"{self.kind} {self.strength:g}"
 
 
-CHANGES: tuple[Change, ...] = (
-    *(Change("blur", sigma) for sigma in (1, 2, 4)),
-    *(Change("noise", sigma) for sigma in (10, 25, 50)),
-    *(Change("jpeg", quality) for quality in (50, 20, 8)),
-    *(Change("gamma", gamma) for gamma in (0.5, 2, 3)),
-    *(Change("shift", share) for share in (0.25, 0.5, 0.75)),
+CHANGES: tuple[PhotoChange, ...] = (
+    *(PhotoChange("blur", sigma) for sigma in (1, 2, 4)),
+    *(PhotoChange("noise", sigma) for sigma in (10, 25, 50)),
+    *(PhotoChange("jpeg", quality) for quality in (50, 20, 8)),
+    *(PhotoChange("gamma", gamma) for gamma in (0.5, 2, 3)),
+    *(PhotoChange("shift", share) for share in (0.25, 0.5, 0.75)),
 )
-SHOWN = tuple(CHANGES[place] for place in (1, 4, 7, 10, 13))  # the middle strengths
+SHOWN_CHANGES = tuple(CHANGES[place] for place in (1, 4, 7, 10, 13))  # the middle strengths
 
 
-def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+def change_photo(image: UintImage, change: PhotoChange) -> UintImage:  # (H, W, 3) -> (H, W, 3)
     """The photo after the change; a shift leaves it as it is."""
     if change.kind == "blur":
         sigma = change.strength * max(image.shape[:2]) / REFERENCE_SIDE
@@ -76,7 +90,7 @@ def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, 
     return image
 
 
-def moved_click(truth: Truth, share: float) -> tuple[float, float]:
+def shift_click(truth: TruthMask, share: float) -> tuple[float, float]:
     """The mask's centre click, moved by a share of its depth; the same direction every time."""
     depth, (x, y) = deepest_pixel(truth.mask)
     reach = share * max(depth - 1, 0)
@@ -85,12 +99,9 @@ def moved_click(truth: Truth, share: float) -> tuple[float, float]:
     return x + reach * float(np.cos(angle)), y + reach * float(np.sin(angle))
 
 
-def robustness(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Told | None = None,
-) -> Finding:
+def measure_robustness(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
     """Measure one method on one set (a `SetMeasure`): every change, by one click and by the box.
 
     Raises NotMeasured for a method that takes neither.
@@ -99,27 +110,29 @@ def robustness(
     if not ways:
         raise NotMeasured("it takes neither clicks nor boxes")
     image: list[int] = []
-    parts: list[Float64Array] = []
-    for photo in asked_photos(method, one, settings, told):
+    parts: list[Floats] = []
+    for photo in iterate_photos(method, one, settings, told):
         parts.append(_photo_scores(method, photo, ways))
         image += [photo.place] * len(photo.masks)
-    return describe(np.concatenate(parts), np.array(image, np.int64), ways)
+    return describe_robustness(np.concatenate(parts), np.array(image, np.int64), ways)
 
 
-def describe(scores: Float64Array, image: IntArray, ways: Sequence[str]) -> Finding:
+def describe_robustness(scores: Floats, image: IntArray, ways: Sequence[str]) -> SetResult:
     """Figures of IoUs (N, ways, 1 + CHANGES), the unchanged first; NaN where it makes no sense."""
     names = {"point": "click", "box": "box"}
-    figures: list[Figure] = []
+    figures: list[MetricValue] = []
     curves: list[Curve] = []
     rows: list[tuple[str | float, ...]] = []
     for place, way in enumerate(ways):
         clean, name = scores[:, place, 0], names[way]
         drops = {
-            change: mean_figure(f"{name} lost to {change.name}", clean - scores[:, place, n], image)
+            change: values_to_metric(
+                f"{name} lost to {change.name}", clean - scores[:, place, n], image
+            )
             for n, change in enumerate(CHANGES, start=1)
         }
-        figures.append(mean_figure(name, clean, image))
-        figures += [drops[change] for change in SHOWN if not np.isnan(drops[change].value)]
+        figures.append(values_to_metric(name, clean, image))
+        figures += [drops[change] for change in SHOWN_CHANGES if not np.isnan(drops[change].value)]
         rows += [
             (name, c.name, float(clean.mean()) - d.value, d.value, d.low, d.high)
             for c, d in drops.items()
@@ -127,15 +140,15 @@ def describe(scores: Float64Array, image: IntArray, ways: Sequence[str]) -> Find
         ]
         curves += _curves(name, float(np.mean(clean)), drops)
     header = ("prompt", "change", "mean IoU", "drop", "low", "high")
-    return Finding(
+    return SetResult(
         figures=tuple(figures),
         curves=tuple(curves),
-        tables=(Table(title="every strength", header=header, rows=tuple(rows)),),
+        tables=(DetailTable(title="every strength", header=header, rows=tuple(rows)),),
         notes=("the first figure of a prompt is its mean IoU, the others what the change costs",),
     )
 
 
-def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]:
+def _curves(name: str, clean: float, drops: dict[PhotoChange, MetricValue]) -> list[Curve]:
     """Mean IoU against strength, a plot a kind."""
     curves = []
     for kind in dict.fromkeys(change.kind for change in drops):
@@ -153,14 +166,14 @@ def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]
     return curves
 
 
-def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Float64Array:
+def _photo_scores(method: Segmenter, photo: EvalPhoto, ways: Sequence[str]) -> Floats:
     """(N, ways, 1 + CHANGES) IoUs of a photo's masks."""
     truths = photo.truths()
     scores = np.full((len(truths), len(ways), 1 + len(CHANGES)), np.nan)
     clean = method.embed(photo.image)
-    for n, change in enumerate((Change("shift", 0), *CHANGES)):
+    for n, change in enumerate((PhotoChange("shift", 0), *CHANGES)):
         shifts = change.kind == "shift"
-        embedding = clean if shifts else method.embed(changed(photo.image, change))
+        embedding = clean if shifts else method.embed(change_photo(photo.image, change))
         for place, way in enumerate(ways):
             if way == "point":
                 share = change.strength if shifts else 0.0
@@ -171,18 +184,18 @@ def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Float
 
 
 def _click_scores(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], share: float
-) -> Float64Array:  # (N,)
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], share: float
+) -> Floats:  # (N,)
     prompts = [
         Prompt(
-            points=np.array([moved_click(truth, share)], np.float32), labels=np.ones(1, np.int64)
+            points=np.array([shift_click(truth, share)], np.float32), labels=np.ones(1, np.int64)
         )
         for truth in truths
     ]
     ious: list[float] = []
-    for start in range(0, len(prompts), CHUNK):
-        part = prompts[start : start + CHUNK]
+    for start in range(0, len(prompts), PROMPTS_A_CALL):
+        part = prompts[start : start + PROMPTS_A_CALL]
         answers = method.segment(embedding, prompts=part, multimask=True)
-        pairs = zip(answers, truths[start : start + CHUNK], strict=True)
+        pairs = zip(answers, truths[start : start + PROMPTS_A_CALL], strict=True)
         ious += [iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs]
     return np.array(ious)

@@ -24,12 +24,12 @@ import numpy as np
 
 from anymask.data.sets import Sample
 from anymask.evaluation.baselines import REGION_METHODS
-from anymask.evaluation.instance_ap import FILE as DETECTIONS
+from anymask.evaluation.instance_ap import DETECTIONS_FILE as DETECTIONS
 from anymask.evaluation.measures import MEASURES
-from anymask.evaluation.selection import EvalSet, Settings, choose_masks
-from anymask.evaluation.set_results import Found, found_from_json, found_to_json
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
+from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
 from anymask.primitives.rle import rle_to_string
-from anymask.primitives.types import Float64Array, IntArray
+from anymask.primitives.types import Floats, IntArray
 
 _IMPORT = re.compile(r"^\s*from (anymask\.(?:evaluation|primitives)\.\w+) import", re.MULTILINE)
 _CARRIERS = {
@@ -53,7 +53,7 @@ class ScoreCache:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
-        self._known: dict[str, dict[str, Float64Array]] = {}
+        self._known: dict[str, dict[str, Floats]] = {}
 
     def keys(
         self, method: str, names: Sequence[str], code: str, sample: Sample, masks: IntArray
@@ -70,11 +70,11 @@ class ScoreCache:
             keys.append(key.hexdigest()[:32])
         return keys
 
-    def get(self, method: str, key: str) -> Float64Array | None:
+    def get(self, method: str, key: str) -> Floats | None:
         """The values kept under a key, or None."""
         return self._of(method).get(key)
 
-    def put(self, method: str, key: str, values: Float64Array) -> None:
+    def put(self, method: str, key: str, values: Floats) -> None:
         """Keep values under a key, on disk at once."""
         self._of(method)[key] = values
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class ScoreCache:
         with self._path(method).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def set_key(self, what: str, code: str, one: EvalSet, settings: Settings) -> str:
+    def set_key(self, what: str, code: str, one: EvalSet, settings: EvalSettings) -> str:
         """The key of a measure (`what` names method and measure) of a set."""
         chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
         key = hashlib.sha256()
@@ -95,23 +95,23 @@ class ScoreCache:
             key.update(_truth(one.samples[int(place)], chosen.mask[chosen.image == place]))
         return key.hexdigest()[:32]
 
-    def get_found(self, key: str) -> Found | None:
+    def get_found(self, key: str) -> MethodResult | None:
         """What was kept under a key, or None."""
         path = self._folder / "sets" / f"{key}.json"
         try:
-            return found_from_json(json.loads(path.read_text(encoding="utf-8")))
+            return result_from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):  # absent, or cut
             return None
 
-    def put_found(self, key: str, found: Found) -> None:
+    def put_found(self, key: str, found: MethodResult) -> None:
         """Keep a finding under a key, whole or not at all."""
         path = self._folder / "sets" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(found_to_json(found)), encoding="utf-8")
+        part.write_text(json.dumps(result_to_json(found)), encoding="utf-8")
         part.replace(path)
 
-    def _of(self, method: str) -> dict[str, Float64Array]:
+    def _of(self, method: str) -> dict[str, Floats]:
         if method not in self._known:
             self._known[method] = dict(_lines(self._path(method)))
         return self._known[method]
@@ -148,7 +148,7 @@ def _versions(method: str) -> list[str]:
     return [metadata.version("scikit-image")]
 
 
-def _lines(path: Path) -> list[tuple[str, Float64Array]]:
+def _lines(path: Path) -> list[tuple[str, Floats]]:
     if not path.is_file():
         return []
     rows = []

@@ -17,24 +17,24 @@ from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import Column, Report, SetScores
+from anymask.evaluation.report import EvalReport, ScoreColumn, SetScores
 from anymask.evaluation.score_cache import ScoreCache, score_code
 from anymask.evaluation.selection import (
-    CHUNK,
-    Chosen,
+    PROMPTS_A_CALL,
+    ChosenMasks,
+    EvalPhoto,
     EvalSet,
-    Photo,
+    EvalSettings,
+    OnProgress,
     SetPlan,
-    Settings,
-    Told,
     choose_masks,
     mask_limit,
 )
-from anymask.evaluation.set_results import Found
-from anymask.primitives.types import Float64Array, IntArray
+from anymask.evaluation.set_results import MethodResult
+from anymask.primitives.types import Floats, IntArray
 
-Progress = Callable[[str, int, int], None]
-MASKS = "clicks"  # all measures mask by mask are of one module
+ScoreProgress = Callable[[str, int, int], None]
+CLICK_MEASURE = "clicks"  # all measures mask by mask are of one module
 
 
 def evaluate_sets(
@@ -43,16 +43,16 @@ def evaluate_sets(
     *,
     clicks: int = 3,
     limit: int | None = None,
-    progress: Progress | None = None,
-) -> Report:
+    progress: ScoreProgress | None = None,
+) -> EvalReport:
     """Measure one segmenter on sets (`open_sets(read_suite(FILE), DATA)`).
 
     limit     masks of a set at most, the same ones every time
     progress  called with the set's name, and its masks done and in all
     """
-    settings = Settings(clicks=clicks, limit=limit)
+    settings = EvalSettings(clicks=clicks, limit=limit)
     scores = tuple(score_set([segmenter], one, settings, progress=progress) for one in sets)
-    return Report(
+    return EvalReport(
         suite="",
         subject=segmenter.spec.name,
         weights_hash=weights_hash(segmenter),
@@ -65,10 +65,10 @@ def evaluate_sets(
 def score_set(
     methods: Sequence[Segmenter],
     one: EvalSet,
-    settings: Settings,
+    settings: EvalSettings,
     *,
     cache: ScoreCache | None = None,
-    progress: Progress | None = None,
+    progress: ScoreProgress | None = None,
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
@@ -79,12 +79,17 @@ def score_set(
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     questions = [
-        _Question(method, one.plan, settings, cache if place and _stays(method) else None)
+        _MethodTask(method, one.plan, settings, cache if place and _is_constant(method) else None)
         for place, method in enumerate(methods)
     ]
     tables = _score_masks(questions, one, chosen, progress)
     found = [
-        _found(name, question, one, _told(progress, f"{one.plan.name} {name}: {question.name}"))
+        _measure_or_look_up(
+            name,
+            question,
+            one,
+            _bind_progress(progress, f"{one.plan.name} {name}: {question.name}"),
+        )
         for name in one.plan.measures
         if name not in MASK_MEASURES
         for question in questions
@@ -102,16 +107,18 @@ def score_set(
     )
 
 
-def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:
+def _bind_progress(progress: ScoreProgress | None, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, done, total) if progress else None
 
 
-def _stays(method: Segmenter) -> bool:
+def _is_constant(method: Segmenter) -> bool:
     """Whether its answers change only with this package: not those of weights, not a peer's."""
     return isinstance(method, (FromFunction, EdgeDetector, Proposer))
 
 
-def _found(name: str, question: _Question, one: EvalSet, told: Told) -> Found:
+def _measure_or_look_up(
+    name: str, question: _MethodTask, one: EvalSet, told: OnProgress
+) -> MethodResult:
     """A measure of the whole set, from the cache where it has it."""
     method, settings, cache = question.method, question.settings, question.cache
     if cache is None:
@@ -127,7 +134,7 @@ def _found(name: str, question: _Question, one: EvalSet, told: Told) -> Found:
     return found
 
 
-class _Question:
+class _MethodTask:
     """What one method is asked about every photo of a set.
 
     names  its columns: `1 click`, `oracle`, `2 clicks`, ..., `box`, `noc85`, `noc90`, ...
@@ -135,7 +142,7 @@ class _Question:
     """
 
     def __init__(
-        self, method: Segmenter, plan: SetPlan, settings: Settings, cache: ScoreCache | None
+        self, method: Segmenter, plan: SetPlan, settings: EvalSettings, cache: ScoreCache | None
     ) -> None:
         self.method, self.settings, self.cache = method, settings, cache
         self.name = method.spec.name
@@ -144,19 +151,22 @@ class _Question:
         given = [(measure, measure.columns(accepts, settings)) for measure in asked]
         self.measures = [(measure, columns) for measure, columns in given if columns]
         self.names = tuple(name for _, columns in self.measures for name in columns)
-        self.code = score_code(method, MASKS) if cache else ""
+        self.code = score_code(method, CLICK_MEASURE) if cache else ""
         self.limit = mask_limit(method, settings)
 
 
 def _score_masks(
-    questions: Sequence[_Question], one: EvalSet, chosen: Chosen, progress: Progress | None
-) -> list[Float64Array]:  # a question: (N, M)
+    questions: Sequence[_MethodTask],
+    one: EvalSet,
+    chosen: ChosenMasks,
+    progress: ScoreProgress | None,
+) -> list[Floats]:  # a question: (N, M)
     """Every question about every mask, photo by photo."""
     tables = [np.full((len(chosen.image), len(q.names)), np.nan) for q in questions]
     done = 0
     for image in np.unique(chosen.image):
         rows = np.flatnonzero(chosen.image == image)
-        photo = Photo(int(image), one.samples[int(image)], chosen.mask[rows])
+        photo = EvalPhoto(int(image), one.samples[int(image)], chosen.mask[rows])
         for question, table in zip(questions, tables, strict=True):
             asked = rows[chosen.rank[rows] < question.limit]
             if len(asked) and question.names:
@@ -167,12 +177,12 @@ def _score_masks(
     return tables
 
 
-def _columns(question: _Question, table: Float64Array) -> Iterator[Column]:
+def _columns(question: _MethodTask, table: Floats) -> Iterator[ScoreColumn]:
     """A method's columns; no oracle where there never was a second candidate."""
     for n, measure in enumerate(question.names):
         same = measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
         if not same:
-            yield Column(question.name, measure, table[:, n])
+            yield ScoreColumn(question.name, measure, table[:, n])
 
 
 def weights_hash(segmenter: Segmenter) -> str:
@@ -183,7 +193,7 @@ def weights_hash(segmenter: Segmenter) -> str:
 # --- one photo
 
 
-def _score_photo(question: _Question, photo: Photo, masks: IntArray) -> Float64Array:  # (N, M)
+def _score_photo(question: _MethodTask, photo: EvalPhoto, masks: IntArray) -> Floats:  # (N, M)
     """The scores of some masks of a photo by every measure, from the cache where it has them."""
     embedded: list[Any] = []  # once, and only when something is missing
 
@@ -200,13 +210,13 @@ def _score_photo(question: _Question, photo: Photo, masks: IntArray) -> Float64A
 
 
 def _score_measure(
-    question: _Question,
-    photo: Photo,
+    question: _MethodTask,
+    photo: EvalPhoto,
     masks: IntArray,
     measure: MaskMeasure,
     columns: tuple[str, ...],
     embedding: Callable[[], Any],
-) -> Float64Array:  # (N, columns)
+) -> Floats:  # (N, columns)
     cache, name = question.cache, question.name
     keys = cache.keys(name, columns, question.code, photo.sample, masks) if cache else []
     found = [cache.get(name, key) for key in keys] if cache else [None] * len(masks)
@@ -223,5 +233,5 @@ def _score_measure(
 
 
 def _parts(rows: IntArray) -> Iterator[IntArray]:
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
+    for start in range(0, len(rows), PROMPTS_A_CALL):
+        yield rows[start : start + PROMPTS_A_CALL]

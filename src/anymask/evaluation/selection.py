@@ -15,20 +15,20 @@ from typing import Literal
 import numpy as np
 
 from anymask.data.sets import Sample, SetInfo
-from anymask.evaluation.protocols import Segmenter, Truth
+from anymask.evaluation.protocols import Segmenter, TruthMask
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.rle import rle_area, rle_to_mask
 from anymask.primitives.types import BoolArray, IntArray, UintImage
 
-DEFAULT = ("clicks", "box")
-CHUNK = 64  # prompts in one decode: enough to be fast, few enough for big masks
+DEFAULT_MEASURES = ("clicks", "box")
+PROMPTS_A_CALL = 64  # prompts in one decode: enough to be fast, few enough for big masks
 
 Annotators = Literal["first", "all"]
-Told = Callable[[int, int], None]  # is told how many are done, and of how many
+OnProgress = Callable[[int, int], None]  # is told how many are done, and of how many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class EvalSettings:
     """What holds for a whole run.
 
     clicks     clicks on every mask
@@ -63,7 +63,7 @@ class SetPlan:
 
     name: str
     groups: tuple[str, ...] = ()
-    measures: tuple[str, ...] = DEFAULT
+    measures: tuple[str, ...] = DEFAULT_MEASURES
     annotators: Annotators = "first"
     layout: str = "set"
     folder: str = ""
@@ -85,7 +85,7 @@ class EvalSet:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenMasks:
     """The masks of a set that are measured, (N,) each.
 
     image  index of the photo
@@ -102,7 +102,7 @@ class Chosen:
 
 def choose_masks(
     plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
-) -> Chosen:
+) -> ChosenMasks:
     """The masks to measure: at most `per_image` of a photo and `limit` of the set.
 
     Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
@@ -123,7 +123,7 @@ def choose_masks(
     if limit is not None:
         drawn = [row for row in drawn if row[3] < limit]
     table = np.array(drawn, np.int64).reshape(-1, 4)
-    return Chosen(*table.T)
+    return ChosenMasks(*table.T)
 
 
 def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
@@ -134,7 +134,7 @@ def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
+class EvalPhoto:
     """One photo of a set and some of its masks.
 
     place   its index in the set
@@ -156,24 +156,21 @@ class Photo:
         """(H, W) pixels that do not count."""
         return None if self.sample.ignore is None else rle_to_mask(self.sample.ignore)
 
-    def truths(self, some: IntArray | None = None) -> list[Truth]:
+    def truths(self, some: IntArray | None = None) -> list[TruthMask]:
         """The masks, or `some` of them by their indices in the sample."""
         masks = self.masks if some is None else some
-        return [Truth(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
+        return [TruthMask(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
 
 
-def mask_limit(method: Segmenter, settings: Settings) -> float:
+def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
     """How many masks of a set this method is asked for."""
     slow = getattr(method, "slow", False)
     return settings.slow if slow and settings.slow is not None else math.inf
 
 
-def asked_photos(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Told | None = None,
-) -> Iterator[Photo]:
+def iterate_photos(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> Iterator[EvalPhoto]:
     """The photos with masks that count: the run's limits, and none that is too small.
 
     told  called with the photos done and in all
@@ -187,6 +184,6 @@ def asked_photos(
         raise NotMeasured(f"{one.plan.name} has no mask of {settings.min_area} pixels or more")
     for done, place in enumerate(places, start=1):
         masks = chosen.mask[keep & (chosen.image == place)]
-        yield Photo(int(place), one.samples[int(place)], masks)
+        yield EvalPhoto(int(place), one.samples[int(place)], masks)
         if told:
             told(done, len(places))

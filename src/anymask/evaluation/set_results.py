@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anymask.evaluation.metrics import Mean, Shares, mean_of_shares
-from anymask.primitives.types import Float64Array, IntArray
+from anymask.primitives.types import Floats, IntArray
 
 NAN = float("nan")
 
@@ -23,7 +23,7 @@ class NotMeasured(Exception):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Figure:
+class MetricValue:
     """One number of a finding.
 
     name    its column in the tables, such as "AR@100"
@@ -51,14 +51,14 @@ class Curve:
     """
 
     title: str
-    x: Float64Array
-    y: Float64Array
+    x: Floats
+    y: Floats
     x_label: str
     y_label: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class DetailTable:
     """Details below the figures: every row as long as the header."""
 
     title: str
@@ -67,43 +67,43 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class SetResult:
     """All that one measure says of one method on one set."""
 
-    figures: tuple[Figure, ...]
+    figures: tuple[MetricValue, ...]
     curves: tuple[Curve, ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[DetailTable, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class MethodResult:
     """A finding with its place in the report; `reason` says why there is none."""
 
     method: str
     measure: str
-    finding: Finding | None = None
+    finding: SetResult | None = None
     reason: str = ""
 
 
-def ratio_figure(name: str, shares: Shares, digits: int = 3) -> Figure:
+def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
     """The sum of tops over the sum of bottoms, with an interval that draws whole photos."""
     mean = mean_of_shares([shares])
-    return Figure(
+    return MetricValue(
         name=name, value=mean.value, low=mean.low, high=mean.high, shares=shares, digits=digits
     )
 
 
-def mean_figure(name: str, values: Float64Array, image: IntArray, digits: int = 3) -> Figure:
+def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
     """The mean of values (N,) without the NaN among them; `image` (N,) says whose they are."""
     there = ~np.isnan(values)
     _, member = np.unique(image[there], return_inverse=True)
     counts = np.bincount(member).astype(np.float64)
     sums = np.bincount(member, weights=values[there]).astype(np.float64)
-    return ratio_figure(name, Shares(sums, counts, counts), digits)
+    return shares_to_metric(name, Shares(sums, counts, counts), digits)
 
 
-def group_mean(figures: Sequence[Figure]) -> Mean:
+def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
     """One figure over several sets, each set counting alike."""
     there = [figure for figure in figures if not np.isnan(figure.value)]
     shares = [figure.shares for figure in there if figure.shares is not None]
@@ -115,7 +115,7 @@ def group_mean(figures: Sequence[Figure]) -> Mean:
 # --- JSON
 
 
-def found_to_json(found: Found) -> dict[str, Any]:
+def result_to_json(found: MethodResult) -> dict[str, Any]:
     """Plain values; NaN becomes null."""
     raw: dict[str, Any] = {"method": found.method, "measure": found.measure}
     if found.finding is None:
@@ -129,16 +129,16 @@ def found_to_json(found: Found) -> dict[str, Any]:
     }
 
 
-def found_from_json(raw: dict[str, Any]) -> Found:
-    """What `found_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
-    found = Found(method=str(raw["method"]), measure=str(raw["measure"]))
+def result_from_json(raw: dict[str, Any]) -> MethodResult:
+    """What `result_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+    found = MethodResult(method=str(raw["method"]), measure=str(raw["measure"]))
     if "reason" in raw:
         return replace(found, reason=str(raw["reason"]))
-    finding = Finding(
-        figures=tuple(_figure(row) for row in raw["figures"]),
-        curves=tuple(_curve(row) for row in raw["curves"]),
+    finding = SetResult(
+        figures=tuple(_metric_from_json(row) for row in raw["figures"]),
+        curves=tuple(_curve_from_json(row) for row in raw["curves"]),
         tables=tuple(
-            Table(
+            DetailTable(
                 title=row["title"],
                 header=tuple(row["header"]),
                 rows=tuple(tuple(NAN if cell is None else cell for cell in r) for r in row["rows"]),
@@ -150,18 +150,18 @@ def found_from_json(raw: dict[str, Any]) -> Found:
     return replace(found, finding=finding)
 
 
-def _figure(row: dict[str, Any]) -> Figure:
+def _metric_from_json(row: dict[str, Any]) -> MetricValue:
     value, low, high = (NAN if row[key] is None else row[key] for key in ("value", "low", "high"))
     shares = None
     if row["shares"] is not None:
         rows = (row["shares"][key] for key in ("top", "bottom", "count"))
         shares = Shares(*(np.array(values, np.float64) for values in rows))
-    return Figure(
+    return MetricValue(
         name=row["name"], value=value, low=low, high=high, shares=shares, digits=row["digits"]
     )
 
 
-def _curve(row: dict[str, Any]) -> Curve:
+def _curve_from_json(row: dict[str, Any]) -> Curve:
     x, y = (np.array(row[key], np.float64) for key in ("x", "y"))  # null becomes NaN
     return Curve(title=row["title"], x=x, y=y, x_label=row["x_label"], y_label=row["y_label"])
 

@@ -32,7 +32,7 @@ from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
 from anymask.data.sets import is_set
 from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import check_measures
-from anymask.evaluation.selection import DEFAULT, Annotators, EvalSet, SetPlan
+from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.primitives.errors import ConfigError
 
 RENDERED = "rendered"
@@ -148,7 +148,7 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
-        measures=check_measures(row.get("measures", DEFAULT), where),
+        measures=check_measures(row.get("measures", DEFAULT_MEASURES), where),
         annotators=cast(Annotators, annotators),
         layout=layout,
         folder=row.get("folder", ""),

@@ -18,8 +18,13 @@ import numpy as np
 from anymask.data.sets import Sample
 from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import EvalSet, Settings, Told, asked_photos
-from anymask.evaluation.set_results import Finding, NotMeasured, mean_figure, ratio_figure
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluation.set_results import (
+    NotMeasured,
+    SetResult,
+    shares_to_metric,
+    values_to_metric,
+)
 from anymask.primitives.errors import InputError
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask
@@ -36,12 +41,9 @@ class TextSegmenter(Protocol):
         ...
 
 
-def text(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Told | None = None,
-) -> Finding:
+def measure_text(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
     """Measure one method on one set (a `SetMeasure`).
 
     Raises NotMeasured for a method that takes no words or a set without labels.
@@ -50,10 +52,10 @@ def text(
         raise NotMeasured("it takes no words (it has no `segment_text`)")
     finder = cast(TextSegmenter, method)
     rows: list[tuple[int, float, float, float]] = []
-    for photo in asked_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, told):
         ignored = np.zeros(photo.sample.hw, np.bool_) if photo.ignore is None else photo.ignore
-        for phrase, truth in questions(photo.sample, [int(mask) for mask in photo.masks]):
-            mask = _checked(finder.segment_text(photo.image, phrase), truth.shape, method)
+        for phrase, truth in list_phrases(photo.sample, [int(mask) for mask in photo.masks]):
+            mask = _check_mask(finder.segment_text(photo.image, phrase), truth.shape, method)
             both = int(np.count_nonzero(mask & truth & ~ignored))
             either = int(np.count_nonzero((mask | truth) & ~ignored))
             rows.append((photo.place, iou(mask, truth, photo.ignore), both, either))
@@ -65,16 +67,19 @@ def text(
     tops, bottoms = (
         np.bincount(member, weights=areas).astype(np.float64) for areas in table[:, 2:].T
     )
-    return Finding(
+    return SetResult(
         figures=(
-            ratio_figure("cumulative IoU", Shares(tops, bottoms, bottoms)),
-            mean_figure("mean IoU", ious, image),
-            *(mean_figure(f"Pr@{at}", (ious >= at).astype(np.float64), image) for at in PRECISIONS),
+            shares_to_metric("cumulative IoU", Shares(tops, bottoms, bottoms)),
+            values_to_metric("mean IoU", ious, image),
+            *(
+                values_to_metric(f"Pr@{at}", (ious >= at).astype(np.float64), image)
+                for at in PRECISIONS
+            ),
         )
     )
 
 
-def questions(sample: Sample, masks: list[int]) -> Iterator[tuple[str, BoolArray]]:
+def list_phrases(sample: Sample, masks: list[int]) -> Iterator[tuple[str, BoolArray]]:
     """Each label among these masks, with all of the photo's masks that have it, joined."""
     for phrase in dict.fromkeys(sample.labels[mask] for mask in masks):
         if phrase:
@@ -82,7 +87,7 @@ def questions(sample: Sample, masks: list[int]) -> Iterator[tuple[str, BoolArray
             yield phrase, np.any([rle_to_mask(sample.masks[n]) for n in there], axis=0)
 
 
-def _checked(mask: Any, hw: tuple[int, ...], method: Segmenter) -> BoolArray:
+def _check_mask(mask: Any, hw: tuple[int, ...], method: Segmenter) -> BoolArray:
     array = np.asarray(mask)
     if array.shape != hw or array.dtype != np.bool_:
         raise InputError(

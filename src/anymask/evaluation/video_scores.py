@@ -33,14 +33,14 @@ from anymask.evaluation.video_metrics import (
     mean_track,
     outline_f,
     outline_f_table,
-    statistics,
+    summarise_track,
 )
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, Float64Array
+from anymask.primitives.types import BoolArray, Floats
 
-Told = Callable[[int, int], None]
+OnVideo = Callable[[int, int], None]
 Rules = Literal["davis", "all-frames", "unsupervised"]
 PROPOSALS = 20  # a video, at most
 
@@ -61,8 +61,8 @@ class ObjectScores:
     number: int
     label: str | None
     found_by: int | None
-    j: Float64Array
-    f: Float64Array
+    j: Floats
+    f: Floats
     scores: TrackScores
 
 
@@ -82,7 +82,7 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 
 
 def score_videos(
-    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: Told | None = None
+    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: OnVideo | None = None
 ) -> list[ObjectScores]:
     """J and F of every object of every video.
 
@@ -121,12 +121,12 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
         frames = frames[1:-1]
     table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
     numbers = range(1, objects + 1)
-    return [_scored(clip, number, number, table[:, number - 1]) for number in numbers]
+    return [_summarise_object(clip, number, number, table[:, number - 1]) for number in numbers]
 
 
-def _scored(clip: Clip, number: int, found_by: int | None, table: Float64Array) -> ObjectScores:
+def _summarise_object(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
     j, f = table.T  # (T, 2)
-    scores, label = TrackScores(statistics(j), statistics(f)), clip.labels.get(number)
+    scores, label = TrackScores(summarise_track(j), summarise_track(f)), clip.labels.get(number)
     return ObjectScores(
         video=clip.name, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
     )
@@ -148,14 +148,16 @@ def _score_proposals(
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
     chosen = best_rows(table[:, :used].mean(axis=(0, 3)))
     return [
-        _scored(clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1])
+        _summarise_object(
+            clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1]
+        )
         for number, row in enumerate(chosen, start=1)
     ]
 
 
 def _score_proposals_frame(
     clip: Clip, frame: int, results: Path, objects: int
-) -> tuple[NDArray[np.intp], Float64Array]:  # (P,), (P + 1, O, 2)
+) -> tuple[NDArray[np.intp], Floats]:  # (P,), (P + 1, O, 2)
     """The proposals in one frame, and J and F of each, and of an empty mask, with each object."""
     values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
     present = np.unique(values[values > 0]).astype(np.intp)
@@ -164,7 +166,7 @@ def _score_proposals_frame(
     return present, np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)
 
 
-def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Float64Array:  # (O, 2)
+def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Floats:  # (O, 2)
     """J and F of every object in one frame."""
     values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
     pairs = [(values == number, truth) for number, truth in enumerate(drawn, start=1)]
@@ -212,7 +214,7 @@ def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDAr
     return values
 
 
-def best_rows(values: Float64Array) -> NDArray[np.intp]:  # (R, C) -> (C,)
+def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)
     """The row of each column, no row twice, so that the sum of the values is as large as can be.
 
     The assignment problem (Kuhn, 1955), by shortest augmenting paths with potentials (Jonker and
@@ -246,8 +248,8 @@ def best_rows(values: Float64Array) -> NDArray[np.intp]:  # (R, C) -> (C,)
 
 
 def _cheapest_chain(
-    slack: Float64Array, owner: NDArray[Any], column: int
-) -> tuple[Float64Array, NDArray[np.intp], int]:
+    slack: Floats, owner: NDArray[Any], column: int
+) -> tuple[Floats, NDArray[np.intp], int]:
     """From a column to the nearest row that nobody has: Dijkstra's search over rows.
 
     Returns how far each row is (R,), the row before it on the way (-1: none), and that row.
@@ -266,12 +268,12 @@ def _cheapest_chain(
         done[row], gone, column = True, float(far[row]), int(owner[row])
 
 
-def overall(found: Sequence[ObjectScores]) -> TrackScores:
+def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
     """The mean over all objects, each counting alike. At least one."""
     return mean_track([one.scores for one in found])
 
 
-def by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
+def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
     """The mean over the objects of each video."""
     names = dict.fromkeys(one.video for one in found)
-    return {name: overall([one for one in found if one.video == name]) for name in names}
+    return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}

@@ -10,7 +10,7 @@ import numpy as np
 
 from anymask.evaluation.protocols import Segmenter, tight_box
 from anymask.evaluation.report import SetScores
-from anymask.evaluation.selection import EvalSet, Photo
+from anymask.evaluation.selection import EvalPhoto, EvalSet
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
 from anymask.primitives.masks import iou
@@ -18,35 +18,35 @@ from anymask.primitives.types import BoolArray, Prompt, UintImage
 from anymask.reports.page import jpeg_bytes
 
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
-SIDE = 220
-MARGIN = 0.35  # of the object's longer side, around object and answer
+PICTURE_SIDE = 220
+PICTURE_MARGIN = 0.35  # of the object's longer side, around object and answer
 JPEG_QUALITY = 80
-WAYS = ("1 click", "box")
+SHOWN_PROMPTS = ("1 click", "box")
 
 
 @dataclass(frozen=True)
-class Shot:
+class CasePicture:
     """One case as a JPEG, and the words below it."""
 
     jpeg: bytes
     caption: str
 
 
-def worst_cases(
+def draw_worst_cases(
     method: Segmenter, one: EvalSet, scores: SetScores, min_area: int, count: int = 3
-) -> list[Shot]:
+) -> list[CasePicture]:
     """The `count` lowest scores of a set by one click, and by the box, asked for again.
 
     Of one photo only its worst mask is shown.
     """
     return [
-        _shot(method, one, scores, row, way)
-        for way in WAYS
-        for row in _lowest(scores, method.spec.name, way, min_area, count)
+        _draw_case(method, one, scores, row, way)
+        for way in SHOWN_PROMPTS
+        for row in _find_lowest(scores, method.spec.name, way, min_area, count)
     ]
 
 
-def _lowest(scores: SetScores, method: str, way: str, min_area: int, count: int) -> list[int]:
+def _find_lowest(scores: SetScores, method: str, way: str, min_area: int, count: int) -> list[int]:
     values = scores.values(method, way)
     if values is None:
         return []
@@ -57,9 +57,11 @@ def _lowest(scores: SetScores, method: str, way: str, min_area: int, count: int)
     return list(photos.values())[:count]
 
 
-def _shot(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
+def _draw_case(
+    method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str
+) -> CasePicture:
     place, mask = int(scores.image[row]), int(scores.mask[row])
-    photo = Photo(place, one.samples[place], scores.mask[row : row + 1])
+    photo = EvalPhoto(place, one.samples[place], scores.mask[row : row + 1])
     (truth,) = photo.truths()
     clicks = way == "1 click"
     prompt = (
@@ -74,22 +76,22 @@ def _shot(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str
     fit = iou(found, truth.mask, truth.ignore)
     name = photo.sample.image_path.name
     label = photo.sample.labels[mask]
-    return Shot(
-        _jpeg(photo.image, truth.mask, found, points),
+    return CasePicture(
+        _case_to_jpeg(photo.image, truth.mask, found, points),
         f"{way}: IoU {fit:.2f}, {name}, mask {mask}{f' ({label})' if label else ''}",
     )
 
 
-def _jpeg(
+def _case_to_jpeg(
     image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
 ) -> bytes:
     """The photo around the object, SIDE pixels long, with both outlines and the click."""
     x0, y0, x1, y1 = tight_box(truth)
-    room = MARGIN * max(x1 - x0, y1 - y0) + 8
+    room = PICTURE_MARGIN * max(x1 - x0, y1 - y0) + 8
     left, top = (max(int(v - room), 0) for v in (x0, y0))
     window = (slice(top, int(y1 + room)), slice(left, int(x1 + room)))
     part = image[window]
-    scale = SIDE / max(part.shape[:2])
+    scale = PICTURE_SIDE / max(part.shape[:2])
     size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)

@@ -15,14 +15,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.primitives.types import Float64Array
+from anymask.primitives.types import Floats
 
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
 COLOURS = 8  # classes of series in the style sheet
 
 Text = Callable[[float], str]
-T = TypeVar("T", float, Float64Array)
+Number = TypeVar("Number", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Series:
     """
 
     name: str
-    values: Float64Array
+    values: Floats
 
 
 def line_plot(
@@ -70,8 +70,8 @@ class Points:
     """A line through points: x rising, y a share of one; a y that is no number is left out."""
 
     name: str
-    x: Float64Array
-    y: Float64Array
+    x: Floats
+    y: Floats
 
 
 def curve_plot(curves: Sequence[Points], x_label: str) -> str:
@@ -98,7 +98,7 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     return _svg(parts, x_label)
 
 
-def _round_marks(low: float, high: float) -> Float64Array:
+def _round_marks(low: float, high: float) -> Floats:
     """Two to eight places that are short to write, none outside."""
     if high <= low:
         return np.array([low])
@@ -176,7 +176,7 @@ def _title(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 
-def _y(share: T, top: float) -> T:
+def _y(share: Number, top: float) -> Number:
     return HEIGHT - BOTTOM - share / top * (HEIGHT - TOP - BOTTOM)
 
 

@@ -15,7 +15,7 @@ from anymask.primitives.rle import Rle
 from anymask.primitives.rle_windows import column_runs, rle_crop
 from anymask.primitives.types import BoolArray, IntArray
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class MaskShape:
     """
 
     area: int = 0
-    box_xyxy: Box = (0, 0, 0, 0)
+    box_xyxy: PixelBox = (0, 0, 0, 0)
     hull: float = 0.0
     parts: int = 0
     holes: int = 0

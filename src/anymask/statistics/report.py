@@ -10,12 +10,12 @@ import numpy as np
 from anymask.reports.page import html_page, html_table, note, section, sheets
 from anymask.reports.plots import Series, bar_plot, heat_map, legend, line_plot
 from anymask.reports.tables import TextTable, markdown_table
-from anymask.statistics.set_statistics import SetStatistics, Tally, shared_size_concavity
+from anymask.statistics.set_statistics import Histogram, SetStatistics, reweight_concavity
 
-FORMAT = 1
+STATISTICS_FORMAT = 1
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
-MISSING = "–"
+NOT_COUNTED = "–"
 
 
 # Tables.
@@ -39,10 +39,10 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("images without a mask", lambda s: f"{s.bare:,}"),
     ("image size, median", lambda s: f"{_number(s.width.quantile(0.5), 0)} × "
      f"{_number(s.height.quantile(0.5), 0)}"),
-    ("megapixels, least / median / most", lambda s: _three(s.megapixels, 3)),
+    ("megapixels, least / median / most", lambda s: _format_range(s.megapixels, 3)),
     ("masks", lambda s: f"{s.masks:,}"),
     ("masks an image, mean", lambda s: _number(s.per_image.mean, 1)),
-    ("masks an image, least / median / most", lambda s: _three(s.per_image, 0)),
+    ("masks an image, least / median / most", lambda s: _format_range(s.per_image, 0)),
     ("empty masks", lambda s: f"{s.empty:,}"),
     ("crowds, not measured", lambda s: f"{s.crowds:,}"),
     ("relative mask size, mean", lambda s: _number(s.size.mean, 3)),
@@ -63,7 +63,7 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
 def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
-        means = [_histogram_mean(found) for found in shared_size_concavity(list(sets))]
+        means = [_histogram_mean(found) for found in reweight_concavity(list(sets))]
         texts = tuple(_number(mean, 3) for mean in means)
         place = next(n for n, row in enumerate(rows) if row[0] == "concavity, mean")
         rows.insert(place + 1, ("concavity at equal sizes, mean", *texts))
@@ -120,21 +120,21 @@ def _group_table(found: SetStatistics) -> TextTable:
 
 
 def _number(value: float, digits: int) -> str:
-    return MISSING if np.isnan(value) else f"{value:,.{digits}f}"
+    return NOT_COUNTED if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def _percent(share: float, there: float) -> str:
-    return f"{100 * share:.1f} %" if there else MISSING
+    return f"{100 * share:.1f} %" if there else NOT_COUNTED
 
 
-def _three(tally: Tally, digits: int) -> str:
+def _format_range(tally: Histogram, digits: int) -> str:
     if not tally.n:
-        return MISSING
+        return NOT_COUNTED
     values = (tally.least, tally.quantile(0.5), tally.most)
     return " / ".join(_number(value, digits) for value in values)
 
 
-def _quantiles(tally: Tally) -> str:
+def _quantiles(tally: Histogram) -> str:
     return " / ".join(_number(tally.quantile(q), 3) for q in (0.1, 0.5, 0.9))
 
 
@@ -153,10 +153,10 @@ def statistics_to_markdown(sets: Sequence[SetStatistics]) -> str:
         align = "l" + "r" * (len(table.header) - 1)
         parts += [f"### {table.title}", markdown_table(table.header, table.rows, align)]
         parts += [table.more] if table.more else []
-    return "\n\n".join([*parts, *unread_lines(sets)]) + "\n"
+    return "\n\n".join([*parts, *list_unread(sets)]) + "\n"
 
 
-def unread_lines(sets: Sequence[SetStatistics]) -> list[str]:
+def list_unread(sets: Sequence[SetStatistics]) -> list[str]:
     """What was in the files and has no place in our records."""
     return [
         f"{found.name}: not read: " + ", ".join(f"{n} {kind}" for kind, n in found.unread.items())
@@ -170,11 +170,11 @@ def unread_lines(sets: Sequence[SetStatistics]) -> list[str]:
 
 def statistics_to_json(sets: Sequence[SetStatistics]) -> dict[str, Any]:
     """Every count, with the histograms; NaN becomes null."""
-    return {"format": FORMAT, "sets": [_set_to_json(found) for found in sets]}
+    return {"format": STATISTICS_FORMAT, "sets": [_set_to_json(found) for found in sets]}
 
 
 def _set_to_json(found: SetStatistics) -> dict[str, Any]:
-    tallies = {name: value for name, value in vars(found).items() if isinstance(value, Tally)}
+    tallies = {name: value for name, value in vars(found).items() if isinstance(value, Histogram)}
     counts = ("images", "bare", "masks", "empty", "crowds", "pairs", "paired_images")
     small, medium, large = found.coco_sizes.tolist()
     return {
@@ -183,19 +183,23 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
         **{name: getattr(found, name) for name in counts},
         "coco_sizes": {"small": small, "medium": medium, "large": large},
         "per_image_bins": dict(zip(MASK_BINS, found.per_image_bins().tolist(), strict=True)),
-        **{name: tally_to_json(tally) for name, tally in tallies.items()},
+        **{name: histogram_to_json(tally) for name, tally in tallies.items()},
         "centres": found.centres.tolist(),
         "concave_by_size": found.concave_by_size.tolist(),
         "labels": dict(found.labels.most_common()),
         "groups": {
-            name: {"images": group.images, "masks": group.masks, "size": tally_to_json(group.size)}
+            name: {
+                "images": group.images,
+                "masks": group.masks,
+                "size": histogram_to_json(group.size),
+            }
             for name, group in sorted(found.groups.items())
         },
         "unread": found.unread,
     }
 
 
-def tally_to_json(tally: Tally) -> dict[str, Any]:
+def histogram_to_json(tally: Histogram) -> dict[str, Any]:
     """A histogram up to its last bin that holds something, and its numbers."""
     filled = np.flatnonzero(tally.counts)
     end = int(filled[-1]) + 1 if len(filled) else 0
@@ -231,13 +235,15 @@ def statistics_to_html(sets: Sequence[SetStatistics], made_by: str) -> str:
             section(table.title, html_table(table.header, table.rows), note(table.more))
             for table in rest
         ),
-        *(note(line) for line in unread_lines(sets)),
+        *(note(line) for line in list_unread(sets)),
     ]
     title = "Data set: " + names[0] if len(names) == 1 else f"{len(names)} data sets"
     return html_page(title, made_by, parts)
 
 
-def _series(sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Tally]) -> list[Series]:
+def _series(
+    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Histogram]
+) -> list[Series]:
     return [Series(found.name, pick(found).shares) for found in sets]
 
 
@@ -247,9 +253,9 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     sizes = [
         Series(found.name, found.coco_sizes / max(found.coco_sizes.sum(), 1)) for found in sets
     ]
-    pixels = _trimmed(sets, lambda found: found.megapixels)
+    pixels = _trim_empty_bins(sets, lambda found: found.megapixels)
     unit = np.linspace(0, 1, 101)
-    coverage = _rebinned(_series(sets, lambda found: found.coverage), 4)
+    coverage = _merge_bins(_series(sets, lambda found: found.coverage), 4)
     return [
         ("Masks an image", bar_plot(MASK_BINS, per_image, "masks in one image")),
         ("Sizes by COCO's limits",
@@ -261,15 +267,15 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
 
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     unit = np.linspace(0, 1, 101)
-    size = _rebinned(_series(sets, lambda found: found.size), 2)
-    shared = shared_size_concavity(list(sets))
-    concave = _rebinned([Series(s.name, row) for s, row in zip(sets, shared, strict=True)], 4)
+    size = _merge_bins(_series(sets, lambda found: found.size), 2)
+    shared = reweight_concavity(list(sets))
+    concave = _merge_bins([Series(s.name, row) for s, row in zip(sets, shared, strict=True)], 4)
     equal = ", at equal sizes" if len(sets) > 1 else ""
-    aspect = _rebinned(_series(sets, lambda found: found.aspect), 2)
+    aspect = _merge_bins(_series(sets, lambda found: found.aspect), 2)
     ratios = np.linspace(-5, 5, 51)
     few = ("1", "2", "3", "4", "5", "more")
-    parts = [Series(s.name, _first(s.parts.shares[1:], 6)) for s in sets]
-    holes = [Series(s.name, _first(s.holes.shares, 6)) for s in sets]
+    parts = [Series(s.name, _first_shares(s.parts.shares[1:], 6)) for s in sets]
+    holes = [Series(s.name, _first_shares(s.holes.shares, 6)) for s in sets]
     return [
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _two)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _two)),
@@ -284,18 +290,18 @@ def _maps(sets: Sequence[SetStatistics]) -> list[str]:
     return [sheets(*boxes), note("Centres of masks over the image's width and height.")]
 
 
-def _first(shares: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
+def _first_shares(shares: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
     """The first n - 1 shares, and all others in one."""
     return np.concatenate([shares[: n - 1], [shares[n - 1 :].sum()]])
 
 
-def _rebinned(series: Sequence[Series], step: int) -> list[Series]:
+def _merge_bins(series: Sequence[Series], step: int) -> list[Series]:
     """Several bins in one, for calmer lines."""
     return [Series(one.name, one.values.reshape(-1, step).sum(axis=1)) for one in series]
 
 
-def _trimmed(
-    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Tally]
+def _trim_empty_bins(
+    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Histogram]
 ) -> tuple[np.ndarray[Any, Any], list[Series]]:
     """The bins from the first to the last that hold something in some set, with one more around."""
     tallies = [pick(found) for found in sets]

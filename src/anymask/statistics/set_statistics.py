@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.primitives.boxes import pairwise_box_iou
 from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_iou, rle_merge
-from anymask.primitives.types import Float64Array, IntArray
+from anymask.primitives.types import Floats, IntArray
 from anymask.statistics.mask_shape import MaskShape, measure_shape
 
 COCO_SIZES = (32**2, 96**2)  # pixels: below the first small, below the second medium, else large
@@ -34,14 +34,14 @@ GroupOf = Callable[[AnnotatedImage, AnnotatedMask], str | None]
 
 
 @dataclass
-class Tally:
+class Histogram:
     """A histogram that grows, with its exact mean and extremes.
 
     edges   (B + 1,); values outside count in the first or the last bin
     counts  (B,)
     """
 
-    edges: Float64Array
+    edges: Floats
     counts: IntArray = field(init=False)
     n: int = 0
     total: float = 0.0
@@ -80,23 +80,23 @@ class Tally:
         return min(max(value, self.least), self.most)
 
     @property
-    def shares(self) -> Float64Array:
+    def shares(self) -> Floats:
         """(B,) of all values, 0 where nothing was counted."""
-        shares: Float64Array = self.counts / max(self.n, 1)
+        shares: Floats = self.counts / max(self.n, 1)
         return shares
 
 
-def _unit() -> Tally:
-    return Tally(np.linspace(0, 1, 101))
+def _unit_histogram() -> Histogram:
+    return Histogram(np.linspace(0, 1, 101))
 
 
-def _powers(least: float, most: float, count: int) -> Float64Array:
-    powers: Float64Array = 10.0 ** np.linspace(least, most, count)
+def _power_edges(least: float, most: float, count: int) -> Floats:
+    powers: Floats = 10.0 ** np.linspace(least, most, count)
     return powers
 
 
-def _whole(most: int) -> Callable[[], Tally]:
-    return lambda: Tally(np.arange(most + 2, dtype=np.float64) - 0.5)
+def _count_histogram(most: int) -> Callable[[], Histogram]:
+    return lambda: Histogram(np.arange(most + 2, dtype=np.float64) - 0.5)
 
 
 @dataclass
@@ -105,7 +105,7 @@ class GroupCount:
 
     images: int = 0
     masks: int = 0
-    size: Tally = field(default_factory=_unit)
+    size: Histogram = field(default_factory=_unit_histogram)
 
 
 @dataclass(kw_only=True)
@@ -135,17 +135,17 @@ class SetStatistics:
     crowds: int = 0
     pairs: int = 0
     paired_images: int = 0
-    per_image: Tally = field(default_factory=_whole(5000))
-    megapixels: Tally = field(default_factory=lambda: Tally(_powers(-4, 4, 161)))
-    width: Tally = field(default_factory=lambda: Tally(_powers(0, 5, 501)))
-    height: Tally = field(default_factory=lambda: Tally(_powers(0, 5, 501)))
-    coverage: Tally = field(default_factory=_unit)
-    overlap: Tally = field(default_factory=_unit)
-    size: Tally = field(default_factory=_unit)
-    concavity: Tally = field(default_factory=_unit)
-    aspect: Tally = field(default_factory=lambda: Tally(np.linspace(-5, 5, 101)))
-    parts: Tally = field(default_factory=_whole(100))
-    holes: Tally = field(default_factory=_whole(100))
+    per_image: Histogram = field(default_factory=_count_histogram(5000))
+    megapixels: Histogram = field(default_factory=lambda: Histogram(_power_edges(-4, 4, 161)))
+    width: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
+    height: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
+    coverage: Histogram = field(default_factory=_unit_histogram)
+    overlap: Histogram = field(default_factory=_unit_histogram)
+    size: Histogram = field(default_factory=_unit_histogram)
+    concavity: Histogram = field(default_factory=_unit_histogram)
+    aspect: Histogram = field(default_factory=lambda: Histogram(np.linspace(-5, 5, 101)))
+    parts: Histogram = field(default_factory=_count_histogram(100))
+    holes: Histogram = field(default_factory=_count_histogram(100))
     centres: IntArray = field(
         default_factory=lambda: np.zeros((CENTRE_SIDE, CENTRE_SIDE), np.int64)
     )
@@ -227,7 +227,7 @@ def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[MaskShap
         found.coverage.add(covered / (height * width))
     else:
         found.coverage.add(0)
-    pairs = duplicate_pairs(rles)
+    pairs = find_duplicates(rles)
     found.pairs += len(pairs)
     found.paired_images += bool(len(pairs))
 
@@ -252,7 +252,7 @@ def _count_groups(
             group.size.add(np.sqrt(shape.area / (height * width)))
 
 
-def duplicate_pairs(
+def find_duplicates(
     rles: list[Rle], threshold: float = DUPLICATE_IOU
 ) -> NDArray[np.int64]:  # N -> (P, 2)
     """Pairs of masks of one picture with an IoU over `threshold`, the earlier one first.
@@ -281,7 +281,7 @@ def _box(rle: Rle) -> tuple[float, float, float, float]:
     return (x, y, x + width, y + height)
 
 
-def shared_size_concavity(sets: list[SetStatistics]) -> list[Float64Array]:  # -> (B,) each
+def reweight_concavity(sets: list[SetStatistics]) -> list[Floats]:  # -> (B,) each
     """Concavity histograms as if all sets had the same mix of relative sizes.
 
     Complex shapes are mostly large, so sets of different sizes do not compare: the paper draws the
