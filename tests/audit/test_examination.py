@@ -9,10 +9,11 @@ import pytest
 
 from anymask.audit.examination import ExaminedPhoto, count_sizes, examine_photo, hash_masks
 from anymask.audit.grading import load_grader
-from anymask.audit.label_errors import apply_proposals, grade_masks, list_suspects, suspect_picture
+from anymask.audit.label_errors import apply_proposals, grade_masks, list_suspects
 from anymask.audit.mask_features import FEATURES, measure_features, prepare_photo, shrink_mask
 from anymask.audit.missing_objects import find_missing
 from anymask.audit.outline_features import measure_outline
+from anymask.audit.report import draw_suspect
 from anymask.audit.results_file import AuditFile, AuditHeader, photo_to_json
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.predictors.image import Model
@@ -131,7 +132,7 @@ def test_pictures_show_both_masks_and_none(model: Model) -> None:
     pixels, _ = photo()
     suspects = list_suspects([found], grade_masks(load_grader(), [found]), below=1.1)
     for suspect in suspects:
-        picture = suspect_picture(pixels, suspect)
+        picture = draw_suspect(pixels, suspect)
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
         assert max(picture.shape) <= 2 * 360 + 6

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.evaluation import list_baselines as module
+from anymask.evaluation import baselines as module
 from anymask.evaluation.baselines import (
     FromFunction,
     filled_box,

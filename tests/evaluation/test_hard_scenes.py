@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anymask.evaluation import hard_scenes
-from anymask.evaluation.hard_scenes import HW, LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
-from anymask.evaluation.scene_parts import coverage, inside, strokes
+from anymask.evaluation.hard_scenes import LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
+from anymask.evaluation.scene_parts import SCENE_HW, coverage, inside, strokes
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.suite import hard_suite, open_sets
@@ -24,14 +24,14 @@ def render(name: str, place: int) -> RenderedScene:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_is_the_same_every_time_and_another_one_differs(name: str) -> None:
     first, again, other = render(name, 0), hard_scenes.render(name, 0), render(name, 1)
-    assert first.image.shape == (*HW, 3)
+    assert first.image.shape == (*SCENE_HW, 3)
     assert first.image.dtype == np.uint8
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
     assert len(first.masks) == len(again.masks) > 0
     for mask, same in zip(first.masks, again.masks, strict=True):
         assert np.array_equal(mask, same)
-        assert (mask.shape, mask.dtype) == (HW, np.bool_)
+        assert (mask.shape, mask.dtype) == (SCENE_HW, np.bool_)
         assert np.count_nonzero(mask) >= LEAST_VISIBLE_AREA
 
 

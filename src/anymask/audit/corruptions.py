@@ -1,4 +1,4 @@
-"""Masks made wrong in known ways, to see whether an audit notices.
+"""Corruptions of masks for the self-test of an audit: a mask and a kind in, a wrong mask out.
 
     shifted    moved by a quarter of the square root of its area, in a random direction
     dilated    grown by a tenth of the square root of its area

@@ -3,7 +3,7 @@
 The first and long step of an audit; `results_file` keeps what it found. The second one,
 `label_errors`, grades all masks of a data set at once.
 
-Letters: N masks, F pieces of evidence.
+Letters: N masks, F features.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ExaminedMask:
     mask    its index in the photo
     label   its class, or None
     rle     the mask itself
-    values  (F,) the evidence; empty for a mask without a pixel
+    values  (F,) the features; empty for a mask without a pixel
     twin    an earlier mask that says the same, or None
     answer  the model's best answer in its place, with the model's quality
     asked   how the model was asked for it
@@ -61,7 +61,7 @@ class ExaminedPhoto:
 
     file_name  as in the data set
     hw         (H, W)
-    key        names the photo's masks: evidence of other masks is not this one
+    key        names the photo's masks: features of other masks is not this one
     masks      those that are no crowds, in their order
     missing    objects without a mask, the surest first
     """
@@ -150,13 +150,13 @@ def examine_photo(
     rles = [mask.rle for _, mask in filled]
     odd = [sizes.oddness(mask) for _, mask in filled]
     pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
-    evidence = _measure_masks(model, view, rles, odd, pairs)
+    features = _measure_masks(model, view, rles, odd, pairs)
     twins = {later: earlier for earlier, later in reversed(pairs)}
     examined = [
         _examine_mask(
             grader, filled[n], found, filled[twins[n]][0] if n in twins else None, view.embedding
         )
-        for n, found in enumerate(evidence)
+        for n, found in enumerate(features)
     ]
     examined += [
         ExaminedMask(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
@@ -201,20 +201,20 @@ def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[i
 def _examine_mask(
     grader: Grader,
     numbered: tuple[int, AnnotatedMask],
-    evidence: MaskFeatures,
+    features: MaskFeatures,
     twin: int | None,
     embedding: Embedding,
 ) -> ExaminedMask:
     number, mask = numbered
-    best, guess = grader.best_answer(evidence)
-    answer = evidence.answers[best]
-    rle = logits_to_rles(answer.logits[None], embedding.geometry, evidence.threshold)[0]
+    best, guess = grader.best_answer(features)
+    answer = features.answers[best]
+    rle = logits_to_rles(answer.logits[None], embedding.geometry, features.threshold)[0]
     record = record_from_rle(rle, quality=answer.quality, label=mask.label)
     return ExaminedMask(
         mask=number,
         label=mask.label,
         rle=mask.rle,
-        values=evidence.values,
+        values=features.values,
         twin=twin,
         answer=record if rle_area(rle) and rle != mask.rle else None,
         asked=answer.asked,

@@ -1,6 +1,6 @@
-"""Why a mask is a suspect, in words: what was found about it, where that is not usual.
+"""Explanations of a grade: the features of a mask in, sentences about what is unusual out.
 
-Letters: F pieces of evidence.
+Letters: F features.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from anymask.audit.mask_features import FEATURES
 from anymask.primitives.types import Floats
 
-MOST_REASONS = 3  # pieces of evidence in the reasons of one mask
+MOST_REASONS = 3  # features in the reasons of one mask
 TINY_AREA = 64  # pixels
 ERROR_PHRASES = {
     "shifted": "it looks moved",
@@ -28,14 +28,14 @@ ERROR_PHRASES = {
 
 @dataclass(frozen=True)
 class ExplainedMask:
-    """One mask as the rules see it: its evidence (F,), its label or None, its pixels."""
+    """One mask as the rules see it: its features (F,), its label or None, its pixels."""
 
     values: Floats
     label: str | None
     area: int
 
     def at(self, name: str) -> float:
-        """A piece of evidence."""
+        """One feature by its name."""
         return float(self.values[FEATURES.index(name)])
 
     @property
@@ -60,7 +60,7 @@ class ExplanationRule:
 
 
 def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
-    """What the mask looks like, then the evidence, the heaviest first.
+    """What the mask looks like, then its unusual features, the heaviest first.
 
     error  the kind of error that it resembles most
     """

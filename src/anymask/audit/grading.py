@@ -1,8 +1,8 @@
-"""From evidence to a grade, 0..1: how likely a mask is a careful one; and what may be wrong.
+"""Grades of masks, 0..1: features in, how likely a mask is a careful one and its likely error out.
 
-Each piece of evidence is taken by how far it lies from what is usual in the mask's own data set, in
+Each feature is taken by how far it lies from what is usual in the mask's own data set, in
 spreads. For every kind of error (`corruptions`) a logistic regression says how much more the
-evidence looks like that error than like a careful mask; the grade sets these odds against one
+features look like that error than like a careful mask; the grade sets these odds against one
 another, with one wrong mask for four careful ones. Two linear regressions guess the IoU with the
 truth, of the mask and of each answer of the model, so that a better mask can be proposed.
 
@@ -10,7 +10,7 @@ All were fitted to masks made wrong on purpose, on training sets, by `anymask au
 --self-test --fit FILE`; what the package ships was fitted for `nano`. Another model or field may
 want its own.
 
-Letters: N masks, A answers, F pieces of evidence, G pieces about an answer, E kinds of errors.
+Letters: N masks, A answers, F features, G features of an answer, E kinds of errors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LEAST_SPREAD = 0.05
 
 @dataclass(frozen=True, eq=False)
 class FeatureScale:
-    """Of each piece of evidence the median and the width of its middle half, (F,)."""
+    """Of each feature the median and the width of its middle half, (F,)."""
 
     middle: Floats
     spread: Floats
@@ -76,8 +76,8 @@ class Grader:
 
     usual   where a data set is too small to say itself
     errors  the kinds of errors, and for each the log odds against a careful mask
-    odds    one for each of `errors`, of relative evidence
-    given   the IoU of the mask with the truth, of relative evidence
+    odds    one for each of `errors`, of relative features
+    given   the IoU of the mask with the truth, of relative features
     answer  the same of an answer, of what is known about it
     about   what it was fitted to, in words
     """
@@ -108,16 +108,16 @@ class Grader:
         """The IoU that each mask may have with the truth."""
         return np.clip(self.given((usual or self.usual).relative(values)), 0, 1)
 
-    def best_answer(self, evidence: MaskFeatures) -> tuple[int, float]:
+    def best_answer(self, features: MaskFeatures) -> tuple[int, float]:
         """The answer with the highest guessed IoU, and that IoU."""
-        guesses = self.answer(describe_answers(evidence))
+        guesses = self.answer(describe_answers(features))
         best = int(guesses.argmax())
         return best, float(np.clip(guesses[best], 0, 1))
 
 
-def describe_answers(evidence: MaskFeatures) -> Floats:  # (A, G)
+def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
     """What is known about each answer to one mask, in the order of ANSWER_NAMES."""
-    answers = evidence.answers
+    answers = features.answers
     quality = np.array([answer.quality for answer in answers])
     stack = np.stack([answer.mask for answer in answers])
     weights = np.maximum(quality, 0.05)
@@ -127,7 +127,7 @@ def describe_answers(evidence: MaskFeatures) -> Floats:  # (A, G)
     kinds = np.array(
         [[answer.asked == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
     )
-    columns = [quality, evidence.agrees, agreement, quality * agreement]
+    columns = [quality, features.agrees, agreement, quality * agreement]
     return np.column_stack([*columns, kinds])
 
 

@@ -1,4 +1,4 @@
-"""What speaks for and against a given mask: the model's answers, the photo's edges, its own shape.
+"""Features of a given mask: a model, a photo and the mask in, numbers for and against it out.
 
 The model is asked five ways about each mask, all in one call for a photo:
 
@@ -8,9 +8,9 @@ The model is asked five ways about each mask, all in one call for a photo:
     second   the pixel deepest inside what lies away from the first: the same, if it is one object
     refine   its box, its click and the mask itself
 
-Every comparison is made on the photo shrunk to SIDE pixels, so that big photos cost no more.
+Every comparison is made on the photo shrunk to 640 pixels, so that big photos cost no more.
 
-Letters: H W the photo, h w the shrunk one, N masks, A answers, F pieces of evidence.
+Letters: H W the photo, h w the shrunk one, N masks, A answers, F features.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class MaskAnswer:
     logits   (m, m) model space
     mask     (h, w) on the shrunk photo
     quality  the model's own number
-    asked    one of KINDS
+    asked    one of PROMPT_NAMES
     """
 
     logits: FloatArray
@@ -66,9 +66,9 @@ class MaskAnswer:
 
 @dataclass(frozen=True, eq=False)
 class MaskFeatures:
-    """What was found about one mask.
+    """The features of one mask, and the answers that they come from.
 
-    values    (F,) in the order of NAMES
+    values    (F,) in the order of FEATURES
     agrees    (A,) IoU of the given mask with each answer
     answers   what the model said
     shape     of the given mask, in pixels of the photo
@@ -82,7 +82,7 @@ class MaskFeatures:
     threshold: float = 0.0
 
     def value(self, name: str) -> float:
-        """One piece of evidence by its name."""
+        """One feature by its name."""
         return float(self.values[FEATURES.index(name)])
 
 
@@ -144,7 +144,7 @@ def measure_features(
     others: Sequence[Sequence[Rle]],
     odd_sizes: Sequence[float],
 ) -> list[MaskFeatures]:
-    """The evidence for N masks of a photo, none of them empty.
+    """The features of N masks of a photo, none of them empty.
 
     others     the masks that stand beside each one
     odd_sizes  how unusual each one's size is among its label's
@@ -271,7 +271,7 @@ def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, f
 
 
 def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
-    """F-measure of two outlines within NEAR of the first mask's size."""
+    """F-measure of two outlines within OUTLINE_REACH of the first mask's size."""
     reach = max(1.0, OUTLINE_REACH * float(np.sqrt(np.count_nonzero(first))))
     rims = [mask_to_rim(mask) for mask in (first, second)]
     if not all(rim.any() for rim in rims):

@@ -1,4 +1,4 @@
-"""Objects that the model sees and no given mask covers.
+"""Objects without a mask: a model and the given masks in, masks of further objects out.
 
 Clicks on a grid, only where no given mask lies; what the model answers counts when it is sure, when
 it lies mostly outside all given masks, and when nothing better says the same.

@@ -1,4 +1,4 @@
-"""The photo under a mask's outline: does it lie on edges, do its two sides look different?
+"""Features of an outline: a mask and its photo in, how well it lies on edges out.
 
 Letters: h w the photo that is looked at.
 """

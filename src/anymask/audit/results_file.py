@@ -1,9 +1,9 @@
-"""What an audit has found so far, on disk: a line a photo, so that it can stop and go on.
+"""The results of an audit on disk: examined photos in, a line a photo out, so that it can resume.
 
     photos.jsonl   first line: model, weights, settings; then a photo a line, as it is finished
 
 A run that was killed leaves at most one torn line, which is read as if it were not there. Letters:
-F pieces of evidence.
+F features.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESULTS_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AuditHeader:
-    """What the evidence depends on: another header is another audit."""
+    """What the features depend on: another header is another audit."""
 
     model: str
     weights: str

@@ -1,7 +1,7 @@
-"""Does an audit notice? Careful masks are made wrong in known ways, and looked at among their set.
+"""Self-test of the audit: careful masks in, their grades after known corruptions out.
 
-What is usual in a set is taken from its careful masks and a few wrong ones, WRONG for each careful
-one, as in a data set that is mostly right. Letters: A answers, F evidence, G about an answer.
+What is usual in a set is taken from its careful masks and a few wrong ones, WRONG_SHARE for each
+careful one, as in a data set that is mostly right. Letters: A answers, F features, G of an answer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SelfTestCase:
 
     name     of its set
     kind     CLEAN or what was done to it
-    values   (F,) the evidence
+    values   (F,) the features
     answers  (A, G) what is known about the model's answers
     truths   (A,) their IoU with the truth
     given    its own IoU with the truth
@@ -141,9 +141,9 @@ def _corrupt_mask(
             made.append((kind, wrong))
     rles = [mask_to_rle(one.mask) for _, one in made]
     beside = [[mask_to_rle(other) for other in one.others] for _, one in made]
-    evidence = measure_features(model, view, rles, beside, [0.0] * len(made))
+    features = measure_features(model, view, rles, beside, [0.0] * len(made))
     truth = shrink_mask(sample.masks[number], view.size)
-    for (done, _), rle, found in zip(made, rles, evidence, strict=True):
+    for (done, _), rle, found in zip(made, rles, features, strict=True):
         yield _measure_case(name, done, truth, shrink_mask(rle, view.size), found)
 
 
@@ -215,6 +215,6 @@ def fit_scales_by_set(cases: Sequence[SelfTestCase]) -> dict[str, FeatureScale]:
 
 
 def scale_features(cases: Sequence[SelfTestCase]) -> Floats:  # N -> (N, F)
-    """Each case's evidence against what is usual in its set."""
+    """Each case's features against what is usual in its set."""
     usual = fit_scales_by_set(cases)
     return np.concatenate([usual[case.name].relative(case.values[None]) for case in cases])

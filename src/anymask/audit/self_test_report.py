@@ -1,4 +1,4 @@
-"""What a trial of the audit comes to.
+"""Report of a self-test: graded cases in, AUC, recall and gain of every corruption out.
 
     AUC        area under the ROC curve of the grade, wrong masks of one kind against careful ones
                of the same set, as a mean over sets: 0.5 is chance, 1 tells every one

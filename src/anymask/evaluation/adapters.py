@@ -1,4 +1,4 @@
-"""Other people's models beside ours: a plain callable, or an object of its own, as a `Segmenter`.
+"""Other projects' code as a `Segmenter`: a callable or an object in, something to measure out.
 
 A peer is named `module:name`; the module is found as by `python -m`, the working folder first.
 

@@ -1,4 +1,4 @@
-"""Everything in the photo -> how much of what people drew is found: AR@10, @100, @1000, by size.
+"""Average recall of everything found in a photo: masks in, AR@10, @100, @1000 and by size out.
 
 As Segment Anything measures object proposals (section 7.3 and appendix D.3): the grid of clicks
 without filters by quality and stability, duplicates above a box IoU of .9 removed, ranked by the

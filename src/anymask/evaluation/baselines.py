@@ -1,4 +1,4 @@
-"""What a program without a learned model answers to the same prompts.
+"""Baselines without a learned model: a photo and a prompt in, a mask (or edges, regions) out.
 
     grabcut            OpenCV's GrabCut (Rother et al. 2004), from the box or from clicks
     filled box         the box itself

@@ -1,4 +1,4 @@
-"""Does the predicted quality say which of the candidates is the best one, and how good it is?
+"""Calibration of the predicted quality: the candidates of clicks in, ranking and ECE out.
 
 One click a mask, as in `clicks`; every candidate that comes back is compared with the truth.
 
@@ -15,7 +15,7 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     whole gap closed
                     (argmax - own argmax) / (oracle - own argmax): as a part of what could be won
                     with the candidates that are shown, which may be better ones
-    pairs in order  of two candidates whose IoU differs by CLEAR or more, how often the better one
+    pairs in order  of two candidates whose IoU differs by .05 or more, how often the better one
                     has the higher quality
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
                     quality, weighted by the bins' candidates (Guo et al. 2017, arXiv 1706.04599,
@@ -31,10 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.metrics import Shares
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.metrics import sum_by_photo
+from anymask.evaluation.protocols import Segmenter, click_masks
 from anymask.evaluation.selection import (
-    PROMPTS_A_CALL,
     EvalPhoto,
     EvalSet,
     EvalSettings,
@@ -52,7 +51,7 @@ from anymask.evaluation.set_results import (
 )
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import iou
-from anymask.primitives.types import Floats, IntArray, Prompt
+from anymask.primitives.types import Floats, IntArray
 
 QUALITY_BINS = 10
 CLEAR_DIFFERENCE = 0.05
@@ -114,7 +113,9 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
             values_to_metric("argmax", picked, ranked.image),
             values_to_metric("random", chance, ranked.image),
             values_to_metric("oracle", best, ranked.image),
-            _gap_figure("gap closed", picked - chance, best - chance, ranked.image),
+            shares_to_metric(
+                "gap closed", sum_by_photo(ranked.image, picked - chance, best - chance)
+            ),
             *_own_figures(ranked, picked, best),
             _pairs_figure(ranked),
             MetricValue(name="ECE", value=error),
@@ -132,8 +133,10 @@ def _own_figures(ranked: RankedCandidates, picked: Floats, best: Floats) -> tupl
     return (
         values_to_metric("own argmax", own, ranked.image),
         values_to_metric("own oracle", own_best, ranked.image),
-        _gap_figure("own gap closed", picked - own, own_best - own, ranked.image),
-        _gap_figure("whole gap closed", picked - own, best - own, ranked.image),
+        shares_to_metric(
+            "own gap closed", sum_by_photo(ranked.image, picked - own, own_best - own)
+        ),
+        shares_to_metric("whole gap closed", sum_by_photo(ranked.image, picked - own, best - own)),
     )
 
 
@@ -142,17 +145,8 @@ def _candidates(
 ) -> list[tuple[Floats, Floats]]:
     """IoU and quality of every candidate of each mask of a photo."""
     truths = photo.truths()
-    prompts = [
-        Prompt(points=np.array([centre_click(t.mask)], np.float32), labels=np.ones(1, np.int64))
-        for t in truths
-    ]
-    answers = [
-        answer
-        for start in range(0, len(prompts), PROMPTS_A_CALL)
-        for answer in method.segment(
-            embedding, prompts=prompts[start : start + PROMPTS_A_CALL], multimask=True, **settings
-        )
-    ]
+    clicks = [centre_click(truth.mask) for truth in truths]
+    answers = click_masks(method, embedding, clicks, **settings)
     found = []
     for answer, truth in zip(answers, truths, strict=True):
         quality = getattr(answer, "quality", None)
@@ -168,16 +162,6 @@ def _pad_rows(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
     for place, row in enumerate(rows):
         table[place, : len(row)] = row
     return table
-
-
-def _gap_figure(name: str, won: Floats, gap: Floats, image: IntArray) -> MetricValue:
-    """The share of the way to the oracle that was won; over sets, of their mean ways."""
-    _, member = np.unique(image, return_inverse=True)
-    top, bottom, count = (
-        np.bincount(member, weights=weights).astype(np.float64)
-        for weights in (won, gap, np.ones(len(image)))
-    )
-    return shares_to_metric(name, Shares(top, bottom, count))
 
 
 def _pairs_figure(ranked: RankedCandidates) -> MetricValue:

@@ -1,4 +1,4 @@
-"""How COCO and LVIS compare ranked masks with the truth: who is matched, who is ignored, AP.
+"""Matching by the rules of COCO and LVIS: ranked masks and truths in, matches and AP out.
 
 The best ranked mask takes the truth that it overlaps most, if by the threshold; then the next one.
 A truth outside the area range, or of a crowd, is ignored: a mask that matches it counts neither

@@ -1,4 +1,4 @@
-"""Edge pixels at many thresholds at once: bit n of a pixel says whether it is there at threshold n.
+"""Edge maps cut at many thresholds at once: an edge map in, one bit a pixel and threshold out.
 
 The boundary benchmark cuts an edge map at 99 thresholds and treats each cut on its own: thin it,
 match it. Cuts of one map are nearly the same, and a machine word treats 64 of them in one step, so

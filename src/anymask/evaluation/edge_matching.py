@@ -1,4 +1,4 @@
-"""Which pixels of thin edge maps are the same edge: a one-to-one matching within a distance.
+"""Matching of thin edge maps: two maps in, which pixels are the same edge out.
 
 The boundary benchmark of Berkeley (Martin, Fowlkes and Malik, PAMI 2004) matches edge pixels that
 the machine found with those that a person drew: each pixel at most once, a pair at most `radius`

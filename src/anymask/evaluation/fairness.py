@@ -1,4 +1,4 @@
-"""Does the model serve one group of people, or of things, worse than another?
+"""Fairness: masks by group in, each group's mean IoU and the largest gap between two out.
 
 The paper (Segment Anything, section 6 and table 2) asks for people by perceived gender, age and
 skin tone, and looks at the 95 % intervals of each group's mean IoU from clicks. Groups come from a
@@ -22,15 +22,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from anymask.data.sets import Sample
-from anymask.evaluation.metrics import RESAMPLES
-from anymask.evaluation.protocols import Segmenter, click_rounds
-from anymask.evaluation.selection import (
-    PROMPTS_A_CALL,
-    EvalSet,
-    EvalSettings,
-    OnProgress,
-    iterate_photos,
-)
+from anymask.evaluation.metrics import draw_photos
+from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
 from anymask.evaluation.set_results import (
     DetailTable,
     MetricValue,
@@ -134,7 +128,7 @@ def measure_gap(
     worst, best = ordered[0].name, ordered[-1].name
     photos, member = np.unique(image, return_inverse=True)
     n = len(photos)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    draws = draw_photos(n)
     drawn = []
     for group in (best, worst):
         inside = of == group

@@ -1,4 +1,4 @@
-"""Rendered scenes that are hard to segment, with exact masks, made on the fly from a number.
+"""Rendered scenes that are hard to segment: a kind and a number in, a photo with exact masks out.
 
     glass         tumblers and bottles that show what is behind them, bent
     smoke         plumes that thin out; a pixel belongs where at least SMOKE of its light is smoke

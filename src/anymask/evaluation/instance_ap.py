@@ -1,4 +1,4 @@
-"""Instance segmentation: the boxes of any detector, our masks, AP by the rules of COCO or LVIS.
+"""Instance segmentation AP: a detector's boxes in, AP of their masks by COCO's or LVIS's rules out.
 
 Segment Anything, section 7.4 and appendix D.5: a detector's boxes are prompts, its classes and
 scores stay. COCO: at most 100 masks a photo and class. LVIS is federated: at most 300 masks a photo
@@ -38,9 +38,10 @@ from anymask.evaluation.coco_rules import (
     precision_at_recalls,
     rank_masks,
 )
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.metrics import NAN
+from anymask.evaluation.protocols import Segmenter, ask_in_parts
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluation.set_results import NAN, Curve, MetricValue, NotMeasured, SetResult
+from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.types import Floats, Prompt
@@ -48,7 +49,6 @@ from anymask.primitives.types import Floats, Prompt
 DETECTIONS_FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO
 MOST_A_PHOTO = 300  # LVIS
-BOXES_PER_CALL = 64
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
 FloatBox = tuple[float, float, float, float]
@@ -111,12 +111,10 @@ def measure_instance_ap(
 
 def _answer(method: Segmenter, sample: Sample, boxes: Sequence[Detection]) -> DetectedPhoto:
     """The mask of every box."""
-    masks: list[Rle] = []
     embedding = method.embed(sample.image()) if boxes else None
-    for start in range(0, len(boxes), BOXES_PER_CALL):
-        prompts = [Prompt.of(box=one.box_xyxy) for one in boxes[start : start + BOXES_PER_CALL]]
-        answers = method.segment(embedding, prompts=prompts, multimask=False)
-        masks += [mask_to_rle(answer.masks[0]) for answer in answers]
+    prompts = [Prompt.of(box=one.box_xyxy) for one in boxes]
+    answers = ask_in_parts(method, embedding, prompts, multimask=False)
+    masks = [mask_to_rle(answer.masks[0]) for answer in answers]
     return DetectedPhoto(sample, tuple(masks), tuple(boxes))
 
 

@@ -1,4 +1,4 @@
-"""Measures that give every mask a value, all from one look at its photo.
+"""Measures mask by mask: a method and true masks in, a score a mask out.
 
 Letters: N masks.
 """
@@ -54,6 +54,11 @@ def click_name(n: int) -> str:
     return "1 click" if n == 1 else f"{n} clicks"
 
 
+def _columns_of(needed: Accepts, *names: str) -> Callable[[Accepts, EvalSettings], tuple[str, ...]]:
+    """These columns for every method that accepts what is needed."""
+    return lambda accepts, settings: names if needed <= accepts else ()
+
+
 # --- clicks
 
 
@@ -75,10 +80,6 @@ def _score_clicks(
 # --- a box
 
 
-def _box_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
-    return ("box",) if "box" in accepts else ()
-
-
 def _score_box(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
@@ -86,12 +87,6 @@ def _score_box(
 
 
 # --- clicks to a goal
-
-
-def _noc_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
-    if not {"point", "negative_point"} <= accepts:
-        return ()
-    return tuple(f"noc{round(100 * at)}" for at in NOC_AT)
 
 
 def _score_noc(
@@ -105,10 +100,6 @@ def _score_noc(
 # --- a box that is off
 
 
-def _noisy_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
-    return tuple(f"box ±{level:.0%}" for level in NOISE) if "box" in accepts else ()
-
-
 def _score_noisy(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
@@ -118,12 +109,6 @@ def _score_noisy(
 
 
 # --- a mask that is spoiled
-
-
-def _refine_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
-    if "mask" not in accepts:
-        return ()
-    return tuple(name for spoil in PERTURBATIONS for name in (spoil, f"{spoil}, refined"))
 
 
 def _score_refine(
@@ -187,11 +172,18 @@ def click_and_box_rims(
     return scores
 
 
+BOX: Accepts = frozenset({"box"})
+CLICKS: Accepts = frozenset({"point", "negative_point"})
+MASK: Accepts = frozenset({"mask"})
+_NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
+_NOISY = tuple(f"box ±{level:.0%}" for level in NOISE)
+_REFINED = tuple(name for kind in PERTURBATIONS for name in (kind, f"{kind}, refined"))
+
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
-    "box": MaskMeasure(columns=_box_columns, score=_score_box),
-    "noc": MaskMeasure(columns=_noc_columns, score=_score_noc),
-    "noisy-box": MaskMeasure(columns=_noisy_columns, score=_score_noisy),
-    "refine": MaskMeasure(columns=_refine_columns, score=_score_refine),
+    "box": MaskMeasure(columns=_columns_of(BOX, "box"), score=_score_box),
+    "noc": MaskMeasure(columns=_columns_of(CLICKS, *_NOC), score=_score_noc),
+    "noisy-box": MaskMeasure(columns=_columns_of(BOX, *_NOISY), score=_score_noisy),
+    "refine": MaskMeasure(columns=_columns_of(MASK, *_REFINED), score=_score_refine),
     "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }

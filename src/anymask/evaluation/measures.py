@@ -1,4 +1,4 @@
-"""The names of what can be measured, and the functions that measure it.
+"""The table of measures: a name in, the function that measures a method on a set out.
 
 A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--measure NAME` asks for
 more. There are two kinds:

@@ -13,6 +13,7 @@ import numpy as np
 from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Floats, IntArray
 
+NAN = float("nan")
 RESAMPLES = 1000
 RIM_SHARE = 0.02  # of the diagonal: the width of a rim
 
@@ -90,51 +91,54 @@ def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> M
 
 def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
     """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
-    filled = [(values, clusters) for values, clusters in groups if len(values)]
-    if not filled:
-        return Mean(float("nan"), float("nan"), float("nan"))
-    draws = np.mean([_resampled_means(values, clusters) for values, clusters in filled], axis=0)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    value = float(np.mean([values.mean() for values, _ in filled]))
-    return Mean(value, float(low), float(high))
+    return mean_of_shares([sum_by_photo(image, values) for values, image in groups])
+
+
+def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
+    """The shares of photos from values (N,) of masks; `image` (N,) says whose they are.
+
+    bottom  (N,) of the ratio; without it the ratio is the mean of `top`
+    """
+    _, member = np.unique(image, return_inverse=True)
+    count = np.bincount(member).astype(np.float64)
+    sums = [
+        np.bincount(member, weights=values).astype(np.float64) if len(member) else count
+        for values in (top, bottom)
+        if values is not None
+    ]
+    return Shares(sums[0], sums[1] if bottom is not None else count, count)
 
 
 def mean_of_shares(sets: list[Shares]) -> Mean:
     """The ratio over sets, photos resampled inside each set; NaN where no photo has a share."""
-    filled = [_of_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
+    filled = [_pick_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
     if not filled:
-        return Mean(float("nan"), float("nan"), float("nan"))
+        return Mean(NAN, NAN, NAN)
     with np.errstate(divide="ignore", invalid="ignore"):
-        tops, bottoms = (sum(part) for part in zip(*map(_drawn, filled), strict=True))
+        tops, bottoms = (sum(part) for part in zip(*map(_resample, filled), strict=True))
         draws = tops / bottoms
         top = sum(one.top.sum() / one.count.sum() for one in filled)
         bottom = sum(one.bottom.sum() / one.count.sum() for one in filled)
         value = float(np.float64(top) / np.float64(bottom))
     known = draws[np.isfinite(draws)]
     if not len(known) or not np.isfinite(value):
-        return Mean(float("nan"), float("nan"), float("nan"))
+        return Mean(NAN, NAN, NAN)
     low, high = np.quantile(known, (0.025, 0.975))
     return Mean(value, float(low), float(high))
 
 
-def _of_photos(shares: Shares, keep: BoolArray) -> Shares:
+def _pick_photos(shares: Shares, keep: BoolArray) -> Shares:
     return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
 
 
-def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
-    """Top and bottom of RESAMPLES draws of photos, divided by the count of the draw."""
-    n = len(shares.count)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
+    """Top and bottom of each draw of photos, divided by the count of the draw."""
+    draws = draw_photos(len(shares.count))
     counts = draws @ shares.count
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
-def _resampled_means(values: Floats, clusters: IntArray) -> Floats:  # (N,), (N,) -> (R,)
-    """Means of RESAMPLES draws of clusters with replacement; the same draws in every run."""
-    _, member = np.unique(clusters, return_inverse=True)
-    n = int(member.max()) + 1
-    sums = np.bincount(member, weights=values, minlength=n)
-    counts = np.bincount(member, minlength=n)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Floats = (draws @ sums) / (draws @ counts)
-    return means
+def draw_photos(photos: int) -> IntArray:  # -> (R, I)
+    """How often each photo is in each of RESAMPLES draws with replacement; always the same ones."""
+    even = np.full(photos, 1 / photos)
+    return np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)

@@ -1,4 +1,4 @@
-"""Panoptic quality: everything in a picture, named and told apart, against how people divided it.
+"""Panoptic quality: panoptic pictures of truth and result in, PQ, SQ and RQ out.
 
 Kirillov et al., CVPR 2019, counted as the official panopticapi counts (`evaluation.py`):
 

@@ -1,4 +1,4 @@
-"""Prompts that are nearly right: a box that is off, a mask to be made better.
+"""Perturbed prompts: a mask in, a noisy box or a dilated, eroded or shifted mask out.
 
     noisy box  each edge moved by up to a share of the box's side, as a hurried user draws it (the
                paper trains on boxes with a noise of 10 %, appendix A)

@@ -1,4 +1,4 @@
-"""Ways to ask a model for a mask that is known, and to score its answers.
+"""Protocols of clicks and boxes: a segmenter and true masks in, the IoU of its answers out.
 
     click rounds   the first click at the truth's centre, each next one at the centre of the largest
                    error, the last answer's logits handed back with it (Segment Anything, section
@@ -25,6 +25,8 @@ from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_c
 from anymask.primitives.masks import iou
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
+
+PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
 
 
 class SegmenterAnswer(Protocol):
@@ -134,6 +136,30 @@ def click_rounds(
             if step + 1 < rounds:
                 trails[n].follow(answer, goal if fits[0] < goal.iou else None)
     return ClickScores(ious, oracle)
+
+
+def ask_in_parts(
+    segmenter: Segmenter, embedding: Any, prompts: Sequence[Prompt], **settings: Any
+) -> list[SegmenterAnswer]:
+    """`segment` of any number of prompts on one photo, PROMPTS_A_CALL at once."""
+    return [
+        answer
+        for start in range(0, len(prompts), PROMPTS_A_CALL)
+        for answer in segmenter.segment(
+            embedding, prompts=prompts[start : start + PROMPTS_A_CALL], **settings
+        )
+    ]
+
+
+def click_masks(
+    segmenter: Segmenter, embedding: Any, clicks: Sequence[tuple[float, float]], **settings: Any
+) -> list[SegmenterAnswer]:
+    """The candidates of one click (x, y) each."""
+    prompts = [
+        Prompt(points=np.array([click], np.float32), labels=np.ones(1, np.int64))
+        for click in clicks
+    ]
+    return ask_in_parts(segmenter, embedding, prompts, multimask=True, **settings)
 
 
 def box_scores(

@@ -1,4 +1,4 @@
-"""How well a photo that is divided into regions agrees with how people divided it.
+"""Region segmentation: a division of a photo and people's in, covering, PRI and VOI out.
 
     covering  each drawn region's IoU with the region that fits it best, weighted by its pixels,
               over all people (Arbelaez et al., PAMI 2011, section 3.1.3); 1 is best

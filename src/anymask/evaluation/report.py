@@ -1,4 +1,4 @@
-"""What an evaluation found: scores a mask, means a set and a group, in numbers and as JSON.
+"""The record of an evaluation: scores of masks in, means of sets and groups, and JSON, out.
 
 Letters: N masks of a set.
 """

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page: tables, plots, worst cases as pictures."""
+"""The page of an evaluation: a report in, one HTML file with tables, plots and pictures out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a report and the notes below them, as texts; Markdown and the page show them."""
+"""The tables of an evaluation: a report in, tables of texts, notes and Markdown out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.metrics import Mean
 from anymask.evaluation.report import EvalReport
-from anymask.evaluation.set_results import MetricValue, mean_over_sets
+from anymask.evaluation.set_results import MetricValue, mean_over_sets, values_to_metric
 from anymask.primitives.spec import ALL_KINDS
 from anymask.reports.tables import TextTable, markdown_table
 
@@ -32,9 +32,11 @@ def report_tables(report: EvalReport) -> list[TextTable]:
     names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
     tables = [_main_table(report), _noc_table(report), _small_table(report)]
     tables += [
-        _mask_measure_table(report, name) for name in MASK_MEASURES if name not in MAIN_MEASURES
+        _measure_table(report, name, _mask_rows(report, name))
+        for name in MASK_MEASURES
+        if name not in MAIN_MEASURES
     ]
-    tables += [_set_measure_table(report, name) for name in names]
+    tables += [_measure_table(report, name, _set_rows(report, name)) for name in names]
     return [table for table in tables if table]
 
 
@@ -123,35 +125,37 @@ def _small_table(report: EvalReport) -> TextTable | None:
     return TextTable("", header, rows) if rows else None
 
 
-def _mask_measure_table(report: EvalReport, measure: str) -> TextTable | None:
-    """A measure of masks that has no place in the main table, laid out as those of whole sets."""
-    columns = MASK_MEASURES[measure].columns(ALL_KINDS, report.settings)
-    rows: list[list[str]] = []
-    pairs = report.pairs()
-    methods = [m for m in dict.fromkeys(m for m, _ in pairs) if (m, columns[0]) in pairs]
-    if not methods:
-        return None
-    for scores in report.sets:
-        for method in methods:
-            means = [report.set_mean(scores.name, column, method=method) for column in columns]
-            if not all(np.isnan(mean.value) for mean in means):
-                rows.append([scores.name, method, *(_mean_cell(mean) for mean in means)])
-    for group in report.groups:
-        for method in methods:
-            means = [report.mean(column, group=group, method=method) for column in columns]
-            if len(report.members(group)) > 1 and not all(np.isnan(m.value) for m in means):
-                rows.append([f"**{group} mean**", method, *(_bold(_mean_cell(m)) for m in means)])
-    title = f"{measure}: {MEASURES[measure].about}"
-    return TextTable(title, ["set", "method", *columns], rows)
+Rows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
 
 
-def _set_measure_table(report: EvalReport, measure: str) -> TextTable | None:
-    """One measure of whole sets: a row a set and method, a column a figure; groups below."""
-    rows: dict[tuple[str, str], list[MetricValue]] = {}
-    for scores in report.sets:
-        for found in scores.found:
-            if found.measure == measure and found.finding:
-                rows[scores.name, found.method] = list(found.finding.figures)
+def _mask_rows(report: EvalReport, measure: str) -> Rows:
+    """A measure of masks that has no place in the main table."""
+    columns, area = (
+        MASK_MEASURES[measure].columns(ALL_KINDS, report.settings),
+        report.settings.min_area,
+    )
+    rows = {
+        (scores.name, method): [
+            values_to_metric(column, *scores.picked(method, column, area)) for column in columns
+        ]
+        for scores in report.sets
+        for method in dict.fromkeys(column.method for column in scores.columns)
+    }
+    return {key: row for key, row in rows.items() if not all(np.isnan(m.value) for m in row)}
+
+
+def _set_rows(report: EvalReport, measure: str) -> Rows:
+    """A measure of whole sets."""
+    return {
+        (scores.name, found.method): found.finding.figures
+        for scores in report.sets
+        for found in scores.found
+        if found.measure == measure and found.finding
+    }
+
+
+def _measure_table(report: EvalReport, measure: str, rows: Rows) -> TextTable | None:
+    """A row a set and method, a column a figure; groups below."""
     names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
     if not names:
         return None
@@ -185,10 +189,6 @@ def _mean_figure(rows: Sequence[Sequence[MetricValue]], name: str) -> MetricValu
     return MetricValue(
         name=name, value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits
     )
-
-
-def _mean_cell(mean: Mean) -> str:
-    return _figure_cell(MetricValue(name="", value=mean.value, low=mean.low, high=mean.high))
 
 
 def _figure_cell(figure: MetricValue | None) -> str:

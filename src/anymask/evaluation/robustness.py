@@ -1,4 +1,4 @@
-"""What is lost when the photo is worse, or the click a little off.
+"""Robustness: a photo made worse or a click moved in, the IoU that is lost out.
 
     blur    Gaussian, sigma in pixels of a photo whose long side is 1024
     noise   Gaussian, sigma in 0..255, the same draw every time
@@ -22,9 +22,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores
+from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores, click_masks
 from anymask.evaluation.selection import (
-    PROMPTS_A_CALL,
     EvalPhoto,
     EvalSet,
     EvalSettings,
@@ -41,7 +40,7 @@ from anymask.evaluation.set_results import (
 )
 from anymask.primitives.clicks import deepest_pixel
 from anymask.primitives.masks import iou
-from anymask.primitives.types import Floats, IntArray, Prompt, UintImage
+from anymask.primitives.types import Floats, IntArray, UintImage
 
 ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024
@@ -186,16 +185,6 @@ def _photo_scores(method: Segmenter, photo: EvalPhoto, ways: Sequence[str]) -> F
 def _click_scores(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], share: float
 ) -> Floats:  # (N,)
-    prompts = [
-        Prompt(
-            points=np.array([shift_click(truth, share)], np.float32), labels=np.ones(1, np.int64)
-        )
-        for truth in truths
-    ]
-    ious: list[float] = []
-    for start in range(0, len(prompts), PROMPTS_A_CALL):
-        part = prompts[start : start + PROMPTS_A_CALL]
-        answers = method.segment(embedding, prompts=part, multimask=True)
-        pairs = zip(answers, truths[start : start + PROMPTS_A_CALL], strict=True)
-        ious += [iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs]
-    return np.array(ious)
+    answers = click_masks(method, embedding, [shift_click(truth, share) for truth in truths])
+    pairs = zip(answers, truths, strict=True)
+    return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])

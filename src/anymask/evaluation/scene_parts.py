@@ -1,4 +1,4 @@
-"""Parts of rendered scenes: textures, shapes with soft edges, light. numpy and OpenCV alone.
+"""Parts of rendered scenes: a random generator in, textures, soft shapes and light out.
 
 Shapes are drawn OVER times larger and averaged, so that a pixel at the border is covered in part,
 as in a photo; a pixel belongs to the mask when at least half of it is covered. Colours are 0..1.

@@ -1,4 +1,4 @@
-"""Ask segmenters for every chosen mask of a set, and keep what each answer was worth.
+"""Scoring: segmenters and a set in, the scores of every chosen mask out.
 
 Letters: N masks, M measures, C clicks.
 """
@@ -16,11 +16,10 @@ from anymask.evaluation.edges import EdgeDetector
 from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter
 from anymask.evaluation.report import EvalReport, ScoreColumn, SetScores
 from anymask.evaluation.score_cache import ScoreCache, score_code
 from anymask.evaluation.selection import (
-    PROMPTS_A_CALL,
     ChosenMasks,
     EvalPhoto,
     EvalSet,

@@ -21,7 +21,6 @@ from anymask.primitives.rle import rle_area, rle_to_mask
 from anymask.primitives.types import BoolArray, IntArray, UintImage
 
 DEFAULT_MEASURES = ("clicks", "box")
-PROMPTS_A_CALL = 64  # prompts in one decode: enough to be fast, few enough for big masks
 
 Annotators = Literal["first", "all"]
 OnProgress = Callable[[int, int], None]  # is told how many are done, and of how many

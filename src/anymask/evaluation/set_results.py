@@ -1,4 +1,4 @@
-"""What a measure found on one set for one method: figures, curves and tables, whatever it measured.
+"""Results of measures of whole sets: values of masks in, metrics, curves, tables and JSON out.
 
 The report prints, plots and averages findings without knowing what they mean. Letters: I photos.
 """
@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.metrics import Mean, Shares, mean_of_shares
+from anymask.evaluation.metrics import NAN, Mean, Shares, mean_of_shares, sum_by_photo
 from anymask.primitives.types import Floats, IntArray
-
-NAN = float("nan")
 
 
 class NotMeasured(Exception):
@@ -97,10 +95,7 @@ def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
 def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
     """The mean of values (N,) without the NaN among them; `image` (N,) says whose they are."""
     there = ~np.isnan(values)
-    _, member = np.unique(image[there], return_inverse=True)
-    counts = np.bincount(member).astype(np.float64)
-    sums = np.bincount(member, weights=values[there]).astype(np.float64)
-    return shares_to_metric(name, Shares(sums, counts, counts), digits)
+    return shares_to_metric(name, sum_by_photo(image[there], values[there]), digits)
 
 
 def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:

@@ -1,4 +1,4 @@
-"""Which sets are measured, how, and which of their masks.
+"""Suites: a TOML file or a folder in, the sets to measure and how out.
 
 A suite is a TOML file:
 

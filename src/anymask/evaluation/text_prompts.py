@@ -1,4 +1,4 @@
-"""Words to masks: for any method with `segment_text(image, phrase) -> (H, W) mask`.
+"""Segmentation from words: a photo and a phrase in, IoU as PhraseCut counts out.
 
 A question is a photo and a phrase; its truth is every mask of the photo with that label together,
 as PhraseCut joins all instances that a phrase refers to (Wu et al., CVPR 2020, section 5):
@@ -11,12 +11,13 @@ as PhraseCut joins all instances that a phrase refers to (Wu et al., CVPR 2020, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from anymask.data.sets import Sample
-from anymask.evaluation.metrics import Shares
+from anymask.evaluation.metrics import sum_by_photo
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
 from anymask.evaluation.set_results import (
@@ -63,13 +64,11 @@ def measure_text(
         raise NotMeasured(f"{one.plan.name} has no labels")
     table = np.array(rows)
     image, ious = table[:, 0].astype(np.int64), table[:, 1]
-    _, member = np.unique(image, return_inverse=True)
-    tops, bottoms = (
-        np.bincount(member, weights=areas).astype(np.float64) for areas in table[:, 2:].T
-    )
+    shares = sum_by_photo(image, table[:, 2], table[:, 3])
+    shares = replace(shares, count=shares.bottom)  # large objects weigh more over sets, too
     return SetResult(
         figures=(
-            shares_to_metric("cumulative IoU", Shares(tops, bottoms, bottoms)),
+            shares_to_metric("cumulative IoU", shares),
             values_to_metric("mean IoU", ious, image),
             *(
                 values_to_metric(f"Pr@{at}", (ious >= at).astype(np.float64), image)

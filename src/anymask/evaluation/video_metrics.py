@@ -1,4 +1,4 @@
-"""J & F of DAVIS: how well an object is followed through a video.
+"""J & F of DAVIS: masks of an object in every frame in, mean, recall and decay out.
 
 Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis2017-evaluation counts:
 

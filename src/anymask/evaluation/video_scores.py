@@ -1,4 +1,4 @@
-"""Tracks that any program wrote as pictures of object numbers, scored by the rules of DAVIS.
+"""Scores of tracks by the rules of DAVIS: pictures of object numbers in, J & F of objects out.
 
 As davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to the
 largest one there; a number without a pixel has empty masks. Every object counts alike, whatever

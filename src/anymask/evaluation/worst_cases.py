@@ -1,4 +1,4 @@
-"""The masks that a method missed by most, as small pictures: the truth and the answer outlined."""
+"""Worst cases: the scores of a method in, small pictures of truth and answer out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _draw_case(
 def _case_to_jpeg(
     image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
 ) -> bytes:
-    """The photo around the object, SIDE pixels long, with both outlines and the click."""
+    """The photo around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
     x0, y0, x1, y1 = tight_box(truth)
     room = PICTURE_MARGIN * max(x1 - x0, y1 - y0) + 8
     left, top = (max(int(v - room), 0) for v in (x0, y0))

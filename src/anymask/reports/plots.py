@@ -1,4 +1,4 @@
-"""Plots as SVG text for a page: lines, bars, maps; no package draws them.
+"""Plots as SVG text: series, points or counts in, lines, bars or a map out.
 
 Colours come from the page's style sheet (`page.STYLE`): classes s0..s7 for the series, so that the
 same plot is readable on a dark and on a light ground. Every mark has a title that browsers show

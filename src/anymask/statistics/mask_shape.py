@@ -1,4 +1,4 @@
-"""What one mask looks like, measured on its run-lengths: size, place, hull, parts, holes.
+"""Shape of one mask: run-lengths in, area, box, hull, parts, holes and centre out.
 
 Only the mask's own box is ever decoded, so a small mask costs little on a large photo. Letters: H W
 the photo.

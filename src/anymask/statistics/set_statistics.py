@@ -1,4 +1,4 @@
-"""What a data set holds: masks an image, their sizes, places, shapes, and groups.
+"""Statistics of a data set: annotated images in, counts and histograms of their masks out.
 
 The quantities are those by which the Segment Anything paper describes SA-1B (section 5, figures 5
 and 6; groups: section 6).
