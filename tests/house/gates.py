@@ -24,7 +24,10 @@ BELOW_THE_TOP = frozenset(
         "predictors",
         "training",
         "engine",
+        "reports",
+        "statistics",
         "evaluation",
+        "audit",
     }
 )
 
@@ -37,8 +40,11 @@ FLOORS: dict[str, frozenset[str]] = {
     "runtimes": frozenset({"primitives", "models", "weights"}),
     "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
     "training": frozenset({"primitives", "data", "models", "weights"}),
-    "engine": frozenset({"primitives", "data", "predictors"}),
-    "evaluation": frozenset({"primitives", "data", "predictors"}),
+    "engine": frozenset({"primitives", "data", "predictors", "reports"}),
+    "reports": frozenset({"primitives"}),
+    "statistics": frozenset({"primitives", "data", "reports"}),
+    "evaluation": frozenset({"primitives", "data", "predictors", "reports"}),
+    "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
     "export": BELOW_THE_TOP,
     "serving": BELOW_THE_TOP,
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},

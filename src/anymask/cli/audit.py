@@ -16,10 +16,10 @@ from anymask.cli.progress import follow
 from anymask.primitives.errors import AnymaskError, DataError, InputError
 
 if TYPE_CHECKING:
+    from anymask.audit.grading import Grader
+    from anymask.audit.report import AuditReport
     from anymask.data.annotations import AnnotatedImage
     from anymask.data.streams import Stream
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.grading import Grader
     from anymask.primitives.types import UintImage
 
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> None:
         run_trial(args)
         return
     check_options(args)
+    from anymask.audit.grading import load_grader
     from anymask.data.streams import open_stream
-    from anymask.evaluation.grading import load_grader
 
     stream = open_stream(args.sources[0], args.origin, args.images, args.split)
     grader = load_grader(args.grades)
@@ -112,14 +112,14 @@ def check_options(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
     """Examine what is not examined yet, and judge; how many pictures failed."""
+    from anymask.audit.examination import count_sizes, examine_photo, hash_masks
+    from anymask.audit.grading import grader_to_json
+    from anymask.audit.label_errors import grade_masks, list_suspects
+    from anymask.audit.report import AuditReport
+    from anymask.audit.results_file import AuditFile, AuditHeader
     from anymask.cli.segment import read_model
-    from anymask.evaluation.audit import examine_photo, judge, masks_key, size_table
-    from anymask.evaluation.audit_file import AuditFile, AuditHeader
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.grading import grader_to_json
-    from anymask.evaluation.suspects import list_suspects
 
-    sizes = size_table(islice(stream, args.limit))
+    sizes = count_sizes(islice(stream, args.limit))
     if not sizes.masks:
         pictures = f"{sizes.images} pictures and not one mask"
         raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
@@ -133,7 +133,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     file = AuditFile(args.output / PHOTOS, header)
 
     def examine(image: AnnotatedImage) -> None:
-        if file.known.get(image.file_name) != masks_key(image):
+        if file.known.get(image.file_name) != hash_masks(image):
             pixels = open_picture(stream, image)
             file.add(examine_photo(model, grader, image, pixels, sizes, args.points_per_side))
 
@@ -141,7 +141,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     done, failed = work_through(images, examine)
     photos = [photo for photo in file.photos() if photo.file_name in done]
     photos.sort(key=lambda photo: done[photo.file_name])
-    verdicts = judge(grader, photos, args.below)
+    verdicts = grade_masks(grader, photos, args.below)
     return AuditReport(
         name=stream.name,
         header=header,

@@ -12,9 +12,9 @@ from anymask.cli.outputs import json_bytes, whole_file
 from anymask.primitives.errors import AnymaskError, InputError
 
 if TYPE_CHECKING:
+    from anymask.audit.label_errors import Suspect
+    from anymask.audit.report import AuditReport
     from anymask.data.streams import Stream
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.suspects import Suspect
     from anymask.primitives.types import UintImage
 
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
@@ -28,7 +28,7 @@ ONE_FILE = {  # formats of one file for everything
 
 def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
     """Pictures first, the report last; then the tables on stdout."""
-    from anymask.evaluation.audit_report import audit_to_html, audit_to_json, audit_to_markdown
+    from anymask.audit.report import audit_to_html, audit_to_json, audit_to_markdown
 
     if args.proposals:
         write_proposals(args, stream, report)
@@ -55,8 +55,8 @@ def draw_suspects(
 
     What cannot be drawn any more is left out.
     """
+    from anymask.audit.report import draw_suspect
     from anymask.cli.audit import open_picture
-    from anymask.evaluation.suspects import suspect_picture
 
     masks = [suspect for suspect in report.suspects if suspect.mask is not None]
     missing = [suspect for suspect in report.suspects if suspect.mask is None]
@@ -67,7 +67,7 @@ def draw_suspects(
     for image in islice(stream, limit):
         for suspect in wanted.get(image.file_name, ()):
             try:
-                drawn.append((suspect, suspect_picture(open_picture(stream, image), suspect)))
+                drawn.append((suspect, draw_suspect(open_picture(stream, image), suspect)))
             except (AnymaskError, OSError):
                 continue
     return sorted(drawn, key=lambda pair: pair[0].number)
@@ -77,8 +77,8 @@ def write_pictures(
     folder: Path, report: AuditReport, pictures: list[tuple[Suspect, UintImage]]
 ) -> None:
     """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
-    from anymask.evaluation.audit_report import jpeg_bytes
     from anymask.primitives.draw import contact_sheet
+    from anymask.reports.page import jpeg_bytes
 
     names = {f"{suspect.number:04d}.jpg" for suspect, _ in pictures}
     for suspect, picture in pictures:
@@ -108,9 +108,9 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
 
     Raises InputError for numbers that no suspect has.
     """
+    from anymask.audit.label_errors import apply_proposals
+    from anymask.audit.report import suspect_to_json
     from anymask.data.formats import FORMATS, write_annotations
-    from anymask.evaluation.audit_report import suspect_to_json
-    from anymask.evaluation.suspects import apply_proposals
 
     changing = [suspect for suspect in report.suspects if suspect.action != "keep"]
     if args.accept is not None:

@@ -23,6 +23,7 @@ from typing import Any
 from anymask.evaluation.machine import Machine, this_machine
 from anymask.evaluation.timing import Figure, ProcessRun, Task, Timing, run_process, time_in_turns
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.reports.tables import markdown_table
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -284,10 +285,8 @@ def to_markdown(figures: Sequence[Figure], notes: Sequence[str], machine: Machin
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
     rows = dict.fromkeys(figure.what for figure in figures)
     cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
-    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for what in rows:
-        values = " | ".join(cells.get((what, column), "") for column in columns)
-        lines.append(f"| {what} | {values} |")
+    table = [[what, *(cells.get((what, column), "") for column in columns)] for what in rows]
+    lines = [markdown_table(["", *columns], table)]
     lines += ["", "- medians of turns in which all contenders alternate"]
     lines += [f"- {note}" for note in notes]
     return "\n".join([*lines, f"- machine: {machine.line()}"]) + "\n"

@@ -238,7 +238,7 @@ def print_row(row: dict[str, Any]) -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Markdown."""
-    from anymask.evaluation.markdown import markdown_table
+    from anymask.reports.tables import markdown_table
 
     header = ["round", "stage", "masks", "their mIoU", "s a mask", "gain (held out)", "leads",
               "test mIoU, 1 click", "3 clicks"]  # fmt: skip

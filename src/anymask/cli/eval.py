@@ -16,27 +16,19 @@ from typing import Any
 import anymask
 from anymask.cli.eval_workers import score_in_workers
 from anymask.cli.progress import Progress
-from anymask.evaluation.adapters import Renamed, peer
-from anymask.evaluation.baselines import Baselines, baselines
-from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.adapters import RenamedSegmenter, open_peer
+from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
+from anymask.evaluation.report import EvalReport, SetScores, sets_from_json, write_json
 from anymask.evaluation.report_page import report_to_html
+from anymask.evaluation.report_tables import report_to_markdown
+from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import score_set, weights_hash
-from anymask.evaluation.suite import (
-    EvalSet,
-    Settings,
-    Suite,
-    choose_masks,
-    folder_suite,
-    hard_suite,
-    open_sets,
-    read_suite,
-)
-from anymask.evaluation.worst import Shot, worst_cases
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
+from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
+from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.runtimes.onnx import pick_threads
 from anymask.weights.folders import home
@@ -156,7 +148,7 @@ def pick_workers(args: argparse.Namespace, counts: Sequence[int]) -> int:
     return min(2, pick_threads()) if sum(counts) >= MANY else 1
 
 
-def count_masks(sets: Sequence[EvalSet], settings: Settings) -> list[int]:
+def count_masks(sets: Sequence[EvalSet], settings: EvalSettings) -> list[int]:
     """How many masks of each set are measured. Raises DataError where there are none."""
     counts = []
     for one in sets:
@@ -175,7 +167,7 @@ class Measuring:
     """A run in plain values, for another process to open."""
 
     args: argparse.Namespace
-    settings: Settings
+    settings: EvalSettings
 
     def open(self) -> Callable[[int, Tell], SetScores]:
         """Load methods and sets; the answer measures one of them."""
@@ -206,7 +198,7 @@ def score_here(
 
 
 def write_texts(
-    report: Report, args: argparse.Namespace, subject: Segmenter, sets: Sequence[EvalSet]
+    report: EvalReport, args: argparse.Namespace, subject: Segmenter, sets: Sequence[EvalSet]
 ) -> None:
     """Print the tables; write them and the page where asked."""
     text = report_to_markdown(report)
@@ -215,9 +207,9 @@ def write_texts(
     if args.html:
         area = report.settings.min_area
         with Progress("worst cases", len(sets)) as progress:
-            shots: dict[str, list[Shot]] = {}
+            shots: dict[str, list[CasePicture]] = {}
             for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
-                shots[scores.name] = worst_cases(subject, one, scores, area)
+                shots[scores.name] = draw_worst_cases(subject, one, scores, area)
                 progress.update(done)
         Path(args.html).write_text(report_to_html(report, shots), encoding="utf-8")
     print(text, end="")
@@ -239,8 +231,8 @@ class Methods:
 
 def find_methods(args: argparse.Namespace) -> Methods:
     """Open what the options name. Raises InputError or ModelError."""
-    found = baselines() if args.baselines else Baselines((), ())
-    peers = [peer(name) for name in args.peer]
+    found = list_baselines() if args.baselines else Baselines((), ())
+    peers = [open_peer(name) for name in args.peer]
     return Methods(open_models(args), peers, found)
 
 
@@ -250,14 +242,14 @@ def asked_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
     return suite, with_measures(sets, args.measure, args.only)
 
 
-def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> Report:
+def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> EvalReport:
     """The report of a run that begins: what is measured, how, and where."""
     models = asked.models
-    return Report(
+    return EvalReport(
         suite=suite.name,
         subject=models[0].spec.name,
         weights_hash=weights_hash(models[0]),
-        settings=Settings(
+        settings=EvalSettings(
             clicks=args.clicks or suite.clicks,
             min_area=suite.min_area,
             limit=args.limit,
@@ -290,7 +282,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
             name, weights or args.weights, args.device, args.precision, args.runtime
         )
         taken = model.spec.name in [other.spec.name for other in found]
-        found.append(Renamed(model, word) if taken else model)
+        found.append(RenamedSegmenter(model, word) if taken else model)
     return found
 
 
@@ -340,7 +332,7 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
 
 
 def finished(
-    path: Path, report: Report, methods: Sequence[Segmenter], asked: Sequence[EvalSet]
+    path: Path, report: EvalReport, methods: Sequence[Segmenter], asked: Sequence[EvalSet]
 ) -> dict[str, SetScores]:
     """The sets that an earlier run of the same measurement wrote.
 

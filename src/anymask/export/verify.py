@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 from torch import nn
 
+from anymask.primitives.masks import iou
 from anymask.primitives.resize import padded
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
+from anymask.primitives.types import FloatArray, ModelPrompts
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.torch import TorchRuntime
@@ -200,20 +201,14 @@ def _compare(
     threshold = sides[0][0].spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt
-    ious = _mask_ious((logits > threshold) & clear, (others > threshold) & clear)
+    pairs = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)
+    ious = [iou(*masks) for pair in pairs for masks in zip(*pair, strict=True)]  # of (N, T)
     return {
         "logit_error": _relative_error(logits, others),
         "quality_error": float(np.abs(quality - other_quality).max()),
-        "mask_iou": float(ious.mean()),
+        "mask_iou": float(np.mean(ious)),
     }
 
 
 def _relative_error(a: FloatArray, b: FloatArray) -> float:
     return float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-12))
-
-
-def _mask_ious(a: BoolArray, b: BoolArray) -> FloatArray:  # (N, T, m, m) twice -> (N, T)
-    both = np.logical_and(a, b).sum((2, 3))
-    either = np.logical_or(a, b).sum((2, 3))
-    ious: FloatArray = np.where(either, both / np.maximum(either, 1), 1).astype(np.float32)
-    return ious

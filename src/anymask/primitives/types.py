@@ -23,6 +23,7 @@ from anymask.primitives.spec import Geometry
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+Floats = NDArray[np.float64]  # figures and coordinates
 IntArray = NDArray[np.int64]
 UintImage = NDArray[np.uint8]
 

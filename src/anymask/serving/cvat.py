@@ -19,6 +19,7 @@ from anymask.data.cvat import cvat_to_rle, mask_to_cvat
 from anymask.data.images import ImageSource
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
+from anymask.primitives.masks import iou
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy
 from anymask.primitives.types import BoolArray, Embedding, Prompt
@@ -88,8 +89,7 @@ class CvatModel:
         box = _roomy(rle_box_xyxy(mask_to_rle(state.mask)), seen.image_hw)
         prompt = Prompt.of(mask=state.mask, box=box)
         mask = self.model.segment(seen, prompts=[prompt])[0].masks[0]
-        overlap = (mask & state.mask).sum() / max((mask | state.mask).sum(), 1)
-        if overlap < _LOST:
+        if not mask.any() or iou(mask, state.mask) < _LOST:
             return None
         state.mask = mask
         return mask_to_shape(state.kind, mask)
