@@ -12,7 +12,6 @@ from anymask.cli.outputs import (
     Found,
     check_outputs,
     output_kind,
-    whole_file,
     write_found,
     write_overlay,
 )
@@ -125,26 +124,6 @@ def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
 def test_folders_are_made_and_drafts_never_stay(tmp_path: Path) -> None:
     write_found(tmp_path / "a" / "b" / "m.npy", "npy", FOUND)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["m.npy"]
-
-
-def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
-    path = tmp_path / "m.npy"
-    path.write_bytes(b"old")
-
-    def stop_half_way() -> None:
-        with whole_file(path) as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_half_way()
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
-
-
-def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
-    (tmp_path / "out").touch()
-    with pytest.raises(InputError, match="but a part of .* is a file; choose another output"):
-        write_found(tmp_path / "out" / "m.npy", "npy", FOUND)
 
 
 @pytest.mark.parametrize("limit", [17, 40, 200])

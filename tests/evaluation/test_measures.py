@@ -24,7 +24,6 @@ from anymask.evaluation.findings import (
     mean_figure,
     ratio_figure,
 )
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import DEFAULT, MEASURES, Measure, check_measures
@@ -33,6 +32,7 @@ from anymask.evaluation.report import Report, report_to_json, sets_from_json
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.machine import this_machine
 from tests.evaluation.small_sets import perfect, write_set
 
 

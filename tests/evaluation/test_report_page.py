@@ -14,13 +14,13 @@ from PIL import Image
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import CLICKS, FromFunction
 from anymask.evaluation.findings import Curve, Finding, Found, Table, mean_figure
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.plots import Points, curve_plot
 from anymask.evaluation.report import Report
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.suite import EvalSet, SetPlan, Settings
 from anymask.evaluation.worst import ANSWER, TRUTH, worst_cases
+from anymask.primitives.machine import this_machine
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 VOID = {"meta", "img", "line", "rect", "circle", "polyline", "i"}

@@ -19,11 +19,10 @@ from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import Renamed, peer
 from anymask.evaluation.baselines import Baselines, baselines
 from anymask.evaluation.cache import ScoreCache
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
+from anymask.evaluation.report import Report, SetScores, report_to_json, sets_from_json
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set, weights_hash
 from anymask.evaluation.suite import (
@@ -38,7 +37,8 @@ from anymask.evaluation.suite import (
 )
 from anymask.evaluation.worst import Shot, worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
-from anymask.runtimes.onnx import pick_threads
+from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.storage import write_json, write_whole
 from anymask.weights.folders import home
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
@@ -137,10 +137,10 @@ def run(args: argparse.Namespace) -> None:
         known[names[place]] = scores
         report = replace(report, sets=tuple(known[name] for name in names if name in known))
         if args.json:
-            write_json(report, args.json)
+            write_json(Path(args.json), report_to_json(report))
     report = replace(report, sets=tuple(known[name] for name in names))
     if args.json:
-        write_json(report, args.json)
+        write_json(Path(args.json), report_to_json(report))
     write_texts(report, args, methods[0], sets)
 
 
@@ -211,7 +211,7 @@ def write_texts(
     """Print the tables; write them and the page where asked."""
     text = report_to_markdown(report)
     if args.markdown:
-        Path(args.markdown).write_text(text, encoding="utf-8")
+        write_whole(Path(args.markdown), text)
     if args.html:
         area = report.settings.min_area
         with Progress("worst cases", len(sets)) as progress:
@@ -219,7 +219,7 @@ def write_texts(
             for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
                 shots[scores.name] = worst_cases(subject, one, scores, area)
                 progress.update(done)
-        Path(args.html).write_text(report_to_html(report, shots), encoding="utf-8")
+        write_whole(Path(args.html), report_to_html(report, shots))
     print(text, end="")
 
 

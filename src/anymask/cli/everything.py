@@ -19,9 +19,7 @@ from anymask.cli.arrangement import (
 from anymask.cli.folders import add_folder_options, read_division, work_on_one, work_through
 from anymask.cli.outputs import (
     check_outputs,
-    json_bytes,
     sa1b_document,
-    whole_file,
     write_overlay,
 )
 from anymask.cli.photos import Job, find_jobs
@@ -29,6 +27,7 @@ from anymask.cli.pictures import PictureChoice, add_picture_options, read_pictur
 from anymask.cli.progress import Progress
 from anymask.cli.segment import ModelChoice, add_model_options, read_model
 from anymask.primitives.errors import DataError
+from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.predictors.everything import GridDict
@@ -215,8 +214,7 @@ class EverythingWork:
         document = sa1b_document(photo.path, (height, width), records)
         made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
         made_from |= {"coverage": coverage(records)}
-        with whole_file(path) as file:
-            file.write(json_bytes(document | {"anymask": made_from}))
+        write_json(path, document | {"anymask": made_from})
 
     def _records_there(self, path: Path, photo: Photo) -> list[MaskRecord] | None:
         """What an earlier run made of the same pixels with the same settings; None otherwise."""

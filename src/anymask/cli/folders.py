@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import threading
@@ -19,11 +18,11 @@ from types import FrameType
 from typing import Any, Literal
 
 from anymask.cli.failures import FailureLog, failure_log, remove_drafts
-from anymask.cli.outputs import whole_file
 from anymask.cli.photos import Division, Job, find_jobs, read_shard
 from anymask.cli.progress import Progress, clock_text
 from anymask.cli.work import Done, Event, Outcome, Ready, Task, run_here
 from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.storage import write_json
 
 TOLD = 20  # failures that are printed; the error log has them all
 
@@ -228,7 +227,7 @@ def finish(summary: Summary, args: argparse.Namespace, crowd: Crowd, log: Path) 
 
 def write_summary(path: Path, summary: Summary, args: argparse.Namespace, crowd: Crowd) -> None:
     """The summary as JSON, with the machine that it was measured on."""
-    from anymask.evaluation.machine import this_machine
+    from anymask.primitives.machine import this_machine
 
     document = {
         "source": str(args.source),
@@ -241,8 +240,7 @@ def write_summary(path: Path, summary: Summary, args: argparse.Namespace, crowd:
         "photos_per_second": round(summary.rate, 4),
         "machine": asdict(this_machine()),
     }
-    with whole_file(path) as file:
-        file.write(json.dumps(document, indent=2).encode() + b"\n")
+    write_json(path, document, indent=2)
 
 
 @contextlib.contextmanager

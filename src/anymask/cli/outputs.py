@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import json_bytes, whole_file
 
 if TYPE_CHECKING:
     from anymask.primitives.records import MaskRecord
@@ -143,11 +140,6 @@ def sa1b_document(
     }
 
 
-def json_bytes(document: dict[str, Any]) -> bytes:
-    """One line of JSON; run lengths are no joy to read over many."""
-    return json.dumps(document).encode() + b"\n"
-
-
 def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int) -> None:
     """A picture with all masks on it, its longest side at most `limit` pixels."""
     import cv2
@@ -171,28 +163,3 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], l
         mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
     with whole_file(path) as file:
         _save_png(file, overlay(small.astype(np.uint8, copy=False), masks))
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete; parent folders are made.
-
-    Raises InputError where the folder cannot be made, OSError from the disk.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(
-            f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
-            "choose another output"
-        ) from None
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -79,7 +79,7 @@ def cluster(workers: int) -> Iterator[int]:
     handler = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        from anymask.runtimes.onnx import pick_threads
+        from anymask.primitives.machine import pick_threads
 
         workers = workers or pick_threads()
         options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}

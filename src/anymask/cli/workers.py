@@ -170,7 +170,7 @@ def exit_text(code: int | None) -> str:
 
 def threads_each(workers: int) -> int:
     """The threads of each worker's model: what ANYMASK_THREADS says, or its part of the cores."""
-    from anymask.runtimes.onnx import pick_threads
+    from anymask.primitives.machine import pick_threads
 
     cores = pick_threads()
     return cores if os.environ.get(THREADS) else max(1, cores // workers)

@@ -24,6 +24,7 @@ from anymask.evaluation.instance_ap import FILE as DETECTIONS
 from anymask.evaluation.metrics import Floats, Ints
 from anymask.evaluation.suite import EvalSet, Settings, choose_masks
 from anymask.primitives.rle import rle_to_string
+from anymask.primitives.storage import write_json
 
 
 class ScoreCache:
@@ -84,10 +85,7 @@ class ScoreCache:
     def put_found(self, key: str, found: Found) -> None:
         """Keep a finding under a key, whole or not at all."""
         path = self._folder / "sets" / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(found_to_json(found)), encoding="utf-8")
-        part.replace(path)
+        write_json(path, found_to_json(found))
 
     def _of(self, method: str) -> dict[str, Floats]:
         if method not in self._known:

@@ -6,19 +6,17 @@ Letters: N masks of a set.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anymask.evaluation.findings import Found, found_from_json, found_to_json
-from anymask.evaluation.machine import Machine
 from anymask.evaluation.measures import DEFAULT
 from anymask.evaluation.metrics import Floats, Ints, Mean, cluster_mean, mean_of_means
 from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
+from anymask.primitives.machine import Machine
 
 FORMAT = 2  # 2: `measures` and `found`
 
@@ -153,14 +151,6 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
         return tuple(_set_from_json(row) for row in raw["sets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a report of `anymask eval` ({error!r}); write a new one") from error
-
-
-def write_json(report: Report, path: str | Path) -> None:
-    """Write the report whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report_to_json(report)) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def _set_to_json(report: Report, scores: SetScores) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.code_hash import score_code
 from anymask.evaluation.edges import EdgeDetector
 from anymask.evaluation.findings import Found
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.metrics import Floats, Ints
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Column, Report, SetScores
 from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
+from anymask.primitives.machine import this_machine
 
 Progress = Callable[[str, int, int], None]
 MASKS = "clicks"  # all measures mask by mask are of one module
