@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from anymask.cli.outputs import (
-    Found,
+    FoundMask,
     check_outputs,
     output_kind,
     write_found,
-    write_overlay,
 )
 from anymask.data.images import load_mask
+from anymask.jobs.outputs import write_overlay
 from anymask.primitives.draw import overlay
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
@@ -26,7 +26,7 @@ IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:30, 10:50] = True
 MASK[10:20, 20:30] = False
-FOUND = Found(
+FOUND = FoundMask(
     Path("dog.jpg"),
     IMAGE,
     MASK,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_server
-from anymask.cli.segment import ModelChoice, add_model_options, read_model
+from anymask.cli.segment import add_model_options, read_model
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
 from anymask.primitives.machine import THREADS, pick_threads
 
