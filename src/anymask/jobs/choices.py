@@ -110,5 +110,6 @@ class ArrangementChoice:
     def _retry(self) -> Retry:
         from anymask.predictors.retry import Retry
 
-        quality = {} if self.retry_quality is None else {"quality": self.retry_quality}
-        return Retry(seconds=self.retry_seconds, **quality)
+        if self.retry_quality is None:
+            return Retry(seconds=self.retry_seconds)
+        return Retry(seconds=self.retry_seconds, quality=self.retry_quality)

@@ -61,9 +61,10 @@ class FolderJob:
                 raise InputError(f"{name} must be 0 or more, got {value!r}")
         if self.engine not in get_args(Engine):
             raise InputError(f'engine must be "processes" or "ray", got {self.engine!r}')
-        part, parts = self.shard
-        if not 1 <= part <= parts:
-            raise InputError(f"shard must be (I, N) with I from 1 to N, got {self.shard}")
+        shard: object = self.shard
+        whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
+        if not whole or len(self.shard) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
+            raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
 
     @property
     def division(self) -> Division:
