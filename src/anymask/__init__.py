@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anymask import models, weights
+    from anymask import jobs, models, weights
     from anymask.data.images import load_image
     from anymask.predictors.image import Model
     from anymask.predictors.retry import Retry
@@ -32,6 +32,7 @@ __all__ = [
     "Retry",
     "__version__",
     "errors",
+    "jobs",
     "load",
     "load_image",
     "models",
@@ -49,6 +50,7 @@ _HOMES = {
 }
 _MODULES = {
     "errors": "anymask.primitives.errors",
+    "jobs": "anymask.jobs",
     "models": "anymask.models",
     "weights": "anymask.weights",
 }

@@ -9,7 +9,6 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation import measures as module
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import MEASURES, Measure, check_measures
 from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
@@ -30,6 +29,7 @@ from anymask.evaluation.set_results import (
     values_to_metric,
 )
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.machine import this_machine
 from tests.evaluation.small_sets import perfect, write_set
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.report import (
     EvalReport,
     ScoreColumn,
@@ -19,6 +18,7 @@ from anymask.evaluation.report import (
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.errors import DataError
+from anymask.primitives.machine import this_machine
 
 
 def scores(name: str, group: str, first: list[float], area: list[int]) -> SetScores:

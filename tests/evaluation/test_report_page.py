@@ -13,7 +13,6 @@ from PIL import Image
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import CLICKS, FromFunction
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.report import EvalReport
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set
@@ -26,6 +25,7 @@ from anymask.evaluation.set_results import (
     values_to_metric,
 )
 from anymask.evaluation.worst_cases import ANSWER, TRUTH, draw_worst_cases
+from anymask.primitives.machine import this_machine
 from anymask.reports.plots import Points, curve_plot
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 

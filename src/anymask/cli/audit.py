@@ -10,17 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.audit_outputs import write_outputs
-from anymask.cli.outputs import json_bytes
+from anymask.cli.audit_outputs import open_picture, write_outputs
 from anymask.cli.progress import follow
 from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.storage import json_bytes
 
 if TYPE_CHECKING:
     from anymask.audit.grading import Grader
     from anymask.audit.report import AuditReport
     from anymask.data.annotations import AnnotatedImage
     from anymask.data.streams import Stream
-    from anymask.primitives.types import UintImage
 
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
 PHOTOS = "photos.jsonl"  # what was found so far
@@ -167,19 +166,6 @@ def work_through(
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
     return done, failed
-
-
-def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
-    """The pixels of a picture. Raises DataError where they have another size than the masks."""
-    from anymask.data.images import load_image
-
-    pixels = load_image(stream.picture(image))
-    if pixels.shape[:2] != image.hw:
-        raise DataError(
-            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
-            "they belong to another version of it"
-        )
-    return pixels
 
 
 def _count(text: str) -> int:

@@ -8,12 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.outputs import json_bytes, whole_file
-from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from anymask.audit.label_errors import Suspect
     from anymask.audit.report import AuditReport
+    from anymask.data.annotations import AnnotatedImage
     from anymask.data.streams import Stream
     from anymask.primitives.types import UintImage
 
@@ -34,13 +35,11 @@ def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport)
         write_proposals(args, stream, report)
     pictures = draw_suspects(stream, report, args.limit, args.top)
     write_pictures(args.output, report, pictures)
-    with whole_file(args.output / PAGE) as file:
-        file.write(audit_to_html(report, pictures).encode())
-    document = json_bytes(audit_to_json(report))
+    write_whole(args.output / PAGE, audit_to_html(report, pictures))
+    document = audit_to_json(report)
     for path in (args.output / REPORT, args.json):
         if path is not None:
-            with whole_file(path) as file:
-                file.write(document)
+            write_json(path, document)
     print(audit_to_markdown(report, args.top), end="")
     print(f"\nwrote {args.output}: {REPORT}, {PAGE}, {SUSPECTS}/")
 
@@ -56,7 +55,6 @@ def draw_suspects(
     What cannot be drawn any more is left out.
     """
     from anymask.audit.report import draw_suspect
-    from anymask.cli.audit import open_picture
 
     masks = [suspect for suspect in report.suspects if suspect.mask is not None]
     missing = [suspect for suspect in report.suspects if suspect.mask is None]
@@ -73,6 +71,19 @@ def draw_suspects(
     return sorted(drawn, key=lambda pair: pair[0].number)
 
 
+def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+    """The pixels of a picture. Raises DataError where they have another size than the masks."""
+    from anymask.data.images import load_image
+
+    pixels = load_image(stream.picture(image))
+    if pixels.shape[:2] != image.hw:
+        raise DataError(
+            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
+            "they belong to another version of it"
+        )
+    return pixels
+
+
 def write_pictures(
     folder: Path, report: AuditReport, pictures: list[tuple[Suspect, UintImage]]
 ) -> None:
@@ -82,15 +93,13 @@ def write_pictures(
 
     names = {f"{suspect.number:04d}.jpg" for suspect, _ in pictures}
     for suspect, picture in pictures:
-        with whole_file(folder / SUSPECTS / f"{suspect.number:04d}.jpg") as file:
-            file.write(jpeg_bytes(picture))
+        write_whole(folder / SUSPECTS / f"{suspect.number:04d}.jpg", jpeg_bytes(picture))
     for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
         if path.name not in names:
             path.unlink()
     if pictures:
         cells = [(picture, sheet_title(report, suspect)) for suspect, picture in pictures]
-        with whole_file(folder / SHEET) as file:
-            file.write(jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
+        write_whole(folder / SHEET, jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
 
 
 def sheet_title(report: AuditReport, suspect: Suspect) -> str:
@@ -132,8 +141,7 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
     lost = write_annotations(images, target, form)
     rows = [suspect_to_json(report, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(report.header), "proposals": rows}
-    with whole_file(args.proposals / PROVENANCE) as file:
-        file.write(json_bytes(about))
+    write_json(args.proposals / PROVENANCE, about)
     for line in lost.lines():
         print(line)
     print(f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from\n")

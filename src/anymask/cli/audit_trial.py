@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.progress import Progress
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json
 
 
 def run_trial(args: argparse.Namespace) -> None:
@@ -22,7 +22,7 @@ def run_trial(args: argparse.Namespace) -> None:
     )
     from anymask.cli.segment import read_model
     from anymask.data.sets import load_set
-    from anymask.evaluation.machine import this_machine
+    from anymask.primitives.machine import this_machine
 
     sets = [load_set(find_set(source)) for source in args.sources]
     grader = None if args.fit else load_grader(args.grades)
@@ -44,15 +44,13 @@ def run_trial(args: argparse.Namespace) -> None:
     )
     if args.fit:
         grader = fit_grader(cases, tried)
-        with whole_file(args.fit) as file:
-            file.write(json_bytes(grader_to_json(grader)))
+        write_json(args.fit, grader_to_json(grader))
     assert grader is not None
     result = evaluate_self_test(grader, cases, deletions, args.below)
     weights = model.runtime.weights_hash
     if args.json:
         about = {"tried": tried, "graded_by": grader.about, "weights": weights}
-        with whole_file(args.json) as file:
-            file.write(json_bytes(about | self_test_to_json(result)))
+        write_json(args.json, about | self_test_to_json(result))
     print(self_test_to_markdown(result), end="")
     print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
     print(f"- machine: {this_machine().line()}")

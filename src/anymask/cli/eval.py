@@ -7,38 +7,33 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anymask
-from anymask.cli.eval_workers import score_in_workers
+from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import EvalReport, SetScores, sets_from_json, write_json
+from anymask.evaluation.report import EvalReport, SetScores, report_to_json, sets_from_json
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.report_tables import report_to_markdown
-from anymask.evaluation.score_cache import ScoreCache
-from anymask.evaluation.scoring import score_set, weights_hash
+from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
-from anymask.runtimes.onnx import pick_threads
-from anymask.weights.folders import home
+from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.storage import write_json, write_whole
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
 SUITES = Path("suites")
 HARD = "hard"
 MANY = 1000  # masks from which a second process is worth its start
-
-Tell = Callable[[str, int, int], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -119,20 +114,19 @@ def run(args: argparse.Namespace) -> None:
     names = [one.plan.name for one in sets]
     places = [place for place, name in enumerate(names) if name not in known]
     workers = pick_workers(args, [counts[place] for place in places])
-    task = Measuring(args, report.settings)
     ready = (
-        score_in_workers(task, names, places, workers)
+        score_in_workers(EvalTask(args, report.settings), names, places, workers)
         if workers > 1
-        else score_here(task, methods, sets, places)
+        else score_here(SetScorer(methods, sets, report.settings, args.cache), places)
     )
     for place, scores in ready:
         known[names[place]] = scores
         report = replace(report, sets=tuple(known[name] for name in names if name in known))
         if args.json:
-            write_json(report, args.json)
+            write_json(Path(args.json), report_to_json(report))
     report = replace(report, sets=tuple(known[name] for name in names))
     if args.json:
-        write_json(report, args.json)
+        write_json(Path(args.json), report_to_json(report))
     write_texts(report, args, methods[0], sets)
 
 
@@ -163,38 +157,16 @@ def count_masks(sets: Sequence[EvalSet], settings: EvalSettings) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class EvalTask:
     """A run in plain values, for another process to open."""
 
     args: argparse.Namespace
     settings: EvalSettings
 
-    def open(self) -> Callable[[int, Tell], SetScores]:
-        """Load methods and sets; the answer measures one of them."""
-        return partial(self.score, find_methods(self.args).all, asked_sets(self.args)[1])
-
-    def score(
-        self, methods: Sequence[Segmenter], sets: Sequence[EvalSet], place: int, tell: Tell
-    ) -> SetScores:
-        """Measure one set."""
-        cache = ScoreCache(self.args.cache or home() / "baselines")
-        return score_set(methods, sets[place], self.settings, cache=cache, progress=tell)
-
-
-def score_here(
-    task: Measuring, methods: Sequence[Segmenter], sets: Sequence[EvalSet], places: Sequence[int]
-) -> Iterator[tuple[int, SetScores]]:
-    """Measure set by set in this process, each with its progress on stderr."""
-    for place in places:
-        with Progress(sets[place].plan.name) as progress:
-
-            def tell(what: str, done: int, total: int, progress: Progress = progress) -> None:
-                if what != progress.what:
-                    progress.what, progress.began = what, progress.clock()
-                progress.update(done, total)
-
-            scores = task.score(methods, sets, place, tell)
-        yield place, scores
+    def open(self) -> SetScorer:
+        """Load methods and sets."""
+        methods, sets = find_methods(self.args).all, asked_sets(self.args)[1]
+        return SetScorer(methods, sets, self.settings, self.args.cache)
 
 
 def write_texts(
@@ -203,7 +175,7 @@ def write_texts(
     """Print the tables; write them and the page where asked."""
     text = report_to_markdown(report)
     if args.markdown:
-        Path(args.markdown).write_text(text, encoding="utf-8")
+        write_whole(Path(args.markdown), text)
     if args.html:
         area = report.settings.min_area
         with Progress("worst cases", len(sets)) as progress:
@@ -211,7 +183,7 @@ def write_texts(
             for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
                 shots[scores.name] = draw_worst_cases(subject, one, scores, area)
                 progress.update(done)
-        Path(args.html).write_text(report_to_html(report, shots), encoding="utf-8")
+        write_whole(Path(args.html), report_to_html(report, shots))
     print(text, end="")
 
 

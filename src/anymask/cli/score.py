@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score and print. Raises DataError that names file, record and reason."""
-    from anymask.cli.outputs import json_bytes, whole_file
+    from anymask.primitives.storage import write_json
 
     of_videos = args.split is not None or args.all_frames or args.unsupervised
     if args.kind == "panoptic" and of_videos:
@@ -67,8 +67,7 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(f"there is no file or folder {str(path)!r}; check the path")
     tables, document = _video(args) if args.kind == "video" else _panoptic(args)
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(document))
+        write_json(args.json, document)
     print("\n\n".join(tables))
 
 

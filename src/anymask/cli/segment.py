@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.outputs import (
-    Found,
+    FoundMask,
     Kind,
     check_outputs,
     output_kind,
@@ -16,6 +15,7 @@ from anymask.cli.outputs import (
     write_found,
 )
 from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
@@ -101,22 +101,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of that model")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     group.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """What `add_model_options` reads, in values that can be sent to another process."""
-
-    model: str
-    weights: Path | None
-    device: str
-    precision: str
-
-    def load(self) -> Model:
-        """Open it."""
-        import anymask
-
-        return anymask.load(self.model, self.weights, device=self.device, precision=self.precision)
 
 
 def read_model(args: argparse.Namespace) -> ModelChoice:
@@ -215,7 +199,7 @@ def answer_prompt(
     return model.segment(image, prompts=[prompt], **settings)[0]
 
 
-def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> Found:
+def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> FoundMask:
     """The best mask with its numbers; the others are never made."""
     from dataclasses import replace
 
@@ -236,10 +220,10 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
     )
     if prompt.points is not None:
         record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-    return Found(photo, image, mask, record, prompt)
+    return FoundMask(photo, image, mask, record, prompt)
 
 
-def report(found: Found) -> None:
+def report(found: FoundMask) -> None:
     """The mask in one line, and each click that it does not honour in one more."""
     from anymask.primitives.clicks import violated_points
 
@@ -259,7 +243,7 @@ def report(found: Found) -> None:
         print(f"the click at {x:g},{y:g} is {side} the mask")
 
 
-def _write(outputs: list[Path], kinds: list[Kind], found: Found) -> None:
+def _write(outputs: list[Path], kinds: list[Kind], found: FoundMask) -> None:
     for path, kind in zip(outputs, kinds, strict=True):
         write_found(path, kind, found)
         print(f"wrote {path}")

@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count and print. Raises DataError or InputError before anything is written."""
-    from anymask.cli.outputs import json_bytes, whole_file
     from anymask.data.streams import open_stream
+    from anymask.primitives.storage import write_json, write_whole
     from anymask.statistics.report import (
         statistics_to_html,
         statistics_to_json,
@@ -66,12 +66,10 @@ def run(args: argparse.Namespace) -> None:
         )
     name_apart(found)
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(statistics_to_json(found)))
+        write_json(args.json, statistics_to_json(found))
     if args.html:
         shown = "anymask stats " + " ".join(str(source) for source in args.sources)
-        with whole_file(args.html) as file:
-            file.write(statistics_to_html(found, shown).encode())
+        write_whole(args.html, statistics_to_html(found, shown))
     print(statistics_to_markdown(found), end="")
 
 

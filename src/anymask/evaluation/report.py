@@ -6,18 +6,16 @@ Letters: N masks of a set.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.machine import Machine
 from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
 from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
 from anymask.primitives.errors import DataError
+from anymask.primitives.machine import Machine
 from anymask.primitives.types import Floats, IntArray
 
 REPORT_FORMAT = 2  # 2: `measures` and `found`
@@ -153,14 +151,6 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
         return tuple(_set_from_json(row) for row in raw["sets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a report of `anymask eval` ({error!r}); write a new one") from error
-
-
-def write_json(report: EvalReport, path: str | Path) -> None:
-    """Write the report whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report_to_json(report)) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def _set_to_json(report: EvalReport, scores: SetScores) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
 from anymask.primitives.rle import rle_to_string
+from anymask.primitives.storage import write_json
 from anymask.primitives.types import Floats, IntArray
 
 _IMPORT = re.compile(r"^\s*from (anymask\.(?:evaluation|primitives)\.\w+) import", re.MULTILINE)
@@ -106,10 +107,7 @@ class ScoreCache:
     def put_found(self, key: str, found: MethodResult) -> None:
         """Keep a finding under a key, whole or not at all."""
         path = self._folder / "sets" / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(result_to_json(found)), encoding="utf-8")
-        part.replace(path)
+        write_json(path, result_to_json(found))
 
     def _of(self, method: str) -> dict[str, Floats]:
         if method not in self._known:

@@ -13,7 +13,6 @@ import numpy as np
 from anymask.evaluation.average_recall import Proposer
 from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.edges import EdgeDetector
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter
@@ -30,6 +29,7 @@ from anymask.evaluation.selection import (
     mask_limit,
 )
 from anymask.evaluation.set_results import MethodResult
+from anymask.primitives.machine import this_machine
 from anymask.primitives.types import Floats, IntArray
 
 ScoreProgress = Callable[[str, int, int], None]

@@ -150,11 +150,15 @@ def _write_graphs(
     maps = encoder(images)
     map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     encoder_info = GraphInfo(
-        ENCODER,
-        _describe(["images"], [images], letters), _describe(map_names, maps, "B")
+        ENCODER, _describe(["images"], [images], letters), _describe(map_names, maps, "B")
     )
     _write_graph(
-        encoder, (images,), encoder_info, ({0: batch, **sides},), stage / encoder_info.file, int8=int8
+        encoder,
+        (images,),
+        encoder_info,
+        ({0: batch, **sides},),
+        stage / encoder_info.file,
+        int8=int8,
     )
 
     decoder = DecoderGraph(model).eval()

@@ -8,8 +8,6 @@ are xyxy; all are image pixels unless the name says `model`.
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import DataError, InputError, PromptError
 from anymask.primitives.spec import Geometry
+from anymask.primitives.storage import whole_file
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -289,7 +288,9 @@ class Embedding:
         else:
             stored = {name: array.astype(np.float32, copy=False) for name, array in maps.items()}
         text = json.dumps(self._about())
-        _write_archive(Path(path), {"about": np.frombuffer(text.encode(), np.uint8), **stored})
+        about = np.frombuffer(text.encode(), np.uint8)
+        with whole_file(Path(path)) as file:
+            np.savez(file, about=about, **stored)  # type: ignore[arg-type]  # stub mixes up allow_pickle
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -333,19 +334,6 @@ class Embedding:
                 "embed the photo again and save it with Embedding.save"
             ) from error
         return cls(SeenMaps(found), geometry, model, model_hash, image_hash)
-
-
-def _write_archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """A numpy archive beside its final place, then renamed."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with draft.open("xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -7,13 +7,13 @@ embeddings never reads the encoder. One session serves any number of threads.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anymask.families import Family, open_family
 from anymask.primitives.errors import InputError, WeightsError
+from anymask.primitives.machine import pick_threads
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
 from anymask.runtimes.manifest import (
@@ -29,7 +29,6 @@ from anymask.runtimes.manifest import (
 
 C = TypeVar("C")
 
-THREADS = "ANYMASK_THREADS"
 PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, beside the maps
 _PROVIDERS = {
     "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
@@ -131,26 +130,6 @@ def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
     return SeenMaps(
         tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
     )
-
-
-def pick_threads(threads: int | None = None) -> int:
-    """The threads of one call: the argument, else ANYMASK_THREADS, else every core we may use.
-
-    Raises InputError for anything but a whole number of at least 1.
-    """
-    asked: int | str | None = threads if threads is not None else os.environ.get(THREADS)
-    if asked is None or asked == "":
-        if hasattr(os, "sched_getaffinity"):  # Linux: what the container lets us use
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    source = "threads" if threads is not None else THREADS
-    try:
-        count = int(asked)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{source} must be a whole number of at least 1, got {asked!r}")
-    return count
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.cli.photos import Division, find_jobs, output_names, place_number, read_shard
+from anymask.cli.folders import read_shard
+from anymask.jobs.photos import Division, find_items, output_names, place_number
 from anymask.primitives.errors import InputError
 
 NAMES = st.lists(
@@ -25,7 +26,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_results_keep_the_sub_folders_and_lose_the_suffix(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", "a b.jpg", "sub/ü.PNG", "sub/deep/c.d.webp")
-    jobs = find_jobs(source, Path("out"))
+    jobs = find_items(source, Path("out"))
     assert [job.output(".json").as_posix() for job in jobs] == [
         "out/a b.json", "out/sub/ü.json", "out/sub/deep/c.d.json",
     ]  # fmt: skip
@@ -70,8 +71,8 @@ def test_the_number_of_a_place_is_the_same_for_ever() -> None:
 def test_machines_share_the_photos_and_their_folders(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", *(f"{n % 3}/{n}.jpg" for n in range(200)))
     out = tmp_path / "out"
-    whole = find_jobs(source, out, Division(folders=8))
-    parts = [find_jobs(source, out, Division(part=i, parts=4, folders=8)) for i in range(1, 5)]
+    whole = find_items(source, out, Division(folders=8))
+    parts = [find_items(source, out, Division(part=i, parts=4, folders=8)) for i in range(1, 5)]
     assert sorted(job.photo for part in parts for job in part) == sorted(job.photo for job in whole)
     assert {job for part in parts for job in part} == set(whole)
     folders = [{job.stem.relative_to(out).parts[0] for job in part} for part in parts]
@@ -81,9 +82,9 @@ def test_machines_share_the_photos_and_their_folders(tmp_path: Path) -> None:
 
 def test_a_photo_s_folder_does_not_depend_on_the_others(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", "b.jpg")
-    (before,) = find_jobs(source, Path("out"), Division(folders=100))
+    (before,) = find_items(source, Path("out"), Division(folders=100))
     touch(source, "a.jpg", "c.jpg")
-    assert before in find_jobs(source, Path("out"), Division(folders=100))
+    assert before in find_items(source, Path("out"), Division(folders=100))
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/2/3", "1.5/2"])
@@ -100,16 +101,16 @@ def test_a_shard_is_two_numbers() -> None:
 def test_results_may_not_lie_among_the_photos(tmp_path: Path, out: str) -> None:
     source = touch(tmp_path / "in", "a.jpg")
     with pytest.raises(InputError, match="the photos lie in the output folder .* choose another"):
-        find_jobs(source, tmp_path / out)
+        find_items(source, tmp_path / out)
 
 
 def test_an_output_folder_inside_is_not_taken_for_photos(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", "a.jpg", "out/a.png", "output/b.jpg")
-    found = [job.photo.name for job in find_jobs(source, source / "out")]
+    found = [job.photo.name for job in find_items(source, source / "out")]
     assert found == ["a.jpg", "b.jpg"]
 
 
 def test_a_link_to_the_photos_will_do(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
-    assert [job.photo.name for job in find_jobs(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]
+    assert [job.photo.name for job in find_items(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]

@@ -1,4 +1,6 @@
-"""The same work on Ray Data: an actor pool, on this machine or on a cluster (extra [ray]).
+"""A pool of Ray actors: a task and photos in, the events of a process pool out (extra [ray]).
+
+The pool is of Ray Data, on this machine or on a cluster.
 
 Every actor opens the task once and takes photos as they come. All nodes must see the photos, the
 output folder and the weights under the same paths.
@@ -24,18 +26,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from anymask.cli.photos import Job
-from anymask.cli.work import Done, Event, Outcome, Ready, Task, attempt
-from anymask.cli.workers import TRIES, limit_threads, threads_each
+from anymask.jobs.photos import PhotoItem
+from anymask.jobs.pool import TRIES, ItemDone, WorkerReady
+from anymask.jobs.processing import PhotoEvent, PhotoResult, PhotoTask, lost_photo, process_photo
 from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.machine import limit_threads, pick_threads, threads_each
 
 MOST_BLOCKS = 10_000  # of one data set; what is lost with an actor is a block
-STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and outcomes go through
+STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
 
 Row = dict[str, Any]
 
 
-def run_on_ray(task: Task, jobs: Sequence[Job], workers: int) -> Generator[Event]:
+def process_on_ray(
+    task: PhotoTask, items: Sequence[PhotoItem], workers: int
+) -> Generator[PhotoEvent]:
     """Work on the cluster of RAY_ADDRESS, else on one that lives as long as this generator.
 
     workers  actors; 0 for one for each CPU of the cluster, or of this machine
@@ -43,23 +48,19 @@ def run_on_ray(task: Task, jobs: Sequence[Job], workers: int) -> Generator[Event
     Raises MissingExtra without Ray, AnymaskError where the task cannot be opened.
     """
     work = task.open()  # a wrong option is told here, in one sentence
-    yield Ready(work.about)
+    yield WorkerReady(work.about)
     del work
-    if not jobs:
+    if not items:
         return
     with cluster(workers) as actors:
-        lost = dict(enumerate(jobs))
+        lost = dict(enumerate(items))
         for turn in range(TRIES):
-            for index, outcome in outcomes(task, lost, min(actors, len(lost)), turn):
-                yield Done(lost.pop(index), outcome)
+            for index, result in results_by_number(task, lost, min(actors, len(lost)), turn):
+                yield ItemDone(lost.pop(index), result)
             if not lost:
                 return
-    reason = (
-        "the actor that had it died, and so did another one; if memory was short, make the photo "
-        "smaller or take fewer --workers"
-    )
-    for job in lost.values():
-        yield Done(job, Outcome(state="failed", reason=reason, kind="WorkerDied"))
+    for item in lost.values():
+        yield ItemDone(item, lost_photo("the actor that had it died"))
 
 
 @contextlib.contextmanager
@@ -79,8 +80,6 @@ def cluster(workers: int) -> Iterator[int]:
     handler = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        from anymask.runtimes.onnx import pick_threads
-
         workers = workers or pick_threads()
         options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}
         options["object_store_memory"] = STORE_BYTES
@@ -91,7 +90,7 @@ def cluster(workers: int) -> Iterator[int]:
         where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise InputError(
             f"no Ray cluster answers {where} ({str(error).partition('. ')[0]}); look whether it "
-            "runs and the machine is not too busy, or take --engine processes"
+            "runs and the machine is not too busy, or take processes (--engine processes)"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
@@ -102,10 +101,10 @@ def cluster(workers: int) -> Iterator[int]:
             ray.shutdown()
 
 
-def outcomes(
-    task: Task, jobs: dict[int, Job], actors: int, turn: int
-) -> Iterator[tuple[int, Outcome]]:
-    """What came of the jobs, by their numbers; those whose actor died are missing."""
+def results_by_number(
+    task: PhotoTask, items: dict[int, PhotoItem], actors: int, turn: int
+) -> Iterator[tuple[int, PhotoResult]]:
+    """What came of the photos, by their numbers; those whose actor died are missing."""
     import ray
     import ray.data
 
@@ -113,13 +112,13 @@ def outcomes(
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    rows = [row_of(index, job) for index, job in jobs.items()]
+    rows = [item_to_row(index, item) for index, item in items.items()]
     photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1 if turn else 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there is no other way yet to say max_task_retries
         done = photos.map(
-            Actor,
+            RayActor,
             fn_constructor_args=(task, threads_each(actors)),
             compute=pool,
             num_cpus=1,
@@ -127,27 +126,27 @@ def outcomes(
             max_task_retries=0,
         )
         for row in done.iter_rows():
-            yield int(row["index"]), Outcome(**json.loads(row["outcome"]))
+            yield int(row["index"]), PhotoResult(**json.loads(row["result"]))
 
 
-def row_of(index: int, job: Job) -> Row:
-    """A job as Ray sends it: absolute paths, in bytes, as not every file name is Unicode."""
+def item_to_row(index: int, item: PhotoItem) -> Row:
+    """An item as Ray sends it: absolute paths, in bytes, as not every file name is Unicode."""
     return {
         "index": index,
-        "photo": os.fsencode(job.photo.absolute()),
-        "stem": os.fsencode(job.stem.absolute()),
+        "photo": os.fsencode(item.photo.absolute()),
+        "stem": os.fsencode(item.stem.absolute()),
     }
 
 
-class Actor:
+class RayActor:
     """A process of the pool with an open task."""
 
-    def __init__(self, task: Task, threads: int) -> None:
+    def __init__(self, task: PhotoTask, threads: int) -> None:
         limit_threads(threads)
         self.work = task.open()
 
     def __call__(self, row: Row) -> Row:
         """One photo."""
-        job = Job(Path(os.fsdecode(row["photo"])), Path(os.fsdecode(row["stem"])))
-        outcome = attempt(self.work, job)
-        return {"index": row["index"], "outcome": json.dumps(asdict(outcome))}
+        item = PhotoItem(Path(os.fsdecode(row["photo"])), Path(os.fsdecode(row["stem"])))
+        result = process_photo(self.work, item)
+        return {"index": row["index"], "result": json.dumps(asdict(result))}

@@ -31,7 +31,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One measured thing.
 
     what     the row
@@ -49,7 +49,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Task:
+class TimedCall:
     """Something to time: `run` is called once a turn."""
 
     name: str
@@ -68,7 +68,7 @@ class ProcessRun:
 
 
 def time_in_turns(
-    tasks: Sequence[Task],
+    tasks: Sequence[TimedCall],
     rounds: int,
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,

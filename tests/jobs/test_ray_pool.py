@@ -40,7 +40,7 @@ def test_a_pool_of_actors_does_what_processes_do(tmp_path: Path, repository: Pat
         (tmp_path / "photos" / name).touch()
     words = ["embed", "photos", "-o", "out", "--engine", "ray", "--workers", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cli.toys", tmp_path / "marks", "0", *words],
+        [sys.executable, "-m", "tests.jobs.toys", tmp_path / "marks", "0", *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,

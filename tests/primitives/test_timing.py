@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anymask.evaluation.timing import Task, Timing, run_process, time_in_turns
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.timing import TimedCall, Timing, run_process, time_in_turns
 
 
 class Clock:
@@ -30,8 +30,8 @@ def test_tasks_take_turns_and_the_warm_up_does_not_count() -> None:
     slow, fast = clock.steps(90, 3, 5, 4), clock.steps(9, 1, 1, 2)
     timings = time_in_turns(
         [
-            Task("slow", lambda: (order.append("slow"), next(slow))),
-            Task("fast", lambda: (order.append("fast"), next(fast))),
+            TimedCall("slow", lambda: (order.append("slow"), next(slow))),
+            TimedCall("fast", lambda: (order.append("fast"), next(fast))),
         ],
         rounds=3,
         clock=clock,

@@ -1,6 +1,6 @@
 """Work that needs no model and does what the photo's name says, in any process, also a dying one.
 
-    python -m tests.cli.toys MARKS DIE_AFTER WORDS...
+    python -m tests.jobs.toys MARKS DIE_AFTER WORDS...
 
 runs `anymask WORDS...`, where WORDS is an `embed` command, with the toy in the model's place. The
 process kills itself after DIE_AFTER photos; 0 lets it live. MARKS is a folder: `calls` in it has a
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.cli.outputs import whole_file
-from anymask.cli.photos import Job
+from anymask.jobs import folder
+from anymask.jobs.photos import PhotoItem
 from anymask.primitives.errors import ImageError, ModelError, PromptError
+from anymask.primitives.storage import whole_file
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ToyWork:
         self.marks = marks
         self.about: dict[str, Any] = {"model": "toy"}
 
-    def __call__(self, job: Job) -> int | None:
+    def __call__(self, job: PhotoItem, on_step: object = None) -> int | None:
         if job.output(".txt").is_file():
             return None
         name = job.photo.stem
@@ -85,21 +86,21 @@ def misbehave(name: str, marks: Path) -> None:
 
 
 def main() -> int:
-    from anymask.cli import embed, folders
+    from anymask.cli import embed
     from anymask.cli import main as door
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too
     marks, die_after, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     embed.EmbedTask = lambda *_: ToyTask(marks)
-    record, behind = folders._record, []
+    add, behind = folder._Run.add, []
 
     def count(*args: Any) -> None:
-        record(*args)
+        add(*args)
         behind.append(args)
         if len(behind) == die_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    folders._record = count
+    folder._Run.add = count
     return door.main(words)
 
 

@@ -1,6 +1,6 @@
 """`anymask WORDS...` with a fake model, in a process that dies at its N-th dangerous moment.
 
-    python -m tests.cli.dying N WORDS...
+    python -m tests.jobs.dying N WORDS...
 
 Such moments are: a file's bytes are written but not safe on the disk; it is about to get its name;
 it has just got it.

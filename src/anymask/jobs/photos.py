@@ -1,8 +1,8 @@
-"""Which photos a command works on, which of them are this machine's, and where each result goes.
+"""The photos of a folder: which a job works on, which machine does each, where its results go.
 
 - Results are called like the photo without its suffix, in the same sub-folder. A photo keeps its
   suffix where another one in its folder would get the same name.
-- `--shard I/N` and `--output-shards K` look at nothing but the photo's path below the folder, so
+- Shards of the work and of the output look at nothing but the photo's path below the folder, so
   that every machine, and every later run, comes to the same answer whatever else lies there.
 """
 
@@ -21,7 +21,7 @@ from anymask.primitives.errors import InputError
 
 
 @dataclass(frozen=True)
-class Job:
+class PhotoItem:
     """One photo and the stem (folder and name without suffix) of its outputs."""
 
     photo: Path
@@ -60,23 +60,12 @@ def place_number(place: Path) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8], "big")
 
 
-def read_shard(text: str) -> tuple[int, int]:
-    """`I/N` -> (I, N). Raises InputError."""
-    first, _, last = text.partition("/")
-    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
-        return int(first), int(last)
-    raise InputError(
-        f"wanted --shard I/N, this machine's number and how many there are, such as 1/4 to 4/4; "
-        f"got {text!r}"
-    )
-
-
-def find_jobs(
+def find_items(
     source: Path,
     out: Path,
     division: Division | None = None,
     unreadable: Callable[[OSError], None] | None = None,
-) -> list[Job]:
+) -> list[PhotoItem]:
     """A photo, or this machine's photos in a folder, with a place in `out` for each.
 
     unreadable  told of each sub-folder that cannot be listed; without it they are left out
@@ -84,21 +73,21 @@ def find_jobs(
     Raises InputError where there is no photo, or the results would lie among the photos.
     """
     if not source.is_dir():
-        return [Job(source, out / source.stem)]
+        return [PhotoItem(source, out / source.stem)]
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(
             f"the photos lie in the output folder {str(out)!r}, where results would be taken for "
             "photos; choose another one, such as a new folder beside them"
         )
-    return list(_jobs_of_folder(source, out, division or Division(), unreadable))
+    return list(_items_of_folder(source, out, division or Division(), unreadable))
 
 
-def _jobs_of_folder(
+def _items_of_folder(
     source: Path,
     out: Path,
     division: Division,
     unreadable: Callable[[OSError], None] | None,
-) -> Iterator[Job]:
+) -> Iterator[PhotoItem]:
     """One sub-folder after the other: the list of all machines' photos is never held."""
     from anymask.data.images import find_images
 
@@ -110,7 +99,7 @@ def _jobs_of_folder(
         for name, short in output_names([path.name for path in group]).items():
             place = below / name
             if division.holds(place):
-                yield Job(folder / name, division.folder(out, place) / below / short)
+                yield PhotoItem(folder / name, division.folder(out, place) / below / short)
     if not found:
         raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
 

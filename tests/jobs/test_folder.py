@@ -1,6 +1,5 @@
 """Folders at scale: processes that die, runs that are killed, machines that share the work."""
 
-import argparse
 import fcntl
 import json
 import os
@@ -11,17 +10,21 @@ import sys
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.cli import folders, workers
+from anymask.cli.folders import run_folder
 from anymask.cli.main import main
-from anymask.cli.photos import Job
-from anymask.cli.work import Done, Ready
+from anymask.jobs import folder
+from anymask.jobs.folder import FolderJob
+from anymask.jobs.photos import PhotoItem
+from anymask.jobs.pool import ItemDone, WorkerReady
+from anymask.jobs.processing import process_in_pool
 from anymask.primitives.errors import AnymaskError
-from tests.cli.toys import ToyTask
+from tests.jobs.toys import ToyTask
 from tests.predictors.fakes import discs
 
 PICTURE, _ = discs((40, 50), [(20, 20, 10)])
@@ -76,18 +79,15 @@ def toy(
     words: str, repository: Path, die_after: int = 0, group: bool = False
 ) -> tuple[int, str, str]:
     done = run(
-        "tests.cli.toys", "marks", die_after, "embed", "photos", "-o", "out", *words.split(),
+        "tests.jobs.toys", "marks", die_after, "embed", "photos", "-o", "out", *words.split(),
         repository=repository, group=group,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
-def args(**changes: object) -> argparse.Namespace:
-    plain = {
-        "source": Path("photos"), "output": Path("out"), "json": None, "shard": None,
-        "output_shards": 0, "workers": 0, "engine": "processes",
-    }  # fmt: skip
-    return argparse.Namespace(**plain | changes)
+def run_toy(task: ToyTask, **changes: Any) -> None:
+    job = FolderJob(source=Path("photos"), output=Path("out"), **changes)
+    run_folder(job, task, None)
 
 
 # Failures.
@@ -99,7 +99,7 @@ def test_what_fails_is_listed_and_the_rest_is_done(
 ) -> None:
     put("a.jpg", "bad.jpg", "defect.jpg", "large.jpg", "sub/b c.jpg", "sub/ü.jpg")
     with pytest.raises(AnymaskError, match="3 of 6 photos failed, see .*errors.jsonl; mend or"):
-        folders.work_through(ToyTask(Path("marks").absolute()), args(workers=workers), "photos")
+        run_toy(ToyTask(Path("marks").absolute()), workers=workers)
     assert made() == ["a.txt", "errors.jsonl", "sub/b c.txt", "sub/ü.txt"]
     lines = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
     told = {Path(line["file"]).name: line for line in lines}
@@ -118,18 +118,18 @@ def test_a_run_without_failures_leaves_no_log_of_an_earlier_one(desk: Path) -> N
     put("a.jpg", "bad.jpg")
     task = ToyTask(Path("marks"))
     with pytest.raises(AnymaskError, match="1 of 2 photos failed"):
-        folders.work_through(task, args(), "photos")
+        run_toy(task)
     Path("photos/bad.jpg").rename("photos/good.jpg")
-    folders.work_through(task, args(), "photos")
+    run_toy(task)
     assert made() == ["a.txt", "good.txt"]
 
 
 def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(*(f"bad{n}.jpg" for n in range(30)))
     with pytest.raises(AnymaskError, match="30 of 30 photos failed"):
-        folders.work_through(ToyTask(Path("marks")), args(), "photos")
+        run_toy(ToyTask(Path("marks")))
     err = capsys.readouterr().err
-    assert err.count("is no picture") == folders.TOLD
+    assert err.count("is no picture") == folder.FIRST_FAILURES
     assert err.count("further failures are in") == 1
     assert len(Path("out/errors.jsonl").read_text().splitlines()) == 30
 
@@ -137,7 +137,7 @@ def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFix
 def test_a_full_disk_ends_the_run_at_once(desk: Path) -> None:
     put("a.jpg", "full.jpg", "z.jpg")
     with pytest.raises(AnymaskError, match=r"cannot be written \(No space left .*\); make room"):
-        folders.work_through(ToyTask(Path("marks")), args(), "photos")
+        run_toy(ToyTask(Path("marks")))
     assert begun() == Counter({"a.jpg": 1, "full.jpg": 1})
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_ends_the_run_at_once(desk: Path) -> None:
 def test_what_is_not_the_photo_s_fault_is_told_once(desk: Path, workers: int) -> None:
     put("a.jpg", "no clicks.jpg", "z1.jpg", "z2.jpg", "z3.jpg")
     with pytest.raises(AnymaskError, match="^this model takes no clicks$"):
-        folders.work_through(ToyTask(Path("marks").absolute()), args(workers=workers), "photos")
+        run_toy(ToyTask(Path("marks").absolute()), workers=workers)
     assert not Path("out/errors.jsonl").exists()
     if not workers:
         assert made() == ["a.txt"]
@@ -164,7 +164,7 @@ def test_an_unreadable_folder_is_a_failure(
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(AnymaskError, match="1 of 2 photos failed"):
-        folders.work_through(ToyTask(Path("marks")), args(), "photos")
+        run_toy(ToyTask(Path("marks")))
     assert (
         f"{Path('photos/locked')}: the folder cannot be listed (Permission"
         in capsys.readouterr().err
@@ -228,7 +228,7 @@ def test_photos_of_every_kind_go_through_two_real_workers(
 def test_a_photo_whose_worker_died_is_tried_once_more(desk: Path) -> None:
     put("a.jpg", "b.jpg", "deadly once.jpg", "deadly.jpg", "z.jpg")
     with pytest.raises(AnymaskError, match="1 of 5 photos failed"):
-        folders.work_through(ToyTask(Path("marks").absolute()), args(workers=2), "photos")
+        run_toy(ToyTask(Path("marks").absolute()), workers=2)
     assert made() == ["a.txt", "b.txt", "deadly once.txt", "errors.jsonl", "z.txt"]
     (line,) = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
     assert line["kind"] == "WorkerDied"
@@ -239,7 +239,7 @@ def test_a_photo_whose_worker_died_is_tried_once_more(desk: Path) -> None:
 def test_a_task_that_cannot_be_opened_is_told_once(desk: Path) -> None:
     put("a.jpg", "b.jpg")
     with pytest.raises(AnymaskError, match="^there is no such model; take another one$"):
-        folders.work_through(ToyTask(Path("marks"), "refuses"), args(workers=2), "photos")
+        run_toy(ToyTask(Path("marks"), "refuses"), workers=2)
 
 
 def test_workers_that_never_start_end_the_run(desk: Path) -> None:
@@ -247,7 +247,7 @@ def test_workers_that_never_start_end_the_run(desk: Path) -> None:
     with pytest.raises(
         AnymaskError, match=r"3 workers in a row .*the last one was killed \(SIGKILL\)"
     ):
-        folders.work_through(ToyTask(Path("marks"), "dies"), args(workers=2), "photos")
+        run_toy(ToyTask(Path("marks"), "dies"), workers=2)
 
 
 def test_workers_share_the_cores_and_no_more_are_started_than_photos(
@@ -256,13 +256,13 @@ def test_workers_share_the_cores_and_no_more_are_started_than_photos(
     monkeypatch.delenv("ANYMASK_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     put("a.jpg", "b.jpg")
-    jobs = [Job(Path("photos", name), Path("out", name)) for name in ("a.jpg", "b.jpg")]
-    events = list(workers.run_in_workers(ToyTask(Path("marks").absolute()), jobs, 5))
-    assert [type(event) for event in events if not isinstance(event, Done)].count(Ready) <= 2
+    items = [PhotoItem(Path("photos", name), Path("out", name)) for name in ("a.jpg", "b.jpg")]
+    events = list(process_in_pool(ToyTask(Path("marks").absolute()), items, 5))
+    kinds = [type(event) for event in events]
+    assert kinds.count(ItemDone) == 2
+    assert kinds.count(WorkerReady) <= 2
     lines = [line.split() for line in Path("marks/calls").read_text().splitlines()]
     assert [threads for *_, threads in lines] == ["4", "4"]
-    monkeypatch.setenv("ANYMASK_THREADS", "3")
-    assert workers.threads_each(2) == 3
 
 
 # Runs that are killed.
@@ -276,11 +276,11 @@ def test_killed_at_any_moment_a_folder_is_completed_by_the_next_run(
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
     words = ["everything", "photos", "--points-per-side", "3", "--pred-iou-thresh", "0"]
-    whole = run("tests.cli.dying", 0, *words, "-o", "whole", repository=repository)
+    whole = run("tests.jobs.dying", 0, *words, "-o", "whole", repository=repository)
     assert whole.returncode == 0, whole.stderr
     finished: dict[str, int] = {}
     for moment in range(1, 30):
-        done = run("tests.cli.dying", moment, *words, "-o", "out", repository=repository)
+        done = run("tests.jobs.dying", moment, *words, "-o", "out", repository=repository)
         for name, number in finished.items():
             assert Path("out", name).stat().st_ino == number  # nothing is made twice
         visible = [name for name in made() if not Path(name).name.startswith(".")]
@@ -328,16 +328,6 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_file(
     assert made() == ["a.txt"]
 
 
-def test_drafts_of_others_are_left_alone(desk: Path) -> None:
-    put("a.jpg")
-    Path("out").mkdir()
-    ours, others = ".a.txt.0123abcd.part", [".b.txt.0123abcd.part", ".a.txt.part", "a.txt.part"]
-    for name in (ours, *others):
-        Path("out", name).touch()
-    folders.work_through(ToyTask(Path("marks")), args(), "photos")
-    assert made() == sorted(["a.txt", *others])
-
-
 # Several machines.
 
 
@@ -347,17 +337,15 @@ def test_two_runs_of_the_same_part_do_not_work_at_once(desk: Path) -> None:
     with Path("out/errors.jsonl").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(AnymaskError, match="another run is at work in 'out'; .* --shard 1/2"):
-            folders.work_through(ToyTask(Path("marks")), args(), "photos")
-        folders.work_through(ToyTask(Path("marks")), args(shard="1/2"), "photos")
+            run_toy(ToyTask(Path("marks")))
+        run_toy(ToyTask(Path("marks")), shard=(1, 2))
 
 
 def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
     put(*(f"{n}.jpg" for n in range(20)), *(f"bad{n}.jpg" for n in range(20)))
     for part in (1, 2):
         with pytest.raises(AnymaskError, match=f"photos failed, see .*errors-{part}-of-2.jsonl"):
-            folders.work_through(
-                ToyTask(Path("marks")), args(shard=f"{part}/2", output_shards=4), "photos"
-            )
+            run_toy(ToyTask(Path("marks")), shard=(part, 2), output_shards=4)
     assert set(begun().values()) == {1}
     assert len(begun()) == 40
     logs = [Path(f"out/errors-{part}-of-2.jsonl").read_text().splitlines() for part in (1, 2)]
@@ -370,8 +358,8 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workers", "-1"], "--workers must be 0 or more, got -1"),
-        (["--output-shards", "-1"], "--output-shards must be 0 or more, got -1"),
+        (["--workers", "-1"], "workers must be 0 or more, got -1"),
+        (["--output-shards", "-1"], "output_shards must be 0 or more, got -1"),
         (["--shard", "3/2"], "wanted --shard I/N"),
         (["-o", "photos"], "the photos lie in the output folder 'photos'"),
         (["-o", "file"], "wanted a folder for the results, but 'file' or a part of it is a file"),
