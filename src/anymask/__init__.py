@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from anymask import jobs, models, weights
     from anymask.data.images import load_image
     from anymask.predictors.image import Model
-    from anymask.predictors.retry import Retry
+    from anymask.predictors.settings import Retry
     from anymask.primitives import errors
+    from anymask.primitives.candidates import Candidates
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Candidates, Embedding, Prompt
+    from anymask.primitives.types import Embedding, Prompt
 
 __version__ = "0.1.0"
 __all__ = [

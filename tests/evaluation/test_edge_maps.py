@@ -17,9 +17,9 @@ from anymask.evaluation.edge_maps import (
     suppress,
 )
 from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Candidates
 from tests.evaluation.small_sets import perfect, rectangle
 
 HW = (48, 64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from anymask.primitives.errors import ModelError, WeightsError
 from anymask.primitives.timing import Measurement, TimedCall, time_in_turns
-from anymask.primitives.types import FloatArray
+from anymask.primitives.types import Seen
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,10 +72,10 @@ def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list
     onnx = OnnxRuntime(folder, threads=threads, device="cpu")
     shape = (1, 3, spec.image_side, spec.image_side)
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    error = _error(onnx.encode(images)[0], eager.encode(images)[0])
+    error = _error(onnx.see(images)[0], eager.see(images)[0])
     tasks = [
-        TimedCall("torch", lambda: eager.encode(images)),
-        TimedCall("onnx", lambda: onnx.encode(images)),
+        TimedCall("torch", lambda: eager.see(images)),
+        TimedCall("onnx", lambda: onnx.see(images)),
     ]
     slow, fast = time_in_turns(tasks, rounds, WARM_UP)
     return [
@@ -86,9 +86,9 @@ def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list
     ]
 
 
-def _error(got: tuple[FloatArray, ...], wanted: tuple[FloatArray, ...]) -> float:
+def _error(got: Seen, wanted: Seen) -> float:
     """The largest difference over the largest value, of the worst map."""
     return max(
-        float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12))
-        for a, b in zip(got, wanted, strict=True)
+        float(np.abs(a.values - b.values).max() / max(np.abs(b.values).max(), 1e-12))
+        for a, b in zip(got.maps(), wanted.maps(), strict=True)
     )

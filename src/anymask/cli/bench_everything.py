@@ -24,10 +24,8 @@ from anymask.primitives.timing import Measurement
 
 if TYPE_CHECKING:
     from anymask.predictors.grid import Grid, Mode
-    from anymask.primitives.spec import Geometry
-    from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
+    from anymask.primitives.types import Embedding, UintImage
     from anymask.runtimes.protocol import ImageRuntime
-    from anymask.runtimes.sweep import Asked, Sweep, SweepPrecision
 
 KEPT = 70  # percentile of quality and of stability that a mask must reach
 SAME = 0.99  # IoU from which two masks of one click are the same
@@ -129,7 +127,7 @@ def photo_figures(
     runtime: ImageRuntime, image: UintImage, bench: Bench, random: bool
 ) -> tuple[list[Measurement], list[str]]:
     """Every way once, the plain one last, so that the memory before it is ours."""
-    from anymask.predictors.decoding import embed_image
+    from anymask.predictors.pipeline import embed_image
     from anymask.predictors.plain import find_plainly
 
     start = time.perf_counter()
@@ -168,10 +166,11 @@ def _filtering(
     never sure: their boxes do not tell them apart, and the offset of the stability follows their
     logits.
     """
-    from anymask.predictors.everything import find_everything, grid_of
+    from anymask.predictors.everything import find_everything
+    from anymask.predictors.grid import grid_of
 
     loose = replace(
-        grid_of(runtime.spec, {}), points_per_side=bench.points_per_side, pred_iou_thresh=0.0,
+        grid_of(runtime.family, {}), points_per_side=bench.points_per_side, pred_iou_thresh=0.0,
         stability_score_thresh=0.0, box_nms_thresh=1.0, mode="exact",
     )  # fmt: skip
     if random:
@@ -182,7 +181,7 @@ def _filtering(
         float(np.percentile([getattr(record, number) for record in every], KEPT))
         for number in ("quality", "stability")
     )
-    nms = loose.box_nms_thresh if random else grid_of(runtime.spec, {}).box_nms_thresh
+    nms = loose.box_nms_thresh if random else grid_of(runtime.family, {}).box_nms_thresh
     chosen = replace(
         loose, pred_iou_thresh=quality, stability_score_thresh=stability, box_nms_thresh=nms
     )
@@ -196,35 +195,18 @@ def _filtering(
 
 def _run(runtime: ImageRuntime, embedding: Embedding, grid: Grid) -> Run:
     from anymask.predictors.everything import find_everything
+    from anymask.runtimes.wrapped import WrappedRuntime
 
-    counted = _Counted(runtime)
+    asked: list[int] = []
+
+    def count(name: str, given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if name in ("ask", "decode"):
+            asked.append(len(given[-1].coords))
+        return call()
+
+    counted = WrappedRuntime(runtime, count)
     run = _timed(lambda: find_everything(counted, embedding, grid), 0)
-    return replace(run, clicks=counted.clicks)
-
-
-class _Counted:
-    """A runtime that counts the prompts that it is asked."""
-
-    def __init__(self, runtime: ImageRuntime) -> None:
-        self._runtime, self.clicks = runtime, 0
-        self.spec, self.weights_hash = runtime.spec, runtime.weights_hash
-        self.encode, self.decode = runtime.encode, runtime.decode
-
-    def sweep(
-        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
-    ) -> Sweep:
-        """The runtime's sweep; the counting costs nothing."""
-        from anymask.runtimes.sweep import open_sweep
-
-        sweep = open_sweep(self._runtime, features, geometry, precision)
-        ask = sweep.ask
-
-        def count(prompts: ModelPrompts) -> Asked:
-            self.clicks += len(prompts.coords)
-            return ask(prompts)
-
-        sweep.ask = count  # type: ignore[method-assign]  # this one object only
-        return sweep
+    return replace(run, clicks=sum(asked))
 
 
 def _timed(find: Callable[[], list[MaskRecord]], clicks: int) -> Run:
@@ -296,10 +278,10 @@ def adaptive_figures(
 ) -> list[Measurement]:
     """Adaptive beside exact with the model's own thresholds: means over photos."""
     from anymask.data.images import load_image
-    from anymask.predictors.decoding import embed_image
-    from anymask.predictors.everything import grid_of
+    from anymask.predictors.grid import grid_of
+    from anymask.predictors.pipeline import embed_image
 
-    grid = replace(grid_of(runtime.spec, {}), points_per_side=bench.points_per_side)
+    grid = replace(grid_of(runtime.family, {}), points_per_side=bench.points_per_side)
     runs: dict[Mode, list[Run]] = {"exact": [], "adaptive": []}
     for path in photos:
         embedding = embed_image(runtime, load_image(path))

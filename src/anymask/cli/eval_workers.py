@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anymask.cli.progress import Progress
-from anymask.evaluation.cache import ScoreCache
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import SetScores
+from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.suite import EvalSet, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 from anymask.primitives.errors import AnymaskError
 from anymask.weights.folders import home
@@ -27,7 +27,7 @@ class SetScorer:
 
     methods: Sequence[Segmenter]
     sets: Sequence[EvalSet]
-    settings: Settings
+    settings: EvalSettings
     cache: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 

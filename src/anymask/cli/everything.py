@@ -17,7 +17,7 @@ from anymask.jobs.masks import EverythingTask
 from anymask.jobs.photos import find_items
 
 if TYPE_CHECKING:
-    from anymask.predictors.everything import GridDict
+    from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
 
@@ -43,7 +43,7 @@ _GRID_HELP = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
-    from anymask.predictors.everything import Grid
+    from anymask.predictors.grid import Grid
 
     parser.add_argument("source", metavar="PHOTO|FOLDER", type=Path)
     parser.add_argument(
@@ -77,12 +77,12 @@ def _kind(default: Any) -> dict[str, Any]:
 
 
 def defaults(setting: Field[Any]) -> str:
-    """A setting's default, and `nano`'s own where it differs."""
-    from anymask.predictors.everything import NANO_GRID
+    """A setting's default, and the bundled model's own where it differs."""
+    from anymask.families import DEFAULT_MODEL, default_grid
 
-    name, default = setting.name, setting.default
-    told = "automatic" if default is None else f"{default}"
-    return f"{told}; nano: {NANO_GRID[name]}" if name in NANO_GRID else told  # type: ignore[literal-required]
+    own = getattr(default_grid(), setting.name, setting.default)
+    told = "automatic" if setting.default is None else f"{setting.default}"
+    return told if own == setting.default else f"{told}; {DEFAULT_MODEL}: {own}"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
 
 def read_grid(args: argparse.Namespace) -> GridDict:
     """The settings that were given."""
-    from anymask.predictors.everything import Grid
+    from anymask.predictors.grid import Grid
 
     names = [setting.name for setting in fields(Grid) if getattr(args, setting.name) is not None]
     return cast("GridDict", {name: getattr(args, name) for name in names})

@@ -20,8 +20,9 @@ from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
-    from anymask.predictors.retry import Retry
-    from anymask.primitives.types import Candidates, Prompt, UintImage
+    from anymask.predictors.settings import Retry
+    from anymask.primitives.candidates import Candidates
+    from anymask.primitives.types import Prompt, UintImage
 
 SUMMARY = "click or box an object in a photo and write its mask"
 
@@ -176,7 +177,7 @@ def numbers(text: str, option: str, count: int) -> list[float]:
 
 def read_retry(args: argparse.Namespace) -> Retry | None:
     """How long to ask again; None for not at all. Raises InputError."""
-    from anymask.predictors.retry import Retry
+    from anymask.predictors.settings import Retry
 
     retry = Retry(seconds=args.retry)
     return retry if args.retry else None
@@ -205,22 +206,13 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
 
     from anymask.primitives.masks import stability_score
     from anymask.primitives.records import STABILITY_OFFSET, record_from_rle
-    from anymask.primitives.resize import logits_to_masks
-    from anymask.primitives.rle import mask_to_rle
 
-    finished = vars(answer).get("masks")  # cleaned or zoomed masks are there already
-    mask = (
-        logits_to_masks(answer.logits[:1], answer.geometry, answer.threshold)[0]
-        if finished is None
-        else finished[0]
-    )
-    stability = stability_score(answer.logits[0], answer.threshold, STABILITY_OFFSET)
-    record = record_from_rle(
-        mask_to_rle(mask), quality=float(answer.quality[0]), stability=float(stability)
-    )
+    first = answer.first
+    stability = stability_score(first.logits, first.threshold, STABILITY_OFFSET)
+    record = record_from_rle(first.rle(), quality=first.quality, stability=float(stability))
     if prompt.points is not None:
         record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-    return FoundMask(photo, image, mask, record, prompt)
+    return FoundMask(photo, image, record.mask, record, prompt)
 
 
 def report(found: FoundMask) -> None:

@@ -18,11 +18,12 @@ from numpy.random import Generator
 from anymask.engine.entries import Draft, Provenance, Stage, Verdict
 from anymask.engine.stages import HINT_SECONDS
 from anymask.predictors.image import Model
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import Click, centre_click, next_click
 from anymask.primitives.masks import iou
 from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, Prompt
 
 CLICK = 1.5
 REVIEW = 3.0

@@ -21,9 +21,10 @@ from anymask.evaluation.edge_levels import THRESHOLDS, thin
 from anymask.evaluation.protocols import Segmenter, click_masks
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.boxes import box_nms, mask_to_box
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import logits_to_image
-from anymask.primitives.types import BoolArray, Candidates, FloatArray, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 EDGE_GRID_SIDE = 16  # the paper's grid
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other

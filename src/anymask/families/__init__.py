@@ -18,7 +18,15 @@ from anymask.families.tables import shipped_tables
 from anymask.primitives.errors import ModelError
 from anymask.primitives.spec import GridDefaults, ModelSpec
 
-__all__ = ["DEFAULT_MODEL", "Family", "Tables", "adaptive_table", "family_names", "open_family"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Family",
+    "Tables",
+    "adaptive_table",
+    "default_grid",
+    "family_names",
+    "open_family",
+]
 
 DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
@@ -52,6 +60,11 @@ def open_family(spec: ModelSpec, tables: Tables | None = None) -> Family:
             f"{', '.join(_MAKERS)}; update anymask"
         )
     return maker(spec, shipped_tables(spec.family) if tables is None else tables)
+
+
+def default_grid() -> GridDefaults:
+    """The thresholds of automatic mask generation of the model in the package."""
+    return NANO_GRID
 
 
 def adaptive_table(family: Family) -> Mapping[str, Any]:

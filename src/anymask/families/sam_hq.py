@@ -1,7 +1,8 @@
 """HQ-SAM's answers: decoder masks and quality in, one corrected mask out.
 
-Ke et al. 2023, section 3.2. The last mask is a correction that is added to the mask that SAM itself would give: token 0 for a
-clear prompt, the best of the three by quality for an ambiguous one; one mask either way.
+Ke et al. 2023, section 3.2. The last mask is a correction that is added to the mask that SAM itself
+would give: token 0 for a clear prompt, the best of the three by quality for an ambiguous one; one
+mask either way.
 
 Letters: N prompts, T masks of the decoder, m the side of a mask.
 """

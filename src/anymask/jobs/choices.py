@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.image import Model
     from anymask.predictors.large import Tile
-    from anymask.predictors.retry import Retry
+    from anymask.predictors.settings import Retry
     from anymask.primitives.types import UintImage
 
 
@@ -108,7 +108,7 @@ class ArrangementChoice:
         return asked | {"retry": replace(self._retry(), larger=larger)}
 
     def _retry(self) -> Retry:
-        from anymask.predictors.retry import Retry
+        from anymask.predictors.settings import Retry
 
         if self.retry_quality is None:
             return Retry(seconds=self.retry_seconds)

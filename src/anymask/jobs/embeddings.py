@@ -53,7 +53,7 @@ class EmbedWork:
 
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
         """Write one embedding and return 1; None where it is there already."""
-        from anymask.predictors.decoding import image_hash
+        from anymask.predictors.pipeline import image_hash
 
         image = self.pictures.load(item.photo)
         path = item.output(".npz")

@@ -122,10 +122,10 @@ class EverythingWork:
     """A photo's records, and a picture of them."""
 
     def __init__(self, model: Model, task: EverythingTask) -> None:
-        from anymask.predictors.everything import grid_of
+        from anymask.predictors.grid import grid_of
 
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
-        self.grid = grid_of(model.spec, task.given)
+        self.grid = grid_of(model.runtime.family, task.given)
         self.arranged = task.arranged.open()
         about = {
             "model": model.name,
@@ -207,7 +207,7 @@ class PhotoFile:
     @cached_property
     def pixels_hash(self) -> str:
         """Of the decoded picture, which survives a copy into another format without loss."""
-        from anymask.predictors.decoding import image_hash
+        from anymask.predictors.pipeline import image_hash
 
         return image_hash(self.pixels)
 

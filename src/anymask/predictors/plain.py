@@ -43,8 +43,8 @@ def find_plainly(
             passed = _passing(drawn, quality, spec.mask_threshold, settings)
             found += [replace(record, points=((float(x), float(y)),)) for record in passed]
     boxes = [record.box_xyxy for record in found]
-    kept = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
-    return [found[index] for index in kept]
+    unique = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
+    return [found[index] for index in unique]
 
 
 def _passing(

@@ -142,7 +142,7 @@ def _by_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[
     prompt = asked.prompt
     if prompt.mask is not None and prompt.mask.dtype.kind == "f":
         prompt = replace(prompt, mask=first.masks[0])
-    answer = larger.segment(
+    answer: Candidates = larger.segment(
         time.seen_by_larger(asked.photo),
         prompts=[prompt],
         multimask=asked.settings.multimask,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict
 
 from anymask.families.family import Multimask, Ranking
 from anymask.predictors.granularity import Granularity, check_granularity
-from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 
 Zoom = bool | Literal["auto"]
 RetryStep = Literal["shift", "zoom", "tile", "larger"]
@@ -28,9 +27,8 @@ class LargerModel(Protocol):
 
     def embed(self, image: UintImage) -> Embedding: ...
 
-    def segment(
-        self, image: Embedding, *, prompts: Sequence[Prompt], **settings: Any
-    ) -> list[Candidates]: ...
+    @property
+    def segment(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,8 @@ class Mask:
         """The mask in the photo, made each time."""
         if self.finished is not None:
             return rle_to_mask(self.finished)
-        return logits_to_masks(self.logits[None], self.geometry, self.threshold)[0]
+        drawn: BoolArray = logits_to_masks(self.logits[None], self.geometry, self.threshold)[0]
+        return drawn
 
     def rle(self) -> Rle:
         """The run-lengths of the same pixels."""
