@@ -74,7 +74,7 @@ def report(boxes: EvalSet) -> EvalReport:
     found = MethodResult(
         method="half",
         measure="calibration",
-        finding=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
+        result=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
     )
     return EvalReport(
         suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),

@@ -174,7 +174,7 @@ def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: P
         cache = ScoreCache(tmp_path / "cache")
         scores = score_set([perfect(), method], one, settings, cache=cache)
         counts.append(len(asked))
-        values.append(scores.found[1].finding.figures[0].value)
+        values.append(scores.found[1].result.figures[0].value)
     assert 0 < counts[0] == counts[1] < counts[2]
     assert values[0] == values[1]
     path = one.samples[0].image_path

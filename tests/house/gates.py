@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MODULE_LINES = 400
@@ -140,6 +140,47 @@ def climbing_imports(package: Path) -> list[str]:
                     f"{where}:{line}: {floor}/ imports {name}; it may import {allowed}"
                 )
     return complaints
+
+
+def import_circles(folder: Path, package: Path) -> list[str]:
+    """Files of a floor that import each other, over any number of steps, when they are loaded."""
+    modules = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts): path
+        for path in python_files(folder)
+    }
+    imports = {
+        name: {target for _, target in imported_on_load(ast.parse(path.read_text("utf-8")))}
+        & modules.keys()
+        for name, path in modules.items()
+    }
+    reached = imports
+    while (
+        farther := {a: b.union(*(reached[c] for c in b)) for a, b in reached.items()}
+    ) != reached:
+        reached = farther
+    return [
+        f"{modules[name].relative_to(package.parent).as_posix()}:1: it imports itself by way of "
+        + ", ".join(sorted(other for other in imports[name] if name in reached[other]))
+        for name in sorted(modules)
+        if name in reached[name]
+    ]
+
+
+def shared_class_names(package: Path, floors: Iterable[str]) -> list[str]:
+    """Public classes of these floors whose name another file of the package has, too."""
+    places: dict[str, list[str]] = {}
+    for path in python_files(package):
+        if floor_of(path, package) != CARGO:
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
+                    places.setdefault(node.name, []).append(where)
+    inside = tuple(f"{package.name}/{floor}/" for floor in floors)
+    return [
+        f"{found[0]}: class {name} is also {', '.join(found[1:])}"
+        for name, found in places.items()
+        if len(found) > 1 and any(where.startswith(inside) for where in found)
+    ]
 
 
 def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:

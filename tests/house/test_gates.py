@@ -81,6 +81,28 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
     assert gates.climbing_imports(package) == [complaint]
 
 
+def test_circles_of_imports_are_named_with_the_way_back(package: Path) -> None:
+    write(package / "data/a.py", "from anymask.data.b import f")
+    write(package / "data/b.py", "from anymask.data.c import f")
+    write(package / "data/c.py", "def f():\n    from anymask.data.a import g")
+    assert gates.import_circles(package / "data", package) == []
+    write(package / "data/c.py", "from anymask.data.a import g")
+    assert gates.import_circles(package / "data", package) == [
+        "anymask/data/a.py:1: it imports itself by way of anymask.data.b",
+        "anymask/data/b.py:1: it imports itself by way of anymask.data.c",
+        "anymask/data/c.py:1: it imports itself by way of anymask.data.a",
+    ]
+
+
+def test_a_class_name_of_two_files_is_named(package: Path) -> None:
+    write(package / "data/a.py", "class View: ...\n\n\nclass _Own: ...")
+    write(package / "cli/b.py", "\nclass View: ...\n\n\nclass _Own: ...")
+    assert gates.shared_class_names(package, ["models"]) == []
+    assert gates.shared_class_names(package, ["data"]) == [
+        "anymask/cli/b.py:2: class View is also anymask/data/a.py:1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "count"),
     [

@@ -10,6 +10,7 @@ from tests.house import gates
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
+CUT = ["reports", "statistics", "evaluation", "audit"]  # floors that are in this order already
 OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
 
 
@@ -20,6 +21,16 @@ def report(complaints: list[str]) -> None:
 
 def test_imports_only_go_down() -> None:
     report(gates.climbing_imports(PACKAGE))
+
+
+@pytest.mark.parametrize("floor", CUT)
+def test_no_file_of_a_floor_imports_itself_over_others(floor: str) -> None:
+    report(gates.import_circles(PACKAGE / floor, PACKAGE))
+
+
+def test_a_class_name_stands_once_in_the_package() -> None:
+    found = gates.shared_class_names(PACKAGE, CUT)
+    report([line for line in found if "evaluation/timing.py" not in line])  # it is to move down
 
 
 def test_the_core_loads_without_the_extras() -> None:

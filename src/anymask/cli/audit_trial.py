@@ -12,14 +12,10 @@ from anymask.primitives.errors import InputError
 
 def run_trial(args: argparse.Namespace) -> None:
     """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
+    from anymask.audit import self_test_report as report
     from anymask.audit.corruptions import CORRUPTIONS
     from anymask.audit.grading import grader_to_json, load_grader
     from anymask.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
-    from anymask.audit.self_test_report import (
-        evaluate_self_test,
-        self_test_to_json,
-        self_test_to_markdown,
-    )
     from anymask.cli.segment import read_model
     from anymask.data.sets import load_set
     from anymask.evaluation.machine import this_machine
@@ -31,9 +27,8 @@ def run_trial(args: argparse.Namespace) -> None:
     deletions: list[DeletedMask] = []
     for info, samples in sets:
         with Progress(info.name, args.masks) as bar:
-            found, gone = run_self_test(
-                model, info.name, samples, args.masks, args.deletions, bar.update
-            )
+            options = args.masks, args.deletions, bar.update
+            found, gone = run_self_test(model, info.name, samples, *options)
         cases, deletions = cases + found, deletions + gone
     clean = sum(case.kind == CLEAN for case in cases)
     if not clean:
@@ -47,13 +42,13 @@ def run_trial(args: argparse.Namespace) -> None:
         with whole_file(args.fit) as file:
             file.write(json_bytes(grader_to_json(grader)))
     assert grader is not None
-    result = evaluate_self_test(grader, cases, deletions, args.below)
+    result = report.evaluate_self_test(grader, cases, deletions, args.below)
     weights = model.runtime.weights_hash
     if args.json:
         about = {"tried": tried, "graded_by": grader.about, "weights": weights}
         with whole_file(args.json) as file:
-            file.write(json_bytes(about | self_test_to_json(result)))
-    print(self_test_to_markdown(result), end="")
+            file.write(json_bytes(about | report.self_test_to_json(result)))
+    print(report.self_test_to_markdown(result), end="")
     print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
     print(f"- machine: {this_machine().line()}")
 

@@ -70,10 +70,10 @@ def _remarks(report: EvalReport) -> Iterator[str]:
     """What measures of whole sets have to say, and why they did not measure."""
     for scores in report.sets:
         for found in scores.found:
-            if found.finding is None:
+            if found.result is None:
                 yield f"skipped: {found.measure} of {found.method}: {found.reason}"
             else:
-                yield from (f"{found.measure}: {note}" for note in found.finding.notes)
+                yield from (f"{found.measure}: {note}" for note in found.result.notes)
 
 
 def _main_table(report: EvalReport) -> TextTable | None:
@@ -147,10 +147,10 @@ def _mask_rows(report: EvalReport, measure: str) -> Rows:
 def _set_rows(report: EvalReport, measure: str) -> Rows:
     """A measure of whole sets."""
     return {
-        (scores.name, found.method): found.finding.figures
+        (scores.name, found.method): found.result.figures
         for scores in report.sets
         for found in scores.found
-        if found.measure == measure and found.finding
+        if found.measure == measure and found.result
     }
 
 

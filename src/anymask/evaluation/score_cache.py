@@ -104,7 +104,7 @@ class ScoreCache:
             return None
 
     def put_found(self, key: str, found: MethodResult) -> None:
-        """Keep a finding under a key, whole or not at all."""
+        """Keep a result under a key, whole or not at all."""
         path = self._folder / "sets" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
