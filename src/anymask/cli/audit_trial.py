@@ -33,10 +33,8 @@ def run_trial(args: argparse.Namespace) -> None:
     clean = sum(case.kind == CLEAN for case in cases)
     if not clean:
         raise InputError("the sets have no mask of 100 pixels or more; give others")
-    tried = (
-        f"{model.name}; {clean} masks of {len(sets)} sets, each made wrong in "
-        f"{len(CORRUPTIONS)} ways"
-    )
+    ways = f"each made wrong in {len(CORRUPTIONS)} ways"
+    tried = f"{model.name}; {clean} masks of {len(sets)} sets, {ways}"
     if args.fit:
         grader = fit_grader(cases, tried)
         with whole_file(args.fit) as file:

@@ -171,8 +171,17 @@ def box_scores(
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts, multimask=False)
+    return score_first(answers, truths)
+
+
+def score_first(
+    answers: Sequence[SegmenterAnswer],
+    truths: Sequence[TruthMask],
+    score: Callable[[BoolArray, BoolArray, BoolArray | None], float] = iou,
+) -> Floats:  # (N,)
+    """How well the first mask of each answer fits."""
     pairs = zip(answers, truths, strict=True)
-    return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])
+    return np.array([score(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])
 
 
 def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
