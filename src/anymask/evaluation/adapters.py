@@ -107,9 +107,9 @@ class RenamedSegmenter:
         """As the inner one."""
         return self._inner.embed(image)
 
-    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> Any:
-        """As the inner one."""
-        return self._inner.segment(embedding, prompts=prompts, multimask=multimask)
+    def segment(self, embedding: Any, **asked: Any) -> Any:
+        """As the inner one, with settings of its own such as `ranking`."""
+        return self._inner.segment(embedding, **asked)
 
 
 def open_peer(name: str) -> Segmenter:
