@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from anymask.evaluation.adapters import PEER_PROMPTS, Peer, RenamedSegmenter, open_peer
-from anymask.evaluation.baselines import BOX, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.calibration import (
     RankedCandidates,
     describe_calibration,
     measure_calibration,
 )
+from anymask.evaluation.protocols import BOX, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured, SetResult
 from anymask.primitives.spec import ALL_KINDS, ModelSpec

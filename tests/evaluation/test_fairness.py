@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.fairness import (
     Grouping,
     describe_fairness,
@@ -14,6 +14,7 @@ from anymask.evaluation.fairness import (
     measure_fairness,
     read_groups,
 )
+from anymask.evaluation.protocols import BOX, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import DataError

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import CLICKS, FromFunction
+from anymask.evaluation.baselines import FromFunction
 from anymask.evaluation.machine import this_machine
+from anymask.evaluation.protocols import CLICKS
 from anymask.evaluation.report import EvalReport
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.protocols import TruthMask
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX, CLICKS, TruthMask
 from anymask.evaluation.robustness import (
     CHANGES,
     SHOWN_CHANGES,

@@ -8,7 +8,8 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.adapters import Peer
-from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan

@@ -15,6 +15,8 @@ import numpy as np
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
 from anymask.evaluation.perturbation import PERTURBATIONS, Perturbation, noisy_box, perturb_mask
 from anymask.evaluation.protocols import (
+    BOX,
+    CLICKS,
     Goal,
     Segmenter,
     TruthMask,
@@ -143,8 +145,6 @@ def _score_boundary(
     return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
-BOX: Accepts = frozenset({"box"})
-CLICKS: Accepts = frozenset({"point", "negative_point"})
 MASK: Accepts = frozenset({"mask"})
 _NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
 _NOISY = tuple(f"box ±{level:.0%}" for level in NOISE)

@@ -23,9 +23,12 @@ from numpy.typing import NDArray
 
 from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
 from anymask.primitives.masks import iou
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
 
+BOX: frozenset[PromptKind] = frozenset({"box"})
+CLICK: frozenset[PromptKind] = frozenset({"point"})
+CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
 PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
 
 
@@ -41,6 +44,15 @@ class SegmenterAnswer(Protocol):
     def logits(self) -> NDArray[np.float32] | None:
         """(K, h, w) to hand back with the next click; None when the method has none."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class PlainAnswer:
+    """masks (K, H, W) bool, best first; quality (K,) or None; it hands no logits back."""
+
+    masks: BoolArray
+    quality: Floats | None = None
+    logits: NDArray[np.float32] | None = None
 
 
 class Segmenter(Protocol):
