@@ -110,7 +110,7 @@ def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: E
     assert values is not None
     assert len(asked) == 2
     assert np.isnan(values).sum() == 2
-    assert len(scores.picked("slow", "box", 0)[0]) == 2
+    assert len(scores.select("slow", "box", 0)[0]) == 2
 
 
 def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) -> None:

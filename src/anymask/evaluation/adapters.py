@@ -61,11 +61,11 @@ class Peer:
         """One call a prompt. Raises InputError for an answer of another shape."""
         hw, image = embedding
         return [
-            self._checked(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
+            self._check_answer(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
             for prompt in prompts
         ]
 
-    def _checked(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
+    def _check_answer(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
         wanted = f"peer {self.name!r} must return (masks, qualities), masks (K, {hw[0]}, {hw[1]})"
         if not isinstance(said, tuple) or len(said) != 2:
             raise InputError(f"{wanted}; got {type(said).__name__}")

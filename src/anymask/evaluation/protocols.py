@@ -227,12 +227,12 @@ class _ClickTrail:
         """Choose the next click from what this answer got wrong; None: the goal is reached."""
         if self.feed_back and answer.logits is not None:
             self.logits = answer.logits[0]
-        click = goal.place(self._settled(answer.masks[0]), self.truth) if goal else None
+        click = goal.place(self._fix_clicked_pixels(answer.masks[0]), self.truth) if goal else None
         self.done = click is None
         if click is not None:
             self.clicks.append(click)
 
-    def _settled(self, mask: BoolArray) -> BoolArray:
+    def _fix_clicked_pixels(self, mask: BoolArray) -> BoolArray:
         """The mask with clicked pixels set right: the same pixel is not clicked twice."""
         settled = mask.copy()
         for (x, y), _ in self.clicks:

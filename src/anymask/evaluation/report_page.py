@@ -75,7 +75,7 @@ def _distribution_plots(report: EvalReport) -> str:
     for scores in report.sets:
         series = []
         for way in SHOWN_COLUMNS:
-            values, _ = scores.picked(report.subject, way, report.settings.min_area)
+            values, _ = scores.select(report.subject, way, report.settings.min_area)
             if len(values):
                 shares = np.histogram(values, IOU_BINS)[0] / len(values)
                 series.append(Series(way, shares))
