@@ -153,13 +153,13 @@ def test_a_detector_is_measured_on_a_whole_set(tmp_path: Path) -> None:
     one = two_people(tmp_path / "set")
     found = (line(59) + line(39) + line(10)).astype(np.float32)
     told: list[tuple[int, int]] = []
-    finding = measure_edges(
+    result = measure_edges(
         EdgeDetector("lines", lambda image: found), one, EvalSettings(), lambda *n: told.append(n)
     )
-    figures = {figure.name: figure.value for figure in finding.figures}
+    figures = {figure.name: figure.value for figure in result.figures}
     assert told == [(1, 1)]
     assert (figures["ODS"], figures["OIS"]) == pytest.approx((2 / 3, 2 / 3))
-    (curve,) = finding.curves
+    (curve,) = result.curves
     assert len(curve.x) == len(curve.y) == len(THRESHOLDS)
     assert (curve.x[0], curve.y[0]) == pytest.approx((2 / 3, 2 / 3))
 

@@ -10,6 +10,7 @@ from tests.house import gates
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
+CUT = ["reports", "statistics", "evaluation", "audit"]  # floors that are in this order already
 OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
 
 
@@ -35,6 +36,10 @@ def test_imports_only_go_down() -> None:
 def test_no_files_of_a_room_import_each_other_in_a_circle() -> None:
     found = gates.circular_imports(PACKAGE)
     report([one for one in found if one.partition(":")[0] not in KNOWN_CIRCLES])
+
+
+def test_a_class_name_stands_once_in_the_package() -> None:
+    report(gates.shared_class_names(PACKAGE, CUT))
 
 
 def test_the_core_loads_without_the_extras() -> None:

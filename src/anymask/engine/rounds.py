@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
@@ -27,8 +26,8 @@ from anymask.engine.project import Project
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area
+from anymask.primitives.types import Floats
 
-Floats = NDArray[np.float64]
 SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing

@@ -115,7 +115,7 @@ def measure_set(
     measure = MEASURES[name].function
     assert measure is not None, name
     try:
-        finding = measure(method, one, settings, told)
+        result = measure(method, one, settings, told)
     except NotMeasured as error:
         return MethodResult(method=method.spec.name, measure=name, reason=str(error))
-    return MethodResult(method=method.spec.name, measure=name, finding=finding)
+    return MethodResult(method=method.spec.name, measure=name, result=result)
