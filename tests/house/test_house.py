@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "anymask"
 OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
 
 
-# Circles of imports that are known and wait for their rooms to be built anew; remove what is mended.
+# Circles of imports that wait for their rooms to be built anew; remove what is mended.
 KNOWN_CIRCLES = frozenset(
     {
         "anymask/evaluation/measures.py",
