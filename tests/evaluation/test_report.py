@@ -14,11 +14,11 @@ from anymask.evaluation.report import (
     SetScores,
     report_to_json,
     sets_from_json,
-    write_json,
 )
 from anymask.evaluation.suite import Settings
 from anymask.primitives.errors import DataError
 from anymask.primitives.machine import this_machine
+from anymask.primitives.storage import write_json
 
 
 def scores(name: str, group: str, first: list[float], area: list[int]) -> SetScores:
@@ -93,7 +93,7 @@ def test_a_report_without_sets_has_a_table(report: Report) -> None:
 
 
 def test_the_json_holds_what_the_table_shows_and_reads_back(report: Report, tmp_path: Path) -> None:
-    write_json(report, tmp_path / "out.json")
+    write_json(tmp_path / "out.json", report_to_json(report))
     raw = json.loads((tmp_path / "out.json").read_text())
     assert raw["format"] == 2
     assert raw["means"][0] == {
