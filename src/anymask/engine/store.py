@@ -18,11 +18,12 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from anymask.engine.checks import MOST_ID, checked_text, is_id
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Absent, Conflict, InputError
-from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
+from anymask.primitives.errors import Absent, Conflict, DataError, InputError
+from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
@@ -64,7 +65,7 @@ class Store:
         query = (
             select(ImageRow, func.coalesce(counts.c.records, 0))
             .outerjoin(counts, counts.c.image_id == ImageRow.id)
-            .where(ImageRow.id > after)
+            .where(ImageRow.id > min(after, MOST_ID))
             .order_by(ImageRow.id)
             .limit(max(1, min(limit, MOST_LISTED)))
         )
@@ -80,7 +81,7 @@ class Store:
 
     def image(self, image_id: int) -> ImageEntry:
         """One photo. Raises Absent."""
-        found = self.images(image_id - 1, 1)
+        found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
             raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
         return found[0]
@@ -234,14 +235,14 @@ class Store:
                 record_id=row.id, version=row.version, who=row.who, at=row.at, state=_state(row)
             )
         )
-        tool = row.provenance.get("tool")
+        tool = Provenance.from_stored(row.provenance).tool
         action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
         session.add(_event(action, row.image_id, row.who, row.at))
 
     def history(self, record_id: int) -> list[Entry]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
-            row = session.get(RecordRow, record_id)
+            row = session.get(RecordRow, record_id) if is_id(record_id) else None
             if row is None:
                 raise Absent(f"the project has no record {record_id}")
             image = _image(session, row.image_id)
@@ -279,14 +280,15 @@ class Store:
 
 
 def _image(session: Session, image_id: int) -> ImageRow:
-    row = session.get(ImageRow, image_id)
+    row = session.get(ImageRow, image_id) if is_id(image_id) else None
     if row is None:
         raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
     return row
 
 
 def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    row = session.get(RecordRow, record_id, with_for_update=lock)
+    known = is_id(record_id)
+    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
     if row is None or row.deleted:
         raise Absent(f"the project has no record {record_id}, or it was deleted")
     return row
@@ -310,6 +312,7 @@ def _state(row: RecordRow) -> dict[str, object]:
 
 
 def _event(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
+    checked_text("a user's name", who)
     return EventRow(
         at=now,
         who=who,
@@ -342,15 +345,23 @@ def entry_of(row: RecordRow, image: ImageRow) -> Entry:
         version=row.version,
         who=row.who,
         at=row.at,
-        rle=string_to_rle(row.counts, (image.height, image.width)),
+        rle=_stored_rle(row.counts, (image.height, image.width)),
         label=row.label,
         status=row.status,  # type: ignore[arg-type]  # a draft has been checked
         quality=row.quality,
         stability=row.stability,
         seconds=row.seconds,
         client_id=row.client_id,
-        provenance=Provenance.from_json(row.provenance),
+        provenance=Provenance.from_stored(row.provenance),
     )
+
+
+def _stored_rle(counts: str, size: tuple[int, int]) -> Rle:
+    """The mask of a row; empty where an earlier version let in runs that are no mask."""
+    try:
+        return string_to_rle(counts, size)
+    except DataError:
+        return empty_rle(size)
 
 
 def draft_of(entry: Entry, **changes: object) -> Draft:
