@@ -148,7 +148,9 @@ def test_runs_whose_sum_leaves_64_bits_are_refused() -> None:
     pixels = 64 * 64
     assert wrapped_runs(pixels).sum() == pixels
     record = {"size": [64, 64], "counts": wrapped_runs(pixels).tolist()}
-    with pytest.raises(DataError, match=r"a run is at most H \* W = 4096 pixels long; got 46116860"):
+    with pytest.raises(
+        DataError, match=r"a run is at most H \* W = 4096 pixels long; got 46116860"
+    ):
         R.coco_to_rle(record)
     many = np.full(64, 2**58, np.int64)
     many[-1] += pixels

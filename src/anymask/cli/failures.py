@@ -59,7 +59,7 @@ def failure_log(out: Path, division: Division) -> Iterator[FailureLog]:
             f"wanted a folder for the results, but {str(out)!r} or a part of it is a file; "
             "choose another output"
         ) from None
-    with path.open("ab") as file:
+    with _open_itself(path) as file:
         if not _lock(file):
             raise InputError(
                 f"another run is at work in {str(out)!r}; wait for it, choose another output, or "
@@ -72,6 +72,14 @@ def failure_log(out: Path, division: Division) -> Iterator[FailureLog]:
         finally:
             if not log.count:
                 path.unlink(missing_ok=True)
+
+
+def _open_itself(path: Path) -> BinaryIO:
+    """To add to a file; a link in its place is taken away, and what it leads to left alone."""
+    if path.is_symlink():
+        path.unlink()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "ab")
 
 
 if sys.platform == "win32":

@@ -27,6 +27,7 @@ from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, stri
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
+BEGUN = "image begun"  # the event of a run that works on a photo
 
 
 class Store:
@@ -110,6 +111,19 @@ class Store:
             session.add(_event(action, image_id, who, self.clock()))
         return self.image(image_id)
 
+    def claim_image(self, image_id: int, who: str) -> bool:
+        """Say that work on a photo begins; False where it is new no longer, or somebody began.
+
+        Of several that ask at the same moment one is told True. Raises Absent.
+        """
+        with writing(self.database) as session:
+            row = _image(session, image_id, lock=True)
+            query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
+            if row.status != "new" or session.scalars(query).first() is not None:
+                return False
+            session.add(_event(Action(kind=BEGUN), image_id, who, self.clock()))
+        return True
+
     # Records.
 
     def records(self, image_id: int | None = None, statuses: Sequence[Status] = ()) -> list[Entry]:
@@ -142,18 +156,22 @@ class Store:
         who: str,
         *,
         status: str | None = None,
+        only_new: bool = False,
         told: bool = False,
     ) -> list[Entry]:
         """Keep masks of a photo, all or none.
 
         status  that the photo gets in the same transaction
+        only_new  where the photo is new no longer, nothing is kept and Conflict is raised
         told    other events tell the seconds; the one that is written here counts none again
 
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
         Raises Absent for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
-            image = _image(session, image_id)
+            image = _image(session, image_id, lock=only_new)
+            if only_new and image.status != "new":
+                raise Conflict(f"image {image_id} is {image.status} by now", _image_entry(image, 0))
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:
                 image.status = status
@@ -279,8 +297,9 @@ class Store:
             return int(session.scalar(query) or 0)
 
 
-def _image(session: Session, image_id: int) -> ImageRow:
-    row = session.get(ImageRow, image_id) if is_id(image_id) else None
+def _image(session: Session, image_id: int, lock: bool = False) -> ImageRow:
+    known = is_id(image_id)
+    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
     if row is None:
         raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
     return row

@@ -82,10 +82,11 @@ class TimedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes, of which the last of a header may be one."""
         before = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
+        idle = before is None or before.response_complete
         super().data_received(data)
         if self.cycle is not before:
             self._doorway.come(self.transport)
-        elif before is None or before.response_complete:  # the beginning of a further request
+        elif idle:  # the beginning of a further request
             self._doorway.wait(self.transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
