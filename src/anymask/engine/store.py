@@ -131,7 +131,7 @@ class Store:
         query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
         query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
         if image_id is not None:
-            query = query.where(RecordRow.image_id == image_id)
+            query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
         if statuses:
             query = query.where(RecordRow.status.in_(statuses))
         with reading(self.database) as session:
@@ -247,6 +247,7 @@ class Store:
 
     def _remember(self, session: Session, row: RecordRow, kind: str, seconds: float) -> None:
         """Write the change, the record's new version and the event."""
+        checked_text("a user's name", row.who)
         session.flush()
         session.add(
             VersionRow(
