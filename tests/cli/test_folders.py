@@ -17,9 +17,8 @@ import pytest
 from PIL import Image
 
 from anymask.cli import folders, workers
-from anymask.cli.failures import failure_log
 from anymask.cli.main import main
-from anymask.cli.photos import Division, Job
+from anymask.cli.photos import Job
 from anymask.cli.work import Done, Ready
 from anymask.primitives.errors import AnymaskError
 from tests.cli.toys import ToyTask
@@ -395,18 +394,3 @@ def test_options_for_folders_are_refused_with_one_photo(
     for command in ("embed", "everything"):
         assert main([command, "photo.png", "-o", "out", "--workers", "2"]) == 2
         assert "are for a folder, 'photo.png' is none" in capsys.readouterr().err
-
-
-def test_an_error_log_that_is_a_link_leaves_the_linked_file_alone(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.txt"
-    mine.write_text("keep me")
-    (tmp_path / "out").mkdir()
-    log = tmp_path / "out" / "errors.jsonl"
-    for count in (0, 1):
-        log.symlink_to(mine)
-        with failure_log(tmp_path / "out", Division()) as opened:
-            for _ in range(count):
-                opened.add(Path("a.png"), "damaged", "ImageError")
-        assert mine.read_text() == "keep me"
-        assert not log.is_symlink()
-    assert json.loads(log.read_text())["reason"] == "damaged"

@@ -39,7 +39,7 @@ class Limits:
     pixels: int = 100 * MEGA
     prompts: int = 256
     points: int = 1000
-    points_together: int = 8000
+    points_together: int = 4000
     points_per_side: int = 64
     crop_layers: int = 2
     clicks: int = 250_000

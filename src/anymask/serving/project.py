@@ -55,6 +55,7 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
     """
     router = APIRouter(prefix="/api")
     _add_reading(router, project, user)
+    _add_pixels(router, project)
     _add_records(router, project, user)
     _add_work(router, project, user)
     _add_model(router, project, inference, limits)
@@ -64,8 +65,6 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
 
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
-    converting = asyncio.Lock()  # one photo's pixels at a time
-
     @router.get("/project")
     def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
@@ -88,15 +87,6 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         follows = str(found[-1].id) if len(found) == limit else None
         return {"images": [image_to_json(image) for image in found], "next": follows}
 
-    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
-    async def pixels(image_id: int) -> Response:
-        """The upright photo: the file itself where a browser shows it so, else a PNG."""
-        path = await run_in_threadpool(project.picture, image_id)
-        if await run_in_threadpool(_is_shown_as_it_is, path):
-            return FileResponse(path)
-        async with converting:
-            return await run_in_threadpool(_upright, path)
-
     @router.get("/images/{image_id}/records")
     def records(
         image_id: int, user_name: Annotated[User, Query(alias="user")] = None
@@ -105,6 +95,19 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
         return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
+
+
+def _add_pixels(router: APIRouter, project: Project) -> None:
+    converting = asyncio.Lock()  # one photo's pixels at a time
+
+    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
+    async def pixels(image_id: int) -> Response:
+        """The upright photo: the file itself where a browser shows it so, else a PNG."""
+        path = await run_in_threadpool(project.picture, image_id)
+        if await run_in_threadpool(_is_shown_as_it_is, path):
+            return FileResponse(path)
+        async with converting:
+            return await run_in_threadpool(_upright, path)
 
 
 def _is_shown_as_it_is(path: Path) -> bool:
