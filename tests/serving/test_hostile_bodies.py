@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -145,6 +146,15 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
 
     monkeypatch.setattr("anymask.serving.photos.Image.open", fail)
     error_of(http.post("/api/embed", content=b"\0\0\0\x1cftypavif"), 415)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 100_000])
+def test_names_that_no_answer_can_hold_are_quoted_safely(http: TestClient, name: str) -> None:
+    for content in ({name: 1}, {"image": "f" * 32, "prompts": [{name: 1}]}):
+        reply = http.post("/api/segment", content=json.dumps(content), headers=JSON)
+        assert len(error_of(reply)) <= 1000
+    settings = {"image": "f" * 32, "settings": {name: 1}}
+    error_of(http.post("/api/everything", content=json.dumps(settings), headers=JSON))
 
 
 # Everything.

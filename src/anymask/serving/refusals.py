@@ -34,6 +34,7 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (WeightsError, 503),
     (AnymaskError, 422),
 )
+_MOST_TOLD = 1000  # characters of each part
 LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
 _PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
 
@@ -47,6 +48,7 @@ class Refusal(HTTPException):
     def __init__(
         self, status: int, wanted: str, got: str, remedy: str, retry_after: float | None = None
     ) -> None:
+        wanted, got, remedy = _sendable(wanted), _sendable(got), _sendable(remedy)
         self.error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
         headers = None
         if retry_after is not None:
@@ -56,6 +58,11 @@ class Refusal(HTTPException):
     def response(self) -> JSONResponse:
         """The answer."""
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
+
+
+def _sendable(text: str) -> str:
+    """Text that may quote a client, without what UTF-8 cannot hold, and not endless."""
+    return text[:_MOST_TOLD].encode("utf-8", "backslashreplace").decode()
 
 
 def refusal_of(error: AnymaskError) -> Refusal:
