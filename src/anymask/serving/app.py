@@ -35,8 +35,9 @@ from anymask.serving.wire import (
     EverythingBody,
     SegmentBody,
     answer_to_json,
+    check_prompts,
     embedding_to_bytes,
-    prompts_of,
+    prompt_of,
 )
 
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -133,13 +134,14 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
     @router.post("/api/segment", response_model=dict[str, Any])
     async def segment(body: SegmentBody) -> Response:
         """Prompts on one photo -> masks, best first."""
+        check_prompts(body.prompts, limits)
         if all(prompt.mask is None for prompt in body.prompts):
-            prompts = prompts_of(body.prompts, limits)
+            prompts = [prompt_of(prompt) for prompt in body.prompts]
             seen = await see(inference, body.image, limits)
             return await answered(seen, prompts, body)
         seen = await see(inference, body.image, limits)
         async with unpacking:
-            prompts = await run_in_threadpool(prompts_of, body.prompts, limits)
+            prompts = await run_in_threadpool(lambda: [prompt_of(p) for p in body.prompts])
             return await answered(seen, prompts, body)
 
     async def answered(seen: Embedding, prompts: list[Prompt], body: SegmentBody) -> Response:

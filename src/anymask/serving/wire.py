@@ -105,11 +105,8 @@ def _packed(array: FloatArray) -> Any:
     return array.astype("<f2" if fits else "<f4")
 
 
-def prompts_of(bodies: list[PromptBody], limits: Limits) -> list[Prompt]:
-    """Prompts from JSON; all are counted before the first mask is unpacked.
-
-    Raises Refusal for too many prompts, points or pixels, PromptError for what is wrong.
-    """
+def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
+    """Count prompts, points and pixels before anything is made of them. Raises Refusal."""
     if not 0 < len(bodies) <= limits.prompts:
         raise Refusal(
             422,
@@ -119,7 +116,6 @@ def prompts_of(bodies: list[PromptBody], limits: Limits) -> list[Prompt]:
         )
     _check_points([len(body.points or ()) for body in bodies], limits)
     _check_masks((body.mask.size for body in bodies if body.mask is not None), limits)
-    return [_prompt(body) for body in bodies]
 
 
 def _check_points(counts: list[int], limits: Limits) -> None:
@@ -160,7 +156,8 @@ def _check_masks(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
         )
 
 
-def _prompt(body: PromptBody) -> Prompt:
+def prompt_of(body: PromptBody) -> Prompt:
+    """A prompt from JSON. Raises PromptError, DataError for what is wrong."""
     mask = None if body.mask is None else rle_to_mask(coco_to_rle(body.mask.model_dump()))
     return Prompt.of(points=body.points, labels=body.labels, box=body.box, mask=mask)
 
