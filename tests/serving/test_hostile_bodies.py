@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
-from anymask.serving.app import check_cost, gives_up
+from anymask.serving.app import check_cost, done, gives_up
 from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
@@ -233,11 +233,15 @@ def test_work_ends_when_its_client_has_gone() -> None:
 
     async def ask() -> None:
         async with gives_up(Gone(), waits, left):  # type: ignore[arg-type]
-            await asyncio.wait([asyncio.wrap_future(first), asyncio.wrap_future(waits)])
+            both = (asyncio.wrap_future(first), asyncio.wrap_future(waits))
+            await asyncio.gather(*both, return_exceptions=True)
 
     asyncio.run(ask())
     assert isinstance(first.exception(30), Left)
     assert waits.cancelled()
+    for asked in (first, waits):
+        with pytest.raises(Refusal, match="one that has gone"):
+            asyncio.run(done(asked))
     assert len(runtime.calls) == 1
     behind.close()
 

@@ -219,7 +219,8 @@ async def done(future: Any) -> Any:
     try:
         return await asyncio.wrap_future(future)
     except (Left, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and not future.cancelled():
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise  # the request itself, not the work, was cancelled
         raise Refusal(LEFT, "a client that waits", "one that has gone", "ask again") from None
     except Closed:
