@@ -59,7 +59,7 @@ class Manifest:
     """Everything beside the graphs.
 
     graphs        any number, by their names
-    sha256        of every file of the bundle that a runtime reads, by file name
+    sha256        of every file of the bundle that a runtime reads, by plain file name
     weights_hash  of the weights that were exported; an embedding of the same weights fits
     precision     "fp32" or "int8"
     """
@@ -246,12 +246,19 @@ def _read_record(record: Mapping[str, Any]) -> Manifest:
             )
             for name, graph in record["graphs"].items()
         ),
-        sha256={str(name): str(digest) for name, digest in record["sha256"].items()},
+        sha256={_file_name(name): str(digest) for name, digest in record["sha256"].items()},
         weights_hash=str(record["weights_hash"]),
         licence=str(record["licence"]),
         precision=str(record["precision"]),
         opset=int(record["opset"]),
     )
+
+
+def _file_name(name: str) -> str:
+    """A name that leads nowhere but into its folder, on any system. Raises ValueError."""
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+        raise ValueError(f"wanted the plain name of a file in the bundle, got {name[:80]!r}")
+    return name
 
 
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:
