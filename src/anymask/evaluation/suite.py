@@ -22,7 +22,6 @@ A suite is a TOML file:
 
 from __future__ import annotations
 
-import tomllib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import DEFAULT, check_measures
 from anymask.evaluation.metrics import Ints
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.notation import parse_toml
 from anymask.primitives.rle import rle_area
 
 Annotators = Literal["first", "all"]
@@ -134,13 +134,11 @@ def read_suite(path: str | Path) -> Suite:
     """Read a suite file; ConfigError names the key and what it should be."""
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: wanted a suite file (.toml), a set folder or a folder of sets; there is none"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
     known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
     _check(raw, known, str(path))
     rows = raw.get("set", [])

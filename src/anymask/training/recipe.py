@@ -6,12 +6,12 @@ A recipe is frozen, has no default path, and is stored inside every checkpoint.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.notation import parse_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +96,9 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe. Raises ConfigError that names the file and the field."""
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe; see recipes/ for examples") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
     return recipe_of(raw, str(path))
 
 
