@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from anymask.cli.photos import Job
+from anymask.cli.streams import quieten_decoders
 from anymask.cli.work import Done, Event, Outcome, Ready, Task, Tick, attempt
 from anymask.primitives.errors import AnymaskError
 
@@ -211,6 +212,7 @@ def serve(pipe: Connection, task: Task, threads: int) -> None:
     except AnymaskError as error:
         pipe.send(Refused(str(error)))
         return
+    signal.signal(signal.SIGTERM, leave)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(Ready(work.about))
         while True:
@@ -218,9 +220,14 @@ def serve(pipe: Connection, task: Task, threads: int) -> None:
 
 
 def begin_work(threads: int) -> None:
-    """What a worker does first: leave when it is told to or is left alone, use its own cores."""
+    """What a worker does first: leave when it is told to or is left alone, use its own cores.
+
+    Until its task is open there is no file to clear away, and an exception in the midst of a
+    compiled package's import would become an ImportError: it leaves at once.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, leave_at_once)
+    quieten_decoders()
     threading.Thread(target=follow_parent, daemon=True).start()
     limit_threads(threads)
 
@@ -238,6 +245,11 @@ def limit_threads(threads: int) -> None:
 def leave(number: int, frame: FrameType | None) -> None:
     """End this process as a signal asked."""
     sys.exit(128 + number)  # an exception, so that half-written files are removed
+
+
+def leave_at_once(number: int, frame: FrameType | None) -> None:
+    """End this process as a signal asked, without an exception."""
+    os._exit(128 + number)
 
 
 def follow_parent() -> None:

@@ -8,9 +8,7 @@ memory is taken for it. Pillow's own limit, which is below ours, is out of force
 from __future__ import annotations
 
 import io
-import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,12 +91,3 @@ def open_file(path: Path) -> io.BufferedReader:
         return path.open("rb")
     except ValueError as error:  # a NUL in its name
         raise OSError(str(error)) from error
-
-
-def quieten_decoders() -> None:
-    """Keep Pillow's and OpenCV's remarks on damaged files off the terminal of this process.
-
-    For programs with a command line: what is damaged is told by one error.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when OpenCV first has a remark

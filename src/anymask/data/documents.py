@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import secrets
 from collections import Counter
@@ -28,6 +29,8 @@ _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
 _WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
 )  # fmt: skip
+_NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
+_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
 _REASON = 200  # characters of such a message that are told
 
 
@@ -214,7 +217,8 @@ def picture_hw(path: Path) -> tuple[int, int]:
 
 def output_stem(file_name: str) -> PurePosixPath:
     """A picture's name as a place inside the output: no drive, no way up, no suffix."""
-    name = PurePosixPath(file_name.replace("\\", "/").replace("\0", ""))
+    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
+    name = PurePosixPath(plain)
     parts = [part for part in name.parts if part not in ("..", ".", "/", "//") and ":" not in part]
     if name.is_absolute():
         parts = parts[-1:]
@@ -243,8 +247,12 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
 
 
 def write_files(files: Iterable[OutFile]) -> int:
-    """Write each file whole or not at all and count them; folders are made."""
+    """Write each file whole or not at all and count them; folders are made.
+
+    What an earlier run that was killed has left of the same files is removed.
+    """
     count = 0
+    left: dict[Path, dict[str, list[Path]]] = {}
     for path, data in files:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +261,10 @@ def write_files(files: Iterable[OutFile]) -> int:
                 f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
                 "choose another output"
             ) from None
+        if path.parent not in left:
+            left[path.parent] = _drafts_in(path.parent)
+        for old in left[path.parent].pop(path.name, []):
+            old.unlink(missing_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             draft.write_bytes(data)
@@ -261,3 +273,13 @@ def write_files(files: Iterable[OutFile]) -> int:
             draft.unlink(missing_ok=True)
         count += 1
     return count
+
+
+def _drafts_in(folder: Path) -> dict[str, list[Path]]:
+    """The unfinished files of a folder, by the name that they were to have."""
+    found: dict[str, list[Path]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if draft := _DRAFT.fullmatch(entry.name):
+                found.setdefault(draft["name"], []).append(Path(entry.path))
+    return found

@@ -41,6 +41,7 @@ from anymask.primitives.rle import rle_area
 
 Annotators = Literal["first", "all"]
 RENDERED = "rendered"
+_LARGEST = 1_000_000_000  # of the numbers in a suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +152,12 @@ def read_suite(path: str | Path) -> Suite:
         min_area=raw.get("min_area", 64),
         data=path.parent / raw["data"] if "data" in raw else None,
     )
-    if suite.clicks < 1:
-        raise ConfigError(f"{path}: clicks must be at least 1, got {suite.clicks}")
+    for name, least in (("clicks", 1), ("min_area", 0)):
+        value = getattr(suite, name)
+        if value < least:
+            raise ConfigError(f"{path}: {name} must be at least {least}, got {str(value)[:30]}")
+        if value > _LARGEST:
+            raise ConfigError(f"{path}: {name} must be at most {_LARGEST}, got {str(value)[:30]}")
     return suite
 
 
@@ -270,4 +275,6 @@ def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
         if type(value) is not known[key]:
-            raise ConfigError(f"{where}: {key} must be {known[key].__name__}, got {value!r}")
+            raise ConfigError(
+                f"{where}: {key} must be {known[key].__name__}, got {repr(value)[:60]}"
+            )

@@ -13,6 +13,9 @@ Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
 Answer = Literal["sam", "sam_hq", "four", "all"]
 
+MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
+MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
+
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 

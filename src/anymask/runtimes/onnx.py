@@ -15,10 +15,12 @@ from typing import Any
 from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    PROMPT_INPUTS,
     GraphInfo,
     Manifest,
     check_file,
@@ -26,6 +28,7 @@ from anymask.runtimes.manifest import (
 )
 
 THREADS = "ANYMASK_THREADS"
+MOST_THREADS = 1024  # ONNX Runtime is not up to a hundred thousand
 _PROVIDERS = {
     "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "cpu": ("CPUExecutionProvider",),
@@ -47,12 +50,17 @@ class OnnxRuntime:
     def __init__(
         self, folder: str | Path, *, threads: int | None = None, device: str = "auto"
     ) -> None:
-        self._folder = Path(folder)
+        self._folder, self._device = Path(folder), device
         self.manifest: Manifest = read_manifest(self._folder)
+        _check_inputs(self.manifest, str(self._folder))
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its folder: a process that unpickles it opens the graphs anew."""
+        return _reopen, (str(self._folder.absolute()), self.threads, self._device)
 
     @property
     def spec(self) -> ModelSpec:
@@ -71,19 +79,23 @@ class OnnxRuntime:
         """
         session = self._session(ENCODER, self.manifest.encoder)
         name = self.manifest.encoder.inputs[0].name
-        answers = (session.run(None, {name: image[None]}) for image in images)
-        return [tuple(maps[0] for maps in answer) for answer in answers]
+        with running(f"the encoder of {self.spec.name}"):
+            answers = [session.run(None, {name: image[None]}) for image in images]
+            return [tuple(maps[0] for maps in answer) for answer in answers]
 
     def decode(
         self, features: tuple[FloatArray, ...], prompts: ModelPrompts
     ) -> tuple[FloatArray, FloatArray]:
         """One image's maps and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        inputs = self.manifest.decoder.inputs
+        check_maps(features, [info.shape for info in inputs[:-PROMPT_INPUTS]], self.spec.name)
         maps = tuple(array[None] for array in features)
         given = (*maps, prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
-        names = [info.name for info in self.manifest.decoder.inputs]
+        names = [info.name for info in inputs]
         session = self._session(DECODER, self.manifest.decoder)
-        logits, quality = session.run(None, dict(zip(names, given, strict=True)))
-        return logits, quality
+        with running(f"the decoder of {self.spec.name}"):
+            logits, quality = session.run(None, dict(zip(names, given, strict=True)))
+            return logits, quality
 
     def _session(self, name: str, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
@@ -120,6 +132,10 @@ class OnnxRuntime:
             ) from error
 
 
+def _reopen(folder: str, threads: int, device: str) -> OnnxRuntime:
+    return OnnxRuntime(folder, threads=threads, device=device)
+
+
 def pick_threads(threads: int | None = None) -> int:
     """The threads of one call: the argument, else ANYMASK_THREADS, else every core we may use.
 
@@ -133,10 +149,12 @@ def pick_threads(threads: int | None = None) -> int:
     source = "threads" if threads is not None else THREADS
     try:
         count = int(asked)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         count = 0
-    if count < 1:
-        raise InputError(f"{source} must be a whole number of at least 1, got {asked!r}")
+    if not 1 <= count <= MOST_THREADS:
+        raise InputError(
+            f"{source} must be a whole number from 1 to {MOST_THREADS}, got {str(asked)[:20]!r}"
+        )
     return count
 
 
@@ -158,6 +176,15 @@ def _pick_providers(device: str) -> tuple[str, ...]:
             "install onnxruntime-gpu, or use device='auto'"
         )
     return found
+
+
+def _check_inputs(manifest: Manifest, path: str) -> None:
+    counts = (len(manifest.encoder.inputs), len(manifest.decoder.inputs))
+    if counts[0] != 1 or counts[1] <= PROMPT_INPUTS:
+        raise WeightsError(
+            f"{path}: wanted an encoder of one input and a decoder of maps and {PROMPT_INPUTS} "
+            f"arrays of prompts, its manifest has {counts[0]} and {counts[1]} inputs; export again"
+        )
 
 
 def _check_signature(session: Any, info: GraphInfo, path: str) -> None:

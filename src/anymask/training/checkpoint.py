@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from anymask.primitives.errors import WeightsError
 FORMAT = 1
 LAST = "last.pt"
 BEFORE = "before.pt"
+DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
 
 
@@ -51,12 +51,21 @@ def save_checkpoint(
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    path, draft = folder / LAST, folder / f"{LAST}.{os.getpid()}.part"
-    torch.save(state, draft)
-    if path.exists():
-        path.replace(folder / BEFORE)
-    draft.replace(path)
+    path, draft = folder / LAST, folder / DRAFT
+    try:
+        torch.save(state, draft)
+        if path.exists():
+            path.replace(folder / BEFORE)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the unfinished checkpoint of a run that was killed; one run works in a folder."""
+    for draft in (folder / DRAFT, *folder.glob(f"{LAST}.*.part")):
+        draft.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from anymask.primitives.errors import WeightsError
+
 HOME = "ANYMASK_HOME"
 
 
@@ -31,9 +33,20 @@ def home() -> Path:
     return Path(base) / "anymask"
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder of the store. Raises WeightsError where a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"wanted a folder for the weights, but {str(folder)!r} or a part of it is a file; set "
+            f"{HOME} to a folder"
+        ) from error
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -50,7 +63,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
     The operating system frees the lock of a process that died, so none is ever stale.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("a+b") as file:
         _lock(file.fileno())
         try:
