@@ -6,6 +6,7 @@ models, and is then given one set after the other.
 
 from __future__ import annotations
 
+import signal
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from anymask.cli.workers import (
     begin_work,
     dismiss,
     exit_text,
+    leave,
     start_process,
     threads_each,
 )
@@ -133,6 +135,7 @@ def serve(pipe: Connection, task: SetTask, threads: int) -> None:
     begin_work(threads)
     try:
         score = task.open()
+        signal.signal(signal.SIGTERM, leave)
         while True:
             place = pipe.recv()
             pipe.send(score(place, lambda what, done, total: pipe.send(Step(what, done, total))))

@@ -1,9 +1,9 @@
 """Standard output and error of a command -> streams that take any text, whatever is behind them.
 
 Labels and file names come from anybody: control characters in them, which could move the cursor or
-rename the window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name that
-are no text. A stream that was closed before the start takes everything and keeps nothing; so does
-standard error once it is full or gone, as nobody is there to be told.
+rename the window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name
+that are no text. A stream that was closed before the start takes everything and keeps nothing; so
+does standard error once it is full or gone, as nobody is there to be told.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -128,7 +128,7 @@ class Project:
         failed  is told the names of pictures that cannot be read, and why; they are left out
         """
         fresh = []
-        for path in find_images(self.folder):
+        for path in self._photos(failed):
             name = path.relative_to(self.folder).as_posix()
             try:
                 fresh.append((name, picture_hw(path), None))
@@ -136,6 +136,15 @@ class Project:
                 if failed is not None:
                     failed(name, str(error))
         return self.store.add_images(fresh)
+
+    def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
+        """The pictures of the folder whose names are text, which a database keeps."""
+        for path in find_images(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+                yield path
+            elif failed is not None:
+                failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
 
     def picture(self, image_id: int) -> Path:
         """The file of a photo. Raises Absent, also where it leads out of the project."""

@@ -127,6 +127,8 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
 
 
 def _check(recipe: Recipe, where: str) -> None:
+    if not recipe.stages:
+        raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
     _check_kinds(recipe, Recipe(), where)
     for stage in recipe.stages:
         _check_kinds(stage, Stage(steps=1, side=32, images=1, masks=1), where)
@@ -134,8 +136,6 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
     if recipe.save_every < 1:
         raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
-    if not recipe.stages:
-        raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
     for stage in recipe.stages:
         if stage.side % 32 or stage.side <= 0:
             raise ConfigError(f"{where}: side must be a positive multiple of 32, got {stage.side}")

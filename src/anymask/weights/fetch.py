@@ -131,7 +131,7 @@ def addresses(what: Checkpoint) -> list[str]:
 
 
 def check_protected(what: Checkpoint, source: str) -> None:
-    """Raises Refused for a source that could send anything: neither a hash nor https protects it."""
+    """Raises Refused for a source that could send anything, as nothing protects the file."""
     scheme = urllib.parse.urlsplit(source).scheme.lower()
     if scheme not in ("http", "https", "file"):
         raise Refused(f"wanted an address of http, https or file, got {scheme!r}")

@@ -68,7 +68,7 @@ def remember(key: str, value: list[Any]) -> None:
     path = home() / CACHE
     known = {name: old for name, old in read_json(path).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
     known[key] = value
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, WeightsError):
         write_atomically(path, json.dumps(known, indent=1))
 
 
