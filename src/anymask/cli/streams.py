@@ -26,8 +26,8 @@ _PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no
 def any_text() -> Iterator[None]:
     """Standard output and error as the module says, until the end of the `with`."""
     before = sys.stdout, sys.stderr
-    sys.stdout = _Stream(before[0] or _nowhere(), patient=False)  # type: ignore[assignment]
-    sys.stderr = _Stream(before[1] or _nowhere(), patient=True)  # type: ignore[assignment]
+    sys.stdout = _Stream(before[0] or _nowhere(), patient=False)
+    sys.stderr = _Stream(before[1] or _nowhere(), patient=True)
     try:
         yield
     finally:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.data.pixels import MAX_PIXELS, View, check_size
+from anymask.data.pixels import View, check_size
 from anymask.primitives.errors import ImageError, MissingExtra
+from anymask.primitives.spec import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands

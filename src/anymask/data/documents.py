@@ -20,9 +20,9 @@ from xml.etree import ElementTree as ET
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.images import SUFFIXES, image_hw
-from anymask.data.pixels import MAX_PIXELS
 from anymask.primitives.errors import AnymaskError, DataError
 from anymask.primitives.notation import parse_json, parse_text
+from anymask.primitives.spec import MAX_PIXELS
 
 OutFile = tuple[Path, bytes]
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")

@@ -96,7 +96,7 @@ MEASURES: dict[str, Measure] = {
 DEFAULT = ("clicks", "box")
 
 
-def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
+def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     """The names, each once, in the order of MEASURES. Raises ConfigError for one that is none."""
     for name in names:
         if not isinstance(name, str) or name not in MEASURES:

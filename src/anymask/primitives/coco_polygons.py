@@ -106,7 +106,7 @@ def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
     enter, leave = (np.clip(border - start[:, 1], 0, long) for border in (top, bottom))
 
     def column_at(edge: IntArray, step: IntArray) -> IntArray:
-        return (start[edge, 0] + slope[edge] * step + 0.5).astype(np.int64)
+        return np.asarray(start[edge, 0] + slope[edge] * step + 0.5).astype(np.int64)
 
     every = np.arange(len(first))
     found = []

@@ -269,8 +269,8 @@ class Embedding:
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
             geometry = _checked_geometry(Geometry(image_hw, input_hw, int(about["side"])))
-            extras = int(about["extras"])
-            names = ["features", *(f"extra_{n}" for n in range(min(extras, len(maps))))]
+            count = int(about["extras"])
+            names = ["features", *(f"extra_{n}" for n in range(min(count, len(maps))))]
             features, *extras = (_feature_map(maps[name]) for name in names)
             model, model_hash, image_hash = (
                 about[k] for k in ("model", "model_hash", "image_hash")

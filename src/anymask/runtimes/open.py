@@ -43,11 +43,13 @@ def open_runtime(
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
-    for what, value in (("name", name), ("device", device), ("precision", precision)):
+    words: dict[str, object] = {"name": name, "device": device, "precision": precision}
+    for what, value in words.items():
         if not isinstance(value, str) or "\0" in value:
             raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
-    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
-        raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
+    path: object = weights
+    if path is not None and (not isinstance(path, str | Path) or "\0" in str(path)):
+        raise InputError(f"weights must be a path, got {str(path)[:60]!r}")
     if runtime not in get_args(Runtime):
         raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     folder = find_bundle(name, weights)

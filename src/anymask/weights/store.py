@@ -130,7 +130,7 @@ def installed(name: str) -> Installed:
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
     told = _text(facts, "status")
-    status: Status = told if told in SAYS else "unverified"  # type: ignore[assignment]  # of SAYS
+    status: Status = told if told in SAYS else "unverified"
     if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
         status = "altered"
     return Installed(
