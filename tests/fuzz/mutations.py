@@ -1,4 +1,4 @@
-"""Bytes of a sound file -> bytes of a damaged one: the same for the same seed, whatever the machine.
+"""Bytes of a sound file -> bytes of a damaged one: the same for the same seed, on every machine.
 
 Nothing here is clever on purpose: bits, cuts, copies and the values that readers stumble over.
 """

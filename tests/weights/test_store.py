@@ -10,7 +10,7 @@ import pytest
 from anymask import weights
 from anymask.primitives.errors import ModelError, WeightsError
 from anymask.weights import store
-from anymask.weights.folders import exclusive, home, write_atomically
+from anymask.weights.folders import exclusive, home, make_folder, write_atomically
 
 
 @pytest.fixture
@@ -208,3 +208,21 @@ def test_importing_opens_no_connection_and_no_torch(repository):
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=repository / "src")
+
+
+@pytest.mark.parametrize("record", [b'{"status": []}', b"[" * 100_000, b'{"sha256": 7}'])
+def test_a_record_of_another_kind_counts_as_none(record, shelf, content):
+    shelf.put("m", content)
+    what = store.downloadable("m")
+    store.path_of(what).parent.mkdir(parents=True)
+    store.path_of(what).write_bytes(content)
+    store.record_of(what).write_bytes(record)
+    assert store.installed("m").status in ("unverified", "altered")
+    assert store.installed("m").sha256 == ""
+
+
+def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="wanted a folder for the weights"):
+        make_folder(home() / "models")

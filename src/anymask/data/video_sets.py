@@ -52,7 +52,10 @@ def read_davis_clips(root: Path, split: str) -> list[Clip]:
     listed = find_place(top, lists, f"list of DAVIS' {split!r}")
     names = dict.fromkeys(map(_video, read_text(listed).splitlines()))
     single = year == "2016" or listed.parent.name == "480p"
-    return [_clip(name, frames / name, annotations / name, single=single) for name in names if name]
+    with located(listed):
+        return [
+            _clip(name, frames / name, annotations / name, single=single) for name in names if name
+        ]
 
 
 def _video(line: str) -> str:
@@ -74,10 +77,10 @@ def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
                     for number, row in video["objects"].items()
                     if "category" in row
                 }
-            folder = path.parent
-            clips.append(
-                _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
-            )
+                folder = path.parent
+                clips.append(
+                    _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
+                )
     return clips
 
 
