@@ -1,6 +1,8 @@
 import io
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +51,9 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_refused() -> None:
-    archive = zipfile.ZipFile(io.BytesIO(), "w")
     member = zipfile.ZipInfo("bomb.npy")
     member.file_size, member.compress_size = 6 << 30, 5 << 20
-    archive.filelist.append(member)
+    archive: Any = SimpleNamespace(infolist=lambda: [member])
     with pytest.raises(DataError, match=r"'bomb.npy' of 5242880 bytes unpacks to 6442450944"):
         check_members(archive)
     member.file_size = 60 << 20  # as large as a sound one may be, however it is packed

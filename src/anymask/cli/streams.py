@@ -26,12 +26,13 @@ _PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no
 def any_text() -> Iterator[None]:
     """Standard output and error as the module says, until the end of the `with`."""
     before = sys.stdout, sys.stderr
-    sys.stdout = _Stream(before[0] or _nowhere(), patient=False)
-    sys.stderr = _Stream(before[1] or _nowhere(), patient=True)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path of a user's
+        sys.stdout = _Stream(before[0] or nowhere)
+        sys.stderr = _Stream(before[1] or nowhere, otherwise=nowhere)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def quieten_decoders() -> None:
@@ -49,11 +50,11 @@ def printable(text: str) -> str:
 class _Stream:
     """A text stream around another one.
 
-    patient  whether writing may fail without anybody being told
+    otherwise  where to go on once writing has failed; None: the failure is told
     """
 
-    def __init__(self, inside: TextIO, *, patient: bool) -> None:
-        self._inside, self._patient = inside, patient
+    def __init__(self, inside: TextIO, otherwise: TextIO | None = None) -> None:
+        self._inside, self._otherwise = inside, otherwise
 
     def write(self, text: str) -> int:
         encoding = self._inside.encoding or "utf-8"
@@ -68,13 +69,9 @@ class _Stream:
         try:
             work()
         except (OSError, ValueError):
-            if not self._patient:
+            if self._otherwise is None:
                 raise
-            self._inside = _nowhere()
+            self._inside = self._otherwise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inside, name)
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives with the process

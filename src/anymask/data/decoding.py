@@ -2,7 +2,7 @@
 
 Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
 they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
-memory is taken for it. Pillow's own limit, which is below ours, is out of force meanwhile.
+memory is taken for it. Pillow's own limit, which is below ours, is raised to it meanwhile.
 """
 
 from __future__ import annotations
@@ -18,17 +18,45 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.data.pixels import check_size
 from anymask.primitives.errors import AnymaskError, ImageError
+from anymask.primitives.spec import MAX_PIXELS
 
 T = TypeVar("T")
 _REASON = 200  # characters of a decoder's own message that are told
-_header_lock = threading.Lock()
+
+
+class _Limit:
+    """Pillow's limit as it was, and how many have put ours in its place."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.usual: int | None = None
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def _our_limit() -> Iterator[None]:
+    """Pillow's limit at MAX_PIXELS while anybody decodes; it is one for the whole process."""
+    with _limit.lock:
+        if not _limit.users:
+            _limit.usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        _limit.users += 1
+    try:
+        yield
+    finally:
+        with _limit.lock:
+            _limit.users -= 1
+            if not _limit.users:
+                Image.MAX_IMAGE_PIXELS = _limit.usual
 
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an ImageError that says that `name` is damaged."""
     try:
-        yield
+        with _our_limit():
+            yield
     except AnymaskError:
         raise
     except Exception as error:  # decoders raise anything at all on damaged files
@@ -49,7 +77,7 @@ def open_header(file: Any) -> Image.Image:
 
     Raises UnidentifiedImageError for every file that Pillow cannot open.
     """
-    with _header_lock:
+    with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:

@@ -194,7 +194,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise ImageError(f"there is no file {name}; check the path") from None
     except OSError as error:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
             raise ImageError(f"wanted one picture, {name} is a folder; name a file in it") from None
         raise ImageError(
             f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
