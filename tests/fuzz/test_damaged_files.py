@@ -18,7 +18,7 @@ from anymask.primitives.errors import AnymaskError
 from tests.fuzz.mutations import mutate, seed_of
 from tests.fuzz.targets import TEXTS, Target, all_targets
 
-ROUNDS = 3  # damaged versions of each file in the suite
+ROUNDS = 2  # damaged versions of each file in the suite
 
 
 @pytest.fixture(scope="module")

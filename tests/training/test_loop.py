@@ -251,7 +251,7 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
     tmp_path: Path,
 ) -> None:
     data = write_sets(tmp_path / "data")
-    for photo in data.rglob("*.png"):
+    for photo in data.rglob("images/*"):
         photo.write_bytes(b"no picture")
     recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
     with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
