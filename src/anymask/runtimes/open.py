@@ -7,6 +7,7 @@ other name of the catalogue is a checkpoint that runs on torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -43,13 +44,7 @@ def open_runtime(
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
-    words: dict[str, object] = {"name": name, "device": device, "precision": precision}
-    for what, value in words.items():
-        if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
-    path: object = weights
-    if path is not None and (not isinstance(path, str | Path) or "\0" in str(path)):
-        raise InputError(f"weights must be a path, got {str(path)[:60]!r}")
+    _check_words({"name": name, "device": device, "precision": precision}, weights)
     if runtime not in get_args(Runtime):
         raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     folder = find_bundle(name, weights)
@@ -71,6 +66,15 @@ def open_runtime(
             "out, export with `--int8`, or load a checkpoint with runtime='torch'"
         )
     return OnnxRuntime(folder, device=device)
+
+
+def _check_words(words: Mapping[str, object], weights: object) -> None:
+    """Raises InputError for what is no text and no path."""
+    for what, value in words.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
+    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
+        raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
 
 
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
