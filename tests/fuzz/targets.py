@@ -1,5 +1,6 @@
 """What is fuzzed: small sound files of every kind that a reader takes, and what reads them."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -261,7 +262,11 @@ def projects(root: Path) -> list[Target]:
     address.write_text(json.dumps({"database": f"sqlite:///{database}"}))
 
     def use(path: Path) -> None:
-        opened = open_project(path.parent.parent)
+        with contextlib.chdir(root):  # a damaged address may name a file beside us
+            _report(path.parent.parent)
+
+    def _report(folder: Path) -> None:
+        opened = open_project(folder)
         try:
             opened.describe("me")
             opened.figures()
