@@ -98,7 +98,10 @@ def _table(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     rows = [line.split("\t") for line in read_text(path).splitlines()]
-    return {int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdigit()}
+    with located(path):
+        return {
+            int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdecimal()
+        }
 
 
 # Cityscapes: labels.py of the scripts: id -> name, of objects and of what the benchmark leaves out
