@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.errors import ImageError, WeightsError
 from anymask.training import loop
-from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state
+from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state, remove_drafts
 from anymask.training.loop import Worker, bare_model, fresh_model, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches
@@ -238,3 +238,21 @@ def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> No
     save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="not the weights of this model"):
         fresh_model(small_recipe(init=str(tmp_path / "other.safetensors")), data)
+
+
+def test_the_unfinished_checkpoint_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    for name in (".last.pt.part", "last.pt.4711.part"):
+        (tmp_path / name).write_bytes(b"half")
+    remove_drafts(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learns(
+    tmp_path: Path,
+) -> None:
+    data = write_sets(tmp_path / "data")
+    for photo in data.rglob("images/*"):
+        photo.write_bytes(b"no picture")
+    recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
+    with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
+        next(batches(recipe, data, rank=0, first_step=0))

@@ -19,7 +19,14 @@ from sqlalchemy.exc import OperationalError as Unreachable
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from anymask.primitives.errors import Conflict, DiskFull, InputError, MissingExtra, StoreError
+from anymask.primitives.errors import (
+    AnymaskError,
+    Conflict,
+    DiskFull,
+    InputError,
+    MissingExtra,
+    StoreError,
+)
 
 WAIT_MS = 15_000  # for another process's transaction
 _FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
@@ -95,6 +102,8 @@ def _explained(database: Database) -> Iterator[None]:
     where = database.url.render_as_string(hide_password=True)
     try:
         yield
+    except AnymaskError:
+        raise
     except StaleDataError as error:
         raise Conflict("it was changed by somebody else in the meantime; read it again") from error
     except IntegrityError as error:
@@ -108,6 +117,11 @@ def _explained(database: Database) -> Iterator[None]:
         raise _other_error(error, where) from error
     except NoSuchModuleError as error:
         raise InputError(f"{where}: no driver for this database ({error})") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise StoreError(
+            f"{where}: is damaged, it holds a value of another kind ({told}); copy it again"
+        ) from error
 
 
 def _is_full(error: object) -> bool:

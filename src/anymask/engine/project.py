@@ -11,7 +11,7 @@ Nothing outside of DIR is read or written, a database server apart (`places`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -134,7 +134,7 @@ class Project:
         failed  is told the names of pictures that cannot be read, and why; they are left out
         """
         fresh = []
-        for path in find_images(self.folder):
+        for path in self._photos(failed):
             name = path.relative_to(self.folder).as_posix()
             try:
                 self.file(name)
@@ -153,6 +153,15 @@ class Project:
                 "out of it; put the photo itself there"
             )
         return path.resolve()
+
+    def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
+        """The pictures of the folder whose names are text, which a database keeps."""
+        for path in find_images(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+                yield path
+            elif failed is not None:
+                failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
 
     def picture(self, image_id: int) -> Path:
         """The file of a photo. Raises Absent, also where it leads out of the project."""

@@ -98,10 +98,10 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
+def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     """The names, each once, in the order of MEASURES. Raises ConfigError for one that is none."""
     for name in names:
-        if name not in MEASURES:
+        if not isinstance(name, str) or name not in MEASURES:
             raise ConfigError(
                 f"{where}: there is no measure {name!r}; there are {', '.join(MEASURES)}"
             )

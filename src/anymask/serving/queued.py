@@ -11,7 +11,6 @@ from anymask.runtimes.wrapped import WrappedRuntime
 from anymask.serving.turns import Turns, Urgency
 
 
-
 class Left(Exception):
     """Nobody waits for the answer any more; the rest of the work is not done."""
 

@@ -17,6 +17,7 @@ from anymask.primitives.storage import whole_file
 FORMAT = 1
 LAST = "last.pt"
 BEFORE = "before.pt"
+DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
 
 
@@ -57,6 +58,12 @@ def save_checkpoint(
         if path.exists():
             path.replace(folder / BEFORE)
     return path
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the unfinished checkpoint of a run that was killed; one run works in a folder."""
+    for draft in (folder / DRAFT, *folder.glob(f"{LAST}.*.part")):
+        draft.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:

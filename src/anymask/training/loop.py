@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -21,15 +22,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from anymask.models.nano import TINY, Nano
-from anymask.primitives.errors import ConfigError, WeightsError
+from anymask.primitives import errors
+from anymask.primitives.arrays import read_arrays
+from anymask.primitives.errors import AnymaskError, ConfigError, DataError, WeightsError
+from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import (
     Progress,
     append_log,
     newest_state,
     read_state,
+    remove_drafts,
     save_checkpoint,
 )
 from anymask.training.recipe import Recipe
@@ -53,37 +58,66 @@ def train(recipe: Recipe, data: Path, folder: Path, report: Report | None = None
     folder  of the run: checkpoints and log.jsonl
     report  is told each log row (in the first worker)
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"{folder}: wanted a folder for the run, a file is there") from error
+    remove_drafts(folder)
     if recipe.workers == 1:
         run_worker(0, recipe, data, folder, None, report)
         return
     with tempfile.TemporaryDirectory() as meeting:
-        where = (Path(meeting) / "rendezvous").as_uri()
-        arguments = (recipe, data, folder, where, report)
+        arguments = (recipe, data, folder, Path(meeting), report)
         workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
-        with heeding_signals(lambda *_: stop_workers(workers.pids())):
-            while not workers.join():
-                pass
+        crew = Crew(workers.pids())
+        with heeding_signals(crew.stop):
+            try:
+                while not workers.join():
+                    pass
+            except (ProcessRaisedException, ProcessExitedException):
+                raise_refusal(Path(meeting))
+                if not crew.stopping:  # one that had not begun yet ends at once
+                    raise
 
 
-def stop_workers(pids: list[int]) -> None:
-    """Ask the workers to stop; where Ctrl-C has reached them already, twice does no harm."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+class Crew:
+    """The workers' processes and whether they were asked to stop."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.pids, self.stopping = pids, False
+
+    def stop(self, *_: object) -> None:
+        """Ask the workers to stop; where Ctrl-C has reached them already, twice does no harm."""
+        self.stopping = True
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def raise_refusal(meeting: Path) -> None:
+    """Raise the error that ended a worker, where it is one of those that the user can mend."""
+    for path in sorted(meeting.glob("refused-*")):
+        kind, message = json.loads(path.read_text("utf-8"))
+        raise getattr(errors, kind, AnymaskError)(message) from None
 
 
 def run_worker(
-    rank: int, recipe: Recipe, data: Path, folder: Path, meeting: str | None, report: Report | None
+    rank: int, recipe: Recipe, data: Path, folder: Path, meeting: Path | None, report: Report | None
 ) -> None:
-    """One of the processes; `rank` 0 writes."""
+    """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
     torch.set_num_threads(1)
     if meeting is not None:
+        where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
-            "gloo", init_method=meeting, rank=rank, world_size=recipe.workers
+            "gloo", init_method=where, rank=rank, world_size=recipe.workers
         )
     try:
         Worker(rank, recipe, data, folder, report).run()
+    except (AnymaskError, OSError) as error:
+        if meeting is not None:
+            told = [type(error).__name__, str(error)]
+            write_json(meeting / f"refused-{rank}", told)
+        raise
     finally:
         if meeting is not None:
             distributed.destroy_process_group()
@@ -113,11 +147,17 @@ class Worker:
         found = newest_state(self.folder)
         if found is None:
             return
-        state = found[1]
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = Progress(**state["progress"])
+        path, state = found
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
+                "folder, or with the recipe that it was made by"
+            ) from error
 
     def run(self) -> None:
         """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
@@ -268,15 +308,17 @@ def load_start(model: Nano, path: Path, learn: str) -> None:
 def load_backbone(model: Nano, path: Path) -> None:
     """ImageNet weights of the encoder, from an .npz of folded arrays."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            folded = {
-                name: torch.from_numpy(arrays[name].astype(np.float32))
-                for name in arrays.files
-                if arrays[name].dtype.kind == "f"
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        model.encoder.backbone.load_folded(
+            {
+                name: torch.from_numpy(array.astype(np.float32))
+                for name, array in arrays.items()
+                if array.dtype.kind == "f"
             }
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot read the backbone ({error})") from error
-    model.encoder.backbone.load_folded(folded)
+        )
+    except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:

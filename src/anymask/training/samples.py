@@ -6,9 +6,11 @@ Letters: B pictures, M objects a picture, S side, s = S / 4 the side of the targ
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask.data.sets import Sample, SetInfo, load_set
-from anymask.primitives.errors import ConfigError, DataError
+from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.training.augment import fit_square, recolour, turn
@@ -60,11 +62,20 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         weights = np.array(
             [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
         )
+        if not weights.sum() > 0:
+            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
         self.chances = weights / weights.sum()
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
             cv2.setNumThreads(1)  # this process prepares pictures beside one that learns
+        try:
+            yield from self._pictures()
+        except AnymaskError as error:
+            # As an item: raised here, a loader's process would wrap it into its traceback.
+            yield (error,)  # type: ignore[misc]
+
+    def _pictures(self) -> Iterator[tuple[Tensor, ...]]:
         for step in range(self.first_step, self.recipe.steps):
             stage, _ = self.recipe.stage_at(step)
             each = stage.images // self.recipe.workers
@@ -160,9 +171,18 @@ def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tens
     return tuple(torch.from_numpy(a) for a in (planes, targets, centres, insides, boxes))
 
 
-def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
-    """Stack pictures of one size."""
+def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
+    """Stack pictures of one size; the error instead, where one of them could not be read."""
+    for first, *_ in rows:
+        if isinstance(first, AnymaskError):
+            return first
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def ignore_signals(_: int) -> None:
+    """Leave Ctrl-C and SIGTERM, sent to the whole group of processes, to the one that trains."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
 
 
 def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
@@ -180,8 +200,11 @@ def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterat
             # A forked child would inherit OpenCV's thread pool without its threads, and hang.
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
+            worker_init_fn=ignore_signals if recipe.prepare_ahead else None,
         )
         for batch in loader:
+            if isinstance(batch, AnymaskError):
+                raise batch
             yield batch
             step += 1
             inside += 1

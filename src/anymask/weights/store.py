@@ -6,11 +6,12 @@ had when it arrived, so that a later change is seen even where no public digest 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.storage import exclusive, write_json
@@ -60,7 +61,7 @@ def find(name: str, path: str | Path | None = None) -> Path:
     """
     if path is not None:
         given = Path(path).expanduser()
-        if not given.exists():
+        if not os.path.exists(given):
             raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
         return given
     state = current(name)
@@ -128,17 +129,24 @@ def installed(name: str) -> Installed:
     if not path.is_file():
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
-    status: Status = facts["status"] if facts.get("status") in SAYS else "unverified"
+    told = _text(facts, "status")
+    status: Status = told if told in SAYS else "unverified"
     if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
         status = "altered"
     return Installed(
         name=name,
         status=status,
         path=path,
-        sha256=facts.get("sha256", ""),
+        sha256=_text(facts, "sha256"),
         bytes=size,
-        source=facts.get("source", ""),
+        source=_text(facts, "source"),
     )
+
+
+def _text(facts: dict[str, Any], key: str) -> str:
+    """An entry of a record that anybody may have altered; "" where it is no text."""
+    value = facts.get(key, "")
+    return value if isinstance(value, str) else ""
 
 
 def current(name: str) -> Installed:
