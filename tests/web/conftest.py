@@ -112,8 +112,6 @@ class Annotator:
     def saved(self) -> None:
         """Everything that was done has reached the store."""
         self.page.evaluate("window.anymask.session.desk.settled()")
-        """Everything that was done has reached the store."""
-        self.page.evaluate("window.anymask.session.desk.settled()")
         self.until("s.standing.waiting === 0 && !s.standing.lost")
 
     def area(self) -> int:
