@@ -1,6 +1,6 @@
 /**
- * Rows on their way to IndexedDB, in localStorage: written before the call returns, gone once they are
- * on the disk. What a page could not finish before it was reloaded or closed, the next one finds here.
+ * Rows on their way to IndexedDB, in localStorage: written before the call returns, gone once they
+ * are on the disk. What a page could not finish before it was reloaded or closed, the next reads.
  */
 
 import type { Table } from "./database";

@@ -43,7 +43,7 @@ export interface Conflict {
 
 const LONGEST_WAIT_S = 30;
 
-/** A number for a note, later than all before; another tab gives its own in the same millisecond. */
+/** A number for a note; another tab takes another one in the same millisecond. */
 const unlikelyTaken = () => 1000 * Date.now() + Math.floor(1000 * Math.random());
 
 const cost = (note: Note & { kind: "save" }) => note.record.seconds ?? 0;
