@@ -16,7 +16,7 @@ workers = 1
 warmup = 2
 save_every = 2
 [[stage]]
-steps = 4
+steps = 20
 side = 64
 images = 1
 masks = 1
@@ -37,8 +37,8 @@ def test_it_trains_reports_and_writes_a_bundle_that_opens(
     last = tmp_path / "last.json"
     words = [str(recipe), "--data", str(data), "-o", str(run), "--bundle", str(bundle)]
     assert main(["train", *words, "--json", str(last)]) == 0
-    assert capsys.readouterr().out.startswith("step 4/4  loss ")
-    assert json.loads(last.read_text())["step"] == 4
+    assert capsys.readouterr().out.startswith("step 20/20  loss ")
+    assert json.loads(last.read_text())["step"] == 20
     runtime = OnnxRuntime(bundle)
     assert runtime.spec.image_side == 128
     maps = runtime.encode(np.zeros((1, 3, 128, 128), np.float32))[0]

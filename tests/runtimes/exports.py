@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.export.graphs import export_bundle
+from anymask.primitives.spec import ModelSpec
 from tests.runtimes.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
@@ -56,8 +58,13 @@ def _digest(graph: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any
     """Of everything that decides what torch writes, within one process."""
     digest = hashlib.sha256(repr([[(x.shape, x.dtype) for x in inputs], options]).encode())
     for name, module in graph.named_modules():
-        plain = {k: v for k, v in vars(module).items() if not k.startswith("_")}
+        plain = {k: _nameless(v) for k, v in vars(module).items() if not k.startswith("_")}
         digest.update(repr((name, type(module), module.extra_repr(), plain)).encode())
     for name, tensor in graph.state_dict().items():
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _nameless(value: Any) -> Any:
+    """A spec without the model's name, which no graph holds."""
+    return replace(value, name="") if isinstance(value, ModelSpec) else value
