@@ -84,7 +84,8 @@ def python_files(root: Path) -> Iterator[Path]:
 def not_generated(path: Path, root: Path) -> bool:
     """Whether a file is written by people: no cache, no hidden folder, no output."""
     parents = path.relative_to(root).parts[:-1]
-    return not any(part in NOT_OURS or part.startswith(".") for part in parents)
+    ours = not any(part in NOT_OURS or part.startswith(".") for part in parents)
+    return ours and path.name != ".git"  # a file in a second worktree
 
 
 def floor_of(path: Path, package: Path) -> str:

@@ -23,6 +23,7 @@ from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset
 from tests.predictors.fakes import ColourRuntime, discs
 
+PATIENCE_S = 300  # the machine may be busy; a test that passes never waits so long
 LOCAL = "http://127.0.0.1:8765"
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = {"points": [[35, 40]]}
@@ -44,7 +45,7 @@ class GatedRuntime(ColourRuntime):
     ) -> tuple[FloatArray, FloatArray]:
         self.asked.append(len(prompts.labels))
         self.entered.release()
-        assert self.go_on.acquire(timeout=30)
+        assert self.go_on.acquire(timeout=PATIENCE_S)
         return super().decode(features, prompts)
 
 

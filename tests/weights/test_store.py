@@ -1,6 +1,7 @@
 """The store: what is here, what is asked for, and what is refused."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -186,6 +187,17 @@ def test_a_record_of_another_kind_counts_as_none(record, shelf, content):
     store.record_of(what).write_bytes(record)
     assert store.installed("m").status in ("unverified", "altered")
     assert store.installed("m").sha256 == ""
+
+
+def test_importing_opens_no_connection_and_no_torch(repository):
+    code = (
+        "import socket, sys\n"
+        "def no(*a, **k): raise SystemExit('a socket was opened')\n"
+        "socket.socket.connect = no\n"
+        "import anymask.weights, anymask.cli.models, anymask.weights.fetch\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=repository / "src")
 
 
 def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ had when it arrived, so that a later change is seen even where no public digest 
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -61,7 +60,7 @@ def find(name: str, path: str | Path | None = None) -> Path:
     """
     if path is not None:
         given = Path(path).expanduser()
-        if not os.path.exists(given):
+        if not given.exists():
             raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
         return given
     state = current(name)
