@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from anymask.predictors.settings import Retry
     from anymask.primitives import errors
     from anymask.primitives.candidates import Candidates
+    from anymask.primitives.prompts import Prompt
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Embedding, Prompt
+    from anymask.primitives.types import Embedding
 
 __version__ = "0.1.0"
 __all__ = [

@@ -17,6 +17,7 @@ from anymask.families.nano import chances, facts, fit_to_box
 from anymask.predictors.honour import honour_negatives, violated
 from anymask.predictors.ranking import ranked_quality, shipped
 from anymask.predictors.second_look import confirmed
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
     geometry,
     image_to_model,
@@ -25,7 +26,7 @@ from anymask.primitives.resize import (
 )
 from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import ModelPrompts, Prompt
+from anymask.primitives.types import ModelPrompts
 from anymask.runtimes.answers import choose
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"

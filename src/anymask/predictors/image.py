@@ -28,9 +28,10 @@ from anymask.predictors.retry import check_retry
 from anymask.predictors.settings import Retry, Settings, SettingsDict
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
