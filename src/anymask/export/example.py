@@ -43,12 +43,14 @@ class Model:
         self.spec = SimpleNamespace(**manifest["spec"])
         self.family = FAMILY(self.spec, manifest["grid"], learned)
         self.encoder, self.decoder = (
-            onnxruntime.InferenceSession(HERE / manifest["graphs"][name]["file"])
+            onnxruntime.InferenceSession(
+                HERE / manifest["graphs"][name]["file"], providers=["CPUExecutionProvider"]
+            )
             for name in ("encoder", "decoder")
         )
 
     def see(self, image: Image.Image) -> tuple[dict[str, Any], SimpleNamespace]:
-        """The maps of a photo, once for all its prompts, and where it lies in the model's square."""
+        """The maps of a photo, once for all its prompts, and its place in the model's square."""
         spec, side = self.spec, self.spec.image_side
         scale = side / max(image.size)
         w, h = (max(1, int(n * scale + 0.5)) for n in image.size)
@@ -74,7 +76,10 @@ class Model:
             np.zeros((1, 1, m, m), np.float32) if logits is None else logits.reshape(1, 1, m, m),
             np.array([logits is not None], np.float32),
         )
-        decode = lambda asked: self.decoder.run(None, {**maps, **vars(asked)})  # noqa: E731
+
+        def decode(asked: Prompts) -> Any:
+            return self.decoder.run(None, {**maps, **vars(asked)})
+
         return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
 
     def draw(self, logits: Any, place: SimpleNamespace) -> Any:  # (m, m) -> (H, W) bool
