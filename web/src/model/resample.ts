@@ -143,10 +143,14 @@ function shorten(narrow: Float32Array, length: number, down: Weights): Float32Ar
 /** To whole levels, halves up or to the even one. */
 function roundBytes(values: Float32Array, toEven = false): void {
   for (let i = 0; i < values.length; i++) {
-    let level = Math.round(values[i]);
-    if (toEven && level - values[i] === 0.5 && level % 2) level--;
+    const level = toEven ? roundEven(values[i]) : Math.round(values[i]);
     values[i] = Math.min(255, Math.max(0, level));
   }
+}
+
+function roundEven(value: number): number {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
 }
 
 /** OpenCV's bilinear of bytes, in its fixed point: weights of 11 bits, cut off on the way. */
@@ -192,9 +196,8 @@ function fixedTaps(old: number, count: number) {
   for (let i = 0; i < count; i++) {
     const place = Math.fround((i + 0.5) * (old / count) - 0.5);
     first[i] = Math.floor(place);
-    const weight = Math.fround(place - first[i]);
-    own[i] = Math.round(Math.fround(1 - weight) * ONE);
-    next[i] = Math.round(weight * ONE);
+    next[i] = roundEven(Math.fround(place - first[i]) * ONE);
+    own[i] = ONE - next[i];
   }
   return { first, own, next };
 }
