@@ -136,7 +136,10 @@ def maps_of(*arrays: np.ndarray) -> SeenMaps:
     """Maps named as an encoder's."""
     names = ("features", "extras_0", "extras_1")
     return SeenMaps(
-        tuple(FeatureMap(name, array.astype(np.float32)) for name, array in zip(names, arrays))
+        tuple(
+            FeatureMap(name, array.astype(np.float32))
+            for name, array in zip(names, arrays, strict=False)
+        )
     )
 
 
