@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
@@ -134,13 +133,9 @@ def embedding(**changes: Any) -> Embedding:
 
 def maps_of(*arrays: np.ndarray) -> SeenMaps:
     """Maps named as an encoder's."""
-    names = ("features", "extras_0", "extras_1")
-    return SeenMaps(
-        tuple(
-            FeatureMap(name, array.astype(np.float32))
-            for name, array in zip(names, arrays, strict=False)
-        )
-    )
+    names = ("features", "extras_0", "extras_1")[: len(arrays)]
+    values = (array.astype(np.float32) for array in arrays)
+    return SeenMaps(tuple(map(FeatureMap, names, values)))
 
 
 def same(a: Embedding, b: Embedding, tolerance: float = 0.0) -> None:
@@ -295,19 +290,6 @@ def test_damaged_bytes_are_refused_or_harmless(
 
 
 # Candidates
-
-
-def test_masks_are_made_once_and_only_when_looked_at() -> None:
-    place = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
-    logits = np.full((2, 16, 16), -1, np.float32)
-    logits[0] = 1
-    answer = Candidates(logits, np.array([0.9, 0.1], np.float32), np.array([1, 0]), place)
-    assert len(answer) == 2
-    assert answer.masks.shape == (2, 30, 40)
-    assert answer.masks.dtype == np.bool_
-    assert answer.masks[0].all()
-    assert not answer.masks[1].any()
-    assert answer.masks is answer.masks
 
 
 def test_every_error_has_one_root() -> None:
