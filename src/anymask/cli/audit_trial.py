@@ -51,9 +51,8 @@ def run_trial(args: argparse.Namespace) -> None:
     if args.json:
         about = {"tried": tried, "graded_by": grader.about, "weights": weights}
         write_json(args.json, about | self_test_to_json(result))
-    print(self_test_to_markdown(result), end="")
-    print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
-    print(f"- machine: {this_machine().line()}")
+    told = f"- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}"
+    print(f"{self_test_to_markdown(result)}\n{told}\n- machine: {this_machine().line()}")
 
 
 def find_set(source: Path) -> Path:

@@ -82,12 +82,10 @@ def score_set(
         for place, method in enumerate(methods)
     ]
     tables = _score_masks(questions, one, chosen, progress)
+    told = f"{one.plan.name} {{}}: {{}}"
     found = [
         _measure_or_look_up(
-            name,
-            question,
-            one,
-            _bind_progress(progress, f"{one.plan.name} {name}: {question.name}"),
+            name, question, one, _bind_progress(progress, told.format(name, question.name))
         )
         for name in one.plan.measures
         if name not in MASK_MEASURES

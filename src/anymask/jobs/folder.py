@@ -63,7 +63,7 @@ class FolderJob:
             raise InputError(f'engine must be "processes" or "ray", got {self.engine!r}')
         shard: object = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
-        if not whole or len(self.shard) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
+        if not whole or len(tuple(self.shard)) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
             raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
 
     @property
