@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.machine import Machine, this_machine, thread_setting
 from anymask.primitives.storage import write_json
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("what", nargs="?", default="model",
         choices=["model", "encoder", "everything", "folder", "serve"])  # fmt: skip
     add("name", nargs="?", help="the model (default: --model); of `bench folder`, the folder")
-    add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
+    add("--model", default=DEFAULT_MODEL, help="of `anymask models list` (default: %(default)s)")
     add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
     add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open the model")
     add("--also", metavar="DIR", action="append", default=[], help="an exported model beside it")

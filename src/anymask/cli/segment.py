@@ -15,6 +15,7 @@ from anymask.cli.outputs import (
     write_found,
 )
 from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import PromptError
 
@@ -98,7 +99,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which model answers, and where it runs; shared by the commands that load one."""
     group = parser.add_argument_group("the model")
     group.add_argument(
-        "--model", metavar="NAME", default="nano", help="of `anymask models list` (default: nano)"
+        "--model",
+        metavar="NAME",
+        default=DEFAULT_MODEL,
+        help="of `anymask models list` (default: %(default)s)",
     )
     group.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of that model")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class ModelChoice:
     """Which model answers, and where it runs: the arguments of `anymask.load`."""
 
-    model: str = "nano"
+    model: str = DEFAULT_MODEL
     weights: Path | None = None
     device: str = "auto"
     precision: str = "fp32"
