@@ -149,10 +149,10 @@ def test_what_coco_says_beside_the_pixels_is_kept(tmp_path: Path) -> None:
     published.write_coco(tmp_path)
     _, samples = load_dataset(tmp_path, split="val2017")
     assert [sample.benchmark.image_id for sample in samples] == [7, 9]
-    assert samples[0].boxes == ((1, 2, 4, 6), (1, 2, 4, 6))
-    ((label, crowd),) = samples[0].crowds
-    assert label == "cat"
-    np.testing.assert_array_equal(rle_to_mask(crowd), TWO_PARTS)
+    assert [mask.drawn_box for mask in samples[0].objects] == [(1, 2, 4, 6), (1, 2, 4, 6)]
+    (crowd,) = (mask for mask in samples[0].masks if mask.crowd)
+    assert crowd.label == "cat"
+    np.testing.assert_array_equal(rle_to_mask(crowd.rle), TWO_PARTS)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_one_json_can_be_named_and_two_that_fit_are_not_guessed(tmp_path: Path) 
         load_dataset(tmp_path, "coco")
     (tmp_path / "val" / "data").rename(tmp_path / "imgs")
     _, samples = load_dataset(tmp_path / "b_val.json", "coco")
-    assert samples[0].image_path == tmp_path / "imgs" / "01_frame_1.PNG"
+    assert samples[0].source == tmp_path / "imgs" / "01_frame_1.PNG"
 
 
 def test_lvis_says_which_classes_were_looked_for(tmp_path: Path) -> None:
@@ -258,14 +258,14 @@ def test_cityscapes_pictures_and_polygons_mean_the_same(tmp_path: Path) -> None:
     published.write_cityscapes_polygons(tmp_path)
     _, (drawn,) = load_dataset(tmp_path)
     values = np.zeros(drawn.hw, np.uint16)
-    for rle, number in zip(drawn.masks, (24000, 26000), strict=True):
+    for rle, number in zip(drawn.rles, (24000, 26000), strict=True):
         values[rle_to_mask(rle)] = number
     values[rle_to_mask(drawn.ignore)] = 26
     values[values == 0] = 7
     path = next(tmp_path.rglob("*_polygons.json"))
     png(path.with_name(path.name.replace("polygons.json", "instanceIds.png")), values)
     _, (read,) = load_dataset(tmp_path)
-    assert (read.masks, read.labels, read.ignore) == (drawn.masks, drawn.labels, drawn.ignore)
+    assert (read.masks, read.ignore) == (drawn.masks, drawn.ignore)
 
 
 # Videos.
