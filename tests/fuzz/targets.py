@@ -179,7 +179,7 @@ def sets(root: Path) -> list[Target]:
             _, samples = load_dataset(folder)
             for sample in samples:
                 _try(sample.image)
-            _try(lambda: [clip.masks(0) for clip in load_clips(folder)])
+            _try(lambda: [clip.frame(0) for clip in load_clips(folder)])
 
         targets.append(Target(f"sets {name}", folder, files, use))
     return targets

@@ -19,7 +19,8 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from anymask.data.sets import Sample, SetInfo, load_set
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
@@ -104,7 +105,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         image, masks = turn(sample.image(), _some_masks(sample, rng), rng)
         return fit_square(recolour(image, rng), masks, side, rng)
 
-    def _sample(self, rng: Generator) -> Sample:
+    def _sample(self, rng: Generator) -> AnnotatedImage:
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
 
@@ -115,7 +116,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
             sample = self._sample(rng)
-            mask = rle_to_mask(sample.masks[int(rng.integers(len(sample.masks)))])
+            mask = rle_to_mask(sample.rles[int(rng.integers(len(sample.rles)))])
             area = int(mask.sum())
             if 400 <= area <= 0.6 * mask.size:
                 break
@@ -124,7 +125,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         return sample.image()[window], mask[window].astype(np.uint8)
 
 
-def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample]]]:
+def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
@@ -136,16 +137,16 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample
         info, samples = load_set(data / name)
         if info.ships is False and not recipe.sets:
             continue
-        usable = [sample for sample in samples if sample.masks]
+        usable = [sample for sample in samples if sample.rles]
         if not usable:
             raise DataError(f"{data / name}: no photo with a mask; leave the set out")
         sets.append((info, usable))
     return sets
 
 
-def _some_masks(sample: Sample, rng: Generator) -> UintImage:
-    order = rng.permutation(len(sample.masks))[:MOST_PER_PHOTO]
-    return np.stack([rle_to_mask(sample.masks[i]).astype(np.uint8) for i in order])
+def _some_masks(sample: AnnotatedImage, rng: Generator) -> UintImage:
+    order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+    return np.stack([rle_to_mask(sample.rles[i]).astype(np.uint8) for i in order])
 
 
 def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tensor, ...]:
