@@ -46,7 +46,7 @@ _HOMES = {
     "MaskRecord": "anymask.primitives.records",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.types",
-    "Retry": "anymask.predictors.retry",
+    "Retry": "anymask.predictors.settings",
     "load_image": "anymask.data.images",
 }
 _MODULES = {

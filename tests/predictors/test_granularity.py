@@ -8,13 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anymask
-from anymask.predictors.granularity import (
-    check_granularity,
-    check_level,
-    keep_level,
-    order_by_granularity,
-)
+from anymask.predictors.granularity import keep_level, order_by_granularity
 from anymask.predictors.image import Model
+from anymask.predictors.levels import check_granularity, check_level
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import record_from_rle

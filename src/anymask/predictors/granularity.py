@@ -11,44 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from anymask.predictors.levels import Granularity, Level
+from anymask.predictors.question import Question
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import InputError
 from anymask.primitives.layout import part_tree
 from anymask.primitives.records import MaskRecord
 
-if TYPE_CHECKING:
-    from anymask.predictors.question import Question
-
-Level = Literal["part", "whole", "all"]
-Granularity = Level | float
-
-LEVELS = ("part", "whole", "all")
 COMPARABLE = 0.1  # of quality: candidates so far below the best one are no choice
-
-
-def check_level(level: object) -> None:
-    """Raises InputError for what is no level of a tree."""
-    if level not in LEVELS:
-        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
-
-
-def check_granularity(granularity: object) -> None:
-    """Raises InputError for what is neither a level nor a place between part and whole."""
-    if granularity in LEVELS and isinstance(granularity, str):
-        return
-    if isinstance(granularity, bool) or not isinstance(granularity, int | float):
-        place = math.nan
-    else:
-        place = float(granularity)
-    if not 0 <= place <= 1:
-        raise InputError(
-            'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
-            f"got {granularity!r}"
-        )
 
 
 def choose_first(answer: Candidates, question: Question) -> Candidates:

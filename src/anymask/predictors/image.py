@@ -24,8 +24,7 @@ from anymask.predictors.large import Eye, Tile, look_around
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.retry import check_retry
-from anymask.predictors.settings import Retry, Settings, SettingsDict
+from anymask.predictors.settings import Retry, Settings, SettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.records import MaskRecord
