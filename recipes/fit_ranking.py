@@ -37,9 +37,10 @@ from anymask.predictors.pipeline import embed_image
 from anymask.predictors.ranking import SHIPPED
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import mask_iou
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_masks
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, UintImage
 
 Arrays = NDArray[Any]
 

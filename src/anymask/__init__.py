@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from anymask.predictors.settings import Retry
     from anymask.primitives import errors
     from anymask.primitives.candidates import Candidates
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.record_list import MaskRecords
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Embedding, Prompt
+    from anymask.primitives.types import Embedding
 
 __version__ = "0.1.0"
 __all__ = [
     "Candidates",
     "Embedding",
     "MaskRecord",
+    "MaskRecords",
     "Model",
     "Prompt",
     "Retry",
@@ -44,6 +47,7 @@ _HOMES = {
     "Candidates": "anymask.primitives.types",
     "Embedding": "anymask.primitives.types",
     "MaskRecord": "anymask.primitives.records",
+    "MaskRecords": "anymask.primitives.record_list",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.types",
     "Retry": "anymask.predictors.settings",

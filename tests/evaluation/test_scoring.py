@@ -13,7 +13,7 @@ from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]

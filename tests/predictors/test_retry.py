@@ -9,7 +9,7 @@ import anymask
 from anymask import Retry
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.predictors.fakes import ColourRuntime, NoiseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])

@@ -10,7 +10,8 @@ import pytest
 
 from anymask.predictors.image import Model
 from anymask.predictors.second_look import confirmed, middle
-from anymask.primitives.types import FloatArray, ModelPrompts, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import FloatArray, ModelPrompts
 from tests.predictors.fakes import SPEC, ColourRuntime
 
 FOUR = replace(SPEC, answer="four", pad_point=False)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt
+from anymask.primitives.types import Embedding
 from tests.primitives.strategies import thoroughly
 
 # Prompts

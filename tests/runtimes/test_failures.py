@@ -6,7 +6,8 @@ import pytest
 
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
-from anymask.primitives.types import Embedding, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.onnx import OnnxRuntime, pick_threads
 from anymask.runtimes.open import ASSETS, NANO, open_runtime

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from anymask.serving.app import Served, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.run import Server, address_of, open_socket

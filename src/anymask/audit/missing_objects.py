@@ -15,10 +15,11 @@ from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.masks import mask_nms, stability_score
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_merge, rle_to_mask
-from anymask.primitives.types import Embedding, Floats, Prompt
+from anymask.primitives.types import Embedding, Floats
 
 OBJECT_GRID_SIDE = 12
 LEAST_QUALITY = 0.6

@@ -290,7 +290,7 @@ class _Contender:
         return self.model.embed(self.image)
 
     def _click(self, n: int) -> Any:
-        from anymask.primitives.types import Prompt
+        from anymask.primitives.prompts import Prompt
 
         step = len(self.points) // n
         prompts = [Prompt.of(points=[point]) for point in self.points[step // 2 :: step][:n]]

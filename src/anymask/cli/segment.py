@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry, SettingsDict
     from anymask.primitives.candidates import Candidates
-    from anymask.primitives.types import Prompt, UintImage
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.types import UintImage
 
 SUMMARY = "click or box an object in a photo and write its mask"
 CLICK_SETTINGS = ("granularity", "max_hole_area", "min_island_area")
@@ -120,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
 def read_prompt(args: argparse.Namespace) -> Prompt:
     """The prompt of the command line. Raises PromptError, ImageError for the mask file."""
     from anymask.data.images import load_mask
-    from anymask.primitives.types import Prompt
+    from anymask.primitives.prompts import Prompt
 
     clicks = args.clicks or []
     if not clicks and args.box is None and args.mask is None:

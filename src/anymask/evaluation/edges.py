@@ -41,9 +41,10 @@ from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.region_quality import sample_to_regions
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, UintImage
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps

@@ -43,8 +43,9 @@ from anymask.evaluation.protocols import Segmenter, ask_in_parts
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.errors import DataError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle
-from anymask.primitives.types import Floats, Prompt
+from anymask.primitives.types import Floats
 
 DETECTIONS_FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO

@@ -14,7 +14,8 @@ from anymask.evaluation.selection import EvalPhoto, EvalSet
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
 from anymask.primitives.masks import iou
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import BoolArray, UintImage
 from anymask.reports.page import jpeg_bytes
 
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)

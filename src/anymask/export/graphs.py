@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import EXAMPLE, README, write_readme
+from anymask.export.readme import EXAMPLE, FAMILY, README, write_readme
 from anymask.families.family import Tables
 from anymask.families.tables import shipped_tables
 from anymask.models.folding import fuse
@@ -275,7 +275,7 @@ def _staging(target: Path) -> Iterator[Path]:
 def _keep_others(target: Path, stage: Path) -> None:
     """Carry over what an earlier export did not write, such as a model card."""
     for path in target.iterdir():
-        if path.name in (MANIFEST, TABLES, README, EXAMPLE) or ".onnx" in path.name:
+        if path.name in (MANIFEST, TABLES, README, EXAMPLE, FAMILY) or ".onnx" in path.name:
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)

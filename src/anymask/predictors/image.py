@@ -27,9 +27,10 @@ from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.settings import Retry, Settings, SettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
-from anymask.primitives.records import MaskRecord
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.record_list import MaskRecords
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
@@ -217,7 +218,7 @@ class Model:
         tile: Tile = "auto",
         retry: Retry | None = None,
         **settings: Unpack[EverythingDict],
-    ) -> list[MaskRecord]:
+    ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
         progress  told (steps done, all steps) now and then: clicks, or tiles
@@ -244,10 +245,11 @@ class Model:
                     f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
                     "got only its embedding; pass the photo instead"
                 )
-            return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
+            found = find_everything(self.runtime, image, grid, progress)
+            return MaskRecords(arrange(found, arrangement))
         photo = load_image(image)
         eye = Eye(self.runtime, grid, None if retry is None else RetryTime.start(retry))
-        return arrange(look_around(eye, photo, tile, progress), arrangement)
+        return MaskRecords(arrange(look_around(eye, photo, tile, progress), arrangement))
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -23,8 +23,9 @@ from anymask.predictors.settings import Settings
 from anymask.predictors.zoom import look_closer
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry, image_to_model
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PromptKind = Literal["point", "negative_point", "box", "mask"]
+PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
 
 MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
 MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
 
+# What SAM and its family take.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 
