@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.cli.options import option_of
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.machine import Machine, this_machine, thread_setting
 from anymask.primitives.storage import write_json
@@ -39,17 +40,14 @@ PHOTO_HW = (683, 1024)
 
 
 # what each benchmark takes, with the default where there is one
+OF_ALL = {"model": DEFAULT_MODEL, "weights": None, "threads": None}
 TAKEN: dict[str, dict[str, Any]] = {
-    "model": {"model": "nano", "weights": None, "runtime": "auto", "also": (), "photo": None,
-              "threads": None, "rounds": 5},
-    "encoder": {"model": "nano", "weights": None, "threads": 2, "rounds": 5},
-    "everything": {"model": "nano", "weights": None, "photo": None, "threads": 2,
-                   "points_per_side": 32, "plain": True},
-    "folder": {"model": "nano", "weights": None, "threads": None, "rounds": 2, "workers": "1,2",
-               "options": ""},
-    "serve": {"model": "nano", "weights": None, "threads": None, "points_per_side": 32,
-              "requests": 1000, "clients": 16},
-}  # fmt: skip
+    "model": {**OF_ALL, "runtime": "auto", "also": (), "photo": None, "rounds": 5},
+    "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
+    "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
+    "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
+    "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, **said: Any) -> None:
     """One option, which says which benchmarks take it and with which default."""
-    takers = [f"{what}: {taken[name]}" if taken[name] not in (None, ()) else what
+    takers = [f"{what}: {taken[name]}" if taken[name] else what
               for what, taken in TAKEN.items() if name in taken]  # fmt: skip
     said["help"] += f" ({', '.join(takers)})"
     parser.add_argument(option_of(name), default=None, **said)

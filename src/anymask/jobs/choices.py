@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, describe_settings
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 class ModelChoice:
     """Which model answers, and where it runs: the arguments of `anymask.load`."""
 
-    model: Annotated[str, Setting("of `anymask models list`, or an exported folder")] = "nano"
+    model: Annotated[str, Setting("of `anymask models list`, or an exported folder")] = (
+        DEFAULT_MODEL
+    )
     weights: Annotated[
         Path | None,
         Setting("a checkpoint of that model instead of the one in the store", default="none"),

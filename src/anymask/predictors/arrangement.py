@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal, TypedDict, cast
 
-from anymask.predictors.granularity import keep_level
+from anymask.predictors.granularity import Level, check_level, keep_level
 from anymask.predictors.grid import Grid, GridDict
-from anymask.predictors.levels import Level, check_level
 from anymask.primitives.layout import nested, partition, with_rle
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.records import MaskRecord

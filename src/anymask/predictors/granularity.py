@@ -11,21 +11,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from anymask.predictors.levels import Granularity, Level
-from anymask.predictors.question import Question
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.errors import InputError
 from anymask.primitives.layout import part_tree
 from anymask.primitives.records import MaskRecord
 
+Level = Literal["part", "whole", "all"]
+Granularity = Level | float
+
+LEVELS = ("part", "whole", "all")
 COMPARABLE = 0.1  # of quality: candidates so far below the best one are no choice
 
 
-def choose_first(answer: Candidates, question: Question) -> Candidates:
-    """A step: the candidate first that the settings' granularity means."""
-    return order_by_granularity(answer, question.settings.granularity)
+def check_level(level: object) -> None:
+    """Raises InputError for what is no level of a tree."""
+    if level not in LEVELS:
+        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
+
+
+def check_granularity(granularity: object) -> None:
+    """Raises InputError for what is neither a level nor a place between part and whole."""
+    if granularity in LEVELS and isinstance(granularity, str):
+        return
+    if isinstance(granularity, bool) or not isinstance(granularity, int | float):
+        place = math.nan
+    else:
+        place = float(granularity)
+    if not 0 <= place <= 1:
+        raise InputError(
+            'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
+            f"got {granularity!r}"
+        )
 
 
 def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candidates:

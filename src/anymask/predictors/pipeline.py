@@ -15,7 +15,7 @@ import numpy as np
 
 from anymask.families.prompts import check_prompt, group_prompts
 from anymask.predictors.cleaning import clean_masks
-from anymask.predictors.granularity import choose_first
+from anymask.predictors.granularity import order_by_granularity
 from anymask.predictors.honour import honour_negative_clicks, name_violated_clicks
 from anymask.predictors.question import Question, RetryTime, Step
 from anymask.predictors.retry import ask_again
@@ -29,6 +29,12 @@ from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
+
+
+def choose_first(answer: Candidates, question: Question) -> Candidates:
+    """A step: the candidate first that the settings' granularity means."""
+    return order_by_granularity(answer, question.settings.granularity)
+
 
 # What becomes of an answer, in this order; each step leaves alone what its setting does not want.
 STEPS: tuple[Step, ...] = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from anymask.families.family import Multimask, Ranking
-from anymask.predictors.levels import Granularity, check_granularity
+from anymask.predictors.granularity import Granularity, check_granularity
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.spec import ModelSpec

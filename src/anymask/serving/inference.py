@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
+from anymask.predictors.granularity import Granularity
 from anymask.predictors.image import Model
-from anymask.predictors.levels import Granularity
 from anymask.predictors.pipeline import image_hash
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from anymask.predictors.levels import Granularity
+from anymask.predictors.granularity import Granularity
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import coco_to_rle, rle_to_coco, rle_to_mask
