@@ -142,6 +142,14 @@ def test_a_cold_start_that_fails_is_a_note(
         (["--photo", "gone.jpg"], "--photo gone.jpg: wanted a picture file, there is none"),
         (["--runtime", "torch"], "nothing could be measured; skipped: torch: no checkpoint"),
         (["decoder"], "invalid choice: 'decoder'"),
+        (
+            ["--requests", "5"],
+            "`bench model` takes no --requests, which belongs to `bench serve`",
+        ),
+        (["encoder", "--photo", "a.jpg"], "belongs to `bench model` and `bench everything`; leave"),
+        (["serve", "--no-plain"], "`bench serve` takes no --plain, which belongs to `bench every"),
+        (["folder", "photos", "--runtime", "onnx"], "`bench folder` takes no --runtime, which"),
+        (["everything", "--workers", "2"], "`bench everything` takes no --workers, which belongs"),
     ],
 )
 def test_wrong_options_are_sentences(

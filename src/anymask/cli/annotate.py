@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from anymask.cli.extras import need_engine, need_server
+from anymask.cli.options import add_model_options, read_model
 from anymask.cli.project_options import add_init_options, login, made_project
-from anymask.cli.segment import add_model_options, read_model
 from anymask.cli.serve import (
     add_server_options,
     check_model,

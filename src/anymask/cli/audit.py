@@ -29,7 +29,7 @@ TRIED = 24  # masks of a set in a self-test
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.cli.segment import add_model_options
+    from anymask.cli.options import add_model_options
 
     add = parser.add_argument
     # fmt: off
@@ -117,7 +117,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     from anymask.audit.label_errors import grade_masks, list_suspects
     from anymask.audit.report import AuditReport
     from anymask.audit.results_file import AuditFile, AuditHeader
-    from anymask.cli.segment import read_model
+    from anymask.cli.options import read_model
 
     sizes = count_sizes(islice(stream, args.limit))
     if not sizes.masks:

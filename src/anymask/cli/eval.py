@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import anymask
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
+from anymask.cli.options import add_model_options, read_model
 from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
@@ -53,7 +53,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=WEIGHTS]",
         help=f"of `anymask models list` (default: {DEFAULT_MODEL}); repeated: all in the same run",
     )
-    add("--weights", metavar="FILE", help="a checkpoint or an exported folder for a single --model")
     add(
         "--peer",
         action="append",
@@ -61,9 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
     )
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
-    add("--precision", default="fp32", help="fp32, bf16 or fp16")
-    add("--runtime", default="auto", help="auto, onnx or torch")
+    add_model_options(parser, ("weights", "device", "precision", "runtime"))
     add("--clicks", type=_count, metavar="K", help="clicks on every mask (default: the suite's, 3)")
     add("--limit", type=_count, metavar="N", help="masks of a set at most (default: all)")
     add("--per-image", type=_count, metavar="N", help="masks of a photo at most (default: all)")
@@ -138,7 +135,7 @@ def pick_workers(args: argparse.Namespace, counts: Sequence[int]) -> int:
     """
     if args.workers:
         return int(min(args.workers, len(counts)))
-    if args.device not in ("auto", "cpu") or len(counts) < 2:
+    if args.device not in (None, "auto", "cpu") or len(counts) < 2:
         return 1
     return min(2, pick_threads()) if sum(counts) >= MANY else 1
 
@@ -251,9 +248,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
     found: list[Segmenter] = []
     for word in words:
         name, _, weights = word.partition("=")
-        model = anymask.load(
-            name, weights or args.weights, args.device, args.precision, args.runtime
-        )
+        model = read_model(args, model=name, weights=weights or args.weights).load()
         taken = model.spec.name in [other.spec.name for other in found]
         found.append(RenamedSegmenter(model, word) if taken else model)
     return found

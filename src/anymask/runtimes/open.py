@@ -45,21 +45,9 @@ def open_runtime(
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
-    if runtime not in get_args(Runtime):
-        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
-    folder = find_bundle(name, weights)
+    folder = find_model(name, weights, runtime)
     if folder is None:
-        if runtime == "onnx":
-            raise ModelError(
-                f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
-                f"anymask export {name} -o FOLDER, then load FOLDER"
-            )
         return _open_torch(name, weights, device, precision)
-    if runtime == "torch":
-        raise ModelError(
-            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
-            "use runtime='auto', or give the checkpoint as weights"
-        )
     if precision != "fp32":
         raise InputError(
             f"an exported model runs as it was exported, got precision={precision!r}; leave it "
@@ -75,6 +63,24 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
             raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
     if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
         raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
+
+
+def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
+    """As `find_bundle`. Raises InputError, ModelError where the runtime does not open it."""
+    if runtime not in get_args(Runtime):
+        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
+    folder = find_bundle(name, weights)
+    if folder is None and runtime == "onnx":
+        raise ModelError(
+            f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
+            f"anymask export {name} -o FOLDER, then load FOLDER"
+        )
+    if folder is not None and runtime == "torch":
+        raise ModelError(
+            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
+            "use runtime='auto', or give the checkpoint as weights"
+        )
+    return folder
 
 
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
