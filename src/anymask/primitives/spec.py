@@ -10,7 +10,9 @@ from typing import Literal
 
 PromptKind = Literal["point", "negative_point", "box", "mask"]
 Fit = Literal["longest_side", "square"]
-Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
+Resample = Literal[
+    "pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"
+]
 Answer = Literal["sam", "sam_hq", "four", "all"]
 
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
@@ -35,6 +37,7 @@ class ModelSpec:
                    residual; "four" (nano): the three, or the one, of the highest quality;
                    "all": every mask is a candidate
     pad_point      SAM's extra "not a point" token that follows points without a box
+    pad_box        SAM 2: the same token follows a box, too
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
     """
@@ -50,6 +53,7 @@ class ModelSpec:
     accepts: frozenset[PromptKind] = ALL_KINDS
     answer: Answer = "sam"
     pad_point: bool = True
+    pad_box: bool = False
     fixed_points: int = 0
     mask_threshold: float = 0.0
 
