@@ -72,7 +72,7 @@ class Neck(nn.Module):
         self.convs = nn.ModuleList(layer(width, config.dim) for width in reversed(config.widths))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The trunk's maps, the finest first -> those that are kept, (B, dim, ..), in that order."""
+        """The trunk's maps, the finest first -> those that are kept, (B, dim, ..), likewise."""
         kept: list[Tensor] = []
         for conv, x in zip(self.convs, reversed(maps), strict=True):
             y = conv(x)
@@ -92,6 +92,6 @@ class ImageEncoder(nn.Module):
         self.neck = neck
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) -> the coarsest map (B, dim, h, w), then the finer ones, the finest first."""
+        """(B, 3, S, S) -> the coarsest map (B, dim, h, w), then the others, the finest first."""
         *fine, coarsest = self.neck(self.trunk(images))
         return (coarsest, *fine)

@@ -54,7 +54,7 @@ HIERA_B_PLUS = HieraConfig(
 HIERA_L = HieraConfig(
     width=144, heads=2, depths=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
 )
-TINY = HieraConfig(width=8, depths=(1, 1, 2, 1), global_blocks=(3,), windows=(4, 2, 3, 2), grid=3)
+TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
 
 
 def halved(x: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class TrackingSettings:
     hole_area: int = 0
     exclusive: bool = False
     exclusive_memory: bool = False
-    corrected: Literal["tracked", "prompted"] = "tracked"
+    corrected: Literal["anew", "kept", "prompted"] = "anew"
     forget_around: bool = False
     memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
 

@@ -1,7 +1,7 @@
 """From the masks that a decoder offers to the one that an object gets on a frame.
 
-Source: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`), `modeling/sam/
-mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps), for the rules.
+Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`),
+`modeling/sam/mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps).
 
 Letters: N objects, T masks of the decoder, m side of a mask, C channels.
 """

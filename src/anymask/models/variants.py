@@ -5,8 +5,8 @@ decoder. Aliases share a row and change what the checkpoint's own code does diff
 the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM and TinySAM,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM.
 
-A model that is not an ImageModel is one more line in `REGISTRY`: its spec and a function that builds
-it. So are `nano` and SAM 2's families (`video_variants.py`).
+A model that is not an ImageModel is one more line in `REGISTRY`, its spec and a function that
+builds it: `nano`, and SAM 2's families (`video_variants.py`).
 """
 
 from __future__ import annotations

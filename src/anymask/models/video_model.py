@@ -15,7 +15,6 @@ L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,8 @@ from torch.nn import functional as F
 
 from anymask.models.fpn import ImageEncoder
 from anymask.models.layers import Mlp
-from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder, MaskDecoderConfig
-from anymask.models.memory_attention import MemoryAttention, MemoryAttentionConfig, Recalled
+from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
+from anymask.models.memory_attention import MemoryAttention, Recalled
 from anymask.models.memory_bank import (
     Memory,
     MemoryBank,
@@ -33,7 +32,7 @@ from anymask.models.memory_bank import (
     TrackingSettings,
     longest_pointer,
 )
-from anymask.models.memory_encoder import MemoryEncoder, MemoryEncoderConfig
+from anymask.models.memory_encoder import MemoryEncoder
 from anymask.models.object_answer import (
     ABSENT,
     ObjectAnswer,
@@ -42,60 +41,15 @@ from anymask.models.object_answer import (
     without_overlaps,
 )
 from anymask.models.positions import sine_grid, sine_line
-from anymask.models.prompt_encoder import NO_POINT, PromptEncoder, PromptEncoderConfig
+from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
 from anymask.models.rotary import Turns, grid_turns, joined, no_turns
-from anymask.models.spatial_perceiver import PerceiverConfig, SpatialPerceiver
+from anymask.models.spatial_perceiver import SpatialPerceiver
+from anymask.models.video_records import Frame, FramePrompts, VideoConfig
 from anymask.primitives.spec import ModelSpec
 
 SURE = 10.0  # the logit of a pixel of a mask that a person gave
 MASK_LIMIT = 32.0  # logits that are fed back are cut here, as the reference does
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoConfig:
-    """The numbers in which SAM 2's families differ beyond their encoders.
-
-    prompts, decoder  as for an image model
-    attention, memory how memories are read and written
-    perceiver         EdgeTAM: a memory becomes a few tokens; None: it stays a map
-    absent_memory     SAM 2.1: memories of an object that is not seen are marked
-    settings          the options that the family was published with
-    """
-
-    prompts: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
-    decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
-    attention: MemoryAttentionConfig = field(default_factory=MemoryAttentionConfig)
-    memory: MemoryEncoderConfig = field(default_factory=MemoryEncoderConfig)
-    perceiver: PerceiverConfig | None = None
-    absent_memory: bool = False
-    settings: TrackingSettings = field(default_factory=TrackingSettings)
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """What the encoder saw of one frame.
-
-    features  (1, C, h, w)
-    fine      SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none
-    """
-
-    features: Tensor
-    fine: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class FramePrompts:
-    """What a person says about N objects on one frame, as many points for each.
-
-    coords  (N, P, 2) model pixels
-    labels  (N, P) 1 object, 0 background, 2 and 3 box corners
-    masks   (N, 1, m, m) logits of the answer that is to be corrected, or None
-    """
-
-    coords: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
 
 
 class VideoModel(nn.Module):

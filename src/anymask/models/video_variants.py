@@ -23,7 +23,8 @@ from anymask.models.repvit import RepViTConfig
 from anymask.models.repvit_stages import StagedRepViT
 from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.two_way import TwoWayConfig
-from anymask.models.video_model import VideoConfig, VideoModel
+from anymask.models.video_model import VideoModel
+from anymask.models.video_records import VideoConfig
 from anymask.primitives.spec import ModelSpec
 
 TrunkConfig = HieraConfig | EfficientVitConfig | RepViTConfig
@@ -85,7 +86,12 @@ EDGE_TAM = VideoVariant(
     spec=_spec("edgetam"),
     trunk=repvit_stages.EDGE_TAM,
     neck=NeckConfig(widths=repvit_stages.EDGE_TAM.widths),
-    config=replace(SAM_2, attention=MemoryAttentionConfig(depth=2), perceiver=PerceiverConfig()),
+    config=replace(
+        SAM_2,
+        attention=MemoryAttentionConfig(depth=2),
+        perceiver=PerceiverConfig(),
+        settings=TrackingSettings(corrected="kept"),
+    ),
 )
 
 
@@ -117,34 +123,29 @@ VIDEO_VARIANTS: tuple[VideoVariant, ...] = (
     _efficient_tam("efficienttam_s_512x512", efficient_vit.EFFICIENT_TAM_S, 512),
 )
 
-# Small enough for a test: a 64 px picture, 4 x 4 features of 32 channels, 16 px masks.
-_TINY = VideoConfig(
-    prompts=PromptEncoderConfig(dim=32, image_side=64),
-    decoder=replace(
-        _DECODER,
-        dim=32,
-        transformer=TwoWayConfig(dim=32, heads=4, mlp_dim=48, mlp_names=("layers.0", "layers.1")),
-    ),
-    attention=MemoryAttentionConfig(dim=32, memory_dim=8, depth=2, mlp_dim=48),
-    memory=MemoryEncoderConfig(dim=32, out_dim=8),
-    absent_memory=True,
-    settings=TrackingSettings(pointer_times="signed"),
-)
+# Small enough for a test: a 64 px picture, 4 x 4 features of 128 channels, 16 px masks.
+_TINY_TWO_WAY = replace(_TWO_WAY, dim=128, heads=4, mlp_dim=48)
 TINY_VIDEO = VideoVariant(
     spec=_spec("tiny_video", 64),
     trunk=hiera.TINY,
-    neck=NeckConfig(widths=hiera.TINY.widths, dim=32),
-    config=_TINY,
+    neck=NeckConfig(widths=hiera.TINY.widths, dim=128),
+    config=VideoConfig(
+        prompts=PromptEncoderConfig(dim=128, image_side=64),
+        decoder=replace(_DECODER, dim=128, transformer=_TINY_TWO_WAY),
+        attention=MemoryAttentionConfig(dim=128, depth=2, mlp_dim=48),
+        memory=MemoryEncoderConfig(dim=128),
+        absent_memory=True,
+        settings=SAM_2_1.settings,
+    ),
 )
-TINY_EDGE = VideoVariant(
+TINY_EDGE = replace(
+    TINY_VIDEO,
     spec=_spec("tiny_edge", 64),
-    trunk=repvit_stages.TINY,
-    neck=NeckConfig(widths=repvit_stages.TINY.widths, dim=32),
     config=replace(
-        _TINY,
+        TINY_VIDEO.config,
         absent_memory=False,
-        perceiver=PerceiverConfig(dim=8, depth=2, everywhere=3, side=2),
-        settings=TrackingSettings(),
+        perceiver=PerceiverConfig(everywhere=3, side=2),
+        settings=EDGE_TAM.config.settings,
     ),
 )
 VIDEO_FOR_TESTS: tuple[VideoVariant, ...] = (TINY_VIDEO, TINY_EDGE)

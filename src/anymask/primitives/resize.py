@@ -104,8 +104,8 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
 def _pillow(image: UintImage, size_hw: tuple[int, int], how: Image.Resampling) -> UintImage:
     """Pillow's antialiased resize along x, then along y, with uint8 between them.
 
-    The order in which every Pillow before 13 works, and so the reference code; Pillow 13 chooses
-    the order by the sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
+    The order of every Pillow before 13, and so of the reference code; Pillow 13 chooses it by the
+    sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
     """
     height, width = image.shape[:2]
     narrow = image

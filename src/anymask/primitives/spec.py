@@ -10,9 +10,7 @@ from typing import Literal
 
 PromptKind = Literal["point", "negative_point", "box", "mask"]
 Fit = Literal["longest_side", "square"]
-Resample = Literal[
-    "pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"
-]
+Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"]
 Answer = Literal["sam", "sam_hq", "four", "all"]
 
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
