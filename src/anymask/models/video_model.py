@@ -314,7 +314,8 @@ class VideoModel(nn.Module):
     def _tokens(self, memory: Tensor) -> Tensor:  # (N, Cm, h, w) -> (N, K, Cm)
         if self.config.perceiver is None:
             return memory.flatten(2).transpose(1, 2)
-        at = sine_grid(*memory.shape[-2:], memory.shape[1], memory.device).to(memory.dtype)
+        dim, h, w = memory.shape[1:]
+        at = sine_grid(h, w, dim, memory.device).to(memory.dtype)
         tokens: Tensor = self.spatial_perceiver(memory, at)
         return tokens
 
