@@ -35,7 +35,7 @@ def test_the_example_runs_without_anymask_and_without_torch(bundle: Path, tmp_pa
     assert mask.dtype == np.bool_
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video"])
 def test_the_example_knows_every_way_to_choose_a_mask(
     name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
