@@ -18,7 +18,7 @@ from anymask.models.folding import ConvBn
 from anymask.models.repvit import RepDepthwise, RepViTConfig, SqueezeExcite, squeezed_width
 
 EDGE_TAM = RepViTConfig(depths=(2, 2, 14, 2))
-TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 1, 2, 1))
+TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 1, 2, 2))
 
 
 class ChannelMixer(nn.Module):
