@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.memory_bank import MemoryBank, Moment
-from anymask.models.narrow_attention import attend, attend_in_rows
+from anymask.models.narrow_attention import attend, attend_in_blocks
 from anymask.models.object_answer import fill_holes, stability_of, without_overlaps
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import TINY, StagedRepViT
-from anymask.models.rotary import grid_turns, joined, no_turns, turn
+from anymask.models.rotary import grid_turns, in_halves, joined, no_turns, turn, turned
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
 
@@ -28,8 +28,13 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def test_narrow_attention_is_softmax_weighting(queries: int, L: int, K: int) -> None:
     q, k, v = noise(queries, L, 16), noise(3, K, 16, seed=1), noise(3, K, 4, seed=2)
     truth = (q @ k.transpose(1, 2) / 4).softmax(dim=-1) @ v
-    for ours in (attend(q, k, v), attend_in_rows(q, k, v)):
+    for ours in (attend(q, k, v), attend_in_blocks(q, k, v)):
         torch.testing.assert_close(ours, truth, rtol=0, atol=2e-6)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch.testing.assert_close(attend_in_blocks(q, k, v), truth, rtol=0, atol=2e-6)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
 
 
 def test_turned_products_are_those_of_the_complex_numbers_of_the_reference() -> None:
@@ -43,15 +48,18 @@ def test_turned_products_are_those_of_the_complex_numbers_of_the_reference() -> 
     pairs = (torch.view_as_complex(part.reshape(h * w, -1, 2)) * circle for part in (q, k))
     by_complex = [torch.view_as_real(part).flatten(1) for part in pairs]
     truth = by_complex[0] @ by_complex[1].t()
-    torch.testing.assert_close(turn(q, turns) @ turn(k, turns).t(), truth, rtol=0, atol=1e-5)
+    order = in_halves(C)
+    ours = turn(q[:, order], turns) @ turn(k[:, order], turns).t()
+    torch.testing.assert_close(ours, truth, rtol=0, atol=1e-5)
+    layer = nn.Linear(C, C)
+    assert torch.equal(turned(q, layer, no_turns(h * w, C)), layer(q)[:, order])
 
 
 def test_a_place_without_position_is_not_turned() -> None:
     x = noise(4, 8)
     both = joined([no_turns(1, 8), grid_turns(1, 3, 8)])
-    in_halves = torch.cat([x[:, 0::2], x[:, 1::2]], dim=1)
-    assert torch.equal(turn(x, both)[:2], in_halves[:2])  # the grid's first cell has angle 0
-    assert not torch.equal(turn(x, both)[2:], in_halves[2:])
+    assert torch.equal(turn(x, both)[:2], x[:2])  # the grid's first cell has angle 0
+    assert not torch.equal(turn(x, both)[2:], x[2:])
 
 
 def test_staged_repvit_is_repvit_cut_before_the_last_block_of_a_stage() -> None:

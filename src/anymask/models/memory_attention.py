@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.narrow_attention import attend
-from anymask.models.rotary import Turns, turn
+from anymask.models.rotary import Turns, turned
 
 INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
 
@@ -65,7 +65,7 @@ class FrameAttention(Projections):
         super().__init__(dim, dim)
 
     def forward(self, x: Tensor, turns: Turns) -> Tensor:  # (N, L, C) -> the same
-        q, k, v = turn(self.q_proj(x), turns), turn(self.k_proj(x), turns), self.v_proj(x)
+        q, k, v = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns), self.v_proj(x)
         mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
         y: Tensor = self.out_proj(mixed)
         return y
@@ -76,16 +76,16 @@ class MemoryReading(Projections):
 
     def forward(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
         """(1 or N, L, C) -> (N, L, C)."""
-        q = turn(self.q_proj(x), turns)
-        k = turn(self.k_proj(memory.tokens + memory.at), memory.turns)
+        q = turned(x, self.q_proj, turns)
+        k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         # A mean of projected values is the projected mean: the weights add up to one.
         y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens)))
         return y
 
     def plain(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
         """The same as the reference computes it: every value projected before the product."""
-        q = turn(self.q_proj(x), turns)
-        k = turn(self.k_proj(memory.tokens + memory.at), memory.turns)
+        q = turned(x, self.q_proj, turns)
+        k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         v = self.v_proj(memory.tokens)
         mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
         y: Tensor = self.out_proj(mixed)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 THETA = 10000.0
 
@@ -52,11 +53,25 @@ def joined(turns: list[Turns]) -> Turns:
     return Turns(torch.cat([t.cosine for t in turns]), torch.cat([t.sine for t in turns]))
 
 
+def in_halves(channels: int, device: torch.device | None = None) -> Tensor:
+    """The order of channels in which the pairs' first halves come before their second: (C,)."""
+    return torch.cat([torch.arange(half, channels, 2, device=device) for half in (0, 1)])
+
+
 def turn(x: Tensor, turns: Turns) -> Tensor:
-    """(..., L, C) -> the same, with the pairs' first halves before their second halves."""
-    first, second = x[..., 0::2], x[..., 1::2]
+    """Turn pairs whose first halves come before their second halves: (..., L, C) -> the same."""
+    first, second = x.chunk(2, dim=-1)
     cosine, sine = turns.cosine.to(x.dtype), turns.sine.to(x.dtype)
     return torch.cat(
-        [first * cosine - second * sine, first * sine + second * cosine],
+        [
+            torch.addcmul(first * cosine, second, sine, value=-1),
+            torch.addcmul(second * cosine, first, sine),
+        ],
         dim=-1,
     )
+
+
+def turned(x: Tensor, layer: nn.Linear, turns: Turns) -> Tensor:
+    """Project, and turn what comes out: (..., L, C') -> (..., L, C), first halves first."""
+    order = in_halves(layer.out_features, layer.weight.device)
+    return turn(F.linear(x, layer.weight[order], layer.bias[order]), turns)
