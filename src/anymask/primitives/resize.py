@@ -72,7 +72,6 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
 
     (h, w) is (S, S), or less where the model takes rectangles: `ModelSpec.pad_multiple`.
-
     Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
