@@ -20,7 +20,7 @@ from anymask.models.object_answer import ObjectAnswer
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
 from anymask.primitives.resize import geometry, image_to_model, points_to_model
-from tests.golden.parity import assert_video_logits, load_recipe
+from tests.golden.parity import assert_embedding, assert_video_logits, load_recipe
 
 VIDEOS = ("sam2.1_hiera_t", "edgetam", "efficienttam_ti_512x512")
 CORRECTED = 4  # the frame with the negative click
@@ -82,6 +82,15 @@ class Followed:
         logits = F.interpolate(self.answers[number], hw, mode="bilinear", align_corners=False)
         assert_video_logits(logits[..., ::8, ::8].numpy(), stored)
 
+    def assert_plain_agrees(self, number: int) -> None:
+        """The step as the references compute it gives the same numbers as ours."""
+        at, settings = Moment(number, length=self.length), self.model.config.settings
+        ways = [
+            self.model.condition(self.frame(number), self.banks, at, settings, plain=plain)
+            for plain in (False, True)
+        ]
+        assert_embedding(ways[0].numpy(), ways[1].numpy())
+
 
 @pytest.fixture
 def followed(request: pytest.FixtureRequest, shared: Path) -> Followed:
@@ -107,6 +116,7 @@ def test_two_objects_are_followed_as_the_reference_does(followed: Followed) -> N
     followed.prompt(0, 0, reference["in_click"], CLICK)
     followed.prompt(0, 1, reference["in_box"], CORNERS)
     followed.assert_agrees("first", 0)
+    followed.assert_plain_agrees(1)
     for number in range(1, followed.length):
         followed.track(number)
         followed.assert_agrees("first", number)
