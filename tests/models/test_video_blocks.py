@@ -37,6 +37,15 @@ def test_narrow_attention_is_softmax_weighting(queries: int, L: int, K: int) -> 
     torch.set_num_threads(before)
 
 
+@torch.inference_mode()
+def test_half_precision_adds_its_weights_up_in_32_bits() -> None:
+    q, k, v = noise(1, 5, 16), noise(2, 3000, 16, seed=1), noise(2, 3000, 4, seed=2) + 1
+    truth = (q @ k.transpose(1, 2) / 4).softmax(dim=-1) @ v
+    ours = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert ours.dtype == torch.bfloat16
+    assert (ours.float() - truth).abs().max() < 0.05
+
+
 def test_turned_products_are_those_of_the_complex_numbers_of_the_reference() -> None:
     h, w, C = 3, 5, 16
     q, k = noise(h * w, C), noise(h * w, C, seed=1)

@@ -30,6 +30,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if torch.compiler.is_exporting() or q.device.type != "cpu" or torch.is_grad_enabled():
         queries = q.expand(k.shape[0], -1, -1)
         return F.scaled_dot_product_attention(queries[:, None], k[:, None], v[:, None])[:, 0]
+    if q.dtype != torch.float32:  # sums of weights need 32 bits: the library has them inside
+        wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
+        queries = q.expand(k.shape[0], -1, -1)
+        mixed = F.scaled_dot_product_attention(queries[:, None], k[:, None], wide[:, None])[:, 0]
+        return mixed[..., : v.shape[-1]]
     return attend_in_blocks(q, k, v)
 
 
