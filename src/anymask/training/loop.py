@@ -32,16 +32,18 @@ from anymask.training.checkpoint import (
     read_state,
     save_checkpoint,
 )
+from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
-from anymask.training.samples import Batch, batches
+from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.step import Outcome, run_step
-from anymask.training.stopping import heeding_signals
+from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
 from anymask.weights.checkpoints import read_checkpoint
 
 BACKBONE_PREFIX = "encoder.backbone."
 QUALITY_PREFIX = "decoder.quality."
 PATIENCE = 8  # steps in a row without a finite gradient before the last checkpoint comes back
 LOG_EVERY = 20
+PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -54,13 +56,17 @@ def train(recipe: Recipe, data: Path, folder: Path, report: Report | None = None
     report  is told each log row (in the first worker)
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if recipe.decode_once:
+        sets = training_sets(recipe, data)
+        PhotoStore.build((s.image_path for _, some in sets for s in some), folder / PHOTOS)
     if recipe.workers == 1:
         run_worker(0, recipe, data, folder, None, report)
         return
     with tempfile.TemporaryDirectory() as meeting:
         where = (Path(meeting) / "rendezvous").as_uri()
         arguments = (recipe, data, folder, where, report)
-        workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
+        with signals_blocked():  # until each worker can answer them with a checkpoint
+            workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
         with heeding_signals(lambda *_: stop_workers(workers.pids())):
             while not workers.join():
                 pass
@@ -106,6 +112,7 @@ class Worker:
         self.stopping = False
         self.recent: list[Outcome] = []
         self.began, self.began_at = time.monotonic(), Progress()
+        self.saved = self.began
         self.resume()
 
     def resume(self) -> None:
@@ -122,16 +129,22 @@ class Worker:
     def run(self) -> None:
         """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
         with heeding_signals(lambda *_: setattr(self, "stopping", True)):
+            take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
             first = self.progress.step
-            for batch in batches(self.recipe, self.data, rank=self.rank, first_step=first):
+            photos = PhotoStore(self.folder / PHOTOS) if self.recipe.decode_once else None
+            for batch in batches(self.recipe, self.data, photos, rank=self.rank, first_step=first):
                 self.learn(batch)
-                stop = self.agreed(self.stopping)
-                if stop or self.progress.step % self.recipe.save_every == 0:
+                stop, late = self.agreed(self.stopping, self.is_late())
+                if stop or late or self.progress.step % self.recipe.save_every == 0:
                     self.save()
                 if stop:
                     return
             self.save()
+
+    def is_late(self) -> bool:
+        """Whether the last checkpoint is older than the recipe allows."""
+        return time.monotonic() - self.saved > 60 * self.recipe.save_minutes
 
     def learn(self, batch: Batch) -> None:
         """One step on one batch, and a row of the log now and then."""
@@ -141,8 +154,8 @@ class Worker:
         torch.manual_seed(int(rng.integers(2**62)))  # of dropout
         balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
         set_rates(self.optimiser, self.recipe, step)
-        with torch.autocast("cpu", torch.bfloat16):
-            outcome = run_step(self.model, batch, balance, rng, self.recipe.boxes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_halves()):
+            outcome = run_step(self.model, batch, balance, rng, self.recipe)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -184,16 +197,17 @@ class Worker:
             self.progress.step, self.progress.images = step, images
             self.progress.skipped, self.bad_in_a_row = skipped, 0
 
-    def agreed(self, flag: bool) -> bool:
-        """Whether any worker raised the flag."""
+    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether any worker raised it."""
         if self.recipe.workers == 1:
-            return flag
-        votes = torch.tensor([float(flag)])
+            return flags
+        votes = torch.tensor([float(flag) for flag in flags])
         distributed.all_reduce(votes)
-        return bool(votes.item() > 0)
+        return tuple(vote > 0 for vote in votes.tolist())
 
     def save(self) -> None:
         """Write a checkpoint (the first worker only)."""
+        self.saved = time.monotonic()
         if self.rank == 0:
             save_checkpoint(
                 self.folder,
@@ -224,6 +238,11 @@ class Worker:
         append_log(self.folder, row)
         if self.report is not None:
             self.report(row)
+
+
+def multiplies_halves() -> bool:
+    """Whether this processor has bf16 products; emulated ones take longer than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def bare_model(name: str) -> Nano:

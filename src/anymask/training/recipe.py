@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from anymask.primitives.errors import ConfigError
 
+MaskLoss = Literal["focal", "normalised"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -23,6 +25,7 @@ class Stage:
     images  pictures a step, over all workers together
     masks   objects a picture
     cool    whether the rate falls: to nothing along a cosine over all cooling stages, the last ones
+    sides   sides that are used in turn instead of `side`, one for each step
     """
 
     steps: int
@@ -30,6 +33,11 @@ class Stage:
     images: int
     masks: int
     cool: bool = False
+    sides: tuple[int, ...] = ()
+
+    def side_at(self, step: int) -> int:
+        """The side of the pictures of an optimiser step."""
+        return self.sides[step % len(self.sides)] if self.sides else self.side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,10 @@ class Recipe:
     prepare_ahead   whether each worker has a process beside it that prepares its pictures
     seed            of everything random
     save_every      steps between checkpoints
+    save_minutes    wall time between checkpoints, at most
+    decode_once     whether photos are decoded once into the run's folder
+    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by its
+                    own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
     """
 
     model: str = "nano"
@@ -77,6 +89,9 @@ class Recipe:
     prepare_ahead: bool = True
     seed: int = 20260
     save_every: int = 250
+    save_minutes: float = 5.0
+    decode_once: bool = True
+    mask_loss: MaskLoss = "focal"
 
     @property
     def steps(self) -> int:
@@ -115,7 +130,7 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
         name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
     }
     try:
-        recipe = Recipe(stages=tuple(Stage(**stage) for stage in stages), **values)
+        recipe = Recipe(stages=tuple(_stage_of(stage) for stage in stages), **values)
     except TypeError as error:
         raise ConfigError(
             f"{where}: a stage needs steps, side, images and masks ({error})"
@@ -124,12 +139,17 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     return recipe
 
 
+def _stage_of(raw: dict[str, Any]) -> Stage:
+    return Stage(**{name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()})
+
+
 def _check(recipe: Recipe, where: str) -> None:
     if not recipe.stages:
         raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
     for stage in recipe.stages:
-        if stage.side % 32 or stage.side <= 0:
-            raise ConfigError(f"{where}: side must be a positive multiple of 32, got {stage.side}")
+        for side in (stage.side, *stage.sides):
+            if side % 32 or side <= 0:
+                raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side}")
         if stage.images % recipe.workers:
             raise ConfigError(
                 f"{where}: images a step ({stage.images}) must be a multiple of workers "
@@ -142,6 +162,10 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(f"{where}: stages that cool must come last")
     if recipe.learn not in ("all", "quality"):
         raise ConfigError(f"{where}: learn must be 'all' or 'quality', got {recipe.learn!r}")
+    if recipe.mask_loss not in ("focal", "normalised"):
+        raise ConfigError(
+            f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
+        )
     for name in ("synthetic", "boxes"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")

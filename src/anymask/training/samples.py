@@ -22,8 +22,10 @@ from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.training.augment import fit_square, recolour, turn
+from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
+from anymask.training.stopping import signals_blocked
 
 STRIDE = 4  # of the target masks
 SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
@@ -51,9 +53,18 @@ class Batch:
 class Pictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
 
-    def __init__(self, recipe: Recipe, data: Path, *, rank: int = 0, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        photos: PhotoStore | None = None,
+        *,
+        rank: int = 0,
+        first_step: int = 0,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.photos = photos
         self.rank = rank
         self.first_step = first_step
         self.sets = training_sets(recipe, data)
@@ -70,7 +81,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
             each = stage.images // self.recipe.workers
             for slot in range(self.rank * each, (self.rank + 1) * each):
                 rng = np.random.default_rng([self.recipe.seed, step, slot])
-                yield self.picture(rng, stage.side, stage.masks)
+                yield self.picture(rng, stage.side_at(step), stage.masks)
 
     def picture(self, rng: Generator, side: int, objects: int) -> tuple[Tensor, ...]:
         """One picture with its objects, as the fields of Batch without B."""
@@ -90,7 +101,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = turn(image, masks, rng)
             return recolour(image, rng), masks
         sample = self._sample(rng)
-        image, masks = turn(sample.image(), _some_masks(sample, rng), rng)
+        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng)
         return fit_square(recolour(image, rng), masks, side, rng)
 
     def _sample(self, rng: Generator) -> Sample:
@@ -98,7 +109,10 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         return samples[int(rng.integers(len(samples)))]
 
     def _photo(self, rng: Generator) -> UintImage:
-        return self._sample(rng).image()
+        return self._pixels(self._sample(rng))
+
+    def _pixels(self, sample: Sample) -> UintImage:
+        return sample.image() if self.photos is None else self.photos.image(sample.image_path)
 
     def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
@@ -110,7 +124,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         window = np.s_[y : y + h, x : x + w]
-        return sample.image()[window], mask[window].astype(np.uint8)
+        return self._pixels(sample)[window], mask[window].astype(np.uint8)
 
 
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample]]]:
@@ -165,9 +179,11 @@ def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a change of size ends a loader."""
-    pictures = Pictures(recipe, data, rank=rank, first_step=first_step)
+def batches(
+    recipe: Recipe, data: Path, photos: PhotoStore | None, *, rank: int, first_step: int
+) -> Iterator[Batch]:
+    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    pictures = Pictures(recipe, data, photos, rank=rank, first_step=first_step)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)
@@ -181,10 +197,12 @@ def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterat
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
         )
-        for batch in loader:
+        with signals_blocked():  # the process beside ends with this one, not by a signal
+            prepared = iter(loader)
+        for batch in prepared:
             yield batch
             step += 1
             inside += 1
             if inside == stage.steps:
                 break
-        del loader
+        del loader, prepared

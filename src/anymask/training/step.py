@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from anymask.training.interaction import Prompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
+from anymask.training.recipe import MaskLoss, Recipe
 from anymask.training.samples import Batch
 
 QUALITY_WEIGHT = 2.0
@@ -36,21 +37,21 @@ class Outcome:
 
 
 def run_step(
-    model: nn.Module, batch: Batch, balance: float, rng: Generator, box_part: float = 0.5
+    model: nn.Module, batch: Batch, balance: float, rng: Generator, recipe: Recipe
 ) -> Outcome:
     """Forward of one batch with two answers that learn.
 
-    balance   weight of the balanced loss
-    box_part  of the first prompts that are boxes
+    balance  weight of the balanced loss
+    recipe   its part of boxes and its loss of masks
     """
     objects = batch.targets.shape[1]
     images = (batch.images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
     features = each_prompt(model.encode(images), objects)  # type: ignore[operator]
     targets = batch.targets.flatten(0, 1).float()[:, None] / 255
     flat = (batch.centres.flatten(0, 1), batch.insides.flatten(0, 1), batch.boxes.flatten(0, 1))
-    prompts = first_prompts(flat, images.shape[-1], rng, box_part)
+    prompts = first_prompts(flat, images.shape[-1], rng, recipe.boxes)
     logits, quality = answer(model, features, prompts)
-    loss, iou = judged(logits, quality, targets, prompts, balance)
+    loss, iou = judged(logits, quality, targets, prompts, (balance, recipe.mask_loss))
     shown = best_shown(logits, quality, prompts)
     first_iou = mask_iou(shown[:, None], targets).mean().item()
     prompts = corrected(prompts, shown, targets[:, 0], rng)
@@ -59,7 +60,9 @@ def run_step(
             shown = best_shown(*answer(model, features, prompts), prompts)
         prompts = corrected(prompts, shown, targets[:, 0], rng)
     second, second_quality = answer(model, features, prompts)
-    second_loss, second_iou = judged(second, second_quality, targets, prompts, balance)
+    second_loss, second_iou = judged(
+        second, second_quality, targets, prompts, (balance, recipe.mask_loss)
+    )
     return Outcome(
         loss=loss + second_loss,
         first_iou=first_iou,
@@ -85,11 +88,15 @@ def answer(
 
 
 def judged(
-    logits: Tensor, quality: Tensor, targets: Tensor, prompts: Prompts, balance: float
+    logits: Tensor,
+    quality: Tensor,
+    targets: Tensor,
+    prompts: Prompts,
+    losses_of: tuple[float, MaskLoss],
 ) -> tuple[Tensor, Tensor]:
     """The mean loss of one answer, and each mask's true overlap (N, T)."""
     iou = mask_iou(logits.detach(), targets)
-    losses = prompt_loss(mask_losses(logits, targets, balance), prompts.ambiguous)
+    losses = prompt_loss(mask_losses(logits, targets, *losses_of), prompts.ambiguous)
     return (losses + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
 
 
