@@ -21,11 +21,11 @@ from PIL import Image
 
 import anymask
 from anymask.data.images import load_image
-from anymask.predictors.everything import GridDict
+from anymask.predictors.grid import GridDict
 from anymask.predictors.image import Model
 from anymask.primitives import draw
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError
-from anymask.primitives.types import Candidates
 
 Picture = NDArray[np.uint8]
 

@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.data.sets import Sample, load_set
-from anymask.predictors.decoding import embed_image
-from anymask.predictors.prompts import group_prompts
-from anymask.predictors.ranking import FACTS, SHIPPED, Weights, chances, facts, order_of
+from anymask.families.nano import FACTS, RankingWeights, chances, facts, order_masks
+from anymask.families.prompts import group_prompts
+from anymask.predictors.pipeline import embed_image
+from anymask.predictors.ranking import SHIPPED
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.resize import logits_to_masks
@@ -239,11 +240,11 @@ def check(answers: Answers) -> None:
     """Print what the order wins on each kind of photos that it did not learn from."""
     for kind in KINDS:
         held = np.isin(answers.names, kind)
-        weights = Weights.of(learn(answers[~held]))
+        weights = RankingWeights.of(learn(answers[~held]))
         for name in kind:
             one = answers[(answers.names == name) & (answers.looks == 0)]
             firsts = [
-                order_of(chances(found, weights), shared)[0]
+                order_masks(chances(found, weights), shared)[0]
                 for found, shared in zip(one.found, one.shared, strict=True)
             ]
             rows = np.arange(len(firsts))

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anymask import models, weights
+    from anymask import jobs, models, weights
     from anymask.data.images import load_image
     from anymask.predictors.image import Model
-    from anymask.predictors.retry import Retry
+    from anymask.predictors.settings import Retry
     from anymask.primitives import errors
+    from anymask.primitives.candidates import Candidates
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Candidates, Embedding, Prompt
+    from anymask.primitives.types import Embedding, Prompt
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Retry",
     "__version__",
     "errors",
+    "jobs",
     "load",
     "load_image",
     "models",
@@ -49,6 +51,7 @@ _HOMES = {
 }
 _MODULES = {
     "errors": "anymask.primitives.errors",
+    "jobs": "anymask.jobs",
     "models": "anymask.models",
     "weights": "anymask.weights",
 }

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.audit import examination as auditing
 from anymask.cli.main import main
 from anymask.data.formats import read_annotations
-from anymask.evaluation import audit as auditing
 from anymask.predictors.image import Model
 from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
 from tests.predictors.fakes import ColourRuntime, discs

@@ -11,10 +11,10 @@ import anymask
 from anymask.cli import bench as command
 from anymask.cli import bench_encoder
 from anymask.cli.main import main
-from anymask.evaluation.timing import ProcessRun
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, WeightsError
 from anymask.primitives.spec import ModelSpec
+from anymask.primitives.timing import ProcessRun
 from anymask.primitives.types import ModelPrompts
 
 SPEC = ModelSpec(name="tiny", image_side=64, mask_side=16)

@@ -8,8 +8,8 @@ import pytest
 
 from anymask.cli import bench_folder
 from anymask.cli.main import main
-from anymask.evaluation.timing import ProcessRun
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.timing import ProcessRun
 
 SUMMARY = {
     "photos": 4, "done": 3, "failed": 1, "made": 60, "seconds": 6.0, "photos_per_second": 0.5,

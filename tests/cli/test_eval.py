@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.cli import eval as command
+from anymask.cli import eval_workers
 from anymask.cli.main import main
 from anymask.evaluation.baselines import FromFunction
 from tests.evaluation.small_sets import perfect, write_set
@@ -76,7 +76,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.json"
-    real, seen = command.score_set, []
+    real, seen = eval_workers.score_set, []
 
     def stop_at_second(methods: list[FromFunction], one: object, *rest: object, **more: object):
         seen.append(one.plan.name)
@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(methods, one, *rest, **more)
 
-    monkeypatch.setattr(command, "score_set", stop_at_second)
+    monkeypatch.setattr(eval_workers, "score_set", stop_at_second)
     words = ["eval", str(data), "--json", str(out), "--resume"]
     assert main(words) == 130
     assert [row["name"] for row in read(out)["sets"]] == ["first"]

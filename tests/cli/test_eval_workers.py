@@ -27,13 +27,17 @@ class Toy:
     breaks_at: int | None = None
     dies_at: int | None = None
 
-    def open(self) -> Callable[[int, Any], SetScores]:
+    @property
+    def about(self) -> dict[str, Any]:
+        return {}
+
+    def open(self) -> "Toy":
         if self.refuses:
             raise InputError("there is no such thing")
-        return self.score
+        return self
 
-    def score(self, place: int, tell: Callable[[str, int, int], None]) -> SetScores:
-        tell(f"set {place}", 1, 2)
+    def __call__(self, place: int, report: Callable[[str, int, int], None]) -> SetScores:
+        report(f"set {place}", 1, 2)
         if place == self.dies_at:
             os.kill(os.getpid(), 9)
         if place == self.breaks_at:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.cli import everything
 from anymask.cli.main import main
 from anymask.data import images
+from anymask.jobs import masks
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
 from tests.predictors.fakes import ColourRuntime, discs, iou
@@ -55,7 +55,7 @@ def test_a_photo_becomes_records_and_a_picture(
 def test_the_picture_is_made_smaller_where_the_photo_is_large(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everything, "OVERLAY_SIDE", 60)
+    monkeypatch.setattr(masks, "OVERLAY_SIDE", 60)
     main(["everything", "photos/one.png", "-o", "out", *GRID])
     with Image.open("out/one.png") as picture:
         assert picture.size == (60, 45)
@@ -163,7 +163,7 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(everything, "json_bytes", stop)  # after the picture, before the records
+    monkeypatch.setattr(masks, "write_json", stop)  # after the picture, before the records
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
     assert names("out") == ["one.png"]
 

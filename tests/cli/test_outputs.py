@@ -9,14 +9,13 @@ import pytest
 from PIL import Image
 
 from anymask.cli.outputs import (
-    Found,
+    FoundMask,
     check_outputs,
     output_kind,
-    whole_file,
     write_found,
-    write_overlay,
 )
 from anymask.data.images import load_mask
+from anymask.jobs.outputs import write_overlay
 from anymask.primitives.draw import overlay
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
@@ -27,7 +26,7 @@ IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:30, 10:50] = True
 MASK[10:20, 20:30] = False
-FOUND = Found(
+FOUND = FoundMask(
     Path("dog.jpg"),
     IMAGE,
     MASK,
@@ -125,26 +124,6 @@ def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
 def test_folders_are_made_and_drafts_never_stay(tmp_path: Path) -> None:
     write_found(tmp_path / "a" / "b" / "m.npy", "npy", FOUND)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["m.npy"]
-
-
-def test_an_interrupted_file_does_not_appear(tmp_path: Path) -> None:
-    path = tmp_path / "m.npy"
-    path.write_bytes(b"old")
-
-    def stop_half_way() -> None:
-        with whole_file(path) as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_half_way()
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
-
-
-def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
-    (tmp_path / "out").touch()
-    with pytest.raises(InputError, match="but a part of .* is a file; choose another output"):
-        write_found(tmp_path / "out" / "m.npy", "npy", FOUND)
 
 
 @pytest.mark.parametrize("limit", [17, 40, 200])

@@ -10,7 +10,8 @@ import tifffile
 
 import anymask
 from anymask.cli.main import main
-from anymask.cli.pictures import PictureChoice, add_picture_options, read_pictures
+from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.jobs.choices import PictureChoice
 from anymask.primitives.types import Embedding
 
 

@@ -12,7 +12,7 @@ import pytest
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
-from anymask.engine.annotator import CLICK, REVIEW, Annotator, Hand, mask_overlap
+from anymask.engine.annotator import CLICK, REVIEW, Annotator, Hand
 from anymask.engine.entries import Draft
 from anymask.engine.exchange import (
     accept_rest,
@@ -26,6 +26,7 @@ from anymask.engine.runs import Work, run_stage
 from anymask.engine.stages import propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import Barred, InputError, StoreError
+from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.engine.disc_projects import SIDE, add, work, write_photos
 from tests.predictors.fakes import SPEC, ColourRuntime
@@ -74,7 +75,7 @@ def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
     for draft in drafts:
         clicks = draft.provenance.prompts[0]["points"]
         assert draft.seconds == CLICK * len(clicks)
-        best = max(mask_overlap(rle_to_mask(draft.rle), rle_to_mask(rle)) for rle in rles)
+        best = max(iou(rle_to_mask(draft.rle), rle_to_mask(rle)) for rle in rles)
         assert best >= 0.85  # the fake answers in cells of two pixels
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.evaluation.adapters import KINDS, Peer, Renamed, peer
+from anymask.evaluation.adapters import PEER_PROMPTS, Peer, RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import BOX, FromFunction, filled_box
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.types import Prompt
@@ -47,9 +47,9 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_function_answers_as_it_says(theirs: str) -> None:
-    found = peer(f"{theirs}:two")
+    found = open_peer(f"{theirs}:two")
     assert found.spec.name == f"{theirs}:two"
-    assert found.spec.accepts == KINDS
+    assert found.spec.accepts == PEER_PROMPTS
     (answer,) = found.segment(
         found.embed(IMAGE), prompts=[Prompt.of(points=[(2, 1)])], multimask=True
     )
@@ -62,7 +62,7 @@ def test_a_function_answers_as_it_says(theirs: str) -> None:
 def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
     import importlib
 
-    found = peer(f"{theirs}:words")
+    found = open_peer(f"{theirs}:words")
     assert found.spec.accepts == {"box"}
     prompts = [Prompt.of(box=(0, 0, 2, 2)), Prompt.of(box=(1, 1, 3, 3))]
     answers = found.segment(found.embed(IMAGE), prompts=prompts, multimask=False)
@@ -85,7 +85,7 @@ def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
 )
 def test_what_cannot_be_a_peer_is_a_sentence(theirs: str, name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        peer(name.format(theirs))
+        open_peer(name.format(theirs))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_wrong_answer_names_the_peer(said: object, message: str) -> None:
 
 
 def test_an_object_that_is_a_segmenter_is_used_as_it_is() -> None:
-    found = peer("tests.evaluation.test_adapters:SEGMENTER")
-    assert isinstance(found, Renamed)
+    found = open_peer("tests.evaluation.test_adapters:SEGMENTER")
+    assert isinstance(found, RenamedSegmenter)
     assert found.spec.name == "tests.evaluation.test_adapters:SEGMENTER"
     assert found.spec.accepts == BOX
     (answer,) = found.segment(
@@ -120,4 +120,4 @@ SEGMENTER = FromFunction("box", BOX, filled_box)
 
 def test_a_new_name_leaves_the_old_one_alone() -> None:
     inner = perfect("a")
-    assert (Renamed(inner, "b").spec.name, inner.spec.name) == ("b", "a")
+    assert (RenamedSegmenter(inner, "b").spec.name, inner.spec.name) == ("b", "a")

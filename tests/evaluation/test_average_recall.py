@@ -8,14 +8,14 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.average_recall import (
-    GRID,
+    GRID_SETTINGS,
     REGION_BASELINES,
     Proposer,
-    everything,
+    measure_everything,
     rank_scores,
 )
-from anymask.evaluation.findings import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
@@ -54,7 +54,7 @@ def small_set(folder: Path) -> EvalSet:
 
 
 def measured(method: Any, one: EvalSet, **settings: int) -> dict[str, float]:
-    finding = everything(method, one, Settings(**settings), lambda *n: None)
+    finding = measure_everything(method, one, EvalSettings(**settings), lambda *n: None)
     return {figure.name: figure.value for figure in finding.figures}
 
 
@@ -72,9 +72,9 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
     finder = Finder([LARGE])
     told: list[tuple[int, int]] = []
     one = small_set(tmp_path / "set")
-    finding = everything(finder, one, Settings(), lambda *n: told.append(n))
+    finding = measure_everything(finder, one, EvalSettings(), lambda *n: told.append(n))
     assert told == [(1, 2), (2, 2)]
-    assert finder.asked == GRID
+    assert finder.asked == GRID_SETTINGS
     assert finding.notes == ("1 masks a photo",)
     assert finding.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
     assert finding.tables[0].rows[0][:2] == ("all", 3)
@@ -82,7 +82,9 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
 
 def test_a_limit_draws_objects(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
-    finding = everything(Finder([SMALL, LARGE]), one, Settings(limit=1), lambda *n: None)
+    finding = measure_everything(
+        Finder([SMALL, LARGE]), one, EvalSettings(limit=1), lambda *n: None
+    )
     assert finding.tables[0].rows[0][1] == 1
 
 

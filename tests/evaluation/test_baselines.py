@@ -7,13 +7,13 @@ import pytest
 from anymask.evaluation import baselines as module
 from anymask.evaluation.baselines import (
     FromFunction,
-    baselines,
     filled_box,
     flood_clicks,
     grabcut_box,
     grabcut_clicks,
+    list_baselines,
 )
-from anymask.evaluation.metrics import iou
+from anymask.primitives.masks import iou
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import rectangle
 
@@ -78,7 +78,7 @@ def test_floods_leave_the_photo_alone(image: np.ndarray) -> None:
 def test_every_baseline_answers_each_prompt_with_one_mask_of_the_photos_size(
     image: np.ndarray,
 ) -> None:
-    for method in (method for method in baselines().methods if method.spec.accepts):
+    for method in (method for method in list_baselines().methods if method.spec.accepts):
         prompt = (
             Prompt.of(box=(10, 10, 60, 55))
             if "box" in method.spec.accepts
@@ -95,7 +95,7 @@ def test_without_scikit_image_superpixels_are_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    found = baselines()
+    found = list_baselines()
     names = ("superpixel", "slic growth", "felzenszwalb", "slic")
     assert not {*names} & {method.spec.name for method in found.methods}
     reason = "scikit-image is not installed (pip install scikit-image)"
@@ -104,7 +104,7 @@ def test_without_scikit_image_superpixels_are_skipped_with_the_reason(
 
 def test_the_superpixel_under_the_click_is_the_flat_object() -> None:
     flat = np.where(OBJECT[..., None], (230, 120, 20), (30, 60, 160)).astype(np.uint8)
-    method = next(method for method in baselines().methods if method.spec.name == "superpixel")
+    method = next(method for method in list_baselines().methods if method.spec.name == "superpixel")
     (answer,) = method.segment(
         method.embed(flat), prompts=[Prompt.of(points=[(35, 30)])], multimask=False
     )
@@ -112,7 +112,9 @@ def test_the_superpixel_under_the_click_is_the_flat_object() -> None:
 
 
 def slic(image: np.ndarray, prompt: Prompt) -> np.ndarray:
-    method = next(method for method in baselines().methods if method.spec.name == "slic growth")
+    method = next(
+        method for method in list_baselines().methods if method.spec.name == "slic growth"
+    )
     (answer,) = method.segment(method.embed(image), prompts=[prompt], multimask=False)
     return answer.masks[0]
 

@@ -9,26 +9,32 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.calibration import Ranked, calibration, describe
-from anymask.evaluation.findings import Finding, NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.calibration import (
+    RankedCandidates,
+    describe_calibration,
+    measure_calibration,
+)
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured, SetResult
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 
-def figures(finding: Finding) -> dict[str, float]:
+def figures(finding: SetResult) -> dict[str, float]:
     return {figure.name: figure.value for figure in finding.figures}
 
 
-def ranked(ious: list[list[float]], quality: list[list[float]]) -> Ranked:
-    return Ranked(np.array(ious), np.array(quality), np.arange(len(ious)))
+def ranked(ious: list[list[float]], quality: list[list[float]]) -> RankedCandidates:
+    return RankedCandidates(np.array(ious), np.array(quality), np.arange(len(ious)))
 
 
 def test_the_figures_are_those_of_a_table_made_by_hand() -> None:
     """The first mask picks .6 of (.2, .6, .4), the second .1 of (.9, .1, .5)."""
     found = figures(
-        describe(ranked([[0.2, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.2, 0.8, 0.5]]))
+        describe_calibration(
+            ranked([[0.2, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.2, 0.8, 0.5]])
+        )
     )
     assert found["picks the best"] == 0.5
     assert found["argmax"] == pytest.approx(0.35)
@@ -41,18 +47,18 @@ def test_the_figures_are_those_of_a_table_made_by_hand() -> None:
 def test_what_an_order_adds_to_the_networks_own_number() -> None:
     """It picks .6 and .9 of at most .8 and .9, where the number alone would pick .4 and .5."""
     table = ranked([[0.8, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.8, 0.2, 0.5]])
-    found = figures(describe(replace(table, own=np.array([[0.4, 0.7], [0.5, 0.8]]))))
+    found = figures(describe_calibration(replace(table, own=np.array([[0.4, 0.7], [0.5, 0.8]]))))
     assert found["own argmax"] == pytest.approx(0.45)
     assert found["own oracle"] == pytest.approx(0.75)
     assert found["own gap closed"] == pytest.approx((0.75 - 0.45) / (0.75 - 0.45))
     assert found["whole gap closed"] == pytest.approx((0.75 - 0.45) / (0.85 - 0.45))
-    assert "own argmax" not in figures(describe(table))
+    assert "own argmax" not in figures(describe_calibration(table))
 
 
 def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     """Bins: .95 said twice (was 1 and .8), .15 said once (was .35), 1.2 said once falls into .9."""
     nan = np.nan
-    finding = describe(
+    finding = describe_calibration(
         ranked([[1.0, 0.8], [0.35, nan], [0.9, nan]], [[0.95] * 2, [0.15, nan], [1.2, nan]])
     )
     said, was = (0.95 + 0.95 + 1.2) / 3, (1 + 0.8 + 0.9) / 3
@@ -65,10 +71,10 @@ def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
 def test_a_perfect_ranking_closes_the_whole_gap_and_a_reversed_one_opens_it() -> None:
     ious = np.random.default_rng(0).random((40, 3))
     image = np.repeat(np.arange(10), 4)
-    best = figures(describe(Ranked(ious, ious, image)))
+    best = figures(describe_calibration(RankedCandidates(ious, ious, image)))
     assert (best["picks the best"], best["gap closed"], best["ECE"]) == (1, 1, 0)
     assert best["pairs in order"] == 1
-    worst = figures(describe(Ranked(ious, -ious, image)))
+    worst = figures(describe_calibration(RankedCandidates(ious, -ious, image)))
     assert worst["picks the best"] == 0
     assert worst["gap closed"] < 0
 
@@ -104,7 +110,9 @@ class ThreeMasks:
 
 def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
     told = []
-    finding = calibration(ThreeMasks(), boxes, Settings(), lambda *step: told.append(step))
+    finding = measure_calibration(
+        ThreeMasks(), boxes, EvalSettings(), lambda *step: told.append(step)
+    )
     found = figures(finding)
     assert (found["picks the best"], found["gap closed"]) == (1, 1)
     assert told == [(1, 2), (2, 2)]
@@ -122,9 +130,9 @@ def test_what_cannot_be_ranked_is_not_measured(
     boxes: EvalSet, method: FromFunction, reason: str
 ) -> None:
     with pytest.raises(NotMeasured, match=reason):
-        calibration(method, boxes, Settings())
+        measure_calibration(method, boxes, EvalSettings())
 
 
 def test_a_set_of_specks_is_not_measured(boxes: EvalSet) -> None:
     with pytest.raises(NotMeasured, match="boxes has no mask of 9999 pixels or more"):
-        calibration(perfect(), boxes, Settings(min_area=9999))
+        measure_calibration(perfect(), boxes, EvalSettings(min_area=9999))

@@ -9,11 +9,11 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from anymask.data.sets import load_set
-from anymask.evaluation.metrics import iou
+from anymask.evaluation.perturbation import perturb_mask
 from anymask.evaluation.protocols import tight_box
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.spoiled import spoiled
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan, choose_masks
+from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask, rle_to_string
 from tests.evaluation.small_sets import perfect
 
@@ -48,7 +48,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
     for image, mask in zip(chosen.image, chosen.mask, strict=True):
         rle = samples[int(image)].masks[int(mask)]
         truth = rle_to_mask(rle)
-        answers[truth.shape, tuple(tight_box(truth))] = said = spoiled(truth, "shifted")
+        answers[truth.shape, tuple(tight_box(truth))] = said = perturb_mask(truth, "shifted")
         written = {"size": list(truth.shape), "counts": rle_to_string(rle).encode()}
         ignore = samples[int(image)].ignore
         counted = truth if ignore is None else truth & ~rle_to_mask(ignore)
@@ -57,7 +57,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
         theirs.append(coco.iou([encoded(said)], [written], [0])[0, 0])
     method = perfect("shifted")
     object.__setattr__(method, "function", lambda image, p: answers[image.shape[:2], tuple(p.box)])
-    scores = score_set([method], one, Settings(limit=40))
+    scores = score_set([method], one, EvalSettings(limit=40))
     assert scores.values("shifted", "box") == pytest.approx(np.array(theirs))
     assert np.array_equal(
         scores.area,

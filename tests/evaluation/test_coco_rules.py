@@ -15,9 +15,9 @@ from anymask.evaluation.average_recall import average_recall
 from anymask.evaluation.coco_rules import (
     AREA_RANGES,
     Matches,
-    match,
+    match_masks,
     precision_at_recalls,
-    rank,
+    rank_masks,
 )
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import rectangle
@@ -75,7 +75,7 @@ def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
 
 
 def matched(photos: list[Any], size: str, most: int) -> list[Matches]:
-    return [match(rank(*one, most=most), AREA_RANGES[size]) for one in photos]
+    return [match_masks(rank_masks(*one, most=most), AREA_RANGES[size]) for one in photos]
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
@@ -106,8 +106,8 @@ def test_recall_and_precision_are_those_of_pycocotools(seeds: list[int]) -> None
 def test_the_better_rank_takes_the_truth() -> None:
     truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
     worse = mask_to_rle(rectangle(HW, (0, 0, 40, 25)))
-    ranked = rank([truth, worse], np.array([0.2, 0.9]), [truth], most=10)
-    found = match(ranked, AREA_RANGES["all"])
+    ranked = rank_masks([truth, worse], np.array([0.2, 0.9]), [truth], most=10)
+    found = match_masks(ranked, AREA_RANGES["all"])
     assert found.hit[:3].tolist() == [[True, False]] * 3  # the worse mask comes first: IoU .625
     assert found.hit[3:].tolist() == [[False, True]] * 7
     assert found.found(1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
@@ -117,14 +117,17 @@ def test_what_was_not_drawn_exhaustively_is_not_wrong() -> None:
     truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
     other = mask_to_rle(rectangle(HW, (60, 60, 99, 99)))
     for lenient in (False, True):
-        ranked = rank([truth, other], np.array([0.5, 0.9]), [truth], most=10, lenient=lenient)
-        found = match(ranked, AREA_RANGES["all"])
+        ranked = rank_masks([truth, other], np.array([0.5, 0.9]), [truth], most=10, lenient=lenient)
+        found = match_masks(ranked, AREA_RANGES["all"])
         assert found.ignored[0].tolist() == [lenient, False]
 
 
 def test_nothing_found_and_nothing_to_find() -> None:
     truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
-    empty = match(rank([], np.zeros(0), [truth], most=10), AREA_RANGES["all"])
+    empty = match_masks(rank_masks([], np.zeros(0), [truth], most=10), AREA_RANGES["all"])
     assert (empty.truths, empty.found().tolist()) == (1, [0] * 10)
     assert precision_at_recalls([empty]) == pytest.approx(np.zeros((10, 101)))
-    assert precision_at_recalls([match(rank([truth], np.ones(1), [], most=1), (0, 9))]) is None
+    assert (
+        precision_at_recalls([match_masks(rank_masks([truth], np.ones(1), [], most=1), (0, 9))])
+        is None
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.evaluation.edge_maps import (
-    POINTS_PER_SIDE,
+    EDGE_GRID_SIDE,
     canny_edges,
     logits_to_edges,
     model_edges,
@@ -16,10 +16,10 @@ from anymask.evaluation.edge_maps import (
     sobel_edges,
     suppress,
 )
-from anymask.evaluation.findings import NotMeasured
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Candidates
 from tests.evaluation.small_sets import perfect, rectangle
 
 HW = (48, 64)
@@ -65,7 +65,7 @@ def ring(mask: np.ndarray) -> np.ndarray:
 def test_a_model_is_asked_on_the_grid_and_duplicates_are_dropped() -> None:
     method = Fake()
     edges = model_edges(method, np.zeros((*HW, 3), np.uint8))
-    assert method.asked == POINTS_PER_SIDE**2
+    assert method.asked == EDGE_GRID_SIDE**2
     assert np.array_equal(edges > 0, ring(rectangle(HW, (20, 10, 50, 30))))
     assert edges.max() == 1
 

@@ -21,12 +21,12 @@ from anymask.evaluation.edges import (
     benchmark_values,
     best_f,
     count_edges,
-    drawn_edges,
-    edges,
+    measure_edges,
     recall_at_half,
+    sample_to_edges,
 )
-from anymask.evaluation.findings import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.rle import mask_to_rle, rle_to_string
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
@@ -144,7 +144,7 @@ def two_people(folder: Path) -> EvalSet:
 
 
 def test_people_draw_the_borders_of_their_regions(tmp_path: Path) -> None:
-    halves, thirds = drawn_edges(two_people(tmp_path / "set").samples[0])
+    halves, thirds = sample_to_edges(two_people(tmp_path / "set").samples[0])
     assert np.array_equal(halves, line(59))
     assert np.array_equal(thirds, line(39) | line(79))
 
@@ -153,8 +153,8 @@ def test_a_detector_is_measured_on_a_whole_set(tmp_path: Path) -> None:
     one = two_people(tmp_path / "set")
     found = (line(59) + line(39) + line(10)).astype(np.float32)
     told: list[tuple[int, int]] = []
-    finding = edges(
-        EdgeDetector("lines", lambda image: found), one, Settings(), lambda *n: told.append(n)
+    finding = measure_edges(
+        EdgeDetector("lines", lambda image: found), one, EvalSettings(), lambda *n: told.append(n)
     )
     figures = {figure.name: figure.value for figure in finding.figures}
     assert told == [(1, 1)]
@@ -168,8 +168,8 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "plain", [[(2, 2, 9, 9)]])
     plain = EvalSet(SetPlan(name="plain"), *load_set(folder))
     with pytest.raises(NotMeasured, match="who drew them"):
-        edges(EDGE_BASELINES[0], plain, Settings(), lambda *n: None)
+        measure_edges(EDGE_BASELINES[0], plain, EvalSettings(), lambda *n: None)
     with pytest.raises(NotMeasured, match="edges, not masks"):
         EDGE_BASELINES[0].segment(None, prompts=[], multimask=True)
     with pytest.raises(NotMeasured, match="masks without logits"):
-        edges(perfect(), two_people(tmp_path / "two"), Settings(), lambda *n: None)
+        measure_edges(perfect(), two_people(tmp_path / "two"), EvalSettings(), lambda *n: None)

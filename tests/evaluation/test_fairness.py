@@ -7,9 +7,15 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.fairness import Column, describe, fairness, groups_of, read_groups
-from anymask.evaluation.findings import NotMeasured
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.fairness import (
+    Grouping,
+    describe_fairness,
+    list_groups,
+    measure_fairness,
+    read_groups,
+)
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import DataError
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
@@ -32,7 +38,7 @@ def test_the_gap_is_the_largest_difference_of_two_means() -> None:
     """Thirty photos: twelve of a at .9, twelve of b at .6, six of c, which are too few."""
     of = ("a",) * 12 + ("b",) * 12 + ("c",) * 6
     scores = np.repeat([0.9, 0.6, 0.0], [12, 12, 6])[:, None].repeat(2, axis=1)
-    finding = describe(scores, np.arange(30), [Column("who", of)], 3)
+    finding = describe_fairness(scores, np.arange(30), [Grouping("who", of)], 3)
     first, last = finding.figures
     assert (first.name, last.name) == ("who gap, 1 click", "who gap, 3 clicks")
     assert (first.value, first.low, first.high) == pytest.approx((0.3, 0.3, 0.3))
@@ -45,7 +51,7 @@ def test_a_gap_of_chance_holds_zero_and_says_so() -> None:
     rng = np.random.default_rng(0)
     of = ("a", "b") * 100
     scores = rng.random((200, 1)).repeat(2, axis=1)
-    finding = describe(scores, np.arange(200), [Column("who", of)], 1)
+    finding = describe_fairness(scores, np.arange(200), [Grouping("who", of)], 1)
     (gap,) = finding.figures
     assert gap.low < 0 < gap.value < gap.high
     assert "the interval holds 0" in finding.notes[0]
@@ -56,7 +62,7 @@ def test_groups_come_from_a_file_by_photo_or_by_mask(people: EvalSet, tmp_path: 
     lines += [f"images/{n}.png,,{'dark' if n % 2 else 'light'},young" for n in range(N)]
     lines += ["0.png,1,,old"]
     path = group_csv(tmp_path, "\n".join(lines))
-    finding = fairness(perfect(), people, Settings(groups=path))
+    finding = measure_fairness(perfect(), people, EvalSettings(groups=path))
     assert [f.name for f in finding.figures] == ["skin gap, 1 click", "skin gap, 3 clicks"]
     assert [row[2:4] for row in finding.tables[0].rows[:2]] == [("light", 23.0), ("dark", 24.0)]
     assert [figure.value for figure in finding.figures] == [0, 0]
@@ -73,20 +79,22 @@ def test_a_method_that_fails_one_group_has_a_gap(people: EvalSet, tmp_path: Path
         found = same_colour(image, prompt)
         return found & (np.arange(found.shape[1]) < 30)
 
-    finding = fairness(FromFunction("half", CLICKS, left_only), people, Settings(groups=path))
+    finding = measure_fairness(
+        FromFunction("half", CLICKS, left_only), people, EvalSettings(groups=path)
+    )
     assert finding.figures[0].value == 1
     assert "not under 5" in finding.notes[0]
 
 
 def test_labels_are_the_groups_where_no_file_is_given(people: EvalSet) -> None:
     with pytest.raises(NotMeasured, match="no two groups of 10 masks; give --groups FILE"):
-        fairness(perfect(), people, Settings())
-    assert groups_of(Column("label", ("cat",) * 10 + ("dog",) * 9 + ("",) * 20)) == ["cat"]
+        measure_fairness(perfect(), people, EvalSettings())
+    assert list_groups(Grouping("label", ("cat",) * 10 + ("dog",) * 9 + ("",) * 20)) == ["cat"]
 
 
 def test_a_method_without_clicks_is_not_measured(people: EvalSet) -> None:
     with pytest.raises(NotMeasured, match="takes no clicks"):
-        fairness(FromFunction("box", BOX, filled_box), people, Settings())
+        measure_fairness(FromFunction("box", BOX, filled_box), people, EvalSettings())
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from anymask.evaluation import hard_scenes
-from anymask.evaluation.hard_scenes import HW, SCENES, SMALLEST, Scene, scene_set
-from anymask.evaluation.scene_parts import coverage, inside, strokes
+from anymask.evaluation.hard_scenes import LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
+from anymask.evaluation.scene_parts import SCENE_HW, coverage, inside, strokes
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.suite import Settings, hard_suite, open_sets
+from anymask.evaluation.selection import EvalSettings
+from anymask.evaluation.suite import hard_suite, open_sets
 from anymask.primitives.rle import rle_to_mask
 from tests.evaluation.small_sets import perfect
 
 
 @cache
-def render(name: str, place: int) -> Scene:
+def render(name: str, place: int) -> RenderedScene:
     """Drawn once for all tests."""
     return hard_scenes.render(name, place)
 
@@ -23,15 +24,15 @@ def render(name: str, place: int) -> Scene:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_is_the_same_every_time_and_another_one_differs(name: str) -> None:
     first, again, other = render(name, 0), hard_scenes.render(name, 0), render(name, 1)
-    assert first.image.shape == (*HW, 3)
+    assert first.image.shape == (*SCENE_HW, 3)
     assert first.image.dtype == np.uint8
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
     assert len(first.masks) == len(again.masks) > 0
     for mask, same in zip(first.masks, again.masks, strict=True):
         assert np.array_equal(mask, same)
-        assert (mask.shape, mask.dtype) == (HW, np.bool_)
-        assert np.count_nonzero(mask) >= SMALLEST
+        assert (mask.shape, mask.dtype) == (SCENE_HW, np.bool_)
+        assert np.count_nonzero(mask) >= LEAST_VISIBLE_AREA
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -104,6 +105,6 @@ def test_the_suite_of_scenes_needs_no_files() -> None:
         rle_to_mask(sample.masks[0]), hard_scenes.render("low contrast", 3).masks[0]
     )
     assert one.samples[0].content() != sample.content()
-    scores = score_set([perfect()], one, Settings(limit=2))
+    scores = score_set([perfect()], one, EvalSettings(limit=2))
     assert len(scores.area) == 2
     assert scene_set("low contrast") is scene_set("low contrast")

@@ -13,15 +13,15 @@ from pycocotools.cocoeval import COCOeval
 
 from anymask.data.sets import Federated, Sample, load_set
 from anymask.evaluation.baselines import FromFunction, filled_box
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.instance_ap import (
-    Answered,
+    DetectedPhoto,
     Detection,
-    ap_finding,
-    instance_ap,
+    ap_result,
+    measure_instance_ap,
     read_detections,
 )
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import Box, rectangle, write_set
@@ -45,16 +45,16 @@ def sample(truths: list[tuple[str, Box]], **more: Any) -> Sample:
     )
 
 
-def answered(truth: Sample, found: list[tuple[str, Box, float]]) -> Answered:
+def answered(truth: Sample, found: list[tuple[str, Box, float]]) -> DetectedPhoto:
     detections = tuple(Detection(box, label, score) for label, box, score in found)
-    return Answered(truth, tuple(rle(box) for _, box, _ in found), detections)
+    return DetectedPhoto(truth, tuple(rle(box) for _, box, _ in found), detections)
 
 
-def figures(photos: list[Answered], **more: Any) -> dict[str, float]:
-    return {figure.name: figure.value for figure in ap_finding(photos, **more).figures}
+def figures(photos: list[DetectedPhoto], **more: Any) -> dict[str, float]:
+    return {figure.name: figure.value for figure in ap_result(photos, **more).figures}
 
 
-def random_photo(rng: np.random.Generator) -> Answered:
+def random_photo(rng: np.random.Generator) -> DetectedPhoto:
     def boxes(count: int) -> list[Box]:
         corners, sides = (
             rng.integers(0, 5, (count, 2)) * 12,
@@ -69,7 +69,7 @@ def random_photo(rng: np.random.Generator) -> Answered:
     return answered(sample(truths, crowds=crowds), found)
 
 
-def by_pycocotools(photos: list[Answered]) -> np.ndarray:
+def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
     """Its twelve numbers; the first six are AP, AP50, AP75, APs, APm, APl."""
     truths, results = [], []
     for image, photo in enumerate(photos, start=1):
@@ -201,7 +201,7 @@ def test_masks_are_made_of_the_boxes(tmp_path: Path) -> None:
     )
     method = FromFunction("filled", frozenset({"box"}), filled_box)
     told: list[tuple[int, int]] = []
-    finding = instance_ap(method, one, Settings(), lambda *n: told.append(n))
+    finding = measure_instance_ap(method, one, EvalSettings(), lambda *n: told.append(n))
     values = {figure.name: figure.value for figure in finding.figures}
     assert told == [(1, 1)]
     assert (values["AP"], values["APc"]) == pytest.approx((0.5, 0))
@@ -246,8 +246,8 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
     one = set_with_boxes(tmp_path / "set", [])
     clicks = FromFunction("clicks", frozenset({"point"}), filled_box)
     with pytest.raises(NotMeasured, match="it takes no boxes"):
-        instance_ap(clicks, one, Settings(), lambda *n: None)
+        measure_instance_ap(clicks, one, EvalSettings(), lambda *n: None)
     (tmp_path / "set" / "detections.json").unlink()
     boxes = FromFunction("boxes", frozenset({"box"}), filled_box)
     with pytest.raises(NotMeasured, match="boxes in detections.json"):
-        instance_ap(boxes, one, Settings(), lambda *n: None)
+        measure_instance_ap(boxes, one, EvalSettings(), lambda *n: None)

@@ -1,51 +1,50 @@
 """Measures of whole sets: the names, what comes back, and how the report shows it."""
 
 import json
-import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation import measures as module
-from anymask.evaluation.findings import (
-    Curve,
-    Finding,
-    Found,
-    NotMeasured,
-    Table,
-    found_from_json,
-    found_to_json,
-    group_mean,
-    mean_figure,
-    ratio_figure,
-)
-from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.mask_measures import MASK_MEASURES
-from anymask.evaluation.measures import DEFAULT, MEASURES, Measure, check_measures
+from anymask.evaluation.measures import MEASURES, Measure, check_measures
 from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
-from anymask.evaluation.report import Report, report_to_json, sets_from_json
+from anymask.evaluation.report import EvalReport, report_to_json, sets_from_json
+from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    MethodResult,
+    NotMeasured,
+    SetResult,
+    mean_over_sets,
+    result_from_json,
+    result_to_json,
+    shares_to_metric,
+    values_to_metric,
+)
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.machine import this_machine
 from tests.evaluation.small_sets import perfect, write_set
 
 
-def count_masks(method: object, one: EvalSet, settings: Settings, told: object) -> Finding:
+def count_masks(method: object, one: EvalSet, settings: EvalSettings, told: object) -> SetResult:
     """A measure that counts; it refuses the method called blind."""
     if method.spec.name == "blind":  # type: ignore[attr-defined]
         raise NotMeasured("it sees nothing")
     counts = np.array([len(sample.masks) for sample in one.samples], np.float64)
     told(len(counts), len(counts))  # type: ignore[operator]
-    return Finding(
-        figures=(mean_figure("masks a photo", counts, np.arange(len(counts)), digits=2),),
+    return SetResult(
+        figures=(values_to_metric("masks a photo", counts, np.arange(len(counts)), digits=2),),
         curves=(Curve(title="masks", x=counts, y=counts, x_label="photo", y_label="masks"),),
-        tables=(Table(title="all", header=("photo", "masks"), rows=(("a", 2.0), ("b", 1.0))),),
+        tables=(
+            DetailTable(title="all", header=("photo", "masks"), rows=(("a", 2.0), ("b", 1.0))),
+        ),
         notes=("photos were counted",),
     )
 
@@ -53,10 +52,7 @@ def count_masks(method: object, one: EvalSet, settings: Settings, told: object) 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> str:
     """A registered measure called `count`."""
-    place = ModuleType("counting_measure")
-    place.count_masks = count_masks  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "counting_measure", place)
-    row = Measure(about="masks a photo", function="counting_measure:count_masks")
+    row = Measure(about="masks a photo", function=count_masks)
     monkeypatch.setitem(module.MEASURES, "count", row)
     return "count"
 
@@ -68,17 +64,17 @@ def boxes(tmp_path: Path) -> EvalSet:
     return EvalSet(plan, *load_set(write_set(tmp_path / "boxes", photos)))
 
 
-def report_of(one: EvalSet, *names: str) -> Report:
+def report_of(one: EvalSet, *names: str) -> EvalReport:
     methods = [perfect(name) for name in names]
     sets = tuple(
-        replace(score_set(methods, one, Settings()), name=name, groups=("dev",))
+        replace(score_set(methods, one, EvalSettings()), name=name, groups=("dev",))
         for name in ("first", "second")
     )
-    return Report(
+    return EvalReport(
         suite="",
         subject=names[0],
         weights_hash="",
-        settings=Settings(),
+        settings=EvalSettings(),
         machine=this_machine(),
         sets=sets,
     )
@@ -86,15 +82,13 @@ def report_of(one: EvalSet, *names: str) -> Report:
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_name_has_a_function_or_is_scored_mask_by_mask(name: str) -> None:
-    place, _, function = MEASURES[name].function.partition(":")
-    assert bool(place) != (name in MASK_MEASURES)
+    assert (MEASURES[name].function is None) == (name in MASK_MEASURES)
     assert MEASURES[name].about
-    assert not place or callable(getattr(import_module(place), function))
 
 
 def test_every_measure_of_masks_has_a_name() -> None:
     assert set(MASK_MEASURES) <= set(MEASURES)
-    assert set(DEFAULT) <= set(MASK_MEASURES)
+    assert set(DEFAULT_MEASURES) <= set(MASK_MEASURES)
 
 
 def test_names_stand_once_and_in_the_order_of_the_table() -> None:
@@ -118,19 +112,19 @@ def test_a_measure_of_a_set_reaches_every_form_of_the_report(counting: str, boxe
 
 
 def test_a_finding_is_written_and_read_back_whole() -> None:
-    finding = Finding(
-        figures=(ratio_figure("AR", Shares(*np.array([[1.0, 0], [2, 1], [2, 1]]))),),
+    finding = SetResult(
+        figures=(shares_to_metric("AR", Shares(*np.array([[1.0, 0], [2, 1], [2, 1]]))),),
         curves=(
             Curve(
                 title="t", x=np.array([0.0, 1]), y=np.array([1, np.nan]), x_label="x", y_label="y"
             ),
         ),
-        tables=(Table(title="t", header=("a", "b"), rows=(("x", float("nan")),)),),
+        tables=(DetailTable(title="t", header=("a", "b"), rows=(("x", float("nan")),)),),
         notes=("n",),
     )
-    raw = found_to_json(Found(method="m", measure="q", finding=finding))
-    again = found_from_json(json.loads(json.dumps(raw)))
-    assert found_to_json(again) == raw
+    raw = result_to_json(MethodResult(method="m", measure="q", finding=finding))
+    again = result_from_json(json.loads(json.dumps(raw)))
+    assert result_to_json(again) == raw
     assert raw["figures"][0]["value"] == pytest.approx(1 / 3, abs=1e-6)
     assert raw["tables"][0]["rows"] == [["x", None]]
     assert np.isnan(again.finding.curves[0].y[1])
@@ -140,13 +134,13 @@ def test_a_mean_figure_is_the_mean_that_masks_have() -> None:
     rng = np.random.default_rng(1)
     values, image = rng.random(30), np.sort(rng.integers(0, 7, 30)) * 3
     expected = cluster_mean(values, image)
-    figure = mean_figure("x", np.append(values, np.nan), np.append(image, 99))
+    figure = values_to_metric("x", np.append(values, np.nan), np.append(image, 99))
     assert (figure.value, figure.low, figure.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
     other = rng.random(4), np.arange(4)
     expected = mean_of_means([(values, image), other])
-    mean = group_mean([figure, mean_figure("x", *other)])
+    mean = mean_over_sets([figure, values_to_metric("x", *other)])
     assert (mean.value, mean.low, mean.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
@@ -156,15 +150,15 @@ def test_a_ratio_over_sets_is_of_the_sets_means() -> None:
     """Gaps of .1 and .3 on average, of which .05 and .03 were closed: .08 of .4."""
     small = Shares(np.array([0.1]), np.array([0.2]), np.array([2.0]))
     large = Shares(np.array([3.0]), np.array([30.0]), np.array([100.0]))
-    mean = group_mean([ratio_figure("x", small), ratio_figure("x", large)])
+    mean = mean_over_sets([shares_to_metric("x", small), shares_to_metric("x", large)])
     assert mean.value == pytest.approx(0.2)
 
 
 def test_nothing_is_not_a_number() -> None:
-    none = mean_figure("x", np.array([np.nan]), np.array([0]))
+    none = values_to_metric("x", np.array([np.nan]), np.array([0]))
     assert np.isnan(none.value)
-    assert np.isnan(ratio_figure("x", Shares(*np.zeros((3, 1)))).value)
-    assert np.isnan(ratio_figure("x", Shares(np.zeros(1), np.zeros(1), np.ones(1))).value)
+    assert np.isnan(shares_to_metric("x", Shares(*np.zeros((3, 1)))).value)
+    assert np.isnan(shares_to_metric("x", Shares(np.zeros(1), np.zeros(1), np.ones(1))).value)
 
 
 def test_measures_of_masks_beside_the_main_ones_have_a_table(boxes: EvalSet) -> None:

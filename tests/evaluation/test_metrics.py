@@ -1,4 +1,4 @@
-"""Overlap, clicks needed, means and their intervals."""
+"""Clicks needed, means and their intervals, boundary IoU."""
 
 import numpy as np
 import pytest
@@ -6,52 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anymask.evaluation.metrics import clicks_needed, cluster_mean, iou, mean_of_means
-from anymask.primitives.rle import mask_to_rle, rle_iou
+from anymask.evaluation.metrics import (
+    boundary_iou,
+    clicks_needed,
+    cluster_mean,
+    inner_rim,
+    mean_of_means,
+)
+from tests.evaluation.small_sets import rectangle
 
-masks = arrays(np.bool_, (7, 5))
-
-
-def test_iou_is_the_shared_part_of_the_joined_part() -> None:
-    truth = np.array([[1, 1, 1, 0]], np.bool_)
-    prediction = np.array([[0, 1, 1, 1]], np.bool_)
-    assert iou(prediction, truth) == pytest.approx(2 / 4)
-
-
-def test_ignored_pixels_count_neither_as_right_nor_as_wrong() -> None:
-    truth = np.array([[1, 1, 1, 0]], np.bool_)
-    prediction = np.array([[0, 1, 1, 1]], np.bool_)
-    ignore = np.array([[1, 1, 0, 0]], np.bool_)
-    assert iou(prediction, truth, ignore) == pytest.approx(1 / 2)
-
-
-def test_two_empty_masks_agree() -> None:
-    empty = np.zeros((2, 2), np.bool_)
-    assert iou(empty, empty) == 1.0
-    assert iou(~empty, ~empty, ~empty) == 1.0
-    assert iou(empty, ~empty) == 0.0
-
-
-@given(masks, masks, masks)
-def test_iou_with_ignored_pixels_is_iou_of_what_is_left(
-    first: np.ndarray, second: np.ndarray, ignore: np.ndarray
-) -> None:
-    assert iou(first, second, ignore) == iou(first[~ignore], second[~ignore])
-
-
-@given(masks, masks)
-def test_iou_agrees_with_run_lengths(first: np.ndarray, second: np.ndarray) -> None:
-    if first.any() or second.any():
-        expected = rle_iou([mask_to_rle(first)], [mask_to_rle(second)])[0, 0]
-        assert iou(first, second) == pytest.approx(expected)
-
-
-@given(masks, masks)
-def test_iou_leaves_its_arguments_alone(first: np.ndarray, second: np.ndarray) -> None:
-    before = first.copy(), second.copy()
-    iou(first, second, first)
-    assert np.array_equal(first, before[0])
-    assert np.array_equal(second, before[1])
+small_masks = arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 9)))
 
 
 def test_clicks_needed_is_the_first_click_that_reaches_the_goal() -> None:
@@ -102,3 +66,48 @@ def test_the_interval_lies_within_the_values_and_is_the_same_every_time(
     mean = cluster_mean(values, clusters)
     assert values.min() - 1e-9 <= mean.low <= mean.high <= values.max() + 1e-9
     assert cluster_mean(values, clusters) == mean
+
+
+# Boundary IoU, against a slow way that looks at every pixel's neighbours.
+
+
+def slow_rim(mask: np.ndarray, width: int) -> np.ndarray:
+    """Pixels of the mask with something outside it, or outside the photo, in a square around."""
+    height, columns = mask.shape
+    rim = np.zeros_like(mask)
+    for y, x in np.argwhere(mask):
+        rim[y, x] = any(
+            not (0 <= v < height and 0 <= u < columns) or not mask[v, u]
+            for v in range(y - width, y + width + 1)
+            for u in range(x - width, x + width + 1)
+        )
+    return rim
+
+
+@given(small_masks, st.integers(1, 4))
+def test_the_rim_is_that_of_the_slow_way(mask: np.ndarray, width: int) -> None:
+    assert np.array_equal(inner_rim(mask, width), slow_rim(mask, width))
+
+
+def test_a_large_mask_is_judged_by_its_outline() -> None:
+    hw = (300, 400)  # the rim is 10 pixels wide
+    truth, found = rectangle(hw, (0, 0, 200, 200)), rectangle(hw, (0, 0, 190, 200))
+    frame = 200 * 200 - 180 * 180  # of the truth; the right 10 columns are missed
+    common = frame - 10 * 200
+    extra = 10 * 180  # what takes their place, further in
+    assert boundary_iou(truth, truth) == 1
+    assert boundary_iou(found, truth) == pytest.approx(common / (frame + extra))  # their IoU: .95
+
+
+def test_a_rim_is_at_least_one_pixel_wide() -> None:
+    mask = rectangle((9, 9), (2, 2, 7, 7))
+    assert inner_rim(mask, 1).sum() == 16
+    assert boundary_iou(mask, rectangle((9, 9), (3, 3, 6, 6))) == 0
+
+
+def test_a_rim_leaves_out_ignored_pixels_and_empty_masks_agree() -> None:
+    mask = rectangle((9, 9), (2, 2, 7, 7))
+    empty = np.zeros_like(mask)
+    assert boundary_iou(empty, empty) == 1
+    assert boundary_iou(empty, mask) == 0
+    assert boundary_iou(empty, mask, ignore=mask) == 1

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from anymask.data.panoptic import PanopticCategory, PanopticPicture, PanopticSegment
-from anymask.evaluation.panoptic_quality import Quality, score_panoptic
+from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
 from anymask.primitives.errors import DataError
 from tests.primitives.strategies import quickly
 
@@ -83,12 +83,12 @@ def test_cases_counted_by_hand(
 def test_means_are_over_the_classes_that_occur(tmp_path: Path) -> None:
     rows = {1: CAT, 2: SKY, 3: DOG}
     scores = qualities(tmp_path, [1, 1, 2, 2, 3], rows, [1, 1, 2, 2, 2], {1: CAT, 2: SKY})
-    assert scores.mean(thing=True) == Quality(0.5, 0.5, 0.5, 2)
+    assert scores.mean(thing=True) == PanopticQuality(0.5, 0.5, 0.5, 2)
     assert scores.mean(thing=False).pq == pytest.approx(2 / 3)
     assert scores.mean().classes == 3
     assert scores.mean().pq == pytest.approx((1 + 2 / 3 + 0) / 3)
     nothing = qualities(tmp_path, [1], {1: CAT}, [1], {1: CAT}).mean(thing=False)
-    assert nothing == Quality(0, 0, 0, 0)
+    assert nothing == PanopticQuality(0, 0, 0, 0)
 
 
 def slow(values: list[np.ndarray], rows: list[Rows]) -> dict[str, tuple[float, float, float]]:

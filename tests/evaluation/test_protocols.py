@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from anymask.evaluation.protocols import (
     Goal,
-    Truth,
+    TruthMask,
     box_scores,
     click_rounds,
     deepest_click,
@@ -64,7 +64,7 @@ def said(*masks: np.ndarray) -> Said:
 
 def test_the_first_click_is_the_truths_centre_and_may_be_ambiguous() -> None:
     script = Script([said(LEFT)])
-    click_rounds(script, None, [Truth(rectangle(HW, (4, 4, 11, 11)))], 1)
+    click_rounds(script, None, [TruthMask(rectangle(HW, (4, 4, 11, 11)))], 1)
     (prompts, multimask), *_ = script.asked
     assert multimask
     assert prompts[0].points.tolist() == [[7, 7]]
@@ -73,14 +73,14 @@ def test_the_first_click_is_the_truths_centre_and_may_be_ambiguous() -> None:
 
 
 def test_the_first_candidate_counts_and_the_best_one_is_the_oracle() -> None:
-    scores = click_rounds(Script([said(RIGHT, LEFT)]), None, [Truth(LEFT)], 1)
+    scores = click_rounds(Script([said(RIGHT, LEFT)]), None, [TruthMask(LEFT)], 1)
     assert scores.ious.tolist() == [[0.0]]
     assert scores.oracle.tolist() == [1.0]
 
 
 def test_the_next_click_lies_in_the_error_and_brings_the_last_logits() -> None:
     script = Script([said(RIGHT), said(LEFT)])
-    scores = click_rounds(script, None, [Truth(LEFT | rectangle(HW, (10, 5, 14, 9)))], 2)
+    scores = click_rounds(script, None, [TruthMask(LEFT | rectangle(HW, (10, 5, 14, 9)))], 2)
     prompts, multimask = script.asked[1]
     assert not multimask
     assert prompts[0].mask.tolist() == [[pytest.approx(RIGHT.mean())]]
@@ -91,7 +91,7 @@ def test_the_next_click_lies_in_the_error_and_brings_the_last_logits() -> None:
 
 def test_a_surplus_gets_a_negative_click() -> None:
     script = Script([said(LEFT | RIGHT), said(LEFT)])
-    click_rounds(script, None, [Truth(LEFT)], 2)
+    click_rounds(script, None, [TruthMask(LEFT)], 2)
     prompt = script.asked[1][0][0]
     assert prompt.labels.tolist() == [1, 0]
     assert prompt.points[1][0] >= 20
@@ -99,14 +99,14 @@ def test_a_surplus_gets_a_negative_click() -> None:
 
 def test_a_perfect_mask_is_not_clicked_again_and_keeps_its_score() -> None:
     script = Script([said(LEFT)])
-    scores = click_rounds(script, None, [Truth(LEFT)], 3)
+    scores = click_rounds(script, None, [TruthMask(LEFT)], 3)
     assert len(script.asked) == 1
     assert scores.ious.tolist() == [[1, 1, 1]]
 
 
 def test_all_masks_of_a_photo_are_asked_in_one_call() -> None:
     script = Script([said(LEFT), said(LEFT)])
-    scores = click_rounds(script, None, [Truth(LEFT), Truth(RIGHT), Truth(LEFT)], 2)
+    scores = click_rounds(script, None, [TruthMask(LEFT), TruthMask(RIGHT), TruthMask(LEFT)], 2)
     assert [len(prompts) for prompts, _ in script.asked] == [3, 1]
     assert scores.ious.tolist() == [[1, 1], [0, 0], [1, 1]]
 
@@ -114,7 +114,7 @@ def test_all_masks_of_a_photo_are_asked_in_one_call() -> None:
 def test_a_goal_ends_the_clicks() -> None:
     nearly = LEFT & ~rectangle(HW, (0, 0, 1, 1))
     script = Script([said(nearly)])
-    scores = click_rounds(script, None, [Truth(LEFT)], 20, Goal(0.9, deepest_click))
+    scores = click_rounds(script, None, [TruthMask(LEFT)], 20, Goal(0.9, deepest_click))
     assert len(script.asked) == 1
     assert scores.ious.shape == (1, 20)
     assert scores.ious[0] == pytest.approx(199 / 200)
@@ -122,7 +122,7 @@ def test_a_goal_ends_the_clicks() -> None:
 
 def test_the_same_pixel_is_not_clicked_twice() -> None:
     script = Script([said(RIGHT)] * 4)
-    click_rounds(script, None, [Truth(rectangle(HW, (3, 3, 8, 8)))], 4)
+    click_rounds(script, None, [TruthMask(rectangle(HW, (3, 3, 8, 8)))], 4)
     points = script.asked[-1][0][0].points.tolist()
     assert len(points) == 4
     assert len({tuple(point) for point in points}) == 4
@@ -131,25 +131,25 @@ def test_the_same_pixel_is_not_clicked_twice() -> None:
 def test_ignored_pixels_draw_no_click_and_cost_nothing() -> None:
     rim = rectangle(HW, (10, 0, 12, 20))
     script = Script([said(LEFT | rim)])
-    scores = click_rounds(script, None, [Truth(LEFT, rim)], 3)
+    scores = click_rounds(script, None, [TruthMask(LEFT, rim)], 3)
     assert len(script.asked) == 1
     assert scores.ious.tolist() == [[1, 1, 1]]
 
 
 def test_a_model_without_mask_prompts_gets_none() -> None:
     script = Script([said(RIGHT), said(LEFT)], accepts=ALL_KINDS - {"mask"})
-    click_rounds(script, None, [Truth(LEFT)], 2)
+    click_rounds(script, None, [TruthMask(LEFT)], 2)
     assert script.asked[1][0][0].mask is None
 
 
 def test_a_model_without_negative_clicks_is_clicked_once() -> None:
     script = Script([said(RIGHT)], accepts=frozenset({"point"}))
-    assert click_rounds(script, None, [Truth(LEFT)], 3).ious.shape == (1, 1)
+    assert click_rounds(script, None, [TruthMask(LEFT)], 3).ious.shape == (1, 1)
 
 
 def test_boxes_are_tight_and_ask_for_one_mask() -> None:
     script = Script([said(LEFT)])
-    scores = box_scores(script, None, [Truth(LEFT), Truth(RIGHT)])
+    scores = box_scores(script, None, [TruthMask(LEFT), TruthMask(RIGHT)])
     prompts, multimask = script.asked[0]
     assert not multimask
     assert [prompt.box.tolist() for prompt in prompts] == [[0, 0, 10, 20], [20, 0, 30, 20]]
@@ -165,14 +165,14 @@ def test_the_largest_and_the_deepest_error_differ() -> None:
     surplus = np.zeros((40, 60), np.bool_)
     truth[1:3, 0:60] = True  # 120 pixels, one deep
     surplus[20:30, 10:20] = True  # 100 pixels, five deep
-    assert largest_click(surplus, Truth(truth)).label == 1
-    assert deepest_click(surplus, Truth(truth)).label == 0
+    assert largest_click(surplus, TruthMask(truth)).label == 1
+    assert deepest_click(surplus, TruthMask(truth)).label == 0
 
 
 def test_without_error_there_is_no_click() -> None:
-    assert largest_click(LEFT, Truth(LEFT)) is None
-    assert deepest_click(LEFT, Truth(LEFT)) is None
-    assert deepest_click(LEFT | RIGHT, Truth(LEFT, RIGHT)) is None
+    assert largest_click(LEFT, TruthMask(LEFT)) is None
+    assert deepest_click(LEFT, TruthMask(LEFT)) is None
+    assert deepest_click(LEFT | RIGHT, TruthMask(LEFT, RIGHT)) is None
 
 
 @given(arrays(np.bool_, (9, 8)), arrays(np.bool_, (9, 8)))
@@ -183,7 +183,7 @@ def test_the_deepest_click_has_scipys_largest_distance(
         ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
         for error in (prediction & ~truth, truth & ~prediction)
     ]
-    click = deepest_click(prediction, Truth(truth))
+    click = deepest_click(prediction, TruthMask(truth))
     if click is None:
         assert np.array_equal(prediction, truth)
         return

@@ -12,17 +12,17 @@ from skimage.metrics import variation_of_information as by_skimage
 
 from anymask.data.sets import load_set
 from anymask.evaluation.average_recall import Proposer
-from anymask.evaluation.findings import NotMeasured
 from anymask.evaluation.region_quality import (
+    count_shared_pixels,
     covering,
+    measure_regions,
     rand_index,
     records_to_regions,
     region_scores,
-    regions,
-    shared_pixels,
     variation_of_information,
 )
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from tests.evaluation.small_sets import perfect, rectangle, write_set
@@ -40,7 +40,7 @@ def test_covering_is_that_of_a_loop_over_regions(found_drawn: tuple[np.ndarray, 
         one = drawn == number
         fits = [(one & (found == n)).sum() / (one | (found == n)).sum() for n in np.unique(found)]
         total += one.sum() * max(fits)
-    assert covering(shared_pixels(found, drawn)) == pytest.approx(total / drawn.size)
+    assert covering(count_shared_pixels(found, drawn)) == pytest.approx(total / drawn.size)
 
 
 @given(pairs)
@@ -51,14 +51,14 @@ def test_the_rand_index_is_that_of_a_loop_over_pairs(found_drawn: tuple[np.ndarr
         for i, j in combinations(range(len(found)), 2)
     ]
     expected = np.mean(agree) if agree else 1.0
-    assert rand_index(shared_pixels(*found_drawn)) == pytest.approx(expected)
+    assert rand_index(count_shared_pixels(*found_drawn)) == pytest.approx(expected)
 
 
 @given(pairs)
 def test_the_variation_of_information_is_that_of_scikit_image(
     found_drawn: tuple[np.ndarray, ...],
 ) -> None:
-    value = variation_of_information(shared_pixels(*found_drawn))
+    value = variation_of_information(count_shared_pixels(*found_drawn))
     assert value == pytest.approx(sum(by_skimage(*found_drawn)), abs=1e-9)
 
 
@@ -85,9 +85,9 @@ def test_a_method_that_finds_nothing_is_not_measured(tmp_path: Path) -> None:
     write_set(tmp_path / "set", [[(2, 2, 9, 9)]])
     one = EvalSet(SetPlan(name="set"), *load_set(tmp_path / "set"))
     with pytest.raises(NotMeasured, match="only answers prompts"):
-        regions(perfect(), one, Settings(), lambda *n: None)
+        measure_regions(perfect(), one, EvalSettings(), lambda *n: None)
     with pytest.raises(NotMeasured, match="who drew them"):
-        regions(Proposer("maps", lambda image: []), one, Settings(), lambda *n: None)
+        measure_regions(Proposer("maps", lambda image: []), one, EvalSettings(), lambda *n: None)
 
 
 def test_a_set_is_divided_photo_by_photo(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_a_set_is_divided_photo_by_photo(tmp_path: Path) -> None:
     left = np.zeros((48, 64), np.int64)
     left[:, :32] = 1
     told: list[tuple[int, int]] = []
-    finding = regions(
+    finding = measure_regions(
         Proposer("left", lambda image: [left * 0, left]),
         EvalSet(SetPlan(name="set"), info, samples),
-        Settings(),
+        EvalSettings(),
         lambda *n: told.append(n),
     )
     values = {figure.name: figure.value for figure in finding.figures}

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
 from anymask.evaluation.report import (
-    Column,
-    Report,
+    EvalReport,
+    ScoreColumn,
     SetScores,
     report_to_json,
     sets_from_json,
     write_json,
 )
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.report_tables import report_to_markdown
+from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.errors import DataError
+from anymask.primitives.machine import this_machine
 
 
 def scores(name: str, group: str, first: list[float], area: list[int]) -> SetScores:
@@ -31,23 +31,23 @@ def scores(name: str, group: str, first: list[float], area: list[int]) -> SetSco
         mask=np.zeros(n, np.int64),
         area=np.array(area),
         columns=(
-            Column("nano", "1 click", values),
-            Column("nano", "oracle", np.minimum(values + 0.1, 1)),
-            Column("nano", "2 clicks", values),
-            Column("nano", "3 clicks", values),
-            Column("nano", "noc90", np.full(n, 4.5)),
-            Column("grabcut", "box", np.full(n, np.nan)),
+            ScoreColumn("nano", "1 click", values),
+            ScoreColumn("nano", "oracle", np.minimum(values + 0.1, 1)),
+            ScoreColumn("nano", "2 clicks", values),
+            ScoreColumn("nano", "3 clicks", values),
+            ScoreColumn("nano", "noc90", np.full(n, 4.5)),
+            ScoreColumn("grabcut", "box", np.full(n, np.nan)),
         ),
     )
 
 
 @pytest.fixture
-def report() -> Report:
-    return Report(
+def report() -> EvalReport:
+    return EvalReport(
         suite="mine",
         subject="nano",
         weights_hash="abc",
-        settings=Settings(limit=9),
+        settings=EvalSettings(limit=9),
         machine=this_machine(),
         sets=(
             scores("cats", "dev", [0.5, 0.7, 0.1], [100, 64, 63]),
@@ -58,23 +58,23 @@ def report() -> Report:
     )
 
 
-def test_a_mean_is_over_sets_not_over_masks(report: Report) -> None:
+def test_a_mean_is_over_sets_not_over_masks(report: EvalReport) -> None:
     assert report.mean("1 click", group="dev").value == pytest.approx((0.6 + 0.2) / 2)
     assert report.mean("1 click").value == pytest.approx((0.6 + 0.2 + 0.0) / 3)
 
 
-def test_small_masks_stay_out_of_means_and_have_their_own(report: Report) -> None:
+def test_small_masks_stay_out_of_means_and_have_their_own(report: EvalReport) -> None:
     assert report.set_mean("cats", "1 click").value == pytest.approx(0.6)
     assert report.set_mean("cats", "1 click", small=True).value == pytest.approx(0.1)
     assert np.isnan(report.set_mean("dogs", "1 click", small=True).value)
 
 
-def test_what_was_not_measured_has_no_mean(report: Report) -> None:
+def test_what_was_not_measured_has_no_mean(report: EvalReport) -> None:
     assert np.isnan(report.mean("box", method="grabcut").value)
     assert np.isnan(report.mean("box", method="nobody").value)
 
 
-def test_the_table_has_a_row_a_set_and_the_groups_means(report: Report) -> None:
+def test_the_table_has_a_row_a_set_and_the_groups_means(report: EvalReport) -> None:
     lines = report_to_markdown(report).splitlines()
     assert lines[0] == "| set | masks | 1 click | oracle | 3 clicks | grabcut: box |"
     assert lines[2] == "| cats | 2 | 0.600 | 0.700 | 0.600 |  |"
@@ -88,11 +88,13 @@ def test_the_table_has_a_row_a_set_and_the_groups_means(report: Report) -> None:
     assert any(line.startswith("- machine: ") for line in lines)
 
 
-def test_a_report_without_sets_has_a_table(report: Report) -> None:
+def test_a_report_without_sets_has_a_table(report: EvalReport) -> None:
     assert "| set | masks |" in report_to_markdown(replace(report, sets=()))
 
 
-def test_the_json_holds_what_the_table_shows_and_reads_back(report: Report, tmp_path: Path) -> None:
+def test_the_json_holds_what_the_table_shows_and_reads_back(
+    report: EvalReport, tmp_path: Path
+) -> None:
     write_json(report, tmp_path / "out.json")
     raw = json.loads((tmp_path / "out.json").read_text())
     assert raw["format"] == 2

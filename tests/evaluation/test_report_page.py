@@ -13,14 +13,20 @@ from PIL import Image
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import CLICKS, FromFunction
-from anymask.evaluation.findings import Curve, Finding, Found, Table, mean_figure
-from anymask.evaluation.machine import this_machine
-from anymask.evaluation.plots import Points, curve_plot
-from anymask.evaluation.report import Report
+from anymask.evaluation.report import EvalReport
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
-from anymask.evaluation.worst import ANSWER, TRUTH, worst_cases
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    MethodResult,
+    SetResult,
+    values_to_metric,
+)
+from anymask.evaluation.worst_cases import ANSWER, TRUTH, draw_worst_cases
+from anymask.primitives.machine import this_machine
+from anymask.reports.plots import Points, curve_plot
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 VOID = {"meta", "img", "line", "rect", "circle", "polyline", "i"}
@@ -55,28 +61,32 @@ def half(image: np.ndarray, prompt: object) -> np.ndarray:
 
 
 @pytest.fixture
-def report(boxes: EvalSet) -> Report:
-    scores = score_set([FromFunction("half", CLICKS | {"box"}, half), perfect()], boxes, Settings())
+def report(boxes: EvalSet) -> EvalReport:
+    scores = score_set(
+        [FromFunction("half", CLICKS | {"box"}, half), perfect()], boxes, EvalSettings()
+    )
     line = Curve(
         title="reliability", x=np.array([0.0, 1]), y=np.array([0.5, np.nan]),
         x_label="quality", y_label="IoU",
     )  # fmt: skip
-    table = Table(title="bins", header=("bin", "share"), rows=(("a <i>", 0.25), ("b", 3.0)))
-    figure = mean_figure("ECE", np.array([0.1]), np.array([0]))
-    found = Found(
+    table = DetailTable(title="bins", header=("bin", "share"), rows=(("a <i>", 0.25), ("b", 3.0)))
+    figure = values_to_metric("ECE", np.array([0.1]), np.array([0]))
+    found = MethodResult(
         method="half",
         measure="calibration",
-        finding=Finding(figures=(figure,), curves=(line,), tables=(table,)),
+        finding=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
     )
-    return Report(
-        suite="mine", subject="half", weights_hash="abc123", settings=Settings(),
+    return EvalReport(
+        suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),
         machine=this_machine(), sets=(replace(scores, found=(found,)),),
         command="anymask eval mine", skipped=(("superpixel", "not <installed>"),),
     )  # fmt: skip
 
 
-def test_the_page_is_whole_and_fetches_nothing(report: Report, boxes: EvalSet) -> None:
-    shots = worst_cases(FromFunction("half", CLICKS | {"box"}, half), boxes, report.sets[0], 64)
+def test_the_page_is_whole_and_fetches_nothing(report: EvalReport, boxes: EvalSet) -> None:
+    shots = draw_worst_cases(
+        FromFunction("half", CLICKS | {"box"}, half), boxes, report.sets[0], 64
+    )
     text = report_to_html(report, {"boxes <b>": shots})
     parser = Balanced()
     parser.feed(text)
@@ -91,18 +101,18 @@ def test_the_page_is_whole_and_fetches_nothing(report: Report, boxes: EvalSet) -
     assert "boxes &lt;b&gt;, reliability: IoU" in text
 
 
-def test_a_report_without_sets_is_a_page(report: Report) -> None:
+def test_a_report_without_sets_is_a_page(report: EvalReport) -> None:
     text = report_to_html(replace(report, sets=()))
     assert "0 sets, 0 masks" in text
     assert "Worst cases" not in text
 
 
 def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
-    report: Report, boxes: EvalSet
+    report: EvalReport, boxes: EvalSet
 ) -> None:
     """By a click: of photo 0 the mask right of x = 30, of photo 1 the one that is cut."""
     method = FromFunction("half", CLICKS | {"box"}, half)
-    shots = worst_cases(method, boxes, report.sets[0], 64, count=2)
+    shots = draw_worst_cases(method, boxes, report.sets[0], 64, count=2)
     assert [shot.caption for shot in shots] == [
         "1 click: IoU 0.00, 0.png, mask 1",
         "1 click: IoU 0.67, 1.png, mask 0",
@@ -115,8 +125,8 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
         assert (np.abs(picture - colour).sum(axis=-1) < 90).sum() > 50
 
 
-def test_pictures_in_the_page_are_jpegs(report: Report, boxes: EvalSet) -> None:
-    shots = worst_cases(perfect("half"), boxes, report.sets[0], 64, count=1)
+def test_pictures_in_the_page_are_jpegs(report: EvalReport, boxes: EvalSet) -> None:
+    shots = draw_worst_cases(perfect("half"), boxes, report.sets[0], 64, count=1)
     text = report_to_html(report, {"boxes <b>": shots})
     data = re.search(r"data:image/jpeg;base64,([^\"]+)", text).group(1)
     assert Image.open(BytesIO(base64.b64decode(data))).format == "JPEG"
@@ -124,8 +134,10 @@ def test_pictures_in_the_page_are_jpegs(report: Report, boxes: EvalSet) -> None:
 
 def test_a_method_without_boxes_has_worst_clicks_only(boxes: EvalSet) -> None:
     method = FromFunction("clicks", CLICKS, half)
-    scores = score_set([method], boxes, Settings())
-    assert {s.caption.split(":")[0] for s in worst_cases(method, boxes, scores, 64)} == {"1 click"}
+    scores = score_set([method], boxes, EvalSettings())
+    assert {s.caption.split(":")[0] for s in draw_worst_cases(method, boxes, scores, 64)} == {
+        "1 click"
+    }
 
 
 def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> None:

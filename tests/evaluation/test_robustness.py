@@ -12,18 +12,18 @@ from scipy import ndimage
 
 from anymask.data.sets import load_set
 from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.findings import NotMeasured
-from anymask.evaluation.protocols import Truth
+from anymask.evaluation.protocols import TruthMask
 from anymask.evaluation.robustness import (
     CHANGES,
-    SHOWN,
-    Change,
-    changed,
-    describe,
-    moved_click,
-    robustness,
+    SHOWN_CHANGES,
+    PhotoChange,
+    change_photo,
+    describe_robustness,
+    measure_robustness,
+    shift_click,
 )
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.clicks import centre_click
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
@@ -43,42 +43,44 @@ def boxes(tmp_path: Path) -> EvalSet:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 def test_a_change_keeps_size_and_type_and_is_the_same_every_time(
-    image: np.ndarray, change: Change
+    image: np.ndarray, change: PhotoChange
 ) -> None:
     before = image.copy()
-    worse = changed(image, change)
+    worse = change_photo(image, change)
     assert (worse.shape, worse.dtype) == (image.shape, image.dtype)
-    assert np.array_equal(worse, changed(image, change))
+    assert np.array_equal(worse, change_photo(image, change))
     assert np.array_equal(image, before)
     assert np.array_equal(worse, image) == (change.kind == "shift")
 
 
 def test_blur_is_scipys_and_scales_with_the_photo(image: np.ndarray) -> None:
     expected = ndimage.gaussian_filter(image.astype(float), (2, 2, 0), mode="mirror", truncate=3)
-    off = np.abs(changed(image, Change("blur", 2)).astype(float) - expected)
+    off = np.abs(change_photo(image, PhotoChange("blur", 2)).astype(float) - expected)
     assert off.max() <= 2
     small = image[:, :512]
-    assert np.array_equal(changed(small, Change("blur", 2)), cv2.GaussianBlur(small, (0, 0), 1))
+    assert np.array_equal(
+        change_photo(small, PhotoChange("blur", 2)), cv2.GaussianBlur(small, (0, 0), 1)
+    )
 
 
 def test_noise_and_gamma_are_what_they_say() -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
-    noisy = changed(grey, Change("noise", 25)).astype(float)
+    noisy = change_photo(grey, PhotoChange("noise", 25)).astype(float)
     assert noisy.std() == pytest.approx(25, rel=0.03)
     assert noisy.mean() == pytest.approx(128, abs=0.5)
-    assert (changed(grey, Change("gamma", 2)) == round(255 * (128 / 255) ** 2)).all()
+    assert (change_photo(grey, PhotoChange("gamma", 2)) == round(255 * (128 / 255) ** 2)).all()
 
 
 def test_jpeg_is_what_pillow_reads_of_it(image: np.ndarray) -> None:
     smooth = cv2.GaussianBlur(image, (0, 0), 8)
-    worse = changed(smooth, Change("jpeg", 50)).astype(float)
+    worse = change_photo(smooth, PhotoChange("jpeg", 50)).astype(float)
     assert 0 < np.abs(worse - smooth).mean() < 4
     assert np.abs(worse.mean((0, 1)) - smooth.mean((0, 1))).max() < 2  # channels in order
 
 
 @given(MASKS, st.sampled_from([0.0, 0.25, 0.5, 0.75]))
 def test_a_moved_click_stays_on_the_object(mask: np.ndarray, share: float) -> None:
-    x, y = moved_click(Truth(mask), share)
+    x, y = shift_click(TruthMask(mask), share)
     assert mask[round(y), round(x)]  # a pixel's centre is its whole number
     if share == 0:
         assert (x, y) == centre_click(mask)
@@ -87,12 +89,12 @@ def test_a_moved_click_stays_on_the_object(mask: np.ndarray, share: float) -> No
 def test_a_moved_click_moves_by_its_share_of_the_depth() -> None:
     """In a square of 41 pixels the centre is 21 from the border: 20 may be moved, half is 10."""
     mask = rectangle((60, 60), (10, 10, 51, 51))
-    x, y = moved_click(Truth(mask), 0.5)
+    x, y = shift_click(TruthMask(mask), 0.5)
     assert np.hypot(x - 30, y - 30) == pytest.approx(10)
 
 
 def test_a_method_that_always_finds_the_object_loses_nothing_to_shifts(boxes: EvalSet) -> None:
-    finding = robustness(perfect(), boxes, Settings())
+    finding = measure_robustness(perfect(), boxes, EvalSettings())
     (table,) = finding.tables
     drops = {row[:2]: row[3] for row in table.rows}
     assert drops["click", "shift 0.75"] == 0
@@ -107,17 +109,17 @@ def test_drops_are_differences_mask_by_mask() -> None:
     scores = np.zeros((3, 1, 1 + len(CHANGES)))
     scores[:, 0, 0] = (0.9, 0.6, 0.3)
     scores[:, 0, 2] = (0.8, 0.6, 0.4)  # blur 2
-    finding = describe(scores, np.array([0, 1, 2]), ["point"])
+    finding = describe_robustness(scores, np.array([0, 1, 2]), ["point"])
     clean, blur, *_ = finding.figures
     assert (clean.name, clean.value) == ("click", pytest.approx(0.6))
     assert (blur.name, blur.value) == ("click lost to blur 2", pytest.approx(0))
     assert (blur.low, blur.high) == (pytest.approx(-0.1), pytest.approx(0.1))
     assert finding.curves[0].y[1] == pytest.approx(0.6)
-    assert len(finding.figures) == 1 + len(SHOWN)
+    assert len(finding.figures) == 1 + len(SHOWN_CHANGES)
 
 
 def test_a_method_of_boxes_is_measured_by_boxes_alone(boxes: EvalSet) -> None:
-    finding = robustness(FromFunction("filled box", BOX, filled_box), boxes, Settings())
+    finding = measure_robustness(FromFunction("filled box", BOX, filled_box), boxes, EvalSettings())
     assert {row[0] for row in finding.tables[0].rows} == {"box"}
     assert all(figure.value in (0, 1) for figure in finding.figures)
 
@@ -125,4 +127,4 @@ def test_a_method_of_boxes_is_measured_by_boxes_alone(boxes: EvalSet) -> None:
 def test_a_method_of_neither_is_not_measured(boxes: EvalSet) -> None:
     words = FromFunction("words", CLICKS - {"point"}, filled_box)
     with pytest.raises(NotMeasured, match="neither clicks nor boxes"):
-        robustness(words, boxes, Settings())
+        measure_robustness(words, boxes, EvalSettings())

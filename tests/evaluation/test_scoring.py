@@ -9,9 +9,9 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.adapters import Peer
 from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
-from anymask.evaluation.cache import ScoreCache
+from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
-from anymask.evaluation.suite import EvalSet, SetPlan, Settings
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
 
@@ -70,13 +70,13 @@ def test_a_method_is_measured_by_what_it_accepts(
 ) -> None:
     method = FromFunction("any", accepts, same_colour)
     plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
-    scores = score_set([method], replace(boxes, plan=plan), Settings(clicks=2))
+    scores = score_set([method], replace(boxes, plan=plan), EvalSettings(clicks=2))
     assert tuple(column.measure for column in scores.columns) == names
 
 
 def test_only_what_the_plan_names_is_measured(boxes: EvalSet) -> None:
     one = replace(boxes, plan=SetPlan(name="boxes", measures=("box",)))
-    scores = score_set([perfect()], one, Settings())
+    scores = score_set([perfect()], one, EvalSettings())
     assert [column.measure for column in scores.columns] == ["box"]
     assert scores.measures == ("box",)
 
@@ -104,7 +104,7 @@ def test_a_set_without_masks_has_no_mean(tmp_path: Path) -> None:
 
 def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: EvalSet) -> None:
     slow, asked = counted("slow", slow=True)
-    scores = score_set([perfect(), slow], boxes, Settings(slow=2))
+    scores = score_set([perfect(), slow], boxes, EvalSettings(slow=2))
     values = scores.values("slow", "box")
     assert values is not None
     assert len(asked) == 2
@@ -117,7 +117,7 @@ def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) ->
     results = []
     for _ in range(2):
         cache = ScoreCache(tmp_path / "cache")
-        results.append(score_set([perfect(), first], boxes, Settings(), cache=cache))
+        results.append(score_set([perfect(), first], boxes, EvalSettings(), cache=cache))
     assert len(asked) == 4
     values = [scores.values("box filler", "box") for scores in results]
     assert values[0] is not None
@@ -127,27 +127,27 @@ def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) ->
 def test_the_measured_model_itself_is_never_cached(boxes: EvalSet, tmp_path: Path) -> None:
     subject, asked = counted("subject")
     for _ in range(2):
-        score_set([subject], boxes, Settings(), cache=ScoreCache(tmp_path / "cache"))
+        score_set([subject], boxes, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
     assert len(asked) == 8
 
 
 def test_a_changed_photo_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
     method, asked = counted("box filler")
     folder = tmp_path / "cache"
-    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
     path = boxes.samples[2].image_path
     path.write_bytes(path.read_bytes() + b" ")
-    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
     assert len(asked) == 5
 
 
 def test_a_cut_line_of_the_cache_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
     method, asked = counted("box filler")
     folder = tmp_path / "cache"
-    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
     path = folder / "box_filler.jsonl"
     path.write_text(path.read_text()[:-5] + "\nnull\n7\n", encoding="utf-8")
-    score_set([perfect(), method], boxes, Settings(), cache=ScoreCache(folder))
+    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
     assert len(asked) == 5
 
 
@@ -156,7 +156,7 @@ def test_asking_for_more_keeps_the_scores_that_are_known(boxes: EvalSet, tmp_pat
     method, asked = counted("box filler")
     for names in (("box",), ("box", "noisy-box"), ("noisy-box",)):
         one = replace(boxes, plan=SetPlan(name="boxes", measures=names))
-        score_set([perfect(), method], one, Settings(), cache=ScoreCache(tmp_path / "cache"))
+        score_set([perfect(), method], one, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
     assert len(asked) == 4 + 3 * 4
 
 
@@ -170,7 +170,7 @@ def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: P
     method = FromFunction("flood", CLICK, flood)
     one = replace(boxes, plan=SetPlan(name="boxes", measures=("robustness",)))
     counts, values = [], []
-    for settings in (Settings(), Settings(), Settings(limit=3)):
+    for settings in (EvalSettings(), EvalSettings(), EvalSettings(limit=3)):
         cache = ScoreCache(tmp_path / "cache")
         scores = score_set([perfect(), method], one, settings, cache=cache)
         counts.append(len(asked))
@@ -179,7 +179,7 @@ def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: P
     assert values[0] == values[1]
     path = one.samples[0].image_path
     path.write_bytes(path.read_bytes() + b" ")
-    score_set([perfect(), method], one, Settings(), cache=ScoreCache(tmp_path / "cache"))
+    score_set([perfect(), method], one, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
     assert len(asked) > counts[2]
 
 
@@ -192,5 +192,5 @@ def test_a_peer_is_measured_every_time(boxes: EvalSet, tmp_path: Path) -> None:
 
     for _ in range(2):
         cache = ScoreCache(tmp_path / "cache")
-        score_set([perfect(), Peer("theirs", answer, BOX)], boxes, Settings(), cache=cache)
+        score_set([perfect(), Peer("theirs", answer, BOX)], boxes, EvalSettings(), cache=cache)
     assert len(asked) == 8

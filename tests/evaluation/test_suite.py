@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.suite import (
-    SetPlan,
-    choose_masks,
-    folder_suite,
-    open_sets,
-    read_suite,
-)
+from anymask.evaluation.selection import SetPlan, choose_masks
+from anymask.evaluation.suite import folder_suite, open_sets, read_suite
 from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.rle import empty_rle, rle_to_string
 from tests.data.published import write_voc

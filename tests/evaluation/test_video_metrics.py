@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from anymask.evaluation.video_metrics import (
-    Statistics,
     TrackScores,
+    TrackStatistics,
     mean_track,
     outline_f,
     score_track,
-    statistics,
+    summarise_track,
 )
 from anymask.primitives.errors import InputError
 from tests.evaluation.small_sets import rectangle
@@ -67,7 +67,7 @@ def test_the_ends_do_not_count() -> None:
     mask, empty = rectangle(HW, (5, 5, 25, 25)), np.zeros(HW, np.bool_)
     half = rectangle(HW, (5, 5, 25, 15))
     scores = score_track([empty, mask, half, empty], [mask] * 4)
-    assert scores.j == Statistics(mean=0.75, recall=0.5, decay=0.5)
+    assert scores.j == TrackStatistics(mean=0.75, recall=0.5, decay=0.5)
     assert score_track([empty, mask, half, empty], [mask] * 4, skip_ends=False).j.mean == 0.375
     assert scores.j_and_f == pytest.approx((scores.j.mean + scores.f.mean) / 2)
 
@@ -83,18 +83,18 @@ def test_recall_and_decay_are_those_of_davis() -> None:
     values = np.array([0.9, 0.8, 0.8, 0.6, 0.6, 0.5, 0.4, 0.2, 0.1])
     # quarters of nine frames, which share their ends: 1-3, 3-5, 5-7, 7-9
     expected = np.mean([0.9, 0.8, 0.8]) - np.mean([0.4, 0.2, 0.1])
-    found = statistics(values)
+    found = summarise_track(values)
     assert (found.mean, found.recall) == (pytest.approx(values.mean()), pytest.approx(5 / 9))
     assert found.decay == pytest.approx(expected)
-    assert statistics(np.full(600, 0.7)).decay == pytest.approx(0)
-    assert statistics(np.array([0.7])) == Statistics(0.7, 1.0, 0.0)
+    assert summarise_track(np.full(600, 0.7)).decay == pytest.approx(0)
+    assert summarise_track(np.array([0.7])) == TrackStatistics(0.7, 1.0, 0.0)
 
 
 def test_objects_count_alike() -> None:
-    one = TrackScores(Statistics(1, 1, 0), Statistics(0.8, 1, 0.2))
-    other = TrackScores(Statistics(0, 0, 0.2), Statistics(0.4, 0, 0))
+    one = TrackScores(TrackStatistics(1, 1, 0), TrackStatistics(0.8, 1, 0.2))
+    other = TrackScores(TrackStatistics(0, 0, 0.2), TrackStatistics(0.4, 0, 0))
     mean = mean_track([one, other])
-    assert mean.j == Statistics(0.5, 0.5, 0.1)
+    assert mean.j == TrackStatistics(0.5, 0.5, 0.1)
     assert mean.j_and_f == pytest.approx((0.5 + 0.6) / 2)
 
 

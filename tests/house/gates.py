@@ -24,7 +24,11 @@ BELOW_THE_TOP = frozenset(
         "predictors",
         "training",
         "engine",
+        "reports",
+        "statistics",
         "evaluation",
+        "audit",
+        "jobs",
     }
 )
 
@@ -37,8 +41,12 @@ FLOORS: dict[str, frozenset[str]] = {
     "runtimes": frozenset({"primitives", "models", "weights"}),
     "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
     "training": frozenset({"primitives", "data", "models", "weights"}),
-    "engine": frozenset({"primitives", "data", "predictors"}),
-    "evaluation": frozenset({"primitives", "data", "predictors"}),
+    "engine": frozenset({"primitives", "data", "predictors", "reports"}),
+    "reports": frozenset({"primitives"}),
+    "statistics": frozenset({"primitives", "data", "reports"}),
+    "evaluation": frozenset({"primitives", "data", "predictors", "reports"}),
+    "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
+    "jobs": frozenset({"primitives", "data", "predictors", "anymask"}),
     "export": BELOW_THE_TOP,
     "serving": BELOW_THE_TOP,
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
@@ -134,6 +142,54 @@ def climbing_imports(package: Path) -> list[str]:
                     f"{where}:{line}: {floor}/ imports {name}; it may import {allowed}"
                 )
     return complaints
+
+
+def circular_imports(package: Path) -> list[str]:
+    """Modules of one room that import each other, also inside functions: one line for a circle.
+
+    The imports of a room's `__init__.py`, which is its surface, do not count.
+    """
+    modules = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts): path
+        for path in python_files(package)
+        if path.name != "__init__.py"
+    }
+    rooms = {name: floor_of(path, package) for name, path in modules.items()}
+    inside = {
+        name: {one for one in imported_modules(path) if rooms.get(one) == rooms[name]}
+        for name, path in modules.items()
+    }
+    ahead = {name: reached(inside, name) for name in modules}
+    complaints, named = [], set[str]()
+    for name in sorted(modules):
+        circle = {one for one in ahead[name] if name in ahead[one]}
+        if circle and not named & circle:
+            named |= circle
+            others = ", ".join(modules[one].name for one in sorted(circle - {name}))
+            where = modules[name].relative_to(package.parent).as_posix()
+            complaints.append(f"{where}:1: is in a circle of imports with {others}")
+    return complaints
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The full names that a file imports, of modules or of what is in them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """What can be reached from a node by one step or more."""
+    found, ahead = set[str](), [start]
+    while ahead:
+        for node in graph[ahead.pop()] - found:
+            found.add(node)
+            ahead.append(node)
+    return found
 
 
 def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:

@@ -81,6 +81,20 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
     assert gates.climbing_imports(package) == [complaint]
 
 
+def test_files_that_import_each_other_are_named_once(package: Path) -> None:
+    write(package / "data/a.py", "from anymask.data import b")
+    write(package / "data/b.py", "def f():\n    from anymask.data.c import C")
+    write(package / "data/c.py", "import anymask.data.a\nfrom anymask.primitives import d")
+    write(package / "data/e.py", "from anymask.data.a import A")
+    write(package / "data/__init__.py", "from anymask.data.a import A")
+    write(package / "primitives/d.py", "from anymask.data.e import E")
+    assert gates.circular_imports(package) == [
+        "anymask/data/a.py:1: is in a circle of imports with b.py, c.py"
+    ]
+    write(package / "data/c.py", "from anymask.primitives import d")
+    assert gates.circular_imports(package) == []
+
+
 @pytest.mark.parametrize(
     ("file", "text", "count"),
     [

@@ -13,6 +13,16 @@ PACKAGE = ROOT / "src" / "anymask"
 OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
 
 
+# Circles of imports that are known and wait for their rooms to be built anew; none is added.
+KNOWN_CIRCLES = frozenset(
+    {
+        "anymask/evaluation/measures.py",
+        "anymask/predictors/decoding.py",
+        "anymask/primitives/resize.py",
+    }
+)
+
+
 def report(complaints: list[str]) -> None:
     if complaints:
         pytest.fail("\n" + "\n".join(complaints), pytrace=False)
@@ -20,6 +30,11 @@ def report(complaints: list[str]) -> None:
 
 def test_imports_only_go_down() -> None:
     report(gates.climbing_imports(PACKAGE))
+
+
+def test_no_files_of_a_room_import_each_other_in_a_circle() -> None:
+    found = gates.circular_imports(PACKAGE)
+    report([one for one in found if one.partition(":")[0] not in KNOWN_CIRCLES])
 
 
 def test_the_core_loads_without_the_extras() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from anymask.predictors.central import depths
+from anymask.families.nano import depths
 
 
 @given(arrays(np.bool_, (12, 9)))

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from anymask.predictors.ranking import FACTS, Weights, chances, order_of
+from anymask.families.nano import FACTS, RankingWeights, chances, order_masks
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "fit_ranking.py"
 
@@ -36,8 +36,8 @@ def test_the_fact_that_counts_is_learned(recipe: ModuleType, name: str) -> None:
         found, np.tile(np.eye(4), (count, 1, 1)), np.eye(4)[right],
         np.full(count, "coco_instances"), np.zeros(count),
     )  # fmt: skip
-    weights = Weights.of(recipe.learn(answers))
-    picked = [order_of(chances(one, weights), np.eye(4))[0] for one in found]
+    weights = RankingWeights.of(recipe.learn(answers))
+    picked = [order_masks(chances(one, weights), np.eye(4))[0] for one in found]
     assert np.mean(picked == right) > 0.95
 
 

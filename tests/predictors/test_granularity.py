@@ -11,15 +11,15 @@ import anymask
 from anymask.predictors.granularity import (
     check_granularity,
     check_level,
-    chosen_first,
     keep_level,
+    order_by_granularity,
 )
 from anymask.predictors.image import Model
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import Geometry
-from anymask.primitives.types import Candidates
 from tests.predictors.fakes import ColourRuntime, discs
 from tests.primitives.strategies import quickly
 
@@ -48,23 +48,23 @@ def answer(*sides: int, quality: tuple[float, ...] = ()) -> Candidates:
     ],
 )  # fmt: skip
 def test_the_candidate_that_is_meant_comes_first(granularity: object, order: list[int]) -> None:
-    assert chosen_first(answer(6, 3, 9), granularity).order.tolist() == order
+    assert order_by_granularity(answer(6, 3, 9), granularity).order.tolist() == order
 
 
 def test_everything_about_a_candidate_moves_with_it() -> None:
-    ranked = chosen_first(answer(6, 3, 9), "whole")
+    ranked = order_by_granularity(answer(6, 3, 9), "whole")
     assert ranked.cells().tolist() == [81, 36, 9]
     np.testing.assert_allclose(ranked.quality, [0.88, 0.9, 0.89], rtol=1e-6)
 
 
 def test_a_bad_candidate_is_no_choice() -> None:
-    assert chosen_first(answer(6, 3, 9, quality=(0.9, 0.85, 0.7)), "whole").order[0] == 0
-    assert chosen_first(answer(6, 3, 9, quality=(0.9, 0.7, 0.85)), "part").order[0] == 0
+    assert order_by_granularity(answer(6, 3, 9, quality=(0.9, 0.85, 0.7)), "whole").order[0] == 0
+    assert order_by_granularity(answer(6, 3, 9, quality=(0.9, 0.7, 0.85)), "part").order[0] == 0
 
 
 def test_an_empty_candidate_is_no_choice() -> None:
-    assert chosen_first(answer(6, 0, 9), "part").order[0] == 0
-    assert chosen_first(answer(0, 0), "part").order.tolist() == [0, 1]
+    assert order_by_granularity(answer(6, 0, 9), "part").order[0] == 0
+    assert order_by_granularity(answer(0, 0), "part").order.tolist() == [0, 1]
 
 
 def test_what_lies_on_the_padding_does_not_count() -> None:
@@ -76,7 +76,7 @@ def test_what_lies_on_the_padding_does_not_count() -> None:
 @given(st.lists(st.integers(0, 16), min_size=1, max_size=5), st.floats(0, 1))
 def test_candidates_are_only_put_in_another_order(sides: list[int], place: float) -> None:
     first = answer(*sides)
-    ranked = chosen_first(first, place)
+    ranked = order_by_granularity(first, place)
     assert sorted(ranked.order.tolist()) == first.order.tolist()
     np.testing.assert_array_equal(ranked.logits, first.logits[ranked.order])
     np.testing.assert_array_equal(ranked.quality, first.quality[ranked.order])
@@ -89,7 +89,7 @@ def test_a_choice_is_remembered_as_its_place_between_part_and_whole() -> None:
     first = answer(6, 3, 9)
     assert [first.granularity_of(index) for index in range(3)] == [0.5, 0.0, 1.0]
     for index in range(3):
-        again = chosen_first(first, first.granularity_of(index))
+        again = order_by_granularity(first, first.granularity_of(index))
         assert again.order[0] == index
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from anymask.predictors import decoding
 from anymask.predictors.image import Model
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import ImageError, InputError, PromptError
-from anymask.primitives.types import Candidates, Embedding, Prompt
+from anymask.primitives.types import Embedding, Prompt
 from tests.predictors.fakes import ColourRuntime, NoiseRuntime, discs, iou, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])

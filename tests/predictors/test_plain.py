@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymask.models.variants import TINY, build_variant
-from anymask.predictors.decoding import embed_image
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid
+from anymask.predictors.pipeline import embed_image
 from anymask.predictors.plain import find_plainly
 from anymask.primitives.records import MaskRecord
 from anymask.runtimes.torch import TorchRuntime

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.predictors.prompts import check_prompt, group_prompts, is_lone_click, mask_on_photo
+from anymask.families.prompts import check_prompt, group_prompts, is_lone_click, mask_on_photo
 from anymask.primitives.errors import PromptError
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec

@@ -8,15 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from scipy.special import softmax
 
-from anymask.predictors.ranking import (
-    FACTS,
-    chances,
-    facts,
-    order_of,
-    ranked_quality,
-    shipped,
-    worth,
-)
+from anymask.families.nano import FACTS, chances, facts, order_masks, worth
+from anymask.predictors.ranking import ranked_quality, shipped
 from anymask.primitives.boxes import pairwise_box_iou
 from anymask.primitives.spec import Geometry, ModelSpec
 
@@ -112,19 +105,19 @@ def test_two_masks_that_agree_outweigh_a_lone_one_of_slightly_more_chance() -> N
     shared[1, 2] = shared[2, 1] = 0.9
     likely = np.array([0.4, 0.3, 0.25, 0.05])
     assert worth(likely, shared) == pytest.approx([0.4, 0.525, 0.52, 0.05])
-    assert order_of(likely, shared)[0] == 1
+    assert order_masks(likely, shared)[0] == 1
 
 
 def test_a_twin_of_the_first_is_spared_before_one_that_stands_alone() -> None:
     shared = np.eye(4)
     shared[0, 1] = shared[1, 0] = 0.95
-    assert order_of(np.array([0.5, 0.3, 0.1, 0.1]), shared) == [0, 2, 3, 1]
+    assert order_masks(np.array([0.5, 0.3, 0.1, 0.1]), shared) == [0, 2, 3, 1]
 
 
 @given(arrays(np.float64, 4, elements=st.floats(0.01, 1)), st.floats(0, 1))
 def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> None:
     shared = np.maximum(np.eye(4), overlap)
-    order = order_of(likely / likely.sum(), shared)
+    order = order_masks(likely / likely.sum(), shared)
     assert sorted(order) == [0, 1, 2, 3]
     assert worth(likely, shared)[order[0]] == pytest.approx(worth(likely, shared).max())
 

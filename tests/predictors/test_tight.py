@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.predictors.tight import cells_inside, filled, fit_to_box
+from anymask.families.nano import fit_to_box
+from anymask.predictors.tight import cells_inside, filled
 from anymask.primitives.spec import Geometry
 
 PLACE = Geometry((64, 64), (64, 64), 64)

@@ -47,6 +47,15 @@ def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Mask) -> None:
 
 
 @thoroughly
+@given(masks())
+def test_depths_are_distances_and_the_deepest_pixel_has_the_largest(mask: Mask) -> None:
+    np.testing.assert_allclose(C.mask_depth(mask), distances(mask), atol=1e-3)
+    depth, (x, y) = C.deepest_pixel(mask)
+    assert depth == C.mask_depth(mask).max(initial=0)
+    assert not depth or C.mask_depth(mask)[int(y), int(x)] == depth
+
+
+@thoroughly
 @given(mask_lists(least=3, most=3))
 def test_the_next_click_lands_in_the_largest_error(given_masks: list[Mask]) -> None:
     prediction, truth, ignore = given_masks

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from anymask.primitives import masks as M
 from anymask.primitives.errors import InputError
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import mask_to_rle, rle_iou
 from tests.primitives.strategies import Mask, mask_lists, masks, quickly, thoroughly
 
 EIGHT = np.ones((3, 3), int)
+small = arrays(np.bool_, (7, 5))
 
 
 @quickly
@@ -122,3 +124,48 @@ def test_suppression_equals_the_slow_truth(
 
 def test_suppressing_nothing_keeps_nothing() -> None:
     assert M.mask_nms([], [], 0.5).shape == (0,)
+
+
+# The IoU of one pair.
+
+
+def test_iou_is_the_shared_part_of_the_joined_part() -> None:
+    truth = np.array([[1, 1, 1, 0]], np.bool_)
+    prediction = np.array([[0, 1, 1, 1]], np.bool_)
+    assert M.iou(prediction, truth) == pytest.approx(2 / 4)
+
+
+def test_ignored_pixels_count_neither_as_right_nor_as_wrong() -> None:
+    truth = np.array([[1, 1, 1, 0]], np.bool_)
+    prediction = np.array([[0, 1, 1, 1]], np.bool_)
+    ignore = np.array([[1, 1, 0, 0]], np.bool_)
+    assert M.iou(prediction, truth, ignore) == pytest.approx(1 / 2)
+
+
+def test_two_empty_masks_agree() -> None:
+    empty = np.zeros((2, 2), np.bool_)
+    assert M.iou(empty, empty) == 1.0
+    assert M.iou(~empty, ~empty, ~empty) == 1.0
+    assert M.iou(empty, ~empty) == 0.0
+
+
+@given(small, masks, masks)
+def test_iou_with_ignored_pixels_is_iou_of_what_is_left(
+    first: np.ndarray, second: np.ndarray, ignore: np.ndarray
+) -> None:
+    assert M.iou(first, second, ignore) == M.iou(first[~ignore], second[~ignore])
+
+
+@given(small, masks)
+def test_iou_agrees_with_run_lengths(first: np.ndarray, second: np.ndarray) -> None:
+    if first.any() or second.any():
+        expected = rle_iou([mask_to_rle(first)], [mask_to_rle(second)])[0, 0]
+        assert M.iou(first, second) == pytest.approx(expected)
+
+
+@given(small, masks)
+def test_iou_leaves_its_arguments_alone(first: np.ndarray, second: np.ndarray) -> None:
+    before = first.copy(), second.copy()
+    M.iou(first, second, first)
+    assert np.array_equal(first, before[0])
+    assert np.array_equal(second, before[1])

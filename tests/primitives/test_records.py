@@ -7,13 +7,14 @@ from weakref import ref
 import numpy as np
 import pytest
 
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
 from anymask.primitives.records import MaskRecord, record_from_rle, records_from_candidates
 from anymask.primitives.resize import geometry
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Candidates, Prompt
+from anymask.primitives.types import Prompt
 
 
 def square() -> MaskRecord:

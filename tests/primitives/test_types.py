@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Candidates, Embedding, Prompt
+from anymask.primitives.types import Embedding, Prompt
 from tests.primitives.strategies import thoroughly
 
 # Prompts

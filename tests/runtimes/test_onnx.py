@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anymask.primitives.errors import InputError, WeightsError
-from anymask.runtimes.onnx import OnnxRuntime, pick_threads
+from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.torch import TorchRuntime
 from tests.runtimes.stand_in import build, some_prompts
@@ -105,23 +105,6 @@ def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Pat
     rewrite_manifest(copied, record)
     with pytest.raises(WeightsError, match=r"takes images and gives 2 outputs, .* says photo and"):
         OnnxRuntime(copied).encode(some_images(1))
-
-
-def test_threads_come_from_the_argument_then_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("ANYMASK_THREADS", "3")
-    assert pick_threads(5) == 5
-    assert pick_threads() == 3
-    monkeypatch.delenv("ANYMASK_THREADS")
-    assert pick_threads() >= 1
-
-
-@pytest.mark.parametrize("value", ["0", "-2", "many", "1.5"])
-def test_other_threads_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("ANYMASK_THREADS", value)
-    with pytest.raises(InputError, match=f"ANYMASK_THREADS must be a whole number .* '{value}'"):
-        pick_threads()
 
 
 def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:

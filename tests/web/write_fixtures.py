@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from anymask.families.nano import chances, facts, fit_to_box
 from anymask.predictors.honour import honour_negatives, violated
-from anymask.predictors.ranking import chances, facts, ranked_quality, shipped
+from anymask.predictors.ranking import ranked_quality, shipped
 from anymask.predictors.second_look import confirmed
-from anymask.predictors.tight import fit_to_box
 from anymask.primitives.resize import (
     geometry,
     image_to_model,

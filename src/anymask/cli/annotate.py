@@ -10,7 +10,7 @@ from typing import get_args
 
 from anymask.cli.extras import need_engine, need_server
 from anymask.cli.project_options import add_init_options, login, made_project
-from anymask.cli.segment import ModelChoice, add_model_options, read_model
+from anymask.cli.segment import add_model_options, read_model
 from anymask.cli.serve import (
     add_server_options,
     check_model,
@@ -20,6 +20,7 @@ from anymask.cli.serve import (
     read_limits,
 )
 from anymask.engine.entries import Arm, Stage
+from anymask.jobs.choices import ModelChoice
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
+from anymask.jobs.choices import ArrangementChoice
 from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,42 +25,6 @@ _HELP = {
 }
 
 _DEFAULTS_TOLD = ("mask_nms_thresh",)
-
-
-@dataclass(frozen=True)
-class ArrangementChoice:
-    """What the command line says; it travels to workers.
-
-    given           settings of `Arrangement`
-    tile            as `Model.everything` takes it
-    retry_seconds   for each photo; 0: never
-    retry_quality   of masks that are asked for again
-    retry_model     a larger model's name, or None
-    """
-
-    given: ArrangementDict = field(default_factory=lambda: cast("ArrangementDict", {}))
-    tile: Tile = "auto"
-    retry_seconds: float = 0.0
-    retry_quality: float | None = None
-    retry_model: str | None = None
-
-    def about(self) -> dict[str, Any]:
-        """What the records depend on, ready for JSON."""
-        return asdict(self)
-
-    def open(self) -> dict[str, Any]:
-        """The keyword arguments of `Model.everything`. Raises AnymaskError."""
-        asked: dict[str, Any] = {"tile": self.tile, **self.given}
-        if not self.retry_seconds:
-            return asked
-        import anymask
-
-        settings: dict[str, Any] = {"seconds": self.retry_seconds}
-        if self.retry_quality is not None:
-            settings["quality"] = self.retry_quality
-        if self.retry_model is not None:
-            settings["larger"] = anymask.load(self.retry_model)
-        return asked | {"retry": anymask.Retry(**settings)}
 
 
 def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
@@ -100,12 +65,9 @@ def add_arrangement_options(parser: argparse.ArgumentParser) -> None:
 def read_arrangement(args: argparse.Namespace) -> ArrangementChoice:
     """What was chosen. Raises InputError, before anything is opened."""
     from anymask.predictors.arrangement import Arrangement
-    from anymask.predictors.retry import Retry
 
     names = [one.name for one in fields(Arrangement) if getattr(args, one.name) is not None]
     given = cast("ArrangementDict", {name: getattr(args, name) for name in names})
-    Arrangement(**given)
-    Retry(seconds=args.retry, **({} if (q := args.retry_quality) is None else {"quality": q}))
     if not args.retry and (args.retry_quality is not None or args.retry_model is not None):
         raise InputError("--retry-quality and --retry-model need a time; add --retry SECONDS")
     return ArrangementChoice(

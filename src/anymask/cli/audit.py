@@ -10,17 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.audit_outputs import write_outputs
-from anymask.cli.outputs import json_bytes
+from anymask.cli.audit_outputs import open_picture, write_outputs
 from anymask.cli.progress import follow
 from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.storage import json_bytes
 
 if TYPE_CHECKING:
+    from anymask.audit.grading import Grader
+    from anymask.audit.report import AuditReport
     from anymask.data.annotations import AnnotatedImage
     from anymask.data.streams import Stream
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.grading import Grader
-    from anymask.primitives.types import UintImage
 
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
 PHOTOS = "photos.jsonl"  # what was found so far
@@ -77,8 +76,8 @@ def run(args: argparse.Namespace) -> None:
         run_trial(args)
         return
     check_options(args)
+    from anymask.audit.grading import load_grader
     from anymask.data.streams import open_stream
-    from anymask.evaluation.grading import load_grader
 
     stream = open_stream(args.sources[0], args.origin, args.images, args.split)
     grader = load_grader(args.grades)
@@ -112,14 +111,14 @@ def check_options(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
     """Examine what is not examined yet, and judge; how many pictures failed."""
+    from anymask.audit.examination import count_sizes, examine_photo, hash_masks
+    from anymask.audit.grading import grader_to_json
+    from anymask.audit.label_errors import grade_masks, list_suspects
+    from anymask.audit.report import AuditReport
+    from anymask.audit.results_file import AuditFile, AuditHeader
     from anymask.cli.segment import read_model
-    from anymask.evaluation.audit import examine_photo, judge, masks_key, size_table
-    from anymask.evaluation.audit_file import AuditFile, AuditHeader
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.grading import grader_to_json
-    from anymask.evaluation.suspects import list_suspects
 
-    sizes = size_table(islice(stream, args.limit))
+    sizes = count_sizes(islice(stream, args.limit))
     if not sizes.masks:
         pictures = f"{sizes.images} pictures and not one mask"
         raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
@@ -133,7 +132,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     file = AuditFile(args.output / PHOTOS, header)
 
     def examine(image: AnnotatedImage) -> None:
-        if file.known.get(image.file_name) != masks_key(image):
+        if file.known.get(image.file_name) != hash_masks(image):
             pixels = open_picture(stream, image)
             file.add(examine_photo(model, grader, image, pixels, sizes, args.points_per_side))
 
@@ -141,7 +140,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     done, failed = work_through(images, examine)
     photos = [photo for photo in file.photos() if photo.file_name in done]
     photos.sort(key=lambda photo: done[photo.file_name])
-    verdicts = judge(grader, photos, args.below)
+    verdicts = grade_masks(grader, photos, args.below)
     return AuditReport(
         name=stream.name,
         header=header,
@@ -167,19 +166,6 @@ def work_through(
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
     return done, failed
-
-
-def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
-    """The pixels of a picture. Raises DataError where they have another size than the masks."""
-    from anymask.data.images import load_image
-
-    pixels = load_image(stream.picture(image))
-    if pixels.shape[:2] != image.hw:
-        raise DataError(
-            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
-            "they belong to another version of it"
-        )
-    return pixels
 
 
 def _count(text: str) -> int:

@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.outputs import json_bytes, whole_file
-from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
+    from anymask.audit.label_errors import Suspect
+    from anymask.audit.report import AuditReport
+    from anymask.data.annotations import AnnotatedImage
     from anymask.data.streams import Stream
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.suspects import Suspect
     from anymask.primitives.types import UintImage
 
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
@@ -28,19 +29,17 @@ ONE_FILE = {  # formats of one file for everything
 
 def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
     """Pictures first, the report last; then the tables on stdout."""
-    from anymask.evaluation.audit_report import audit_to_html, audit_to_json, audit_to_markdown
+    from anymask.audit.report import audit_to_html, audit_to_json, audit_to_markdown
 
     if args.proposals:
         write_proposals(args, stream, report)
     pictures = draw_suspects(stream, report, args.limit, args.top)
     write_pictures(args.output, report, pictures)
-    with whole_file(args.output / PAGE) as file:
-        file.write(audit_to_html(report, pictures).encode())
-    document = json_bytes(audit_to_json(report))
+    write_whole(args.output / PAGE, audit_to_html(report, pictures))
+    document = audit_to_json(report)
     for path in (args.output / REPORT, args.json):
         if path is not None:
-            with whole_file(path) as file:
-                file.write(document)
+            write_json(path, document)
     print(audit_to_markdown(report, args.top), end="")
     print(f"\nwrote {args.output}: {REPORT}, {PAGE}, {SUSPECTS}/")
 
@@ -55,8 +54,7 @@ def draw_suspects(
 
     What cannot be drawn any more is left out.
     """
-    from anymask.cli.audit import open_picture
-    from anymask.evaluation.suspects import suspect_picture
+    from anymask.audit.report import draw_suspect
 
     masks = [suspect for suspect in report.suspects if suspect.mask is not None]
     missing = [suspect for suspect in report.suspects if suspect.mask is None]
@@ -67,30 +65,41 @@ def draw_suspects(
     for image in islice(stream, limit):
         for suspect in wanted.get(image.file_name, ()):
             try:
-                drawn.append((suspect, suspect_picture(open_picture(stream, image), suspect)))
+                drawn.append((suspect, draw_suspect(open_picture(stream, image), suspect)))
             except (AnymaskError, OSError):
                 continue
     return sorted(drawn, key=lambda pair: pair[0].number)
+
+
+def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+    """The pixels of a picture. Raises DataError where they have another size than the masks."""
+    from anymask.data.images import load_image
+
+    pixels = load_image(stream.picture(image))
+    if pixels.shape[:2] != image.hw:
+        raise DataError(
+            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
+            "they belong to another version of it"
+        )
+    return pixels
 
 
 def write_pictures(
     folder: Path, report: AuditReport, pictures: list[tuple[Suspect, UintImage]]
 ) -> None:
     """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
-    from anymask.evaluation.audit_report import jpeg_bytes
     from anymask.primitives.draw import contact_sheet
+    from anymask.reports.page import jpeg_bytes
 
     names = {f"{suspect.number:04d}.jpg" for suspect, _ in pictures}
     for suspect, picture in pictures:
-        with whole_file(folder / SUSPECTS / f"{suspect.number:04d}.jpg") as file:
-            file.write(jpeg_bytes(picture))
+        write_whole(folder / SUSPECTS / f"{suspect.number:04d}.jpg", jpeg_bytes(picture))
     for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
         if path.name not in names:
             path.unlink()
     if pictures:
         cells = [(picture, sheet_title(report, suspect)) for suspect, picture in pictures]
-        with whole_file(folder / SHEET) as file:
-            file.write(jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
+        write_whole(folder / SHEET, jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
 
 
 def sheet_title(report: AuditReport, suspect: Suspect) -> str:
@@ -108,9 +117,9 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
 
     Raises InputError for numbers that no suspect has.
     """
+    from anymask.audit.label_errors import apply_proposals
+    from anymask.audit.report import suspect_to_json
     from anymask.data.formats import FORMATS, write_annotations
-    from anymask.evaluation.audit_report import suspect_to_json
-    from anymask.evaluation.suspects import apply_proposals
 
     changing = [suspect for suspect in report.suspects if suspect.action != "keep"]
     if args.accept is not None:
@@ -132,8 +141,7 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
     lost = write_annotations(images, target, form)
     rows = [suspect_to_json(report, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(report.header), "proposals": rows}
-    with whole_file(args.proposals / PROVENANCE) as file:
-        file.write(json_bytes(about))
+    write_json(args.proposals / PROVENANCE, about)
     for line in lost.lines():
         print(line)
     print(f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from\n")

@@ -5,29 +5,35 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.progress import Progress
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json
 
 
 def run_trial(args: argparse.Namespace) -> None:
     """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
+    from anymask.audit.corruptions import CORRUPTIONS
+    from anymask.audit.grading import grader_to_json, load_grader
+    from anymask.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
+    from anymask.audit.self_test_report import (
+        evaluate_self_test,
+        self_test_to_json,
+        self_test_to_markdown,
+    )
     from anymask.cli.segment import read_model
     from anymask.data.sets import load_set
-    from anymask.evaluation.corruptions import CORRUPTIONS
-    from anymask.evaluation.grading import grader_to_json, load_grader
-    from anymask.evaluation.machine import this_machine
-    from anymask.evaluation.trial import CLEAN, Deletion, TrialCase, fit_grader, try_set
-    from anymask.evaluation.trial_report import evaluate_trial, trial_to_json, trial_to_markdown
+    from anymask.primitives.machine import this_machine
 
     sets = [load_set(find_set(source)) for source in args.sources]
     grader = None if args.fit else load_grader(args.grades)
     model = read_model(args).load()
-    cases: list[TrialCase] = []
-    deletions: list[Deletion] = []
+    cases: list[SelfTestCase] = []
+    deletions: list[DeletedMask] = []
     for info, samples in sets:
         with Progress(info.name, args.masks) as bar:
-            found, gone = try_set(model, info.name, samples, args.masks, args.deletions, bar.update)
+            found, gone = run_self_test(
+                model, info.name, samples, args.masks, args.deletions, bar.update
+            )
         cases, deletions = cases + found, deletions + gone
     clean = sum(case.kind == CLEAN for case in cases)
     if not clean:
@@ -38,16 +44,14 @@ def run_trial(args: argparse.Namespace) -> None:
     )
     if args.fit:
         grader = fit_grader(cases, tried)
-        with whole_file(args.fit) as file:
-            file.write(json_bytes(grader_to_json(grader)))
+        write_json(args.fit, grader_to_json(grader))
     assert grader is not None
-    result = evaluate_trial(grader, cases, deletions, args.below)
+    result = evaluate_self_test(grader, cases, deletions, args.below)
     weights = model.runtime.weights_hash
     if args.json:
         about = {"tried": tried, "graded_by": grader.about, "weights": weights}
-        with whole_file(args.json) as file:
-            file.write(json_bytes(about | trial_to_json(result)))
-    print(trial_to_markdown(result), end="")
+        write_json(args.json, about | self_test_to_json(result))
+    print(self_test_to_markdown(result), end="")
     print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
     print(f"- machine: {this_machine().line()}")
 

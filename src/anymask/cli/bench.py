@@ -12,23 +12,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from anymask.evaluation.machine import Machine, this_machine
-from anymask.evaluation.timing import Figure, ProcessRun, Task, Timing, run_process, time_in_turns
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.machine import Machine, this_machine, thread_setting
+from anymask.primitives.storage import write_json
+from anymask.primitives.timing import (
+    Measurement,
+    ProcessRun,
+    TimedCall,
+    Timing,
+    run_process,
+    time_in_turns,
+)
+from anymask.reports.tables import markdown_table
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
 BOX = "a box, with its mask"
 PHOTO_HW = (683, 1024)
-THREADS = "ANYMASK_THREADS"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     if args.what != "folder":
         args.model = args.name or args.model
     threads = args.threads or (2 if args.what in ("encoder", "everything") else None)
-    with _threads(threads):
+    with thread_setting(threads):
         figures, notes = measure(args, threads)
     print(to_markdown(figures, notes, machine), end="")
     if args.json:
@@ -81,10 +87,10 @@ def run(args: argparse.Namespace) -> None:
             "figures": [dataclasses.asdict(figure) for figure in figures],
             "notes": notes,
         }
-        Path(args.json).write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(args.json), raw, indent=2)
 
 
-def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure], list[str]]:
+def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Measurement], list[str]]:
     """The figures of what was asked for, and the notes below them."""
     if args.what == "encoder":
         from anymask.cli.bench_encoder import encoder_figures
@@ -105,7 +111,7 @@ def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Figure]
     return model_figures(args)
 
 
-def measure_server(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
+def measure_server(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     """A server of its own, and clients that ask it."""
     from anymask.cli.bench_serve import Load, serve_figures
 
@@ -117,7 +123,9 @@ def measure_server(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
     return serve_figures(model, Load(args.requests, args.clients, args.points_per_side))
 
 
-def measure_everything(args: argparse.Namespace, threads: int) -> tuple[list[Figure], list[str]]:
+def measure_everything(
+    args: argparse.Namespace, threads: int
+) -> tuple[list[Measurement], list[str]]:
     """Automatic masks of a photo or of a folder of them."""
     from anymask.cli.bench_everything import Bench, everything_figures
 
@@ -129,7 +137,7 @@ def measure_everything(args: argparse.Namespace, threads: int) -> tuple[list[Fig
 # --- one model, as a user meets it
 
 
-def model_figures(args: argparse.Namespace) -> tuple[list[Figure], list[str]]:
+def model_figures(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     """Processes first, while this one is small; then every runtime in turns."""
     with tempfile.TemporaryDirectory() as folder, _photo(args) as photo:
         if not photo.is_file():
@@ -151,7 +159,7 @@ def _photo(args: argparse.Namespace) -> Iterator[Path]:
 
 def _process_figures(
     args: argparse.Namespace, photo: Path, folder: Path
-) -> tuple[list[Figure], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Start-up: python alone, the import, and a whole `anymask segment`."""
     segment = [
         *("-m", "anymask", "segment", str(photo), "--point", "40,40"),
@@ -174,21 +182,21 @@ def _process_figures(
         less = bare if name == "import" else 0.0
         turns = tuple(max(done.seconds - less, 0.0) for done in runs[name][1:])
         if turns:
-            figures.append(Figure(what, "process", Timing("", turns).median, "s", turns))
+            figures.append(Measurement(what, "process", Timing("", turns).median, "s", turns))
     peaks = [done.peak for done in runs["segment"] if done.peak is not None]
     if peaks:
-        figures.append(Figure("peak memory of that", "process", max(peaks), "bytes"))
+        figures.append(Measurement("peak memory of that", "process", max(peaks), "bytes"))
     return figures, notes
 
 
-def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Figure], list[str]]:
+def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Measurement], list[str]]:
     """Every step inside one process, all runtimes in turns."""
     import anymask
 
     image = anymask.load_image(photo)
-    figures: list[Figure] = []
+    figures: list[Measurement] = []
     notes = [f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory"]
-    tasks: list[tuple[str, Task]] = []
+    tasks: list[tuple[str, TimedCall]] = []
     for label, options in _contenders(args):
         try:
             contender = _Contender(label, options, image)
@@ -201,7 +209,7 @@ def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Figure
         raise InputError("nothing could be measured; " + "; ".join(notes[1:]))
     timings = time_in_turns([task for _, task in tasks], args.rounds)
     for (label, _), timing in zip(tasks, timings, strict=True):
-        figures.append(Figure(timing.name, label, timing.median, "s", timing.seconds))
+        figures.append(Measurement(timing.name, label, timing.median, "s", timing.seconds))
     return figures, notes
 
 
@@ -225,27 +233,27 @@ class _Contender:
         height, width = image.shape[:2]
         self.points = point_grid(16) * (width, height)
         opened: list[Any] = []
-        load = Task("load", lambda: opened.append(anymask.load(**options)))
+        load = TimedCall("load", lambda: opened.append(anymask.load(**options)))
         first = time_in_turns([load], 1, 0)
         self.model = opened[0]
-        first += time_in_turns([Task("first encode", self._embed)], 1, 0)
+        first += time_in_turns([TimedCall("first encode", self._embed)], 1, 0)
         self.embedding = self._embed()
-        first += time_in_turns([Task("first decode", lambda: self._click(1))], 1, 0)
-        self.first = [Figure(one.name, label, one.median, "s", one.seconds) for one in first]
+        first += time_in_turns([TimedCall("first decode", lambda: self._click(1))], 1, 0)
+        self.first = [Measurement(one.name, label, one.median, "s", one.seconds) for one in first]
         self.before = self._click(1)[0]
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[TimedCall]:
         """What is timed in turns."""
         counts = [
-            Task(f"{n} prompt{'s' * (n > 1)}", lambda n=n: self._click(n))  # type: ignore[misc]
+            TimedCall(f"{n} prompt{'s' * (n > 1)}", lambda n=n: self._click(n))  # type: ignore[misc]
             for n in PROMPT_COUNTS
         ]
         return [
-            Task("encode (with preprocessing)", self._embed),
+            TimedCall("encode (with preprocessing)", self._embed),
             *counts,
-            Task("a further click, with its mask", self._further),
-            *([Task(BOX, self._box)] if "box" in self.model.spec.accepts else []),
-            Task("encode + click + masks", self._whole),
+            TimedCall("a further click, with its mask", self._further),
+            *([TimedCall(BOX, self._box)] if "box" in self.model.spec.accepts else []),
+            TimedCall("encode + click + masks", self._whole),
         ]
 
     def _embed(self) -> Any:
@@ -279,21 +287,19 @@ class _Contender:
 # --- shared
 
 
-def to_markdown(figures: Sequence[Figure], notes: Sequence[str], machine: Machine) -> str:
+def to_markdown(figures: Sequence[Measurement], notes: Sequence[str], machine: Machine) -> str:
     """A row a step, a column a runtime; then where it was measured."""
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
     rows = dict.fromkeys(figure.what for figure in figures)
     cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
-    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for what in rows:
-        values = " | ".join(cells.get((what, column), "") for column in columns)
-        lines.append(f"| {what} | {values} |")
+    table = [[what, *(cells.get((what, column), "") for column in columns)] for what in rows]
+    lines = [markdown_table(["", *columns], table)]
     lines += ["", "- medians of turns in which all contenders alternate"]
     lines += [f"- {note}" for note in notes]
     return "\n".join([*lines, f"- machine: {machine.line()}"]) + "\n"
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Measurement) -> str:
     if figure.value is None:
         return ""
     if figure.unit == "s":
@@ -312,17 +318,3 @@ def _noise_photo(path: Path) -> Path:
     image = cv2.resize(small, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC)
     path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
     return path
-
-
-@contextlib.contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """ANYMASK_THREADS for this process and those it starts, put back at the end."""
-    before = os.environ.get(THREADS)
-    if threads:
-        os.environ[THREADS] = str(threads)
-    try:
-        yield
-    finally:
-        os.environ.pop(THREADS, None)
-        if before is not None:
-            os.environ[THREADS] = before

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.evaluation.timing import Figure, Task, time_in_turns
 from anymask.primitives.errors import ModelError, WeightsError
-from anymask.primitives.types import FloatArray
+from anymask.primitives.timing import Measurement, TimedCall, time_in_turns
+from anymask.primitives.types import Seen
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ WARM_UP = 1
 
 def encoder_figures(
     name: str, weights: str | None, threads: int, rounds: int
-) -> tuple[list[Figure], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Medians of both, how many times faster ONNX Runtime is, and the largest relative error.
 
     Raises ModelError for an unknown name, MissingExtra without torch.
@@ -61,7 +61,7 @@ def _module(name: str, weights: str | None) -> tuple[nn.Module, str]:
         return models.build(name).eval(), "random weights"
 
 
-def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list[Figure]:
+def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list[Measurement]:
     from anymask.export.graphs import export_bundle
     from anymask.runtimes.onnx import OnnxRuntime
     from anymask.runtimes.torch import TorchRuntime
@@ -72,23 +72,23 @@ def _compare(module: nn.Module, folder: Path, threads: int, rounds: int) -> list
     onnx = OnnxRuntime(folder, threads=threads, device="cpu")
     shape = (1, 3, spec.image_side, spec.image_side)
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    error = _error(onnx.encode(images)[0], eager.encode(images)[0])
+    error = _error(onnx.see(images)[0], eager.see(images)[0])
     tasks = [
-        Task("torch", lambda: eager.encode(images)),
-        Task("onnx", lambda: onnx.encode(images)),
+        TimedCall("torch", lambda: eager.see(images)),
+        TimedCall("onnx", lambda: onnx.see(images)),
     ]
     slow, fast = time_in_turns(tasks, rounds, WARM_UP)
     return [
-        Figure("encoder", "torch eager", slow.median, "s", slow.seconds),
-        Figure("encoder", "onnx", fast.median, "s", fast.seconds),
-        Figure("times as fast as torch", "onnx", slow.median / fast.median, "x"),
-        Figure("largest error / largest value", "onnx", error, ""),
+        Measurement("encoder", "torch eager", slow.median, "s", slow.seconds),
+        Measurement("encoder", "onnx", fast.median, "s", fast.seconds),
+        Measurement("times as fast as torch", "onnx", slow.median / fast.median, "x"),
+        Measurement("largest error / largest value", "onnx", error, ""),
     ]
 
 
-def _error(got: tuple[FloatArray, ...], wanted: tuple[FloatArray, ...]) -> float:
+def _error(got: Seen, wanted: Seen) -> float:
     """The largest difference over the largest value, of the worst map."""
     return max(
-        float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12))
-        for a, b in zip(got, wanted, strict=True)
+        float(np.abs(a.values - b.values).max() / max(np.abs(b.values).max(), 1e-12))
+        for a, b in zip(got.maps(), wanted.maps(), strict=True)
     )

@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.evaluation.timing import Figure
 from anymask.primitives.errors import ModelError, WeightsError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_iou
+from anymask.primitives.timing import Measurement
 
 if TYPE_CHECKING:
     from anymask.predictors.grid import Grid, Mode
-    from anymask.primitives.spec import Geometry
-    from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
+    from anymask.primitives.types import Embedding, UintImage
     from anymask.runtimes.protocol import ImageRuntime
-    from anymask.runtimes.sweep import Asked, Sweep, SweepPrecision
 
 KEPT = 70  # percentile of quality and of stability that a mask must reach
 SAME = 0.99  # IoU from which two masks of one click are the same
@@ -60,7 +58,7 @@ class Run:
 
 def everything_figures(
     name: str, weights: str | None, photo: Path, bench: Bench
-) -> tuple[list[Figure], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Figures and notes, of one photo or of a folder of them.
 
     Raises ModelError for an unknown name, ImageError for a photo that cannot be read.
@@ -127,14 +125,14 @@ def open_model(name: str, weights: str | None) -> tuple[ImageRuntime, str]:
 
 def photo_figures(
     runtime: ImageRuntime, image: UintImage, bench: Bench, random: bool
-) -> tuple[list[Figure], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Every way once, the plain one last, so that the memory before it is ours."""
-    from anymask.predictors.decoding import embed_image
+    from anymask.predictors.pipeline import embed_image
     from anymask.predictors.plain import find_plainly
 
     start = time.perf_counter()
     embedding = embed_image(runtime, image)
-    figures = [Figure("encode", "exact", time.perf_counter() - start, "s")]
+    figures = [Measurement("encode", "exact", time.perf_counter() - start, "s")]
     grid, note = _filtering(runtime, embedding, bench, random)
     runs = {way: _run(runtime, embedding, replace(grid, **changes)) for way, changes in WAYS}
     peak = _peak()
@@ -147,7 +145,7 @@ def photo_figures(
         figures += _beside_plain(runs)
     figures.append(_recall(runs["exact"], runs["adaptive"]))
     if peak is not None:
-        figures.append(Figure("peak memory of the process", "exact", peak, "bytes"))
+        figures.append(Measurement("peak memory of the process", "exact", peak, "bytes"))
     return figures, [note, "seconds of all cores do not count the time that others use them"]
 
 
@@ -168,10 +166,11 @@ def _filtering(
     never sure: their boxes do not tell them apart, and the offset of the stability follows their
     logits.
     """
-    from anymask.predictors.everything import find_everything, grid_of
+    from anymask.predictors.everything import find_everything
+    from anymask.predictors.grid import grid_of
 
     loose = replace(
-        grid_of(runtime.spec, {}), points_per_side=bench.points_per_side, pred_iou_thresh=0.0,
+        grid_of(runtime.family, {}), points_per_side=bench.points_per_side, pred_iou_thresh=0.0,
         stability_score_thresh=0.0, box_nms_thresh=1.0, mode="exact",
     )  # fmt: skip
     if random:
@@ -182,7 +181,7 @@ def _filtering(
         float(np.percentile([getattr(record, number) for record in every], KEPT))
         for number in ("quality", "stability")
     )
-    nms = loose.box_nms_thresh if random else grid_of(runtime.spec, {}).box_nms_thresh
+    nms = loose.box_nms_thresh if random else grid_of(runtime.family, {}).box_nms_thresh
     chosen = replace(
         loose, pred_iou_thresh=quality, stability_score_thresh=stability, box_nms_thresh=nms
     )
@@ -196,35 +195,18 @@ def _filtering(
 
 def _run(runtime: ImageRuntime, embedding: Embedding, grid: Grid) -> Run:
     from anymask.predictors.everything import find_everything
+    from anymask.runtimes.wrapped import WrappedRuntime
 
-    counted = _Counted(runtime)
+    asked: list[int] = []
+
+    def count(name: str, given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if name in ("ask", "decode"):
+            asked.append(len(given[-1].coords))
+        return call()
+
+    counted = WrappedRuntime(runtime, count)
     run = _timed(lambda: find_everything(counted, embedding, grid), 0)
-    return replace(run, clicks=counted.clicks)
-
-
-class _Counted:
-    """A runtime that counts the prompts that it is asked."""
-
-    def __init__(self, runtime: ImageRuntime) -> None:
-        self._runtime, self.clicks = runtime, 0
-        self.spec, self.weights_hash = runtime.spec, runtime.weights_hash
-        self.encode, self.decode = runtime.encode, runtime.decode
-
-    def sweep(
-        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
-    ) -> Sweep:
-        """The runtime's sweep; the counting costs nothing."""
-        from anymask.runtimes.sweep import open_sweep
-
-        sweep = open_sweep(self._runtime, features, geometry, precision)
-        ask = sweep.ask
-
-        def count(prompts: ModelPrompts) -> Asked:
-            self.clicks += len(prompts.coords)
-            return ask(prompts)
-
-        sweep.ask = count  # type: ignore[method-assign]  # this one object only
-        return sweep
+    return replace(run, clicks=sum(asked))
 
 
 def _timed(find: Callable[[], list[MaskRecord]], clicks: int) -> Run:
@@ -244,22 +226,22 @@ def _peak() -> float | None:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def _of_run(way: str, run: Run) -> Iterator[Figure]:
-    yield Figure("everything", way, run.wall, "s")
-    yield Figure("seconds of all cores", way, run.cores, "s")
-    yield Figure("clicks decoded", way, run.clicks, "")
-    yield Figure("records", way, len(run.records), "")
+def _of_run(way: str, run: Run) -> Iterator[Measurement]:
+    yield Measurement("everything", way, run.wall, "s")
+    yield Measurement("seconds of all cores", way, run.cores, "s")
+    yield Measurement("clicks decoded", way, run.clicks, "")
+    yield Measurement("records", way, len(run.records), "")
 
 
-def _beside_plain(runs: dict[str, Run]) -> Iterator[Figure]:
+def _beside_plain(runs: dict[str, Run]) -> Iterator[Measurement]:
     plain = runs["plain"]
     for way, run in runs.items():
         if way != "plain":
-            yield Figure("times as fast as plain", way, plain.wall / run.wall, "x")
-            yield Figure("the same, of all cores", way, plain.cores / run.cores, "x")
+            yield Measurement("times as fast as plain", way, plain.wall / run.wall, "x")
+            yield Measurement("the same, of all cores", way, plain.cores / run.cores, "x")
     for way in ("exact", "mixed"):
         shared = agreement(plain.records, runs[way].records)
-        yield Figure(f"plain's records found (IoU >= {SAME})", way, 100 * shared, "%")
+        yield Measurement(f"plain's records found (IoU >= {SAME})", way, 100 * shared, "%")
 
 
 def agreement(truth: Sequence[MaskRecord], found: Sequence[MaskRecord]) -> float:
@@ -283,21 +265,23 @@ def recall_of(truth: Sequence[MaskRecord], found: Sequence[MaskRecord]) -> float
     return float(np.mean(rle_iou([r.rle for r in truth], [r.rle for r in found]).max(1) >= FOUND))
 
 
-def _recall(exact: Run, adaptive: Run) -> Figure:
+def _recall(exact: Run, adaptive: Run) -> Measurement:
     share = 100 * recall_of(exact.records, adaptive.records)
-    return Figure(f"exact's records found (IoU >= {FOUND})", "adaptive", share, "%")
+    return Measurement(f"exact's records found (IoU >= {FOUND})", "adaptive", share, "%")
 
 
 # --- a folder of photos
 
 
-def adaptive_figures(runtime: ImageRuntime, photos: Sequence[Path], bench: Bench) -> list[Figure]:
+def adaptive_figures(
+    runtime: ImageRuntime, photos: Sequence[Path], bench: Bench
+) -> list[Measurement]:
     """Adaptive beside exact with the model's own thresholds: means over photos."""
     from anymask.data.images import load_image
-    from anymask.predictors.decoding import embed_image
-    from anymask.predictors.everything import grid_of
+    from anymask.predictors.grid import grid_of
+    from anymask.predictors.pipeline import embed_image
 
-    grid = replace(grid_of(runtime.spec, {}), points_per_side=bench.points_per_side)
+    grid = replace(grid_of(runtime.family, {}), points_per_side=bench.points_per_side)
     runs: dict[Mode, list[Run]] = {"exact": [], "adaptive": []}
     for path in photos:
         embedding = embed_image(runtime, load_image(path))
@@ -308,24 +292,24 @@ def adaptive_figures(runtime: ImageRuntime, photos: Sequence[Path], bench: Bench
     figures += [figure for way, done in runs.items() for figure in _means(way, done)]
     peak = _peak()
     if peak is not None:
-        figures.append(Figure("peak memory of the process", "exact", peak, "bytes"))
+        figures.append(Measurement("peak memory of the process", "exact", peak, "bytes"))
     return figures
 
 
-def _of_all_masks(pairs: Sequence[tuple[Run, Run]]) -> Figure:
+def _of_all_masks(pairs: Sequence[tuple[Run, Run]]) -> Measurement:
     """The recall of all photos' masks together: photos with many count more."""
     sizes = [len(exact.records) for exact, _ in pairs]
     shares = [recall_of(exact.records, adaptive.records) for exact, adaptive in pairs]
     share = 100 * float(np.dot(shares, sizes)) / max(sum(sizes), 1)
-    return Figure("the same, of all photos' masks", "adaptive", share, "%")
+    return Measurement("the same, of all photos' masks", "adaptive", share, "%")
 
 
-def _means(way: str, runs: Sequence[Run]) -> Iterator[Figure]:
+def _means(way: str, runs: Sequence[Run]) -> Iterator[Measurement]:
     for same in zip(*(_of_run(way, run) for run in runs), strict=True):
         yield _mean(same)
 
 
-def _mean(figures: Sequence[Figure]) -> Figure:
+def _mean(figures: Sequence[Measurement]) -> Measurement:
     """One figure of several photos, each photo a turn."""
     turns = tuple(figure.value or 0.0 for figure in figures)
     return replace(figures[0], value=sum(turns) / len(turns), turns=turns)

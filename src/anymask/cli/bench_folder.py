@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from anymask.cli.folders import ending_well
-from anymask.evaluation.timing import Figure, Timing, run_process
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.timing import Measurement, Timing, run_process
 
 PHOTOS = 11_000_000  # of SA-1B (Segment Anything, section 5)
 MACHINES = 1000
@@ -37,7 +37,7 @@ class Contender:
 
 def folder_figures(
     folder: Path, model: list[str], workers: list[int], rounds: int, options: str
-) -> tuple[list[Figure], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Rates, seconds around the work, memory, and the time of 1,000 machines.
 
     model    words that choose the model
@@ -108,21 +108,21 @@ def measure(contender: Contender, words: list[str]) -> dict[str, Any]:
     return summary
 
 
-def figures_of(contender: Contender) -> list[Figure]:
+def figures_of(contender: Contender) -> list[Measurement]:
     """One column."""
     label = contender.label
     rate = Timing("", tuple(contender.rates)).median
     hours = PHOTOS / rate / MACHINES / 3600
     figures = [
-        Figure(RATE, label, rate, "", tuple(contender.rates)),
-        Figure(f"{PHOTOS} photos on {MACHINES} machines", label, hours, " hours"),
+        Measurement(RATE, label, rate, "", tuple(contender.rates)),
+        Measurement(f"{PHOTOS} photos on {MACHINES} machines", label, hours, " hours"),
     ]
     if contender.starts:
         start = Timing("", tuple(contender.starts)).median
-        figures.append(Figure("start and end", label, start, "s", tuple(contender.starts)))
+        figures.append(Measurement("start and end", label, start, "s", tuple(contender.starts)))
     if contender.peaks:
         figures.append(
-            Figure("memory of the largest process", label, max(contender.peaks), "bytes")
+            Measurement("memory of the largest process", label, max(contender.peaks), "bytes")
         )
     return figures
 

@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from anymask.evaluation.timing import Figure
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.timing import Measurement
 
 SHARES = {"click": 0.80, "new image": 0.15, "everything": 0.05}
 THINKING = 0.25  # seconds between a client's answer and its next request
@@ -69,7 +69,7 @@ class Heard:
                 self.errors.append(f"{kind}: {status} {body[:120]!r}")
 
 
-def serve_figures(words: list[str], load: Load) -> tuple[list[Figure], list[str]]:
+def serve_figures(words: list[str], load: Load) -> tuple[list[Measurement], list[str]]:
     """Seconds, refusals and memory of a server under load, and notes.
 
     words  that choose the model
@@ -89,12 +89,12 @@ def serve_figures(words: list[str], load: Load) -> tuple[list[Figure], list[str]
         after = resident(pid)
     figures = [figure for kind in SHARES for figure in figures_of(kind, heard.seconds[kind])]
     figures += [
-        Figure("requests a second", "server", load.requests / spent, ""),
-        Figure("answers 429", "server", heard.busy, ""),
-        Figure("errors", "server", len(heard.errors), ""),
-        Figure("memory before", "server", before, "bytes"),
-        Figure("memory halfway", "server", heard.halfway, "bytes"),
-        Figure("memory after", "server", after, "bytes"),
+        Measurement("requests a second", "server", load.requests / spent, ""),
+        Measurement("answers 429", "server", heard.busy, ""),
+        Measurement("errors", "server", len(heard.errors), ""),
+        Measurement("memory before", "server", before, "bytes"),
+        Measurement("memory halfway", "server", heard.halfway, "bytes"),
+        Measurement("memory after", "server", after, "bytes"),
     ]
     notes = [
         f"{load.requests} requests from {load.clients} clients, {THINKING * 1000:.0f} ms of "
@@ -107,16 +107,16 @@ def serve_figures(words: list[str], load: Load) -> tuple[list[Figure], list[str]
     return figures, notes
 
 
-def figures_of(kind: str, seconds: list[float]) -> list[Figure]:
+def figures_of(kind: str, seconds: list[float]) -> list[Measurement]:
     """Median and tail of one kind of answer; nothing where none came."""
     if not seconds:
         return []
     tail = [
-        Figure(f"{kind}, {share:.0%} within", "server", percentile(seconds, share), "s")
+        Measurement(f"{kind}, {share:.0%} within", "server", percentile(seconds, share), "s")
         for share in (0.95, 0.99)
     ]
     middle = statistics.median(seconds)
-    return [Figure(f"{kind}, median", "server", middle, "s", tuple(seconds)), *tail]
+    return [Measurement(f"{kind}, median", "server", middle, "s", tuple(seconds)), *tail]
 
 
 def _busy() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
@@ -138,7 +139,6 @@ def write_report(
     args: argparse.Namespace, origin: str, images: list[AnnotatedImage], report: LossReport
 ) -> None:
     """The same for a program, where it was asked for."""
-    from anymask.cli.outputs import json_bytes, whole_file
 
     if args.json is None:
         return
@@ -148,5 +148,4 @@ def write_report(
         "images": len(images),
         "masks": sum(len(image.masks) for image in images),
     }
-    with whole_file(args.json) as file:
-        file.write(json_bytes(document | report.to_json()))
+    write_json(args.json, document | report.to_json())

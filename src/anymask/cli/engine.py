@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, get_args
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
-from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.progress import Progress, follow
 from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
@@ -208,11 +208,9 @@ def report(args: argparse.Namespace) -> None:
     project = opened(args)
     figures = project.figures()
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(figures.to_json() | {"rounds": project.rounds()}))
+        write_json(args.json, figures.to_json() | {"rounds": project.rounds()})
     if args.html:
-        with whole_file(args.html) as file:
-            file.write(figures_to_html(figures, project.rounds()).encode())
+        write_whole(args.html, figures_to_html(figures, project.rounds()))
     print(to_markdown(figures), end="")
 
 
@@ -293,8 +291,7 @@ def retrain_project(args: argparse.Namespace) -> None:
     train = trainer(read_tuning(args), print_row)
     outcome = retrain(project, train, judge_on(project.folder), open_model)
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(outcome.to_json()))
+        write_json(args.json, outcome.to_json())
     print(
         f"round {outcome.round}: learned from {outcome.train_masks} masks on "
         f"{outcome.train_images} photos; on {outcome.test_images} held out mIoU "

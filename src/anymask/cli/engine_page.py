@@ -17,7 +17,7 @@ def figures_to_html(figures: Figures, rounds: Sequence[dict[str, Any]] = ()) -> 
     rounds  of training, as `Project.rounds` tells them
     """
     from anymask.engine.figures import summary, tables
-    from anymask.evaluation.page import html_page, html_table, section, sheets
+    from anymask.reports.page import html_page, html_table, section, sheets
 
     parts = [section(title, html_table(header, rows)) for title, header, rows in tables(figures)]
     plots = [*_paces(figures), *_rounds(rounds), *_coverage("labels", figures.labels)]
@@ -38,7 +38,7 @@ def figures_to_html(figures: Figures, rounds: Sequence[dict[str, Any]] = ()) -> 
 
 def _paces(figures: Figures) -> list[tuple[str, str]]:
     """Seconds a mask as shares of the slowest way."""
-    from anymask.evaluation.plots import Series, bar_plot
+    from anymask.reports.plots import Series, bar_plot
 
     known = [pace for pace in figures.paces if pace.masks and pace.seconds]
     if not known:
@@ -53,7 +53,7 @@ def _paces(figures: Figures) -> list[tuple[str, str]]:
 
 
 def _rounds(rounds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    from anymask.evaluation.plots import Points, curve_plot, legend
+    from anymask.reports.plots import Points, curve_plot, legend
 
     if not rounds:
         return []
@@ -67,7 +67,7 @@ def _rounds(rounds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _coverage(what: str, shares: Sequence[Share]) -> list[tuple[str, str]]:
-    from anymask.evaluation.plots import Series, bar_plot
+    from anymask.reports.plots import Series, bar_plot
 
     if len(shares) < 2:
         return []

@@ -108,9 +108,9 @@ def judge_on(folder: Path, rounds: int = 3) -> Callable[[str, Sequence[Annotated
 
 def scores_of(model: Model, folder: Path, image: AnnotatedImage, rounds: int) -> Floats:  # (N, C)
     """IoU of every mask of a photo after each click."""
-    from anymask.evaluation.protocols import Truth, click_rounds
+    from anymask.evaluation.protocols import TruthMask, click_rounds
     from anymask.primitives.rle import rle_to_mask
 
-    truths = [Truth(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
+    truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
     embedding = model.embed(folder / image.file_name)
     return click_rounds(model, embedding, truths, rounds).ious

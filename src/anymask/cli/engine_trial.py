@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
-from anymask.cli.outputs import json_bytes, whole_file
 from anymask.cli.progress import follow
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
@@ -75,8 +75,7 @@ def run_trial(args: argparse.Namespace, tuning: Tuning) -> None:
             print_row(rows[-1])
     print_table(rows[: args.rounds + 1])
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(about | {"rounds": rows[: args.rounds + 1]}))
+        write_json(args.json, about | {"rounds": rows[: args.rounds + 1]})
 
 
 @contextlib.contextmanager
@@ -124,8 +123,7 @@ class Trial:
 
     def keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Write them down, whole or not at all."""
-        with whole_file(self._kept) as file:
-            file.write(json_bytes(self.about | {"rounds": rows}))
+        write_json(self._kept, self.about | {"rounds": rows})
         return rows
 
     def round(self, number: int, tuning: Tuning) -> dict[str, Any]:
@@ -238,7 +236,7 @@ def print_row(row: dict[str, Any]) -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Markdown."""
-    from anymask.evaluation.markdown import markdown_table
+    from anymask.reports.tables import markdown_table
 
     header = ["round", "stage", "masks", "their mIoU", "s a mask", "gain (held out)", "leads",
               "test mIoU, 1 click", "3 clicks"]  # fmt: skip

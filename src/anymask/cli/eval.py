@@ -7,46 +7,33 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anymask
-from anymask.cli.eval_workers import score_in_workers
+from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.progress import Progress
-from anymask.evaluation.adapters import Renamed, peer
-from anymask.evaluation.baselines import Baselines, baselines
-from anymask.evaluation.cache import ScoreCache
-from anymask.evaluation.machine import this_machine
-from anymask.evaluation.markdown import report_to_markdown
+from anymask.evaluation.adapters import RenamedSegmenter, open_peer
+from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import Report, SetScores, sets_from_json, write_json
+from anymask.evaluation.report import EvalReport, SetScores, report_to_json, sets_from_json
 from anymask.evaluation.report_page import report_to_html
-from anymask.evaluation.scoring import score_set, weights_hash
-from anymask.evaluation.suite import (
-    EvalSet,
-    Settings,
-    Suite,
-    choose_masks,
-    folder_suite,
-    hard_suite,
-    open_sets,
-    read_suite,
-)
-from anymask.evaluation.worst import Shot, worst_cases
+from anymask.evaluation.report_tables import report_to_markdown
+from anymask.evaluation.scoring import weights_hash
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
+from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
+from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.primitives.errors import ConfigError, DataError, InputError
-from anymask.runtimes.onnx import pick_threads
-from anymask.weights.folders import home
+from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.storage import write_json, write_whole
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
 SUITES = Path("suites")
 HARD = "hard"
 MANY = 1000  # masks from which a second process is worth its start
-
-Tell = Callable[[str, int, int], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -127,20 +114,19 @@ def run(args: argparse.Namespace) -> None:
     names = [one.plan.name for one in sets]
     places = [place for place, name in enumerate(names) if name not in known]
     workers = pick_workers(args, [counts[place] for place in places])
-    task = Measuring(args, report.settings)
     ready = (
-        score_in_workers(task, names, places, workers)
+        score_in_workers(EvalTask(args, report.settings), names, places, workers)
         if workers > 1
-        else score_here(task, methods, sets, places)
+        else score_here(SetScorer(methods, sets, report.settings, args.cache), places)
     )
     for place, scores in ready:
         known[names[place]] = scores
         report = replace(report, sets=tuple(known[name] for name in names if name in known))
         if args.json:
-            write_json(report, args.json)
+            write_json(Path(args.json), report_to_json(report))
     report = replace(report, sets=tuple(known[name] for name in names))
     if args.json:
-        write_json(report, args.json)
+        write_json(Path(args.json), report_to_json(report))
     write_texts(report, args, methods[0], sets)
 
 
@@ -156,7 +142,7 @@ def pick_workers(args: argparse.Namespace, counts: Sequence[int]) -> int:
     return min(2, pick_threads()) if sum(counts) >= MANY else 1
 
 
-def count_masks(sets: Sequence[EvalSet], settings: Settings) -> list[int]:
+def count_masks(sets: Sequence[EvalSet], settings: EvalSettings) -> list[int]:
     """How many masks of each set are measured. Raises DataError where there are none."""
     counts = []
     for one in sets:
@@ -171,55 +157,33 @@ def count_masks(sets: Sequence[EvalSet], settings: Settings) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class EvalTask:
     """A run in plain values, for another process to open."""
 
     args: argparse.Namespace
-    settings: Settings
+    settings: EvalSettings
 
-    def open(self) -> Callable[[int, Tell], SetScores]:
-        """Load methods and sets; the answer measures one of them."""
-        return partial(self.score, find_methods(self.args).all, asked_sets(self.args)[1])
-
-    def score(
-        self, methods: Sequence[Segmenter], sets: Sequence[EvalSet], place: int, tell: Tell
-    ) -> SetScores:
-        """Measure one set."""
-        cache = ScoreCache(self.args.cache or home() / "baselines")
-        return score_set(methods, sets[place], self.settings, cache=cache, progress=tell)
-
-
-def score_here(
-    task: Measuring, methods: Sequence[Segmenter], sets: Sequence[EvalSet], places: Sequence[int]
-) -> Iterator[tuple[int, SetScores]]:
-    """Measure set by set in this process, each with its progress on stderr."""
-    for place in places:
-        with Progress(sets[place].plan.name) as progress:
-
-            def tell(what: str, done: int, total: int, progress: Progress = progress) -> None:
-                if what != progress.what:
-                    progress.what, progress.began = what, progress.clock()
-                progress.update(done, total)
-
-            scores = task.score(methods, sets, place, tell)
-        yield place, scores
+    def open(self) -> SetScorer:
+        """Load methods and sets."""
+        methods, sets = find_methods(self.args).all, asked_sets(self.args)[1]
+        return SetScorer(methods, sets, self.settings, self.args.cache)
 
 
 def write_texts(
-    report: Report, args: argparse.Namespace, subject: Segmenter, sets: Sequence[EvalSet]
+    report: EvalReport, args: argparse.Namespace, subject: Segmenter, sets: Sequence[EvalSet]
 ) -> None:
     """Print the tables; write them and the page where asked."""
     text = report_to_markdown(report)
     if args.markdown:
-        Path(args.markdown).write_text(text, encoding="utf-8")
+        write_whole(Path(args.markdown), text)
     if args.html:
         area = report.settings.min_area
         with Progress("worst cases", len(sets)) as progress:
-            shots: dict[str, list[Shot]] = {}
+            shots: dict[str, list[CasePicture]] = {}
             for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
-                shots[scores.name] = worst_cases(subject, one, scores, area)
+                shots[scores.name] = draw_worst_cases(subject, one, scores, area)
                 progress.update(done)
-        Path(args.html).write_text(report_to_html(report, shots), encoding="utf-8")
+        write_whole(Path(args.html), report_to_html(report, shots))
     print(text, end="")
 
 
@@ -239,8 +203,8 @@ class Methods:
 
 def find_methods(args: argparse.Namespace) -> Methods:
     """Open what the options name. Raises InputError or ModelError."""
-    found = baselines() if args.baselines else Baselines((), ())
-    peers = [peer(name) for name in args.peer]
+    found = list_baselines() if args.baselines else Baselines((), ())
+    peers = [open_peer(name) for name in args.peer]
     return Methods(open_models(args), peers, found)
 
 
@@ -250,14 +214,14 @@ def asked_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
     return suite, with_measures(sets, args.measure, args.only)
 
 
-def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> Report:
+def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> EvalReport:
     """The report of a run that begins: what is measured, how, and where."""
     models = asked.models
-    return Report(
+    return EvalReport(
         suite=suite.name,
         subject=models[0].spec.name,
         weights_hash=weights_hash(models[0]),
-        settings=Settings(
+        settings=EvalSettings(
             clicks=args.clicks or suite.clicks,
             min_area=suite.min_area,
             limit=args.limit,
@@ -290,7 +254,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
             name, weights or args.weights, args.device, args.precision, args.runtime
         )
         taken = model.spec.name in [other.spec.name for other in found]
-        found.append(Renamed(model, word) if taken else model)
+        found.append(RenamedSegmenter(model, word) if taken else model)
     return found
 
 
@@ -340,7 +304,7 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
 
 
 def finished(
-    path: Path, report: Report, methods: Sequence[Segmenter], asked: Sequence[EvalSet]
+    path: Path, report: EvalReport, methods: Sequence[Segmenter], asked: Sequence[EvalSet]
 ) -> dict[str, SetScores]:
     """The sets that an earlier run of the same measurement wrote.
 

@@ -1,72 +1,58 @@
-"""Several processes that measure sets of photos side by side, one set each at a time.
-
-A `SetTask` says in plain values what is to be measured; each process opens it, which loads the
-models, and is then given one set after the other.
-"""
+"""The scoring of sets, here or in workers: places of sets in, their scores out."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Protocol
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
 
 from anymask.cli.progress import Progress
-from anymask.cli.workers import (
-    PATIENCE,
-    begin_work,
-    dismiss,
-    exit_text,
-    start_process,
-    threads_each,
-)
+from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import SetScores
+from anymask.evaluation.score_cache import ScoreCache
+from anymask.evaluation.scoring import score_set
+from anymask.evaluation.selection import EvalSet, EvalSettings
+from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 from anymask.primitives.errors import AnymaskError
-
-Told = Callable[[str, int, int], None]  # what, done, of how many
-
-
-class SetTask(Protocol):
-    """What is to be measured. It can be pickled."""
-
-    def open(self) -> Callable[[int, Told], SetScores]:
-        """Load what is needed; the answer measures the set of a number. Raises AnymaskError."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far a worker is with its set."""
-
-    what: str
-    done: int
-    total: int
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.done}/{self.total}"
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A worker cannot go on; `defect` where that is nobody's fault but ours."""
-
-    reason: str
-    defect: bool = False
+from anymask.weights.folders import home
 
 
 @dataclass
-class Worker:
-    """A process, the pipe to it, the set that it has, and how far it is."""
+class SetScorer:
+    """Methods and sets, opened; called with the place of a set, it measures that one.
 
-    process: SpawnProcess
-    pipe: Connection
-    place: int
-    step: Step | None = None
+    cache  the folder of baselines' scores; None for that of the user
+    """
+
+    methods: Sequence[Segmenter]
+    sets: Sequence[EvalSet]
+    settings: EvalSettings
+    cache: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, item: int, report: ReportStep) -> SetScores:
+        """Measure one set."""
+        cache = ScoreCache(self.cache or home() / "baselines")
+        return score_set(self.methods, self.sets[item], self.settings, cache=cache, progress=report)
+
+
+def score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:
+    """Measure set by set in this process, each with its progress on stderr."""
+    for place in places:
+        with Progress(scorer.sets[place].plan.name) as progress:
+
+            def report(what: str, done: int, total: int, progress: Progress = progress) -> None:
+                if what != progress.what:
+                    progress.what, progress.began = what, progress.clock()
+                progress.update(done, total)
+
+            scores = scorer(place, report)
+        yield place, scores
 
 
 def score_in_workers(
-    task: SetTask, names: Sequence[str], places: Sequence[int], workers: int
+    task: PoolTask[int, SetScores], names: Sequence[str], places: Sequence[int], workers: int
 ) -> Generator[tuple[int, SetScores]]:
     """The scores of the sets of these places, in the order in which they are ready.
 
@@ -75,70 +61,24 @@ def score_in_workers(
     Raises AnymaskError where the task cannot be opened or a worker dies. Whatever ends this
     generator ends the workers.
     """
-    waiting = list(places)
-    size = min(workers, len(waiting))
-    crew = [_start(task, waiting.pop(0), threads_each(size)) for _ in range(size)]
-    busy = list(crew)
-    try:
-        with Progress("sets", len(places)) as progress:
-            while busy:
-                for pipe in wait([worker.pipe for worker in busy]):
-                    worker = next(one for one in busy if one.pipe is pipe)
-                    message = _hear(worker, names)
-                    if isinstance(message, SetScores):
-                        yield worker.place, message
-                        if waiting:
-                            worker.place, worker.step = waiting.pop(0), None
-                            worker.pipe.send(worker.place)
-                        else:
-                            busy.remove(worker)
-                    progress.note = " | ".join(str(one.step) for one in busy if one.step)
-                    progress.update(len(places) - len(waiting) - len(busy))
-    finally:
-        dismiss(crew)
-
-
-def _hear(worker: Worker, names: Sequence[str]) -> SetScores | None:
-    """A worker's next word: scores, or None where it only says how far it is."""
-    try:
-        message = worker.pipe.recv()
-    except (EOFError, OSError):
-        worker.process.join(PATIENCE)
-        raise AnymaskError(
-            f"the worker that measured {names[worker.place]!r} "
-            f"{exit_text(worker.process.exitcode)}; if memory was short, take --workers 1; with "
-            "--json FILE --resume the sets that are finished are kept"
-        ) from None
-    if isinstance(message, Refused):
-        raise RuntimeError(message.reason) if message.defect else AnymaskError(message.reason)
-    if isinstance(message, Step):
-        worker.step = message
-        return None
-    assert isinstance(message, SetScores)
-    return message
-
-
-def _start(task: SetTask, place: int, threads: int) -> Worker:
-    """A new process that opens the task at once and measures its first set."""
-    process, pipe = start_process(serve, task, threads)
-    pipe.send(place)
-    return Worker(process, pipe, place)
-
-
-# In the worker.
-
-
-def serve(pipe: Connection, task: SetTask, threads: int) -> None:
-    """Open the task and measure the sets whose numbers come through the pipe, until it closes."""
-    begin_work(threads)
-    try:
-        score = task.open()
-        while True:
-            place = pipe.recv()
-            pipe.send(score(place, lambda what, done, total: pipe.send(Step(what, done, total))))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except AnymaskError as error:
-        pipe.send(Refused(str(error)))
-    except Exception:  # a defect; the process that prints it is the other one
-        pipe.send(Refused(traceback.format_exc(), defect=True))
+    steps: dict[int, ItemStep[int]] = {}
+    done = 0
+    with (
+        Progress("sets", len(places)) as progress,
+        closing(run_in_pool(task, places, workers, tries=1)) as events,
+    ):
+        for event in events:
+            if isinstance(event, ItemLost):
+                raise AnymaskError(
+                    f"the worker that measured {names[event.item]!r} {event.how}; if memory was "
+                    "short, take --workers 1; with --json FILE --resume the sets that are finished "
+                    "are kept"
+                )
+            if isinstance(event, ItemStep):
+                steps[event.item] = event
+            elif isinstance(event, ItemDone):
+                steps.pop(event.item, None)
+                done += 1
+                yield event.item, event.result
+            progress.note = " | ".join(map(str, steps.values()))
+            progress.update(done)

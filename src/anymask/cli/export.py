@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anymask.primitives.errors import ModelError
+from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     verification = _verify(args, module) if args.verify else None
     if args.json:
         report["verification"] = verification.to_dict() if verification else None
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, report, indent=2)
     if verification and not verification.passed:
         raise ModelError(
             f"the graphs in {args.output} do not agree with the checkpoint: "

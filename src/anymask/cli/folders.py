@@ -1,92 +1,32 @@
-"""Commands over many photos: shared among processes and machines, resumed, summed up.
+"""The command line of folder jobs: options in, a job out; its progress, failures and summary told.
 
-A command says what it does with one photo (`cli/work.py`); this is everything around it.
+The work itself is `anymask.jobs`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
 
-from anymask.cli.failures import FailureLog, failure_log, remove_drafts
-from anymask.cli.outputs import whole_file
-from anymask.cli.photos import Division, Job, find_jobs, read_shard
 from anymask.cli.progress import Progress, clock_text
-from anymask.cli.work import Done, Event, Outcome, Ready, Task, run_here
-from anymask.primitives.errors import AnymaskError, DataError, InputError
-
-TOLD = 20  # failures that are printed; the error log has them all
-
-Engine = Literal["processes", "ray"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crowd:
-    """Who works.
-
-    workers  processes beside this one; 0 works in this one
-    engine   what starts them
-    """
-
-    workers: int = 0
-    engine: Engine = "processes"
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise InputError(f"--workers must be 0 or more, got {self.workers}")
-
-
-@dataclass
-class Summary:
-    """What a run did.
-
-    done, there, failed  photos
-    made                 masks, or whatever the work makes
-    began, ended         of the work itself, seconds since 1970, without loading the model
-    about                what the work says of itself: model, hash of the weights, settings
-    failures             the first failures: file and reason
-    """
-
-    photos: int
-    done: int = 0
-    there: int = 0
-    failed: int = 0
-    made: int = 0
-    began: float = 0.0
-    ended: float = 0.0
-    about: dict[str, Any] = field(default_factory=dict)
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """Photos done in a second."""
-        return self.done / max(self.ended - self.began, 1e-9) if self.done else 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one photo."""
-        self.done += outcome.state == "done"
-        self.there += outcome.state == "there"
-        self.failed += outcome.state == "failed"
-        self.made += outcome.made
-        self.began = min(self.began or outcome.began, outcome.began or self.began)
-        self.ended = max(self.ended, outcome.ended)
-
-    def line(self) -> str:
-        """For people."""
-        counts = f"{self.done} done, {self.there} there already, {self.failed} failed"
-        if not self.done:
-            return counts
-        return f"{counts}; {clock_text(self.ended - self.began)}, {self.rate:.2g} photos a second"
+from anymask.jobs.folder import (
+    FIRST_FAILURES,
+    FolderJob,
+    JobProgress,
+    Summary,
+    check_summary,
+    run_job,
+    summary_to_json,
+)
+from anymask.jobs.processing import PhotoTask
+from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
@@ -118,131 +58,83 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def read_division(args: argparse.Namespace) -> Division:
-    """`--shard` and `--output-shards`. Raises InputError."""
-    part, parts = read_shard(args.shard) if args.shard else (1, 1)
-    if args.output_shards < 0:
-        raise InputError(f"--output-shards must be 0 or more, got {args.output_shards}")
-    if not args.source.is_dir() and (args.shard or args.output_shards or args.workers):
-        raise InputError(
-            f"--workers, --shard and --output-shards are for a folder, {str(args.source)!r} is "
-            "none; leave them out, or name the folder"
-        )
-    return Division(part=part, parts=parts, folders=args.output_shards)
+def read_job(args: argparse.Namespace) -> FolderJob:
+    """The options of `add_folder_options`, with `source` and `output`. Raises InputError."""
+    return FolderJob(
+        source=args.source,
+        output=args.output,
+        workers=args.workers,
+        engine=args.engine,
+        shard=read_shard(args.shard) if args.shard else (1, 1),
+        output_shards=args.output_shards,
+    )
 
 
-def work_through(task: Task, args: argparse.Namespace, what: str) -> None:
-    """Do every photo of a folder that this machine has to do; a failure is told, the rest goes on.
-
-    task  what to do with each
-    args  with `source`, `output` and the options of `add_folder_options`
-    what  the work in a word, for the progress
-
-    Raises InputError for options that make no sense; DataError at the end when photos failed.
-    """
-    division = read_division(args)
-    crowd = Crowd(workers=args.workers, engine=args.engine)
-    with failure_log(args.output, division) as log, ending_well():
-        unreadable: list[OSError] = []
-        jobs = find_jobs(args.source, args.output, division, unreadable.append)
-        remove_drafts(jobs)
-        summary = Summary(len(jobs) + len(unreadable))
-        for error in unreadable:
-            job = Job(Path(error.filename), args.output)
-            reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
-            _record(job, Outcome(state="failed", reason=reason, kind="OSError"), summary, log)
-        events = run_jobs(task, jobs, crowd)
-        with Progress(what, len(jobs)) as progress, contextlib.closing(events):
-            _follow(events, summary, log, progress)
-    finish(summary, args, crowd, log.path)
+def read_shard(text: str) -> tuple[int, int]:
+    """`I/N` -> (I, N). Raises InputError."""
+    first, _, last = text.partition("/")
+    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise InputError(
+        f"wanted --shard I/N, this machine's number and how many there are, such as 1/4 to 4/4; "
+        f"got {text!r}"
+    )
 
 
-def work_on_one(
-    work: Callable[[Job], int | None], job: Job, about: dict[str, Any], args: argparse.Namespace
+def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> None:
+    """Do a folder's photos and say what was done. Raises DataError when photos failed."""
+    with contextlib.ExitStack() as stack, ending_well():
+        summary = run_job(job, task, JobReporter(job, stack).show)
+    print(summary_line(summary))
+    if summary_file:
+        write_json(summary_file, summary_to_json(job, summary), indent=2)
+    check_summary(job, summary)
+
+
+def run_photo(
+    job: FolderJob, task: PhotoTask, summary_file: Path | None, what: str = ""
 ) -> int | None:
-    """Do one photo and return what the work does; `--json` gets a summary all the same."""
-    began = time.time()
-    with ending_well():
-        made = work(job)
-    state: Literal["done", "there"] = "there" if made is None else "done"
-    if args.json:
-        summary = Summary(1, about=about)
-        summary.add(Outcome(state=state, made=made or 0, began=began, ended=time.time()))
-        write_summary(args.json, summary, args, Crowd())
-    return made
+    """Do one photo; how many things were made, or None where they are there already.
+
+    what  its steps in a word, for a progress bar
+    """
+    with contextlib.ExitStack() as stack:
+        on_step = stack.enter_context(Progress(what)).update if what else None
+        stack.enter_context(ending_well())
+        summary = run_job(job, task, on_step=on_step)
+    if summary_file:
+        write_json(summary_file, summary_to_json(job, summary), indent=2)
+    return None if summary.there else summary.made
 
 
-def run_jobs(task: Task, jobs: Sequence[Job], crowd: Crowd) -> Generator[Event]:
-    """Work as the crowd says. Raises AnymaskError where the task cannot be opened."""
-    if crowd.engine == "ray":
-        from anymask.cli.ray_engine import run_on_ray
+class JobReporter:
+    """The progress of a job and its first failures, on stderr, until the stack is closed."""
 
-        yield from run_on_ray(task, jobs, crowd.workers)
-    elif crowd.workers and jobs:
-        from anymask.cli.workers import run_in_workers
+    def __init__(self, job: FolderJob, stack: contextlib.ExitStack) -> None:
+        self.job, self.stack = job, stack
+        self.bar: Progress | None = None
 
-        yield from run_in_workers(task, jobs, crowd.workers)
-    else:
-        yield from run_here(task, jobs)
-
-
-def _follow(events: Iterator[Event], summary: Summary, log: FailureLog, progress: Progress) -> None:
-    """Count, record and show what happens. Raises AnymaskError where the rest would fail too."""
-    for event in events:
-        if isinstance(event, Ready):
-            summary.about = event.about
-        elif isinstance(event, Done):
-            if event.outcome.state == "stop":
-                raise AnymaskError(event.outcome.reason)
-            with progress.silent() if event.outcome.state == "failed" else contextlib.nullcontext():
-                _record(event.job, event.outcome, summary, log)
-            progress.note = f"{summary.failed} failed" if summary.failed else ""
-            progress.update(progress.done + 1, free=summary.there)
-        else:
-            progress.update(progress.done, free=summary.there)
+    def show(self, now: JobProgress) -> None:
+        """Show how far the job is, and the failure if there is a new one."""
+        if self.bar is None:
+            self.bar = self.stack.enter_context(Progress("photos", now.photos))
+        if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
+            with self.bar.silent():
+                further = f"further failures are in {self.job.log} only"
+                told = f"{now.failure.photo}: {now.failure.reason}"
+                print(
+                    f"anymask: {told if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
+                )
+        self.bar.note = f"{now.failed} failed" if now.failed else ""
+        self.bar.update(now.tried, free=now.there)
 
 
-def _record(job: Job, outcome: Outcome, summary: Summary, log: FailureLog) -> None:
-    summary.add(outcome)
-    if outcome.state != "failed":
-        return
-    log.add(job.photo, outcome.reason, outcome.kind, outcome.trace)
-    if len(summary.failures) < TOLD:
-        summary.failures.append({"file": str(job.photo), "reason": outcome.reason})
-        print(f"anymask: {job.photo}: {outcome.reason}", file=sys.stderr)
-    elif summary.failed == TOLD + 1:
-        print(f"anymask: further failures are in {log.path} only", file=sys.stderr)
-
-
-def finish(summary: Summary, args: argparse.Namespace, crowd: Crowd, log: Path) -> None:
-    """Print and write what was done. Raises DataError when photos failed."""
-    print(summary.line())
-    if args.json:
-        write_summary(args.json, summary, args, crowd)
-    if summary.failed:
-        raise DataError(
-            f"{summary.failed} of {summary.photos} photos failed, see {log}; mend or remove them "
-            "and run the same command again, what is done is kept"
-        )
-
-
-def write_summary(path: Path, summary: Summary, args: argparse.Namespace, crowd: Crowd) -> None:
-    """The summary as JSON, with the machine that it was measured on."""
-    from anymask.evaluation.machine import this_machine
-
-    document = {
-        "source": str(args.source),
-        "output": str(args.output),
-        "shard": args.shard,
-        "output_shards": args.output_shards,
-        **asdict(crowd),
-        **asdict(summary),
-        "seconds": round(summary.ended - summary.began, 3),
-        "photos_per_second": round(summary.rate, 4),
-        "machine": asdict(this_machine()),
-    }
-    with whole_file(path) as file:
-        file.write(json.dumps(document, indent=2).encode() + b"\n")
+def summary_line(summary: Summary) -> str:
+    """For people."""
+    counts = f"{summary.done} done, {summary.there} there already, {summary.failed} failed"
+    if not summary.done:
+        return counts
+    return f"{counts}; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from anymask.primitives.errors import WeightsError
+from anymask.primitives.storage import write_json
 from anymask.weights import catalogue, store
 from anymask.weights.catalogue import Checkpoint
 from anymask.weights.folders import home
@@ -94,7 +94,8 @@ def show_list(json_file: Path | None) -> None:
         )
         facts.append(facts_of(what, state))
     print(table(rows))
-    write_json(json_file, {"home": str(home()), "models": facts})
+    if json_file is not None:
+        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
 
 
 def get(name: str, *, again: bool) -> None:
@@ -122,7 +123,8 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
         if state.sha256:
             print(f"  sha256 {state.sha256}\n  {state.path}")
     facts = [facts_of(catalogue.entry(state.name), state) for state in states]
-    write_json(json_file, {"home": str(home()), "models": facts})
+    if json_file is not None:
+        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
     bad = [state for state in states if state.status in ("altered", "absent")]
     if bad:
         raise WeightsError(
@@ -191,12 +193,6 @@ def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
         "published_md5": what.md5,
         "source": state.source or None,
     }
-
-
-def write_json(file: Path | None, facts: dict[str, Any]) -> None:
-    """Write the figures where the user wants them."""
-    if file is not None:
-        file.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:

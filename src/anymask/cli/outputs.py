@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from anymask.jobs.outputs import sa1b_document, save_png
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import json_bytes, whole_file
 
 if TYPE_CHECKING:
     from anymask.primitives.records import MaskRecord
@@ -27,11 +25,10 @@ KINDS: dict[str, Kind] = {
     ".svg": "svg",
     ".npy": "npy",
 }
-_COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundMask:
     """One photo and the mask that was found in it.
 
     photo   its path
@@ -76,11 +73,11 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
             raise InputError(f"the output {str(path)!r} is the photo itself; choose another name")
 
 
-def write_found(path: Path, kind: Kind, found: Found) -> None:
+def write_found(path: Path, kind: Kind, found: FoundMask) -> None:
     """Write one output; parent folders are made."""
     with whole_file(path) as file:
         if kind in ("cutout", "overlay", "mask"):
-            _save_png(file, _picture(kind, found))
+            save_png(file, _picture(kind, found))
         elif kind == "npy":
             import numpy as np
 
@@ -93,7 +90,7 @@ def write_found(path: Path, kind: Kind, found: Found) -> None:
             file.write(json_bytes(document))
 
 
-def _picture(kind: Kind, found: Found) -> Any:
+def _picture(kind: Kind, found: FoundMask) -> Any:
     import numpy as np
 
     from anymask.primitives.draw import marks, overlay
@@ -113,12 +110,6 @@ def _picture(kind: Kind, found: Found) -> Any:
     return rgba
 
 
-def _save_png(file: BinaryIO, pixels: Any) -> None:
-    from PIL import Image
-
-    Image.fromarray(pixels).save(file, "PNG", compress_level=_COMPRESSION)
-
-
 def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
     """The mask as one path along its pixel borders, holes and parts included; nothing is lost."""
     from anymask.primitives.polygons import mask_to_polygons, polygons_to_svg_path
@@ -130,69 +121,3 @@ def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
         f'viewBox="0 0 {width} {height}">\n'
         f'<path d="{path}" fill="#1e90ff" fill-rule="evenodd"/>\n</svg>\n'
     )
-
-
-def sa1b_document(
-    photo: Path, image_hw: tuple[int, int], records: Sequence[MaskRecord]
-) -> dict[str, Any]:
-    """The JSON of one picture of the SA-1B data set; ids count from 1."""
-    height, width = image_hw
-    return {
-        "image": {"image_id": 1, "width": width, "height": height, "file_name": photo.name},
-        "annotations": [record.to_sa1b(number) for number, record in enumerate(records, start=1)],
-    }
-
-
-def json_bytes(document: dict[str, Any]) -> bytes:
-    """One line of JSON; run lengths are no joy to read over many."""
-    return json.dumps(document).encode() + b"\n"
-
-
-def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int) -> None:
-    """A picture with all masks on it, its longest side at most `limit` pixels."""
-    import cv2
-    import numpy as np
-
-    from anymask.primitives.draw import overlay
-    from anymask.primitives.rle_windows import rle_crop
-
-    height, width = image.shape[:2]
-    scale = min(1.0, limit / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
-    masks = np.zeros((len(records), size[1], size[0]), np.bool_)
-    shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
-    for record, mask in zip(records, masks, strict=True):
-        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # a mask of a large photo is large itself
-        columns, rows = (
-            slice(*np.searchsorted(at, ends))
-            for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)
-        )
-        mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
-    with whole_file(path) as file:
-        _save_png(file, overlay(small.astype(np.uint8, copy=False), masks))
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete; parent folders are made.
-
-    Raises InputError where the folder cannot be made, OSError from the disk.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(
-            f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
-            "choose another output"
-        ) from None
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

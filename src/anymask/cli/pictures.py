@@ -4,36 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from anymask.jobs.choices import PictureChoice
 from anymask.primitives.errors import InputError
 
-if TYPE_CHECKING:
-    from anymask.primitives.types import UintImage
-
 N = TypeVar("N", int, float)
-
-
-@dataclass(frozen=True)
-class PictureChoice:
-    """How photos are read; see `data.images.load_image`."""
-
-    bands: tuple[int, ...] | None = None
-    page: int = 0
-    stretch: tuple[float, ...] | None = None
-
-    def load(self, path: Path) -> UintImage:
-        """(H, W, 3). Raises ImageError."""
-        from anymask.data.images import load_image
-
-        return load_image(path, bands=self.bands, page=self.page, stretch=self.stretch)
-
-    @property
-    def mark(self) -> str:
-        """What to write beside a file's hash, so that other settings are other pictures."""
-        return "" if self == PictureChoice() else f" {self.bands} {self.page} {self.stretch}"
 
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:

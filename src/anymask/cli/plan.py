@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.extras import need_engine
-from anymask.cli.outputs import json_bytes, whole_file
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json
 
 SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
 
@@ -47,5 +47,4 @@ def run(args: argparse.Namespace) -> None:
         )
     if args.json:
         rows = [vars(cost) for cost in costs]
-        with whole_file(args.json) as file:
-            file.write(json_bytes({"images": args.images, "rate": args.rate, "ways": rows}))
+        write_json(args.json, {"images": args.images, "rate": args.rate, "ways": rows})

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.progress import Progress
 from anymask.primitives.errors import DataError, InputError
+from anymask.reports.tables import markdown_table
 
 if TYPE_CHECKING:
-    from anymask.evaluation.panoptic_quality import Quality
+    from anymask.evaluation.panoptic_quality import PanopticQuality
     from anymask.evaluation.video_metrics import TrackScores
     from anymask.evaluation.video_scores import Rules
 
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score and print. Raises DataError that names file, record and reason."""
-    from anymask.cli.outputs import json_bytes, whole_file
+    from anymask.primitives.storage import write_json
 
     of_videos = args.split is not None or args.all_frames or args.unsupervised
     if args.kind == "panoptic" and of_videos:
@@ -67,20 +67,24 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(f"there is no file or folder {str(path)!r}; check the path")
     tables, document = _video(args) if args.kind == "video" else _panoptic(args)
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(document))
+        write_json(args.json, document)
     print("\n\n".join(tables))
 
 
 def _video(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
-    from anymask.evaluation.video_scores import by_video, overall, read_truth, score_videos
+    from anymask.evaluation.video_scores import (
+        mean_by_video,
+        mean_over_objects,
+        read_truth,
+        score_videos,
+    )
 
     clips, rules = read_truth(args.truth, args.split), _rules(args)
     with Progress("videos", len(clips)) as progress:
         found = score_videos(clips, args.results, rules=rules, told=progress.update)
     if not found:
         raise DataError(f"{args.truth}: no object in the first frame of any of {len(clips)} videos")
-    total, videos = overall(found), by_video(found)
+    total, videos = mean_over_objects(found), mean_by_video(found)
     rows = [[name, *_cells(scores)] for name, scores in videos.items()]
     objects = [
         [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}"]
@@ -90,9 +94,9 @@ def _video(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     ]
     whose = ("video", "object", *(("found by",) if rules == "unsupervised" else ()))
     tables = [
-        _table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
-        _table(("video", *TRACK_HEADER), rows),
-        _table((*whose, *TRACK_HEADER), objects),
+        markdown_table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+        markdown_table(("video", *TRACK_HEADER), rows),
+        markdown_table((*whose, *TRACK_HEADER), objects),
     ]
     document = {
         "global": _figures(total),
@@ -151,11 +155,13 @@ def _panoptic(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     }
     classes = scores.classes()
     tables = [
-        _table(
+        markdown_table(
             ("", "PQ", "SQ", "RQ", "classes"),
             [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
         ),
-        _table(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
+        markdown_table(
+            ("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]
+        ),
     ]
     document = {
         "pictures": len(truth),
@@ -165,14 +171,9 @@ def _panoptic(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     return tables, document
 
 
-def _percent(one: Quality) -> list[str]:
+def _percent(one: PanopticQuality) -> list[str]:
     return [f"{100 * value:.1f}" for value in (one.pq, one.sq, one.rq)]
 
 
-def _fractions(one: Quality) -> dict[str, float]:
+def _fractions(one: PanopticQuality) -> dict[str, float]:
     return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.outputs import (
-    Found,
+    FoundMask,
     Kind,
     check_outputs,
     output_kind,
@@ -16,12 +15,14 @@ from anymask.cli.outputs import (
     write_found,
 )
 from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
-    from anymask.predictors.retry import Retry
-    from anymask.primitives.types import Candidates, Prompt, UintImage
+    from anymask.predictors.settings import Retry
+    from anymask.primitives.candidates import Candidates
+    from anymask.primitives.types import Prompt, UintImage
 
 SUMMARY = "click or box an object in a photo and write its mask"
 
@@ -103,22 +104,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """What `add_model_options` reads, in values that can be sent to another process."""
-
-    model: str
-    weights: Path | None
-    device: str
-    precision: str
-
-    def load(self) -> Model:
-        """Open it."""
-        import anymask
-
-        return anymask.load(self.model, self.weights, device=self.device, precision=self.precision)
-
-
 def read_model(args: argparse.Namespace) -> ModelChoice:
     """The options of `add_model_options`; a checkpoint's path becomes absolute."""
     weights = None if args.weights is None else args.weights.absolute()
@@ -192,7 +177,7 @@ def numbers(text: str, option: str, count: int) -> list[float]:
 
 def read_retry(args: argparse.Namespace) -> Retry | None:
     """How long to ask again; None for not at all. Raises InputError."""
-    from anymask.predictors.retry import Retry
+    from anymask.predictors.settings import Retry
 
     retry = Retry(seconds=args.retry)
     return retry if args.retry else None
@@ -215,31 +200,22 @@ def answer_prompt(
     return model.segment(image, prompts=[prompt], **settings)[0]
 
 
-def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> Found:
+def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> FoundMask:
     """The best mask with its numbers; the others are never made."""
     from dataclasses import replace
 
     from anymask.primitives.masks import stability_score
     from anymask.primitives.records import STABILITY_OFFSET, record_from_rle
-    from anymask.primitives.resize import logits_to_masks
-    from anymask.primitives.rle import mask_to_rle
 
-    finished = vars(answer).get("masks")  # cleaned or zoomed masks are there already
-    mask = (
-        logits_to_masks(answer.logits[:1], answer.geometry, answer.threshold)[0]
-        if finished is None
-        else finished[0]
-    )
-    stability = stability_score(answer.logits[0], answer.threshold, STABILITY_OFFSET)
-    record = record_from_rle(
-        mask_to_rle(mask), quality=float(answer.quality[0]), stability=float(stability)
-    )
+    first = answer.first
+    stability = stability_score(first.logits, first.threshold, STABILITY_OFFSET)
+    record = record_from_rle(first.rle(), quality=first.quality, stability=float(stability))
     if prompt.points is not None:
         record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-    return Found(photo, image, mask, record, prompt)
+    return FoundMask(photo, image, record.mask, record, prompt)
 
 
-def report(found: Found) -> None:
+def report(found: FoundMask) -> None:
     """The mask in one line, and each click that it does not honour in one more."""
     from anymask.primitives.clicks import violated_points
 
@@ -259,7 +235,7 @@ def report(found: Found) -> None:
         print(f"the click at {x:g},{y:g} is {side} the mask")
 
 
-def _write(outputs: list[Path], kinds: list[Kind], found: Found) -> None:
+def _write(outputs: list[Path], kinds: list[Kind], found: FoundMask) -> None:
     for path, kind in zip(outputs, kinds, strict=True):
         write_found(path, kind, found)
         print(f"wrote {path}")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_server
-from anymask.cli.segment import ModelChoice, add_model_options, read_model
-from anymask.cli.workers import THREADS
+from anymask.cli.segment import add_model_options, read_model
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
+from anymask.primitives.machine import THREADS, pick_threads
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -163,8 +164,6 @@ def check_model(choice: ModelChoice) -> None:
 
 def share_cores() -> None:
     """Give one call half of the cores: clicks and new photos run at the same time."""
-    from anymask.runtimes.onnx import pick_threads
-
     os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
 
 

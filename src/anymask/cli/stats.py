@@ -14,7 +14,7 @@ from anymask.primitives.errors import DataError, InputError
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, AnnotatedMask
     from anymask.data.streams import Stream
-    from anymask.evaluation.statistics import GroupOf, SetStatistics
+    from anymask.statistics.set_statistics import GroupOf, SetStatistics
 
 SUMMARY = "describe data sets: masks an image, sizes, places, shapes, groups"
 
@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count and print. Raises DataError or InputError before anything is written."""
-    from anymask.cli.outputs import json_bytes, whole_file
     from anymask.data.streams import open_stream
-    from anymask.evaluation.statistics_report import (
+    from anymask.primitives.storage import write_json, write_whole
+    from anymask.statistics.report import (
         statistics_to_html,
         statistics_to_json,
         statistics_to_markdown,
@@ -66,18 +66,16 @@ def run(args: argparse.Namespace) -> None:
         )
     name_apart(found)
     if args.json:
-        with whole_file(args.json) as file:
-            file.write(json_bytes(statistics_to_json(found)))
+        write_json(args.json, statistics_to_json(found))
     if args.html:
         shown = "anymask stats " + " ".join(str(source) for source in args.sources)
-        with whole_file(args.html) as file:
-            file.write(statistics_to_html(found, shown).encode())
+        write_whole(args.html, statistics_to_html(found, shown))
     print(statistics_to_markdown(found), end="")
 
 
 def count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
     """The statistics of one data set, with progress. Raises DataError where it has no picture."""
-    from anymask.evaluation.statistics import collect_statistics
+    from anymask.statistics.set_statistics import collect_statistics
 
     total = stream.length()
     if limit is not None:

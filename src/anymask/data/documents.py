@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from anymask.data.annotations import AnnotatedImage
 from anymask.data.images import SUFFIXES
 from anymask.data.pixels import MAX_PIXELS
 from anymask.primitives.errors import AnymaskError, DataError
+from anymask.primitives.storage import write_whole
 
 OutFile = tuple[Path, bytes]
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -203,18 +203,6 @@ def write_files(files: Iterable[OutFile]) -> int:
     """Write each file whole or not at all and count them; folders are made."""
     count = 0
     for path, data in files:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise DataError(
-                f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
-                "choose another output"
-            ) from None
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            draft.write_bytes(data)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, data)
         count += 1
     return count

@@ -18,10 +18,12 @@ from numpy.random import Generator
 from anymask.engine.entries import Draft, Provenance, Stage, Verdict
 from anymask.engine.stages import HINT_SECONDS
 from anymask.predictors.image import Model
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import Click, centre_click, next_click
+from anymask.primitives.masks import iou
 from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, Prompt
 
 CLICK = 1.5
 REVIEW = 3.0
@@ -116,10 +118,10 @@ class Annotator:
 
     def _look(self, rng: Generator, work: _Work, answer: Candidates, last: bool) -> None:
         """Take the candidate that fits best, as a person would, and click on its error."""
-        fits = [mask_overlap(mask, work.truth) for mask in answer.masks]
+        fits = [iou(mask, work.truth) for mask in answer.masks]
         best = int(np.argmax(fits))
         work.in_vain += 1
-        if fits[best] > mask_overlap(work.mask, work.truth):
+        if fits[best] > iou(work.mask, work.truth):
             work.mask, work.quality = answer.masks[best], float(answer.quality[best])
             work.in_vain = 0
         work.logits = answer.logits[best]
@@ -167,7 +169,7 @@ class Annotator:
             polygons = mask_to_polygons(mask, tolerance, min_area=4)
             corners = sum(len(p.exterior) + sum(map(len, p.holes)) for p in polygons)
             drawn = polygons_to_mask(polygons, truth.size) if polygons else mask
-            if mask_overlap(drawn, mask) >= self.hand.enough:
+            if iou(drawn, mask) >= self.hand.enough:
                 break
         origin = Provenance(kind="human", tool="polygon", stage="assisted", arm="control")
         seconds = CLICK * max(corners, 3)
@@ -189,11 +191,6 @@ def _paired(truths: Sequence[Rle], starts: Sequence[Rle]) -> list[tuple[Rle, Rle
     if starts:
         pairs = list(zip(truths, starts, strict=True))
     return sorted(pairs, key=lambda pair: -rle_area(pair[0]))
-
-
-def mask_overlap(one: BoolArray, other: BoolArray) -> float:  # (H, W), (H, W)
-    """Intersection over union; 0 for two empty masks."""
-    return float((one & other).sum() / max((one | other).sum(), 1))
 
 
 def accepted(draft: Draft, label: str | None, extra_seconds: float = 0.0) -> Draft:

@@ -25,6 +25,7 @@ from anymask.engine.stages import Settings
 from anymask.engine.store import Store
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area, rle_merge
+from anymask.reports.tables import markdown_table
 
 UNNAMED = "(no label)"
 UNGROUPED = "(no group)"
@@ -207,9 +208,7 @@ def to_markdown(figures: Figures) -> str:
     """The report for people."""
     parts = [f"# {figures.name}\n\n{summary(figures)}\n"]
     for title, header, rows in tables(figures):
-        lines = [header, ["---"] * len(header), *rows]
-        body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-        parts.append(f"## {title}\n\n{body}\n")
+        parts.append(f"## {title}\n\n{markdown_table(header, rows)}\n")
     return "\n".join(parts)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from anymask.engine.entries import Draft, Provenance, Stage
 from anymask.predictors.image import Model
-from anymask.predictors.retry import Retry, better_records
+from anymask.predictors.large import better_records
+from anymask.predictors.question import RetryTime
+from anymask.predictors.settings import Retry
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.types import UintImage
@@ -123,7 +125,7 @@ def ask_larger(
     """
     seconds = settings.retry_seconds or LARGER_SECONDS
     retry = Retry(seconds=seconds, quality=settings.confident, steps=("larger",), larger=larger)
-    return better_records(model.runtime, photo, records, retry.start())
+    return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
 def grid_settings(stage: Stage, settings: Settings) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Measure: metrics, protocols, baselines, reports."""
+"""Evaluation: segmenters and sets of images with masks in, scores with intervals out."""

@@ -1,4 +1,4 @@
-"""Other people's models beside ours: a plain callable, or an object of its own, as a `Segmenter`.
+"""Other projects' code as a `Segmenter`: a callable or an object in, something to measure out.
 
 A peer is named `module:name`; the module is found as by `python -m`, the working folder first.
 
@@ -29,7 +29,7 @@ from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, Prompt, UintImage
 
-KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
+PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Peer:
 
     name: str
     function: Callable[..., Any]
-    accepts: frozenset[PromptKind] = KINDS
+    accepts: frozenset[PromptKind] = PEER_PROMPTS
     prepare: Callable[[UintImage], Any] | None = None
 
     @property
@@ -90,7 +90,7 @@ class Peer:
         return PeerAnswer(masks > 0, quality)
 
 
-class Renamed:
+class RenamedSegmenter:
     """A segmenter under another name, so that two of one name stand side by side.
 
     What the inner one can do, this one can.
@@ -112,7 +112,7 @@ class Renamed:
         return self._inner.segment(embedding, prompts=prompts, multimask=multimask)
 
 
-def peer(name: str) -> Segmenter:
+def open_peer(name: str) -> Segmenter:
     """What `module:name` means, ready to be measured; `name` is also its name in the tables.
 
     Raises ConfigError for a word without a colon, a module that cannot be imported, a name that it
@@ -121,21 +121,21 @@ def peer(name: str) -> Segmenter:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ConfigError(f"a peer is named module:callable, got {name!r}")
-    found = _found(module, attribute)
+    found = _import_attribute(module, attribute)
     if all(hasattr(found, part) for part in ("spec", "embed", "segment")):
-        return Renamed(cast(Segmenter, found), name)
+        return RenamedSegmenter(cast(Segmenter, found), name)
     if not callable(found):
         raise ConfigError(f"{name}: wanted something to call, got {type(found).__name__}")
-    accepts = frozenset(getattr(found, "accepts", KINDS))
+    accepts = frozenset(getattr(found, "accepts", PEER_PROMPTS))
     unknown = sorted(str(kind) for kind in accepts - set(get_args(PromptKind)))
     if unknown:
         raise ConfigError(
-            f"{name}: `accepts` may hold {', '.join(sorted(KINDS))}; got {unknown[0]!r}"
+            f"{name}: `accepts` may hold {', '.join(sorted(PEER_PROMPTS))}; got {unknown[0]!r}"
         )
     return Peer(name, found, accepts, getattr(found, "embed", None))
 
 
-def _found(module: str, attribute: str) -> Any:
+def _import_attribute(module: str, attribute: str) -> Any:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -1,4 +1,4 @@
-"""Everything in the photo -> how much of what people drew is found: AR@10, @100, @1000, by size.
+"""Average recall of everything found in a photo: masks in, AR@10, @100, @1000 and by size out.
 
 As Segment Anything measures object proposals (section 7.3 and appendix D.3): the grid of clicks
 without filters by quality and stability, duplicates above a box IoU of .9 removed, ranked by the
@@ -21,18 +21,30 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.coco_rules import AREA_RANGES, IOU_THRESHOLDS, Matches, match, rank
-from anymask.evaluation.findings import Curve, Finding, NotMeasured, Table, ratio_figure
-from anymask.evaluation.metrics import Floats, Shares
+from anymask.evaluation.coco_rules import (
+    AREA_RANGES,
+    IOU_THRESHOLDS,
+    Matches,
+    match_masks,
+    rank_masks,
+)
+from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    NotMeasured,
+    SetResult,
+    shares_to_metric,
+)
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt, UintImage
+from anymask.primitives.types import Floats, Prompt, UintImage
 
-MOST = (10, 100, 1000)
-GRID: dict[str, Any] = {
+RECALL_LIMITS = (10, 100, 1000)
+GRID_SETTINGS: dict[str, Any] = {
     "mode": "exact",
     "points_per_side": 16,
     "pred_iou_thresh": 0.0,
@@ -40,7 +52,7 @@ GRID: dict[str, Any] = {
     "box_nms_thresh": 0.9,
 }
 FELZENSZWALB_SCALES = (50, 200, 800)
-SLIC_REGIONS = (30, 100, 300)
+SLIC_SIZES = (30, 100, 300)
 
 
 @runtime_checkable
@@ -93,18 +105,18 @@ def slic_maps(image: UintImage) -> list[NDArray[Any]]:
     """SLIC superpixels (Achanta et al., PAMI 2012) at three sizes."""
     from skimage.segmentation import slic
 
-    return [slic(image, n_segments=n, start_label=0) for n in SLIC_REGIONS]
+    return [slic(image, n_segments=n, start_label=0) for n in SLIC_SIZES]
 
 
 REGION_BASELINES = (Proposer("felzenszwalb", felzenszwalb_maps), Proposer("slic", slic_maps))
 
 
-def everything(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def measure_everything(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Measure what a method finds by itself.
 
-    Raises NotMeasured for one that has no `everything` or takes no clicks for it.
+    Raises NotMeasured for one that has no `measure_everything` or takes no clicks for it.
     """
     if not isinstance(method, FindsEverything):
         raise NotMeasured("it finds nothing by itself, it only answers prompts")
@@ -114,29 +126,29 @@ def everything(
     for photo, found in _photos(method, one, settings, told):
         photos.append(photo)
         masks.append(found)
-    return recall_finding(photos, f"{np.mean(masks):.0f} masks a photo")
+    return recall_result(photos, f"{np.mean(masks):.0f} masks a photo")
 
 
 Sizes = dict[str, Matches]
 
 
 def _photos(
-    method: FindsEverything, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
+    method: FindsEverything, one: EvalSet, settings: EvalSettings, told: OnProgress
 ) -> Iterator[tuple[Sizes, int]]:
     """Each chosen photo's matches by size, and how many masks were found."""
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
-        records = method.everything(sample.image(), **GRID)
-        ranked = rank(
+        records = method.everything(sample.image(), **GRID_SETTINGS)
+        ranked = rank_masks(
             [record.rle for record in records],
             rank_scores(records),
             [sample.masks[int(n)] for n in chosen.mask[chosen.image == number]],
             [sample.ignore] if sample.ignore is not None else [],
-            most=MOST[-1],
+            most=RECALL_LIMITS[-1],
         )
-        sizes = {name: match(ranked, areas) for name, areas in AREA_RANGES.items()}
+        sizes = {name: match_masks(ranked, areas) for name, areas in AREA_RANGES.items()}
         told(done, len(images))
         yield sizes, len(records)
 
@@ -146,34 +158,35 @@ def rank_scores(records: Sequence[MaskRecord]) -> Floats:
     return np.array([(record.quality + record.stability) / 2 for record in records], np.float64)
 
 
-def recall_finding(photos: Sequence[Sizes], note: str = "") -> Finding:
+def recall_result(photos: Sequence[Sizes], note: str = "") -> SetResult:
     """Figures, a table by size and the curve over IoU of photos that are matched already."""
     figures = [
-        ratio_figure(f"AR@{most}", recall_shares([photo["all"] for photo in photos], most))
-        for most in MOST
+        shares_to_metric(f"AR@{most}", recall_shares([photo["all"] for photo in photos], most))
+        for most in RECALL_LIMITS
     ]
     figures += [
-        ratio_figure(
-            f"AR@{MOST[-1]} {size}", recall_shares([photo[size] for photo in photos], MOST[-1])
+        shares_to_metric(
+            f"AR@{RECALL_LIMITS[-1]} {size}",
+            recall_shares([photo[size] for photo in photos], RECALL_LIMITS[-1]),
         )
         for size in list(AREA_RANGES)[1:]
     ]
     rows = [_size_row(size, [photo[size] for photo in photos]) for size in AREA_RANGES]
     whole = [photo["all"] for photo in photos]
     objects = max(sum(one.truths for one in whole), 1)
-    found = np.sum([one.found(MOST[-1]) for one in whole], axis=0) / objects
-    return Finding(
+    found = np.sum([one.found(RECALL_LIMITS[-1]) for one in whole], axis=0) / objects
+    return SetResult(
         figures=tuple(figures),
         curves=(
             Curve(
                 title="everything", x=IOU_THRESHOLDS, y=found,
-                x_label="IoU", y_label=f"recall of {MOST[-1]} masks",
+                x_label="IoU", y_label=f"recall of {RECALL_LIMITS[-1]} masks",
             ),
         ),
         tables=(
-            Table(
+            DetailTable(
                 title="average recall",
-                header=("size", "objects", *(f"AR@{most}" for most in MOST)),
+                header=("size", "objects", *(f"AR@{most}" for most in RECALL_LIMITS)),
                 rows=tuple(rows),
             ),
         ),
@@ -183,7 +196,7 @@ def recall_finding(photos: Sequence[Sizes], note: str = "") -> Finding:
 
 def _size_row(size: str, photos: Sequence[Matches]) -> tuple[str | float, ...]:
     objects = sum(photo.truths for photo in photos)
-    return (size, objects, *(average_recall(photos, most) for most in MOST))
+    return (size, objects, *(average_recall(photos, most) for most in RECALL_LIMITS))
 
 
 def recall_shares(photos: Sequence[Matches], most: int) -> Shares:

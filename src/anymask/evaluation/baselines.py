@@ -1,4 +1,4 @@
-"""What a program without a learned model answers to the same prompts.
+"""Baselines without a learned model: a photo and a prompt in, a mask (or edges, regions) out.
 
     grabcut            OpenCV's GrabCut (Rother et al. 2004), from the box or from clicks
     filled box         the box itself
@@ -92,18 +92,18 @@ class Baselines:
     skipped: tuple[tuple[str, str], ...]
 
 
-def baselines() -> Baselines:
+def list_baselines() -> Baselines:
     """All that can run with what is installed."""
     methods: list[Segmenter] = [
         *EDGE_BASELINES,
         FromFunction("grabcut", BOX, grabcut_box, slow=True),
         FromFunction("filled box", BOX, filled_box),
-        FromFunction("flood", CLICKS, flood_clicks, _smoothed),
+        FromFunction("flood", CLICKS, flood_clicks, _smooth_photo),
         FromFunction("grabcut click", CLICKS, grabcut_clicks, slow=True),
     ]
     if find_spec("skimage"):
-        methods.append(FromFunction("superpixel", CLICK, superpixel_click, _superpixels))
-        methods.append(FromFunction("slic growth", CLICKS, grown_clicks, _slic_regions))
+        methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_photo))
+        methods.append(FromFunction("slic growth", CLICKS, grow_clicks, _slic_regions))
         methods += REGION_BASELINES
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
@@ -158,11 +158,11 @@ def flood_clicks(image: UintImage, prompt: Prompt) -> BoolArray:  # (H, W, 3) ->
     """Colours within FLOOD_TOLERANCE of a clicked one and joined to it; negative clicks last."""
     mask = np.zeros(image.shape[:2], np.bool_)
     for x, y, label in sorted(_clicks(prompt), key=lambda click: -click[2]):
-        mask[_flooded(image, x, y)] = bool(label)
+        mask[_flood_colour(image, x, y)] = bool(label)
     return mask
 
 
-def _flooded(image: UintImage, x: int, y: int) -> BoolArray:
+def _flood_colour(image: UintImage, x: int, y: int) -> BoolArray:
     height, width = image.shape[:2]
     rim = np.zeros((height + 2, width + 2), np.uint8)
     flags = 4 | (1 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
@@ -171,7 +171,7 @@ def _flooded(image: UintImage, x: int, y: int) -> BoolArray:
     return rim[1:-1, 1:-1] > 0
 
 
-def _smoothed(image: UintImage) -> UintImage:
+def _smooth_photo(image: UintImage) -> UintImage:
     """Without the JPEG noise that would stop a flood at every block."""
     blurred = cv2.GaussianBlur(image, (5, 5), 0)
     return np.asarray(blurred, np.uint8)
@@ -184,7 +184,7 @@ def superpixel_click(regions: NDArray[Any], prompt: Prompt) -> BoolArray:  # (H,
     return inside
 
 
-def _superpixels(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
+def _segment_photo(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
     """Felzenszwalb and Huttenlocher's graph regions (IJCV 2004), coarse enough to be objects."""
     from skimage.segmentation import felzenszwalb
 
@@ -193,7 +193,7 @@ def _superpixels(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class ColourRegions:
     """R regions of a photo: where (H, W), mean Lab colours (R, 3), which two touch (R, R)."""
 
     where: NDArray[np.int64]
@@ -201,19 +201,19 @@ class Regions:
     touch: BoolArray
 
 
-def grown_clicks(regions: Regions, prompt: Prompt) -> BoolArray:  # -> (H, W)
+def grow_clicks(regions: ColourRegions, prompt: Prompt) -> BoolArray:  # -> (H, W)
     """From each clicked region over neighbours within SLIC_TOLERANCE of its colour.
 
     Negative clicks last.
     """
     inside = np.zeros(len(regions.colour), np.bool_)
     for x, y, label in sorted(_clicks(prompt), key=lambda click: -click[2]):
-        inside[_grown(regions, int(regions.where[y, x]))] = bool(label)
+        inside[_grow_region(regions, int(regions.where[y, x]))] = bool(label)
     mask: BoolArray = inside[regions.where]
     return mask
 
 
-def _grown(regions: Regions, seed: int) -> BoolArray:  # -> (R,)
+def _grow_region(regions: ColourRegions, seed: int) -> BoolArray:  # -> (R,)
     alike = np.linalg.norm(regions.colour - regions.colour[seed], axis=1) <= SLIC_TOLERANCE
     found: BoolArray = np.arange(len(alike)) == seed
     while True:
@@ -223,7 +223,7 @@ def _grown(regions: Regions, seed: int) -> BoolArray:  # -> (R,)
         found = more
 
 
-def _slic_regions(image: UintImage) -> Regions:  # (H, W, 3)
+def _slic_regions(image: UintImage) -> ColourRegions:  # (H, W, 3)
     from skimage.segmentation import slic
 
     where = np.asarray(slic(image, n_segments=SLIC_REGIONS, start_label=0), np.int64)
@@ -234,7 +234,7 @@ def _slic_regions(image: UintImage) -> Regions:  # (H, W, 3)
     touch = np.zeros((count, count), np.bool_)
     for one, other in ((where[1:], where[:-1]), (where[:, 1:], where[:, :-1])):
         touch[one, other] = touch[other, one] = True
-    return Regions(where, colour, touch)
+    return ColourRegions(where, colour, touch)
 
 
 # --- shared

@@ -1,4 +1,4 @@
-"""Does the predicted quality say which of the candidates is the best one, and how good it is?
+"""Calibration of the predicted quality: the candidates of clicks in, ranking and ECE out.
 
 One click a mask, as in `clicks`; every candidate that comes back is compared with the truth.
 
@@ -15,7 +15,7 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     whole gap closed
                     (argmax - own argmax) / (oracle - own argmax): as a part of what could be won
                     with the candidates that are shown, which may be better ones
-    pairs in order  of two candidates whose IoU differs by CLEAR or more, how often the better one
+    pairs in order  of two candidates whose IoU differs by .05 or more, how often the better one
                     has the higher quality
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
                     quality, weighted by the bins' candidates (Guo et al. 2017, arXiv 1706.04599,
@@ -26,34 +26,39 @@ Letters: N masks, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, asked_photos
-from anymask.evaluation.findings import (
-    Curve,
-    Figure,
-    Finding,
-    NotMeasured,
-    Table,
-    mean_figure,
-    ratio_figure,
+from anymask.evaluation.metrics import sum_by_photo
+from anymask.evaluation.protocols import Segmenter, click_masks
+from anymask.evaluation.selection import (
+    EvalPhoto,
+    EvalSet,
+    EvalSettings,
+    OnProgress,
+    iterate_photos,
 )
-from anymask.evaluation.metrics import Floats, Ints, Shares, iou
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.suite import EvalSet, Settings
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    MetricValue,
+    NotMeasured,
+    SetResult,
+    shares_to_metric,
+    values_to_metric,
+)
 from anymask.primitives.clicks import centre_click
-from anymask.primitives.types import Prompt
+from anymask.primitives.masks import iou
+from anymask.primitives.types import Floats, IntArray
 
-BINS = 10
-CLEAR = 0.05
+QUALITY_BINS = 10
+CLEAR_DIFFERENCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedCandidates:
     """Candidates of N masks, rows of K, NaN where a mask got fewer.
 
     ious     with the truth
@@ -65,16 +70,13 @@ class Ranked:
 
     ious: Floats
     quality: Floats
-    image: Ints
+    image: IntArray
     own: Floats | None = None
 
 
-def calibration(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Callable[[int, int], None] | None = None,
-) -> Finding:
+def measure_calibration(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
     """Measure one method on one set (a `SetMeasure`).
 
     Raises NotMeasured for a method that takes no clicks, gives one candidate, or no quality.
@@ -84,72 +86,66 @@ def calibration(
     rows: list[tuple[Floats, Floats]] = []
     own: list[tuple[float, float]] = []
     image: list[int] = []
-    for photo in asked_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, told):
         embedding = method.embed(photo.image)
         found = _candidates(method, embedding, photo)
         rows += found
         image += [photo.place] * len(found)
-        if method.spec.answer == "four":
+        if hasattr(method, "runtime"):  # a model, whose family may have learned an order
             by_number = _candidates(method, embedding, photo, ranking="own")
             own += [(float(ious[0]), float(ious.max())) for ious, _ in by_number]
     if max(len(ious) for ious, _ in rows) < 2:
         raise NotMeasured("it answers a click with one mask; there is nothing to rank")
-    ious, quality = (_padded([row[n] for row in rows]) for n in (0, 1))
+    ious, quality = (_pad_rows([row[n] for row in rows]) for n in (0, 1))
     picked = np.array(own) if own else None
-    return describe(Ranked(ious, quality, np.array(image, np.int64), picked))
+    return describe_calibration(RankedCandidates(ious, quality, np.array(image, np.int64), picked))
 
 
-def describe(ranked: Ranked) -> Finding:
+def describe_calibration(ranked: RankedCandidates) -> SetResult:
     """All figures of candidates whose truth is known."""
     best, chance = np.nanmax(ranked.ious, axis=1), np.nanmean(ranked.ious, axis=1)
-    first = np.nanargmax(ranked.quality, axis=1)
-    picked = ranked.ious[np.arange(len(first)), first]
+    picked = ranked.ious[:, 0]
     table, curve, error = _reliability(ranked)
-    return Finding(
+    return SetResult(
         figures=(
-            mean_figure("picks the best", (picked >= best).astype(np.float64), ranked.image),
-            mean_figure("argmax", picked, ranked.image),
-            mean_figure("random", chance, ranked.image),
-            mean_figure("oracle", best, ranked.image),
-            _gap_figure("gap closed", picked - chance, best - chance, ranked.image),
+            values_to_metric("picks the best", (picked >= best).astype(np.float64), ranked.image),
+            values_to_metric("argmax", picked, ranked.image),
+            values_to_metric("random", chance, ranked.image),
+            values_to_metric("oracle", best, ranked.image),
+            shares_to_metric(
+                "gap closed", sum_by_photo(ranked.image, picked - chance, best - chance)
+            ),
             *_own_figures(ranked, picked, best),
             _pairs_figure(ranked),
-            Figure(name="ECE", value=error),
+            MetricValue(name="ECE", value=error),
         ),
         curves=(curve,),
         tables=(table,),
     )
 
 
-def _own_figures(ranked: Ranked, picked: Floats, best: Floats) -> tuple[Figure, ...]:
+def _own_figures(ranked: RankedCandidates, picked: Floats, best: Floats) -> tuple[MetricValue, ...]:
     """What the order adds to the network's own number."""
     if ranked.own is None:
         return ()
     own, own_best = ranked.own.T
     return (
-        mean_figure("own argmax", own, ranked.image),
-        mean_figure("own oracle", own_best, ranked.image),
-        _gap_figure("own gap closed", picked - own, own_best - own, ranked.image),
-        _gap_figure("whole gap closed", picked - own, best - own, ranked.image),
+        values_to_metric("own argmax", own, ranked.image),
+        values_to_metric("own oracle", own_best, ranked.image),
+        shares_to_metric(
+            "own gap closed", sum_by_photo(ranked.image, picked - own, own_best - own)
+        ),
+        shares_to_metric("whole gap closed", sum_by_photo(ranked.image, picked - own, best - own)),
     )
 
 
 def _candidates(
-    method: Segmenter, embedding: Any, photo: Photo, **settings: str
+    method: Segmenter, embedding: Any, photo: EvalPhoto, **settings: str
 ) -> list[tuple[Floats, Floats]]:
     """IoU and quality of every candidate of each mask of a photo."""
     truths = photo.truths()
-    prompts = [
-        Prompt(points=np.array([centre_click(t.mask)], np.float32), labels=np.ones(1, np.int64))
-        for t in truths
-    ]
-    answers = [
-        answer
-        for start in range(0, len(prompts), CHUNK)
-        for answer in method.segment(
-            embedding, prompts=prompts[start : start + CHUNK], multimask=True, **settings
-        )
-    ]
+    clicks = [centre_click(truth.mask) for truth in truths]
+    answers = click_masks(method, embedding, clicks, **settings)
     found = []
     for answer, truth in zip(answers, truths, strict=True):
         quality = getattr(answer, "quality", None)
@@ -160,49 +156,44 @@ def _candidates(
     return found
 
 
-def _padded(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
+def _pad_rows(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
     table = np.full((len(rows), max(len(row) for row in rows)), np.nan)
     for place, row in enumerate(rows):
         table[place, : len(row)] = row
     return table
 
 
-def _gap_figure(name: str, won: Floats, gap: Floats, image: Ints) -> Figure:
-    """The share of the way to the oracle that was won; over sets, of their mean ways."""
-    _, member = np.unique(image, return_inverse=True)
-    top, bottom, count = (
-        np.bincount(member, weights=weights).astype(np.float64)
-        for weights in (won, gap, np.ones(len(image)))
-    )
-    return ratio_figure(name, Shares(top, bottom, count))
-
-
-def _pairs_figure(ranked: Ranked) -> Figure:
+def _pairs_figure(ranked: RankedCandidates) -> MetricValue:
     """How often two clearly different candidates are in the right order; a tie is half right."""
     left, right = np.triu_indices(ranked.ious.shape[1], 1)
     better = ranked.ious[:, left] - ranked.ious[:, right]  # NaN of an absent one is not clear
     order = np.sign(better) * np.sign(ranked.quality[:, left] - ranked.quality[:, right])
-    right_share = np.where(np.abs(better) >= CLEAR, (order + 1) / 2, np.nan)
+    right_share = np.where(np.abs(better) >= CLEAR_DIFFERENCE, (order + 1) / 2, np.nan)
     pairs = right_share.shape[1]
-    return mean_figure("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs))
+    return values_to_metric("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs))
 
 
-def _reliability(ranked: Ranked) -> tuple[Table, Curve, float]:
+def _reliability(ranked: RankedCandidates) -> tuple[DetailTable, Curve, float]:
     """Quality against IoU in bins of quality, and the expected calibration error."""
     there = ~np.isnan(ranked.ious)
     ious, quality = ranked.ious[there], ranked.quality[there]
-    place = np.clip((quality * BINS).astype(np.int64), 0, BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
+    place = np.clip((quality * QUALITY_BINS).astype(np.int64), 0, QUALITY_BINS - 1)
+    counts = np.bincount(place, minlength=QUALITY_BINS)
     filled = np.flatnonzero(counts)
     said, was = (
-        np.bincount(place, weights=values, minlength=BINS)[filled] / counts[filled]
+        np.bincount(place, weights=values, minlength=QUALITY_BINS)[filled] / counts[filled]
         for values in (quality, ious)
     )
     rows = tuple(
-        (f"{n / BINS:.1f}–{(n + 1) / BINS:.1f}", float(counts[n]), float(q), float(v))
+        (
+            f"{n / QUALITY_BINS:.1f}–{(n + 1) / QUALITY_BINS:.1f}",
+            float(counts[n]),
+            float(q),
+            float(v),
+        )
         for n, q, v in zip(filled, said, was, strict=True)
     )
     header = ("quality", "candidates", "mean quality", "mean IoU")
     curve = Curve(title="reliability", x=said, y=was, x_label="predicted quality", y_label="IoU")
     error = float(np.sum(counts[filled] * np.abs(said - was)) / counts.sum())
-    return Table(title="reliability", header=header, rows=rows), curve, error
+    return DetailTable(title="reliability", header=header, rows=rows), curve, error

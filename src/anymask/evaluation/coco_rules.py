@@ -1,4 +1,4 @@
-"""How COCO and LVIS compare ranked masks with the truth: who is matched, who is ignored, AP.
+"""Matching by the rules of COCO and LVIS: ranked masks and truths in, matches and AP out.
 
 The best ranked mask takes the truth that it overlaps most, if by the threshold; then the next one.
 A truth outside the area range, or of a crowd, is ignored: a mask that matches it counts neither
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.evaluation.metrics import Floats, Ints
 from anymask.primitives.rle import Rle, rle_area, rle_intersection
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, Floats, IntArray
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0, 1, 101)
@@ -31,7 +30,7 @@ AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedMasks:
     """One photo's masks of one class, best first, and the truths of that class.
 
     overlap      (D, G) IoU; with a crowd the share of the mask that lies in it
@@ -44,8 +43,8 @@ class Ranked:
 
     overlap: Floats
     scores: Floats
-    areas: Ints
-    truth_areas: Ints
+    areas: IntArray
+    truth_areas: IntArray
     crowd: BoolArray
     lenient: bool = False
 
@@ -65,13 +64,13 @@ class Matches:
     ignored: BoolArray
     truths: int
 
-    def found(self, most: int | None = None) -> Ints:
+    def found(self, most: int | None = None) -> IntArray:
         """Truths that count and are found by the first `most` masks, (T,)."""
-        hits: Ints = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
+        hits: IntArray = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
         return hits
 
 
-def rank(
+def rank_masks(
     masks: Sequence[Rle],
     scores: Floats,
     truths: Sequence[Rle],
@@ -79,7 +78,7 @@ def rank(
     *,
     most: int,
     lenient: bool = False,
-) -> Ranked:
+) -> RankedMasks:
     """Sort the masks of one photo and class by score, keep the best `most`, overlap them all."""
     order = np.argsort(-scores, kind="stable")[:most]
     chosen = [masks[int(n)] for n in order]
@@ -90,10 +89,10 @@ def rank(
     common = rle_intersection(chosen, everyone)
     union = np.where(crowd, areas[:, None], areas[:, None] + truth_areas - common)
     overlap = common / np.maximum(union, 1)
-    return Ranked(overlap, scores[order], areas, truth_areas, crowd, lenient)
+    return RankedMasks(overlap, scores[order], areas, truth_areas, crowd, lenient)
 
 
-def match(ranked: Ranked, area_range: tuple[float, float]) -> Matches:
+def match_masks(ranked: RankedMasks, area_range: tuple[float, float]) -> Matches:
     """Match every mask in its rank, at every threshold."""
     low, high = area_range
     outside = (ranked.truth_areas < low) | (ranked.truth_areas > high)
@@ -117,13 +116,13 @@ def match(ranked: Ranked, area_range: tuple[float, float]) -> Matches:
     return Matches(ranked.scores, hit, ignored | (~hit & off), int((~skipped).sum()))
 
 
-def _last_best(overlap: Floats) -> Ints:  # (T, G) -> (T,)
+def _last_best(overlap: Floats) -> IntArray:  # (T, G) -> (T,)
     """The last place of each row's largest value, -1 where all are -1."""
     if not overlap.shape[1]:
         return np.full(len(overlap), -1)
     place = overlap.shape[1] - 1 - overlap[:, ::-1].argmax(axis=1)
     there = overlap.max(axis=1) >= 0
-    chosen: Ints = np.where(there, place, -1)
+    chosen: IntArray = np.where(there, place, -1)
     return chosen
 
 

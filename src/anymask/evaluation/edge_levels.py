@@ -1,4 +1,4 @@
-"""Edge pixels at many thresholds at once: bit n of a pixel says whether it is there at threshold n.
+"""Edge maps cut at many thresholds at once: an edge map in, one bit a pixel and threshold out.
 
 The boundary benchmark cuts an edge map at 99 thresholds and treats each cut on its own: thin it,
 match it. Cuts of one map are nearly the same, and a machine word treats 64 of them in one step, so
@@ -17,7 +17,7 @@ from anymask.primitives.types import BoolArray, FloatArray
 Bits = NDArray[np.uint64]
 
 THRESHOLDS = np.arange(1, 100) / 100  # of the benchmark; an edge counts from its threshold on
-WORD = 64
+WORD_BITS = 64
 
 
 def cut(edges: FloatArray, thresholds: NDArray[np.float64] = THRESHOLDS) -> Bits:
@@ -32,8 +32,8 @@ def cut(edges: FloatArray, thresholds: NDArray[np.float64] = THRESHOLDS) -> Bits
 
 def pack(flags: BoolArray) -> Bits:  # (..., L) -> (..., B)
     """Flags as the bits of words, the first flag lowest."""
-    words = -(-flags.shape[-1] // WORD)
-    spread = np.zeros((*flags.shape[:-1], words * WORD), np.bool_)
+    words = -(-flags.shape[-1] // WORD_BITS)
+    spread = np.zeros((*flags.shape[:-1], words * WORD_BITS), np.bool_)
     spread[..., : flags.shape[-1]] = flags
     packed: Bits = np.packbits(spread, axis=-1, bitorder="little").view("<u8")
     return packed

@@ -1,4 +1,4 @@
-"""Edge maps: from masks, from the grey gradient, from a person's regions; and how they get thin.
+"""Edge maps: masks, a grey photo or regions in, thick or thin edges 0..1 out.
 
 Zero-shot edges as Segment Anything makes them (section 7.2 and appendix D.2): a regular grid of
 clicks, all masks of each, no filter by quality or stability, duplicates removed by box suppression;
@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.evaluation.edge_levels import THRESHOLDS, thin
-from anymask.evaluation.findings import NotMeasured
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.protocols import Segmenter, click_masks
+from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.boxes import box_nms, mask_to_box
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import logits_to_image
-from anymask.primitives.types import BoolArray, Candidates, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
-POINTS_PER_SIDE = 16  # the paper's grid
+EDGE_GRID_SIDE = 16  # the paper's grid
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other
-CLICKS_PER_CALL = 64
 CANNY_SIGMA = 2.0
 CANNY_LOW = 0.4
 CANNY_RANGE = 16000.0  # of the slopes, which OpenCV wants as 16-bit numbers
@@ -60,13 +60,11 @@ def model_edges(method: Segmenter, image: UintImage) -> FloatArray:  # (H, W, 3)
 
 def _grid_answers(method: Segmenter, image: UintImage) -> Iterator[Candidates]:
     embedding = method.embed(image)
-    clicks = point_grid(POINTS_PER_SIDE) * (image.shape[1], image.shape[0])
-    for start in range(0, len(clicks), CLICKS_PER_CALL):
-        prompts = [Prompt.of(points=[click]) for click in clicks[start : start + CLICKS_PER_CALL]]
-        for answer in method.segment(embedding, prompts=prompts, multimask=True):
-            if not isinstance(answer, Candidates):
-                raise NotMeasured("its answers are masks without logits")
-            yield answer
+    clicks = point_grid(EDGE_GRID_SIDE) * (image.shape[1], image.shape[0])
+    for answer in click_masks(method, embedding, clicks.tolist()):
+        if not isinstance(answer, Candidates):
+            raise NotMeasured("its answers are masks without logits")
+        yield answer
 
 
 def logits_to_edges(
@@ -85,7 +83,7 @@ def logits_to_edges(
         outer = cv2.dilate(inside, np.ones((3, 3), np.uint8)) - inside
         slope = sobel_magnitude(_sigmoid(logits[window])) * outer
         np.maximum(edges[window], slope, out=edges[window])
-    return scaled(edges)
+    return rescale(edges)
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
@@ -100,7 +98,7 @@ def sobel_magnitude(plane: NDArray[Any]) -> FloatArray:  # (H, W)
     return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
-def scaled(edges: FloatArray) -> FloatArray:
+def rescale(edges: FloatArray) -> FloatArray:
     """From 0 to 1; a map without edges stays (nearly) 0."""
     low, high = float(edges.min()), float(edges.max())
     return (edges - np.float32(low)) / np.float32(max(high - low, _FAINTEST))
@@ -111,7 +109,7 @@ def scaled(edges: FloatArray) -> FloatArray:
 
 def sobel_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
     """Sobel magnitude of the grey photo, 0..1."""
-    return scaled(sobel_magnitude(_grey(image)))
+    return rescale(sobel_magnitude(_grey(image)))
 
 
 def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)

@@ -1,4 +1,4 @@
-"""Which pixels of thin edge maps are the same edge: a one-to-one matching within a distance.
+"""Matching of thin edge maps: two maps in, which pixels are the same edge out.
 
 The boundary benchmark of Berkeley (Martin, Fowlkes and Malik, PAMI 2004) matches edge pixels that
 the machine found with those that a person drew: each pixel at most once, a pair at most `radius`
@@ -18,12 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.evaluation.edge_levels import WORD, Bits, unpack
-from anymask.primitives.types import BoolArray
-
-Ints = NDArray[np.int64]
+from anymask.evaluation.edge_levels import WORD_BITS, Bits, unpack
+from anymask.primitives.types import BoolArray, IntArray
 
 _ABSENT, _FREE = -2, -1
 
@@ -58,14 +55,14 @@ def largest_matching(found: BoolArray, truth: BoolArray, radius: float) -> int:
     return int((match_levels(bits, truth, radius, 1) > 0).sum())
 
 
-def _jumps(radius: float, width: int) -> Ints:
+def _jumps(radius: float, width: int) -> IntArray:
     """From a place on a board of this width to all in reach, nearest first."""
     reach = int(radius)
     line = np.arange(-reach, reach + 1)
     distance = (line[:, None] ** 2 + line**2).reshape(-1)
     order = np.argsort(distance, kind="stable")[: int((distance <= radius**2).sum())]
     down, right = np.divmod(order, 2 * reach + 1)
-    jumps: Ints = (down - reach) * width + right - reach
+    jumps: IntArray = (down - reach) * width + right - reach
     return jumps
 
 
@@ -82,11 +79,11 @@ class _Pairs:
     """
 
     left: Bits
-    mate: Ints
+    mate: IntArray
     needy: BoolArray
 
 
-def _nearest_first(flat: Bits, truths: Ints, jumps: Ints, count: int) -> _Pairs:
+def _nearest_first(flat: Bits, truths: IntArray, jumps: IntArray, count: int) -> _Pairs:
     """Pair what is at distance 0, then 1, and so on, and still free. Along one jump no two pixels
     of the truth meet at the same place, so that one step does for all of them."""
     mate = np.full((len(truths), count), -1, np.int64)
@@ -117,12 +114,12 @@ class _Graph:
     ends    where each one's end, after a leading 0
     """
 
-    places: Ints
+    places: IntArray
     near: list[int]
     ends: list[int]
 
 
-def _graph(flat: Bits, truths: Ints, jumps: Ints) -> _Graph:
+def _graph(flat: Bits, truths: IntArray, jumps: IntArray) -> _Graph:
     there: BoolArray = np.any(flat, axis=1)
     near = truths[:, None] + jumps
     kept = there[near]
@@ -132,7 +129,7 @@ def _graph(flat: Bits, truths: Ints, jumps: Ints) -> _Graph:
 
 def _enlarge(graph: _Graph, flat: Bits, pairs: _Pairs, level: int) -> None:
     """Find a partner for every pixel of the truth that can have one, at one threshold."""
-    word, bit = level // WORD, np.uint64(1) << np.uint64(level % WORD)
+    word, bit = level // WORD_BITS, np.uint64(1) << np.uint64(level % WORD_BITS)
     owner = np.where(flat[graph.places, word] & bit, _FREE, _ABSENT)
     mate = pairs.mate[:, level]
     paired = np.flatnonzero(mate >= 0)
@@ -153,7 +150,7 @@ class _Search:
            a free pixel, then and later, and stays seen
     """
 
-    def __init__(self, graph: _Graph, owner: Ints, mate: Ints) -> None:
+    def __init__(self, graph: _Graph, owner: IntArray, mate: IntArray) -> None:
         self.near, self.ends = graph.near, graph.ends
         self.owner, self.mate = owner.tolist(), mate.tolist()
         self.seen = bytearray((owner == _ABSENT).tobytes())

@@ -1,4 +1,4 @@
-"""Edges against those that people drew: the boundary benchmark of Berkeley.
+"""Edge detection by the boundary benchmark of Berkeley: edge maps in, ODS, OIS, AP, R50 out.
 
 An edge map is thinned by non-maximum suppression, cut at 99 thresholds, thinned again, and matched
 with each person's lines within .0075 of the photo's diagonal (`edge_matching`). A found pixel is
@@ -34,17 +34,16 @@ from anymask.evaluation.edge_maps import (
     suppress,
 )
 from anymask.evaluation.edge_matching import match_levels
-from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.metrics import Floats
+from anymask.evaluation.metrics import draw_photos
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import drawn_regions
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.evaluation.region_quality import sample_to_regions
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, Floats, Prompt, UintImage
 
-TOLERANCE = 0.0075  # of the photo's diagonal
-RESAMPLES = 1000
+EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps
 
 
@@ -88,9 +87,9 @@ class EdgeCounts:
     found: Floats
 
 
-def edges(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def measure_edges(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Measure a method's edges on photos that people divided into regions.
 
     Raises NotMeasured for a set without annotators, or a method that gives neither edges nor the
@@ -103,11 +102,11 @@ def edges(
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
     for done, sample in enumerate(samples, start=1):
-        rows.append(count_edges(_edge_map(method, sample.image()), drawn_edges(sample)))
+        rows.append(count_edges(_edge_map(method, sample.image()), sample_to_edges(sample)))
         told(done, len(samples))
     counts = EdgeCounts(*np.stack(rows, axis=1))
-    precision, recall, _ = scores(*(part.sum(axis=0) for part in _parts(counts)))
-    return Finding(
+    precision, recall, _ = counts_to_f(*(part.sum(axis=0) for part in _parts(counts)))
+    return SetResult(
         figures=benchmark_figures(counts),
         curves=(
             Curve(title="edges", x=recall, y=precision, x_label="recall", y_label="precision"),
@@ -121,11 +120,11 @@ def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
     )
 
 
-def drawn_edges(sample: Sample) -> list[BoolArray]:
+def sample_to_edges(sample: Sample) -> list[BoolArray]:
     """Each annotator's lines (H, W): those of the set, or the thin borders of the regions."""
     if sample.boundaries:
         return [rle_to_mask(rle) for rle in sample.boundaries]
-    return [region_edges(regions) for regions in drawn_regions(sample)]
+    return [region_edges(regions) for regions in sample_to_regions(sample)]
 
 
 def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)
@@ -136,7 +135,7 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> 
     """
     levels = len(THRESHOLDS)
     bits = thin_levels(cut(suppress(found)))
-    radius = TOLERANCE * float(np.hypot(*found.shape))
+    radius = EDGE_TOLERANCE * float(np.hypot(*found.shape))
     anybody = np.zeros_like(bits)
     matched = np.zeros(levels, np.int64)
     for lines in drawn:
@@ -151,16 +150,15 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> 
 # ----------------------------------------------------------------------------------- the figures
 
 
-def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
+def benchmark_figures(counts: EdgeCounts) -> tuple[MetricValue, ...]:
     """ODS, OIS, AP and R50, with 95 % intervals that draw whole photos."""
     photos = len(counts.found)
-    even = np.full(photos, 1 / photos)
-    draws = np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)
+    draws = draw_photos(photos)
     (values,) = benchmark_values(counts, np.ones((1, photos)))
     low, high = np.quantile(benchmark_values(counts, draws), (0.025, 0.975), axis=0)
     names = ("ODS", "OIS", "AP", "R50")
     return tuple(
-        Figure(name=name, value=float(values[n]), low=float(low[n]), high=float(high[n]))
+        MetricValue(name=name, value=float(values[n]), low=float(low[n]), high=float(high[n]))
         for n, name in enumerate(names)
     )
 
@@ -168,16 +166,16 @@ def benchmark_figures(counts: EdgeCounts) -> tuple[Figure, ...]:
 def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R, I) -> (R, 4)
     """ODS, OIS, AP and R50 when each photo counts so often."""
     parts = _parts(counts)
-    best = scores(*parts)[2].argmax(axis=1)
+    best = counts_to_f(*parts)[2].argmax(axis=1)
     chosen = [part[np.arange(len(part)), best] for part in parts]
-    precision, recall, _ = scores(*(weights @ part for part in parts))
-    rows = zip(precision, recall, scores(*(weights @ part for part in chosen))[2], strict=True)
+    precision, recall, _ = counts_to_f(*(weights @ part for part in parts))
+    rows = zip(precision, recall, counts_to_f(*(weights @ part for part in chosen))[2], strict=True)
     return np.array(
         [[best_f(p, r), ois, average_precision(p, r), recall_at_half(p, r)] for p, r, ois in rows]
     )
 
 
-def scores(
+def counts_to_f(
     drawn_matched: Floats, drawn: Floats, found_matched: Floats, found: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F of counts of any one shape."""

@@ -1,4 +1,4 @@
-"""Does the model serve one group of people, or of things, worse than another?
+"""Fairness: masks by group in, each group's mean IoU and the largest gap between two out.
 
 The paper (Segment Anything, section 6 and table 2) asks for people by perceived gender, age and
 skin tone, and looks at the 95 % intervals of each group's mean IoU from clicks. Groups come from a
@@ -16,38 +16,40 @@ that no gap was shown. Letters: N masks, G groups, I photos.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from anymask.data.sets import Sample
-from anymask.evaluation.asked import CHUNK, asked_photos
-from anymask.evaluation.findings import Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.metrics import RESAMPLES, Floats, Ints
-from anymask.evaluation.protocols import Segmenter, click_rounds
-from anymask.evaluation.suite import EvalSet, Settings
+from anymask.evaluation.metrics import draw_photos
+from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluation.set_results import (
+    DetailTable,
+    MetricValue,
+    NotMeasured,
+    SetResult,
+    values_to_metric,
+)
 from anymask.primitives.errors import DataError
+from anymask.primitives.types import Floats, IntArray
 
 LARGEST_GAP = 0.05
-FEWEST = 10  # masks of a group; the mean of fewer says little
+LEAST_GROUP_MASKS = 10  # masks of a group; the mean of fewer says little
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class Grouping:
     """One way to divide the masks: `names` has a group (or "") for each mask that was asked."""
 
     title: str
     names: tuple[str, ...]
 
 
-def fairness(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Callable[[int, int], None] | None = None,
-) -> Finding:
+def measure_fairness(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
     """Measure one method on one set (a `SetMeasure`): by one click, and by several.
 
     Raises NotMeasured for a method without clicks or a set without two groups; DataError for a CSV
@@ -60,39 +62,42 @@ def fairness(
     names: list[tuple[str, ...]] = []
     parts: list[Floats] = []
     image: list[int] = []
-    for photo in asked_photos(method, one, settings, told):
-        rows = [_groups_of(photo.sample, int(mask), table) for mask in photo.masks]
+    for photo in iterate_photos(method, one, settings, told):
+        rows = [_find_groups(photo.sample, int(mask), table) for mask in photo.masks]
         if not any(any(row) for row in rows):
             continue
         embedding = method.embed(photo.image)
-        for start in range(0, len(rows), CHUNK):
-            truths = photo.truths(photo.masks[start : start + CHUNK])
+        for start in range(0, len(rows), PROMPTS_A_CALL):
+            truths = photo.truths(photo.masks[start : start + PROMPTS_A_CALL])
             parts.append(click_rounds(method, embedding, truths, settings.clicks).ious[:, [0, -1]])
         names += rows
         image += [photo.place] * len(rows)
-    columns = [Column(title, tuple(row[n] for row in names)) for n, title in enumerate(titles)]
-    columns = [column for column in columns if len(groups_of(column)) > 1]
+    columns = [Grouping(title, tuple(row[n] for row in names)) for n, title in enumerate(titles)]
+    columns = [column for column in columns if len(list_groups(column)) > 1]
     if not columns:
         raise NotMeasured(
-            f"{one.plan.name} has no two groups of {FEWEST} masks; give --groups FILE (.csv)"
+            f"{one.plan.name} has no two groups of {LEAST_GROUP_MASKS} masks; "
+            "give --groups FILE (.csv)"
         )
     last = settings.clicks if "negative_point" in method.spec.accepts else 1
-    return describe(np.concatenate(parts), np.array(image, np.int64), columns, last)
+    return describe_fairness(np.concatenate(parts), np.array(image, np.int64), columns, last)
 
 
-def describe(scores: Floats, image: Ints, columns: list[Column], clicks: int) -> Finding:
+def describe_fairness(
+    scores: Floats, image: IntArray, columns: list[Grouping], clicks: int
+) -> SetResult:
     """Gaps and a table of groups, from IoUs (N, 2) after the first and the last click."""
     said = ["1 click"] if clicks == 1 else ["1 click", f"{clicks} clicks"]
-    figures: list[Figure] = []
+    figures: list[MetricValue] = []
     rows: list[tuple[str | float, ...]] = []
     notes: list[str] = []
     for column in columns:
-        groups = groups_of(column)
+        groups = list_groups(column)
         of = np.array(column.names)
         for place, name in enumerate(said):
             values = scores[:, place]
-            means = [mean_figure(g, values[of == g], image[of == g]) for g in groups]
-            gap = group_gap(values, image, of, means, f"{column.title} gap, {name}")
+            means = [values_to_metric(g, values[of == g], image[of == g]) for g in groups]
+            gap = measure_gap(values, image, of, means, f"{column.title} gap, {name}")
             figures.append(gap)
             for mean in means:
                 masks = float((of == mean.name).sum())
@@ -102,28 +107,28 @@ def describe(scores: Floats, image: Ints, columns: list[Column], clicks: int) ->
             zero = "" if gap.low > 0 else "; the interval holds 0"
             notes.append(f"{gap.name}: {100 * gap.value:.1f} points, {verdict} 5{zero}")
     header = ("column", "prompt", "group", "masks", "mean IoU", "low", "high")
-    return Finding(
+    return SetResult(
         figures=tuple(figures),
-        tables=(Table(title="groups", header=header, rows=tuple(rows)),),
+        tables=(DetailTable(title="groups", header=header, rows=tuple(rows)),),
         notes=tuple(notes),
     )
 
 
-def groups_of(column: Column) -> list[str]:
+def list_groups(column: Grouping) -> list[str]:
     """The groups with FEWEST masks or more, in order of appearance."""
     counts = {name: column.names.count(name) for name in dict.fromkeys(column.names) if name}
-    return [name for name, count in counts.items() if count >= FEWEST]
+    return [name for name, count in counts.items() if count >= LEAST_GROUP_MASKS]
 
 
-def group_gap(
-    values: Floats, image: Ints, of: np.ndarray, means: list[Figure], name: str
-) -> Figure:
+def measure_gap(
+    values: Floats, image: IntArray, of: np.ndarray, means: list[MetricValue], name: str
+) -> MetricValue:
     """The largest difference between two groups' means, and its interval over photos."""
     ordered = sorted(means, key=lambda figure: figure.value)
     worst, best = ordered[0].name, ordered[-1].name
     photos, member = np.unique(image, return_inverse=True)
     n = len(photos)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    draws = draw_photos(n)
     drawn = []
     for group in (best, worst):
         inside = of == group
@@ -133,7 +138,7 @@ def group_gap(
             drawn.append((draws @ sums) / (draws @ counts))
     low, high = np.nanquantile(drawn[0] - drawn[1], (0.025, 0.975))
     gap = ordered[-1].value - ordered[0].value
-    return Figure(name=name, value=gap, low=float(low), high=float(high))
+    return MetricValue(name=name, value=gap, low=float(low), high=float(high))
 
 
 # --- where groups stand
@@ -177,7 +182,7 @@ def read_groups(path: str | Path) -> GroupTable:
     return GroupTable(titles, rows)
 
 
-def _groups_of(sample: Sample, mask: int, table: GroupTable | None) -> tuple[str, ...]:
+def _find_groups(sample: Sample, mask: int, table: GroupTable | None) -> tuple[str, ...]:
     if table is None:
         return (sample.labels[mask] or "",)
     return table.of(sample.image_path.name, mask)

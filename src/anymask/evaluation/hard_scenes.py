@@ -1,4 +1,4 @@
-"""Rendered scenes that are hard to segment, with exact masks, made on the fly from a number.
+"""Rendered scenes that are hard to segment: a kind and a number in, a photo with exact masks out.
 
     glass         tumblers and bottles that show what is behind them, bent
     smoke         plumes that thin out; a pixel belongs where at least SMOKE of its light is smoke
@@ -25,9 +25,9 @@ import numpy as np
 
 from anymask.data.sets import Sample, SetInfo
 from anymask.evaluation.scene_parts import (
-    HW,
+    SCENE_HW,
+    Corners,
     Field,
-    Polygon,
     Rng,
     blob,
     clouds,
@@ -46,34 +46,34 @@ from anymask.evaluation.scene_parts import (
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.types import BoolArray, UintImage
 
-PHOTOS = 12  # of each kind
-SMOKE = 0.35
-SMALLEST = 100  # pixels that are seen of a pebble or a wire that is asked for
-ROWS, COLUMNS = np.mgrid[: HW[0], : HW[1]].astype(np.float32)
+SCENES_A_KIND = 12  # of each kind
+SMOKE_DENSITY = 0.35
+LEAST_VISIBLE_AREA = 100  # pixels that are seen of a pebble or a wire that is asked for
+ROWS, COLUMNS = np.mgrid[: SCENE_HW[0], : SCENE_HW[1]].astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class RenderedScene:
     """A picture (H, W, 3) and its masks, (H, W) each."""
 
     image: UintImage
     masks: tuple[BoolArray, ...]
 
 
-def glass(rng: Rng) -> Scene:
+def glass(rng: Rng) -> RenderedScene:
     """One to three glasses on a table."""
     picture = room(rng)
     masks: list[BoolArray] = []
     places = rng.permutation(np.linspace(110, 400, 3))[: rng.integers(1, 4)]
     for x in places:
-        outline = _vessel(rng, float(x), HW[0] * rng.uniform(0.8, 0.93))
+        outline = _vessel(rng, float(x), SCENE_HW[0] * rng.uniform(0.8, 0.93))
         cover = coverage([outline])
         picture = _seen_through(rng, picture, cover, float(x))
         masks = [mask & ~inside(cover) for mask in masks] + [inside(cover)]
-    return Scene(picture_of(picture), tuple(masks))
+    return RenderedScene(picture_of(picture), tuple(masks))
 
 
-def _vessel(rng: Rng, x: float, bottom: float) -> Polygon:
+def _vessel(rng: Rng, x: float, bottom: float) -> Corners:
     """The outline of a tumbler, a bottle or a goblet that stands on `bottom`."""
     tall, wide = rng.uniform(150, 240), rng.uniform(34, 58)
     profiles = (
@@ -106,7 +106,7 @@ def _seen_through(rng: Rng, picture: Field, cover: Field, x: float) -> Field:
     return over(picture, np.asarray(body, np.float32), cover)
 
 
-def smoke(rng: Rng) -> Scene:
+def smoke(rng: Rng) -> RenderedScene:
     """A plume that rises and drifts."""
     picture = room(rng) * rng.uniform(0.55, 0.85)
     x, y = rng.uniform(150, 360), rng.uniform(300, 370)
@@ -119,7 +119,7 @@ def smoke(rng: Rng) -> Scene:
     tone = np.full(3, rng.uniform(0.72, 0.95), np.float32) + rng.normal(0, 0.015, 3)
     shade = (0.85 + 0.3 * clouds(rng, 35))[..., None]
     smoky = over(picture, np.asarray(tone * shade, np.float32), alpha)
-    return Scene(picture_of(smoky), (_largest(alpha >= SMOKE),))
+    return RenderedScene(picture_of(smoky), (_largest(alpha >= SMOKE_DENSITY),))
 
 
 def _largest(mask: BoolArray) -> BoolArray:
@@ -129,20 +129,20 @@ def _largest(mask: BoolArray) -> BoolArray:
     return largest
 
 
-def mesh(rng: Rng) -> Scene:
+def mesh(rng: Rng) -> RenderedScene:
     """A fence of diamonds in front of an animal on grass."""
     hue = rng.uniform(0.2, 0.35)
     picture = texture(rng, colour(rng, hue, 0.4, 0.55), colour(rng, hue, 0.35, 0.28), 24)
     body = coverage(creature(rng, (rng.uniform(190, 320), rng.uniform(160, 220)), 95))
     fur = texture(rng, colour(rng, 0.08, 0.5, 0.7), colour(rng, 0.06, 0.45, 0.4), 12)
-    light = (1.15 - 0.5 * ROWS / HW[0])[..., None]
+    light = (1.15 - 0.5 * ROWS / SCENE_HW[0])[..., None]
     picture = over(picture, np.asarray(fur * light, np.float32), body)
     step, lean = rng.uniform(26, 44), rng.uniform(0.7, 1.3)
     starts = np.arange(-700, 1300, step)
-    rows = np.linspace(-20, HW[0] + 20, 40)
+    rows = np.linspace(-20, SCENE_HW[0] + 20, 40)
     wave = 3 * np.sin(rows / step * np.pi)
     lines = [
-        np.stack([start + side * (rows * lean + wave) + (side < 0) * HW[0], rows], axis=1)
+        np.stack([start + side * (rows * lean + wave) + (side < 0) * SCENE_HW[0], rows], axis=1)
         for side in (-1, 1)
         for start in starts
     ]
@@ -151,27 +151,29 @@ def mesh(rng: Rng) -> Scene:
     shadow = np.roll(soft(wires, 1.0), (3, 3), axis=(0, 1))
     picture = over(picture * (1 - 0.3 * shadow[..., None]), np.asarray(steel, np.float32), wires)
     fence = inside(wires)
-    return Scene(picture_of(soft(picture, 0.5)), (fence, inside(body) & ~fence))
+    return RenderedScene(picture_of(soft(picture, 0.5)), (fence, inside(body) & ~fence))
 
 
-def wires(rng: Rng) -> Scene:
+def wires(rng: Rng) -> RenderedScene:
     """Cables that sag between poles outside the picture, over roofs and sky."""
-    sky = (0.95 - 0.35 * ROWS / HW[0])[..., None] * colour(rng, rng.uniform(0.55, 0.62), 0.75, 1)
+    sky = (0.95 - 0.35 * ROWS / SCENE_HW[0])[..., None] * colour(
+        rng, rng.uniform(0.55, 0.62), 0.75, 1
+    )
     picture = over(np.asarray(sky, np.float32), np.ones(3, np.float32), 0.5 * clouds(rng, 120))
     roofs = np.array([(0, 400), *_skyline(rng), (520, 400)], np.float64)
     wall = texture(rng, colour(rng, 0.04, 0.6, 0.5), colour(rng, 0.08, 0.7, 0.3), 10)
     picture = over(picture, wall, coverage([roofs]))
     masks: list[BoolArray] = []
     for _ in range(rng.integers(3, 7)):
-        x = np.linspace(-5, HW[1] + 5, 200)
+        x = np.linspace(-5, SCENE_HW[1] + 5, 200)
         sag = rng.uniform(10, 70) * (1 - ((x - rng.uniform(150, 360)) / 260) ** 2)
         y = rng.uniform(40, 230) + (x - 256) * rng.uniform(-0.3, 0.3) + sag
         cover = strokes([np.stack([x, y], axis=1)], rng.uniform(2, 4))
         paint = np.full(3, rng.uniform(0.08, 0.3), np.float32)
         picture = over(picture, paint, cover)
         masks = [mask & ~inside(cover) for mask in masks] + [inside(cover)]
-    seen = tuple(mask for mask in masks if np.count_nonzero(mask) >= SMALLEST)
-    return Scene(picture_of(soft(picture, 0.4)), seen)
+    seen = tuple(mask for mask in masks if np.count_nonzero(mask) >= LEAST_VISIBLE_AREA)
+    return RenderedScene(picture_of(soft(picture, 0.4)), seen)
 
 
 def _skyline(rng: Rng) -> list[tuple[float, float]]:
@@ -184,7 +186,7 @@ def _skyline(rng: Rng) -> list[tuple[float, float]]:
     return corners
 
 
-def crowd(rng: Rng) -> Scene:
+def crowd(rng: Rng) -> RenderedScene:
     """Pebbles of a few like colours, one upon another."""
     hue = float(rng.random())
     picture = texture(rng, colour(rng, hue, 0.7, 0.3), colour(rng, hue, 0.6, 0.15), 10)
@@ -192,7 +194,7 @@ def crowd(rng: Rng) -> Scene:
     masks: list[BoolArray] = []
     size = rng.uniform(26, 40)
     for _ in range(int(11000 / size**1.6) + 14):
-        centre = (rng.uniform(10, HW[1] - 10), rng.uniform(10, HW[0] - 10))
+        centre = (rng.uniform(10, SCENE_HW[1] - 10), rng.uniform(10, SCENE_HW[0] - 10))
         cover = coverage([blob(rng, centre, size * rng.uniform(0.75, 1.25), 0.18)])
         mask = inside(cover)
         if not mask.any():
@@ -207,11 +209,11 @@ def crowd(rng: Rng) -> Scene:
         picture = over(picture, np.zeros(3, np.float32), 0.45 * shadow)
         picture = over(picture, np.asarray(tone * light * spots, np.float32), cover)
         masks = [old & ~mask for old in masks] + [mask]
-    seen = tuple(mask for mask in masks if np.count_nonzero(mask) >= SMALLEST)
-    return Scene(picture_of(picture), seen)
+    seen = tuple(mask for mask in masks if np.count_nonzero(mask) >= LEAST_VISIBLE_AREA)
+    return RenderedScene(picture_of(picture), seen)
 
 
-def camouflage(rng: Rng) -> Scene:
+def camouflage(rng: Rng) -> RenderedScene:
     """An animal with the ground's own pattern, a little shaded."""
     first, second = (colour(rng, rng.uniform(0.07, 0.3), 0.55, light) for light in (0.65, 0.3))
     size, stretch = rng.uniform(14, 34), rng.uniform(0.6, 2.0)
@@ -225,10 +227,10 @@ def camouflage(rng: Rng) -> Scene:
     light = 1.1 - 0.22 * np.clip((ROWS - rows[0]) / (rows[-1] - rows[0] + 1), 0, 1)
     edge = 1 - 0.16 * np.exp(-depth_inside(mask) / 2.5)
     paint = np.asarray(coat * (light * edge)[..., None], np.float32)
-    return Scene(picture_of(over(ground, paint, cover)), (mask,))
+    return RenderedScene(picture_of(over(ground, paint, cover)), (mask,))
 
 
-def low_contrast(rng: Rng) -> Scene:
+def low_contrast(rng: Rng) -> RenderedScene:
     """One or two shapes that differ from their ground by 5 to 10 levels of 255."""
     tone = colour(rng, None, rng.uniform(0.75, 0.95), rng.uniform(0.4, 0.8))
     slope = (COLUMNS * rng.normal() + ROWS * rng.normal()) / 9000
@@ -239,12 +241,12 @@ def low_contrast(rng: Rng) -> Scene:
         cover = coverage([blob(rng, centre, rng.uniform(50, 95), 0.35)])
         step = rng.choice((-1, 1)) * rng.uniform(5, 10) / 255
         picture = picture + np.float32(step) * soft(cover, 1.2)[..., None]
-        masks.append(inside(cover) & ~(masks[0] if masks else np.zeros(HW, np.bool_)))
-    noise = 2.2 / 255 * rng.standard_normal((*HW, 3), np.float32)
-    return Scene(picture_of(np.asarray(picture + noise, np.float32)), tuple(masks))
+        masks.append(inside(cover) & ~(masks[0] if masks else np.zeros(SCENE_HW, np.bool_)))
+    noise = 2.2 / 255 * rng.standard_normal((*SCENE_HW, 3), np.float32)
+    return RenderedScene(picture_of(np.asarray(picture + noise, np.float32)), tuple(masks))
 
 
-SCENES: dict[str, Callable[[Rng], Scene]] = {
+SCENES: dict[str, Callable[[Rng], RenderedScene]] = {
     "glass": glass,
     "smoke": smoke,
     "mesh": mesh,
@@ -255,13 +257,13 @@ SCENES: dict[str, Callable[[Rng], Scene]] = {
 }
 
 
-def render(name: str, place: int) -> Scene:
+def render(name: str, place: int) -> RenderedScene:
     """The scene of this kind with this number."""
     return SCENES[name](np.random.default_rng([zlib.crc32(name.encode()), place]))
 
 
 @lru_cache(maxsize=len(SCENES))
-def scene_set(name: str, photos: int = PHOTOS) -> tuple[SetInfo, list[Sample]]:
+def scene_set(name: str, photos: int = SCENES_A_KIND) -> tuple[SetInfo, list[Sample]]:
     """A set of rendered scenes, held in memory."""
     samples = []
     for place in range(photos):
@@ -270,7 +272,7 @@ def scene_set(name: str, photos: int = PHOTOS) -> tuple[SetInfo, list[Sample]]:
         samples.append(
             Sample(
                 image_path=Path(f"{name} {place}"),
-                hw=HW,
+                hw=SCENE_HW,
                 masks=tuple(mask_to_rle(mask) for mask in scene.masks),
                 labels=(name,) * count,
                 annotators=(None,) * count,

@@ -1,4 +1,4 @@
-"""Instance segmentation: the boxes of any detector, our masks, AP by the rules of COCO or LVIS.
+"""Instance segmentation AP: a detector's boxes in, AP of their masks by COCO's or LVIS's rules out.
 
 Segment Anything, section 7.4 and appendix D.5: a detector's boxes are prompts, its classes and
 scores stay. COCO: at most 100 masks a photo and class. LVIS is federated: at most 300 masks a photo
@@ -21,7 +21,7 @@ Letters: T thresholds of IoU, R recalls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,33 +33,32 @@ from anymask.evaluation.coco_rules import (
     AREA_RANGES,
     IOU_THRESHOLDS,
     Matches,
-    Ranked,
-    match,
+    RankedMasks,
+    match_masks,
     precision_at_recalls,
-    rank,
+    rank_masks,
 )
-from anymask.evaluation.findings import NAN, Curve, Figure, Finding, NotMeasured
-from anymask.evaluation.metrics import Floats
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.evaluation.metrics import NAN
+from anymask.evaluation.protocols import Segmenter, ask_in_parts
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
-from anymask.primitives.types import Prompt
+from anymask.primitives.types import Floats, Prompt
 
-FILE = "detections.json"
+DETECTIONS_FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO
 MOST_A_PHOTO = 300  # LVIS
-BOXES_PER_CALL = 64
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
-Box = tuple[float, float, float, float]
+FloatBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Detection:
     """What a detector found: x0, y0, x1, y1 in pixels, the class, how sure it is."""
 
-    box_xyxy: Box
+    box_xyxy: FloatBox
     label: str
     score: float
 
@@ -77,7 +76,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class Answered:
+class DetectedPhoto:
     """One photo's truth, and the masks with the labels and scores of their boxes."""
 
     truth: Sample
@@ -85,9 +84,9 @@ class Answered:
     detections: tuple[Detection, ...]
 
 
-def instance_ap(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def measure_instance_ap(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Measure the masks that a method makes of a detector's boxes.
 
     Raises NotMeasured for a set without `detections.json` or a method that takes no boxes, and
@@ -95,9 +94,11 @@ def instance_ap(
     """
     if "box" not in method.spec.accepts:
         raise NotMeasured("it takes no boxes")
-    path = one.info.folder / FILE
+    path = one.info.folder / DETECTIONS_FILE
     if not path.is_file():
-        raise NotMeasured(f"instance AP needs a detector's boxes in {FILE} beside the set")
+        raise NotMeasured(
+            f"instance AP needs a detector's boxes in {DETECTIONS_FILE} beside the set"
+        )
     found = read_detections(path, one.samples)
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     answered = []
@@ -105,24 +106,24 @@ def instance_ap(
         sample = one.samples[int(number)]
         answered.append(_answer(method, sample, found.photos[int(number)]))
         told(done, len(images))
-    return ap_finding(answered, found.frequency)
+    return ap_result(answered, found.frequency)
 
 
-def _answer(method: Segmenter, sample: Sample, boxes: Sequence[Detection]) -> Answered:
+def _answer(method: Segmenter, sample: Sample, boxes: Sequence[Detection]) -> DetectedPhoto:
     """The mask of every box."""
-    masks: list[Rle] = []
     embedding = method.embed(sample.image()) if boxes else None
-    for start in range(0, len(boxes), BOXES_PER_CALL):
-        prompts = [Prompt.of(box=one.box_xyxy) for one in boxes[start : start + BOXES_PER_CALL]]
-        answers = method.segment(embedding, prompts=prompts, multimask=False)
-        masks += [mask_to_rle(answer.masks[0]) for answer in answers]
-    return Answered(sample, tuple(masks), tuple(boxes))
+    prompts = [Prompt.of(box=one.box_xyxy) for one in boxes]
+    answers = ask_in_parts(method, embedding, prompts, multimask=False)
+    masks = [mask_to_rle(answer.masks[0]) for answer in answers]
+    return DetectedPhoto(sample, tuple(masks), tuple(boxes))
 
 
 # ------------------------------------------------------------------------------------- the rules
 
 
-def ap_finding(photos: Sequence[Answered], frequency: Mapping[str, str] | None = None) -> Finding:
+def ap_result(
+    photos: Sequence[DetectedPhoto], frequency: Mapping[str, str] | None = None
+) -> SetResult:
     """AP, AP50, AP75, by size and by frequency; the curve over IoU."""
     ranks = _by_class(photos)
     by_size = {
@@ -144,30 +145,32 @@ def ap_finding(photos: Sequence[Answered], frequency: Mapping[str, str] | None =
         figures.append(_ap(name, part))
     levels = np.array([_ap("", whole, level).value for level in range(len(IOU_THRESHOLDS))])
     curve = Curve(title="instance AP", x=IOU_THRESHOLDS, y=levels, x_label="IoU", y_label="AP")
-    return Finding(figures=tuple(figures), curves=(curve,), notes=(f"{len(whole)} classes",))
+    return SetResult(figures=tuple(figures), curves=(curve,), notes=(f"{len(whole)} classes",))
 
 
-def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) -> Figure:
+def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) -> MetricValue:
     """The mean over classes, recalls and thresholds (or one of these)."""
     tables = [table if level is None else table[level] for table in precision.values()]
-    return Figure(name=name, value=float(np.mean(tables)) if tables else NAN)
+    return MetricValue(name=name, value=float(np.mean(tables)) if tables else NAN)
 
 
-def _precision(ranked: Sequence[Ranked], areas: tuple[float, float]) -> Floats | None:  # (T, R)
-    matches: list[Matches] = [match(one, areas) for one in ranked]
+def _precision(
+    ranked: Sequence[RankedMasks], areas: tuple[float, float]
+) -> Floats | None:  # (T, R)
+    matches: list[Matches] = [match_masks(one, areas) for one in ranked]
     return precision_at_recalls(matches)
 
 
-def _by_class(photos: Sequence[Answered]) -> dict[str, list[Ranked]]:
+def _by_class(photos: Sequence[DetectedPhoto]) -> dict[str, list[RankedMasks]]:
     """What is compared in every photo, for each class."""
-    ranks: dict[str, list[Ranked]] = {}
+    ranks: dict[str, list[RankedMasks]] = {}
     for photo in photos:
         for label, ranked in _ranked_classes(photo):
             ranks.setdefault(label, []).append(ranked)
     return ranks
 
 
-def _ranked_classes(photo: Answered) -> Iterator[tuple[str, Ranked]]:
+def _ranked_classes(photo: DetectedPhoto) -> Iterator[tuple[str, RankedMasks]]:
     """The classes that count in a photo, each with its masks and truths."""
     sample, federated = photo.truth, photo.truth.federated
     drawn = {label for label in sample.labels if label is not None}
@@ -181,7 +184,7 @@ def _ranked_classes(photo: Answered) -> Iterator[tuple[str, Ranked]]:
         pairs = zip(sample.masks, sample.labels, strict=True)
         yield (
             label,
-            rank(
+            rank_masks(
                 [photo.masks[int(n)] for n in own],
                 scores[own],
                 [rle for rle, name in pairs if name == label],

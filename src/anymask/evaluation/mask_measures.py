@@ -1,4 +1,4 @@
-"""Measures that give every mask a value, all from one look at its photo.
+"""Measures mask by mask: a method and true masks in, a score a mask out.
 
 Letters: N masks.
 """
@@ -12,19 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.boundary import click_and_box_rims
-from anymask.evaluation.metrics import Floats, clicks_needed
+from anymask.evaluation.metrics import boundary_iou, clicks_needed
+from anymask.evaluation.perturbation import PERTURBATIONS, Perturbation, noisy_box, perturb_mask
 from anymask.evaluation.protocols import (
     Goal,
     Segmenter,
-    Truth,
+    TruthMask,
     box_scores,
     click_rounds,
     deepest_click,
+    tight_box,
 )
-from anymask.evaluation.spoiled import SPOILS, noisy_box, refine_scores
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.selection import EvalSettings
+from anymask.primitives.clicks import centre_click
+from anymask.primitives.masks import iou
 from anymask.primitives.spec import PromptKind
+from anymask.primitives.types import Floats, Prompt
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)
@@ -42,8 +45,8 @@ class MaskMeasure:
     score    method, its embedding of a photo, N truths, settings -> (N,) for each of the columns
     """
 
-    columns: Callable[[Accepts, Settings], tuple[str, ...]]
-    score: Callable[[Segmenter, Any, Sequence[Truth], Settings], tuple[Floats, ...]]
+    columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
+    score: Callable[[Segmenter, Any, Sequence[TruthMask], EvalSettings], tuple[Floats, ...]]
 
 
 def click_name(n: int) -> str:
@@ -51,10 +54,15 @@ def click_name(n: int) -> str:
     return "1 click" if n == 1 else f"{n} clicks"
 
 
+def _columns_of(needed: Accepts, *names: str) -> Callable[[Accepts, EvalSettings], tuple[str, ...]]:
+    """These columns for every method that accepts what is needed."""
+    return lambda accepts, settings: names if needed <= accepts else ()
+
+
 # --- clicks
 
 
-def _click_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _click_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if "point" not in accepts:
         return ()
     more = range(2, settings.clicks + 1) if "negative_point" in accepts else ()
@@ -62,7 +70,7 @@ def _click_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
 
 
 def _score_clicks(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     scores = click_rounds(method, embedding, truths, settings.clicks)
     first, *more = scores.ious.T
@@ -72,12 +80,8 @@ def _score_clicks(
 # --- a box
 
 
-def _box_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
-    return ("box",) if "box" in accepts else ()
-
-
 def _score_box(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     return (box_scores(method, embedding, truths),)
 
@@ -85,14 +89,8 @@ def _score_box(
 # --- clicks to a goal
 
 
-def _noc_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
-    if not {"point", "negative_point"} <= accepts:
-        return ()
-    return tuple(f"noc{round(100 * at)}" for at in NOC_AT)
-
-
 def _score_noc(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     goal = Goal(max(NOC_AT), deepest_click)
     ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
@@ -102,12 +100,8 @@ def _score_noc(
 # --- a box that is off
 
 
-def _noisy_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
-    return tuple(f"box ±{level:.0%}" for level in NOISE) if "box" in accepts else ()
-
-
 def _score_noisy(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     return tuple(
         box_scores(method, embedding, truths, partial(noisy_box, level=level)) for level in NOISE
@@ -117,38 +111,79 @@ def _score_noisy(
 # --- a mask that is spoiled
 
 
-def _refine_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
-    if "mask" not in accepts:
-        return ()
-    return tuple(name for spoil in SPOILS for name in (spoil, f"{spoil}, refined"))
-
-
 def _score_refine(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
-    pairs = [refine_scores(method, embedding, truths, spoil) for spoil in SPOILS]
+    pairs = [refine_scores(method, embedding, truths, spoil) for spoil in PERTURBATIONS]
     return tuple(scores for pair in pairs for scores in pair)
+
+
+def refine_scores(
+    segmenter: Segmenter, embedding: Any, truths: Sequence[TruthMask], spoil: Perturbation
+) -> tuple[Floats, Floats]:  # (N,), (N,)
+    """The IoU of spoiled masks, and of what the method makes of them.
+
+    A method with `refine(embedding, mask)` is asked by it, any other by a mask prompt alone.
+    """
+    starts = [perturb_mask(truth.mask, spoil) for truth in truths]
+    refine = getattr(segmenter, "refine", None)
+    if refine:
+        answers = [refine(embedding, start) for start in starts]
+    else:
+        prompts = [Prompt.of(mask=start) for start in starts]
+        answers = list(segmenter.segment(embedding, prompts=prompts, multimask=False))
+    before = [iou(s, t.mask, t.ignore) for s, t in zip(starts, truths, strict=True)]
+    after = [iou(a.masks[0], t.mask, t.ignore) for a, t in zip(answers, truths, strict=True)]
+    return np.array(before), np.array(after)
 
 
 # --- the outline
 
 
-def _boundary_columns(accepts: Accepts, settings: Settings) -> tuple[str, ...]:
+def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     asked = (("point", "1 click"), ("box", "box"))
     return tuple(f"boundary {name}" for kind, name in asked if kind in accepts)
 
 
 def _score_boundary(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], settings: Settings
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     return tuple(click_and_box_rims(method, embedding, truths).values())
 
 
+def click_and_box_rims(
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask]
+) -> dict[str, Floats]:  # (N,) each
+    """Boundary IoU of the first ranked mask of a click at the centre, and of the mask of the box.
+
+    Keys are the prompts that the method takes: "1 click", "box".
+    """
+    prompts: dict[str, list[Prompt]] = {}
+    if "point" in method.spec.accepts:
+        prompts["1 click"] = [Prompt.of(points=[centre_click(truth.mask)]) for truth in truths]
+    if "box" in method.spec.accepts:
+        prompts["box"] = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+    scores = {}
+    for name, asked in prompts.items():
+        answers = method.segment(embedding, prompts=asked, multimask=name != "box")
+        pairs = zip(answers, truths, strict=True)
+        values = [boundary_iou(answer.masks[0], one.mask, one.ignore) for answer, one in pairs]
+        scores[name] = np.array(values, np.float64)
+    return scores
+
+
+BOX: Accepts = frozenset({"box"})
+CLICKS: Accepts = frozenset({"point", "negative_point"})
+MASK: Accepts = frozenset({"mask"})
+_NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
+_NOISY = tuple(f"box ±{level:.0%}" for level in NOISE)
+_REFINED = tuple(name for kind in PERTURBATIONS for name in (kind, f"{kind}, refined"))
+
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
-    "box": MaskMeasure(columns=_box_columns, score=_score_box),
-    "noc": MaskMeasure(columns=_noc_columns, score=_score_noc),
-    "noisy-box": MaskMeasure(columns=_noisy_columns, score=_score_noisy),
-    "refine": MaskMeasure(columns=_refine_columns, score=_score_refine),
+    "box": MaskMeasure(columns=_columns_of(BOX, "box"), score=_score_box),
+    "noc": MaskMeasure(columns=_columns_of(CLICKS, *_NOC), score=_score_noc),
+    "noisy-box": MaskMeasure(columns=_columns_of(BOX, *_NOISY), score=_score_noisy),
+    "refine": MaskMeasure(columns=_columns_of(MASK, *_REFINED), score=_score_refine),
     "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }

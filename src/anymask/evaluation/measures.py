@@ -1,10 +1,10 @@
-"""The names of what can be measured, and the functions that measure it.
+"""The table of measures: a name in, the function that measures a method on a set out.
 
 A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--measure NAME` asks for
 more. There are two kinds:
 
     mask by mask  a value a mask, from one look at each photo (`protocols`, `scoring`)
-    set by set    a function of its own that looks at the whole set and returns a `Finding`
+    set by set    a function of its own that looks at the whole set and returns a `SetResult`
 
 A new measure of a set is a function like `SetMeasure` in a module of its own and one row in
 MEASURES; report, page and files then show it without knowing what it means.
@@ -12,25 +12,30 @@ MEASURES; report, page and files then show it without knowing what it means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol
 
-from anymask.evaluation.findings import Finding, Found, NotMeasured
+from anymask.evaluation.average_recall import measure_everything
+from anymask.evaluation.calibration import measure_calibration
+from anymask.evaluation.edges import measure_edges
+from anymask.evaluation.fairness import measure_fairness
+from anymask.evaluation.instance_ap import measure_instance_ap
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.region_quality import measure_regions
+from anymask.evaluation.robustness import measure_robustness
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress
+from anymask.evaluation.set_results import MethodResult, NotMeasured, SetResult
+from anymask.evaluation.text_prompts import measure_text
 from anymask.primitives.errors import ConfigError
-
-if TYPE_CHECKING:  # a suite reads the names here before it has sets
-    from anymask.evaluation.protocols import Segmenter
-    from anymask.evaluation.suite import EvalSet, Settings
-
-Told = Callable[[int, int], None]
 
 
 class SetMeasure(Protocol):
     """How a measure of a whole set is called."""
 
-    def __call__(self, method: Segmenter, one: EvalSet, settings: Settings, told: Told) -> Finding:
+    def __call__(
+        self, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    ) -> SetResult:
         """Measure one method on one set.
 
         told  called with the photos (or masks) done and in all, now and then
@@ -45,12 +50,11 @@ class Measure:
     """One row of the table.
 
     about     for the help text and the documentation, in one line
-    function  "module:function" of a SetMeasure, imported when it is asked for; "" for what is
-              scored mask by mask
+    function  measures a whole set; None for what is scored mask by mask
     """
 
     about: str
-    function: str = ""
+    function: SetMeasure | None = None
 
 
 MEASURES: dict[str, Measure] = {
@@ -62,38 +66,36 @@ MEASURES: dict[str, Measure] = {
     "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
-        function="anymask.evaluation.calibration:calibration",
+        function=measure_calibration,
     ),
     "robustness": Measure(
         about="what blur, noise, JPEG, gamma and a click a little off cost",
-        function="anymask.evaluation.robustness:robustness",
+        function=measure_robustness,
     ),
     "fairness": Measure(
         about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
-        function="anymask.evaluation.fairness:fairness",
+        function=measure_fairness,
     ),
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
-        function="anymask.evaluation.average_recall:everything",
+        function=measure_everything,
     ),
     "regions": Measure(
         about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",
-        function="anymask.evaluation.region_quality:regions",
+        function=measure_regions,
     ),
     "edges": Measure(
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
-        function="anymask.evaluation.edges:edges",
+        function=measure_edges,
     ),
     "instance-ap": Measure(
         about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
-        function="anymask.evaluation.instance_ap:instance_ap",
+        function=measure_instance_ap,
     ),
     "text": Measure(
-        about="words to masks, as PhraseCut counts: cumulative IoU",
-        function="anymask.evaluation.text:text",
+        about="words to masks, as PhraseCut counts: cumulative IoU", function=measure_text
     ),
 }
-DEFAULT = ("clicks", "box")
 
 
 def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -107,13 +109,13 @@ def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def measure_set(
-    name: str, method: Segmenter, one: EvalSet, settings: Settings, told: Told
-) -> Found:
+    name: str, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> MethodResult:
     """Measure one method on one set by a measure of whole sets."""
-    module, _, function = MEASURES[name].function.partition(":")
-    measure = cast(SetMeasure, getattr(import_module(module), function))
+    measure = MEASURES[name].function
+    assert measure is not None, name
     try:
         finding = measure(method, one, settings, told)
     except NotMeasured as error:
-        return Found(method=method.spec.name, measure=name, reason=str(error))
-    return Found(method=method.spec.name, measure=name, finding=finding)
+        return MethodResult(method=method.spec.name, measure=name, reason=str(error))
+    return MethodResult(method=method.spec.name, measure=name, finding=finding)

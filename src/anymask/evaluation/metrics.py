@@ -1,21 +1,21 @@
-"""Numbers that say how well a mask fits: intersection over union, clicks needed, means and doubt.
+"""Metrics: masks and scores in, boundary IoU, clicks needed, means and their intervals out.
 
-Letters: H W the photo, N masks, C clicks, I images.
+The IoU itself is `primitives.masks.iou`. Letters: H W the photo, N masks, C clicks, I images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.primitives.types import BoolArray
+from anymask.primitives.masks import iou
+from anymask.primitives.types import BoolArray, Floats, IntArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
+NAN = float("nan")
 RESAMPLES = 1000
+RIM_SHARE = 0.02  # of the diagonal: the width of a rim
 
 
 @dataclass(frozen=True)
@@ -41,32 +41,46 @@ class Shares:
     count: Floats
 
 
-def iou(prediction: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
-    """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
+def boundary_iou(
+    prediction: BoolArray,
+    truth: BoolArray,
+    ignore: BoolArray | None = None,
+    share: float = RIM_SHARE,
+) -> float:
+    """Boundary IoU: the IoU of the two masks' rims, without the pixels of `ignore`.
 
-    Two empty masks agree: 1.0. Range 0..1.
+    How well the outline fits, whatever the mask's size (Cheng et al., CVPR 2021). The border of the
+    photo counts as a border of the mask, as in the authors' code.
+
+    share  the rim's width as a share of the diagonal; at least one pixel wide
     """
-    intersection = prediction & truth
-    union = prediction | truth
-    if ignore is not None:
-        intersection &= ~ignore
-        union &= ~ignore
-    total = int(np.count_nonzero(union))
-    return int(np.count_nonzero(intersection)) / total if total else 1.0
+    width = max(1, round(share * float(np.hypot(*truth.shape))))
+    return iou(inner_rim(prediction, width), inner_rim(truth, width), ignore)
 
 
-def clicks_needed(ious: Floats, threshold: float) -> Ints:  # (N, C) -> (N,)
+def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask's pixels with a pixel outside it within `width` rows and columns."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    core = cv2.erode(
+        padded, np.ones((3, 3), np.uint8), iterations=width, borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )  # fmt: skip
+    rim: BoolArray = mask & (core[1:-1, 1:-1] == 0)
+    return rim
+
+
+def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
     """NoC: the first click, from 1, whose IoU is at least `threshold`; C where none is.
 
     As Sofiiuk et al. (RITM, arXiv 2102.06583) count: a mask that never gets there costs all C.
     """
     reached = ious >= threshold
     first = reached.argmax(axis=1) + 1
-    needed: Ints = np.where(reached.any(axis=1), first, ious.shape[1])
+    needed: IntArray = np.where(reached.any(axis=1), first, ious.shape[1])
     return needed
 
 
-def cluster_mean(values: Floats, clusters: Ints) -> Mean:  # (N,), (N,) -> Mean
+def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
     """The mean of all values; the interval resamples whole clusters (images), not values.
 
     Masks of one photo share its light, its scale and its annotator: drawing them one by one would
@@ -75,53 +89,56 @@ def cluster_mean(values: Floats, clusters: Ints) -> Mean:  # (N,), (N,) -> Mean
     return mean_of_means([(values, clusters)])
 
 
-def mean_of_means(groups: list[tuple[Floats, Ints]]) -> Mean:
+def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
     """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
-    filled = [(values, clusters) for values, clusters in groups if len(values)]
-    if not filled:
-        return Mean(float("nan"), float("nan"), float("nan"))
-    draws = np.mean([_resampled_means(values, clusters) for values, clusters in filled], axis=0)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    value = float(np.mean([values.mean() for values, _ in filled]))
-    return Mean(value, float(low), float(high))
+    return mean_of_shares([sum_by_photo(image, values) for values, image in groups])
+
+
+def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
+    """The shares of photos from values (N,) of masks; `image` (N,) says whose they are.
+
+    bottom  (N,) of the ratio; without it the ratio is the mean of `top`
+    """
+    _, member = np.unique(image, return_inverse=True)
+    count = np.bincount(member).astype(np.float64)
+    sums = [
+        np.bincount(member, weights=values).astype(np.float64) if len(member) else count
+        for values in (top, bottom)
+        if values is not None
+    ]
+    return Shares(sums[0], sums[1] if bottom is not None else count, count)
 
 
 def mean_of_shares(sets: list[Shares]) -> Mean:
     """The ratio over sets, photos resampled inside each set; NaN where no photo has a share."""
-    filled = [_of_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
+    filled = [_pick_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
     if not filled:
-        return Mean(float("nan"), float("nan"), float("nan"))
+        return Mean(NAN, NAN, NAN)
     with np.errstate(divide="ignore", invalid="ignore"):
-        tops, bottoms = (sum(part) for part in zip(*map(_drawn, filled), strict=True))
+        tops, bottoms = (sum(part) for part in zip(*map(_resample, filled), strict=True))
         draws = tops / bottoms
         top = sum(one.top.sum() / one.count.sum() for one in filled)
         bottom = sum(one.bottom.sum() / one.count.sum() for one in filled)
         value = float(np.float64(top) / np.float64(bottom))
     known = draws[np.isfinite(draws)]
     if not len(known) or not np.isfinite(value):
-        return Mean(float("nan"), float("nan"), float("nan"))
+        return Mean(NAN, NAN, NAN)
     low, high = np.quantile(known, (0.025, 0.975))
     return Mean(value, float(low), float(high))
 
 
-def _of_photos(shares: Shares, keep: BoolArray) -> Shares:
+def _pick_photos(shares: Shares, keep: BoolArray) -> Shares:
     return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
 
 
-def _drawn(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
-    """Top and bottom of RESAMPLES draws of photos, divided by the count of the draw."""
-    n = len(shares.count)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
+    """Top and bottom of each draw of photos, divided by the count of the draw."""
+    draws = draw_photos(len(shares.count))
     counts = draws @ shares.count
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
-def _resampled_means(values: Floats, clusters: Ints) -> Floats:  # (N,), (N,) -> (R,)
-    """Means of RESAMPLES draws of clusters with replacement; the same draws in every run."""
-    _, member = np.unique(clusters, return_inverse=True)
-    n = int(member.max()) + 1
-    sums = np.bincount(member, weights=values, minlength=n)
-    counts = np.bincount(member, minlength=n)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Floats = (draws @ sums) / (draws @ counts)
-    return means
+def draw_photos(photos: int) -> IntArray:  # -> (R, I)
+    """How often each photo is in each of RESAMPLES draws with replacement; always the same ones."""
+    even = np.full(photos, 1 / photos)
+    return np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)

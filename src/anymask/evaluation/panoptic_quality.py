@@ -1,4 +1,4 @@
-"""Panoptic quality: everything in a picture, named and told apart, against how people divided it.
+"""Panoptic quality: panoptic pictures of truth and result in, PQ, SQ and RQ out.
 
 Kirillov et al., CVPR 2019, counted as the official panopticapi counts (`evaluation.py`):
 
@@ -25,12 +25,12 @@ from anymask.data.documents import located
 from anymask.data.panoptic import PanopticCategory, PanopticPicture, PanopticSegment
 from anymask.primitives.errors import DataError
 
-VOID = 0
-MATCH = 0.5
+VOID_ID = 0
+MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True)
-class Quality:
+class PanopticQuality:
     """PQ, SQ and RQ of one class, or their means over `classes` of them; 0 where there is none."""
 
     pq: float
@@ -40,7 +40,7 @@ class Quality:
 
 
 @dataclass
-class Counts:
+class PanopticCounts:
     """What is summed of one class over all pictures."""
 
     iou: float = 0.0
@@ -48,13 +48,13 @@ class Counts:
     wrong: int = 0
     missed: int = 0
 
-    def quality(self) -> Quality | None:
+    def quality(self) -> PanopticQuality | None:
         """PQ, SQ and RQ; None for a class that does not occur."""
         bottom = self.right + (self.wrong + self.missed) / 2
         if not bottom:
             return None
         sq = self.iou / self.right if self.right else 0.0
-        return Quality(self.iou / bottom, sq, self.right / bottom)
+        return PanopticQuality(self.iou / bottom, sq, self.right / bottom)
 
 
 @dataclass
@@ -62,18 +62,18 @@ class PanopticScores:
     """The counts of every class by its id."""
 
     categories: Mapping[int, PanopticCategory]
-    counts: dict[int, Counts] = field(default_factory=dict)
+    counts: dict[int, PanopticCounts] = field(default_factory=dict)
 
-    def of(self, category: int) -> Counts:
+    def of(self, category: int) -> PanopticCounts:
         """The counts of a class."""
-        return self.counts.setdefault(category, Counts())
+        return self.counts.setdefault(category, PanopticCounts())
 
-    def classes(self) -> dict[str, Quality]:
+    def classes(self) -> dict[str, PanopticQuality]:
         """Every class that occurs, by its name."""
         rows = [(category, self.of(number).quality()) for number, category in self._sorted()]
         return {category.name: quality for category, quality in rows if quality is not None}
 
-    def mean(self, thing: bool | None = None) -> Quality:
+    def mean(self, thing: bool | None = None) -> PanopticQuality:
         """The mean over all classes, over things, or over stuff."""
         picked = [
             quality
@@ -82,10 +82,10 @@ class PanopticScores:
             and (quality := self.of(number).quality()) is not None
         ]
         if not picked:
-            return Quality(0.0, 0.0, 0.0, 0)
+            return PanopticQuality(0.0, 0.0, 0.0, 0)
         table = np.array([(one.pq, one.sq, one.rq) for one in picked])
         pq, sq, rq = (float(value) for value in table.mean(axis=0))
-        return Quality(pq, sq, rq, len(picked))
+        return PanopticQuality(pq, sq, rq, len(picked))
 
     def _sorted(self) -> list[tuple[int, PanopticCategory]]:
         return sorted(self.categories.items())
@@ -120,7 +120,7 @@ def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
     drawn, found = truth.values(), result.values()
     if drawn.shape != found.shape:
         raise DataError(f"the result has (H, W) = {found.shape}, the truth {drawn.shape}")
-    shared = shared_areas(drawn, found)
+    shared = count_shared_areas(drawn, found)
     theirs = {segment.number: segment for segment in truth.segments}
     ours = {segment.number: segment for segment in result.segments}
     size = _sizes(shared)
@@ -129,8 +129,8 @@ def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
         if one not in theirs or other not in ours or theirs[one].crowd:
             continue
         category = theirs[one].category
-        union = size["truth", one] + size["result", other] - area - shared.get((VOID, other), 0)
-        if category == ours[other].category and area / union > MATCH:
+        union = size["truth", one] + size["result", other] - area - shared.get((VOID_ID, other), 0)
+        if category == ours[other].category and area / union > MATCH_IOU:
             counts = scores.of(category)
             counts.right, counts.iou = counts.right + 1, counts.iou + area / union
             matched |= {("truth", one), ("result", other)}
@@ -155,14 +155,14 @@ def _add_unmatched(
     for number, segment in ours.items():
         if ("result", number) in matched:
             continue
-        excused = shared.get((VOID, number), 0)
+        excused = shared.get((VOID_ID, number), 0)
         if segment.category in crowds:
             excused += shared.get((crowds[segment.category], number), 0)
-        if excused / size["result", number] <= MATCH:
+        if excused / size["result", number] <= MATCH_IOU:
             scores.of(segment.category).wrong += 1
 
 
-def shared_areas(
+def count_shared_areas(
     drawn: NDArray[np.int64], found: NDArray[np.int64]
 ) -> dict[tuple[int, int], int]:  # (H, W), (H, W)
     """Pixels of every pair of a truth's and a result's segment that meet."""

@@ -1,4 +1,4 @@
-"""Ways to ask a model for a mask that is known, and to score its answers.
+"""Protocols of clicks and boxes: a segmenter and true masks in, the IoU of its answers out.
 
     click rounds   the first click at the truth's centre, each next one at the centre of the largest
                    error, the last answer's logits handed back with it (Segment Anything, section
@@ -18,17 +18,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.metrics import Floats, iou
-from anymask.primitives.clicks import Click, centre_click, next_click
+from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
+from anymask.primitives.masks import iou
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
+
+PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
 
 
-class Answer(Protocol):
+class SegmenterAnswer(Protocol):
     """What a segmenter says to one prompt, best first (`Candidates` is one)."""
 
     @property
@@ -57,13 +58,13 @@ class Segmenter(Protocol):
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
-    ) -> Sequence[Answer]:
+    ) -> Sequence[SegmenterAnswer]:
         """Answer N prompts of equal length, one answer each, in order."""
         ...
 
 
 @dataclass(frozen=True)
-class Truth:
+class TruthMask:
     """One mask to find: (H, W) pixels, and those that do not count."""
 
     mask: BoolArray
@@ -79,30 +80,22 @@ class ClickScores:
     oracle: Floats
 
 
-NextClick = Callable[[BoolArray, Truth], Click | None]
+NextClick = Callable[[BoolArray, TruthMask], Click | None]
 
 
-def largest_click(prediction: BoolArray, truth: Truth) -> Click | None:
+def largest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
     """The centre of the largest region of error (Segment Anything)."""
     return next_click(prediction, truth.mask, ignore=truth.ignore)
 
 
-def deepest_click(prediction: BoolArray, truth: Truth) -> Click | None:
+def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
     """The pixel deepest inside any error, missing or surplus (RITM); None without error."""
     counted = np.True_ if truth.ignore is None else ~truth.ignore
     missing, surplus = truth.mask & ~prediction & counted, prediction & ~truth.mask & counted
-    (inside, point), (outside, other) = _deepest(missing), _deepest(surplus)
+    (inside, point), (outside, other) = deepest_pixel(missing), deepest_pixel(surplus)
     if not inside and not outside:
         return None
     return Click(point, 1) if inside > outside else Click(other, 0)
-
-
-def _deepest(region: BoolArray) -> tuple[float, tuple[float, float]]:  # (H, W) -> depth, (x, y)
-    """The largest distance to a pixel outside, the photo's border counting as outside."""
-    padded = np.pad(region.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(distance[y, x]), (float(x - 1), float(y - 1))
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,7 @@ class Goal:
 def click_rounds(
     segmenter: Segmenter,
     embedding: Any,
-    truths: Sequence[Truth],
+    truths: Sequence[TruthMask],
     rounds: int,
     goal: Goal | None = None,
 ) -> ClickScores:
@@ -128,7 +121,7 @@ def click_rounds(
     rounds = rounds if "negative_point" in segmenter.spec.accepts else 1
     ious = np.zeros((len(truths), rounds))
     oracle = np.zeros(len(truths))
-    trails = [_Trail(truth, "mask" in segmenter.spec.accepts) for truth in truths]
+    trails = [_ClickTrail(truth, "mask" in segmenter.spec.accepts) for truth in truths]
     for step in range(rounds):
         active = [n for n, trail in enumerate(trails) if not trail.done]
         if not active:
@@ -145,10 +138,34 @@ def click_rounds(
     return ClickScores(ious, oracle)
 
 
+def ask_in_parts(
+    segmenter: Segmenter, embedding: Any, prompts: Sequence[Prompt], **settings: Any
+) -> list[SegmenterAnswer]:
+    """`segment` of any number of prompts on one photo, PROMPTS_A_CALL at once."""
+    return [
+        answer
+        for start in range(0, len(prompts), PROMPTS_A_CALL)
+        for answer in segmenter.segment(
+            embedding, prompts=prompts[start : start + PROMPTS_A_CALL], **settings
+        )
+    ]
+
+
+def click_masks(
+    segmenter: Segmenter, embedding: Any, clicks: Sequence[tuple[float, float]], **settings: Any
+) -> list[SegmenterAnswer]:
+    """The candidates of one click (x, y) each."""
+    prompts = [
+        Prompt(points=np.array([click], np.float32), labels=np.ones(1, np.int64))
+        for click in clicks
+    ]
+    return ask_in_parts(segmenter, embedding, prompts, multimask=True, **settings)
+
+
 def box_scores(
     segmenter: Segmenter,
     embedding: Any,
-    truths: Sequence[Truth],
+    truths: Sequence[TruthMask],
     box_of: Callable[[BoolArray], NDArray[np.float32]] | None = None,
 ) -> Floats:  # (N,)
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
@@ -166,10 +183,10 @@ def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
 
 
 @dataclass
-class _Trail:
+class _ClickTrail:
     """The clicks on one mask so far, and the logits that the last one brought."""
 
-    truth: Truth
+    truth: TruthMask
     feed_back: bool
     clicks: list[Click] = field(default_factory=list)
     logits: NDArray[np.float32] | None = None
@@ -185,7 +202,7 @@ class _Trail:
             mask=self.logits,
         )
 
-    def follow(self, answer: Answer, goal: Goal | None) -> None:
+    def follow(self, answer: SegmenterAnswer, goal: Goal | None) -> None:
         """Choose the next click from what this answer got wrong; None: the goal is reached."""
         if self.feed_back and answer.logits is not None:
             self.logits = answer.logits[0]

@@ -1,4 +1,4 @@
-"""How well a photo that is divided into regions agrees with how people divided it.
+"""Region segmentation: a division of a photo and people's in, covering, PRI and VOI out.
 
     covering  each drawn region's IoU with the region that fits it best, weighted by its pixels,
               over all people (Arbelaez et al., PAMI 2011, section 3.1.3); 1 is best
@@ -12,7 +12,7 @@ as the region benchmark of Berkeley counts them. Letters: H W the photo, P and Q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 
 from anymask.data.sets import Sample
 from anymask.evaluation.average_recall import FindsEverything, Proposer
-from anymask.evaluation.findings import Finding, NotMeasured, mean_figure
-from anymask.evaluation.metrics import Floats
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.suite import EvalSet, Settings, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
 from anymask.primitives.layout import partition
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import UintImage
+from anymask.primitives.types import Floats, UintImage
 
-Regions = NDArray[Any]
+RegionMap = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class RegionScores:
     variation: float
 
 
-def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
+def region_scores(found: RegionMap, drawn: Sequence[RegionMap]) -> RegionScores:
     """Compare one division (H, W) with at least one person's.
 
     Regions are numbers of any kind; a region need not be connected.
     """
-    tables = [shared_pixels(found, one) for one in drawn]
+    tables = [count_shared_pixels(found, one) for one in drawn]
     covered = [covering(table) for table in tables]
     return RegionScores(
         covering=float(np.mean(covered)),  # everybody has as many pixels
@@ -56,7 +55,7 @@ def region_scores(found: Regions, drawn: Sequence[Regions]) -> RegionScores:
     )
 
 
-def shared_pixels(found: Regions, drawn: Regions) -> Floats:  # (H, W), (H, W) -> (P, Q)
+def count_shared_pixels(found: RegionMap, drawn: RegionMap) -> Floats:  # (H, W), (H, W) -> (P, Q)
     """Pixels that each found region shares with each drawn one."""
     rows, first = np.unique(found, return_inverse=True)
     columns, second = np.unique(drawn, return_inverse=True)
@@ -99,9 +98,9 @@ def _entropy(shares: Floats) -> float:
 # ---------------------------------------------------------------------------------- the measure
 
 
-def regions(
-    method: Segmenter, one: EvalSet, settings: Settings, told: Callable[[int, int], None]
-) -> Finding:
+def measure_regions(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
     """Divide photos by what a method finds by itself; compare with how people divided them.
 
     Raises NotMeasured for a set without annotators or a method that has no `everything`.
@@ -115,22 +114,24 @@ def regions(
         raise NotMeasured("regions need a set whose masks say who drew them")
     rows = []
     for done, sample in enumerate(samples, start=1):
-        scores = region_scores(_divide(method, sample.image()), drawn_regions(sample))
+        scores = region_scores(_divide_photo(method, sample.image()), sample_to_regions(sample))
         rows.append((scores.covering, scores.rand_index, scores.variation))
         told(done, len(samples))
     photo = np.arange(len(rows))
     names = ("covering", "PRI", "VOI")
     columns = zip(names, np.array(rows, np.float64).T, strict=True)
-    return Finding(figures=tuple(mean_figure(name, values, photo) for name, values in columns))
+    return SetResult(
+        figures=tuple(values_to_metric(name, values, photo) for name, values in columns)
+    )
 
 
-def _divide(method: FindsEverything, image: UintImage) -> Regions:
+def _divide_photo(method: FindsEverything, image: UintImage) -> RegionMap:
     if isinstance(method, Proposer):
         return method.function(image)[1]
     return records_to_regions(method.everything(image), (image.shape[0], image.shape[1]))
 
 
-def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> Regions:
+def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> RegionMap:
     """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
     regions = np.zeros(image_hw, np.int64)
     for number, share in enumerate(partition(records), start=1):
@@ -138,7 +139,7 @@ def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int])
     return regions
 
 
-def drawn_regions(sample: Sample) -> list[Regions]:
+def sample_to_regions(sample: Sample) -> list[RegionMap]:
     """Each annotator's division (H, W); 0 where nobody's mask is."""
     maps = []
     for person in sorted({who for who in sample.annotators if who is not None}):

@@ -1,4 +1,4 @@
-"""What an evaluation found: scores a mask, means a set and a group, in numbers and as JSON.
+"""The record of an evaluation: scores of masks in, means of sets and groups, and JSON, out.
 
 Letters: N masks of a set.
 """
@@ -6,25 +6,23 @@ Letters: N masks of a set.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.findings import Found, found_from_json, found_to_json
-from anymask.evaluation.machine import Machine
-from anymask.evaluation.measures import DEFAULT
-from anymask.evaluation.metrics import Floats, Ints, Mean, cluster_mean, mean_of_means
-from anymask.evaluation.suite import Settings
+from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
+from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
+from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
 from anymask.primitives.errors import DataError
+from anymask.primitives.machine import Machine
+from anymask.primitives.types import Floats, IntArray
 
-FORMAT = 2  # 2: `measures` and `found`
+REPORT_FORMAT = 2  # 2: `measures` and `found`
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class ScoreColumn:
     """One method by one measure: a value a mask, NaN where it was not measured."""
 
     method: str
@@ -43,12 +41,12 @@ class SetScores:
 
     name: str
     groups: tuple[str, ...]
-    measures: tuple[str, ...] = DEFAULT
-    image: Ints
-    mask: Ints
-    area: Ints
-    columns: tuple[Column, ...]
-    found: tuple[Found, ...] = ()
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    image: IntArray
+    mask: IntArray
+    area: IntArray
+    columns: tuple[ScoreColumn, ...]
+    found: tuple[MethodResult, ...] = ()
 
     def values(self, method: str, measure: str) -> Floats | None:
         """A column's values, or None when the method was not measured so."""
@@ -59,7 +57,7 @@ class SetScores:
 
     def picked(
         self, method: str, measure: str, min_area: int, small: bool = False
-    ) -> tuple[Floats, Ints]:
+    ) -> tuple[Floats, IntArray]:
         """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
         values = self.values(method, measure)
         if values is None:
@@ -69,7 +67,7 @@ class SetScores:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Report:
+class EvalReport:
     """A finished or interrupted run.
 
     suite         its name, or ""
@@ -86,7 +84,7 @@ class Report:
     suite: str
     subject: str
     weights_hash: str
-    settings: Settings
+    settings: EvalSettings
     machine: Machine
     sets: tuple[SetScores, ...]
     peers: tuple[tuple[str, str], ...] = ()
@@ -125,10 +123,10 @@ class Report:
 # --- JSON
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
+def report_to_json(report: EvalReport) -> dict[str, Any]:
     """Everything, with the means that the table shows; NaN becomes null."""
     return {
-        "format": FORMAT,
+        "format": REPORT_FORMAT,
         "suite": report.suite,
         "subject": report.subject,
         "weights_hash": report.weights_hash,
@@ -155,15 +153,7 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
         raise DataError(f"not a report of `anymask eval` ({error!r}); write a new one") from error
 
 
-def write_json(report: Report, path: str | Path) -> None:
-    """Write the report whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report_to_json(report)) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def _set_to_json(report: Report, scores: SetScores) -> dict[str, Any]:
+def _set_to_json(report: EvalReport, scores: SetScores) -> dict[str, Any]:
     large = scores.area >= report.settings.min_area
     return {
         "name": scores.name,
@@ -180,7 +170,7 @@ def _set_to_json(report: Report, scores: SetScores) -> dict[str, Any]:
             | {"values": [_number(value, 5) for value in column.values]}
             for column in scores.columns
         ],
-        "found": [found_to_json(found) for found in scores.found],
+        "found": [result_to_json(found) for found in scores.found],
     }
 
 
@@ -193,14 +183,14 @@ def _set_from_json(row: dict[str, Any]) -> SetScores:
         mask=np.array(row["mask"], np.int64),
         area=np.array(row["area"], np.int64),
         columns=tuple(
-            Column(
+            ScoreColumn(
                 str(column["method"]),
                 str(column["measure"]),
                 np.array(column["values"], np.float64),  # null becomes NaN
             )
             for column in row["columns"]
         ),
-        found=tuple(found_from_json(found) for found in row["found"]),
+        found=tuple(result_from_json(found) for found in row["found"]),
     )
 
 

@@ -1,40 +1,42 @@
-"""A report as one self-contained HTML page: tables, plots, worst cases as pictures."""
+"""The page of an evaluation: a report in, one HTML file with tables, plots and pictures out."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import numpy as np
 
 from anymask.evaluation.mask_measures import click_name
-from anymask.evaluation.page import html_page, html_table, note, section, sheets
-from anymask.evaluation.plots import Points, Series, curve_plot, legend, line_plot
-from anymask.evaluation.report import Report, SetScores
-from anymask.evaluation.tables import TextTable, report_notes, report_tables
-from anymask.evaluation.worst import Shot
+from anymask.evaluation.report import EvalReport, SetScores
+from anymask.evaluation.report_tables import report_notes, report_tables
+from anymask.evaluation.worst_cases import CasePicture
+from anymask.reports.page import html_page, html_table, note, picture_tag, section, sheets
+from anymask.reports.plots import Points, Series, curve_plot, legend, line_plot
+from anymask.reports.tables import table_to_html
 
-BINS = np.linspace(0, 1, 21)
-UNFOLDED = 24  # plots of a measure that are shown at once
-SHOWN = ("1 click", "box")  # whose distribution is drawn
+IOU_BINS = np.linspace(0, 1, 21)
+MOST_PLOTS = 24  # plots of a measure that are shown at once
+SHOWN_COLUMNS = ("1 click", "box")  # whose distribution is drawn
 
 
-def report_to_html(report: Report, shots: Mapping[str, Sequence[Shot]] | None = None) -> str:
+def report_to_html(
+    report: EvalReport, shots: Mapping[str, Sequence[CasePicture]] | None = None
+) -> str:
     """The page; `shots` are pictures of worst cases by the set's name.
 
     Nothing in it is fetched and nothing runs: it can be mailed, and opened without a network.
     """
     tables = report_tables(report)
     parts = [
-        section("Mean IoU", *(_table(table) for table in tables if not table.title)),
-        *(section(table.title, _table(table)) for table in tables if table.title),
-        section("Clicks", _clicks(report)),
-        section("How the masks are spread over IoU", _spreads(report)),
+        section("Mean IoU", *(table_to_html(table) for table in tables if not table.title)),
+        *(section(table.title, table_to_html(table)) for table in tables if table.title),
+        section("Clicks", _click_plots(report)),
+        section("How the masks are spread over IoU", _distribution_plots(report)),
         *_found_sections(report),
     ]
     if shots:
-        parts.append(section("Worst cases", *_worst(report, shots)))
+        parts.append(section("Worst cases", *_case_figures(report, shots)))
     parts.append(section("How it was measured", _list(report_notes(report))))
     title = f"{report.subject} on {report.suite or 'its sets'}"
     masks = sum(len(scores.area) for scores in report.sets)
@@ -42,22 +44,15 @@ def report_to_html(report: Report, shots: Mapping[str, Sequence[Shot]] | None = 
     return html_page(title, about, [part for part in parts if part])
 
 
-def _table(table: TextTable) -> str:
-    """Rows whose first cell stands out in Markdown stand out here."""
-    strong = [place for place, row in enumerate(table.rows) if row and row[0].startswith("**")]
-    rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
-    return html_table(table.header, rows, strong)
-
-
 def _list(lines: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
-def _methods(report: Report) -> list[str]:
+def _methods(report: EvalReport) -> list[str]:
     return list(dict.fromkeys(method for method, _ in report.pairs()))
 
 
-def _clicks(report: Report) -> str:
+def _click_plots(report: EvalReport) -> str:
     """Mean IoU after 1, 2, ... clicks: a plot a group, a line a method."""
     plots = []
     rounds = range(1, report.settings.clicks + 1)
@@ -74,30 +69,30 @@ def _clicks(report: Report) -> str:
     return sheets(*plots)
 
 
-def _spreads(report: Report) -> str:
+def _distribution_plots(report: EvalReport) -> str:
     """The subject's histogram of IoU on every set."""
     plots = []
     for scores in report.sets:
         series = []
-        for way in SHOWN:
+        for way in SHOWN_COLUMNS:
             values, _ = scores.picked(report.subject, way, report.settings.min_area)
             if len(values):
-                shares = np.histogram(values, BINS)[0] / len(values)
+                shares = np.histogram(values, IOU_BINS)[0] / len(values)
                 series.append(Series(way, shares))
         if series:
             names = [one.name for one in series]
-            plot = line_plot(BINS, series, "IoU", lambda x: f"{x:.1f}")
+            plot = line_plot(IOU_BINS, series, "IoU", lambda x: f"{x:.1f}")
             plots.append((f"{scores.name}: share of masks", plot + legend(names)))
     return sheets(*plots)
 
 
-def _found_sections(report: Report) -> Iterator[str]:
+def _found_sections(report: EvalReport) -> Iterator[str]:
     """Curves and details of the measures of whole sets; what is long is folded."""
     names = dict.fromkeys(found.measure for scores in report.sets for found in scores.found)
     for name in names:
         plots = [plot for scores in report.sets for plot in _curves(scores, name)]
         drawn = sheets(*plots)
-        parts = [drawn if len(plots) <= UNFOLDED else _folded(f"{len(plots)} plots", drawn)]
+        parts = [drawn if len(plots) <= MOST_PLOTS else _fold(f"{len(plots)} plots", drawn)]
         parts = parts if plots else []
         parts += [part for scores in report.sets for part in _details(scores, name)]
         if parts:
@@ -123,7 +118,7 @@ def _details(scores: SetScores, measure: str) -> Iterator[str]:
         for table in found.finding.tables if found.measure == measure and found.finding else ():
             rows = [[_text(cell) for cell in row] for row in table.rows]
             title = f"{scores.name}, {found.method}: {table.title}"
-            yield _folded(title, html_table(table.header, rows))
+            yield _fold(title, html_table(table.header, rows))
 
 
 def _text(cell: str | float) -> str:
@@ -134,11 +129,11 @@ def _text(cell: str | float) -> str:
     return str(int(cell)) if cell == int(cell) and abs(cell) > 1 else f"{cell:.3f}"
 
 
-def _folded(title: str, content: str) -> str:
+def _fold(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
-def _worst(report: Report, shots: Mapping[str, Sequence[Shot]]) -> Iterator[str]:
+def _case_figures(report: EvalReport, shots: Mapping[str, Sequence[CasePicture]]) -> Iterator[str]:
     yield note("Green is the truth, pink the answer, the red dot the click.")
     for scores in report.sets:
         figures = "".join(_figure(shot) for shot in shots.get(scores.name, ()))
@@ -146,10 +141,6 @@ def _worst(report: Report, shots: Mapping[str, Sequence[Shot]]) -> Iterator[str]
             yield f'<h3>{escape(scores.name)}</h3><div class="shots">{figures}</div>'
 
 
-def _figure(shot: Shot) -> str:
-    data = base64.b64encode(shot.jpeg).decode("ascii")
-    caption = escape(shot.caption)
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{caption}">'
-        f'<figcaption class="note">{caption}</figcaption></figure>'
-    )
+def _figure(shot: CasePicture) -> str:
+    caption = f'<figcaption class="note">{escape(shot.caption)}</figcaption>'
+    return f"<figure>{picture_tag(shot.jpeg, shot.caption)}{caption}</figure>"

@@ -1,4 +1,4 @@
-"""What is lost when the photo is worse, or the click a little off.
+"""Robustness: a photo made worse or a click moved in, the IoU that is lost out.
 
     blur    Gaussian, sigma in pixels of a photo whose long side is 1024
     noise   Gaussian, sigma in 0..255, the same draw every time
@@ -15,30 +15,42 @@ make; strengths are our own. Letters: H W the photo, N masks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, asked_photos
-from anymask.evaluation.findings import Curve, Figure, Finding, NotMeasured, Table, mean_figure
-from anymask.evaluation.metrics import Floats, Ints, iou
-from anymask.evaluation.protocols import Segmenter, Truth, box_scores
-from anymask.evaluation.suite import EvalSet, Settings
-from anymask.primitives.clicks import centre_click
-from anymask.primitives.types import Prompt, UintImage
+from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores, click_masks
+from anymask.evaluation.selection import (
+    EvalPhoto,
+    EvalSet,
+    EvalSettings,
+    OnProgress,
+    iterate_photos,
+)
+from anymask.evaluation.set_results import (
+    Curve,
+    DetailTable,
+    MetricValue,
+    NotMeasured,
+    SetResult,
+    values_to_metric,
+)
+from anymask.primitives.clicks import deepest_pixel
+from anymask.primitives.masks import iou
+from anymask.primitives.types import Floats, IntArray, UintImage
 
-Kind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
+ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024
 
 
 @dataclass(frozen=True)
-class Change:
+class PhotoChange:
     """One kind at one strength; `strength` in the words of the module's text."""
 
-    kind: Kind
+    kind: ChangeKind
     strength: float
 
     @property
@@ -47,17 +59,17 @@ class Change:
         return f"{self.kind} {self.strength:g}"
 
 
-CHANGES: tuple[Change, ...] = (
-    *(Change("blur", sigma) for sigma in (1, 2, 4)),
-    *(Change("noise", sigma) for sigma in (10, 25, 50)),
-    *(Change("jpeg", quality) for quality in (50, 20, 8)),
-    *(Change("gamma", gamma) for gamma in (0.5, 2, 3)),
-    *(Change("shift", share) for share in (0.25, 0.5, 0.75)),
+CHANGES: tuple[PhotoChange, ...] = (
+    *(PhotoChange("blur", sigma) for sigma in (1, 2, 4)),
+    *(PhotoChange("noise", sigma) for sigma in (10, 25, 50)),
+    *(PhotoChange("jpeg", quality) for quality in (50, 20, 8)),
+    *(PhotoChange("gamma", gamma) for gamma in (0.5, 2, 3)),
+    *(PhotoChange("shift", share) for share in (0.25, 0.5, 0.75)),
 )
-SHOWN = tuple(CHANGES[place] for place in (1, 4, 7, 10, 13))  # the middle strengths
+SHOWN_CHANGES = tuple(CHANGES[place] for place in (1, 4, 7, 10, 13))  # the middle strengths
 
 
-def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+def change_photo(image: UintImage, change: PhotoChange) -> UintImage:  # (H, W, 3) -> (H, W, 3)
     """The photo after the change; a shift leaves it as it is."""
     if change.kind == "blur":
         sigma = change.strength * max(image.shape[:2]) / REFERENCE_SIDE
@@ -77,23 +89,18 @@ def changed(image: UintImage, change: Change) -> UintImage:  # (H, W, 3) -> (H, 
     return image
 
 
-def moved_click(truth: Truth, share: float) -> tuple[float, float]:
+def shift_click(truth: TruthMask, share: float) -> tuple[float, float]:
     """The mask's centre click, moved by a share of its depth; the same direction every time."""
-    x, y = centre_click(truth.mask)
-    padded = np.pad(truth.mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    reach = share * max(float(distance[int(y) + 1, int(x) + 1]) - 1, 0)
+    depth, (x, y) = deepest_pixel(truth.mask)
+    reach = share * max(depth - 1, 0)
     seed = zlib.crc32(np.packbits(truth.mask).tobytes())
     angle = np.random.default_rng(seed).uniform(0, 2 * np.pi)
     return x + reach * float(np.cos(angle)), y + reach * float(np.sin(angle))
 
 
-def robustness(
-    method: Segmenter,
-    one: EvalSet,
-    settings: Settings,
-    told: Callable[[int, int], None] | None = None,
-) -> Finding:
+def measure_robustness(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
     """Measure one method on one set (a `SetMeasure`): every change, by one click and by the box.
 
     Raises NotMeasured for a method that takes neither.
@@ -103,26 +110,28 @@ def robustness(
         raise NotMeasured("it takes neither clicks nor boxes")
     image: list[int] = []
     parts: list[Floats] = []
-    for photo in asked_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, told):
         parts.append(_photo_scores(method, photo, ways))
         image += [photo.place] * len(photo.masks)
-    return describe(np.concatenate(parts), np.array(image, np.int64), ways)
+    return describe_robustness(np.concatenate(parts), np.array(image, np.int64), ways)
 
 
-def describe(scores: Floats, image: Ints, ways: Sequence[str]) -> Finding:
+def describe_robustness(scores: Floats, image: IntArray, ways: Sequence[str]) -> SetResult:
     """Figures of IoUs (N, ways, 1 + CHANGES), the unchanged first; NaN where it makes no sense."""
     names = {"point": "click", "box": "box"}
-    figures: list[Figure] = []
+    figures: list[MetricValue] = []
     curves: list[Curve] = []
     rows: list[tuple[str | float, ...]] = []
     for place, way in enumerate(ways):
         clean, name = scores[:, place, 0], names[way]
         drops = {
-            change: mean_figure(f"{name} lost to {change.name}", clean - scores[:, place, n], image)
+            change: values_to_metric(
+                f"{name} lost to {change.name}", clean - scores[:, place, n], image
+            )
             for n, change in enumerate(CHANGES, start=1)
         }
-        figures.append(mean_figure(name, clean, image))
-        figures += [drops[change] for change in SHOWN if not np.isnan(drops[change].value)]
+        figures.append(values_to_metric(name, clean, image))
+        figures += [drops[change] for change in SHOWN_CHANGES if not np.isnan(drops[change].value)]
         rows += [
             (name, c.name, float(clean.mean()) - d.value, d.value, d.low, d.high)
             for c, d in drops.items()
@@ -130,15 +139,15 @@ def describe(scores: Floats, image: Ints, ways: Sequence[str]) -> Finding:
         ]
         curves += _curves(name, float(np.mean(clean)), drops)
     header = ("prompt", "change", "mean IoU", "drop", "low", "high")
-    return Finding(
+    return SetResult(
         figures=tuple(figures),
         curves=tuple(curves),
-        tables=(Table(title="every strength", header=header, rows=tuple(rows)),),
+        tables=(DetailTable(title="every strength", header=header, rows=tuple(rows)),),
         notes=("the first figure of a prompt is its mean IoU, the others what the change costs",),
     )
 
 
-def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]:
+def _curves(name: str, clean: float, drops: dict[PhotoChange, MetricValue]) -> list[Curve]:
     """Mean IoU against strength, a plot a kind."""
     curves = []
     for kind in dict.fromkeys(change.kind for change in drops):
@@ -156,14 +165,14 @@ def _curves(name: str, clean: float, drops: dict[Change, Figure]) -> list[Curve]
     return curves
 
 
-def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Floats:
+def _photo_scores(method: Segmenter, photo: EvalPhoto, ways: Sequence[str]) -> Floats:
     """(N, ways, 1 + CHANGES) IoUs of a photo's masks."""
     truths = photo.truths()
     scores = np.full((len(truths), len(ways), 1 + len(CHANGES)), np.nan)
     clean = method.embed(photo.image)
-    for n, change in enumerate((Change("shift", 0), *CHANGES)):
+    for n, change in enumerate((PhotoChange("shift", 0), *CHANGES)):
         shifts = change.kind == "shift"
-        embedding = clean if shifts else method.embed(changed(photo.image, change))
+        embedding = clean if shifts else method.embed(change_photo(photo.image, change))
         for place, way in enumerate(ways):
             if way == "point":
                 share = change.strength if shifts else 0.0
@@ -174,18 +183,8 @@ def _photo_scores(method: Segmenter, photo: Photo, ways: Sequence[str]) -> Float
 
 
 def _click_scores(
-    method: Segmenter, embedding: Any, truths: Sequence[Truth], share: float
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], share: float
 ) -> Floats:  # (N,)
-    prompts = [
-        Prompt(
-            points=np.array([moved_click(truth, share)], np.float32), labels=np.ones(1, np.int64)
-        )
-        for truth in truths
-    ]
-    ious: list[float] = []
-    for start in range(0, len(prompts), CHUNK):
-        part = prompts[start : start + CHUNK]
-        answers = method.segment(embedding, prompts=part, multimask=True)
-        pairs = zip(answers, truths[start : start + CHUNK], strict=True)
-        ious += [iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs]
-    return np.array(ious)
+    answers = click_masks(method, embedding, [shift_click(truth, share) for truth in truths])
+    pairs = zip(answers, truths, strict=True)
+    return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])

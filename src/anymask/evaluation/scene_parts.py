@@ -1,4 +1,4 @@
-"""Parts of rendered scenes: textures, shapes with soft edges, light. numpy and OpenCV alone.
+"""Parts of rendered scenes: a random generator in, textures, soft shapes and light out.
 
 Shapes are drawn OVER times larger and averaged, so that a pixel at the border is covered in part,
 as in a photo; a pixel belongs to the mask when at least half of it is covered. Colours are 0..1.
@@ -16,23 +16,25 @@ from numpy.typing import NDArray
 
 from anymask.primitives.types import BoolArray, UintImage
 
-HW = (384, 512)
+SCENE_HW = (384, 512)
 OVER = 4
 HALF = 0.5
 
 Field = NDArray[np.float32]  # (H, W) or (H, W, 3)
 Rng = np.random.Generator
-Polygon = NDArray[np.float64]  # (P, 2) x, y in pixels
+Corners = NDArray[np.float64]  # (P, 2) x, y in pixels
 
 
 def clouds(rng: Rng, size: float, octaves: int = 4, stretch: float = 1.0) -> Field:  # -> (H, W)
     """Soft noise in 0..1 with details of `size` pixels and finer; `stretch` makes it wider."""
-    total: Field = np.zeros(HW, np.float32)
+    total: Field = np.zeros(SCENE_HW, np.float32)
     for octave in range(octaves):
         cell = max(size / 2**octave, 1.0)
-        rows, columns = (int(HW[0] / cell) + 2, int(HW[1] / (cell * stretch)) + 2)
+        rows, columns = (int(SCENE_HW[0] / cell) + 2, int(SCENE_HW[1] / (cell * stretch)) + 2)
         grid = rng.random((rows, columns), np.float32)
-        total += np.asarray(cv2.resize(grid, HW[::-1], interpolation=cv2.INTER_CUBIC)) / 2**octave
+        total += (
+            np.asarray(cv2.resize(grid, SCENE_HW[::-1], interpolation=cv2.INTER_CUBIC)) / 2**octave
+        )
     low, high = np.quantile(total, (0.01, 0.99))
     return np.asarray(np.clip((total - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
@@ -47,7 +49,7 @@ def colour(rng: Rng, hue: float | None = None, dull: float = 0.5, light: float =
 def texture(rng: Rng, first: Field, second: Field, size: float, stretch: float = 1.0) -> Field:
     """Two colours mixed by soft noise, with grain: (H, W, 3)."""
     mix = clouds(rng, size, stretch=stretch)[..., None]
-    grain = 0.03 * rng.standard_normal((*HW, 1), np.float32)
+    grain = 0.03 * rng.standard_normal((*SCENE_HW, 1), np.float32)
     return np.asarray(first * mix + second * (1 - mix) + grain, np.float32)
 
 
@@ -56,10 +58,10 @@ def room(rng: Rng) -> Field:
     hue = float(rng.random())
     wall = texture(rng, colour(rng, hue, 0.7, 0.75), colour(rng, hue + 0.1, 0.6, 0.5), 90)
     table = texture(rng, colour(rng, 0.08, 0.5, 0.55), colour(rng, 0.07, 0.4, 0.35), 18, 12)
-    edge = int(HW[0] * rng.uniform(0.62, 0.75))
-    picture = np.where(np.arange(HW[0])[:, None, None] < edge, wall, table)
+    edge = int(SCENE_HW[0] * rng.uniform(0.62, 0.75))
+    picture = np.where(np.arange(SCENE_HW[0])[:, None, None] < edge, wall, table)
     for _ in range(9):
-        x, y = rng.uniform(0, HW[1]), edge - rng.uniform(-10, 150)
+        x, y = rng.uniform(0, SCENE_HW[1]), edge - rng.uniform(-10, 150)
         size = rng.uniform(14, 46)
         thing = blob(rng, (x, y), size, rough=0.15)
         picture = over(picture, colour(rng, None, 0.25, rng.uniform(0.3, 0.9)), coverage([thing]))
@@ -69,7 +71,7 @@ def room(rng: Rng) -> Field:
 # --- shapes
 
 
-def blob(rng: Rng, centre: tuple[float, float], size: float, rough: float = 0.25) -> Polygon:
+def blob(rng: Rng, centre: tuple[float, float], size: float, rough: float = 0.25) -> Corners:
     """A closed smooth outline around `centre`, about `size` pixels in radius."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     radius = np.ones_like(angle)
@@ -86,7 +88,7 @@ def blob(rng: Rng, centre: tuple[float, float], size: float, rough: float = 0.25
     )
 
 
-def creature(rng: Rng, centre: tuple[float, float], size: float) -> list[Polygon]:
+def creature(rng: Rng, centre: tuple[float, float], size: float) -> list[Corners]:
     """A body on four legs, with head and tail."""
     x, y = centre
     way = rng.choice((-1, 1))
@@ -117,7 +119,7 @@ def creature(rng: Rng, centre: tuple[float, float], size: float) -> list[Polygon
     return parts
 
 
-def ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float) -> Polygon:
+def ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float) -> Corners:
     """An outline of 80 corners."""
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
@@ -125,12 +127,12 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float
     return np.stack([centre[0] + across, centre[1] + down], axis=1)
 
 
-def coverage(polygons: Sequence[Polygon]) -> Field:  # -> (H, W) in 0..1
+def coverage(polygons: Sequence[Corners]) -> Field:  # -> (H, W) in 0..1
     """How much of each pixel lies in any of the polygons."""
     return _drawn(polygons, 0, lambda canvas, line: cv2.fillPoly(canvas, [line], 255))
 
 
-def strokes(lines: Sequence[Polygon], width: float) -> Field:  # -> (H, W) in 0..1
+def strokes(lines: Sequence[Corners], width: float) -> Field:  # -> (H, W) in 0..1
     """How much of each pixel lies on any of the lines, `width` pixels wide."""
     thick = max(round(width * OVER), 1)
     return _drawn(
@@ -139,13 +141,13 @@ def strokes(lines: Sequence[Polygon], width: float) -> Field:  # -> (H, W) in 0.
 
 
 def _drawn(
-    shapes: Sequence[Polygon], width: float, draw: Callable[[NDArray[Any], Any], Any]
+    shapes: Sequence[Corners], width: float, draw: Callable[[NDArray[Any], Any], Any]
 ) -> Field:
     """Drawn OVER times larger, in the window that the shapes need, and averaged."""
     corners = np.concatenate(shapes)
     low = np.maximum(np.floor(corners.min(axis=0) - width - 1), 0).astype(int)
-    high = np.minimum(np.ceil(corners.max(axis=0) + width + 2), HW[::-1]).astype(int)
-    cover = np.zeros(HW, np.float32)
+    high = np.minimum(np.ceil(corners.max(axis=0) + width + 2), SCENE_HW[::-1]).astype(int)
+    cover = np.zeros(SCENE_HW, np.float32)
     if (high <= low).any():
         return cover
     wide, tall = (int(side) for side in high - low)

@@ -1,4 +1,4 @@
-"""Ask segmenters for every chosen mask of a set, and keep what each answer was worth.
+"""Scoring: segmenters and a set in, the scores of every chosen mask out.
 
 Letters: N masks, M measures, C clicks.
 """
@@ -10,23 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.asked import CHUNK, Photo, mask_limit
 from anymask.evaluation.average_recall import Proposer
 from anymask.evaluation.baselines import FromFunction
-from anymask.evaluation.cache import ScoreCache
-from anymask.evaluation.code_hash import score_code
 from anymask.evaluation.edges import EdgeDetector
-from anymask.evaluation.findings import Found
-from anymask.evaluation.machine import this_machine
 from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
 from anymask.evaluation.measures import measure_set
-from anymask.evaluation.metrics import Floats, Ints
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.report import Column, Report, SetScores
-from anymask.evaluation.suite import Chosen, EvalSet, SetPlan, Settings, choose_masks
+from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter
+from anymask.evaluation.report import EvalReport, ScoreColumn, SetScores
+from anymask.evaluation.score_cache import ScoreCache, score_code
+from anymask.evaluation.selection import (
+    ChosenMasks,
+    EvalPhoto,
+    EvalSet,
+    EvalSettings,
+    OnProgress,
+    SetPlan,
+    choose_masks,
+    mask_limit,
+)
+from anymask.evaluation.set_results import MethodResult
+from anymask.primitives.machine import this_machine
+from anymask.primitives.types import Floats, IntArray
 
-Progress = Callable[[str, int, int], None]
-MASKS = "clicks"  # all measures mask by mask are of one module
+ScoreProgress = Callable[[str, int, int], None]
+CLICK_MEASURE = "clicks"  # all measures mask by mask are of one module
 
 
 def evaluate_sets(
@@ -35,16 +42,16 @@ def evaluate_sets(
     *,
     clicks: int = 3,
     limit: int | None = None,
-    progress: Progress | None = None,
-) -> Report:
+    progress: ScoreProgress | None = None,
+) -> EvalReport:
     """Measure one segmenter on sets (`open_sets(read_suite(FILE), DATA)`).
 
     limit     masks of a set at most, the same ones every time
     progress  called with the set's name, and its masks done and in all
     """
-    settings = Settings(clicks=clicks, limit=limit)
+    settings = EvalSettings(clicks=clicks, limit=limit)
     scores = tuple(score_set([segmenter], one, settings, progress=progress) for one in sets)
-    return Report(
+    return EvalReport(
         suite="",
         subject=segmenter.spec.name,
         weights_hash=weights_hash(segmenter),
@@ -57,10 +64,10 @@ def evaluate_sets(
 def score_set(
     methods: Sequence[Segmenter],
     one: EvalSet,
-    settings: Settings,
+    settings: EvalSettings,
     *,
     cache: ScoreCache | None = None,
-    progress: Progress | None = None,
+    progress: ScoreProgress | None = None,
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
@@ -71,12 +78,17 @@ def score_set(
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     questions = [
-        _Question(method, one.plan, settings, cache if place and _stays(method) else None)
+        _MethodTask(method, one.plan, settings, cache if place and _is_constant(method) else None)
         for place, method in enumerate(methods)
     ]
     tables = _score_masks(questions, one, chosen, progress)
     found = [
-        _found(name, question, one, _told(progress, f"{one.plan.name} {name}: {question.name}"))
+        _measure_or_look_up(
+            name,
+            question,
+            one,
+            _bind_progress(progress, f"{one.plan.name} {name}: {question.name}"),
+        )
         for name in one.plan.measures
         if name not in MASK_MEASURES
         for question in questions
@@ -94,16 +106,18 @@ def score_set(
     )
 
 
-def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:
+def _bind_progress(progress: ScoreProgress | None, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, done, total) if progress else None
 
 
-def _stays(method: Segmenter) -> bool:
+def _is_constant(method: Segmenter) -> bool:
     """Whether its answers change only with this package: not those of weights, not a peer's."""
     return isinstance(method, (FromFunction, EdgeDetector, Proposer))
 
 
-def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, int], None]) -> Found:
+def _measure_or_look_up(
+    name: str, question: _MethodTask, one: EvalSet, told: OnProgress
+) -> MethodResult:
     """A measure of the whole set, from the cache where it has it."""
     method, settings, cache = question.method, question.settings, question.cache
     if cache is None:
@@ -119,7 +133,7 @@ def _found(name: str, question: _Question, one: EvalSet, told: Callable[[int, in
     return found
 
 
-class _Question:
+class _MethodTask:
     """What one method is asked about every photo of a set.
 
     names  its columns: `1 click`, `oracle`, `2 clicks`, ..., `box`, `noc85`, `noc90`, ...
@@ -127,7 +141,7 @@ class _Question:
     """
 
     def __init__(
-        self, method: Segmenter, plan: SetPlan, settings: Settings, cache: ScoreCache | None
+        self, method: Segmenter, plan: SetPlan, settings: EvalSettings, cache: ScoreCache | None
     ) -> None:
         self.method, self.settings, self.cache = method, settings, cache
         self.name = method.spec.name
@@ -136,19 +150,22 @@ class _Question:
         given = [(measure, measure.columns(accepts, settings)) for measure in asked]
         self.measures = [(measure, columns) for measure, columns in given if columns]
         self.names = tuple(name for _, columns in self.measures for name in columns)
-        self.code = score_code(method, MASKS) if cache else ""
+        self.code = score_code(method, CLICK_MEASURE) if cache else ""
         self.limit = mask_limit(method, settings)
 
 
 def _score_masks(
-    questions: Sequence[_Question], one: EvalSet, chosen: Chosen, progress: Progress | None
+    questions: Sequence[_MethodTask],
+    one: EvalSet,
+    chosen: ChosenMasks,
+    progress: ScoreProgress | None,
 ) -> list[Floats]:  # a question: (N, M)
     """Every question about every mask, photo by photo."""
     tables = [np.full((len(chosen.image), len(q.names)), np.nan) for q in questions]
     done = 0
     for image in np.unique(chosen.image):
         rows = np.flatnonzero(chosen.image == image)
-        photo = Photo(int(image), one.samples[int(image)], chosen.mask[rows])
+        photo = EvalPhoto(int(image), one.samples[int(image)], chosen.mask[rows])
         for question, table in zip(questions, tables, strict=True):
             asked = rows[chosen.rank[rows] < question.limit]
             if len(asked) and question.names:
@@ -159,12 +176,12 @@ def _score_masks(
     return tables
 
 
-def _columns(question: _Question, table: Floats) -> Iterator[Column]:
+def _columns(question: _MethodTask, table: Floats) -> Iterator[ScoreColumn]:
     """A method's columns; no oracle where there never was a second candidate."""
     for n, measure in enumerate(question.names):
         same = measure == "oracle" and np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
         if not same:
-            yield Column(question.name, measure, table[:, n])
+            yield ScoreColumn(question.name, measure, table[:, n])
 
 
 def weights_hash(segmenter: Segmenter) -> str:
@@ -175,7 +192,7 @@ def weights_hash(segmenter: Segmenter) -> str:
 # --- one photo
 
 
-def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (N, M)
+def _score_photo(question: _MethodTask, photo: EvalPhoto, masks: IntArray) -> Floats:  # (N, M)
     """The scores of some masks of a photo by every measure, from the cache where it has them."""
     embedded: list[Any] = []  # once, and only when something is missing
 
@@ -192,9 +209,9 @@ def _score_photo(question: _Question, photo: Photo, masks: Ints) -> Floats:  # (
 
 
 def _score_measure(
-    question: _Question,
-    photo: Photo,
-    masks: Ints,
+    question: _MethodTask,
+    photo: EvalPhoto,
+    masks: IntArray,
     measure: MaskMeasure,
     columns: tuple[str, ...],
     embedding: Callable[[], Any],
@@ -214,6 +231,6 @@ def _score_measure(
     return table
 
 
-def _parts(rows: Ints) -> Iterator[Ints]:
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
+def _parts(rows: IntArray) -> Iterator[IntArray]:
+    for start in range(0, len(rows), PROMPTS_A_CALL):
+        yield rows[start : start + PROMPTS_A_CALL]

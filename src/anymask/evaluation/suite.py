@@ -1,4 +1,4 @@
-"""Which sets are measured, how, and which of their masks.
+"""Suites: a TOML file or a folder in, the sets to measure and how out.
 
 A suite is a TOML file:
 
@@ -23,72 +23,19 @@ A suite is a TOML file:
 from __future__ import annotations
 
 import tomllib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import numpy as np
+from typing import Any, cast
 
 from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
-from anymask.data.sets import Sample, SetInfo, is_set
+from anymask.data.sets import is_set
 from anymask.evaluation.hard_scenes import SCENES, scene_set
-from anymask.evaluation.measures import DEFAULT, check_measures
-from anymask.evaluation.metrics import Ints
+from anymask.evaluation.measures import check_measures
+from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.primitives.errors import ConfigError
-from anymask.primitives.rle import rle_area
 
-Annotators = Literal["first", "all"]
 RENDERED = "rendered"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What holds for a whole run.
-
-    clicks     clicks on every mask
-    min_area   pixels; smaller masks are reported apart
-    limit      masks of a set at most, None for all
-    per_image  masks of a photo at most, None for all
-    slow       masks of a set at most for slow baselines (GrabCut), None for all
-    groups     a CSV file of groups for `fairness`, None for the sets' labels
-    """
-
-    clicks: int = 3
-    min_area: int = 64
-    limit: int | None = None
-    per_image: int | None = None
-    slow: int | None = 100
-    groups: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetPlan:
-    """How one set is measured.
-
-    name        its folder under the data folder
-    groups      the means that it belongs to
-    measures    what is measured: names of `measures.MEASURES`
-    annotators  where several people drew a photo: the first one's masks, or all
-    layout      how its publisher laid it out; "set" for a set of our own, "rendered" for a scene
-                that `hard_scenes` draws, named by the set's name
-    folder      where it lies under the data folder; "" means `name`
-    split       which part is measured; None leaves it to the layout
-    """
-
-    name: str
-    groups: tuple[str, ...] = ()
-    measures: tuple[str, ...] = DEFAULT
-    annotators: Annotators = "first"
-    layout: str = "set"
-    folder: str = ""
-    split: str | None = None
-
-    @property
-    def place(self) -> str:
-        """Where it lies under the data folder."""
-        return self.folder or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,31 +50,6 @@ class Suite:
     clicks: int = 3
     min_area: int = 64
     data: Path | None = None
-
-
-@dataclass(frozen=True)
-class EvalSet:
-    """A plan and what was read for it."""
-
-    plan: SetPlan
-    info: SetInfo
-    samples: list[Sample]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The masks of a set that are measured, (N,) each.
-
-    image  index of the photo
-    mask   index among the photo's masks
-    area   pixels
-    rank   place in the draw: those below n are what a limit of n draws
-    """
-
-    image: Ints
-    mask: Ints
-    area: Ints
-    rank: Ints
 
 
 def read_suite(path: str | Path) -> Suite:
@@ -204,39 +126,6 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
     ]
 
 
-def choose_masks(
-    plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
-) -> Chosen:
-    """The masks to measure: at most `per_image` of a photo and `limit` of the set.
-
-    Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
-    smaller limit draws a part of what a larger one draws.
-    """
-    rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
-    rows: list[tuple[int, int, int]] = []
-    for image, sample in enumerate(samples):
-        found = [
-            (image, mask, area)
-            for mask, rle in enumerate(sample.masks)
-            if (area := rle_area(rle)) and _counts(plan, sample, mask)
-        ]
-        order = rng.permutation(len(found))
-        rows += [found[n] for n in sorted(order[:per_image])]
-    rank = rng.permutation(len(rows))
-    drawn = [(*row, int(place)) for row, place in zip(rows, rank, strict=True)]
-    if limit is not None:
-        drawn = [row for row in drawn if row[3] < limit]
-    table = np.array(drawn, np.int64).reshape(-1, 4)
-    return Chosen(*table.T)
-
-
-def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
-    """Whether this annotator's masks are measured."""
-    if plan.annotators == "all" or sample.annotators[mask] is None:
-        return True
-    return sample.annotators[mask] == min(a for a in sample.annotators if a is not None)
-
-
 def _plan(row: dict[str, Any], where: str) -> SetPlan:
     texts = ("name", "annotators", "layout", "folder", "split")
     _check(row, {"groups": list, "measures": list} | dict.fromkeys(texts, str), where)
@@ -259,7 +148,7 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
-        measures=check_measures(row.get("measures", DEFAULT), where),
+        measures=check_measures(row.get("measures", DEFAULT_MEASURES), where),
         annotators=cast(Annotators, annotators),
         layout=layout,
         folder=row.get("folder", ""),

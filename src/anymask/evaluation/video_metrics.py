@@ -1,4 +1,4 @@
-"""J & F of DAVIS: how well an object is followed through a video.
+"""J & F of DAVIS: masks of an object in every frame in, mean, recall and decay out.
 
 Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis2017-evaluation counts:
 
@@ -21,15 +21,15 @@ import cv2
 import numpy as np
 
 from anymask.evaluation.edge_maps import region_borders
-from anymask.evaluation.metrics import Floats, iou
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import BoolArray
+from anymask.primitives.masks import iou
+from anymask.primitives.types import BoolArray, Floats
 
-TOLERANCE = 0.008  # of the diagonal
+OUTLINE_TOLERANCE = 0.008  # of the diagonal
 
 
 @dataclass(frozen=True)
-class Statistics:
+class TrackStatistics:
     """Mean, recall and decay of one measure over the frames of one object."""
 
     mean: float
@@ -41,8 +41,8 @@ class Statistics:
 class TrackScores:
     """One object of one video: J and F; `j_and_f` is the mean of their means."""
 
-    j: Statistics
-    f: Statistics
+    j: TrackStatistics
+    f: TrackStatistics
 
     @property
     def j_and_f(self) -> float:
@@ -76,13 +76,16 @@ def score_track(
         raise InputError(f"wanted more than two frames, as the ends do not count; got {frames}")
     masks = [(found[t], truth[t], None if void is None else void[t]) for t in counted]
     return TrackScores(
-        j=statistics(np.array([iou(*frame) for frame in masks])),
-        f=statistics(np.array([outline_f(*frame) for frame in masks])),
+        j=summarise_track(np.array([iou(*frame) for frame in masks])),
+        f=summarise_track(np.array([outline_f(*frame) for frame in masks])),
     )
 
 
 def outline_f(
-    found: BoolArray, truth: BoolArray, void: BoolArray | None = None, share: float = TOLERANCE
+    found: BoolArray,
+    truth: BoolArray,
+    void: BoolArray | None = None,
+    share: float = OUTLINE_TOLERANCE,
 ) -> float:
     """The F measure of two masks' outlines: 1 where both are without one.
 
@@ -95,7 +98,7 @@ def outline_f_table(
     found: Sequence[BoolArray],
     truth: Sequence[BoolArray],
     void: BoolArray | None = None,
-    share: float = TOLERANCE,
+    share: float = OUTLINE_TOLERANCE,
 ) -> Floats:  # (P, O)
     """`outline_f` of each of P masks with each of O: every outline is drawn and widened once."""
     table = np.zeros((len(found), len(truth)))
@@ -128,14 +131,14 @@ def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return (line[:, None] + line <= radius**2).astype(np.uint8)
 
 
-def statistics(values: Floats) -> Statistics:  # (T,)
+def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
     """Mean, recall and decay over at least one frame.
 
     The quarters share their end frames, as in the official code.
     """
     ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
-    return Statistics(
+    return TrackStatistics(
         mean=float(values.mean()),
         recall=float((values > 0.5).mean()),
         decay=float(first.mean() - last.mean()),
@@ -145,8 +148,8 @@ def statistics(values: Floats) -> Statistics:  # (T,)
 def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
     """The mean over objects (and videos: DAVIS counts every object alike)."""
 
-    def mean(part: Sequence[Statistics]) -> Statistics:
+    def mean(part: Sequence[TrackStatistics]) -> TrackStatistics:
         table = np.array([[one.mean, one.recall, one.decay] for one in part])
-        return Statistics(*(float(value) for value in table.mean(axis=0)))
+        return TrackStatistics(*(float(value) for value in table.mean(axis=0)))
 
     return TrackScores(mean([one.j for one in scores]), mean([one.f for one in scores]))

@@ -1,4 +1,4 @@
-"""Tracks that any program wrote as pictures of object numbers, scored by the rules of DAVIS.
+"""Scores of tracks by the rules of DAVIS: pictures of object numbers in, J & F of objects out.
 
 As davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to the
 largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
@@ -11,7 +11,7 @@ video it is of. Frames are read one by one, so memory does not grow with the pic
                     proposals, every frame counts, and objects get proposals of their own so that
                     the mean of J and F over the video is the largest; who gets none has empty masks
 
-Letters: T frames that count, O objects, P proposals, H W a frame.
+Letters: T frames that count, O objects, P proposals, H W a frame; R rows, C columns of a table.
 """
 
 from __future__ import annotations
@@ -28,20 +28,19 @@ from anymask.data.clips import Clip
 from anymask.data.documents import find_place, located
 from anymask.data.label_pictures import label_values
 from anymask.data.layouts import load_clips
-from anymask.evaluation.assignment import best_rows
-from anymask.evaluation.metrics import Floats, iou
 from anymask.evaluation.video_metrics import (
     TrackScores,
     mean_track,
     outline_f,
     outline_f_table,
-    statistics,
+    summarise_track,
 )
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, Floats
 
-Told = Callable[[int, int], None]
+OnVideo = Callable[[int, int], None]
 Rules = Literal["davis", "all-frames", "unsupervised"]
 PROPOSALS = 20  # a video, at most
 
@@ -83,7 +82,7 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 
 
 def score_videos(
-    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: Told | None = None
+    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: OnVideo | None = None
 ) -> list[ObjectScores]:
     """J and F of every object of every video.
 
@@ -122,12 +121,12 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
         frames = frames[1:-1]
     table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
     numbers = range(1, objects + 1)
-    return [_scored(clip, number, number, table[:, number - 1]) for number in numbers]
+    return [_summarise_object(clip, number, number, table[:, number - 1]) for number in numbers]
 
 
-def _scored(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
+def _summarise_object(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
     j, f = table.T  # (T, 2)
-    scores, label = TrackScores(statistics(j), statistics(f)), clip.labels.get(number)
+    scores, label = TrackScores(summarise_track(j), summarise_track(f)), clip.labels.get(number)
     return ObjectScores(
         video=clip.name, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
     )
@@ -149,7 +148,9 @@ def _score_proposals(
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
     chosen = best_rows(table[:, :used].mean(axis=(0, 3)))
     return [
-        _scored(clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1])
+        _summarise_object(
+            clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1]
+        )
         for number, row in enumerate(chosen, start=1)
     ]
 
@@ -213,12 +214,66 @@ def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDAr
     return values
 
 
-def overall(found: Sequence[ObjectScores]) -> TrackScores:
+def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)
+    """The row of each column, no row twice, so that the sum of the values is as large as can be.
+
+    The assignment problem (Kuhn, 1955), by shortest augmenting paths with potentials (Jonker and
+    Volgenant, 1987): columns enter one after the other, each by the cheapest chain of exchanges.
+
+    Raises InputError where there are fewer rows than columns or a value is not finite.
+    """
+    rows, columns = values.shape
+    if rows < columns or not np.isfinite(values).all():
+        raise InputError(
+            f"wanted finite values with at least as many rows as columns, got {rows} x {columns}"
+            "; add rows of the value of no partner"
+        )
+    cost = -values.T
+    prices = np.zeros(rows)  # what a row asks on top, and what a column pays in all
+    pays = np.zeros(columns)
+    owner = np.full(rows, -1)
+    for column in range(columns):
+        far, before, last = _cheapest_chain(cost - prices - pays[:, None], owner, column)
+        gain = far[last] - np.minimum(far, far[last])
+        held = (gain > 0) & (owner >= 0)
+        pays[owner[held]] += gain[held]
+        pays[column] += far[last]
+        prices -= gain
+        while last >= 0:
+            owner[last] = column if before[last] < 0 else owner[before[last]]
+            last = before[last]
+    found = np.empty(columns, np.intp)
+    found[owner[owner >= 0]] = np.flatnonzero(owner >= 0)
+    return found
+
+
+def _cheapest_chain(
+    slack: Floats, owner: NDArray[Any], column: int
+) -> tuple[Floats, NDArray[np.intp], int]:
+    """From a column to the nearest row that nobody has: Dijkstra's search over rows.
+
+    Returns how far each row is (R,), the row before it on the way (-1: none), and that row.
+    """
+    far = np.full(slack.shape[1], np.inf)
+    before = np.full(slack.shape[1], -1)
+    done = np.zeros(slack.shape[1], np.bool_)
+    row, gone = -1, 0.0
+    while True:
+        way = slack[column] + gone
+        better = ~done & (way < far)
+        far[better], before[better] = way[better], row
+        row = int(np.where(done, np.inf, far).argmin())
+        if owner[row] < 0:
+            return far, before, row
+        done[row], gone, column = True, float(far[row]), int(owner[row])
+
+
+def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
     """The mean over all objects, each counting alike. At least one."""
     return mean_track([one.scores for one in found])
 
 
-def by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
+def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
     """The mean over the objects of each video."""
     names = dict.fromkeys(one.video for one in found)
-    return {name: overall([one for one in found if one.video == name]) for name in names}
+    return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}

@@ -1,4 +1,4 @@
-"""An image model as two ONNX graphs in a folder with a manifest and a runnable example.
+"""Export: an image model in, a folder of ONNX graphs with manifest, tables and example out.
 
 Letters: B images, S the model's input side, N prompts, P points, T mask tokens, m the side of a
 mask. B, N and P may vary, and H and W; everything else is a number in the graph.
@@ -9,12 +9,13 @@ decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), label
               masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T)
 
 Every mask token is an output: which of them answers a prompt is chosen outside of the graph
-(`runtimes.answers`), where it can still be asked for at run time.
+(`families`), where it can still be asked for at run time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from torch import Tensor, nn
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
 from anymask.export.readme import EXAMPLE, README, write_readme
+from anymask.families.family import Tables
+from anymask.families.tables import shipped_tables
 from anymask.models.folding import fuse
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ModelSpec
@@ -36,6 +39,7 @@ from anymask.runtimes.manifest import (
     DECODER,
     ENCODER,
     MANIFEST,
+    TABLES,
     GraphInfo,
     Manifest,
     TensorInfo,
@@ -78,6 +82,7 @@ def export_bundle(
     *,
     licence: str,
     weights_hash: str,
+    tables: Tables | None = None,
     int8: bool = False,
     half: bool = False,
 ) -> Manifest:
@@ -87,22 +92,26 @@ def export_bundle(
     folder        made, or replaced where it is a bundle already (files of other names stay)
     licence       of the weights, for the manifest and the README
     weights_hash  of the weights; an embedding of the same weights fits this bundle
+    tables        what the model's family learned beside the weights; None: what the package ships
+                  for the family
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
     half          weights stored in 16 bits; they run in 32, see `export.halves`
 
     Raises InputError where `folder` holds something else.
     """
     target = Path(folder)
+    tables = shipped_tables(spec.family) if tables is None else tables
     _refuse_to_replace(target)
     with _staging(target) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
-        for name in (ENCODER, DECODER) if half else ():
-            store_half(stage / name)
+        for info in graphs if half else ():
+            store_half(stage / info.file)
+        if tables:
+            (stage / TABLES).write_text(json.dumps(tables) + "\n", encoding="utf-8")
         manifest = Manifest(
             spec=spec,
-            encoder=graphs[0],
-            decoder=graphs[1],
-            sha256={path.name: file_sha256(path) for path in sorted(stage.glob("*.onnx*"))},
+            graphs=graphs,
+            sha256={path.name: file_sha256(path) for path in sorted(stage.iterdir())},
             weights_hash=weights_hash,
             licence=licence,
             precision="int8" if int8 else "fp32",
@@ -141,10 +150,15 @@ def _write_graphs(
     maps = encoder(images)
     map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     encoder_info = GraphInfo(
-        _describe(["images"], [images], letters), _describe(map_names, maps, "B")
+        ENCODER, _describe(["images"], [images], letters), _describe(map_names, maps, "B")
     )
     _write_graph(
-        encoder, (images,), encoder_info, ({0: batch, **sides},), stage / ENCODER, int8=int8
+        encoder,
+        (images,),
+        encoder_info,
+        ({0: batch, **sides},),
+        stage / encoder_info.file,
+        int8=int8,
     )
 
     decoder = DecoderGraph(model).eval()
@@ -156,6 +170,7 @@ def _write_graphs(
     answers = decoder(*inputs)
     points_info = _describe(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
     decoder_info = GraphInfo(
+        DECODER,
         (
             *_describe(map_names, inputs[: len(maps)], ""),
             *points_info,
@@ -163,7 +178,7 @@ def _write_graphs(
         ),
         _describe(ANSWERS, answers, "N"),
     )
-    _write_graph(decoder, inputs, decoder_info, (varying,), stage / DECODER, int8=False)
+    _write_graph(decoder, inputs, decoder_info, (varying,), stage / decoder_info.file, int8=False)
     return encoder_info, decoder_info
 
 
@@ -260,7 +275,7 @@ def _staging(target: Path) -> Iterator[Path]:
 def _keep_others(target: Path, stage: Path) -> None:
     """Carry over what an earlier export did not write, such as a model card."""
     for path in target.iterdir():
-        if path.name in (MANIFEST, README, EXAMPLE) or ".onnx" in path.name:
+        if path.name in (MANIFEST, TABLES, README, EXAMPLE) or ".onnx" in path.name:
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)

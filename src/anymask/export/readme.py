@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from anymask.runtimes.manifest import DECODER, ENCODER, GraphInfo, Manifest, describe_preprocessing
+from anymask.runtimes.manifest import GraphInfo, Manifest, describe_preprocessing
 
 README = "README.md"
 EXAMPLE = "example.py"
@@ -62,10 +62,7 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
         opset=manifest.opset,
         example=example,
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(steps, start=1)),
-        graphs="\n\n".join(
-            _graph_to_table(name, info)
-            for name, info in ((ENCODER, manifest.encoder), (DECODER, manifest.decoder))
-        ),
+        graphs="\n\n".join(_graph_to_table(info.file, info) for info in manifest.graphs),
     )
     (folder / README).write_text(text, encoding="utf-8")
     (folder / EXAMPLE).write_text(example, encoding="utf-8")

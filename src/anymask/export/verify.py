@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from torch import nn
 
+from anymask.primitives.masks import iou
 from anymask.primitives.resize import padded
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.runtimes.onnx import OnnxRuntime
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 from anymask.runtimes.torch import TorchRuntime
 
 SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # the part of S x S that a picture fills, h and w
@@ -126,13 +127,14 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)
         image = random_picture(spec, input_hw, rng)
-        maps = tuple(runtime.encode(image)[0] for runtime in (eager, exported))
-        error = float(np.max([_relative_error(a, b) for a, b in zip(*maps, strict=True)]))
+        seen = tuple(runtime.see(image)[0] for runtime in (eager, exported))
+        pairs = zip(*(one.maps() for one in seen), strict=True)
+        error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
         fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]
         for n, p in itertools.product(N_PROMPTS, fitting):
             for with_mask in (False, True) if "mask" in spec.accepts else (False,):
                 prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
-                measured = _compare(((eager, maps[0]), (exported, maps[1])), prompts)
+                measured = _compare(((eager, seen[0]), (exported, seen[1])), prompts)
                 checks.append(
                     Check(
                         input_hw=input_hw,
@@ -192,28 +194,22 @@ def random_prompts(
 
 
 def _compare(
-    sides: tuple[tuple[ImageRuntime, tuple[FloatArray, ...]], ...], prompts: ModelPrompts
+    sides: tuple[tuple[ImageRuntime, Seen], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
     (logits, quality), (others, other_quality) = (
-        runtime.decode(maps, prompts) for runtime, maps in sides
+        require(runtime, Clicks).decode(seen, prompts) for runtime, seen in sides
     )
     threshold = sides[0][0].spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt
-    ious = _mask_ious((logits > threshold) & clear, (others > threshold) & clear)
+    pairs = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)
+    ious = [iou(*masks) for pair in pairs for masks in zip(*pair, strict=True)]  # of (N, T)
     return {
         "logit_error": _relative_error(logits, others),
         "quality_error": float(np.abs(quality - other_quality).max()),
-        "mask_iou": float(ious.mean()),
+        "mask_iou": float(np.mean(ious)),
     }
 
 
 def _relative_error(a: FloatArray, b: FloatArray) -> float:
     return float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-12))
-
-
-def _mask_ious(a: BoolArray, b: BoolArray) -> FloatArray:  # (N, T, m, m) twice -> (N, T)
-    both = np.logical_and(a, b).sum((2, 3))
-    either = np.logical_or(a, b).sum((2, 3))
-    ious: FloatArray = np.where(either, both / np.maximum(either, 1), 1).astype(np.float32)
-    return ious

@@ -28,7 +28,7 @@ from anymask.models.dense_prompts import (
 )
 from anymask.models.layers import LayerNorm2d
 from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 N_MASKS = 4
 BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
@@ -382,7 +382,8 @@ def nano_spec(config: NanoConfig) -> ModelSpec:
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         resample="area",
-        answer="four",
+        accepts=ALL_KINDS,
+        family="nano",
         pad_multiple=PAD_MULTIPLE,
         pad_point=False,
     )

@@ -35,7 +35,7 @@ from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.tiny_vit import TinyViT, TinyViTConfig
 from anymask.models.two_way import TwoWayConfig
 from anymask.models.vit import Vit, VitConfig
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 EncoderConfig = VitConfig | TinyViTConfig | RepViTConfig | EfficientVitConfig
 
@@ -83,21 +83,22 @@ VIT_B = VitConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11))
 VIT_L = VitConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
 VIT_H = VitConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
 
-SAM_VIT_B = Variant(spec=ModelSpec(name="sam_vit_b"), encoder=VIT_B)
-MOBILE_SAM = Variant(spec=ModelSpec(name="mobile_sam"), encoder=tiny_vit.MOBILE_SAM)
-EDGE_SAM = Variant(spec=ModelSpec(name="edge_sam"), encoder=repvit.EDGE_SAM)
+SAM = ModelSpec(name="sam_vit_b", accepts=ALL_KINDS)
+SAM_VIT_B = Variant(spec=SAM, encoder=VIT_B)
+MOBILE_SAM = Variant(spec=replace(SAM, name="mobile_sam"), encoder=tiny_vit.MOBILE_SAM)
+EDGE_SAM = Variant(spec=replace(SAM, name="edge_sam"), encoder=repvit.EDGE_SAM)
 
 
 def _hq(name: str, encoder: VitConfig) -> Variant:
     return Variant(
-        spec=ModelSpec(name=name, answer="sam_hq"),
+        spec=replace(SAM, name=name, family="sam_hq"),
         encoder=replace(encoder, extras="first_global"),
         decoder=MaskDecoderConfig(early_dim=encoder.dim),
     )
 
 
 SAM_HQ_LIGHT = Variant(
-    spec=ModelSpec(name="sam_hq_vit_tiny", answer="sam_hq"),
+    spec=replace(SAM, name="sam_hq_vit_tiny", family="sam_hq"),
     encoder=tiny_vit.SAM_HQ_LIGHT,
     decoder=MaskDecoderConfig(early_dim=tiny_vit.SAM_HQ_LIGHT.widths[2]),
 )
@@ -110,7 +111,7 @@ EFFICIENT_SAM_TI = Variant(
         fit="square",
         resample="torch_bilinear",
         accepts=frozenset({"point", "box"}),
-        answer="all",
+        family="efficient_sam",
         pad_point=False,
         fixed_points=6,
     ),
@@ -162,13 +163,13 @@ TINY_VIT = VitConfig(
 )
 _TINY_TWO_WAY = TwoWayConfig(dim=32, heads=4, mlp_dim=48)
 TINY = Variant(
-    spec=ModelSpec(name="tiny", image_side=64, mask_side=32),
+    spec=replace(SAM, name="tiny", image_side=64, mask_side=32),
     encoder=TINY_VIT,
     prompts=PromptEncoderConfig(dim=32, image_side=64),
     decoder=MaskDecoderConfig(dim=32, transformer=_TINY_TWO_WAY),
 )
 TINY_HQ = Variant(
-    spec=ModelSpec(name="tiny_hq", image_side=64, mask_side=32, answer="sam_hq"),
+    spec=replace(TINY.spec, name="tiny_hq", family="sam_hq"),
     encoder=replace(TINY_VIT, extras="first_global"),
     prompts=TINY.prompts,
     decoder=MaskDecoderConfig(dim=32, transformer=_TINY_TWO_WAY, early_dim=TINY_VIT.dim),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.grid import Grid
-from anymask.predictors.promise import Promise
+from anymask.predictors.promise import AdaptiveWeights, Promise
 from anymask.predictors.screening import View
 from anymask.primitives.resize import points_to_model
 from anymask.primitives.types import FloatArray, IntArray
@@ -40,8 +40,9 @@ def _first(side: int) -> IntArray:
 class Frontier:
     """What is known of every click of a grid.
 
-    clicks  (N, 2) in pixels of the view, row by row
-    maps    the encoder's, (C, h, w) each
+    clicks   (N, 2) in pixels of the view, row by row
+    weights  what judges them
+    maps     the encoder's, (C, h, w) each
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Frontier:
         clicks: NDArray[np.float64],
         view: View,
         settings: Grid,
+        weights: AdaptiveWeights,
         maps: Sequence[FloatArray] = (),
     ) -> None:
         self._clicks, self._view, self._settings = clicks, view, settings
         self._places = points_to_model(clicks, view.geometry)
-        self._promise = Promise(clicks, view.geometry, maps)
+        self._promise = Promise(clicks, view.geometry, maps, weights)
         self._asked = np.zeros(len(clicks), np.bool_)
         self._last = np.zeros(0, np.int64)
         self._left = most_clicks(len(clicks))

@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anymask.families import DEFAULT_MODEL, Family, adaptive_table
+from anymask.families.choice import NO_POINT
 from anymask.predictors.adaptive import Frontier, most_clicks
-from anymask.predictors.decoding import embed_image
-from anymask.predictors.grid import NANO_GRID, Grid, GridDict, grid_of
-from anymask.predictors.prompts import NO_POINT
+from anymask.predictors.grid import Grid
+from anymask.predictors.pipeline import embed_image
+from anymask.predictors.promise import AdaptiveWeights
 from anymask.predictors.screening import View, good_enough, make_record
 from anymask.primitives.boxes import box_area, box_nms, boxes_at_crop_edge
 from anymask.primitives.errors import InputError, PromptError
@@ -31,11 +33,9 @@ from anymask.primitives.resize import points_to_model
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.tiles import Window, crop_boxes
-from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
+from anymask.primitives.types import Embedding, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, open_sweep
-
-__all__ = ["NANO_GRID", "Grid", "GridDict", "find_everything", "grid_of"]
 
 Told = Callable[[int, int], None]
 
@@ -66,10 +66,9 @@ def find_everything(
         for window, grid in zip(windows, grids, strict=True):
             place = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
             view = View(window, image_hw, place.geometry, runtime.spec.mask_threshold)
-            maps = (place.features, *place.extras)
-            sweep = open_sweep(runtime, maps, place.geometry, settings.sweep_precision)
+            sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            scan = Scan(sweep, runtime.spec, view, settings, maps, cutters)
+            scan = Scan(sweep, runtime.family, view, settings, place, cutters)
             found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
@@ -81,7 +80,7 @@ def _check(spec: ModelSpec, seen: Embedding | UintImage, settings: Grid) -> None
     if "point" not in spec.accepts:
         raise PromptError(
             f"everything needs a model that takes clicks, {spec.name} does not; take another one, "
-            'for example "nano"'
+            f'for example "{DEFAULT_MODEL}"'
         )
     if settings.crop_n_layers and isinstance(seen, Embedding):
         raise InputError(
@@ -117,10 +116,10 @@ class Scan:
     """
 
     sweep: Sweep
-    spec: ModelSpec
+    family: Family
     view: View
     settings: Grid
-    maps: tuple[FloatArray, ...]
+    embedding: Embedding
     cutters: Executor
 
     def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
@@ -129,7 +128,7 @@ class Scan:
         frontier  learns from what passes and from what nearly does
         """
         places = np.asarray(clicks, np.float64).reshape(-1, 2)
-        asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.spec))
+        asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         cut: list[Future[list[MaskRecord]]] = []
@@ -164,7 +163,9 @@ def _explore(
     scan: Scan, clicks: NDArray[np.float64], batch: int, clock: _Clock
 ) -> Iterator[MaskRecord]:
     """Adaptive mode: what the clicks find that are worth asking."""
-    frontier = Frontier(clicks, scan.view, scan.settings, scan.maps)
+    weights = AdaptiveWeights.of(adaptive_table(scan.family))
+    maps = [one.values for one in scan.embedding.maps]
+    frontier = Frontier(clicks, scan.view, scan.settings, weights, maps)
     left = most_clicks(len(clicks))
     while len(chosen := frontier.next()):
         for part in _parts(clicks[chosen], batch):

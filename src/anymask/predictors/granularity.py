@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import part_tree
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Candidates
+
+if TYPE_CHECKING:
+    from anymask.predictors.question import Question
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
@@ -49,7 +51,12 @@ def check_granularity(granularity: object) -> None:
         )
 
 
-def chosen_first(answer: Candidates, granularity: Granularity) -> Candidates:
+def choose_first(answer: Candidates, question: Question) -> Candidates:
+    """A step: the candidate first that the settings' granularity means."""
+    return order_by_granularity(answer, question.settings.granularity)
+
+
+def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candidates:
     """The same candidates, the one that the granularity means first, then by quality.
 
     Among the candidates that have an object and whose quality is within `COMPARABLE` of the best
@@ -66,13 +73,7 @@ def chosen_first(answer: Candidates, granularity: Granularity) -> Candidates:
     by_size = choice[np.argsort(sizes[choice], kind="stable")]
     place = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
     first = int(by_size[math.floor(float(place) * (len(by_size) - 1) + 0.5)])
-    order = [first, *(index for index in range(len(answer)) if index != first)]
-    return replace(
-        answer,
-        logits=answer.logits[order],
-        quality=answer.quality[order],
-        order=answer.order[order],
-    )
+    return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
 
 
 def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:

@@ -10,9 +10,9 @@ from typing import Literal, TypedDict, get_args
 
 import numpy as np
 
+from anymask.families import Family
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.errors import InputError
-from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray
 from anymask.runtimes.sweep import SweepPrecision
 
@@ -41,13 +41,12 @@ class GridDict(TypedDict, total=False):
     min_mask_region_area: int
 
 
-# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
-NANO_GRID = GridDict(pred_iou_thresh=0.45, stability_score_thresh=0.65)
-
-
-def grid_of(spec: ModelSpec, given: GridDict) -> Grid:
+def grid_of(family: Family, given: GridDict) -> Grid:
     """The given settings over the model's own defaults. Raises InputError for bad values."""
-    merged = GridDict(**NANO_GRID) if spec.answer == "four" else GridDict()
+    merged = GridDict(
+        pred_iou_thresh=family.grid.pred_iou_thresh,
+        stability_score_thresh=family.grid.stability_score_thresh,
+    )
     merged.update(given)
     return Grid(**merged)
 

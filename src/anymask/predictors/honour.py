@@ -1,4 +1,4 @@
-"""What the clicks are owed: negative clicks are honoured, clicks that are not are named.
+"""Clicks against masks: candidates in, candidates that honour negative clicks out.
 
 Letters: K masks, h w their low-resolution logits, P clicks.
 
@@ -19,11 +19,16 @@ model.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.predictors.question import Question
 from anymask.predictors.sampling import Indices, cell_weights, logits_at, point_pixels
+from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.clicks import violated_points
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, Prompt
 
@@ -31,14 +36,29 @@ CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
 REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
-def violated(
-    logits: FloatArray, prompt: Prompt, geometry: Geometry, threshold: float
-) -> tuple[int, ...]:  # (h, w)
+def name_violated_clicks(answer: Candidates, question: Question) -> Candidates:
+    """A step: the indices of the clicks that the first mask does not honour."""
+    return replace(answer, violated_points=violated(answer.first, question.prompt))
+
+
+def honour_negative_clicks(answer: Candidates, question: Question) -> Candidates:
+    """A step: every candidate, cleared around the negative clicks that it does not honour."""
+    labels = question.prompt.labels
+    if question.settings.multimask != "auto" or labels is None or labels.all():
+        return answer
+    cleared = honour_negatives(answer.logits, question.prompt, answer.geometry, answer.threshold)
+    items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
+    return replace(answer, items=tuple(items))
+
+
+def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
     """Indices of the clicks that a mask does not honour."""
     if prompt.points is None or prompt.labels is None:
         return ()
-    pixels = point_pixels(prompt.points, geometry.image_hw)
-    inside = logits_at(logits[None], pixels, geometry)[0] > threshold
+    if mask.finished is not None:
+        return violated_points(mask.pixels(), prompt.points, prompt.labels)
+    pixels = point_pixels(prompt.points, mask.geometry.image_hw)
+    inside = logits_at(mask.logits[None], pixels, mask.geometry)[0] > mask.threshold
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 

@@ -11,29 +11,26 @@ from typing import Any, Literal, Unpack, overload
 from numpy.typing import ArrayLike
 
 from anymask.data.images import ImageSource, load_image
+from anymask.families.prompts import mask_on_photo
 from anymask.predictors.arrangement import (
     EverythingDict,
     arrange,
     arrangement_of,
     split_settings,
 )
-from anymask.predictors.decoding import (
-    Settings,
-    SettingsDict,
-    answer_prompts,
-    check_embedding,
-    embed_image,
-)
-from anymask.predictors.everything import find_everything, grid_of
+from anymask.predictors.everything import find_everything
+from anymask.predictors.grid import grid_of
 from anymask.predictors.large import Eye, Tile, look_around
-from anymask.predictors.prompts import mask_on_photo
+from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
+from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.retry import Question, Retry, answers_again, check_retry
-from anymask.predictors.zoom import decode_zoomed
+from anymask.predictors.retry import check_retry
+from anymask.predictors.settings import Retry, Settings, SettingsDict
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Candidates, Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, Prompt, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
@@ -114,7 +111,7 @@ class Model:
         mask      a start: bool of any size, or `answer.logits[i]`
         prompts   several objects at once instead: a list, one `Prompt` each
         settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
-                  see `decoding.Settings`
+                  see `settings.Settings`
 
         Returns one `Candidates`, best quality first, or a list of them for `prompts`.
 
@@ -140,19 +137,7 @@ class Model:
         photo: UintImage | None,
         embedding: Embedding,
     ) -> list[Candidates]:
-        retry = check_retry(settings.retry)
-        checked, answers = answer_prompts(self.runtime, embedding, prompts, settings)
-        if photo is not None and settings.zoom:
-            answers = [
-                decode_zoomed(self.runtime, photo, prompt, first, settings)
-                for prompt, first in zip(checked, answers, strict=True)
-            ]
-        if retry is None:
-            return answers
-        questions = [
-            Question(self.runtime, photo, embedding, prompt, settings) for prompt in checked
-        ]
-        return answers_again(questions, answers, retry)
+        return answer_prompts(self.runtime, photo, embedding, prompts, settings)
 
     def _seen(
         self, image: ImageSource | Embedding, settings: Settings
@@ -251,7 +236,7 @@ class Model:
         """
         check_retry(retry)
         of_grid, of_arrangement = split_settings(settings)
-        grid = grid_of(self.spec, of_grid)
+        grid = grid_of(self.runtime.family, of_grid)
         arrangement = arrangement_of(grid, of_arrangement)
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
@@ -262,7 +247,7 @@ class Model:
                 )
             return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
         photo = load_image(image)
-        eye = Eye(self.runtime, grid, None if retry is None else retry.start())
+        eye = Eye(self.runtime, grid, None if retry is None else RetryTime.start(retry))
         return arrange(look_around(eye, photo, tile, progress), arrangement)
 
 

@@ -21,18 +21,26 @@ import cv2
 import numpy as np
 
 from anymask.predictors.arrangement import without_duplicates
-from anymask.predictors.decoding import Settings, decode_prompts, embed_image
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid
-from anymask.predictors.retry import Patience, better_records
+from anymask.predictors.pipeline import decode_prompts, embed_image, question_of
+from anymask.predictors.question import RetryTime
+from anymask.predictors.retry import agree, best_in_time, most_like
+from anymask.predictors.settings import Settings
 from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import with_rle
-from anymask.primitives.records import MaskRecord, records_from_candidates
-from anymask.primitives.rle import rle_iou
+from anymask.primitives.masks import stability_score
+from anymask.primitives.records import (
+    STABILITY_OFFSET,
+    MaskRecord,
+    record_from_rle,
+    records_from_candidates,
+)
+from anymask.primitives.rle import rle_iou, rle_to_mask
 from anymask.primitives.rle_windows import enlarged_rle, rle_in_window, rle_on_photo
 from anymask.primitives.tiles import Window, tile_boxes
-from anymask.primitives.types import Prompt, UintImage
+from anymask.primitives.types import Embedding, Prompt, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Tile = int | Literal["auto"] | None
@@ -41,6 +49,7 @@ Told = Callable[[int, int], None]
 AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
 AUTO_SIDE = 2048  # of their tiles
 LEAST_SIDE = 64
+AS_FOUND = Settings(multimask=True, ranking="own")  # the masks that a grid's clicks find
 OVERLAP = 0.25  # of a tile's side, that neighbours share
 DUPLICATE = 0.7  # mask IoU from which on two tiles' masks are one object
 COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk photo
@@ -68,12 +77,12 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
 class Eye:
     """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
 
-    patience  for masks of low quality; None: they stay as they are
+    time  for masks of low quality; None: they stay as they are
     """
 
     runtime: ImageRuntime
     settings: Grid
-    patience: Patience | None = None
+    time: RetryTime | None = None
 
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: Told | None = None
@@ -86,9 +95,9 @@ class Eye:
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
         found = find_everything(self.runtime, picture, settings, progress)
-        if self.patience is None:
+        if self.time is None:
             return found
-        better = better_records(self.runtime, picture, found, self.patience)
+        better = better_records(self.runtime, picture, found, self.time)
         return sorted(better, key=lambda record: -record.quality)
 
     def clicks(
@@ -96,10 +105,8 @@ class Eye:
     ) -> list[list[MaskRecord]]:
         """The masks of each click that pass."""
         prompts = [Prompt.of(points=[click]) for click in clicks]
-        settings = Settings(multimask=True, ranking="own")
-        answers = decode_prompts(
-            self.runtime, embed_image(self.runtime, picture), prompts, settings
-        )
+        seen = embed_image(self.runtime, picture)
+        answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
         return [
             [
                 record
@@ -246,3 +253,47 @@ def _is_among(record: MaskRecord, others: Sequence[MaskRecord]) -> bool:
         and boxes_meet(record.box_xyxy, other.box_xyxy)
     ]
     return bool((rle_iou(alike, [record.rle]) > COARSE_DUPLICATE).any())
+
+
+def better_records(
+    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord], time: RetryTime
+) -> list[MaskRecord]:
+    """Everything's masks of one photo, those of low quality asked for again, the largest first.
+
+    Each is asked for with its first click, and stays the same object. The order is that of the
+    records; a mask that could not be made better stays as it is.
+    """
+    kept = list(records)
+    largest_first = sorted(range(len(kept)), key=lambda index: -kept[index].area)
+    poor = [i for i in largest_first if kept[i].points and time.wants(kept[i].quality)]
+    if not poor:
+        return kept
+    embedding = embed_image(runtime, photo)
+    for index in poor:
+        if time.wants(kept[index].quality):
+            kept[index] = _better_record(runtime, photo, embedding, kept[index], time)
+    return kept
+
+
+def _better_record(
+    runtime: ImageRuntime,
+    photo: UintImage,
+    embedding: Embedding,
+    record: MaskRecord,
+    time: RetryTime,
+) -> MaskRecord:
+    prompt = Prompt.of(points=record.points[:1])
+    like = rle_to_mask(record.rle)
+    (answer,) = decode_prompts(runtime, embedding, [prompt], AS_FOUND)
+    first = most_like(answer, like)
+    if not agree(first.masks[0], like):
+        return record
+    question = question_of(runtime, photo, embedding, prompt, AS_FOUND, time)
+    best = best_in_time(question, first, time, like)
+    if best is first or best.first.quality <= record.quality:
+        return record
+    stability = stability_score(best.first.logits, best.threshold, STABILITY_OFFSET)
+    fresh = record_from_rle(
+        best.first.rle(), quality=best.first.quality, stability=float(stability)
+    )
+    return replace(fresh, points=record.points, crop_box=record.crop_box, label=record.label)

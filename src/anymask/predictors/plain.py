@@ -19,8 +19,7 @@ from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_image
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.types import Embedding, FloatArray
-from anymask.runtimes.answers import choose
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 
 
 def find_plainly(
@@ -31,20 +30,21 @@ def find_plainly(
     batch  clicks that are decoded at once
     """
     spec, place = runtime.spec, embedding.geometry
-    maps = (embedding.features, *embedding.extras)
+    clicked = require(runtime, Clicks)
     height, width = embedding.image_hw
     clicks = settings.points(0).astype(np.float64) * (width, height)
     found: list[MaskRecord] = []
     for start in range(0, len(clicks), batch):
         asked = clicks[start : start + batch]
-        decoded = runtime.decode(maps, click_prompts(asked, place, spec))
-        for (x, y), planes, quality in zip(asked, *choose(spec, *decoded, True), strict=True):
+        decoded = clicked.decode(embedding.seen, click_prompts(asked, place, spec))
+        kept = runtime.family.candidates(*decoded)
+        for (x, y), planes, quality in zip(asked, *kept, strict=True):
             drawn = logits_to_image(planes, place)
             passed = _passing(drawn, quality, spec.mask_threshold, settings)
             found += [replace(record, points=((float(x), float(y)),)) for record in passed]
     boxes = [record.box_xyxy for record in found]
-    kept = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
-    return [found[index] for index in kept]
+    unique = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
+    return [found[index] for index in unique]
 
 
 def _passing(

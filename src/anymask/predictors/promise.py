@@ -17,7 +17,9 @@ Letters: N clicks, n of them asked at once, F facts, H hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,29 +39,22 @@ APART = 0.02  # what a squared distance in the photo adds to the squared distanc
 LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # added before logarithms
 RIM = 4.0  # from so far inside, the photo's rim does not matter
 
-# The weights; the facts in the order of `Promise._facts`.
-INTO = np.array(
-    [
-        (0.357, 0.279, -0.161, 0.306),  # new in the first map
-        (-0.0736, 0.699, -0.116, 0.273),  # and in the second
-        (0.122, 0.0584, -1.04, 0.147),  # unusual in the first map
-        (0.266, -0.02, -0.232, 0.292),  # and in the second
-        (0.279, 0.622, -0.00574, 0.47),  # no mask was seen here
-        (0.0589, -0.19, 0.0494, -0.16),  # the smallest mask here
-        (0.0187, -0.0119, -0.106, -0.0483),  # how far from the rim
-        (0.469, 0.289, 0.158, -0.62),  # how much was asked
-        (-0.528, 0.394, 0.032, 0.296),  # masks that passed here
-        (0.0878, 0.625, -0.342, 0.0632),  # worth of answers nearby
-        (0.812, -0.942, -0.644, -0.665),  # masks nearby that nearly passed
-        (0.564, -0.376, -0.587, -1.35),  # value of answers nearby
-        (-0.857, -0.614, 0.985, -0.0116),  # worth of answers a little further
-        (-0.347, -0.0972, 0.0445, 0.0501),  # how many were asked nearby
-        (-1.04, -0.893, 1.68, -0.468),  # mean worth of all answers
-        (1.78, 2.59, -3.52, -2.15),  # worth of answers to clicks alike
-    ]
-)  # (F, H)
-BIAS = np.array([-0.435, -0.928, 1.56, 3.13])  # (H,)
-OUT = np.array([1.44, 1.9, -1.62, -1.53])  # (H,)
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveWeights:
+    """The network that judges a click; the facts in the order of `Promise._facts`.
+
+    into  (F, H)        bias  (H,)        out  (H,)
+    """
+
+    into: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    out: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> AdaptiveWeights:
+        """From lists, as a family's table has them."""
+        return cls(**{name: np.array(values) for name, values in table.items()})
 
 
 class Promise:
@@ -70,9 +65,14 @@ class Promise:
     """
 
     def __init__(
-        self, clicks: NDArray[np.float64], geometry: Geometry, maps: Sequence[FloatArray]
+        self,
+        clicks: NDArray[np.float64],
+        geometry: Geometry,
+        maps: Sequence[FloatArray],
+        weights: AdaptiveWeights,
     ) -> None:
         count = len(clicks)
+        self._weights = weights
         at = np.divmod(np.arange(count), round(count**0.5))
         self._at = (np.stack(at, 1) * (CELLS / count**0.5)).astype(np.float32)
         self._salience = Salience(maps, clicks, geometry)
@@ -121,8 +121,9 @@ class Promise:
 
     def of_clicks(self) -> NDArray[np.float64]:  # (N,)
         """A number for each click, the larger the more it promises, once some were noticed."""
-        hidden = np.tanh(self._facts() @ INTO + BIAS)  # (N, F), (F, H) -> (N, H)
-        promise: NDArray[np.float64] = hidden @ OUT
+        weights = self._weights
+        hidden = np.tanh(self._facts() @ weights.into + weights.bias)  # -> (N, H)
+        promise: NDArray[np.float64] = hidden @ weights.out
         return promise
 
     def _facts(self) -> NDArray[np.float64]:  # (N, F)

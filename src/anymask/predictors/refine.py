@@ -14,14 +14,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from anymask.predictors.decoding import with_masks
 from anymask.primitives.boxes import mask_to_box
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.errors import PromptError
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Candidates, Prompt
+from anymask.primitives.types import BoolArray, Prompt
 
 GIVEN = -1  # in `Candidates.order`: not one of the model's answers but the mask that was given
 MAX_CLICKS = 3  # one in each of the largest parts
@@ -69,14 +69,13 @@ def keep_or_replace(mask: BoolArray, answers: list[Candidates]) -> Candidates:
     Kept, it is the only candidate, with `GIVEN` as its order and the quality of the answer that
     agrees with it.
     """
-    best = max(answers, key=lambda answer: float(answer.quality[0]))
+    best = max(answers, key=lambda answer: answer.first.quality)
     agreement = float(mask_iou(mask[None], best.masks[:1])[0, 0])
-    if agreement < float(best.quality[0]):
+    if agreement < best.first.quality:
         return best
     kept = replace(
-        best,
-        logits=mask_to_model(mask, best.geometry, best.logits.shape[-1]),
-        quality=best.quality[:1],
-        order=np.array([GIVEN], np.int64),
+        best.first,
+        logits=mask_to_model(mask, best.geometry, best.logits.shape[-1])[0],
+        order=GIVEN,
     )
-    return with_masks(kept, mask[None])
+    return Candidates((kept.with_pixels(mask),))

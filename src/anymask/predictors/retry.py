@@ -17,74 +17,26 @@ two attempts; one that has begun is finished.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from anymask.predictors.decoding import Settings, decode_prompts, embed_image, with_masks
-from anymask.predictors.honour import violated
-from anymask.predictors.prompts import kinds
-from anymask.predictors.seen_once import SeenOnce
+from anymask.families.prompts import kinds
+from anymask.predictors.honour import name_violated_clicks
+from anymask.predictors.question import Question, RetryTime
+from anymask.predictors.settings import Retry, RetryStep
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
-from anymask.primitives.masks import mask_iou, stability_score
-from anymask.primitives.records import STABILITY_OFFSET, MaskRecord, record_from_rle
-from anymask.primitives.rle import mask_to_rle, rle_to_mask
-from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt, UintImage
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.primitives.masks import mask_iou
+from anymask.primitives.types import BoolArray, FloatArray, Prompt
 
-if TYPE_CHECKING:
-    from anymask.predictors.image import Model
-
-Step = Literal["shift", "zoom", "tile", "larger"]
-
-STEPS: tuple[Step, ...] = ("zoom", "tile", "larger", "shift")
 SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
 SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
 LUCK = 0.1  # of quality, that the answer to a shifted prompt must gain
 AGREED = 0.5  # IoU with the answer that is to be replaced
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """When and how long to ask again.
-
-    seconds  for one call, however many prompts or masks it is about
-    quality  answers of at least this quality are left alone
-    steps    which ways, in this order
-    larger   a model for the step "larger"; its quality is compared as it is
-    clock    tells the time in seconds
-
-    Raises InputError for values out of range.
-    """
-
-    seconds: float = 2.0
-    quality: float = 0.7
-    steps: tuple[Step, ...] = STEPS
-    larger: Model | None = None
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
-
-    def __post_init__(self) -> None:
-        for name in ("seconds", "quality"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
-        strange = [step for step in self.steps if step not in STEPS]
-        if strange:
-            raise InputError(f"steps are {', '.join(STEPS)}; got {strange[0]!r}")
-
-    def start(self) -> Patience:
-        """The time from now on; the larger model sees a photo once, however many masks it has."""
-        deadline = self.clock() + self.seconds
-        if self.larger is None:
-            return Patience(self, deadline)
-        from anymask.predictors.image import Model
-
-        return Patience(replace(self, larger=Model(SeenOnce(self.larger.runtime))), deadline)
 
 
 def check_retry(retry: object) -> Retry | None:
@@ -94,82 +46,55 @@ def check_retry(retry: object) -> Retry | None:
     raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
-@dataclass(frozen=True)
-class Patience:
-    """The settings and when the time is over, by their clock."""
-
-    settings: Retry
-    deadline: float
-
-    def wants(self, quality: float) -> bool:
-        """Whether an answer is too bad and there is time to ask again."""
-        return quality < self.settings.quality and self.settings.clock() < self.deadline
+def ask_again(first: Candidates, question: Question) -> Candidates:
+    """A step: the best answer that the time allows: the first one, or one of higher quality."""
+    return first if question.time is None else best_in_time(question, first, question.time)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What was asked, of whom; the photo (H, W, 3) may be missing."""
-
-    runtime: ImageRuntime
-    photo: UintImage | None
-    embedding: Embedding
-    prompt: Prompt
-    settings: Settings
-
-
-def ask_again(
-    asked: Question, first: Candidates, patience: Patience, like: BoolArray | None = None
+def best_in_time(
+    question: Question, first: Candidates, time: RetryTime, like: BoolArray | None = None
 ) -> Candidates:
-    """The best answer that the time allows: the first one, or one of higher quality.
+    """The best answer that the time allows.
 
     like  of several candidates take the one that is most like this mask (H, W), not the best
     """
     best = first
     attempts = (
         (answer, LUCK if step == "shift" else 0.0)
-        for step in patience.settings.steps
-        for answer in _WAYS[step](asked, first, patience.settings)
+        for step in time.settings.steps
+        for answer in _WAYS[step](question, first, time)
     )
-    while patience.wants(float(best.quality[0])):
+    while time.wants(best.first.quality):
         answer, luck = next(attempts, (None, 0.0))
         if answer is None:
             break
         if like is not None:
-            answer = _most_like(answer, like)
+            answer = most_like(answer, like)
         if _is_better(answer, best, luck):
             best = answer
     return best
 
 
-def _most_like(answer: Candidates, mask: BoolArray) -> Candidates:  # (H, W)
+def most_like(answer: Candidates, mask: BoolArray) -> Candidates:  # (H, W)
     """The one candidate that overlaps a mask most."""
-    place = int(mask_iou(answer.masks, mask[None])[:, 0].argmax())
-    one = slice(place, place + 1)
-    alone = replace(
-        answer, logits=answer.logits[one], quality=answer.quality[one], order=answer.order[one]
-    )
-    return with_masks(alone, answer.masks[one])
+    return answer.picked([int(mask_iou(answer.masks, mask[None])[:, 0].argmax())])
 
 
 def _is_better(new: Candidates, old: Candidates, luck: float) -> bool:
-    gained = float(new.quality[0]) > float(old.quality[0]) + luck
+    gained = new.first.quality > old.first.quality + luck
     if not gained or len(new.violated_points) > len(old.violated_points):
         return False
-    return _agree(new.masks[0], old.masks[0])
+    return agree(new.masks[0], old.masks[0])
 
 
-def _agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
+def agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
+    """Whether two masks show the same object."""
     return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
 
 
-def _shifted(asked: Question, first: Candidates, _: Retry) -> Iterator[Candidates]:
-    prompts = _shifted_prompts(asked.prompt, first)
-    for answer in decode_prompts(asked.runtime, asked.embedding, prompts, asked.settings):
-        if "masks" in vars(answer):  # finished ones, which the logits do not make
-            yield with_masks(answer, answer.masks, asked.prompt)
-            continue
-        wrong = violated(answer.logits[0], asked.prompt, answer.geometry, answer.threshold)
-        yield replace(answer, violated_points=wrong)
+def _shifted(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+    for answer in asked.ask(asked.embedding, _shifted_prompts(asked.prompt, first)):
+        yield name_violated_clicks(answer, asked)  # of the prompt as it was
 
 
 def _shifted_prompts(prompt: Prompt, first: Candidates) -> list[Prompt]:
@@ -195,11 +120,11 @@ def _grown(box: FloatArray, share: float, size: FloatArray) -> FloatArray:  # (4
     return grown
 
 
-def _zoomed(asked: Question, first: Candidates, _: Retry) -> Iterator[Candidates]:
+def _zoomed(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
     return _in_window(asked, first, MIN_SIDE)
 
 
-def _tiled(asked: Question, first: Candidates, _: Retry) -> Iterator[Candidates]:
+def _tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
     return _in_window(asked, first, max(first.geometry.image_hw) // 2)
 
 
@@ -207,20 +132,18 @@ def _in_window(asked: Question, first: Candidates, min_side: int) -> Iterator[Ca
     box = None if asked.photo is None else object_box(asked.prompt, first)
     window = None if box is None else closer_window(box, first.geometry.image_hw, min_side)
     if asked.photo is not None and window is not None:
-        yield decode_in_window(
-            asked.runtime, asked.photo, asked.prompt, first, window, asked.settings
-        )
+        yield decode_in_window(asked, asked.photo, first, window)
 
 
-def _by_larger(asked: Question, first: Candidates, retry: Retry) -> Iterator[Candidates]:
-    larger = retry.larger
+def _by_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[Candidates]:
+    larger = time.settings.larger
     if larger is None or asked.photo is None or kinds(asked.prompt) - larger.spec.accepts:
         return
     prompt = asked.prompt
     if prompt.mask is not None and prompt.mask.dtype.kind == "f":
-        prompt = Prompt.of(prompt.points, prompt.labels, prompt.box, first.masks[0])
-    answer = larger.segment(
-        asked.photo,
+        prompt = replace(prompt, mask=first.masks[0])
+    answer: Candidates = larger.segment(
+        time.seen_by_larger(asked.photo),
         prompts=[prompt],
         multimask=asked.settings.multimask,
         granularity=asked.settings.granularity,
@@ -230,65 +153,9 @@ def _by_larger(asked: Question, first: Candidates, retry: Retry) -> Iterator[Can
     yield restated(answer, answer.masks, first, asked.prompt)
 
 
-_WAYS: dict[Step, Callable[[Question, Candidates, Retry], Iterator[Candidates]]] = {
+_WAYS: dict[RetryStep, Callable[[Question, Candidates, RetryTime], Iterator[Candidates]]] = {
     "shift": _shifted,
     "zoom": _zoomed,
     "tile": _tiled,
     "larger": _by_larger,
 }
-
-
-def answers_again(
-    questions: Sequence[Question], firsts: Sequence[Candidates], retry: Retry
-) -> list[Candidates]:
-    """One call's answers, each asked for again where it needs to be, all within one time limit."""
-    patience = retry.start()
-    return [
-        ask_again(question, first, patience)
-        for question, first in zip(questions, firsts, strict=True)
-    ]
-
-
-def better_records(
-    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord], patience: Patience
-) -> list[MaskRecord]:
-    """Everything's masks of one photo, those of low quality asked for again, the largest first.
-
-    Each is asked for with its first click, and stays the same object. The order is that of the
-    records; a mask that could not be made better stays as it is.
-    """
-    kept = list(records)
-    largest_first = sorted(range(len(kept)), key=lambda index: -kept[index].area)
-    poor = [i for i in largest_first if kept[i].points and patience.wants(kept[i].quality)]
-    if not poor:
-        return kept
-    embedding = embed_image(runtime, photo)
-    for index in poor:
-        if patience.wants(kept[index].quality):
-            kept[index] = _better_record(runtime, photo, embedding, kept[index], patience)
-    return kept
-
-
-def _better_record(
-    runtime: ImageRuntime,
-    photo: UintImage,
-    embedding: Embedding,
-    record: MaskRecord,
-    patience: Patience,
-) -> MaskRecord:
-    prompt = Prompt.of(points=record.points[:1])
-    settings = Settings(multimask=True, ranking="own")
-    like = rle_to_mask(record.rle)
-    (answer,) = decode_prompts(runtime, embedding, [prompt], settings)
-    first = _most_like(answer, like)
-    if not _agree(first.masks[0], like):
-        return record
-    asked = Question(runtime, photo, embedding, prompt, settings)
-    best = ask_again(asked, first, patience, like)
-    if best is first or float(best.quality[0]) <= record.quality:
-        return record
-    stability = stability_score(best.logits[0], best.threshold, STABILITY_OFFSET)
-    fresh = record_from_rle(
-        mask_to_rle(best.masks[0]), quality=float(best.quality[0]), stability=float(stability)
-    )
-    return replace(fresh, points=record.points, crop_box=record.crop_box, label=record.label)

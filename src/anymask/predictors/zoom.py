@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.predictors.decoding import Settings, decode_prompts, embed_image, with_masks
-from anymask.predictors.prompts import mask_on_photo
+from anymask.families.prompts import mask_on_photo
+from anymask.predictors.honour import violated
+from anymask.predictors.question import Question
 from anymask.primitives.boxes import mask_to_box
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.tiles import Window, zoom_window
-from anymask.primitives.types import BoolArray, Candidates, FloatArray, Prompt, UintImage
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
 
 SMALL = 0.25  # of the photo's longest side: larger objects are left alone by zoom="auto"
 GAIN = 1.5  # how much larger a window must show the object to be worth an encoding
@@ -28,31 +29,21 @@ MIN_SIDE = 96  # pixels of the photo; smaller windows show only blur
 Box = tuple[float, float, float, float]
 
 
-def decode_zoomed(
-    runtime: ImageRuntime,
-    image: UintImage,
-    prompt: Prompt,
-    first: Candidates,
-    settings: Settings,
-) -> Candidates:
-    """The better one of the first answer and that on a window around it.
-
-    image     (H, W, 3), the whole photo
-    prompt    checked, in pixels of the photo
-    first     the answer on the whole photo
-    settings  with zoom True or "auto"
-    """
-    box = object_box(prompt, first)
-    if box is None:
+def look_closer(first: Candidates, question: Question) -> Candidates:
+    """A step: the better one of the first answer and that on a window around it."""
+    photo, wanted = question.photo, question.settings.zoom
+    box = object_box(question.prompt, first) if wanted and photo is not None else None
+    if box is None or photo is None:
         return first
-    longest = max(image.shape[:2])
-    if settings.zoom == "auto" and max(box[2] - box[0], box[3] - box[1]) > SMALL * longest:
+    longest = max(photo.shape[:2])
+    if wanted == "auto" and max(box[2] - box[0], box[3] - box[1]) > SMALL * longest:
         return first
     window = closer_window(box, first.geometry.image_hw, MIN_SIDE)
     if window is None:
         return first
-    second = decode_in_window(runtime, image, prompt, first, window, settings)
-    return first if second.quality[0] <= first.quality[0] or not second.masks[0].any() else second
+    second = decode_in_window(question, photo, first, window)
+    better = second.first.quality > first.first.quality and second.masks[0].any()
+    return second if better else first
 
 
 def closer_window(box: Box, image_hw: tuple[int, int], min_side: int) -> Window | None:
@@ -66,19 +57,16 @@ def closer_window(box: Box, image_hw: tuple[int, int], min_side: int) -> Window 
 
 
 def decode_in_window(
-    runtime: ImageRuntime,
-    image: UintImage,
-    prompt: Prompt,
-    first: Candidates,
-    window: Window,
-    settings: Settings,
+    question: Question, photo: UintImage, first: Candidates, window: Window
 ) -> Candidates:
     """The answer of one window, which holds the prompt, as an answer about the whole photo."""
     x0, y0, x1, y1 = window
-    crop = np.ascontiguousarray(image[y0:y1, x0:x1])
-    moved = _prompt_in_window(prompt, window, first)
-    second = decode_prompts(runtime, embed_image(runtime, crop), [moved], settings)[0]
-    return _laid_back(second, window, first, prompt)
+    crop = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    moved = _prompt_in_window(question.prompt, window, first)
+    second = question.ask(question.see(crop), [moved])[0]
+    masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
+    masks[:, y0:y1, x0:x1] = second.masks
+    return restated(second, masks, first, question.prompt)
 
 
 def object_box(prompt: Prompt, first: Candidates) -> Box | None:
@@ -118,14 +106,6 @@ def _prompt_in_window(prompt: Prompt, window: Window, first: Candidates) -> Prom
     return Prompt.of(points=points, labels=labels, box=box, mask=mask)
 
 
-def _laid_back(second: Candidates, window: Window, first: Candidates, prompt: Prompt) -> Candidates:
-    """The window's answer as an answer about the photo, masks at the photo's own resolution."""
-    x0, y0, x1, y1 = window
-    masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
-    masks[:, y0:y1, x0:x1] = second.masks
-    return restated(second, masks, first, prompt)
-
-
 def restated(
     answer: Candidates, masks: BoolArray, first: Candidates, prompt: Prompt
 ) -> Candidates:  # (K, H, W)
@@ -134,8 +114,13 @@ def restated(
     masks  the answer's, in pixels of the photo
     """
     side = first.logits.shape[-1]
-    logits = [mask_to_model(mask, first.geometry, side)[0] for mask in masks]
-    whole = replace(
-        answer, logits=np.stack(logits), geometry=first.geometry, threshold=first.threshold
-    )
-    return with_masks(whole, masks, prompt)
+    items = [
+        replace(
+            one,
+            logits=mask_to_model(mask, first.geometry, side)[0],
+            geometry=first.geometry,
+            threshold=first.threshold,
+        ).with_pixels(mask)
+        for one, mask in zip(answer.items, masks, strict=True)
+    ]
+    return Candidates(tuple(items), violated(items[0], prompt))

@@ -13,20 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import BoolArray, FloatArray, IntArray
-
-Float64Array = NDArray[np.float64]
+from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray
 
 
-def box_area(boxes_xyxy: ArrayLike) -> Float64Array:  # (N, 4) -> (N,)
+def box_area(boxes_xyxy: ArrayLike) -> Floats:  # (N, 4) -> (N,)
     """Width times height; negative sides count as 0."""
     boxes = _boxes(boxes_xyxy)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    area: Float64Array = sides[:, 0] * sides[:, 1]
+    area: Floats = sides[:, 0] * sides[:, 1]
     return area
 
 
-def _boxes(boxes: ArrayLike) -> Float64Array:
+def _boxes(boxes: ArrayLike) -> Floats:
     """float64 (N, 4); an empty list becomes (0, 4)."""
     array = np.asarray(boxes, np.float64)
     if array.size == 0:
@@ -39,9 +37,7 @@ def _boxes(boxes: ArrayLike) -> Float64Array:
     return array
 
 
-def pairwise_box_iou(
-    first: ArrayLike, second: ArrayLike
-) -> Float64Array:  # (N, 4), (M, 4) -> (N, M)
+def pairwise_box_iou(first: ArrayLike, second: ArrayLike) -> Floats:  # (N, 4), (M, 4) -> (N, M)
     """Intersection over union of every pair of xyxy boxes; 0 where both have no area."""
     a, b = _boxes(first), _boxes(second)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -49,25 +45,25 @@ def pairwise_box_iou(
     sides = np.maximum(high - low, 0)
     common = sides[..., 0] * sides[..., 1]
     union = box_area(a)[:, None] + box_area(b)[None, :] - common
-    iou: Float64Array = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    iou: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return iou
 
 
-def xyxy_to_xywh(boxes_xyxy: ArrayLike) -> Float64Array:  # (..., 4) -> (..., 4)
+def xyxy_to_xywh(boxes_xyxy: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
     """Corner boxes to corner, width and height; no pixel is added."""
     boxes = np.array(boxes_xyxy, np.float64)
     boxes[..., 2:] -= boxes[..., :2]
     return boxes
 
 
-def xywh_to_xyxy(boxes_xywh: ArrayLike) -> Float64Array:  # (..., 4) -> (..., 4)
+def xywh_to_xyxy(boxes_xywh: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
     """Corner, width and height to corner boxes; no pixel is removed."""
     boxes = np.array(boxes_xywh, np.float64)
     boxes[..., 2:] += boxes[..., :2]
     return boxes
 
 
-def clip_boxes(boxes_xyxy: ArrayLike, image_hw: tuple[int, int]) -> Float64Array:  # (N, 4)
+def clip_boxes(boxes_xyxy: ArrayLike, image_hw: tuple[int, int]) -> Floats:  # (N, 4)
     """Boxes cut at the borders 0..W and 0..H."""
     height, width = image_hw
     return np.clip(_boxes(boxes_xyxy), 0, np.array([width, height, width, height], np.float64))

@@ -35,22 +35,35 @@ def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
     return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
-    """The object pixel farthest from everything else; the photo's border counts as else.
+def mask_depth(mask: NDArray[Any]) -> FloatArray:  # (H, W) -> (H, W)
+    """How far each pixel's centre lies from the nearest one outside; outside is also beyond the
+    photo's border. 0 off the mask."""
+    padded = np.pad(np.asarray(mask, np.bool_).view(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(depth[1:-1, 1:-1], np.float32)
 
-    The first one in reading order where several are equally far. Raises InputError on an empty
-    mask.
+
+def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (H, W)
+    """The largest depth and the (x, y) of the pixel that has it; (0, (0, 0)) of an empty mask.
+
+    The first one in reading order where several are equally deep.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
     rows, columns = np.flatnonzero(boolean.any(axis=1)), np.flatnonzero(boolean.any(axis=0))
     if not len(rows):
+        return 0.0, (0.0, 0.0)
+    top, left = rows[0], columns[0]
+    depth = mask_depth(boolean[top : rows[-1] + 1, left : columns[-1] + 1])
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return float(depth[y, x]), (float(x + left), float(y + top))
+
+
+def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
+    """The object's deepest pixel. Raises InputError on an empty mask."""
+    depth, point = deepest_pixel(mask)
+    if not depth:
         raise InputError("a click needs an object to land on; got an empty mask; skip this mask")
-    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    padded = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.uint8)
-    padded[1:-1, 1:-1] = boolean[y0:y1, x0:x1]
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.unravel_index(int(np.argmax(distance)), distance.shape)
-    return (float(x - 1 + x0), float(y - 1 + y0))
+    return point
 
 
 def next_click(

@@ -21,10 +21,24 @@ _EXACT = 1 << 22  # pixels that float32 products may count before they are added
 RegionMode = Literal["holes", "islands"]
 
 
+def iou(first: BoolArray, second: BoolArray, ignore: BoolArray | None = None) -> float:
+    """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
+
+    Two empty masks agree: 1.0, as it is measured. `mask_iou` and `rle_iou`, which compare lists of
+    masks, give such a pair 0 as pycocotools does, so that no empty mask is another's duplicate.
+    """
+    common, either = first & second, first | second
+    if ignore is not None:
+        common &= ~ignore
+        either &= ~ignore
+    total = int(np.count_nonzero(either))
+    return int(np.count_nonzero(common)) / total if total else 1.0
+
+
 def mask_iou(
     first: NDArray[Any], second: NDArray[Any]
 ) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
-    """Intersection over union of every pair; 0 where both are empty.
+    """Intersection over union of every pair; 0 where both are empty (other than `iou`).
 
     Raises InputError when the masks differ in size.
     """
@@ -36,8 +50,8 @@ def mask_iou(
     areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
     common = common_pixels(first, second)
     union = np.add.outer(*areas) - common
-    iou: NDArray[np.float64] = common / np.maximum(union, 1)
-    return iou
+    ious: NDArray[np.float64] = common / np.maximum(union, 1)
+    return ious
 
 
 def common_pixels(

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
-from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import (
     Rle,
     coco_to_rle,
@@ -19,7 +19,7 @@ from anymask.primitives.rle import (
     rle_to_coco,
     rle_to_mask,
 )
-from anymask.primitives.types import BoolArray, Candidates, Prompt
+from anymask.primitives.types import BoolArray, Prompt
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
@@ -169,7 +169,6 @@ def records_from_candidates(
     candidates: Candidates, prompt: Prompt | None = None, label: str | None = None
 ) -> list[MaskRecord]:
     """One record for each candidate, best first; the prompt's clicks are kept beside the mask."""
-    rles = logits_to_rles(candidates.logits, candidates.geometry, candidates.threshold)
     stabilities = stability_score(candidates.logits, candidates.threshold, STABILITY_OFFSET)
     height, width = candidates.geometry.image_hw
     clicks = np.zeros((0, 2)) if prompt is None or prompt.points is None else prompt.points
@@ -185,5 +184,7 @@ def records_from_candidates(
             crop_box=(0.0, 0.0, float(width), float(height)),
             label=label,
         )
-        for rle, quality, stability in zip(rles, candidates.quality, stabilities, strict=True)
+        for rle, quality, stability in zip(
+            candidates.rles(), candidates.quality, stabilities, strict=True
+        )
     ]

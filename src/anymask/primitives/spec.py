@@ -11,7 +11,6 @@ from typing import Literal
 PromptKind = Literal["point", "negative_point", "box", "mask"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
-Answer = Literal["sam", "sam_hq", "four", "all"]
 
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
@@ -29,11 +28,8 @@ class ModelSpec:
     pad_multiple   0: pad to S x S; else only up to a multiple of it, which is S at the most: the
                    model itself fills its maps up to the square
     resample       which resize the reference code uses
-    accepts        the prompt kinds that the model was made for
-    answer         how the T decoder masks become the K candidates: "sam": token 0 is the single
-                   mask, 1..3 the three; "sam_hq": the same with the HQ mask last, added as a
-                   residual; "four" (nano): the three, or the one, of the highest quality;
-                   "all": every mask is a candidate
+    accepts        the prompt kinds that the model was made for; none unless said
+    family         whose rules choose and order the decoder's masks: a name of `anymask.families`
     pad_point      SAM's extra "not a point" token that follows points without a box
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
@@ -47,11 +43,23 @@ class ModelSpec:
     fit: Fit = "longest_side"
     pad_multiple: int = 0
     resample: Resample = "pillow_bilinear"
-    accepts: frozenset[PromptKind] = ALL_KINDS
-    answer: Answer = "sam"
+    accepts: frozenset[PromptKind] = frozenset()
+    family: str = "sam"
     pad_point: bool = True
     fixed_points: int = 0
     mask_threshold: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridDefaults:
+    """The thresholds of automatic mask generation that suit a model's numbers.
+
+    pred_iou_thresh         masks must have more than this quality
+    stability_score_thresh  and at least this IoU between their stricter and looser cut
+    """
+
+    pred_iou_thresh: float
+    stability_score_thresh: float
 
 
 @dataclass(frozen=True)

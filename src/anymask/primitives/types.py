@@ -8,25 +8,25 @@ are xyxy; all are image pixels unless the name says `model`.
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import DataError, InputError, PromptError
 from anymask.primitives.spec import Geometry
+from anymask.primitives.storage import whole_file
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+Floats = NDArray[np.float64]  # figures and coordinates
 IntArray = NDArray[np.int64]
 UintImage = NDArray[np.uint8]
 
-EMBEDDING_FORMAT = 1  # of saved files; a reader refuses what it does not know
+EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
 _MOST_HALF = 65504.0  # the largest number that fp16 holds
 
 
@@ -189,23 +189,80 @@ class ModelPrompts:
 
 
 @dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """One named map of an encoder: (C, h, w) float32."""
+
+    name: str
+    values: FloatArray
+
+
+class Seen(Protocol):
+    """What a runtime saw in one picture, kept where it was computed (a GPU, a session).
+
+    Only the runtime that made it reads it directly; `maps` copies it out, to be saved or sent.
+    """
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps, where they are."""
+        ...
+
+    def maps(self) -> tuple[FeatureMap, ...]:
+        """The maps in memory, in the order in which a decoder takes them."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SeenMaps:
+    """Maps that are in memory already: loaded from a file, or of a runtime on the processor."""
+
+    given: tuple[FeatureMap, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """See `Seen`."""
+        return sum(one.values.nbytes for one in self.given)
+
+    def maps(self) -> tuple[FeatureMap, ...]:
+        """See `Seen`."""
+        return self.given
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """What the encoder saw in one photo; it can be saved, sent, cached and shared by threads.
 
-    features    (C, h, w) float32
-    extras      further maps of the family, (C', h', w') each, in the decoder's order
+    seen        the maps, where they were computed
     geometry    where the photo lies in model space
     model       the model's name
     model_hash  of its weights; a decoder refuses an embedding of another model
     image_hash  of the pixels
     """
 
-    features: FloatArray
+    seen: Seen
     geometry: Geometry
     model: str
     model_hash: str
     image_hash: str = ""
-    extras: tuple[FloatArray, ...] = field(default=())
+
+    @cached_property
+    def maps(self) -> tuple[FeatureMap, ...]:
+        """The encoder's maps in memory, in the decoder's order."""
+        return self.seen.maps()
+
+    @property
+    def features(self) -> FloatArray:
+        """The first map, (C, h, w)."""
+        return self.maps[0].values
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps."""
+        return self.seen.nbytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name != "maps"}
+        return kept | {"seen": SeenMaps(self.maps)}
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -217,11 +274,10 @@ class Embedding:
 
         precision  "fp16" halves the file and costs about three digits; `load` gives float32 again
 
-        The file is a numpy archive: `about` (JSON: format, model, hashes, sizes), `features`,
-        `extra_0`... Raises InputError when fp16 cannot hold the numbers, OSError from the disk.
+        The file is a numpy archive: `about` (JSON: format, model, hashes, sizes, names of the maps)
+        and the maps. Raises InputError when fp16 cannot hold the numbers, OSError from the disk.
         """
-        maps = {"features": self.features}
-        maps.update({f"extra_{index}": extra for index, extra in enumerate(self.extras)})
+        maps = {one.name: one.values for one in self.maps}
         if precision == "fp16":
             if any(np.abs(array).max(initial=0) > _MOST_HALF for array in maps.values()):
                 raise InputError(
@@ -232,7 +288,9 @@ class Embedding:
         else:
             stored = {name: array.astype(np.float32, copy=False) for name, array in maps.items()}
         text = json.dumps(self._about())
-        _write_archive(Path(path), {"about": np.frombuffer(text.encode(), np.uint8), **stored})
+        about = np.frombuffer(text.encode(), np.uint8)
+        with whole_file(Path(path)) as file:
+            np.savez(file, about=about, **stored)  # type: ignore[arg-type]  # stub mixes up allow_pickle
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -243,7 +301,7 @@ class Embedding:
             "image_hw": list(self.geometry.image_hw),
             "input_hw": list(self.geometry.input_hw),
             "side": self.geometry.side,
-            "extras": len(self.extras),
+            "maps": [one.name for one in self.maps],
         }
 
     @classmethod
@@ -262,33 +320,20 @@ class Embedding:
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
             geometry = Geometry(image_hw, input_hw, int(about["side"]))
-            names = ["features", *(f"extra_{index}" for index in range(int(about["extras"])))]
-            features, *extras = (_feature_map(maps[name]) for name in names)
+            names = [str(name) for name in about["maps"]]
+            found = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
             model, model_hash, image_hash = (
                 about[k] for k in ("model", "model_hash", "image_hash")
             )
             texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
-            if not texts or geometry.side < 1:
+            if not texts or not found or geometry.side < 1:
                 raise ValueError("a name, a hash or the side has a wrong type")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
                 "embed the photo again and save it with Embedding.save"
             ) from error
-        return cls(features, geometry, model, model_hash, image_hash, tuple(extras))
-
-
-def _write_archive(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """A numpy archive beside its final place, then renamed."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with draft.open("xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        return cls(SeenMaps(found), geometry, model, model_hash, image_hash)
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -323,57 +368,3 @@ def _feature_map(array: NDArray[Any]) -> FloatArray:
     if array.ndim != 3 or array.dtype not in (np.float32, np.float16):
         raise ValueError(f"a map must be (C, h, w) float, got {array.shape} {array.dtype}")
     return array.astype(np.float32, copy=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """The answers to one prompt, best quality first, or first the one that a granularity means.
-
-    logits           (K, h, w) float32, model space
-    quality          (K,) float32, the model's own number, raw
-    order            (K,) int64, each candidate's place in the model's own order
-    geometry         how the logits lie over the photo
-    threshold        logits above it are object
-    violated_points  indices of the clicks that the best mask does not honour
-    """
-
-    logits: FloatArray
-    quality: FloatArray
-    order: IntArray
-    geometry: Geometry
-    threshold: float = 0.0
-    violated_points: tuple[int, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.quality)
-
-    def cells(self) -> IntArray:
-        """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
-        rows, columns = (
-            -(-filled * low // self.geometry.side)
-            for filled, low in zip(self.geometry.input_hw, self.logits.shape[1:], strict=True)
-        )
-        sizes: IntArray = (self.logits[:, :rows, :columns] > self.threshold).sum(axis=(1, 2))
-        return sizes
-
-    def granularity_of(self, index: int) -> float | Literal["all"]:
-        """The user's choice of a candidate, for `segment(..., granularity=...)` of later clicks.
-
-        From 0, the smallest of the candidates (a part), to 1, the largest (the whole); "all" where
-        there is nothing to choose from. Raises InputError when there is no such candidate.
-        """
-        if not 0 <= index < len(self):
-            raise InputError(f"there are candidates 0 to {len(self) - 1}, got {index}")
-        sizes = self.cells()
-        some = np.flatnonzero(sizes)
-        if len(some) < 2 or not sizes[index]:
-            return "all"
-        by_size = some[np.argsort(sizes[some], kind="stable")].tolist()
-        return float(by_size.index(index) / (len(some) - 1))
-
-    @cached_property
-    def masks(self) -> BoolArray:
-        """(K, H, W) bool in image pixels, made when first looked at."""
-        from anymask.primitives.resize import logits_to_masks  # resize itself needs these types
-
-        return logits_to_masks(self.logits, self.geometry, self.threshold)

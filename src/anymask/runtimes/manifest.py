@@ -1,6 +1,7 @@
-"""The manifest of an exported bundle: what a program must know to run its two graphs.
+"""The manifest of an exported bundle: what a program must know to run its graphs.
 
-A bundle is a folder with `encoder.onnx`, `decoder.onnx` and `manifest.json`; this module turns the
+A bundle is a folder with one ONNX file for each graph ("encoder" and "decoder" of an image model),
+`tables.json` with the numbers that its family learned, and `manifest.json`. This module turns the
 manifest into a record and back, and says what is wrong with a folder that is not a bundle.
 """
 
@@ -13,13 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from anymask.families import Tables, family_names, open_family
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.spec import Answer, Fit, ModelSpec, PromptKind, Resample
+from anymask.primitives.spec import Fit, ModelSpec, PromptKind, Resample
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-ENCODER = "encoder.onnx"
-DECODER = "decoder.onnx"
+TABLES = "tables.json"
+ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than the two
 # (a tenth of a decode of `nano`): left out where a graph is written and where it is opened.
@@ -37,29 +39,48 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """What one graph takes and gives, in order."""
+    """What one graph of a bundle takes and gives, in order.
 
+    name  "encoder", "decoder", ...; it lies in `file`
+    """
+
+    name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+
+    @property
+    def file(self) -> str:
+        """Its file in the bundle's folder."""
+        return f"{self.name}.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Everything beside the graphs.
 
+    graphs        any number, by their names
     sha256        of every file of the bundle that a runtime reads, by file name
     weights_hash  of the weights that were exported; an embedding of the same weights fits
     precision     "fp32" or "int8"
     """
 
     spec: ModelSpec
-    encoder: GraphInfo
-    decoder: GraphInfo
+    graphs: tuple[GraphInfo, ...]
     sha256: Mapping[str, str]
     weights_hash: str
     licence: str
     precision: str
     opset: int
+
+    def graph(self, name: str) -> GraphInfo:
+        """The graph of a name. Raises WeightsError where the bundle has none."""
+        for info in self.graphs:
+            if info.name == name:
+                return info
+        raise WeightsError(
+            f"the exported model {self.spec.name!r} has no graph {name!r}, only "
+            f"{', '.join(info.name for info in self.graphs)}; export the model again"
+        )
 
 
 def manifest_to_json(manifest: Manifest) -> str:
@@ -74,14 +95,15 @@ def manifest_to_json(manifest: Manifest) -> str:
         "sha256": dict(manifest.sha256),
         "spec": spec_to_dict(manifest.spec),
         "preprocessing": describe_preprocessing(manifest.spec),
-        "inputs": {
-            "encoder": [asdict(info) for info in manifest.encoder.inputs],
-            "decoder": [asdict(info) for info in manifest.decoder.inputs],
+        "graphs": {
+            info.name: {
+                "file": info.file,
+                "inputs": [asdict(tensor) for tensor in info.inputs],
+                "outputs": [asdict(tensor) for tensor in info.outputs],
+            }
+            for info in manifest.graphs
         },
-        "outputs": {
-            "encoder": [asdict(info) for info in manifest.encoder.outputs],
-            "decoder": [asdict(info) for info in manifest.decoder.outputs],
-        },
+        "grid": asdict(open_family(manifest.spec, {}).grid),
     }
     return json.dumps(record, indent=2) + "\n"
 
@@ -120,9 +142,9 @@ def read_manifest(folder: Path) -> Manifest:
             "make one with `anymask export NAME -o FOLDER`"
         )
     manifest = manifest_from_json(path.read_text(encoding="utf-8"), str(path))
-    for name in (ENCODER, DECODER):
-        if name not in manifest.sha256:
-            raise WeightsError(f"{path} gives no sha256 of {name}; export the model again")
+    for info in manifest.graphs:
+        if info.file not in manifest.sha256:
+            raise WeightsError(f"{path} gives no sha256 of {info.file}; export the model again")
     return manifest
 
 
@@ -142,6 +164,20 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     return path
 
 
+def read_tables(folder: Path, manifest: Manifest) -> Tables:
+    """What the bundle's family learned; nothing where it learned nothing. Raises WeightsError."""
+    if TABLES not in manifest.sha256:
+        return {}
+    path = check_file(folder, manifest, TABLES)
+    try:
+        tables = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON ({error}); export the model again") from error
+    if not isinstance(tables, dict):
+        raise WeightsError(f"{path} must hold an object; export the model again")
+    return tables
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, as hex."""
     with path.open("rb") as file:
@@ -159,9 +195,12 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     unknown = set(record) - set(values)
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
-    for name, kinds in (("fit", Fit), ("resample", Resample), ("answer", Answer)):
-        if values[name] not in get_args(kinds):
-            raise ValueError(f"'{name}' is {values[name]!r}, not one of {get_args(kinds)}")
+    choices = (
+        ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("family", family_names())
+    )  # fmt: skip
+    for name, known in choices:
+        if values[name] not in known:
+            raise ValueError(f"'{name}' is {values[name]!r}, not one of {known}")
     if not set(values["accepts"]) <= set(get_args(PromptKind)):
         raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
     for name in ("mean", "std"):
@@ -197,17 +236,16 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
 
 
 def _read_record(record: Mapping[str, Any]) -> Manifest:
-    graphs = {
-        name: GraphInfo(
-            inputs=tuple(_tensor_info(info) for info in record["inputs"][name]),
-            outputs=tuple(_tensor_info(info) for info in record["outputs"][name]),
-        )
-        for name in ("encoder", "decoder")
-    }
     return Manifest(
         spec=spec_from_dict(record["spec"]),
-        encoder=graphs["encoder"],
-        decoder=graphs["decoder"],
+        graphs=tuple(
+            GraphInfo(
+                name=str(name),
+                inputs=tuple(_tensor_info(info) for info in graph["inputs"]),
+                outputs=tuple(_tensor_info(info) for info in graph["outputs"]),
+            )
+            for name, graph in record["graphs"].items()
+        ),
         sha256={str(name): str(digest) for name, digest in record["sha256"].items()},
         weights_hash=str(record["weights_hash"]),
         licence=str(record["licence"]),

@@ -1,4 +1,4 @@
-"""A model on ONNX Runtime: the bundled `nano` and everything that `anymask export` writes.
+"""A model on ONNX Runtime: an exported bundle's folder in, maps, logits and quality out.
 
 Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
 No torch here. A graph is opened when it is first used, so that a program that only decodes saved
@@ -7,14 +7,15 @@ embeddings never reads the encoder. One session serves any number of threads.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from anymask.families import Family, open_family
 from anymask.primitives.errors import InputError, WeightsError
+from anymask.primitives.machine import pick_threads
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
 from anymask.runtimes.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
@@ -23,9 +24,12 @@ from anymask.runtimes.manifest import (
     Manifest,
     check_file,
     read_manifest,
+    read_tables,
 )
 
-THREADS = "ANYMASK_THREADS"
+C = TypeVar("C")
+
+PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, beside the maps
 _PROVIDERS = {
     "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "cpu": ("CPUExecutionProvider",),
@@ -34,9 +38,9 @@ _PROVIDERS = {
 
 
 class OnnxRuntime:
-    """The two graphs of a bundle folder behind the runtime protocol.
+    """The graphs of a bundle folder behind the runtime protocol.
 
-    folder   with encoder.onnx, decoder.onnx and manifest.json
+    folder   with manifest.json and the files that it names
     threads  of one call; the environment variable ANYMASK_THREADS when None, else every core
     device   "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda"
 
@@ -51,6 +55,7 @@ class OnnxRuntime:
         self.manifest: Manifest = read_manifest(self._folder)
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
+        self.family: Family = open_family(self.spec, read_tables(self._folder, self.manifest))
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
 
@@ -64,35 +69,36 @@ class OnnxRuntime:
         """Of the weights that were exported: the same as in torch."""
         return self.manifest.weights_hash
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        """(B, 3, S, S) float32, normalised -> for each image its maps, features (C, h, w) first.
+    def see(self, images: FloatArray) -> list[Seen]:
+        """(B, 3, S, S) float32, normalised -> for each image its maps.
 
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
-        session = self._session(ENCODER, self.manifest.encoder)
-        name = self.manifest.encoder.inputs[0].name
-        answers = (session.run(None, {name: image[None]}) for image in images)
-        return [tuple(maps[0] for maps in answer) for answer in answers]
+        info = self.manifest.graph(ENCODER)
+        session, name = self._session(info), info.inputs[0].name
+        names = [tensor.name for tensor in info.outputs]
+        return [_seen(names, session.run(None, {name: image[None]})) for image in images]
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
-        """One image's maps and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
-        maps = tuple(array[None] for array in features)
-        given = (*maps, prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
-        names = [info.name for info in self.manifest.decoder.inputs]
-        session = self._session(DECODER, self.manifest.decoder)
-        logits, quality = session.run(None, dict(zip(names, given, strict=True)))
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`: it answers clicks."""
+        return self if isinstance(self, kind) else None
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        info = self.manifest.graph(DECODER)
+        given = {one.name: one.values[None] for one in seen.maps()}
+        given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
+        logits, quality = self._session(info).run(None, given)
         return logits, quality
 
-    def _session(self, name: str, info: GraphInfo) -> Any:
+    def _session(self, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
         with self._lock:
-            if name not in self._sessions:
-                session = self._create_session(name)
-                _check_signature(session, info, str(self._folder / name))
-                self._sessions[name] = session
-            return self._sessions[name]
+            if info.name not in self._sessions:
+                session = self._create_session(info.file)
+                _check_signature(session, info, str(self._folder / info.file))
+                self._sessions[info.name] = session
+            return self._sessions[info.name]
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
@@ -120,24 +126,10 @@ class OnnxRuntime:
             ) from error
 
 
-def pick_threads(threads: int | None = None) -> int:
-    """The threads of one call: the argument, else ANYMASK_THREADS, else every core we may use.
-
-    Raises InputError for anything but a whole number of at least 1.
-    """
-    asked: int | str | None = threads if threads is not None else os.environ.get(THREADS)
-    if asked is None or asked == "":
-        if hasattr(os, "sched_getaffinity"):  # Linux: what the container lets us use
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    source = "threads" if threads is not None else THREADS
-    try:
-        count = int(asked)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{source} must be a whole number of at least 1, got {asked!r}")
-    return count
+def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
+    return SeenMaps(
+        tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
+    )
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:

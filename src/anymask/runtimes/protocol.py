@@ -1,15 +1,22 @@
-"""What a predictor needs of a model, whatever runs it.
+"""What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
-Letters: B images, S the model's input side, C channels, h w a feature map, N prompts, T the masks
-that the decoder makes for a prompt, m the side of its low-resolution masks.
+A runtime sees pictures. What else it can do is a capability: a small protocol (`Clicks`,
+`sweep.Sweeps`) that is asked for by type.
+
+Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
+prompt, m the side of its low-resolution masks.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
+from anymask.families import Family
+from anymask.primitives.errors import ModelError
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+
+C = TypeVar("C")
 
 
 @runtime_checkable
@@ -17,6 +24,7 @@ class ImageRuntime(Protocol):
     """An image model that can be asked from any number of threads at once.
 
     spec          how the model sees a picture
+    family        the model's rules, with what was learned beside its weights
     weights_hash  names the weights; equal hashes may read each other's embeddings
     """
 
@@ -24,17 +32,39 @@ class ImageRuntime(Protocol):
     def spec(self) -> ModelSpec: ...
 
     @property
+    def family(self) -> Family: ...
+
+    @property
     def weights_hash(self) -> str: ...
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        """(B, 3, S, S) float32, normalised -> for each image its maps, features (C, h, w) first."""
+    def see(self, images: FloatArray) -> list[Seen]:
+        """(B, 3, S, S) float32, normalised -> for each image what was seen, left where it is."""
         ...
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
-        """The maps of one image and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
+    def capability(self, kind: type[C]) -> C | None:
+        """This model's way to do what a protocol describes, or None."""
+        ...
 
-        Every mask token is answered; `answers.choose` keeps the candidates.
+
+@runtime_checkable
+class Clicks(Protocol):
+    """The capability of answering prompts about a picture that was seen."""
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
+
+        Every mask token is answered; the family keeps the candidates. `seen` may be another
+        runtime's of the same weights: its maps are read then.
         """
         ...
+
+
+def require(runtime: ImageRuntime, kind: type[C]) -> C:
+    """A capability that must be there. Raises ModelError where it is not."""
+    found = runtime.capability(kind)
+    if found is None:
+        raise ModelError(
+            f"{runtime.spec.name} cannot do this: it has no {kind.__name__.lower()}; "
+            "take another model of `anymask models list`"
+        )
+    return found

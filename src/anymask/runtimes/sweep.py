@@ -16,17 +16,17 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from anymask.primitives.spec import Geometry
-from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
-from anymask.runtimes.answers import choose
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts, Seen
+from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 
 SweepPrecision = Literal["model", "mixed"]
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What N prompts were answered with.
 
-    quality  (N, K) of the candidates of an ambiguous prompt, as `answers.choose` gives them
+    quality  (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives them
     """
 
     @property
@@ -40,6 +40,7 @@ class Asked(Protocol):
         ...
 
 
+@runtime_checkable
 class Sweep(Protocol):
     """One image that can be asked by one thread at a time.
 
@@ -55,13 +56,11 @@ class Sweep(Protocol):
 
 
 @runtime_checkable
-class SweepingRuntime(Protocol):
-    """A runtime with a faster way for many prompts."""
+class Sweeps(Protocol):
+    """The capability of a faster way for many prompts on one picture."""
 
-    def sweep(
-        self, features: tuple[FloatArray, ...], geometry: Geometry, precision: SweepPrecision
-    ) -> Sweep | None:
-        """One image's maps -> its sweep, or None where this model has no faster way.
+    def sweep(self, seen: Seen, geometry: Geometry, precision: SweepPrecision) -> Sweep | None:
+        """One picture -> its sweep, or None where this model has no faster way.
 
         geometry   of the photo: masks need not be true beyond it
         precision  "model": as the model was loaded; "mixed": large products in 16 bits where the
@@ -71,17 +70,12 @@ class SweepingRuntime(Protocol):
 
 
 def open_sweep(
-    runtime: ImageRuntime,
-    features: tuple[FloatArray, ...],
-    geometry: Geometry,
-    precision: SweepPrecision = "model",
+    runtime: ImageRuntime, seen: Seen, geometry: Geometry, precision: SweepPrecision = "model"
 ) -> Sweep:
-    """The runtime's own sweep over one image's maps, or one that decodes everything."""
-    if isinstance(runtime, SweepingRuntime):
-        faster = runtime.sweep(features, geometry, precision)
-        if faster is not None:
-            return faster
-    return DecodingSweep(runtime, features)
+    """The runtime's own sweep over one picture, or one that decodes everything."""
+    sweeps = runtime.capability(Sweeps)
+    faster = None if sweeps is None else sweeps.sweep(seen, geometry, precision)
+    return DecodingSweep(runtime, seen) if faster is None else faster
 
 
 class DecodingSweep:
@@ -90,17 +84,17 @@ class DecodingSweep:
     # Of the arrays inside a decoder, each as large as the image's maps; measured with nano.
     _ARRAYS = 12
 
-    def __init__(self, runtime: ImageRuntime, features: tuple[FloatArray, ...]) -> None:
-        self._runtime = runtime
-        self._features = features
-        maps = sum(array.nbytes for array in features)
+    def __init__(self, runtime: ImageRuntime, seen: Seen) -> None:
+        self._clicks = require(runtime, Clicks)
+        self._family = runtime.family
+        self._seen = seen
         masks = 4 * 4 * runtime.spec.mask_side**2
-        self.bytes_per_prompt = self._ARRAYS * maps + 4 * masks
+        self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
 
     def ask(self, prompts: ModelPrompts) -> KeptMasks:
         """Answer N prompts."""
-        decoded = self._runtime.decode(self._features, prompts)
-        return KeptMasks(*choose(self._runtime.spec, *decoded, True))
+        decoded = self._clicks.decode(self._seen, prompts)
+        return KeptMasks(*self._family.candidates(*decoded))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""A model on torch: any device, fp32, bf16 or fp16 inside, float32 numpy outside.
+"""A model on torch: normalised pictures and prompts in, float32 logits and quality out; any device.
 
 Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
 The module is only read, so that many threads may share one runtime.
@@ -6,18 +6,22 @@ The module is only read, so that many threads may share one runtime.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from anymask.families import Family, open_family
 from anymask.primitives.resize import logits_used
 from anymask.primitives.spec import Geometry, ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.sweep import Sweep, SweepPrecision
 
 if TYPE_CHECKING:
     import torch
+
+C = TypeVar("C")
 
 
 class TorchRuntime:
@@ -39,22 +43,24 @@ class TorchRuntime:
         self.dtype = pick_dtype(precision)
         self.weights_hash = weights_hash
         self.spec = cast(ModelSpec, module.spec)
+        self.family: Family = open_family(self.spec)
         self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        """(B, 3, S, S) float32, normalised -> for each image its maps, features (C, h, w) first."""
+    def see(self, images: FloatArray) -> list[Seen]:
+        """(B, 3, S, S) float32, normalised -> for each image its maps, on the device."""
         with self._torch.inference_mode():
             maps = self._module.encode(self._tensor(images, self.dtype))
-            arrays = [_to_numpy(tensor) for tensor in maps]
-        return [tuple(array[i] for array in arrays) for i in range(len(images))]
+        return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
-        """One image's maps and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`: it answers clicks, and sweeps where the model can."""
+        return self if isinstance(self, kind) else None
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
         with self._torch.inference_mode():
             logits, quality = self._module.decode(
-                tuple(self._tensor(array[None], self.dtype) for array in features),
+                self._maps(seen),
                 # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
                 self._tensor(prompts.coords, self._torch.float32),
                 self._tensor(prompts.labels, self._torch.int64),
@@ -64,12 +70,9 @@ class TorchRuntime:
             return _to_numpy(logits), _to_numpy(quality)
 
     def sweep(
-        self,
-        features: tuple[FloatArray, ...],
-        geometry: Geometry,
-        precision: SweepPrecision = "model",
+        self, seen: Seen, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep | None:
-        """See `runtimes.sweep.SweepingRuntime`."""
+        """See `runtimes.sweep.Sweeps`."""
         from anymask.models.sweep import ClickSweep, fits
         from anymask.runtimes.torch_sweep import TorchSweep
 
@@ -77,10 +80,16 @@ class TorchRuntime:
             return None
         mixed = precision == "mixed" and fast_halves(self.device)
         with self._torch.inference_mode():
-            maps = self._tensor(features[0][None], self.dtype)
+            maps = self._maps(seen)[0]
             dtype = self._torch.bfloat16 if mixed else self.dtype
             asked = ClickSweep(self._module, maps, dtype, self._shown(geometry))
         return TorchSweep(asked, self.device)
+
+    def _maps(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+        """(1, C, h, w) each; only maps of another place are copied."""
+        if isinstance(seen, SeenTensors) and seen.is_at(self.device, self.dtype):
+            return seen.tensors
+        return tuple(self._tensor(one.values[None], self.dtype) for one in seen.maps())
 
     def _shown(self, geometry: Geometry) -> tuple[int, int]:
         """Rows and columns of the feature map from which the photo's logits are drawn."""
@@ -91,6 +100,34 @@ class TorchRuntime:
         # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
         safe = np.require(array, requirements=["C", "W"])
         return self._torch.from_numpy(safe).to(self.device, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenTensors:
+    """What the encoder saw, on its device: (1, C, h, w) each."""
+
+    tensors: tuple[torch.Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """See `primitives.types.Seen`."""
+        return sum(one.nbytes for one in self.tensors)
+
+    def is_at(self, device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether a model there can read it as it is."""
+        return all(one.device == device and one.dtype == dtype for one in self.tensors)
+
+    def maps(self) -> tuple[FeatureMap, ...]:
+        """See `primitives.types.Seen`."""
+        return tuple(
+            FeatureMap(name, _to_numpy(tensor[0]))
+            for name, tensor in zip(map_names(len(self.tensors)), self.tensors, strict=True)
+        )
+
+
+def map_names(count: int) -> list[str]:
+    """The names of an encoder's maps, as exported graphs have them."""
+    return ["features", *(f"extras_{index}" for index in range(count - 1))]
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:

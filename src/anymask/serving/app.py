@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anymask.predictors.arrangement import EverythingDict
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Candidates, Embedding, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.serving.guard import Access, Guard
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits

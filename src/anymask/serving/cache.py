@@ -32,7 +32,7 @@ def key_of(embedding: Embedding) -> Key:
 
 def size_of(embedding: Embedding) -> int:
     """Bytes of its maps."""
-    return sum(array.nbytes for array in (embedding.features, *embedding.extras))
+    return embedding.nbytes
 
 
 class EmbeddingCache:

@@ -2,9 +2,6 @@
 
 `examples/cvat` holds the two wrappers: an agent's function (cvat-sdk) and a nuclio function. A mask
 travels as CVAT's list: runs inside the box, row by row, then the box (`data.cvat.mask_to_cvat`).
-
-Tracking asks the image model on each next frame for what the last mask and its box mean there. It
-follows slow motion; it remembers no looks, as a video model would.
 """
 
 from __future__ import annotations
@@ -18,18 +15,17 @@ import numpy as np
 from anymask.data.cvat import cvat_to_rle, mask_to_cvat
 from anymask.data.images import ImageSource
 from anymask.predictors.image import Model
+from anymask.predictors.tracking import track_mask
 from anymask.primitives.errors import InputError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy
-from anymask.primitives.types import BoolArray, Embedding, Prompt
+from anymask.primitives.types import BoolArray, Embedding
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
-_LOST = 0.2  # IoU with the last mask below which the object is gone
-_ROOM = 0.15  # of the box, for the object's motion
 
 
 @dataclass(frozen=True)
-class Found:
+class CvatMask:
     """A mask as CVAT takes it, and its quality within 0..1."""
 
     mask: list[int]
@@ -54,11 +50,11 @@ class CvatModel:
         """See a picture; what it returns may be kept and used for any number of calls."""
         return self.model.embed(image)
 
-    def detect(self, image: ImageSource, least: float | None = None) -> list[Found]:
+    def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
         """Everything in a picture; of masks of at least this quality, where one is given."""
         found = self.model.everything(image)
         return [
-            Found(mask_to_cvat(record.rle), _share(record.quality))
+            CvatMask(mask_to_cvat(record.rle), _share(record.quality))
             for record in found
             if record.area and (least is None or record.quality >= least)
         ]
@@ -69,7 +65,7 @@ class CvatModel:
         positive: Sequence[Sequence[float]],
         negative: Sequence[Sequence[float]] = (),
         box: Sequence[float] | None = None,
-    ) -> Found | None:
+    ) -> CvatMask | None:
         """The object under clicks (x, y) and in a box x0, y0, x1, y1; None where there is none."""
         points = [*positive, *negative]
         labels = [1] * len(positive) + [0] * len(negative)
@@ -77,7 +73,7 @@ class CvatModel:
         rle = mask_to_rle(answer.masks[0])
         if not rle_area(rle):
             return None
-        return Found(mask_to_cvat(rle), _share(float(answer.quality[0])))
+        return CvatMask(mask_to_cvat(rle), _share(float(answer.quality[0])))
 
     def begin(self, seen: Embedding, kind: str, points: Sequence[float]) -> Tracked:
         """Take up an object. Raises InputError for a kind of shape that has no area."""
@@ -85,11 +81,8 @@ class CvatModel:
 
     def follow(self, seen: Embedding, state: Tracked) -> list[float] | None:
         """The object's points on the next frame, which becomes the last; None where it is gone."""
-        box = _roomy(rle_box_xyxy(mask_to_rle(state.mask)), seen.image_hw)
-        prompt = Prompt.of(mask=state.mask, box=box)
-        mask = self.model.segment(seen, prompts=[prompt])[0].masks[0]
-        overlap = (mask & state.mask).sum() / max((mask | state.mask).sum(), 1)
-        if overlap < _LOST:
+        mask = track_mask(self.model, seen, state.mask)
+        if mask is None:
             return None
         state.mask = mask
         return mask_to_shape(state.kind, mask)
@@ -125,13 +118,6 @@ def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
     largest = max(rings, key=lambda ring: abs(ring_area(ring)))
     flat: list[float] = np.asarray(largest, np.float64).ravel().tolist()
     return flat
-
-
-def _roomy(box: tuple[int, int, int, int], hw: tuple[int, int]) -> tuple[float, ...]:
-    x0, y0, x1, y1 = box
-    wide, high = _ROOM * (x1 - x0 + 1), _ROOM * (y1 - y0 + 1)
-    return (max(0, x0 - wide), max(0, y0 - high), min(hw[1], x1 + 1 + wide),
-            min(hw[0], y1 + 1 + high))  # fmt: skip
 
 
 def _share(quality: float) -> float:

@@ -14,15 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anymask.predictors.decoding import image_hash
 from anymask.predictors.granularity import Granularity
 from anymask.predictors.image import Model
+from anymask.predictors.pipeline import image_hash
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Candidates, Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, Prompt, UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.priority import BACKGROUND, step_back
-from anymask.serving.queued import QueuedRuntime
+from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
 from anymask.serving.turns import Turns, Urgency
 
@@ -121,7 +122,7 @@ class Inference:
         known = self.recall(image_hash(photo))
         if known is not None:
             return known
-        made = Model(QueuedRuntime(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
+        made = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
         self.cache.put(made)
         return made
 
@@ -188,6 +189,6 @@ class Inference:
     def _everything(
         self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
     ) -> list[MaskRecord]:
-        runtime = QueuedRuntime(self._ready().runtime, self.heavy, Urgency.LONG)
+        runtime = queue_calls(self._ready().runtime, self.heavy, Urgency.LONG)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
         return Model(runtime).everything(look(), **chosen)

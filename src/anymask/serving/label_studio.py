@@ -23,7 +23,8 @@ from fastapi import APIRouter, Body
 from starlette.concurrency import run_in_threadpool
 
 from anymask.data.brush import mask_to_brush
-from anymask.primitives.types import Candidates, Prompt
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.types import Prompt
 from anymask.serving.app import done
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from anymask.predictors.granularity import Granularity
-from anymask.primitives.resize import logits_to_rles
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.rle import coco_to_rle, rle_to_coco, rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Candidates, Embedding, FloatArray, Prompt
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, Prompt
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 
@@ -62,9 +62,7 @@ class EverythingBody(_Body):
 
 def embedding_to_bytes(embedding: Embedding, spec: ModelSpec) -> bytes:
     """An embedding as it travels."""
-    maps = {"features": embedding.features}
-    maps |= {f"extras_{index}": extra for index, extra in enumerate(embedding.extras)}
-    packed = {name: _packed(array) for name, array in maps.items()}
+    packed = {one.name: _packed(one.values) for one in embedding.maps}
     header = {
         "image_hw": embedding.geometry.image_hw,
         "input_hw": embedding.geometry.input_hw,
@@ -128,9 +126,8 @@ def rle_of(body: RleBody, limits: Limits) -> BoolArray:  # -> (H, W)
 
 def answer_to_json(answer: Candidates) -> dict[str, Any]:
     """The candidates of one prompt, best first."""
-    rles = logits_to_rles(answer.logits, answer.geometry, answer.threshold)
     return {
-        "masks": [rle_to_coco(rle) for rle in rles],
+        "masks": [rle_to_coco(rle) for rle in answer.rles()],
         "quality": [float(number) for number in answer.quality],
         "violated_points": list(answer.violated_points),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.primitives.errors import WeightsError
+from anymask.primitives.storage import whole_file
 
 FORMAT = 1
 LAST = "last.pt"
@@ -51,11 +51,11 @@ def save_checkpoint(
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    path, draft = folder / LAST, folder / f"{LAST}.{os.getpid()}.part"
-    torch.save(state, draft)
-    if path.exists():
-        path.replace(folder / BEFORE)
-    draft.replace(path)
+    path = folder / LAST
+    with whole_file(path) as file:
+        torch.save(state, file)
+        if path.exists():
+            path.replace(folder / BEFORE)
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -24,8 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from anymask.primitives.errors import WeightsError
+from anymask.primitives.storage import exclusive, write_json
 from anymask.weights.catalogue import Checkpoint
-from anymask.weights.folders import exclusive, write_atomically
 from anymask.weights.formats import sniff
 from anymask.weights.hashes import read_json
 from anymask.weights.store import (
@@ -76,7 +75,7 @@ class Part:
         etag = headers.get("ETag") or ""
         validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
         facts = {"source": source, "validator": validator, "total": total}
-        write_atomically(self.path.with_name(self.path.name + ".json"), json.dumps(facts))
+        write_json(self.path.with_name(self.path.name + ".json"), facts)
 
     def discard(self) -> None:
         """Forget the bytes."""

@@ -14,8 +14,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from anymask.primitives.errors import WeightsError
-from anymask.weights.folders import home, write_atomically
+from anymask.primitives.errors import InputError, WeightsError
+from anymask.primitives.storage import write_json
+from anymask.weights.folders import home
 
 BLOCK = 1 << 20
 CACHE = "hashes.json"
@@ -67,8 +68,8 @@ def remember(key: str, value: list[Any]) -> None:
     path = home() / CACHE
     known = {name: old for name, old in read_json(path).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
     known[key] = value
-    with contextlib.suppress(OSError):
-        write_atomically(path, json.dumps(known, indent=1))
+    with contextlib.suppress(OSError, InputError):
+        write_json(path, known, indent=1)
 
 
 def read_json(path: Path) -> dict[str, Any]:

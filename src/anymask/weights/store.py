@@ -6,7 +6,6 @@ had when it arrived, so that a later change is seen even where no public digest 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from anymask.primitives.errors import WeightsError
+from anymask.primitives.storage import exclusive, write_json
 from anymask.weights.catalogue import BUNDLED, Checkpoint, entry
-from anymask.weights.folders import exclusive, home, write_atomically
+from anymask.weights.folders import home
 from anymask.weights.formats import sniff
 from anymask.weights.hashes import digests, file_hash, learn, read_json
 
@@ -189,7 +189,7 @@ def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
         "bytes": state.bytes,
         "source": source,
     }
-    write_atomically(record_of(what), json.dumps(facts, indent=1))
+    write_json(record_of(what), facts, indent=1)
     learn(path, state.sha256)
     return Installed(
         name=what.name,

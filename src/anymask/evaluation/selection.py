@@ -1,0 +1,188 @@
+"""Which masks of a set are measured: a plan and limits in, the chosen masks photo by photo out.
+
+Letters: N masks.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from anymask.data.sets import Sample, SetInfo
+from anymask.evaluation.protocols import Segmenter, TruthMask
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.rle import rle_area, rle_to_mask
+from anymask.primitives.types import BoolArray, IntArray, UintImage
+
+DEFAULT_MEASURES = ("clicks", "box")
+
+Annotators = Literal["first", "all"]
+OnProgress = Callable[[int, int], None]  # is told how many are done, and of how many
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """What holds for a whole run.
+
+    clicks     clicks on every mask
+    min_area   pixels; smaller masks are reported apart
+    limit      masks of a set at most, None for all
+    per_image  masks of a photo at most, None for all
+    slow       masks of a set at most for slow baselines (GrabCut), None for all
+    groups     a CSV file of groups for `fairness`, None for the sets' labels
+    """
+
+    clicks: int = 3
+    min_area: int = 64
+    limit: int | None = None
+    per_image: int | None = None
+    slow: int | None = 100
+    groups: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPlan:
+    """How one set is measured.
+
+    name        its folder under the data folder
+    groups      the means that it belongs to
+    measures    what is measured: names of `measures.MEASURES`
+    annotators  where several people drew a photo: the first one's masks, or all
+    layout      how its publisher laid it out; "set" for a set of our own, "rendered" for a scene
+                that `hard_scenes` draws, named by the set's name
+    folder      where it lies under the data folder; "" means `name`
+    split       which part is measured; None leaves it to the layout
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    annotators: Annotators = "first"
+    layout: str = "set"
+    folder: str = ""
+    split: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies under the data folder."""
+        return self.folder or self.name
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A plan and what was read for it."""
+
+    plan: SetPlan
+    info: SetInfo
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class ChosenMasks:
+    """The masks of a set that are measured, (N,) each.
+
+    image  index of the photo
+    mask   index among the photo's masks
+    area   pixels
+    rank   place in the draw: those below n are what a limit of n draws
+    """
+
+    image: IntArray
+    mask: IntArray
+    area: IntArray
+    rank: IntArray
+
+
+def choose_masks(
+    plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
+) -> ChosenMasks:
+    """The masks to measure: at most `per_image` of a photo and `limit` of the set.
+
+    Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
+    smaller limit draws a part of what a larger one draws.
+    """
+    rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
+    rows: list[tuple[int, int, int]] = []
+    for image, sample in enumerate(samples):
+        found = [
+            (image, mask, area)
+            for mask, rle in enumerate(sample.masks)
+            if (area := rle_area(rle)) and _counts(plan, sample, mask)
+        ]
+        order = rng.permutation(len(found))
+        rows += [found[n] for n in sorted(order[:per_image])]
+    rank = rng.permutation(len(rows))
+    drawn = [(*row, int(place)) for row, place in zip(rows, rank, strict=True)]
+    if limit is not None:
+        drawn = [row for row in drawn if row[3] < limit]
+    table = np.array(drawn, np.int64).reshape(-1, 4)
+    return ChosenMasks(*table.T)
+
+
+def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
+    """Whether this annotator's masks are measured."""
+    if plan.annotators == "all" or sample.annotators[mask] is None:
+        return True
+    return sample.annotators[mask] == min(a for a in sample.annotators if a is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class EvalPhoto:
+    """One photo of a set and some of its masks.
+
+    place   its index in the set
+    sample  what the set says of it
+    masks   (N,) indices of the masks that are asked for
+    """
+
+    place: int
+    sample: Sample
+    masks: IntArray
+
+    @cached_property
+    def image(self) -> UintImage:
+        """(H, W, 3), opened when first looked at."""
+        return self.sample.image()
+
+    @cached_property
+    def ignore(self) -> BoolArray | None:
+        """(H, W) pixels that do not count."""
+        return None if self.sample.ignore is None else rle_to_mask(self.sample.ignore)
+
+    def truths(self, some: IntArray | None = None) -> list[TruthMask]:
+        """The masks, or `some` of them by their indices in the sample."""
+        masks = self.masks if some is None else some
+        return [TruthMask(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
+
+
+def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
+    """How many masks of a set this method is asked for."""
+    slow = getattr(method, "slow", False)
+    return settings.slow if slow and settings.slow is not None else math.inf
+
+
+def iterate_photos(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> Iterator[EvalPhoto]:
+    """The photos with masks that count: the run's limits, and none that is too small.
+
+    told  called with the photos done and in all
+
+    Raises NotMeasured when no mask is left.
+    """
+    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+    keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))
+    places = np.unique(chosen.image[keep])
+    if not len(places):
+        raise NotMeasured(f"{one.plan.name} has no mask of {settings.min_area} pixels or more")
+    for done, place in enumerate(places, start=1):
+        masks = chosen.mask[keep & (chosen.image == place)]
+        yield EvalPhoto(int(place), one.samples[int(place)], masks)
+        if told:
+            told(done, len(places))

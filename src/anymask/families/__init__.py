@@ -1,0 +1,75 @@
+"""Model families: a spec and learned tables in, the rules of asking and answering that model out.
+
+A new family is a file here, its network in `models`, a table in the catalogue, and tests. No file
+outside of a family's own names it; the rest of the package asks `open_family` for the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anymask.families.efficient_sam import EfficientSam
+from anymask.families.family import Family, Tables
+from anymask.families.nano import Nano
+from anymask.families.sam import Sam
+from anymask.families.sam_hq import SamHq
+from anymask.families.tables import shipped_tables
+from anymask.primitives.errors import ModelError
+from anymask.primitives.spec import GridDefaults, ModelSpec
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "Family",
+    "Tables",
+    "adaptive_table",
+    "default_grid",
+    "family_names",
+    "open_family",
+]
+
+DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
+# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it.
+NANO_GRID = GridDefaults(pred_iou_thresh=0.45, stability_score_thresh=0.65)
+SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
+
+_MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
+    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
+    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
+    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
+    "nano": lambda spec, tables: Nano(spec, NANO_GRID, tables),
+}
+
+
+def family_names() -> tuple[str, ...]:
+    """The families that `open_family` knows."""
+    return tuple(_MAKERS)
+
+
+def open_family(spec: ModelSpec, tables: Tables | None = None) -> Family:
+    """The rules of a model.
+
+    tables  what was learned beside its weights; None: what the package ships for its family
+
+    Raises ModelError for a family that this version does not know.
+    """
+    maker = _MAKERS.get(spec.family)
+    if maker is None:
+        raise ModelError(
+            f"{spec.name} is of the family {spec.family!r}; this version knows "
+            f"{', '.join(_MAKERS)}; update anymask"
+        )
+    return maker(spec, shipped_tables(spec.family) if tables is None else tables)
+
+
+def default_grid() -> GridDefaults:
+    """The thresholds of automatic mask generation of the model in the package."""
+    return NANO_GRID
+
+
+def adaptive_table(family: Family) -> Mapping[str, Any]:
+    """What chooses the clicks of adaptive mode: the family's own, else the default model's."""
+    table: Mapping[str, Any] = (
+        family.tables.get("adaptive") or shipped_tables(DEFAULT_MODEL)["adaptive"]
+    )
+    return table

@@ -1,0 +1,47 @@
+"""SAM's answers: decoder masks and quality in, candidates out (SAM, MobileSAM, EdgeSAM, MedSAM).
+
+Token 0 was trained for prompts that leave no doubt, the other three for whole, part and subpart
+(Segment Anything, section 3, "Resolving ambiguity").
+
+Letters: N prompts, T masks of the decoder, K candidates, m the side of a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anymask.families.choice import split_choice
+
+if TYPE_CHECKING:
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
+    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.types import FloatArray, ModelPrompts
+
+
+@dataclass(frozen=True)
+class Sam:
+    """See `family.Family`."""
+
+    spec: ModelSpec
+    grid: GridDefaults
+    tables: Tables
+
+    def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> the three masks of an ambiguous prompt."""
+        return logits[:, 1:], quality[:, 1:]
+
+    def single(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> the one mask of a clear prompt."""
+        return logits[:, :1], quality[:, :1]
+
+    def answer(
+        self,
+        decode: Decode,
+        prompts: ModelPrompts,
+        place: Geometry,
+        multimask: Multimask,
+        ranking: Ranking,
+    ) -> list[Ordered]:
+        """See `family.Family.answer`; ordered by the network's own numbers."""
+        return split_choice(self, decode, prompts, multimask)

@@ -1,0 +1,60 @@
+"""HQ-SAM's answers: decoder masks and quality in, one corrected mask out.
+
+Ke et al. 2023, section 3.2. The last mask is a correction that is added to the mask that SAM itself
+would give: token 0 for a clear prompt, the best of the three by quality for an ambiguous one; one
+mask either way.
+
+Letters: N prompts, T masks of the decoder, m the side of a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anymask.families.choice import split_choice
+
+if TYPE_CHECKING:
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
+    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
+
+
+@dataclass(frozen=True)
+class SamHq:
+    """See `family.Family`; the quality may leave out the correction: (N, T) or (N, T - 1)."""
+
+    spec: ModelSpec
+    grid: GridDefaults
+    tables: Tables
+
+    def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""
+        best = quality[:, 1 : logits.shape[1] - 1].argmax(axis=1) + 1
+        return corrected(logits, quality, best)
+
+    def single(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> token 0, corrected: (N, 1, m, m), (N, 1)."""
+        return corrected(logits, quality, np.zeros(len(logits), np.int64))
+
+    def answer(
+        self,
+        decode: Decode,
+        prompts: ModelPrompts,
+        place: Geometry,
+        multimask: Multimask,
+        ranking: Ranking,
+    ) -> list[Ordered]:
+        """See `family.Family.answer`; one mask for every prompt."""
+        return split_choice(self, decode, prompts, multimask)
+
+
+def corrected(
+    logits: FloatArray, quality: FloatArray, chosen: IntArray
+) -> tuple[FloatArray, FloatArray]:  # (N, T, m, m), (N, T), (N,) -> (N, 1, m, m), (N, 1)
+    """The chosen masks with the last one added."""
+    rows = np.arange(len(logits))
+    masks = logits[rows, chosen] + logits[:, -1]
+    return masks[:, None], quality[rows, chosen][:, None]

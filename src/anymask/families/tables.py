@@ -1,0 +1,26 @@
+"""The numbers that a family learned beside its network's weights: a family's name in, tables out.
+
+`tables.json` of a bundle holds them, with its hash in the manifest: "ranking" orders the masks of
+a lone click (`recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic mask
+generation (`recipes/fit_adaptive.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from anymask.families.family import Tables
+
+SHIPPED = Path(__file__).parents[1] / "assets"
+
+
+@cache
+def shipped_tables(family: str) -> Tables:
+    """The tables in the package for a family; none for a family that learned nothing."""
+    path = SHIPPED / family / "tables.json"
+    if not path.is_file():
+        return {}
+    tables: Tables = json.loads(path.read_text(encoding="utf-8"))
+    return tables

@@ -1,0 +1,216 @@
+"""The masks of everything as a folder job: photos in, SA-1B JSON and a picture of each out."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack, cast
+
+from anymask.jobs.choices import ArrangementChoice, ModelChoice, PictureChoice, model_choice
+from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
+from anymask.jobs.outputs import sa1b_document, write_overlay
+from anymask.jobs.photos import PhotoItem
+from anymask.jobs.processing import OnStep
+from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.storage import write_json
+
+if TYPE_CHECKING:
+    from anymask.predictors.arrangement import EverythingDict
+    from anymask.predictors.grid import GridDict
+    from anymask.predictors.image import Model
+    from anymask.predictors.large import Tile
+    from anymask.primitives.records import MaskRecord
+    from anymask.primitives.types import UintImage
+
+    class MaskDict(EverythingDict, total=False):
+        """The settings of `Model.everything`, in plain values."""
+
+        tile: Tile
+        retry_seconds: float
+        retry_quality: float
+        retry_model: str
+
+
+OVERLAY_SIDE = 1600  # pixels of the picture's longest side at most
+HASH_DIGITS = 32  # of a photo's file
+
+
+def everything(
+    source: str | Path,
+    output: str | Path,
+    *,
+    model: str | ModelChoice = "nano",
+    settings: MaskDict | None = None,
+    overlay: bool = True,
+    on_progress: OnProgress | None = None,
+    **how: Unpack[FolderDict],
+) -> Summary:
+    """Find the masks of everything in the photos of a folder; the same call again goes on.
+
+    source       a folder of photos with its sub-folders, or one photo
+    output       the folder for a .json (SA-1B records) and a .png (the masks drawn) of each photo
+    model        a name, or `ModelChoice(model, weights, device, precision)`
+    settings     those of `Model.everything` by name (points_per_side, layout, tile, ...), and
+                 retry_seconds, retry_quality, retry_model
+    overlay      whether the .png is made
+    on_progress  called with a `JobProgress` after each photo, in this process
+    how          workers, engine, shard, output_shards (see `FolderJob`); pictures, a
+                 `PictureChoice(bands, page, stretch)`
+
+    A photo that fails is counted, listed in the summary and in `errors.jsonl` of the output; the
+    rest goes on. Raises InputError for settings that make no sense, a folder without photos or one
+    that another run works in, and whatever would make every photo fail.
+    """
+    job, pictures = make_job(source, output, how)
+    grid, arrangement = split_mask_settings(settings or {})
+    task = EverythingTask(model_choice(model), grid, overlay, pictures, arrangement)
+    return run_job(job, task, on_progress)
+
+
+def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
+    """Settings by name -> those of the grid, and the rest. Raises InputError."""
+    from anymask.predictors.arrangement import Arrangement, split_settings
+    from anymask.predictors.grid import Grid
+
+    choices = [one.name for one in fields(ArrangementChoice) if one.name != "given"]
+    known = [*choices, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"there is no setting {name!r}; {remedy}")
+    rest = {name: value for name, value in given.items() if name not in choices}
+    grid, arrangement = split_settings(cast("EverythingDict", rest))
+    chosen: dict[str, Any] = {name: given[name] for name in choices if name in given}  # type: ignore[literal-required]  # names of MaskDict
+    return grid, ArrangementChoice(arrangement, **chosen)
+
+
+@dataclass(frozen=True)
+class EverythingTask:
+    """What is done with each photo.
+
+    model     which model
+    given     the settings that differ from the model's own
+    overlay   whether a picture is drawn too
+    pictures  how photos are read
+    arranged  how large photos are looked at, and what becomes of the masks
+
+    Raises InputError for settings out of range.
+    """
+
+    model: ModelChoice = ModelChoice()
+    given: GridDict = field(default_factory=lambda: cast("GridDict", {}))
+    overlay: bool = True
+    pictures: PictureChoice = PictureChoice()
+    arranged: ArrangementChoice = field(default_factory=ArrangementChoice)
+
+    def __post_init__(self) -> None:
+        from anymask.predictors.grid import Grid
+
+        Grid(**self.given)
+
+    def open(self) -> EverythingWork:
+        """Load the model. Raises AnymaskError."""
+        return EverythingWork(self.model.load(), self)
+
+
+class EverythingWork:
+    """A photo's records, and a picture of them."""
+
+    def __init__(self, model: Model, task: EverythingTask) -> None:
+        from anymask.predictors.grid import grid_of
+
+        self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
+        self.grid = grid_of(model.runtime.family, task.given)
+        self.arranged = task.arranged.open()
+        about = {
+            "model": model.name,
+            "weights": model.runtime.weights_hash,
+            "grid": asdict(self.grid),
+            "arrangement": task.arranged.about(),
+        }
+        self.about: dict[str, Any] = json.loads(json.dumps(about))  # as it will be read again
+
+    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+        """Write what is missing and count the masks; None where nothing is missing.
+
+        The records come last: they say that the photo is done. Older ones go first, so that a
+        picture never lies beside records of other settings.
+        """
+        records_path, picture_path = item.output(".json"), item.output(".png")
+        photo = PhotoFile(item.photo, self.pictures)
+        records = self._records_there(records_path, photo)
+        if records is not None and (picture_path.is_file() or not self.overlay):
+            return None
+        fresh = records is None
+        if records is None:
+            records_path.unlink(missing_ok=True)
+            records = self.model.everything(
+                photo.pixels, progress=on_step, **asdict(self.grid), **self.arranged
+            )
+        if self.overlay:
+            write_overlay(picture_path, photo.pixels, records, OVERLAY_SIDE)
+        if fresh:
+            self._write_records(records_path, photo, records)
+        return len(records)
+
+    def _write_records(self, path: Path, photo: PhotoFile, records: list[MaskRecord]) -> None:
+        from anymask.primitives.layout import coverage
+
+        height, width = photo.pixels.shape[:2]
+        document = sa1b_document(photo.path, (height, width), records)
+        made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
+        made_from |= {"coverage": coverage(records)}
+        write_json(path, document | {"anymask": made_from})
+
+    def _records_there(self, path: Path, photo: PhotoFile) -> list[MaskRecord] | None:
+        """What an earlier run made of the same pixels with the same settings; None otherwise."""
+        from anymask.primitives.records import MaskRecord
+
+        try:
+            document = json.loads(path.read_bytes())
+            made_from = document["anymask"]
+            if any(made_from[name] != value for name, value in self.about.items()):
+                return None
+            if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
+                return None
+            return [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+        except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
+            return None  # there is none, or it is damaged
+
+
+class PhotoFile:
+    """A photo's file, read and decoded when somebody asks."""
+
+    def __init__(self, path: Path, pictures: PictureChoice) -> None:
+        self.path, self.pictures = path, pictures
+
+    @cached_property
+    def file_hash(self) -> str:
+        """Of its bytes, with how they are read; "" where they cannot be, which `pixels` says."""
+        try:
+            with self.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
+            return digest + self.pictures.mark
+        except OSError:
+            return ""
+
+    @cached_property
+    def pixels(self) -> UintImage:
+        """(H, W, 3). Raises ImageError."""
+        return self.pictures.load(self.path)
+
+    @cached_property
+    def pixels_hash(self) -> str:
+        """Of the decoded picture, which survives a copy into another format without loss."""
+        from anymask.predictors.pipeline import image_hash
+
+        return image_hash(self.pixels)
+
+    def is_file_of(self, made_from: dict[str, Any]) -> bool:
+        """Whether records say that they were made of these very bytes; nothing is decoded then."""
+        return bool(self.file_hash) and made_from.get("file") == self.file_hash

@@ -1,0 +1,151 @@
+"""How a prompt is answered: one photo and any number of prompts in, `Candidates` out.
+
+The decoder answers, its family chooses and orders the masks (`families`), and then the steps below
+take the answer one after the other.
+
+Letters: N prompts, K candidates, m the side of a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from anymask.families.prompts import check_prompt, group_prompts
+from anymask.predictors.cleaning import clean_masks
+from anymask.predictors.granularity import choose_first
+from anymask.predictors.honour import honour_negative_clicks, name_violated_clicks
+from anymask.predictors.question import Question, RetryTime, Step
+from anymask.predictors.retry import ask_again
+from anymask.predictors.settings import Settings
+from anymask.predictors.zoom import look_closer
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.errors import InputError
+from anymask.primitives.resize import geometry, image_to_model
+from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+
+PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
+
+# What becomes of an answer, in this order; each step leaves alone what its setting does not want.
+STEPS: tuple[Step, ...] = (
+    choose_first,  # granularity: which candidate is shown first
+    honour_negative_clicks,  # multimask="auto": a negative click always takes its place back
+    clean_masks,  # max_hole_area, min_island_area
+    name_violated_clicks,  # which clicks the first mask still does not honour
+)
+# These ask the model again, with the steps above for each further answer.
+STEPS_THAT_ASK: tuple[Step, ...] = (
+    look_closer,  # zoom: a window around the object
+    ask_again,  # retry: shifted prompts, windows, a larger model
+)
+
+
+def answer_prompts(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    settings: Settings,
+) -> list[Candidates]:
+    """Check everything first, then answer each prompt about one photo, in their order.
+
+    Raises PromptError and InputError.
+    """
+    check_embedding(runtime, embedding)
+    checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
+    firsts = decode_prompts(runtime, embedding, checked, settings)
+    time = None if settings.retry is None else RetryTime.start(settings.retry)
+    return [
+        _taken(first, question_of(runtime, photo, embedding, prompt, settings, time))
+        for first, prompt in zip(firsts, checked, strict=True)
+    ]
+
+
+def question_of(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    embedding: Embedding,
+    prompt: Prompt,
+    settings: Settings,
+    time: RetryTime | None = None,
+) -> Question:
+    """A prompt with the ways to ask more of the same model."""
+    return Question(
+        photo,
+        embedding,
+        prompt,
+        settings,
+        see=lambda picture: embed_image(runtime, picture),
+        ask=lambda seen, others: decode_prompts(runtime, seen, others, settings),
+        time=time,
+    )
+
+
+def _taken(answer: Candidates, question: Question) -> Candidates:
+    for step in STEPS_THAT_ASK:
+        answer = step(answer, question)
+    return answer
+
+
+def decode_prompts(
+    runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
+) -> list[Candidates]:
+    """Answers to checked prompts about one photo, through `STEPS`."""
+    answers: dict[int, Candidates] = {}
+    for place, answer in _decoded(runtime, embedding, prompts, settings):
+        question = question_of(runtime, None, embedding, prompts[place], settings)
+        for step in STEPS:
+            answer = step(answer, question)
+        answers[place] = answer
+    return [answers[place] for place in range(len(prompts))]
+
+
+def _decoded(
+    runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
+) -> Iterator[tuple[int, Candidates]]:
+    """What the family answers, with each prompt's place."""
+    clicks, where, spec = require(runtime, Clicks), embedding.geometry, runtime.spec
+    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
+        ordered = runtime.family.answer(
+            lambda asked: clicks.decode(embedding.seen, asked),
+            batch,
+            where,
+            settings.multimask,
+            settings.ranking,
+        )
+        for place, answer in zip(places, ordered, strict=True):
+            yield place, Candidates.of_logits(*answer, where, spec.mask_threshold)
+
+
+def embed_image(runtime: ImageRuntime, image: UintImage) -> Embedding:  # (H, W, 3)
+    """See one photo."""
+    spec = runtime.spec
+    return Embedding(
+        seen=runtime.see(image_to_model(image, spec)[None])[0],
+        geometry=geometry((image.shape[0], image.shape[1]), spec),
+        model=spec.name,
+        model_hash=runtime.weights_hash,
+        image_hash=image_hash(image),
+    )
+
+
+def image_hash(image: UintImage) -> str:
+    """Names the pixels and their shape; 32 hexadecimal digits of a sha256."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:32]
+
+
+def check_embedding(runtime: ImageRuntime, embedding: Embedding) -> None:
+    """Refuse what another model saw. Raises InputError."""
+    made_by = (embedding.model, embedding.model_hash)
+    wanted = (runtime.spec.name, runtime.weights_hash)
+    if made_by != wanted:
+        raise InputError(
+            "an embedding can only be read by the model that made it; this is "
+            f"{wanted[0]} (weights {wanted[1][:12]}), the embedding was made by "
+            f"{made_by[0]} (weights {made_by[1][:12]}); embed the photo again with this model"
+        )

@@ -1,0 +1,1 @@
+"""Statistics of a data set: annotated images in, counts, histograms and their report out."""

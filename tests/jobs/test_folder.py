@@ -1,0 +1,384 @@
+"""Folders at scale: processes that die, runs that are killed, machines that share the work."""
+
+import fcntl
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.folders import run_folder
+from anymask.cli.main import main
+from anymask.jobs import folder
+from anymask.jobs.folder import FolderJob
+from anymask.jobs.photos import PhotoItem
+from anymask.jobs.pool import ItemDone, WorkerReady
+from anymask.jobs.processing import process_in_pool
+from anymask.primitives.errors import AnymaskError
+from tests.jobs.toys import ToyTask
+from tests.predictors.fakes import discs
+
+PICTURE, _ = discs((40, 50), [(20, 20, 10)])
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an empty folder of photos and one for the toy's marks."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "marks"):
+        Path(name).mkdir()
+    os.mkfifo("marks/fifo")
+    return tmp_path
+
+
+def put(*names: str) -> None:
+    for name in names:
+        path = Path("photos", name)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+
+
+def made(folder: str = "out") -> list[str]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def begun() -> Counter[str]:
+    """How often each photo was begun, over all runs."""
+    lines = Path("marks/calls").read_text().splitlines()
+    return Counter(line.split(" ", 1)[1].rsplit(" ", 1)[0].strip("'\"") for line in lines)
+
+
+def run(
+    module: str, *words: object, repository: Path, group: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A Python process of its own, and all that it started, to their ends."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        start_new_session=group,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "src")]),
+        },
+    )
+
+
+def toy(
+    words: str, repository: Path, die_after: int = 0, group: bool = False
+) -> tuple[int, str, str]:
+    done = run(
+        "tests.jobs.toys", "marks", die_after, "embed", "photos", "-o", "out", *words.split(),
+        repository=repository, group=group,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_toy(task: ToyTask, **changes: Any) -> None:
+    job = FolderJob(source=Path("photos"), output=Path("out"), **changes)
+    run_folder(job, task, None)
+
+
+# Failures.
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_fails_is_listed_and_the_rest_is_done(
+    desk: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("a.jpg", "bad.jpg", "defect.jpg", "large.jpg", "sub/b c.jpg", "sub/ü.jpg")
+    with pytest.raises(AnymaskError, match="3 of 6 photos failed, see .*errors.jsonl; mend or"):
+        run_toy(ToyTask(Path("marks").absolute()), workers=workers)
+    assert made() == ["a.txt", "errors.jsonl", "sub/b c.txt", "sub/ü.txt"]
+    lines = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
+    told = {Path(line["file"]).name: line for line in lines}
+    assert told["bad.jpg"] == {
+        "file": str(Path("photos/bad.jpg")), "reason": "bad is no picture", "kind": "ImageError",
+    }  # fmt: skip
+    assert told["defect.jpg"]["reason"] == "ZeroDivisionError: nobody thought of this"
+    assert "in misbehave" in told["defect.jpg"]["traceback"]
+    assert "not enough memory for it; make it smaller" in told["large.jpg"]["reason"]
+    captured = capsys.readouterr()
+    assert captured.out.startswith("3 done, 0 there already, 3 failed; ")
+    assert captured.err.count("bad is no picture") == 1
+
+
+def test_a_run_without_failures_leaves_no_log_of_an_earlier_one(desk: Path) -> None:
+    put("a.jpg", "bad.jpg")
+    task = ToyTask(Path("marks"))
+    with pytest.raises(AnymaskError, match="1 of 2 photos failed"):
+        run_toy(task)
+    Path("photos/bad.jpg").rename("photos/good.jpg")
+    run_toy(task)
+    assert made() == ["a.txt", "good.txt"]
+
+
+def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(*(f"bad{n}.jpg" for n in range(30)))
+    with pytest.raises(AnymaskError, match="30 of 30 photos failed"):
+        run_toy(ToyTask(Path("marks")))
+    err = capsys.readouterr().err
+    assert err.count("is no picture") == folder.FIRST_FAILURES
+    assert err.count("further failures are in") == 1
+    assert len(Path("out/errors.jsonl").read_text().splitlines()) == 30
+
+
+def test_a_full_disk_ends_the_run_at_once(desk: Path) -> None:
+    put("a.jpg", "full.jpg", "z.jpg")
+    with pytest.raises(AnymaskError, match=r"cannot be written \(No space left .*\); make room"):
+        run_toy(ToyTask(Path("marks")))
+    assert begun() == Counter({"a.jpg": 1, "full.jpg": 1})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_not_the_photo_s_fault_is_told_once(desk: Path, workers: int) -> None:
+    put("a.jpg", "no clicks.jpg", "z1.jpg", "z2.jpg", "z3.jpg")
+    with pytest.raises(AnymaskError, match="^this model takes no clicks$"):
+        run_toy(ToyTask(Path("marks").absolute()), workers=workers)
+    assert not Path("out/errors.jsonl").exists()
+    if not workers:
+        assert made() == ["a.txt"]
+
+
+def test_an_unreadable_folder_is_a_failure(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("a.jpg", "locked/b.jpg")
+    listing = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(AnymaskError, match="1 of 2 photos failed"):
+        run_toy(ToyTask(Path("marks")))
+    assert (
+        f"{Path('photos/locked')}: the folder cannot be listed (Permission"
+        in capsys.readouterr().err
+    )
+
+
+def promise(path: Path, width: int, height: int) -> None:
+    """A small PNG file whose header says that it is huge."""
+    data = path.with_name("good.png").read_bytes()
+    body = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    path.write_bytes(data[:12] + body + struct.pack(">I", zlib.crc32(body)) + data[33:])
+
+
+BAD_FILES = {
+    "empty.jpg": lambda path: path.write_bytes(b""),
+    "cut.png": lambda path: path.write_bytes(path.with_name("good.png").read_bytes()[:-60]),
+    "text.jpg": lambda path: path.write_text("no picture at all"),
+    "huge.png": lambda path: promise(path, 30_000, 30_000),
+    "gone.jpg": lambda path: path.symlink_to("nowhere.jpg"),
+    "loop.jpg": lambda path: path.symlink_to("loop.jpg"),
+}
+GOOD_FILES = {
+    "good.png": lambda path: Image.fromarray(PICTURE).save(path),
+    "good.jpg": lambda path: Image.fromarray(PICTURE).convert("CMYK").save(path),
+    "deep.tif": lambda path: Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 200).save(path),
+    "dot.png": lambda path: Image.new("RGB", (1, 1)).save(path),
+    "line.webp": lambda path: Image.new("RGB", (300, 1)).save(path),
+    os.fsdecode(b"latin \xe9.png"): lambda path: Image.fromarray(PICTURE).save(path),
+    "sub dir/späße 😀.GIF": lambda path: Image.fromarray(PICTURE).save(path),
+}
+
+
+def test_photos_of_every_kind_go_through_two_real_workers(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos/sub dir").mkdir()
+    for name, write in {**GOOD_FILES, **BAD_FILES}.items():
+        write(Path("photos", name))
+    Path("photos/sub dir/up").symlink_to(Path("photos").absolute(), target_is_directory=True)
+    words = ["everything", "photos", "--points-per-side", "2", "--pred-iou-thresh", "0"]
+    assert main([*words, "-o", "out", "--workers", "2", "--json", "told.json"]) == 2
+    capsys.readouterr()
+    assert main([*words, "-o", "alone", "--json", "alone.json"]) == 2
+    log = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
+    assert {Path(line["file"]).name for line in log} == set(BAD_FILES)
+    assert all(line["kind"] == "ImageError" and len(line["reason"]) > 20 for line in log)
+    told, alone = (json.loads(Path(name).read_text()) for name in ("told.json", "alone.json"))
+    assert (told["photos"], told["done"], told["failed"]) == (13, 7, 6)
+    assert told["about"] == alone["about"]
+    assert made() == made("alone")
+    for name in made():
+        if name.endswith(".json"):  # the last digits of quality differ with the threads
+            one, two = (json.loads(Path(folder, name).read_text()) for folder in ("out", "alone"))
+            assert one["anymask"] == two["anymask"]
+            assert len(one["annotations"]) == len(two["annotations"])
+
+
+# Workers that die.
+
+
+def test_a_photo_whose_worker_died_is_tried_once_more(desk: Path) -> None:
+    put("a.jpg", "b.jpg", "deadly once.jpg", "deadly.jpg", "z.jpg")
+    with pytest.raises(AnymaskError, match="1 of 5 photos failed"):
+        run_toy(ToyTask(Path("marks").absolute()), workers=2)
+    assert made() == ["a.txt", "b.txt", "deadly once.txt", "errors.jsonl", "z.txt"]
+    (line,) = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
+    assert line["kind"] == "WorkerDied"
+    assert "the worker that had it was killed (SIGKILL), and so did another one" in line["reason"]
+    assert begun()["deadly.jpg"] == 2
+
+
+def test_a_task_that_cannot_be_opened_is_told_once(desk: Path) -> None:
+    put("a.jpg", "b.jpg")
+    with pytest.raises(AnymaskError, match="^there is no such model; take another one$"):
+        run_toy(ToyTask(Path("marks"), "refuses"), workers=2)
+
+
+def test_workers_that_never_start_end_the_run(desk: Path) -> None:
+    put("a.jpg", "b.jpg")
+    with pytest.raises(
+        AnymaskError, match=r"3 workers in a row .*the last one was killed \(SIGKILL\)"
+    ):
+        run_toy(ToyTask(Path("marks"), "dies"), workers=2)
+
+
+def test_workers_share_the_cores_and_no_more_are_started_than_photos(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANYMASK_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    put("a.jpg", "b.jpg")
+    items = [PhotoItem(Path("photos", name), Path("out", name)) for name in ("a.jpg", "b.jpg")]
+    events = list(process_in_pool(ToyTask(Path("marks").absolute()), items, 5))
+    kinds = [type(event) for event in events]
+    assert kinds.count(ItemDone) == 2
+    assert kinds.count(WorkerReady) <= 2
+    lines = [line.split() for line in Path("marks/calls").read_text().splitlines()]
+    assert [threads for *_, threads in lines] == ["4", "4"]
+
+
+# Runs that are killed.
+
+
+def test_killed_at_any_moment_a_folder_is_completed_by_the_next_run(
+    desk: Path, repository: Path
+) -> None:
+    for index, name in enumerate(["a.png", "b.png", "sub/c.png"]):
+        path = Path("photos", name)
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+    words = ["everything", "photos", "--points-per-side", "3", "--pred-iou-thresh", "0"]
+    whole = run("tests.jobs.dying", 0, *words, "-o", "whole", repository=repository)
+    assert whole.returncode == 0, whole.stderr
+    finished: dict[str, int] = {}
+    for moment in range(1, 30):
+        done = run("tests.jobs.dying", moment, *words, "-o", "out", repository=repository)
+        for name, number in finished.items():
+            assert Path("out", name).stat().st_ino == number  # nothing is made twice
+        visible = [name for name in made() if not Path(name).name.startswith(".")]
+        for name in visible:
+            if name != "errors.jsonl":  # nothing is half written
+                assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
+        finished = {
+            name: Path("out", name).stat().st_ino for name in visible if name.endswith(".json")
+        }
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert moment > 6  # it was killed at each of the moments of a photo
+    assert made() == made("whole")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_after_some_photos_the_rest_is_done_by_the_next_run(
+    desk: Path, repository: Path, workers: int
+) -> None:
+    put(*(f"{n}.jpg" for n in range(9)))
+    words = f"--workers {workers}"
+    for kill in (2, 3):
+        code, _, err = toy(words, repository, die_after=kill)
+        assert code == -signal.SIGKILL, err
+    code, out, err = toy(words, repository)
+    assert code == 0, err
+    assert out.startswith(f"{9 - 3} done, 3 there already") or workers
+    assert made() == [f"{n}.txt" for n in range(9)]
+    # A killed run may lose what its workers were in the middle of, and no more.
+    assert sum(begun().values()) <= 9 + 2 * workers
+    if not workers:
+        assert set(begun().values()) == {1}
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_the_workers_and_leaves_no_half_file(
+    desk: Path, repository: Path, name: str
+) -> None:
+    put("a.jpg", f"{name}.jpg", "waits.jpg", "z.jpg")
+    code, _, err = toy("--workers 2", repository, group=True)
+    assert code == 130, err
+    assert "anymask: interrupted; what was written so far is kept, run the same" in err
+    assert "Traceback" not in err
+    assert made() == ["a.txt"]
+
+
+# Several machines.
+
+
+def test_two_runs_of_the_same_part_do_not_work_at_once(desk: Path) -> None:
+    put("a.jpg", "b.jpg")
+    Path("out").mkdir()
+    with Path("out/errors.jsonl").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(AnymaskError, match="another run is at work in 'out'; .* --shard 1/2"):
+            run_toy(ToyTask(Path("marks")))
+        run_toy(ToyTask(Path("marks")), shard=(1, 2))
+
+
+def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
+    put(*(f"{n}.jpg" for n in range(20)), *(f"bad{n}.jpg" for n in range(20)))
+    for part in (1, 2):
+        with pytest.raises(AnymaskError, match=f"photos failed, see .*errors-{part}-of-2.jsonl"):
+            run_toy(ToyTask(Path("marks")), shard=(part, 2), output_shards=4)
+    assert set(begun().values()) == {1}
+    assert len(begun()) == 40
+    logs = [Path(f"out/errors-{part}-of-2.jsonl").read_text().splitlines() for part in (1, 2)]
+    assert sum(map(len, logs)) == 20
+    assert {name.split("/")[0] for name in made() if name.endswith(".txt")} == {
+        f"sa_{n:06d}" for n in range(4)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "-1"], "workers must be 0 or more, got -1"),
+        (["--output-shards", "-1"], "output_shards must be 0 or more, got -1"),
+        (["--shard", "3/2"], "wanted --shard I/N"),
+        (["-o", "photos"], "the photos lie in the output folder 'photos'"),
+        (["-o", "file"], "wanted a folder for the results, but 'file' or a part of it is a file"),
+        (["-o", "file/out"], "is a file; choose another output"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(
+    desk: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("a.jpg")
+    Path("file").touch()
+    assert main(["embed", "photos", "-o", "out", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_for_folders_are_refused_with_one_photo(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(PICTURE).save("photo.png")
+    for command in ("embed", "everything"):
+        assert main([command, "photo.png", "-o", "out", "--workers", "2"]) == 2
+        assert "are for a folder, 'photo.png' is none" in capsys.readouterr().err

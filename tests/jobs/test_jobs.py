@@ -1,0 +1,217 @@
+"""`anymask.jobs` from Python: typed results, resumed after a kill, clear errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask import jobs
+from anymask.cli.main import main
+from anymask.predictors.image import Model
+from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.types import Embedding
+from tests.predictors.fakes import ColourRuntime, discs
+
+PICTURE, _ = discs((60, 90), [(30, 30, 20)])
+SETTINGS: dict[str, Any] = {
+    "mode": "exact", "points_per_side": 6, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3,
+}  # fmt: skip
+WORDS = ["--mode", "exact", "--points-per-side", "6", "--pred-iou-thresh", "0.3",
+         "--stability-score-thresh", "0.3"]  # fmt: skip
+
+SCRIPT = """
+import os, signal, sys
+import anymask
+
+def watch(now):
+    if now.tried == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def run():
+    summary = anymask.jobs.everything(
+        "photos", "out", workers=int(sys.argv[1]), on_progress=watch,
+        settings={"points_per_side": 2, "pred_iou_thresh": 0.0},
+    )
+    print(summary.photos, summary.done + summary.there, summary.failed)
+
+"""
+GUARDED = SCRIPT + "if __name__ == '__main__':\n    run()\n"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with four photos."""
+    monkeypatch.chdir(tmp_path)
+    for index, name in enumerate(["a.png", "b.png", "sub/c.png", "sub/d.png"]):
+        path = Path("photos", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+    return Path("photos")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model is a fake."""
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+
+
+def files(folder: str) -> dict[str, bytes]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+# Results.
+
+
+@pytest.mark.usefixtures("fake")
+def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
+    summary = anymask.jobs.everything("photos", "out", settings=SETTINGS)
+    assert main(["everything", "photos", "-o", "typed", *WORDS]) == 0
+    assert files("out") == files("typed")
+    masks = sum(
+        len(json.loads(data)["annotations"])
+        for name, data in files("out").items()
+        if name.endswith(".json")
+    )
+    assert (summary.photos, summary.done, summary.there, summary.failed) == (4, 4, 0, 0)
+    assert summary.made == masks > 4
+    assert summary.rate == pytest.approx(4 / summary.seconds)
+    assert summary.about["model"] == "fake"
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(photos: Path) -> None:
+    jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    Path("out/sub/c.json").unlink()
+    again = jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    assert (again.done, again.there) == (1, 3)
+    other = jobs.everything(
+        photos, "out", settings={**SETTINGS, "layout": "tree", "tile": None}, overlay=False
+    )
+    assert (other.done, other.there) == (4, 0)
+
+
+@pytest.mark.usefixtures("fake")
+def test_progress_and_failures_are_values(photos: Path) -> None:
+    Path("photos/b.png").write_bytes(b"broken")
+    told: list[jobs.JobProgress] = []
+    summary = jobs.embed(photos, "out", on_progress=told.append)
+    assert [now.tried for now in told] == [1, 2, 3, 4]
+    assert {now.photos for now in told} == {4}
+    (failure,) = summary.failures
+    assert (summary.done, summary.failed) == (3, 1)
+    assert (failure.photo, failure.kind) == (Path("photos/b.png"), "ImageError")
+    assert "wanted a picture" in failure.reason
+    assert [now.failure for now in told if now.failure] == [failure]
+    (line,) = Path("out/errors.jsonl").read_text().splitlines()
+    assert json.loads(line) == failure.to_json()
+
+
+@pytest.mark.usefixtures("fake")
+def test_embeddings_are_written_by_shards(photos: Path) -> None:
+    done = [jobs.embed(photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
+    assert sum(done) == 4
+    made = sorted(Path("out").glob("sa_*/**/*.npz"))
+    assert [path.stem for path in sorted(made, key=lambda path: path.stem)] == ["a", "b", "c", "d"]
+    whole = Model(ColourRuntime()).embed("photos/a.png")
+    (first,) = [Embedding.load(path) for path in made if path.stem == "a"]
+    np.testing.assert_array_equal(first.features, whole.features)
+
+
+@pytest.mark.usefixtures("fake")
+def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
+    assert [jobs.embed("photos/a.png", "out").done for _ in range(2)] == [1, 0]
+    assert list(files("out")) == ["a.npz"]
+    Path("photos/a.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="is empty"):
+        jobs.embed("photos/a.png", "out")
+
+
+def test_bands_and_stretch_travel_with_the_job(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    jobs.embed(photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
+    grey = anymask.load_image("photos/a.png", bands=(2,))
+    wanted = Model(ColourRuntime()).embed(grey)
+    assert Embedding.load("grey/a.npz").image_hash == wanted.image_hash
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"settings": {"points_per_sides": 4}}, "no setting 'points_per_sides'; did you mean 'poi"),
+        ({"settings": {"points_per_side": 0}}, "points_per_side must be a whole number of at"),
+        ({"settings": {"layout": "heap"}}, 'layout must be "flat", "partition" or "tree", got'),
+        ({"settings": {"tile": 3}}, 'tile must be "auto", None or a side of at least'),
+        ({"settings": {"retry_seconds": -1}}, "seconds must be a number, 0 or more"),
+        ({"settings": {"retry_quality": 0.5}}, "need a time; give retry_seconds"),
+        ({"workers": -1}, "workers must be 0 or more, got -1"),
+        ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
+        ({"engine": "slurm"}, 'engine must be "processes" or "ray", got \'slurm\''),
+        ({"shard": (3, 2)}, r"shard must be \(I, N\) with I from 1 to N, got \(3, 2\)"),
+        ({"shard": "1/2"}, r"shard must be \(I, N\) with I from 1 to N, got '1/2'"),
+        ({"worker": 2}, "there is no argument 'worker'; .* there are workers, engine, shard"),
+        ({"model": 7}, "model must be a name or a ModelChoice, got int; a loaded model cannot"),
+        ({"source": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
+        ({"output": "photos"}, "the photos lie in the output folder 'photos'"),
+    ],
+)
+@pytest.mark.usefixtures("fake")
+def test_what_makes_no_sense_is_told_before_any_work(
+    photos: Path, arguments: dict[str, Any], message: str
+) -> None:
+    Path("empty").mkdir()
+    given = {"source": "photos", "output": "out", **arguments}
+    with pytest.raises(InputError, match=message):
+        jobs.everything(**given)
+    assert not any(files("out"))
+
+
+# Processes.
+
+
+def script(text: str, *words: object, repository: Path) -> subprocess.CompletedProcess[str]:
+    Path("job.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "job.py", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_script_goes_on_where_it_stopped(
+    photos: Path, repository: Path, workers: int
+) -> None:
+    killed = script(GUARDED, workers, 2, repository=repository)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = {
+        name: (Path("out") / name).stat().st_ino for name in files("out") if name.endswith(".json")
+    }
+    assert 2 <= len([name for name in done if not Path(name).name.startswith(".")]) <= 4
+    again = script(GUARDED, workers, -1, repository=repository)
+    assert (again.returncode, again.stdout) == (0, "4 4 0\n"), again.stderr
+    whole = [f"{name}{end}" for name in ("a", "b", "sub/c", "sub/d") for end in (".json", ".png")]
+    assert sorted(files("out")) == whole
+    for name, number in done.items():
+        assert (Path("out") / name).stat().st_ino == number  # nothing is made twice
+
+
+def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, repository: Path) -> None:
+    done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
+    assert done.returncode == 1
+    assert "needs `if __name__ == '__main__':` around its calls" in done.stderr

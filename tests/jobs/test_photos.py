@@ -1,0 +1,116 @@
+"""Which photos are whose, and where results go."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymask.cli.folders import read_shard
+from anymask.jobs.photos import Division, find_items, output_names, place_number
+from anymask.primitives.errors import InputError
+
+NAMES = st.lists(
+    st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),
+    unique=True,
+).map(lambda names: [f"{name}.jpg" for name in names])
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_results_keep_the_sub_folders_and_lose_the_suffix(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a b.jpg", "sub/ü.PNG", "sub/deep/c.d.webp")
+    jobs = find_items(source, Path("out"))
+    assert [job.output(".json").as_posix() for job in jobs] == [
+        "out/a b.json", "out/sub/ü.json", "out/sub/deep/c.d.json",
+    ]  # fmt: skip
+    assert all(job.photo.is_file() for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["a.jpg"], ["a"]),
+        (["a.jpg", "a.png"], ["a.jpg", "a.png"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
+        (["a.jpg", "a.jpg.png"], ["a", "a.jpg.png"]),
+        (["a.jpg.png"], ["a.jpg"]),
+    ],
+)
+def test_names_are_short_where_they_can_be(names: list[str], wanted: list[str]) -> None:
+    assert list(output_names(names).values()) == wanted
+
+
+@given(NAMES)
+def test_no_two_photos_share_a_result(names: list[str]) -> None:
+    found = output_names(names)
+    assert list(found) == names
+    assert len(set(found.values())) == len(names)
+
+
+@given(st.lists(st.text(min_size=1), max_size=30), st.integers(1, 7))
+def test_every_photo_belongs_to_exactly_one_machine(names: list[str], parts: int) -> None:
+    divisions = [Division(part=part, parts=parts) for part in range(1, parts + 1)]
+    for name in names:
+        assert sum(division.holds(Path(name)) for division in divisions) == 1
+
+
+def test_the_number_of_a_place_is_the_same_for_ever() -> None:
+    # sha256(b"a/b.jpg")[:8]; another answer would do finished data sets again
+    assert place_number(Path("a/b.jpg")) == 0x4A51636246E7C418
+    assert place_number(Path("u\u0308.jpg")) == place_number(Path("\u00fc.jpg"))
+    assert place_number(Path(os.fsdecode(b"\xff.jpg"))) > 0
+
+
+def test_machines_share_the_photos_and_their_folders(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", *(f"{n % 3}/{n}.jpg" for n in range(200)))
+    out = tmp_path / "out"
+    whole = find_items(source, out, Division(folders=8))
+    parts = [find_items(source, out, Division(part=i, parts=4, folders=8)) for i in range(1, 5)]
+    assert sorted(job.photo for part in parts for job in part) == sorted(job.photo for job in whole)
+    assert {job for part in parts for job in part} == set(whole)
+    folders = [{job.stem.relative_to(out).parts[0] for job in part} for part in parts]
+    assert folders == [{f"sa_{n:06d}" for n in (i, i + 4)} for i in range(4)]
+    assert all(20 < len(part) < 80 for part in parts)
+
+
+def test_a_photo_s_folder_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "b.jpg")
+    (before,) = find_items(source, Path("out"), Division(folders=100))
+    touch(source, "a.jpg", "c.jpg")
+    assert before in find_items(source, Path("out"), Division(folders=100))
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/2/3", "1.5/2"])
+def test_a_shard_that_makes_no_sense_is_told(text: str) -> None:
+    with pytest.raises(InputError, match="wanted --shard I/N, .* such as 1/4 to 4/4; got"):
+        read_shard(text)
+
+
+def test_a_shard_is_two_numbers() -> None:
+    assert read_shard("3/16") == (3, 16)
+
+
+@pytest.mark.parametrize("out", [".", "in", "in/../in"])
+def test_results_may_not_lie_among_the_photos(tmp_path: Path, out: str) -> None:
+    source = touch(tmp_path / "in", "a.jpg")
+    with pytest.raises(InputError, match="the photos lie in the output folder .* choose another"):
+        find_items(source, tmp_path / out)
+
+
+def test_an_output_folder_inside_is_not_taken_for_photos(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a.jpg", "out/a.png", "output/b.jpg")
+    found = [job.photo.name for job in find_items(source, source / "out")]
+    assert found == ["a.jpg", "b.jpg"]
+
+
+def test_a_link_to_the_photos_will_do(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    assert [job.photo.name for job in find_items(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]
