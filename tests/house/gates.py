@@ -40,7 +40,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "weights": frozenset({"primitives", "models"}),
     "runtimes": frozenset({"primitives", "models", "weights"}),
     "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
-    "training": frozenset({"primitives", "data", "models", "weights"}),
+    "training": frozenset({"primitives", "data", "families", "models", "weights"}),
     "engine": frozenset({"primitives", "data", "predictors", "reports"}),
     "reports": frozenset({"primitives"}),
     "statistics": frozenset({"primitives", "data", "reports"}),

@@ -264,7 +264,7 @@ def add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=plain.rate, help=f"({plain.rate:g})")
     parser.add_argument(
         "--init", metavar="FILE", type=Path,
-        help="weights for the first round (default: recipes/nano.safetensors)",
+        help="weights for the first round (default: those of the model in the package)",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`anymask train RECIPE`: train `nano` from a recipe, resuming what the run's folder holds."""
+"""`anymask train RECIPE`: a recipe and labelled photos in, a run's folder and a bundle out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from anymask.cli.extras import need_torch
 from anymask.primitives.errors import InputError
 
-SUMMARY = "train the bundled model's architecture from a recipe; resumes by itself"
+SUMMARY = "train an image model from a recipe; resumes by itself"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +27,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="when done, write the averaged weights there as an ONNX bundle",
     )
+    parser.add_argument(
+        "--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps: one process there"
+    )
+    parser.add_argument(
+        "--max-minutes",
+        type=float,
+        metavar="N",
+        help="end with a checkpoint after so many minutes; the same command goes on, anywhere",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the last log row there")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
-    from anymask.training.loop import train
+    from anymask.runtimes.devices import pick_device
+    from anymask.training.loop import Run, train
     from anymask.training.recipe import read_recipe
 
     if not args.data.is_dir():
         raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
+    if args.max_minutes is not None and not args.max_minutes > 0:
+        raise InputError(f"--max-minutes must be more than 0, got {args.max_minutes:g}")
     recipe = read_recipe(args.recipe)
-    train(recipe, args.data, args.output, print_row)
+    device = str(pick_device(args.device))
+    train(recipe, Run(args.data, args.output, device, args.max_minutes, print_row))
     if not is_done(args.output, recipe.steps):
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
         return
@@ -71,21 +84,21 @@ def print_row(row: dict[str, Any]) -> None:
 
 def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
+    from anymask import models
     from anymask.export.graphs import export_bundle
     from anymask.export.halves import round_to_half
     from anymask.training.checkpoint import newest_state, tensors_hash
-    from anymask.training.loop import bare_model
 
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
     state = found[1]
-    model = bare_model(state["recipe"]["model"])
+    model = models.build(state["recipe"]["model"])
     model.load_state_dict(state["average"])
     round_to_half(model)
     export_bundle(
         model.eval(),
-        model.spec,
+        models.spec(state["recipe"]["model"]),
         target,
         licence="Apache-2.0",
         weights_hash=tensors_hash(model.state_dict()),

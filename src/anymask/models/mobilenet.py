@@ -37,7 +37,8 @@ BLOCKS: tuple[tuple[int, int, int], ...] = (
 # the last block before each change of stride: strides 4, 8, 16, 32
 TAPS: tuple[int, ...] = (2, 5, 12, 16)
 TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i][1] for i in TAPS)
-FROZEN_BLOCKS = 3
+# Edges and colours, the maps that cost most: their gradients are not worth their time.
+FIRST_BLOCKS = ("stem", *(f"b{i}" for i in range(3)))
 
 
 class SameConv(nn.Conv2d):
@@ -92,11 +93,6 @@ class MobileNetV2(nn.Module):
             if i in TAPS:
                 maps.append(x)
         return tuple(maps)
-
-    def freeze_first(self, blocks: int = FROZEN_BLOCKS) -> None:
-        """Stop the gradients of the stem and the first blocks: edges and colours, the dear maps."""
-        for name in ["stem", *(f"b{i}" for i in range(blocks))]:
-            self.get_submodule(name).requires_grad_(False)
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
         """Take `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""

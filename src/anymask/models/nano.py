@@ -27,7 +27,8 @@ from anymask.models.dense_prompts import (
     soft_box,
 )
 from anymask.models.layers import LayerNorm2d
-from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
+from anymask.models.mobilenet import FIRST_BLOCKS, TAP_CHANNELS, MobileNetV2
+from anymask.models.parts import ModelParts
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 N_MASKS = 4
@@ -332,12 +333,23 @@ def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:
 class Nano(nn.Module):
     """The whole model; `encode` and `decode` are the two graphs that ship."""
 
+    parts = ModelParts(
+        encoder="encoder.",
+        pretrained="encoder.backbone.",
+        frozen=tuple(f"encoder.backbone.{name}." for name in FIRST_BLOCKS),
+        quality="decoder.quality.",
+    )
+
     def __init__(self, config: NanoConfig | None = None) -> None:
         super().__init__()
         self.config = config or NanoConfig()
         self.encoder = NanoEncoder(self.config)
         self.decoder = NanoDecoder(self.config)
         self.spec = nano_spec(self.config)
+
+    def load_backbone(self, arrays: dict[str, Tensor]) -> None:
+        """Take ImageNet weights of the backbone, batch norm folded."""
+        self.encoder.backbone.load_folded(arrays)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> (B, C, S/16, S/16), then the skips at strides 8 and 4.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from anymask.models import efficient_vit, repvit, tiny_vit
+from anymask.models import efficient_vit, nano, repvit, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import (
@@ -194,4 +194,7 @@ REGISTRY: dict[str, Entry] = {
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
-FOR_TESTS: dict[str, Entry] = {variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ)}
+FOR_TESTS: dict[str, Entry] = {
+    "nano_tiny": Entry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
+    **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ)},
+}

@@ -1,7 +1,7 @@
-"""The training loop: workers on a CPU, exact resume, a guard against NaN, a log that never breaks.
+"""The training loop: a recipe and a folder of sets in, checkpoints and a log out.
 
-`train` runs a recipe from wherever its folder says it stopped. Each worker is a process with one
-thread; after every step they average their gradients.
+`train` runs a recipe from wherever its folder says it stopped: on a processor in several processes
+of one thread each (torch's DistributedDataParallel over gloo), on a GPU in one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +23,82 @@ import numpy as np
 import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
 
-from anymask.models.nano import TINY, Nano
-from anymask.primitives.errors import ConfigError, WeightsError
+from anymask import models
+from anymask.primitives.errors import ConfigError
 from anymask.training.checkpoint import (
     Progress,
     append_log,
     newest_state,
-    read_state,
     save_checkpoint,
 )
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches, training_sets
-from anymask.training.step import Outcome, run_step
+from anymask.training.step import Outcome, TrainingStep
 from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
-from anymask.weights.checkpoints import read_checkpoint
+from anymask.training.trainee import build_trainee, make_optimiser, multiplies_halves
 
-BACKBONE_PREFIX = "encoder.backbone."
-QUALITY_PREFIX = "decoder.quality."
-PATIENCE = 8  # steps in a row without a finite gradient before the last checkpoint comes back
+BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
 LOG_EVERY = 20
 PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
 
 
-def train(recipe: Recipe, data: Path, folder: Path, report: Report | None = None) -> None:
-    """Run the recipe to its end, resuming what `folder` holds.
+@dataclass(frozen=True)
+class Run:
+    """What one sitting of a training needs beside its recipe.
 
-    data    folder of training sets
-    folder  of the run: checkpoints and log.jsonl
-    report  is told each log row (in the first worker)
+    data         folder of training sets
+    folder       of the run: checkpoints, log, decoded photos
+    device       "cpu", "cuda", ...
+    max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
+    report       is told each row of the log (by the first worker)
     """
-    folder.mkdir(parents=True, exist_ok=True)
+
+    data: Path
+    folder: Path
+    device: str = "cpu"
+    max_minutes: float | None = None
+    report: Report | None = None
+
+
+def train(recipe: Recipe, run: Run) -> None:
+    """Run the recipe to its end, resuming what the run's folder holds.
+
+    Raises ConfigError, DataError, WeightsError, ModelError.
+    """
+    check_sides(recipe)
+    sets = training_sets(recipe, run.data)
+    run.folder.mkdir(parents=True, exist_ok=True)
     if recipe.decode_once:
-        sets = training_sets(recipe, data)
-        PhotoStore.build((s.image_path for _, some in sets for s in some), folder / PHOTOS)
-    if recipe.workers == 1:
-        run_worker(0, recipe, data, folder, None, report)
+        PhotoStore.build((s.image_path for _, some in sets for s in some), run.folder / PHOTOS)
+    if recipe.workers == 1 or run.device != "cpu":
+        run_worker(0, replace(recipe, workers=1), run, None)
         return
     with tempfile.TemporaryDirectory() as meeting:
         where = (Path(meeting) / "rendezvous").as_uri()
-        arguments = (recipe, data, folder, where, report)
         with signals_blocked():  # until each worker can answer them with a checkpoint
-            workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
+            workers = spawn(run_worker, (recipe, run, where), nprocs=recipe.workers, join=False)
         with heeding_signals(lambda *_: stop_workers(workers.pids())):
             while not workers.join():
                 pass
+
+
+def check_sides(recipe: Recipe) -> None:
+    """Raises ConfigError for pictures of a size that the model cannot see."""
+    spec = models.spec(recipe.model)
+    if spec.pad_multiple:
+        return
+    for stage in recipe.stages:
+        for side in (stage.side, *stage.sides):
+            if side != spec.image_side:
+                raise ConfigError(
+                    f"{recipe.model} sees pictures of {spec.image_side} pixels a side only, the "
+                    f"recipe has side = {side}; write side = {spec.image_side}"
+                )
 
 
 def stop_workers(pids: list[int]) -> None:
@@ -79,32 +108,29 @@ def stop_workers(pids: list[int]) -> None:
             os.kill(pid, signal.SIGTERM)
 
 
-def run_worker(
-    rank: int, recipe: Recipe, data: Path, folder: Path, meeting: str | None, report: Report | None
-) -> None:
+def run_worker(rank: int, recipe: Recipe, run: Run, meeting: str | None) -> None:
     """One of the processes; `rank` 0 writes."""
-    torch.set_num_threads(1)
+    if run.device == "cpu":
+        torch.set_num_threads(1)
     if meeting is not None:
         distributed.init_process_group(
             "gloo", init_method=meeting, rank=rank, world_size=recipe.workers
         )
     try:
-        Worker(rank, recipe, data, folder, report).run()
+        TrainingWorker(rank, recipe, run).run()
     finally:
         if meeting is not None:
             distributed.destroy_process_group()
 
 
-class Worker:
+class TrainingWorker:
     """The state of one process: model, its running average, optimiser, progress."""
 
-    def __init__(
-        self, rank: int, recipe: Recipe, data: Path, folder: Path, report: Report | None
-    ) -> None:
+    def __init__(self, rank: int, recipe: Recipe, run: Run) -> None:
         torch.manual_seed(recipe.seed)
-        self.rank, self.recipe, self.data, self.folder = rank, recipe, data, folder
-        self.report = report
-        self.model = fresh_model(recipe, data).train()
+        self.rank, self.recipe, self.sitting = rank, recipe, run
+        self.device = torch.device(run.device)
+        self.model = build_trainee(recipe, run.data).train().to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = make_optimiser(self.model, recipe)
         self.progress = Progress()
@@ -114,10 +140,14 @@ class Worker:
         self.began, self.began_at = time.monotonic(), Progress()
         self.saved = self.began
         self.resume()
+        step = TrainingStep(self.model, recipe).to(self.device)
+        self.step: nn.Module = step
+        if recipe.workers > 1:  # each step leaves out some heads
+            self.step = DistributedDataParallel(step, find_unused_parameters=True)
 
     def resume(self) -> None:
         """Take everything from the folder's newest whole checkpoint, if there is one."""
-        found = newest_state(self.folder)
+        found = newest_state(self.sitting.folder)
         if found is None:
             return
         state = found[1]
@@ -132,15 +162,22 @@ class Worker:
             take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
             first = self.progress.step
-            photos = PhotoStore(self.folder / PHOTOS) if self.recipe.decode_once else None
-            for batch in batches(self.recipe, self.data, photos, rank=self.rank, first_step=first):
+            photos = PhotoStore(self.sitting.folder / PHOTOS) if self.recipe.decode_once else None
+            for batch in batches(
+                self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first
+            ):
                 self.learn(batch)
-                stop, late = self.agreed(self.stopping, self.is_late())
+                stop, late = self.agreed(self.stopping or self.is_over(), self.is_late())
                 if stop or late or self.progress.step % self.recipe.save_every == 0:
                     self.save()
                 if stop:
                     return
             self.save()
+
+    def is_over(self) -> bool:
+        """Whether the sitting has had its time."""
+        minutes = self.sitting.max_minutes
+        return minutes is not None and time.monotonic() - self.began > 60 * minutes
 
     def is_late(self) -> bool:
         """Whether the last checkpoint is older than the recipe allows."""
@@ -154,8 +191,10 @@ class Worker:
         torch.manual_seed(int(rng.integers(2**62)))  # of dropout
         balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
         set_rates(self.optimiser, self.recipe, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_halves()):
-            outcome = run_step(self.model, batch, balance, rng, self.recipe)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
+        ):
+            outcome: Outcome = self.step(batch, balance, rng)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -170,7 +209,6 @@ class Worker:
         self.optimiser.zero_grad(set_to_none=True)
         outcome.loss.backward()
         learning = [p for p in self.model.parameters() if p.requires_grad]
-        average_gradients(learning, self.recipe.workers)
         norm = float(nn.utils.clip_grad_norm_(learning, self.recipe.clip))
         if not math.isfinite(norm):
             self.skip()
@@ -187,7 +225,7 @@ class Worker:
         """Leave the weights as they are; after too many such steps go back to the checkpoint."""
         self.progress.skipped += 1
         self.bad_in_a_row += 1
-        if self.bad_in_a_row >= PATIENCE:
+        if self.bad_in_a_row >= BAD_STEPS:
             step, images, skipped = (
                 self.progress.step,
                 self.progress.images,
@@ -210,7 +248,7 @@ class Worker:
         self.saved = time.monotonic()
         if self.rank == 0:
             save_checkpoint(
-                self.folder,
+                self.sitting.folder,
                 self.model,
                 self.average,
                 self.optimiser,
@@ -235,87 +273,9 @@ class Worker:
             "rate": self.optimiser.param_groups[0]["lr"],
             "images_a_second": round(pace, 2),
         }
-        append_log(self.folder, row)
-        if self.report is not None:
-            self.report(row)
-
-
-def multiplies_halves() -> bool:
-    """Whether this processor has bf16 products; emulated ones take longer than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def bare_model(name: str) -> Nano:
-    """A model that can be trained, with random weights. Raises ConfigError for other names."""
-    if name not in ("nano", "nano_tiny"):
-        raise ConfigError(f"cannot train {name!r}; wanted 'nano' or 'nano_tiny'")
-    return Nano(TINY if name == "nano_tiny" else None)
-
-
-def fresh_model(recipe: Recipe, data: Path) -> Nano:
-    """The recipe's model before its first step."""
-    model = bare_model(recipe.model)
-    if recipe.backbone:
-        load_backbone(model, data.parent / recipe.backbone)
-    if recipe.init:
-        load_start(model, Path(recipe.init), recipe.learn)
-    model.encoder.backbone.freeze_first()
-    if recipe.learn == "quality":
-        model.requires_grad_(False)
-        model.decoder.quality.requires_grad_(True)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def load_start(model: Nano, path: Path, learn: str) -> None:
-    """The averaged weights of another run, or a .safetensors file of plain tensors.
-
-    Where only quality learns, its head starts anew. Raises WeightsError for what does not fit.
-    """
-    if path.suffix == ".safetensors":
-        start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-    else:
-        start = read_state(path)["average"]
-    own = model.state_dict()
-    if learn == "quality":
-        start |= {name: own[name] for name in own if name.startswith(QUALITY_PREFIX)}
-    try:
-        model.load_state_dict(start)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: not the weights of this model ({error})") from error
-
-
-def load_backbone(model: Nano, path: Path) -> None:
-    """ImageNet weights of the encoder, from an .npz of folded arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            folded = {
-                name: torch.from_numpy(arrays[name].astype(np.float32))
-                for name in arrays.files
-                if arrays[name].dtype.kind == "f"
-            }
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot read the backbone ({error})") from error
-    model.encoder.backbone.load_folded(folded)
-
-
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; the backbone slower, no decay on vectors."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith(BACKBONE_PREFIX), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-                "scale": recipe.backbone_rate if slow else 1.0,
-            }
-            for (slow, decays), parameters in sorted(groups.items())
-        ],
-        lr=recipe.rate,
-    )
+        append_log(self.sitting.folder, row)
+        if self.sitting.report is not None:
+            self.sitting.report(row)
 
 
 def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int) -> None:
@@ -327,16 +287,3 @@ def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int) -> No
         rate *= 0.5 * (1 + math.cos(math.pi * (step - before) / (recipe.steps - before)))
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
-
-
-def average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
-    """Mean over the workers, in one exchange."""
-    if workers == 1:
-        return
-    flat = torch.cat(
-        [p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in parameters]
-    )
-    distributed.all_reduce(flat)
-    flat /= workers
-    for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        p.grad = part.view_as(p)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymask.families.family import TokenRoles
 from anymask.training.recipe import MaskLoss
 
 FOCAL_WEIGHT = 20.0
@@ -33,9 +34,9 @@ def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def normalised_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Focal loss divided by the sum of its own weights: (N, T, s, s), (N, 1, s, s) twice -> (N, T).
 
-    Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: the few hard
-    pixels keep their pull however many are easy. Deviations: a soft target's error is |p - t|, and
-    the weights carry no gradient.
+    Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: the few
+    hard pixels keep their pull however many are easy. Deviations: a soft target's error is |p - t|,
+    and the weights carry no gradient.
     """
     error = (torch.sigmoid(logits.detach()) - targets).abs()
     pull = error**GAMMA * weights
@@ -94,16 +95,18 @@ def mask_losses(
     return loss
 
 
-def prompt_loss(losses: Tensor, ambiguous: Tensor) -> Tensor:
-    """One number a prompt from its T = 1 + 3 masks: (N, T), (N,) bool -> (N,).
+def prompt_loss(losses: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
+    """One number a prompt from its T masks: (N, T), (N,) bool -> (N,).
 
-    A lone click may mean several things: the best of the three masks learns, the others a little,
-    so that none of them dies. Any other prompt means one thing: mask 0 learns, and the best of the
-    three a little, so that it can compete.
+    A lone click may mean several things: the best of its masks learns, the others a little, so that
+    none of them dies. Any other prompt means one thing: its own mask learns, and the best of the
+    others a little, so that it can compete.
     """
-    three = losses[:, 1:]
-    best = three.min(dim=1).values + 0.05 * three.mean(dim=1)
-    single = losses[:, 0]
+    several = losses[:, list(roles.ambiguous)]
+    best = several.min(dim=1).values + 0.05 * several.mean(dim=1)
+    if roles.clear == roles.ambiguous:
+        return best
+    single = losses[:, list(roles.clear)].min(dim=1).values
     return torch.where(ambiguous, best + 0.3 * single, single + 0.3 * best)
 
 

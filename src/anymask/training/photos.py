@@ -1,7 +1,7 @@
 """Decoded training photos in one memory-mapped file: photo paths in, uint8 arrays out.
 
-Compressed photos (AVIF above all) decode slower than a training step can wait for. `PhotoStore.build`
-decodes each photo once; reading one afterwards is a copy out of the page cache.
+Compressed photos (AVIF above all) decode slower than a training step can wait for.
+`PhotoStore.build` decodes each photo once; reading one afterwards is a copy out of the page cache.
 
     photos.bin   the pixels of all photos behind each other, uint8 RGB, row by row
     photos.json  {"format": 1, "photos": {path: [offset, H, W, bytes of the file]}}
@@ -10,7 +10,6 @@ decodes each photo once; reading one afterwards is a copy out of the page cache.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
+from anymask.primitives.storage import whole_file, write_json
 from anymask.primitives.types import UintImage
 
 FORMAT = 1
@@ -70,10 +70,9 @@ class PhotoStore:
         if sizes == {path: entry[3] for path, entry in entries.items()}:
             return cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{PIXELS}.part"
-        entries = {}
-        with draft.open("wb") as file, ThreadPoolExecutor(DECODERS) as pool:
-            offset = 0
+        (folder / INDEX).unlink(missing_ok=True)
+        entries, offset = {}, 0
+        with whole_file(folder / PIXELS) as file, ThreadPoolExecutor(DECODERS) as pool:
             for number, (path, image) in enumerate(_decoded(pool, wanted)):
                 height, width = image.shape[:2]
                 entries[str(path)] = (offset, height, width, sizes[str(path)])
@@ -81,13 +80,7 @@ class PhotoStore:
                 offset += image.size
                 if told is not None and number % 200 == 0:
                     told(number, len(wanted))
-            file.flush()
-            os.fsync(file.fileno())
-        (folder / INDEX).unlink(missing_ok=True)
-        draft.replace(folder / PIXELS)
-        index = folder / f".{INDEX}.part"
-        index.write_text(json.dumps({"format": FORMAT, "photos": entries}), encoding="utf-8")
-        index.replace(folder / INDEX)
+        write_json(folder / INDEX, {"format": FORMAT, "photos": entries})
         return cls(folder)
 
 

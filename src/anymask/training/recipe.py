@@ -9,11 +9,12 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from anymask.primitives.errors import ConfigError
 
 MaskLoss = Literal["focal", "normalised"]
+Learn = Literal["all", "decoder", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +45,14 @@ class Stage:
 class Recipe:
     """Everything that decides what comes out of a training run.
 
-    model           variant to train: "nano" or "nano_tiny" (for tests)
+    model           variant to train: any image model of `anymask models list`
     sets            set folder names below the data folder; () takes every set that ships
     weights         sampling weight by set name, 1 where absent; a set's draw is
                     weight * sqrt(number of photos)
     backbone        file of ImageNet weights below the data folder's parent, or ""
-    init            checkpoint to start from, or ""
-    learn           "all", or "quality": a new quality head, the rest stays as `init` has it
+    init            checkpoint to start from, "shipped" for the weights in the package, or ""
+    learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
+                    head, the rest stays as `init` has it
     stages          in order
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
@@ -65,8 +67,8 @@ class Recipe:
     save_every      steps between checkpoints
     save_minutes    wall time between checkpoints, at most
     decode_once     whether photos are decoded once into the run's folder
-    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by its
-                    own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
+    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
+                    its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
     """
 
     model: str = "nano"
@@ -74,7 +76,7 @@ class Recipe:
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     backbone: str = ""
     init: str = ""
-    learn: Literal["all", "quality"] = "all"
+    learn: Learn = "all"
     stages: tuple[Stage, ...] = ()
     rate: float = 1e-3
     backbone_rate: float = 0.2
@@ -160,8 +162,9 @@ def _check(recipe: Recipe, where: str) -> None:
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
-    if recipe.learn not in ("all", "quality"):
-        raise ConfigError(f"{where}: learn must be 'all' or 'quality', got {recipe.learn!r}")
+    if recipe.learn not in get_args(Learn):
+        words = ", ".join(get_args(Learn))
+        raise ConfigError(f"{where}: learn must be one of {words}, got {recipe.learn!r}")
     if recipe.mask_loss not in ("focal", "normalised"):
         raise ConfigError(
             f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"

@@ -17,6 +17,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from anymask import models
 from anymask.data.sets import Sample, SetInfo, load_set
 from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
@@ -67,6 +68,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         self.photos = photos
         self.rank = rank
         self.first_step = first_step
+        self.spec = models.spec(recipe.model)
         self.sets = training_sets(recipe, data)
         weights = np.array(
             [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
@@ -102,7 +104,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
             return recolour(image, rng), masks
         sample = self._sample(rng)
         image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng)
-        return fit_square(recolour(image, rng), masks, side, rng)
+        return fit_square(recolour(image, rng), masks, side, rng, self.spec)
 
     def _sample(self, rng: Generator) -> Sample:
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]

@@ -1,7 +1,8 @@
 """Handling of SIGINT and SIGTERM during training: a run writes a checkpoint before it ends.
 
-A signal may reach one process of a run or its whole process group, as `timeout`, terminals and batch
-systems send it. Processes that only prepare pictures must outlive it until the checkpoint is written.
+A signal may reach one process of a run or its whole process group, as `timeout`, terminals and
+batch systems send it. Processes that only prepare pictures must outlive it until the checkpoint is
+written.
 """
 
 from __future__ import annotations
