@@ -1,9 +1,11 @@
 # Every target does its own set-up: a virtual environment in .venv, made once.
 # Another interpreter:  make test PYTHON=python3.12      Another photo:  make demo PHOTO=mine.jpg
+# Some of the tests:    make test TESTS=tests/web
 
 VENV  ?= .venv
 OUT   ?= out/demo
 PHOTO ?=
+TESTS ?=
 
 ifeq ($(OS),Windows_NT)
   BIN := $(VENV)/Scripts
@@ -29,7 +31,7 @@ demo: $(VENV)/.core  ## segment three real photos (or PHOTO=...) with the bundle
 	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
 test: $(VENV)/.dev  ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between floors, size budgets
 	$(BIN)/ruff check .

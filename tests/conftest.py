@@ -3,13 +3,19 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
-# No test measures time, and a busy machine may be slow.
-settings.register_profile("anymask", deadline=None)
+# No test measures time, a busy machine may be slow, and every run draws the same examples.
+settings.register_profile(
+    "anymask",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("anymask")
 
 

@@ -90,3 +90,22 @@ def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in FORMATS)
+
+
+@pytest.mark.parametrize("target", ["coco", "label-png", "sa1b"])
+def test_runs_whose_sum_leaves_64_bits_are_named_not_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    runs = [2**62, 2**62, 2**62, 2**62 + 64 * 64]
+    mask = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
+            "segmentation": {"size": [64, 64], "counts": runs}}  # fmt: skip
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 64}],
+        "annotations": [mask],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    words = ["convert", str(tmp_path / "x.json"), str(tmp_path / "out"), "--to", target]
+    assert main(words) == 2
+    assert "a run is at most H * W = 4096 pixels long" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -9,17 +9,21 @@ from anymask.cli.main import main
 from anymask.export import verify
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.weights import file_hash
+from tests.runtimes.exports import export_once, network
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Weights of a tiny model that stands where mobile_sam's network would."""
+    export_once(monkeypatch, tmp_path_factory)
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
     build, spec = models.build, models.spec
     monkeypatch.setattr(models, "build", lambda name: build("tiny"))
     monkeypatch.setattr(models, "spec", lambda name: spec("tiny"))
     path = tmp_path / "tiny.pt"
-    torch.save(build("tiny").state_dict(), path)
+    torch.save(network("tiny").state_dict(), path)
     return path
 
 

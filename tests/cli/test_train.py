@@ -65,3 +65,17 @@ def test_what_cannot_be_trained_is_one_clear_line_and_exit_code_2(
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
+
+
+def test_a_users_mistake_is_one_line_with_two_workers_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.toml"
+    text = RECIPE.replace("workers = 1", "workers = 2").replace("images = 1", "images = 2")
+    path.write_text(f'sets = ["absent"]\n{text}')
+    (tmp_path / "empty").mkdir()
+    words = [str(path), "--data", str(tmp_path / "empty"), "-o", str(tmp_path / "run")]
+    assert main(["train", *words]) == 2
+    said = capsys.readouterr().err
+    assert "wanted a set folder with masks.jsonl, found none" in said
+    assert "Traceback" not in said

@@ -136,3 +136,8 @@ def test_other_xml_is_refused(tmp_path: Path) -> None:
         cvat.read(tmp_path, LossReport())
     with pytest.raises(DataError, match="this format is one file; end its name in .xml"):
         written(tmp_path / "out", [])
+
+
+def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> None:
+    with pytest.raises(DataError, match="a crop must lie inside the photo"):
+        cvat.cvat_to_rle([6_000_000_000, 0, 0, 99_999, 59_999], (4, 6))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage, annotated_mask
-from anymask.data.documents import output_paths, output_stem, picture_hw
+from anymask.data.documents import output_paths, output_stem, picture_hw, write_files
 from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import AnymaskError, DataError, InputError
@@ -190,3 +190,16 @@ def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
         "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels lie under other "
         "masks",
     ]
+
+
+def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.0123abcd.part").write_bytes(b"{")
+    (tmp_path / ".b.json.0123abcd.part").write_bytes(b"{")
+    assert write_files([(tmp_path / "a.json", b"{}")]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.0123abcd.part", "a.json"]
+
+
+def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
+    with pytest.raises(DataError, match="a.json: a value has a wrong type"):
+        read_annotations(tmp_path / "a.json")

@@ -1,5 +1,6 @@
 """Label pictures: numbers come back, overlaps are counted, the palette is PASCAL VOC's."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,19 @@ def test_the_pixels_of_every_value_are_found_in_one_look(seed: int, hw: tuple[in
     values = rng.choice([0, 3, 255, 70_000], hw, p=[0.4, 0.4, 0.1, 0.1])
     slowly = {int(value): mask_to_rle(values == value) for value in np.unique(values)}
     assert label_pictures.value_rles(values) == slowly
+
+
+def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
+    hw = (1000, 2000)
+    masks = [np.zeros(hw, np.bool_) for _ in range(3)]
+    for number, mask in enumerate(masks):
+        mask[number * 100 :] = True
+    found = tuple(annotated_mask(mask_to_rle(mask)) for mask in masks)
+    image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
+    tracemalloc.start()
+    values = label_pictures.painted(image, [7, 8, 9], LossReport())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert values.dtype == np.uint16
+    assert np.unique(values[:, 0], return_counts=True)[1].tolist() == [100, 100, 800]
+    assert most < 60_000_000  # two arrays of 64 bits a pixel took 32 MB more

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 USERS = ("postgres", "nobody")
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 class NoServer(Exception):

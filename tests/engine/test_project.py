@@ -1,13 +1,17 @@
 """A project from photos to masks: stages, review, the rule."""
 
+import contextlib
 import json
 import math
+import os
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations
@@ -293,3 +297,25 @@ def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> Non
 
 
 # Files.
+
+
+def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> None:
+    for name in (b"\xff.png", b"b.png"):
+        Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(tmp_path / os.fsdecode(name))
+    told: list[tuple[str, str]] = []
+    project = create_project(tmp_path, failed=lambda name, why: told.append((name, why)))
+    assert [image.name for image in project.store.all_images()] == ["b.png"]
+    assert told == [("\\udcff.png", "its name is no text in UTF-8; rename it")]
+
+
+def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+    create_project(tmp_path).store.database.dispose()
+    with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
+        database.execute("update projects set labels = '{}'")
+        database.commit()
+    project = open_project(tmp_path)
+    with pytest.raises(StoreError, match="the database is damaged: projects.labels holds"):
+        project.describe("me")
+    project.store.database.dispose()

@@ -1,12 +1,14 @@
 """Other people's code as a segmenter."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.evaluation.adapters import PEER_PROMPTS, Peer, RenamedSegmenter, open_peer
-from anymask.evaluation.baselines import BOX, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect
@@ -121,3 +123,12 @@ SEGMENTER = FromFunction("box", BOX, filled_box)
 def test_a_new_name_leaves_the_old_one_alone() -> None:
     inner = perfect("a")
     assert (RenamedSegmenter(inner, "b").spec.name, inner.spec.name) == ("b", "a")
+
+
+def test_a_renamed_model_takes_the_settings_of_the_one_that_it_renames() -> None:
+    class Ranks(FromFunction):
+        def segment(self, embedding: Any, *, ranking: str = "", **asked: Any) -> Any:
+            return [ranking]
+
+    method = RenamedSegmenter(Ranks("a", BOX, filled_box), "b")
+    assert method.segment(None, prompts=[], multimask=True, ranking="own") == ["own"]

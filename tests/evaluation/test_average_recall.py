@@ -54,8 +54,8 @@ def small_set(folder: Path) -> EvalSet:
 
 
 def measured(method: Any, one: EvalSet, **settings: int) -> dict[str, float]:
-    finding = measure_everything(method, one, EvalSettings(**settings), lambda *n: None)
-    return {figure.name: figure.value for figure in finding.figures}
+    result = measure_everything(method, one, EvalSettings(**settings), lambda *n: None)
+    return {figure.name: figure.value for figure in result.figures}
 
 
 def test_recall_by_rank_and_size(tmp_path: Path) -> None:
@@ -72,20 +72,18 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
     finder = Finder([LARGE])
     told: list[tuple[int, int]] = []
     one = small_set(tmp_path / "set")
-    finding = measure_everything(finder, one, EvalSettings(), lambda *n: told.append(n))
+    result = measure_everything(finder, one, EvalSettings(), lambda *n: told.append(n))
     assert told == [(1, 2), (2, 2)]
     assert finder.asked == GRID_SETTINGS
-    assert finding.notes == ("1 masks a photo",)
-    assert finding.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
-    assert finding.tables[0].rows[0][:2] == ("all", 3)
+    assert result.notes == ("1 masks a photo",)
+    assert result.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
+    assert result.tables[0].rows[0][:2] == ("all", 3)
 
 
 def test_a_limit_draws_objects(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
-    finding = measure_everything(
-        Finder([SMALL, LARGE]), one, EvalSettings(limit=1), lambda *n: None
-    )
-    assert finding.tables[0].rows[0][1] == 1
+    result = measure_everything(Finder([SMALL, LARGE]), one, EvalSettings(limit=1), lambda *n: None)
+    assert result.tables[0].rows[0][1] == 1
 
 
 def test_masks_are_ranked_by_quality_and_stability() -> None:

@@ -13,6 +13,7 @@ from anymask.evaluation.baselines import (
     grabcut_clicks,
     list_baselines,
 )
+from anymask.evaluation.protocols import BOX
 from anymask.primitives.masks import iou
 from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import rectangle
@@ -139,7 +140,7 @@ def test_growth_stays_in_one_piece() -> None:
 
 
 def test_any_function_can_be_measured() -> None:
-    method = FromFunction("all", module.BOX, lambda image, prompt: np.ones(HW, np.bool_))
+    method = FromFunction("all", BOX, lambda image, prompt: np.ones(HW, np.bool_))
     assert method.spec.name == "all"
     assert method.embed("photo") == "photo"
     (answer,) = method.segment(None, prompts=[Prompt.of(box=(0, 0, 1, 1))], multimask=False)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.calibration import (
     RankedCandidates,
     describe_calibration,
     measure_calibration,
 )
+from anymask.evaluation.protocols import BOX, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured, SetResult
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
@@ -21,8 +22,8 @@ from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 
-def figures(finding: SetResult) -> dict[str, float]:
-    return {figure.name: figure.value for figure in finding.figures}
+def figures(result: SetResult) -> dict[str, float]:
+    return {figure.name: figure.value for figure in result.figures}
 
 
 def ranked(ious: list[list[float]], quality: list[list[float]]) -> RankedCandidates:
@@ -58,14 +59,14 @@ def test_what_an_order_adds_to_the_networks_own_number() -> None:
 def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     """Bins: .95 said twice (was 1 and .8), .15 said once (was .35), 1.2 said once falls into .9."""
     nan = np.nan
-    finding = describe_calibration(
+    result = describe_calibration(
         ranked([[1.0, 0.8], [0.35, nan], [0.9, nan]], [[0.95] * 2, [0.15, nan], [1.2, nan]])
     )
     said, was = (0.95 + 0.95 + 1.2) / 3, (1 + 0.8 + 0.9) / 3
-    assert figures(finding)["ECE"] == pytest.approx((3 * (said - was) + 0.2) / 4)
-    (table,) = finding.tables
+    assert figures(result)["ECE"] == pytest.approx((3 * (said - was) + 0.2) / 4)
+    (table,) = result.tables
     assert [row[:2] for row in table.rows] == [("0.1–0.2", 1.0), ("0.9–1.0", 3.0)]
-    assert finding.curves[0].x.tolist() == pytest.approx([0.15, said])
+    assert result.curves[0].x.tolist() == pytest.approx([0.15, said])
 
 
 def test_a_perfect_ranking_closes_the_whole_gap_and_a_reversed_one_opens_it() -> None:
@@ -110,13 +111,13 @@ class ThreeMasks:
 
 def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
     told = []
-    finding = measure_calibration(
+    result = measure_calibration(
         ThreeMasks(), boxes, EvalSettings(), lambda *step: told.append(step)
     )
-    found = figures(finding)
+    found = figures(result)
     assert (found["picks the best"], found["gap closed"]) == (1, 1)
     assert told == [(1, 2), (2, 2)]
-    assert finding.figures[0].shares.count.tolist() == [2, 1]
+    assert result.figures[0].shares.count.tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def slow_scores(counts: np.ndarray) -> tuple[float, float, float]:
 
 
 @given(arrays(np.int64, (3, 4, 6), elements=st.integers(0, 20)))
-def test_the_figures_are_those_of_the_slow_way(raw: np.ndarray) -> None:
-    raw[:, 1] = raw[:, 1, :1] + 20  # drawn: the same at each threshold
-    raw[:, 3] += raw[:, 2]
-    raw[:, [0, 2, 3]] = -np.sort(-raw[:, [0, 2, 3]], axis=-1)
-    counts = raw.astype(np.float64)
-    ((ods, ois, ap, _),) = benchmark_values(EdgeCounts(*counts.transpose(1, 0, 2)), np.ones((1, 3)))
+def test_the_figures_are_those_of_the_slow_way(counts: np.ndarray) -> None:
+    counts[:, 1] = counts[:, 1, :1] + 20  # drawn: the same at each threshold
+    counts[:, 3] += counts[:, 2]
+    counts[:, [0, 2, 3]] = -np.sort(-counts[:, [0, 2, 3]], axis=-1)
+    once = np.ones((1, 3), np.int64)
+    ((ods, ois, ap, _),) = benchmark_values(EdgeCounts(*counts.transpose(1, 0, 2)), once)
     assert (ods, ois, ap) == pytest.approx(slow_scores(counts), abs=1e-9)
 
 
@@ -117,15 +117,35 @@ def test_recall_at_half_precision() -> None:
     assert recall_at_half(np.array([0.25, 0.75, 0.9]), recall) == pytest.approx(0.7)
     assert recall_at_half(np.array([0.6, 0.7, 0.9]), recall) == pytest.approx(0.9)
     assert recall_at_half(np.array([0.1, 0.2, 0.3]), recall) == 0
+    assert recall_at_half(np.array([0.4, 0.6, 0.4]), recall) == pytest.approx(0.7)
+    assert recall_at_half(np.array([0.6, 0.4, 0.9]), recall) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("plateau", [0.5, 0.6])
+@given(jitter=arrays(np.int64, 5, elements=st.integers(-4, 4)))
+def test_the_last_bit_of_a_plateau_changes_nothing(plateau: float, jitter: np.ndarray) -> None:
+    recall = np.array([0.9, 0.7, 0.5, 0.3, 0.1])
+    precision = plateau + jitter * np.finfo(np.float64).eps
+    assert recall_at_half(precision, recall) == pytest.approx(0.9, abs=1e-6)
+    below = np.concatenate([[plateau - 0.2], precision])
+    start = np.interp(0.5, [plateau - 0.2, plateau], [1, 0.9])
+    assert recall_at_half(below, np.concatenate([[1], recall])) == pytest.approx(start, abs=1e-6)
 
 
 def test_intervals_hold_the_figures() -> None:
     rng = np.random.default_rng(1)
-    found = np.sort(rng.integers(1, 500, (20, 9)), axis=1)[:, ::-1].astype(float)
-    drawn = np.full((20, 9), 600.0)
-    for figure in benchmark_figures(EdgeCounts(found * 0.6, drawn, found * 0.7, found)):
+    hundreds = np.sort(rng.integers(1, 500, (20, 9)), axis=1)[:, ::-1]
+    drawn = np.full((20, 9), 60000)
+    counts = EdgeCounts(hundreds * 60, drawn, hundreds * 70, hundreds * 100)
+    ods, ois, ap, r50 = benchmark_figures(counts)
+    for figure in (ods, ois, ap, r50):
         assert figure.low <= figure.value <= figure.high
         assert figure.high - figure.low < 0.4
+    # All precisions are .7, so R50 is the recall of the lowest threshold, of every draw as well.
+    share = hundreds[:, 0] * 60 / 60000
+    assert r50.value == pytest.approx(share.mean())
+    spread = share.std() / np.sqrt(len(share))
+    assert [r50.low, r50.high] == pytest.approx(share.mean() + np.array([-2, 2]) * spread, abs=0.02)
 
 
 def two_people(folder: Path) -> EvalSet:
@@ -153,13 +173,13 @@ def test_a_detector_is_measured_on_a_whole_set(tmp_path: Path) -> None:
     one = two_people(tmp_path / "set")
     found = (line(59) + line(39) + line(10)).astype(np.float32)
     told: list[tuple[int, int]] = []
-    finding = measure_edges(
+    result = measure_edges(
         EdgeDetector("lines", lambda image: found), one, EvalSettings(), lambda *n: told.append(n)
     )
-    figures = {figure.name: figure.value for figure in finding.figures}
+    figures = {figure.name: figure.value for figure in result.figures}
     assert told == [(1, 1)]
     assert (figures["ODS"], figures["OIS"]) == pytest.approx((2 / 3, 2 / 3))
-    (curve,) = finding.curves
+    (curve,) = result.curves
     assert len(curve.x) == len(curve.y) == len(THRESHOLDS)
     assert (curve.x[0], curve.y[0]) == pytest.approx((2 / 3, 2 / 3))
 

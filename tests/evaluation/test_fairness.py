@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.fairness import (
     Grouping,
     describe_fairness,
@@ -14,6 +14,7 @@ from anymask.evaluation.fairness import (
     measure_fairness,
     read_groups,
 )
+from anymask.evaluation.protocols import BOX, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import DataError
@@ -38,23 +39,23 @@ def test_the_gap_is_the_largest_difference_of_two_means() -> None:
     """Thirty photos: twelve of a at .9, twelve of b at .6, six of c, which are too few."""
     of = ("a",) * 12 + ("b",) * 12 + ("c",) * 6
     scores = np.repeat([0.9, 0.6, 0.0], [12, 12, 6])[:, None].repeat(2, axis=1)
-    finding = describe_fairness(scores, np.arange(30), [Grouping("who", of)], 3)
-    first, last = finding.figures
+    result = describe_fairness(scores, np.arange(30), [Grouping("who", of)], 3)
+    first, last = result.figures
     assert (first.name, last.name) == ("who gap, 1 click", "who gap, 3 clicks")
     assert (first.value, first.low, first.high) == pytest.approx((0.3, 0.3, 0.3))
-    rows = [row[2:5] for row in finding.tables[0].rows[:2]]
+    rows = [row[2:5] for row in result.tables[0].rows[:2]]
     assert rows == [("a", 12.0, pytest.approx(0.9)), ("b", 12.0, pytest.approx(0.6))]
-    assert finding.notes[0] == "who gap, 1 click: 30.0 points, not under 5"
+    assert result.notes[0] == "who gap, 1 click: 30.0 points, not under 5"
 
 
 def test_a_gap_of_chance_holds_zero_and_says_so() -> None:
     rng = np.random.default_rng(0)
     of = ("a", "b") * 100
     scores = rng.random((200, 1)).repeat(2, axis=1)
-    finding = describe_fairness(scores, np.arange(200), [Grouping("who", of)], 1)
-    (gap,) = finding.figures
+    result = describe_fairness(scores, np.arange(200), [Grouping("who", of)], 1)
+    (gap,) = result.figures
     assert gap.low < 0 < gap.value < gap.high
-    assert "the interval holds 0" in finding.notes[0]
+    assert "the interval holds 0" in result.notes[0]
 
 
 def test_groups_come_from_a_file_by_photo_or_by_mask(people: EvalSet, tmp_path: Path) -> None:
@@ -62,10 +63,10 @@ def test_groups_come_from_a_file_by_photo_or_by_mask(people: EvalSet, tmp_path: 
     lines += [f"images/{n}.png,,{'dark' if n % 2 else 'light'},young" for n in range(N)]
     lines += ["0.png,1,,old"]
     path = group_csv(tmp_path, "\n".join(lines))
-    finding = measure_fairness(perfect(), people, EvalSettings(groups=path))
-    assert [f.name for f in finding.figures] == ["skin gap, 1 click", "skin gap, 3 clicks"]
-    assert [row[2:4] for row in finding.tables[0].rows[:2]] == [("light", 23.0), ("dark", 24.0)]
-    assert [figure.value for figure in finding.figures] == [0, 0]
+    result = measure_fairness(perfect(), people, EvalSettings(groups=path))
+    assert [f.name for f in result.figures] == ["skin gap, 1 click", "skin gap, 3 clicks"]
+    assert [row[2:4] for row in result.tables[0].rows[:2]] == [("light", 23.0), ("dark", 24.0)]
+    assert [figure.value for figure in result.figures] == [0, 0]
     assert read_groups(path).of("0.png", 1) == ("", "old")
     assert read_groups(path).of("nobody.png", 0) == ("", "")
 
@@ -79,11 +80,11 @@ def test_a_method_that_fails_one_group_has_a_gap(people: EvalSet, tmp_path: Path
         found = same_colour(image, prompt)
         return found & (np.arange(found.shape[1]) < 30)
 
-    finding = measure_fairness(
+    result = measure_fairness(
         FromFunction("half", CLICKS, left_only), people, EvalSettings(groups=path)
     )
-    assert finding.figures[0].value == 1
-    assert "not under 5" in finding.notes[0]
+    assert result.figures[0].value == 1
+    assert "not under 5" in result.notes[0]
 
 
 def test_labels_are_the_groups_where_no_file_is_given(people: EvalSet) -> None:

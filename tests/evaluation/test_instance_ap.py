@@ -201,11 +201,11 @@ def test_masks_are_made_of_the_boxes(tmp_path: Path) -> None:
     )
     method = FromFunction("filled", frozenset({"box"}), filled_box)
     told: list[tuple[int, int]] = []
-    finding = measure_instance_ap(method, one, EvalSettings(), lambda *n: told.append(n))
-    values = {figure.name: figure.value for figure in finding.figures}
+    result = measure_instance_ap(method, one, EvalSettings(), lambda *n: told.append(n))
+    values = {figure.name: figure.value for figure in result.figures}
     assert told == [(1, 1)]
     assert (values["AP"], values["APc"]) == pytest.approx((0.5, 0))
-    assert len(finding.curves[0].y) == 10
+    assert len(result.curves[0].y) == 10
 
 
 def test_a_photo_may_be_named_by_its_number(tmp_path: Path) -> None:

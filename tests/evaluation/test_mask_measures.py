@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from anymask.evaluation.baselines import BOX, FromFunction, filled_box
-from anymask.evaluation.mask_measures import MASK_MEASURES, click_and_box_rims, refine_scores
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.mask_measures import MASK_MEASURES, refine_scores
 from anymask.evaluation.perturbation import PERTURBATIONS, perturb_mask
-from anymask.evaluation.protocols import TruthMask
+from anymask.evaluation.protocols import BOX, TruthMask
 from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.spec import ALL_KINDS
 from tests.evaluation.small_sets import perfect, rectangle
@@ -60,8 +60,7 @@ def test_a_method_is_asked_by_click_and_by_box() -> None:
     mask = rectangle((40, 40), (5, 6, 20, 30))
     image[mask] = 99
     method = perfect()
-    scores = click_and_box_rims(method, method.embed(image), [TruthMask(mask)])
-    assert {name: values.tolist() for name, values in scores.items()} == {
-        "1 click": [1.0],
-        "box": [1.0],
-    }
+    measure = MASK_MEASURES["boundary"]
+    assert measure.columns(ALL_KINDS, EvalSettings()) == ("boundary 1 click", "boundary box")
+    scores = measure.score(method, method.embed(image), [TruthMask(mask)], EvalSettings())
+    assert [values.tolist() for values in scores] == [[1.0], [1.0]]

@@ -112,7 +112,7 @@ def test_a_measure_of_a_set_reaches_every_form_of_the_report(counting: str, boxe
 
 
 def test_a_finding_is_written_and_read_back_whole() -> None:
-    finding = SetResult(
+    result = SetResult(
         figures=(shares_to_metric("AR", Shares(*np.array([[1.0, 0], [2, 1], [2, 1]]))),),
         curves=(
             Curve(
@@ -122,12 +122,12 @@ def test_a_finding_is_written_and_read_back_whole() -> None:
         tables=(DetailTable(title="t", header=("a", "b"), rows=(("x", float("nan")),)),),
         notes=("n",),
     )
-    raw = result_to_json(MethodResult(method="m", measure="q", finding=finding))
+    raw = result_to_json(MethodResult(method="m", measure="q", result=result))
     again = result_from_json(json.loads(json.dumps(raw)))
     assert result_to_json(again) == raw
     assert raw["figures"][0]["value"] == pytest.approx(1 / 3, abs=1e-6)
     assert raw["tables"][0]["rows"] == [["x", None]]
-    assert np.isnan(again.finding.curves[0].y[1])
+    assert np.isnan(again.result.curves[0].y[1])
 
 
 def test_a_mean_figure_is_the_mean_that_masks_have() -> None:

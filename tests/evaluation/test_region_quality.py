@@ -98,13 +98,13 @@ def test_a_set_is_divided_photo_by_photo(tmp_path: Path) -> None:
     left = np.zeros((48, 64), np.int64)
     left[:, :32] = 1
     told: list[tuple[int, int]] = []
-    finding = measure_regions(
+    result = measure_regions(
         Proposer("left", lambda image: [left * 0, left]),
         EvalSet(SetPlan(name="set"), info, samples),
         EvalSettings(),
         lambda *n: told.append(n),
     )
-    values = {figure.name: figure.value for figure in finding.figures}
+    values = {figure.name: figure.value for figure in result.figures}
     assert told == [(1, 2), (2, 2)]
     assert values["covering"] == pytest.approx((1 + 1 / 3) / 2)
     assert values["VOI"] == pytest.approx((0 + 2) / 2)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import CLICKS, FromFunction
+from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.protocols import CLICKS
 from anymask.evaluation.report import EvalReport
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.scoring import score_set
@@ -74,7 +75,7 @@ def report(boxes: EvalSet) -> EvalReport:
     found = MethodResult(
         method="half",
         measure="calibration",
-        finding=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
+        result=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
     )
     return EvalReport(
         suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),

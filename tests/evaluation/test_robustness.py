@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import BOX, CLICKS, FromFunction, filled_box
-from anymask.evaluation.protocols import TruthMask
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX, CLICKS, TruthMask
 from anymask.evaluation.robustness import (
     CHANGES,
     SHOWN_CHANGES,
@@ -94,13 +94,13 @@ def test_a_moved_click_moves_by_its_share_of_the_depth() -> None:
 
 
 def test_a_method_that_always_finds_the_object_loses_nothing_to_shifts(boxes: EvalSet) -> None:
-    finding = measure_robustness(perfect(), boxes, EvalSettings())
-    (table,) = finding.tables
+    result = measure_robustness(perfect(), boxes, EvalSettings())
+    (table,) = result.tables
     drops = {row[:2]: row[3] for row in table.rows}
     assert drops["click", "shift 0.75"] == 0
     assert drops["click", "noise 25"] > 0.5  # it wants the very same colour
     assert ("box", "shift 0.5") not in drops
-    names = [figure.name for figure in finding.figures]
+    names = [figure.name for figure in result.figures]
     assert names[0] == "click"
     assert "box lost to jpeg 20" in names
 
@@ -109,19 +109,19 @@ def test_drops_are_differences_mask_by_mask() -> None:
     scores = np.zeros((3, 1, 1 + len(CHANGES)))
     scores[:, 0, 0] = (0.9, 0.6, 0.3)
     scores[:, 0, 2] = (0.8, 0.6, 0.4)  # blur 2
-    finding = describe_robustness(scores, np.array([0, 1, 2]), ["point"])
-    clean, blur, *_ = finding.figures
+    result = describe_robustness(scores, np.array([0, 1, 2]), ["point"])
+    clean, blur, *_ = result.figures
     assert (clean.name, clean.value) == ("click", pytest.approx(0.6))
     assert (blur.name, blur.value) == ("click lost to blur 2", pytest.approx(0))
     assert (blur.low, blur.high) == (pytest.approx(-0.1), pytest.approx(0.1))
-    assert finding.curves[0].y[1] == pytest.approx(0.6)
-    assert len(finding.figures) == 1 + len(SHOWN_CHANGES)
+    assert result.curves[0].y[1] == pytest.approx(0.6)
+    assert len(result.figures) == 1 + len(SHOWN_CHANGES)
 
 
 def test_a_method_of_boxes_is_measured_by_boxes_alone(boxes: EvalSet) -> None:
-    finding = measure_robustness(FromFunction("filled box", BOX, filled_box), boxes, EvalSettings())
-    assert {row[0] for row in finding.tables[0].rows} == {"box"}
-    assert all(figure.value in (0, 1) for figure in finding.figures)
+    result = measure_robustness(FromFunction("filled box", BOX, filled_box), boxes, EvalSettings())
+    assert {row[0] for row in result.tables[0].rows} == {"box"}
+    assert all(figure.value in (0, 1) for figure in result.figures)
 
 
 def test_a_method_of_neither_is_not_measured(boxes: EvalSet) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.adapters import Peer
-from anymask.evaluation.baselines import BOX, CLICK, CLICKS, FromFunction, filled_box
+from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
@@ -109,7 +110,7 @@ def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: E
     assert values is not None
     assert len(asked) == 2
     assert np.isnan(values).sum() == 2
-    assert len(scores.picked("slow", "box", 0)[0]) == 2
+    assert len(scores.select("slow", "box", 0)[0]) == 2
 
 
 def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: P
         cache = ScoreCache(tmp_path / "cache")
         scores = score_set([perfect(), method], one, settings, cache=cache)
         counts.append(len(asked))
-        values.append(scores.found[1].finding.figures[0].value)
+        values.append(scores.found[1].result.figures[0].value)
     assert 0 < counts[0] == counts[1] < counts[2]
     assert values[0] == values[1]
     path = one.samples[0].image_path

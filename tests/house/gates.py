@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MODULE_LINES = 400
@@ -84,7 +84,8 @@ def python_files(root: Path) -> Iterator[Path]:
 def not_generated(path: Path, root: Path) -> bool:
     """Whether a file is written by people: no cache, no hidden folder, no output."""
     parents = path.relative_to(root).parts[:-1]
-    return not any(part in NOT_OURS or part.startswith(".") for part in parents)
+    ours = not any(part in NOT_OURS or part.startswith(".") for part in parents)
+    return ours and path.name != ".git"  # a file in a second worktree
 
 
 def floor_of(path: Path, package: Path) -> str:
@@ -190,6 +191,23 @@ def reached(graph: dict[str, set[str]], start: str) -> set[str]:
             found.add(node)
             ahead.append(node)
     return found
+
+
+def shared_class_names(package: Path, floors: Iterable[str]) -> list[str]:
+    """Public classes of these floors whose name another file of the package has, too."""
+    places: dict[str, list[str]] = {}
+    for path in python_files(package):
+        if floor_of(path, package) != CARGO:
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
+                    places.setdefault(node.name, []).append(where)
+    inside = tuple(f"{package.name}/{floor}/" for floor in floors)
+    return [
+        f"{found[0]}: class {name} is also {', '.join(found[1:])}"
+        for name, found in places.items()
+        if len(found) > 1 and any(where.startswith(inside) for where in found)
+    ]
 
 
 def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:

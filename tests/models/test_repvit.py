@@ -1,6 +1,4 @@
-"""RepViT: against the reference embedding, and folded against unfolded."""
-
-from pathlib import Path
+"""RepViT: folded against unfolded, and its parts; against the reference in tests/golden."""
 
 import pytest
 import torch
@@ -10,30 +8,13 @@ from torch import nn
 
 from anymask.models.folding import fuse
 from anymask.models.repvit import EDGE_SAM, TINY, RepDepthwise, RepViT, SqueezeExcite
-from tests.models.encoder_parity import (
-    assert_reference_embedding,
-    load_recipe_weights,
-    noise,
-    padded_truck,
-    randomise,
-    relative_error,
-)
+from tests.models.encoder_parity import noise, randomise, relative_error
 
 
 def tiny() -> RepViT:
     model = randomise(RepViT(TINY))
     assert isinstance(model, RepViT)
     return model
-
-
-def test_the_embedding_agrees_with_the_reference(shared: Path) -> None:
-    encoder = RepViT(EDGE_SAM).eval()
-    load_recipe_weights(encoder, "edge_sam", shared)
-
-    with torch.inference_mode():
-        (embedding,) = encoder(padded_truck(shared))
-
-    assert_reference_embedding(embedding, "edge_sam", shared)
 
 
 @settings(deadline=None, max_examples=15)

@@ -1,5 +1,7 @@
 """COCO's polygons: the pixels of pycocotools, whatever the corners are."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from pycocotools import mask as peer
 
 from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import coco_to_rle, rle_to_mask
+from anymask.primitives.rle import coco_to_rle, rle_to_mask, rle_to_string
 from tests.primitives.strategies import quickly, sizes, thoroughly
 
 
@@ -60,3 +62,33 @@ def test_long_outlines_are_the_ones_of_pycocotools(seed: int) -> None:
 def test_rings_that_are_none_are_named(rings: list[list[float]], told: str) -> None:
     with pytest.raises(DataError, match=told):
         coco_polygons_to_rle(rings, (5, 5))
+
+
+def test_corners_far_outside_cost_no_more_than_the_picture() -> None:
+    far = [x for n in range(15) for x in (0, n % 7 * 1e5, 999_999, n % 5 * 1e5)]
+    tracemalloc.start()
+    rle = coco_polygons_to_rle([far], (20, 30))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rle.size == (20, 30)
+    assert most < 10_000_000  # a walk of all its steps took 7 GB
+
+
+@pytest.mark.parametrize("reach", [1.0, 40.0])
+def test_clipped_walks_are_those_of_pycocotools(reach: float) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        height, width = rng.integers(1, 40, 2).tolist()
+        ring = ((rng.random((7, 2)) - 0.5) * reach + 0.5) * (width, height)
+        flat = ring.ravel().tolist()
+        theirs = peer.frPyObjects([flat], height, width)[0]
+        assert (
+            rle_to_string(coco_polygons_to_rle([flat], (height, width))).encode()
+            == (theirs["counts"])
+        )
+
+
+def test_a_polygon_that_goes_to_and_fro_for_ever_is_refused() -> None:
+    zigzag = [x for n in range(30_000) for x in (n % 2, n % 2 * 14_000)]
+    with pytest.raises(DataError, match=r"goes to and fro over the picture for \d+ steps"):
+        coco_polygons_to_rle([zigzag], (14_000, 14_000))

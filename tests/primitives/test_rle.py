@@ -86,7 +86,7 @@ def test_two_empty_masks_overlap_by_nothing() -> None:
 
 
 def test_long_runs_keep_their_bytes() -> None:
-    counts = np.array([5, 2**31, 1, 7, 2**33, 3], np.int64)
+    counts = np.array([5, 2**28, 1, 7, 2**29, 3], np.int64)
     rle = R.Rle(counts, (int(counts.sum()), 1))
     assert R.string_to_rle(R.rle_to_string(rle), rle.size) == rle
 
@@ -113,6 +113,7 @@ def test_foreign_bytes_are_read_or_refused(text: bytes) -> None:
         ("o", "ends with a finished number"),
         ("o" * 30 + "0", "at most 12 digits"),
         ("O", "must not be negative; got -1"),
+        ("7", "a run is at most H \\* W = 6 pixels long; got 7"),
         ("5", r"sum to H \* W = 2 \* 3 = 6; got 5"),
         ("", r"sum to H \* W = 2 \* 3 = 6; got 0"),
     ],
@@ -136,6 +137,33 @@ def test_a_bad_string_says_what_is_wrong(text: str, message: str) -> None:
 def test_a_bad_record_says_what_is_wrong(record: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         R.coco_to_rle(record)
+
+
+def wrapped_runs(pixels: int) -> np.ndarray:
+    """Four runs whose sum is 2^64 more than the pixels: in 64 bits it looks right."""
+    return np.array([2**62, 2**62, 2**62, 2**62 + pixels], np.int64)
+
+
+def test_runs_whose_sum_leaves_64_bits_are_refused() -> None:
+    pixels = 64 * 64
+    assert wrapped_runs(pixels).sum() == pixels
+    record = {"size": [64, 64], "counts": wrapped_runs(pixels).tolist()}
+    with pytest.raises(
+        DataError, match=r"a run is at most H \* W = 4096 pixels long; got 46116860"
+    ):
+        R.coco_to_rle(record)
+    many = np.full(64, 2**58, np.int64)
+    many[-1] += pixels
+    assert many.sum() == pixels
+    text = R.rle_to_string(R.Rle(many, (64, 64)))
+    with pytest.raises(DataError, match="a run is at most"):
+        R.string_to_rle(text, (64, 64))
+
+
+@pytest.mark.parametrize("counts", ["0", [6]])
+def test_a_mask_of_more_pixels_than_any_picture_is_refused(counts: str | list[int]) -> None:
+    with pytest.raises(DataError, match="at most 1073741824 pixels; got H=100000, W=60000"):
+        R.coco_to_rle({"size": [100000, 60000], "counts": counts})
 
 
 def test_wrong_input_is_named() -> None:

@@ -1,13 +1,19 @@
 """Bundles that many tests read: exported once in a run, because torch takes seconds for each."""
 
+import hashlib
+import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from anymask import models
 from anymask.export.graphs import export_bundle
+from anymask.primitives.spec import ModelSpec
 from tests.runtimes.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
@@ -26,3 +32,39 @@ def exported(name: str, factory: pytest.TempPathFactory) -> Path:
         module = network(name)
         export_bundle(module, module.spec, folder, **META)
     return folder
+
+
+def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory) -> None:
+    """Let torch trace a network only once in a run; the same network again is a copy of the file.
+
+    What anymask does before and after `torch.onnx.export` happens every time.
+    """
+    kept, export = factory.getbasetemp() / "traced", torch.onnx.export
+    kept.mkdir(exist_ok=True)
+
+    def once(graph: nn.Module, inputs: tuple[Tensor, ...], target: Path, **options: Any) -> None:
+        if options["external_data"]:
+            _ = export(graph, inputs, target, **options)
+            return
+        file = kept / _digest(graph, inputs, options)
+        if not file.exists():
+            _ = export(graph, inputs, file, **options)
+        shutil.copy2(file, target)
+
+    monkeypatch.setattr(torch.onnx, "export", once)
+
+
+def _digest(graph: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> str:
+    """Of everything that decides what torch writes, within one process."""
+    digest = hashlib.sha256(repr([[(x.shape, x.dtype) for x in inputs], options]).encode())
+    for name, module in graph.named_modules():
+        plain = {k: _nameless(v) for k, v in vars(module).items() if not k.startswith("_")}
+        digest.update(repr((name, type(module), module.extra_repr(), plain)).encode())
+    for name, tensor in graph.state_dict().items():
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _nameless(value: Any) -> Any:
+    """A spec without the model's name, which no graph holds."""
+    return replace(value, name="") if isinstance(value, ModelSpec) else value

@@ -79,7 +79,7 @@ def broken(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"x is not valid JSON \(.*\); export the model again with `anymask export`"),
+        ("{", r"x: not JSON \(.*\); .*; export the model again with `anymask export`"),
         ("[]", "x has no 'format': it is no anymask manifest; export"),
         ("{}", "x has no 'format': it is no anymask manifest; export"),
         (broken(format=2), "x has format 2, this anymask reads format 1; .* the anymask that made"),

@@ -23,9 +23,12 @@ from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset
 from tests.predictors.fakes import ColourRuntime, discs
 
+PATIENCE_S = 300  # the machine may be busy; a test that passes never waits so long
 LOCAL = "http://127.0.0.1:8765"
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = {"points": [[35, 40]]}
+WRAPPED = [2**62, 2**62, 2**62, 2**62 + PICTURE.shape[0] * PICTURE.shape[1]]  # runs beyond 64 bits
+JSON = {"Content-Type": "application/json"}
 
 
 class GatedRuntime(ColourRuntime):
@@ -42,7 +45,7 @@ class GatedRuntime(ColourRuntime):
     ) -> tuple[FloatArray, FloatArray]:
         self.asked.append(len(prompts.labels))
         self.entered.release()
-        assert self.go_on.acquire(timeout=30)
+        assert self.go_on.acquire(timeout=PATIENCE_S)
         return super().decode(features, prompts)
 
 
@@ -83,3 +86,11 @@ def in_thread(work: Callable[[], Any]) -> Future[Any]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def error_of(reply: Any, status: int = 422) -> str:
+    """What was wanted."""
+    assert reply.status_code == status, reply.text
+    told = reply.json()["error"]
+    assert set(told) == {"wanted", "got", "remedy", "status"}
+    return str(told["wanted"])

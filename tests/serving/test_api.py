@@ -20,7 +20,7 @@ from anymask.serving.app import Served, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.run import Server, address_of, open_socket
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import CLICK, LEFT, PICTURE, client, inference, png
+from tests.serving.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -111,7 +111,7 @@ def test_health_answers_while_the_model_loads_and_after() -> None:
     begin = threading.Event()
 
     def load() -> Model:
-        assert begin.wait(30)
+        assert begin.wait(PATIENCE_S)
         return Model(ColourRuntime())
 
     behind = inference(load)
@@ -122,7 +122,7 @@ def test_health_answers_while_the_model_loads_and_after() -> None:
             "weights_hash": "",
         }
         begin.set()
-        behind.model.result(30)
+        behind.model.result(PATIENCE_S)
         ready = {"status": "ready", "model": "fake", "weights_hash": "colour"}
         assert http.get("/health").json() == ready
 
@@ -234,13 +234,13 @@ def test_a_real_server_listens_answers_and_ends() -> None:
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     try:
-        assert listening.wait(30)
+        assert listening.wait(PATIENCE_S)
         with httpx2.Client(base_url=address_of(bound)) as http:
             name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
             reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
             assert len(reply.json()["answers"][0]["masks"]) == 3
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_S)
         bound.close()
     assert not thread.is_alive()

@@ -18,6 +18,7 @@ from anymask.serving.limits import Limits
 from anymask.serving.pages import model_assets, page_assets
 from tests.serving.servers import (
     CLICK,
+    PATIENCE_S,
     PICTURE,
     GatedRuntime,
     client,
@@ -199,14 +200,14 @@ def test_a_full_server_says_when_to_come_again() -> None:
         name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
         body = {"image": name, "prompts": [CLICK]}
         first = in_thread(lambda: http.post("/api/segment", json=body))
-        assert runtime.entered.acquire(timeout=30)
+        assert runtime.entered.acquire(timeout=PATIENCE_S)
         second = http.post("/api/segment", json=body)
         assert second.status_code == 429
         assert int(second.headers["retry-after"]) >= 1
         assert second.json()["error"]["got"] == "1 requests under way"
         assert http.get("/health").status_code == 200
         runtime.go_on.release()
-        assert first.result(30).status_code == 200
+        assert first.result(PATIENCE_S).status_code == 200
         runtime.go_on.release()
         assert http.post("/api/segment", json=body).status_code == 200
 
@@ -220,9 +221,9 @@ def test_too_many_bytes_at_a_time_wait_outside() -> None:
         name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
         body = {"image": name, "prompts": [CLICK]}
         first = in_thread(lambda: http.post("/api/segment", json=body))
-        assert runtime.entered.acquire(timeout=30)
+        assert runtime.entered.acquire(timeout=PATIENCE_S)
         reply = http.post("/api/embed", content=bytes(2_000_000))
         assert reply.status_code == 429
         assert "bytes under way" in reply.json()["error"]["got"]
         runtime.go_on.release()
-        assert first.result(30).status_code == 200
+        assert first.result(PATIENCE_S).status_code == 200

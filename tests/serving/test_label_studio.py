@@ -14,7 +14,7 @@ from anymask.serving.label_studio import Pictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import PICTURE, client, inference, png
+from tests.serving.servers import PATIENCE_S, PICTURE, client, inference, png
 
 CONFIG = """<View><Image name="image" value="$photo"/>
 <BrushLabels name="tag" toName="image"><Label value="disc"/><Label value="ring"/></BrushLabels>
@@ -41,7 +41,7 @@ def http(tmp_path: Path):
     behind = inference()
     router = label_studio_router(behind, Pictures(tmp_path), Limits())
     with client(behind, routers=[router]) as started:
-        behind.model.result(30)
+        behind.model.result(PATIENCE_S)
         yield started
 
 

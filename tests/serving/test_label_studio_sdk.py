@@ -32,7 +32,7 @@ from anymask.serving.limits import Limits
 from anymask.serving.run import Server, address_of, open_socket
 from tests.data.annotated import rings
 from tests.serving.sdk_folder import CLIENT, NoSdk, sdk_folder
-from tests.serving.servers import inference
+from tests.serving.servers import PATIENCE_S, inference
 
 CONFIG = """<View>
 <Image name="image" value="$photo" zoom="true"/>
@@ -101,12 +101,12 @@ def listening(model: anymask.Model, photos: Path) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
-        assert up.wait(60)
+        assert up.wait(PATIENCE_S)
         behind.model.result(60)
         yield address_of(bound)
     finally:
         server.should_exit = True
-        thread.join(60)
+        thread.join(PATIENCE_S)
         bound.close()
 
 

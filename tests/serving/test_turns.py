@@ -16,7 +16,7 @@ from anymask.serving.priority import BACKGROUND
 from anymask.serving.refusals import Refusal
 from anymask.serving.turns import Closed, Turns, Urgency
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import PICTURE, GatedRuntime
+from tests.serving.servers import PATIENCE_S, PICTURE, GatedRuntime
 
 
 def test_the_most_urgent_goes_first_then_the_oldest() -> None:
@@ -30,7 +30,7 @@ def test_the_most_urgent_goes_first_then_the_oldest() -> None:
     ]  # fmt: skip
     turns.start()
     for future in asked:
-        future.result(30)
+        future.result(PATIENCE_S)
     turns.close()
     assert order == ["load", "click", "click 2", "photo", "everything", "everything 2"]
 
@@ -46,7 +46,7 @@ def test_clicks_on_one_photo_are_one_call() -> None:
     asked += [turns.ask_together([3], "b", work)]
     asked += [turns.ask_together([4, 5], "a", work), turns.ask_together([6], "a", work)]
     turns.start()
-    assert [future.result(30) for future in asked] == [[10], [20], [30], [40, 50], [60]]
+    assert [future.result(PATIENCE_S) for future in asked] == [[10], [20], [30], [40, 50], [60]]
     turns.close()
     assert calls == [[1, 2, 4, 5], [3], [6]]
 
@@ -59,9 +59,9 @@ def test_one_bad_click_does_not_spoil_the_others() -> None:
 
     good, bad = turns.ask_together([1], "a", work), turns.ask_together([0], "a", work)
     turns.start()
-    assert good.result(30) == [1]
+    assert good.result(PATIENCE_S) == [1]
     with pytest.raises(ZeroDivisionError):
-        bad.result(30)
+        bad.result(PATIENCE_S)
     turns.close()
 
 
@@ -70,7 +70,7 @@ def test_what_waits_when_the_server_goes_down_is_told() -> None:
     waiting = turns.ask(int, Urgency.CLICK)
     turns.close()
     with pytest.raises(Closed):
-        waiting.result(30)
+        waiting.result(PATIENCE_S)
     with pytest.raises(Closed):
         turns.ask(int, Urgency.CLICK)
 
@@ -81,7 +81,7 @@ def test_a_cancelled_piece_is_left_out() -> None:
     second = turns.ask(lambda: order.append(2), Urgency.CLICK)
     first.cancel()
     turns.start()
-    second.result(30)
+    second.result(PATIENCE_S)
     turns.close()
     assert order == [2]
 
@@ -95,17 +95,17 @@ def gated() -> tuple[GatedRuntime, Inference]:
 
 def test_a_click_does_not_wait_for_everything() -> None:
     runtime, behind = gated()
-    seen = behind.embed(lambda: PICTURE).result(30)
+    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
     settings = {"mode": "exact", "points_per_side": 8}
     long = behind.everything(lambda: PICTURE, settings)
-    assert runtime.entered.acquire(timeout=30)  # the first slice of eight clicks
+    assert runtime.entered.acquire(timeout=PATIENCE_S)  # the first slice of eight clicks
     click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
-    assert runtime.entered.acquire(timeout=30)  # while nothing was let go
+    assert runtime.entered.acquire(timeout=PATIENCE_S)  # while nothing was let go
     assert runtime.asked == [8, 1]
     for _ in range(20):
         runtime.go_on.release()
-    assert len(click.result(30)[0]) == 3
-    assert long.result(30)
+    assert len(click.result(PATIENCE_S)[0]) == 3
+    assert long.result(PATIENCE_S)
     assert runtime.asked == [8, 1, *[8] * 7]
     behind.close()
 
@@ -114,16 +114,16 @@ def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
     runtime, behind = gated()
     settings = {"mode": "exact", "points_per_side": 8}
     long = behind.everything(lambda: PICTURE, settings)
-    assert runtime.entered.acquire(timeout=30)
+    assert runtime.entered.acquire(timeout=PATIENCE_S)
     photo = behind.embed(lambda: PICTURE[:, ::-1].copy())
     while not behind.heavy.waiting:  # until its picture is decoded
         assert not photo.done()
     runtime.go_on.release()
-    photo.result(30)
+    photo.result(PATIENCE_S)
     assert len(runtime.asked) <= 2  # the second slice may have begun since
     for _ in range(20):
         runtime.go_on.release()
-    assert long.result(30)
+    assert long.result(PATIENCE_S)
     behind.close()
 
 
@@ -137,21 +137,21 @@ def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     asked = [behind.clicks.ask(niceness, Urgency.CLICK), behind.heavy.ask(niceness, Urgency.LONG)]
-    assert [one.result(30) for one in asked] == [own, min(19, own + BACKGROUND)]
+    assert [one.result(PATIENCE_S) for one in asked] == [own, min(19, own + BACKGROUND)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
     behind.close()
 
 
 def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
     runtime, behind = gated()
-    seen = behind.embed(lambda: PICTURE).result(30)
+    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
     clicks = [Prompt.of(points=[(35, 40)]), Prompt.of(points=[(95, 40)])]
     blocked = behind.segment(seen, [clicks[0]])
-    assert runtime.entered.acquire(timeout=30)
+    assert runtime.entered.acquire(timeout=PATIENCE_S)
     together = [behind.segment(seen, [click]) for click in clicks]
     for _ in range(2):
         runtime.go_on.release()
-    answers = [future.result(30)[0] for future in (blocked, *together)]
+    answers = [future.result(PATIENCE_S)[0] for future in (blocked, *together)]
     assert runtime.asked == [1, 2]
     assert (answers[0].masks == answers[1].masks).all()
     assert not (answers[1].masks[0] == answers[2].masks[0]).all()
@@ -166,7 +166,7 @@ def test_more_long_work_than_allowed_is_told_to_come_again() -> None:
     assert refused.value.status_code == 429
     assert int((refused.value.headers or {})["Retry-After"]) >= 5
     runtime.go_on.release()
-    long.result(30)
+    long.result(PATIENCE_S)
     behind.close()
 
 
@@ -174,7 +174,7 @@ def test_a_server_that_goes_down_while_loading_leaves_nobody_waiting() -> None:
     begin = threading.Event()
 
     def load() -> Model:
-        assert begin.wait(30)
+        assert begin.wait(PATIENCE_S)
         return Model(GatedRuntime())
 
     behind = Inference(load, "fake", EmbeddingCache(0))

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from anymask import models
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.errors import ImageError, WeightsError
 from anymask.training import loop
-from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state
+from anymask.training.checkpoint import BEFORE, LAST, LOG, Progress, newest_state, read_state, remove_drafts
 from anymask.training.loop import Run, TrainingWorker, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches
@@ -153,7 +153,7 @@ def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path
     optimiser = fresh(recipe, data, tmp_path).optimiser
     rates = []
     for step in (0, 4, 9, 10, 20, 29):
-        set_rates(optimiser, recipe, step)
+        set_rates(optimiser, recipe, Progress(step=step))
         rates.append(max(group["lr"] for group in optimiser.param_groups))
     assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
     assert rates[4] == pytest.approx(0.5)
@@ -240,3 +240,21 @@ def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> No
     save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="not the weights of this model"):
         build_trainee(small_recipe(init=str(tmp_path / "other.safetensors")), data)
+
+
+def test_the_unfinished_checkpoint_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    for name in (".last.pt.part", "last.pt.4711.part"):
+        (tmp_path / name).write_bytes(b"half")
+    remove_drafts(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learns(
+    tmp_path: Path,
+) -> None:
+    data = write_sets(tmp_path / "data")
+    for photo in data.rglob("images/*"):
+        photo.write_bytes(b"no picture")
+    recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
+    with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
+        next(batches(recipe, data, None, rank=0, first_step=0))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from anymask.families import SAM_ROLES
 from anymask.training.losses import (
     RANK_WEIGHT,
     balanced_loss,
@@ -48,11 +49,11 @@ def test_iou_of_halves_is_a_third_and_of_two_voids_is_one() -> None:
 
 def test_a_lone_click_teaches_the_best_of_three_and_a_box_teaches_mask_zero() -> None:
     losses = torch.tensor([[4.0, 3.0, 1.0, 2.0]], requires_grad=True)
-    prompt_loss(losses, torch.tensor([True])).sum().backward()
+    prompt_loss(losses, torch.tensor([True]), SAM_ROLES).sum().backward()
     assert losses.grad is not None
     assert losses.grad.argmax().item() == 2
     losses.grad = None
-    prompt_loss(losses, torch.tensor([False])).sum().backward()
+    prompt_loss(losses, torch.tensor([False]), SAM_ROLES).sum().backward()
     assert losses.grad.argmax().item() == 0
 
 

@@ -58,6 +58,11 @@ class Annotator:
             said = self.ask("s.messages.map(m => m.text)") if not self.errors else self.errors
             assert time.monotonic() < end, f"{name} never came; the page says {said}"
             self.page.wait_for_timeout(50)
+        self.drawn()
+
+    def drawn(self) -> None:
+        """The panels show the page's state: they are drawn anew once a frame at most."""
+        self.page.evaluate("new Promise((drawn) => requestAnimationFrame(drawn))")
 
     def ask(self, expression: str) -> Any:
         return self.page.evaluate(
@@ -93,6 +98,7 @@ class Annotator:
     def looked(self) -> None:
         """The draft's mask is on the screen."""
         self.page.evaluate("window.anymask.session.desk.look()")
+        self.drawn()
 
     def keys(self, *names: str) -> None:
         for name in names:
@@ -110,8 +116,6 @@ class Annotator:
         self.until(f"s.desk.state.masks.length > {before}")
 
     def saved(self) -> None:
-        """Everything that was done has reached the store."""
-        self.page.evaluate("window.anymask.session.desk.settled()")
         """Everything that was done has reached the store."""
         self.page.evaluate("window.anymask.session.desk.settled()")
         self.until("s.standing.waiting === 0 && !s.standing.lost")

@@ -85,3 +85,26 @@ def test_a_mask_under_review_is_large_and_off_the_bar(
     assert north - stage["y"] <= 24 or south <= bar["y"]
     fills = ann.ask("[...s.desk.map.fills.slice(1, 3)].map(f => f >>> 24)")
     assert sorted(fills)[0] == 0 < sorted(fills)[1]  # only the mask in question is filled
+
+
+def test_thousands_of_masks_are_one_map_and_a_short_list(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    project = Project({"coffee": photos["coffee"]}, arm="control")
+    for i in range(5000):
+        x, y = i % 100 * 6, i // 100 * 8
+        project.add("coffee", square(x, y, 5, (400, 600), label=f"n{i % 7}"))
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.desk?.state.masks.length", 5000)
+    ann.until_so(lambda: ann.page.locator(".line").count() > 3, "the list")
+    assert ann.page.locator(".line").count() < 60
+    ann.keys("o")
+    ann.page.mouse.click(*ann.at(302.5, 202.5))
+    assert ann.ask("s.desk.selected.box") == [300, 200, 5, 5]
+    ms = ann.page.evaluate(
+        "(() => { const {stage} = window.anymask, t = performance.now();"
+        "for (let i = 0; i < 10; i++) { stage.zoom(i % 2 ? 1.2 : 1 / 1.2); stage.drawNow(); }"
+        "return (performance.now() - t) / 10; })()"
+    )
+    print(f"\n5,000 masks: {ms:.1f} ms to draw the whole screen anew")

@@ -225,3 +225,22 @@ def test_a_format_is_told_without_torch(path):
     assert formats.sniff(path) == "pickle"
     save_file({"a": torch.ones(2)}, path)
     assert formats.sniff(path) == "safetensors"
+
+
+def test_a_packed_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path):
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(70 << 20))
+    with pytest.raises(WeightsError, match=r"bomb.pt is refused: its member 'a/data.pkl' of \d+"):
+        read_checkpoint(path)
+
+
+def test_a_damaged_stream_inside_an_archive_is_one_error(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.pth", bytes(range(256)) * 40)
+    data = bytearray(path.read_bytes())
+    data[40:60] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint|not whole"):
+        read_checkpoint(path)

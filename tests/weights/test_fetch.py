@@ -338,3 +338,33 @@ def test_the_part_remembers_no_weak_validator(tmp_path: Path):
     part = Part(tmp_path / "m.part")
     part.note("https://example.org", headers, 10)
     assert part.facts == {"source": "https://example.org", "validator": None, "total": 10}
+
+
+def test_more_bytes_than_the_file_has_are_not_kept(server, shelf, content):
+    shelf.put("m", content, f"{server.url}/m.pt", bytes=len(content) - 1)
+    server.files["/m.pt"] = content
+    with pytest.raises(WeightsError, match="the published one|sent more than the"):
+        fetch("m")
+    assert not list(store.path_of(store.downloadable("m")).parent.glob("*.part"))
+
+
+def test_a_file_that_nothing_protects_is_not_fetched_over_plain_http(shelf, content):
+    shelf.put("m", content, "http://example.org/m.pt", sha256=None)
+    with pytest.raises(WeightsError, match="plain http does not protect it either"):
+        fetch("m")
+
+
+def test_redirects_to_another_scheme_are_refused():
+    handler, request = fetching._SafeRedirects(), Request("http://example.org/m.pt")
+    with pytest.raises(ValueError, match="redirects from http to ftp://"):
+        handler.redirect_request(request, None, 302, "", Message(), "ftp://example.org/m.pt")
+
+
+def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "m.pt.part").symlink_to(tmp_path / "mine")
+    part = Part(tmp_path / "m.pt.part")
+    assert part.size == 0
+    with part.open(0) as file:
+        file.write(b"other")
+    assert (tmp_path / "mine").read_bytes() == b"mine"

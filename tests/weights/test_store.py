@@ -1,6 +1,7 @@
 """The store: what is here, what is asked for, and what is refused."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from anymask import weights
 from anymask.primitives.errors import ModelError, WeightsError
 from anymask.primitives.storage import write_whole
 from anymask.weights import store
-from anymask.weights.folders import home
+from anymask.weights.folders import home, make_folder
 
 
 @pytest.fixture
@@ -175,3 +176,32 @@ def test_the_store_lies_where_the_platform_keeps_such_things(monkeypatch, platfo
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     assert home().as_posix().endswith(end)
+
+
+@pytest.mark.parametrize("record", [b'{"status": []}', b"[" * 100_000, b'{"sha256": 7}'])
+def test_a_record_of_another_kind_counts_as_none(record, shelf, content):
+    shelf.put("m", content)
+    what = store.downloadable("m")
+    store.path_of(what).parent.mkdir(parents=True)
+    store.path_of(what).write_bytes(content)
+    store.record_of(what).write_bytes(record)
+    assert store.installed("m").status in ("unverified", "altered")
+    assert store.installed("m").sha256 == ""
+
+
+def test_importing_opens_no_connection_and_no_torch(repository):
+    code = (
+        "import socket, sys\n"
+        "def no(*a, **k): raise SystemExit('a socket was opened')\n"
+        "socket.socket.connect = no\n"
+        "import anymask.weights, anymask.cli.models, anymask.weights.fetch\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=repository / "src")
+
+
+def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="wanted a folder for the weights"):
+        make_folder(home() / "models")

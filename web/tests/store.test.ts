@@ -34,6 +34,39 @@ function draft(label: string): Draft {
   };
 }
 
+/** localStorage as Node has none; `room` is how many characters fit. */
+class Shelf implements Storage {
+  private readonly items = new Map<string, string>();
+  constructor(public room = Infinity) {}
+
+  get length(): number {
+    return this.items.size;
+  }
+  key(index: number): string | null {
+    return [...this.items.keys()][index] ?? null;
+  }
+  getItem(key: string): string | null {
+    return this.items.get(key) ?? null;
+  }
+  setItem(key: string, value: string): void {
+    if (value.length > this.room) throw new DOMException("full", "QuotaExceededError");
+    this.items.set(key, value);
+  }
+  removeItem(key: string): void {
+    this.items.delete(key);
+  }
+  clear(): void {
+    this.items.clear();
+  }
+}
+
+/** A database whose disk never answers, as one that is still busy when the page goes. */
+async function stuckDatabase(name: string, shelf: Shelf): Promise<Database> {
+  const stuck = await Database.open(name, shelf);
+  stuck.put = stuck.delete = () => new Promise(() => undefined);
+  return stuck;
+}
+
 /** A store that keeps what it is sent, and fails as it is told. */
 class Pretended {
   failures: StoreError[] = [];
@@ -160,6 +193,60 @@ describe("the outbox", () => {
     expect(refusals).toEqual(["too large"]);
     expect(store.sent).toEqual(["events"]);
     expect(standings.at(-1)?.waiting).toBe(0);
+  });
+});
+
+describe("a page that goes before the disk has answered", () => {
+  test("leaves its rows to the next page", async () => {
+    const shelf = new Shelf();
+    const first = await stuckDatabase("going-1", shelf);
+    void first.keep("settings", { name: "draft:i", label: "older" });
+    void first.keep("settings", { name: "draft:i", label: "newer" });
+    const next = await Database.open("going-1", shelf);
+    expect(await next.get("settings", "draft:i")).toEqual({ name: "draft:i", label: "newer" });
+    expect(shelf.length).toBe(0);
+  });
+
+  test("leaves what it took away gone", async () => {
+    const shelf = new Shelf();
+    await (await Database.open("going-2", shelf)).keep("settings", { name: "draft:i" });
+    expect(shelf.length).toBe(0);
+    void (await stuckDatabase("going-2", shelf)).forget("settings", "draft:i");
+    const next = await Database.open("going-2", shelf);
+    expect(await next.get("settings", "draft:i")).toBeUndefined();
+  });
+
+  test("leaves another database alone", async () => {
+    const shelf = new Shelf();
+    void (await stuckDatabase("going-3", shelf)).keep("settings", { name: "draft:i" });
+    const other = await Database.open("going-33", shelf);
+    expect(await other.get("settings", "draft:i")).toBeUndefined();
+    expect(shelf.length).toBe(1);
+  });
+
+  test("leaves no older row where the newer one did not fit", async () => {
+    const shelf = new Shelf();
+    const first = await stuckDatabase("going-4", shelf);
+    void first.keep("settings", { name: "draft:i", label: "older" });
+    shelf.room = 0;
+    void first.keep("settings", { name: "draft:i", label: "newer" });
+    expect(shelf.length).toBe(0);
+  });
+
+  test("leaves a mask to be sent once, in its order", async () => {
+    const shelf = new Shelf();
+    db = await stuckDatabase("going-5", shelf);
+    const going = outboxOf(new Pretended()).outbox;
+    void going.add(save("a", "cat"));
+    void going.add(save("b", "cow"));
+    void going.add(save("a", "dog"));
+    db = await Database.open("going-5", shelf);
+    const store = new Pretended();
+    const { outbox } = outboxOf(store);
+    await outbox.open();
+    await outbox.flush();
+    expect(store.sent).toEqual(["create cow", "create dog"]);
+    expect(shelf.length).toBe(0);
   });
 });
 

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from anymask.evaluation.perturbation import perturb_mask
+from anymask.evaluation.perturbation import perturb_mask, shift_mask
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from anymask.primitives.types import BoolArray
@@ -65,7 +65,7 @@ def corrupt(
         made = perturb_mask(mask, "dilated" if kind == "dilated" else "eroded")
     elif kind == "shifted":
         reach, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
-        made = _shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+        made = shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
     elif kind == "halved":
         made = _cut_in_half(mask, rng.uniform(0, 2 * np.pi))
     elif kind == "coarse":
@@ -75,13 +75,6 @@ def corrupt(
     if made is None or not made.any() or np.array_equal(made, mask):
         return None
     return CorruptedMask(made, around)
-
-
-def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
-    matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    size = (mask.shape[1], mask.shape[0])
-    moved: BoolArray = cv2.warpAffine(mask.astype(np.uint8), matrix, size, flags=0) > 0
-    return moved
 
 
 def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:

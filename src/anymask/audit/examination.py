@@ -26,7 +26,7 @@ from anymask.primitives.types import Embedding, Floats, UintImage
 from anymask.statistics.set_statistics import Histogram, find_duplicates
 
 SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-LEAST_MASKS = 20  # masks, to know what is usual in a set or for a label
+LEAST_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
 MASKS_A_CALL = 16  # masks asked about at once: memory
 MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
 
@@ -101,7 +101,7 @@ class SizeTable:
     def oddness(self, mask: AnnotatedMask) -> float:
         """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
         tally = self.sizes.get(mask.label or "")
-        if tally is None or tally.n < LEAST_MASKS:
+        if tally is None or tally.n < LEAST_USUAL_MASKS:
             return 0.0
         spread = (tally.quantile(0.75) - tally.quantile(0.25)) / 1.35
         return float((_relative_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from anymask.audit.examination import LEAST_MASKS, ExaminedMask, ExaminedPhoto
+from anymask.audit.examination import LEAST_USUAL_MASKS, ExaminedMask, ExaminedPhoto
 from anymask.audit.explanations import explain_error
 from anymask.audit.grading import Grader, fit_scale
 from anymask.audit.mask_features import FEATURES
@@ -67,7 +67,7 @@ def grade_masks(
     places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
     filled = [one.values for _, one in places if len(one.values)]
     values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
-    usual = fit_scale(values) if len(values) >= LEAST_MASKS else None
+    usual = fit_scale(values) if len(values) >= LEAST_USUAL_MASKS else None
     verdicts = []
     row = 0
     grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)

@@ -84,16 +84,20 @@ def summarise_audit(report: AuditReport) -> list[str]:
 
 
 def _mask_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
-    action = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
     return (
         f"{suspect.number}",
         report.photos[suspect.photo].file_name,
         f"{suspect.mask}",
         suspect.label or "",
         f"{suspect.grade:.2f}",
-        action.get(suspect.action, suspect.action),
+        _describe_action(suspect),
         "; ".join(suspect.reasons),
     )
+
+
+def _describe_action(suspect: Suspect) -> str:
+    action = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
+    return action.get(suspect.action, suspect.action)
 
 
 def _missing_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
@@ -181,8 +185,7 @@ def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -
         if suspect.grade is not None:
             title += f" · grade {suspect.grade:.2f}"
         about = f"{name}, mask {suspect.mask}" if suspect.mask is not None else name
-        proposal = {"replace": f"replace (+{suspect.gain:.2f})", "keep": "look at it"}
-        action = proposal.get(suspect.action, suspect.action)
+        action = _describe_action(suspect) or "look at it"
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in suspect.reasons)
         image = picture_tag(jpeg_bytes(picture), title)
         cards.append(

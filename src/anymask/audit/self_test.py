@@ -71,16 +71,13 @@ class DeletedMask:
     others: int
 
 
-Progress = Callable[[int], None]
-
-
 def run_self_test(
     model: Model,
     name: str,
     samples: Sequence[Sample],
     masks: int,
     deletions: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[list[SelfTestCase], list[DeletedMask]]:
     """Make masks of one set wrong and look at them.
 

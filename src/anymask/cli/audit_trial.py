@@ -12,14 +12,10 @@ from anymask.primitives.storage import write_json
 
 def run_trial(args: argparse.Namespace) -> None:
     """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
+    from anymask.audit import self_test_report as report
     from anymask.audit.corruptions import CORRUPTIONS
     from anymask.audit.grading import grader_to_json, load_grader
     from anymask.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
-    from anymask.audit.self_test_report import (
-        evaluate_self_test,
-        self_test_to_json,
-        self_test_to_markdown,
-    )
     from anymask.cli.segment import read_model
     from anymask.data.sets import load_set
     from anymask.primitives.machine import this_machine
@@ -31,27 +27,24 @@ def run_trial(args: argparse.Namespace) -> None:
     deletions: list[DeletedMask] = []
     for info, samples in sets:
         with Progress(info.name, args.masks) as bar:
-            found, gone = run_self_test(
-                model, info.name, samples, args.masks, args.deletions, bar.update
-            )
+            options = args.masks, args.deletions, bar.update
+            found, gone = run_self_test(model, info.name, samples, *options)
         cases, deletions = cases + found, deletions + gone
     clean = sum(case.kind == CLEAN for case in cases)
     if not clean:
         raise InputError("the sets have no mask of 100 pixels or more; give others")
-    tried = (
-        f"{model.name}; {clean} masks of {len(sets)} sets, each made wrong in "
-        f"{len(CORRUPTIONS)} ways"
-    )
+    ways = f"each made wrong in {len(CORRUPTIONS)} ways"
+    tried = f"{model.name}; {clean} masks of {len(sets)} sets, {ways}"
     if args.fit:
         grader = fit_grader(cases, tried)
         write_json(args.fit, grader_to_json(grader))
     assert grader is not None
-    result = evaluate_self_test(grader, cases, deletions, args.below)
+    result = report.evaluate_self_test(grader, cases, deletions, args.below)
     weights = model.runtime.weights_hash
     if args.json:
         about = {"tried": tried, "graded_by": grader.about, "weights": weights}
-        write_json(args.json, about | self_test_to_json(result))
-    print(self_test_to_markdown(result), end="")
+        write_json(args.json, about | report.self_test_to_json(result))
+    print(report.self_test_to_markdown(result), end="")
     print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
     print(f"- machine: {this_machine().line()}")
 

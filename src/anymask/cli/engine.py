@@ -123,7 +123,7 @@ def add_simulation(parser: argparse.ArgumentParser) -> None:
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
     from anymask.engine.annotator import Annotator, Hand
-    from anymask.engine.runs import Work, run_stage
+    from anymask.engine.runs import Work, is_waiting, run_stage
 
     project, truth = opened(args), read_truth(args.truth)
     work = Work(
@@ -134,12 +134,12 @@ def run_photos(args: argparse.Namespace) -> None:
         arm=args.arm,
         larger=None if args.retry_model is None else open_model(args.retry_model),
     )
-    waiting = [
-        image
-        for image in project.store.all_images()
-        if image.status == "new" and (truth is None or image.name in truth)
-    ]
-    most = len(waiting) if args.limit is None else min(args.limit, len(waiting))
+
+    def count_waiting() -> int:
+        return sum(is_waiting(image, truth) for image in project.store.all_images())
+
+    waiting = count_waiting()
+    most = waiting if args.limit is None else min(args.limit, waiting)
     failures: list[str] = []
     photos = masks = 0
     with Progress(args.stage, most) as progress:
@@ -150,7 +150,7 @@ def run_photos(args: argparse.Namespace) -> None:
                 break
     for failure in failures:
         print(f"passed over {failure}", file=sys.stderr)
-    print(f"{photos} photos, {masks} masks; {len(waiting) - photos} photos are left")
+    print(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
 
 
 # review

@@ -14,8 +14,9 @@ from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
-    from anymask.engine.rounds import Floats, Trained
+    from anymask.engine.rounds import Trained
     from anymask.predictors.image import Model
+    from anymask.primitives.types import Floats
     from anymask.training.recipe import Recipe
 
 MOST_MASKS = 40  # of a photo that are asked for when measuring

@@ -15,10 +15,12 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from anymask import __version__
+from anymask.cli.streams import any_text, quieten_decoders
 from anymask.primitives.errors import AnymaskError
 
 USAGE = 2
@@ -70,7 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv  the words after `anymask`; those of this process when left out
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    with any_text(), warnings.catch_warnings():
+        quieten_decoders()
+        return run_told(list(sys.argv[1:] if argv is None else argv))
+
+
+def run_told(words: list[str]) -> int:
+    """Run one command line and tell, in a sentence, what the user has to know of a failure."""
     try:
         code = run(words)
         sys.stdout.flush()
@@ -79,18 +87,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AnymaskError as error:
         return complain(str(error))
     except KeyboardInterrupt:
-        print(
-            "\nanymask: interrupted; what was written so far is kept, "
-            "run the same command again to resume",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        return tell_interrupted()
+    except ImportError as error:
+        if not was_interrupted(error):
+            raise
+        return tell_interrupted()
     except BrokenPipeError:
         silence_stdout()
         return READER_GONE
     except OSError as error:  # a full disk, a folder that may not be written
         return complain(str(error))
     return code
+
+
+def tell_interrupted() -> int:
+    """Say what Ctrl-C has left; the exit code of an interruption."""
+    print(
+        "\nanymask: interrupted; what was written so far is kept, "
+        "run the same command again to resume",
+        file=sys.stderr,
+    )
+    return INTERRUPTED
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interruption is behind an error: compiled packages hide one that meets their
+    import behind an ImportError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def run(words: list[str]) -> int:

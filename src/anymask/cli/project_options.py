@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import getpass
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from anymask.engine.project import Project
@@ -94,10 +93,11 @@ def check_photos(folder: Path) -> None:
 
 def read_groups(path: Path) -> dict[str, str]:
     """A group by the photo's name. Raises InputError."""
+    from anymask.data.documents import read_table
+
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["image"]: row["group"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
+        return {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
+    except DataError as error:
         raise InputError(
             f"{path}: wanted a table with the columns image and group, got {error}"
         ) from error

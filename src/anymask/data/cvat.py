@@ -63,6 +63,11 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
         raise DataError(f"a CVAT mask has runs and a box of 4 numbers; got {len(points)} numbers")
     *runs, x0, y0, x1, y1 = (int(number) for number in points)
     high, wide = y1 - y0 + 1, x1 - x0 + 1
+    if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:
+        raise DataError(
+            f"a crop must lie inside the photo of (H, W) = {image_hw}; the mask has a box from "
+            f"({x0}, {y0}) to ({x1}, {y1})"
+        )
     if min([high, wide, *runs]) < 0 or sum(runs) != high * wide:
         raise DataError(f"the runs sum to {sum(runs)}, the box has {wide} x {high} pixels")
     turned = Rle(np.array(runs, np.int64), (wide, high))

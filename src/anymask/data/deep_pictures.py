@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.data.pixels import MAX_PIXELS, View, check_size
+from anymask.data.pixels import View, check_size
 from anymask.primitives.errors import ImageError, MissingExtra
+from anymask.primitives.spec import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
+_REASON = 200  # characters of tifffile's own message that are told
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _ALPHA = (1, 2)  # of the tag ExtraSamples
@@ -90,6 +92,25 @@ def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArra
 
 def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
     """A page of a TIFF by tifffile. Raises ImageError; MissingExtra without the package."""
+    with _tiff_page(file, name, view.page) as page:
+        if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
+            raise ImageError(
+                f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
+                f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
+            )
+        return Deep(_in_colour(page, name, view), _turns(page))
+
+
+def tiff_hw(file: BinaryIO, name: str) -> tuple[int, int]:
+    """(H, W) of the upright first page of a TIFF by tifffile. Raises as `read_tiff` does."""
+    with _tiff_page(file, name, 0) as page:
+        height, width = int(page.imagelength), int(page.imagewidth)
+        return (width, height) if _turns(page) >= 5 else (height, width)
+
+
+@contextmanager
+def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
+    """A page of at most MAX_PIXELS; whatever fails inside the `with` becomes an ImageError."""
     try:
         import tifffile
     except ImportError:
@@ -103,22 +124,17 @@ def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
             count = len(document.pages)
             if not count:
                 raise EOFError("it has no page")
-            if view.page >= count:
-                raise ImageError(no_such_page(view.page, count, name))
-            page: Any = document.pages[view.page]
+            if number >= count:
+                raise ImageError(no_such_page(number, count, name))
+            page: Any = document.pages[number]
             check_size((page.imagelength, page.imagewidth), name)
-            if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
-                raise ImageError(
-                    f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
-                    f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
-                )
-            return Deep(_in_colour(page, name, view), _turns(page))
+            yield page
     except ImageError:
         raise
     except Exception as error:  # tifffile's readers raise almost anything on damaged files
         raise ImageError(
-            f"{name} is damaged, truncated or packed in a way that is not read ({error}); copy it "
-            "again, or convert it to a TIFF without compression"
+            f"{name} is damaged, truncated or packed in a way that is not read "
+            f"({str(error)[:_REASON]}); copy it again, or convert it to a TIFF without compression"
         ) from error
 
 

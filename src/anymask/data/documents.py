@@ -6,6 +6,7 @@ conversion can be looked at before anything is written.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -15,17 +16,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from PIL import Image
-
 from anymask.data.annotations import AnnotatedImage
-from anymask.data.images import SUFFIXES
-from anymask.data.pixels import MAX_PIXELS
+from anymask.data.images import SUFFIXES, image_hw
 from anymask.primitives.errors import AnymaskError, DataError
+from anymask.primitives.notation import parse_json, parse_text
+from anymask.primitives.spec import MAX_PIXELS
 from anymask.primitives.storage import write_whole
 
 OutFile = tuple[Path, bytes]
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap the sides
+_WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
+    TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
+)  # fmt: skip
+_NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
+_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
+_REASON = 200  # characters of such a message that are told
 
 
 @contextmanager
@@ -37,9 +42,10 @@ def located(where: object) -> Iterator[None]:
         raise DataError(f"{where}: the key {error} is missing") from error
     except (AnymaskError, OSError) as error:
         raise DataError(f"{where}: {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except _WRONG_KIND as error:
         raise DataError(
-            f"{where}: a value has a wrong type or shape ({type(error).__name__}: {error})"
+            f"{where}: a value has a wrong type or shape ({type(error).__name__}: "
+            f"{str(error)[:_REASON]})"
         ) from error
 
 
@@ -64,12 +70,54 @@ def find_files(source: Path, suffix: str) -> list[Path]:
 
 def read_json(path: Path) -> Any:
     """One JSON document. Raises DataError that names the file."""
+    return parse_json(read_bytes(path), path)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8. Raises DataError that names the file."""
+    return parse_text(read_bytes(path), path)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file whose first line names its columns.
+
+    columns  those that must be there
+
+    Raises DataError that names the file, and the line where one has too few values.
+    """
+    reader = csv.DictReader(read_text(path).splitlines())
     try:
-        return json.loads(path.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}); is the file complete?") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        absent = [column for column in columns if column not in (reader.fieldnames or ())]
+        if absent:
+            raise DataError(f"{path}: the column {absent[0]!r} is missing")
+        rows = []
+        for line, row in enumerate(reader, start=2):
+            if None in row.values():
+                raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}: not CSV ({error})") from error
+    return rows
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file without names of columns. Raises DataError that names the file."""
+    try:
+        return list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise DataError(f"{path}: not CSV ({error})") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises DataError that names it."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # the last: a name with NUL
+        raise DataError(f"{path}: cannot be read ({_told(error)})") from error
+
+
+def _told(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def to_json(document: Any) -> bytes:
@@ -79,7 +127,7 @@ def to_json(document: Any) -> bytes:
 
 def read_xml(path: Path) -> ET.Element:
     """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     if b"<!ENTITY" in data:
         raise DataError(f"{path}: declares entities, which are not read")
     try:
@@ -158,12 +206,9 @@ def find_picture(pictures: Path | None, stem: str) -> Path | None:
 def picture_hw(path: Path) -> tuple[int, int]:
     """(H, W) of the upright picture, from its header. Raises DataError."""
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return image_hw(path)
+    except AnymaskError as error:
         raise DataError(f"{path}: no readable picture ({error})") from error
-    return (width, height) if turned else (height, width)
 
 
 # Names of outputs.
@@ -171,7 +216,8 @@ def picture_hw(path: Path) -> tuple[int, int]:
 
 def output_stem(file_name: str) -> PurePosixPath:
     """A picture's name as a place inside the output: no drive, no way up, no suffix."""
-    name = PurePosixPath(file_name.replace("\\", "/").replace("\0", ""))
+    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
+    name = PurePosixPath(plain)
     parts = [part for part in name.parts if part not in ("..", ".", "/", "//") and ":" not in part]
     if name.is_absolute():
         parts = parts[-1:]
@@ -200,9 +246,18 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
 
 
 def write_files(files: Iterable[OutFile]) -> int:
-    """Write each file whole or not at all and count them; folders are made."""
+    """Write each file whole or not at all and count them; folders are made.
+
+    What an earlier run that was killed has left of the same files is removed.
+    """
     count = 0
     for path, data in files:
-        write_whole(path, data)
+        try:
+            write_whole(path, data)
+        except (FileExistsError, NotADirectoryError):
+            raise DataError(
+                f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
+                "choose another output"
+            ) from None
         count += 1
     return count

@@ -180,7 +180,8 @@ def _json_name(document: Any) -> str | None:
         return None
     if "images" in document and "annotations" in document:
         rows = document["annotations"]
-        panoptic = isinstance(rows, list) and rows and "segments_info" in rows[0]
+        first = rows[0] if isinstance(rows, list) and rows else None
+        panoptic = isinstance(first, dict) and "segments_info" in first
         return "coco-panoptic" if panoptic else "coco"
     marks = {"masklet": "sav", "shapes": "labelme", "features": "geojson", "annotations": "sa1b"}
     return next((name for key, name in marks.items() if key in document), None)

@@ -18,26 +18,27 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
+from anymask.data.decoding import decoded, decoding, open_file, open_header
 from anymask.data.deep_pictures import (
     is_tiff,
     needs_tifffile,
     no_such_page,
     read_deep_colours,
     read_tiff,
+    tiff_hw,
 )
 from anymask.data.pixels import View, array_to_image, check_size, on_white, strips
-from anymask.primitives.errors import ImageError, MissingExtra
+from anymask.primitives.arrays import read_array
+from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.types import BoolArray, UintImage
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
@@ -47,12 +48,6 @@ SUFFIXES = frozenset(  # that `find_images` looks for
 ) | {".tiff", ".webp"}
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_DECODING_ERRORS = (  # what Pillow's decoders raise on damaged files
-    OSError, SyntaxError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError,
-    EOFError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
-_header_lock = threading.Lock()
-T = TypeVar("T")
 
 
 def load_image(
@@ -105,18 +100,52 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+        return _load_array(path)
     brightness: NDArray[np.uint8] = load_image(path).max(axis=2)
-    with Image.open(path) as picture:
-        if _has_alpha(picture):
-            turned = np.asarray(picture.convert("RGBA").getchannel("A"))
-            alpha = _upright(turned, _orientation(picture))
-            brightness = brightness if alpha.all() else alpha
+    alpha = _alpha_of(path)
+    if alpha is not None and not alpha.all():
+        brightness = alpha
     mask: BoolArray = brightness > int(brightness.max()) // 2
     return mask
+
+
+def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
+    """The upright alpha channel; None without one, or where Pillow does not know the file."""
+    with _opened(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            return None  # a TIFF that tifffile has read
+        with decoding(repr(str(path))), picture:
+            if not _has_alpha(picture):
+                return None
+            layer = np.asarray(picture.convert("RGBA").getchannel("A"))
+            return _upright(layer, _orientation(picture))
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """An array file whose header states no more than the file holds."""
+    try:
+        with open_file(path) as file:
+            return read_array(file)
+    except (OSError, DataError) as error:
+        raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+
+
+def image_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
+    name = repr(str(path))
+    with _opened(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            if _begins_like_tiff(file):
+                return tiff_hw(file, name)
+            raise ImageError(_unidentified(file, name)) from None
+        with decoding(name), picture:
+            height, width = picture.height, picture.width
+            check_size((height, width), name)
+            return (width, height) if _orientation(picture) >= 5 else (height, width)
 
 
 def find_images(
@@ -151,14 +180,21 @@ def find_images(
 
 
 def _load_file(path: Path, view: View) -> UintImage:
+    with _opened(path) as file:
+        return _load_stream(file, repr(str(path)), view)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A picture's file. Raises ImageError that says what is wrong with the path."""
     name = repr(str(path))
     try:
-        with path.open("rb") as file:
-            return _load_stream(file, name, view)
+        with open_file(path) as file:
+            yield file
     except FileNotFoundError:
         raise ImageError(f"there is no file {name}; check the path") from None
     except OSError as error:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
             raise ImageError(f"wanted one picture, {name} is a folder; name a file in it") from None
         raise ImageError(
             f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
@@ -167,17 +203,18 @@ def _load_file(path: Path, view: View) -> UintImage:
 
 def _load_stream(file: Any, name: str, view: View) -> UintImage:
     try:
-        picture = _open_header(file)
+        picture = open_header(file)
     except UnidentifiedImageError:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
         raise ImageError(_unidentified(file, name)) from None
     try:
-        if needs_tifffile(picture, view):
+        if decoded(lambda: needs_tifffile(picture, view), name):
             return _load_tiff(file, name, view)
+        check_size((picture.height, picture.width), name)
         _seek(picture, name, view)
-        check_size((picture.size[1], picture.size[0]), name)
-        deep = _checked(lambda: read_deep_colours(picture, file, view.page), name)
+        check_size((picture.height, picture.width), name)
+        deep = decoded(lambda: read_deep_colours(picture, file, view.page), name)
         pixels = (
             _pillow_to_array(picture, name, view)
             if deep is None
@@ -205,23 +242,10 @@ def _seek(picture: Image.Image, name: str, view: View) -> None:
     """Turn to the page. Raises ImageError where there is none."""
     if view.page == 0:
         return
-    count = _checked(lambda: getattr(picture, "n_frames", 1), name)
+    count = decoded(lambda: getattr(picture, "n_frames", 1), name)
     if view.page >= count:
         raise ImageError(no_such_page(view.page, count, name))
-    _checked(lambda: picture.seek(view.page), name)
-
-
-def _open_header(file: Any) -> Image.Image:
-    """Read a picture's header only, without Pillow's own size limit, which is below ours."""
-    with _header_lock:
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return Image.open(file)
-        except _DECODING_ERRORS as error:
-            raise UnidentifiedImageError(str(error)) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    decoded(lambda: picture.seek(view.page), name)
 
 
 def _unidentified(file: Any, name: str) -> str:
@@ -243,7 +267,7 @@ def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation 1..8; 1 (upright) where the tag is absent or damaged."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
-    except _DECODING_ERRORS:
+    except Exception:  # a damaged tag may raise anything; the picture is shown as it lies
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -265,7 +289,7 @@ def _upright(image: UintImage, orientation: int) -> UintImage:
 def _pillow_to_array(picture: Image.Image, name: str, view: View) -> UintImage:  # -> (H, W, 3)
     width, height = picture.size
     check_size((height, width), name)
-    return _checked(lambda: _decoded(picture, name, view), name)
+    return decoded(lambda: _decoded(picture, name, view), name)
 
 
 def _decoded(picture: Image.Image, name: str, view: View) -> UintImage:
@@ -290,19 +314,6 @@ def _decoded(picture: Image.Image, name: str, view: View) -> UintImage:
 
 def _in_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("L" if picture.mode == "1" else "RGB")
-
-
-def _checked(work: Callable[[], T], name: str) -> T:
-    """Do what may fail on a damaged file. Raises ImageError that names it."""
-    try:
-        return work()
-    except (ImageError, MissingExtra):
-        raise
-    except _DECODING_ERRORS as error:
-        raise ImageError(
-            f"{name} is damaged or truncated ({str(error) or type(error).__name__}); "
-            "copy or download the picture again"
-        ) from error
 
 
 def _has_alpha(picture: Image.Image) -> bool:

@@ -24,6 +24,7 @@ from anymask.data.annotations import (
     annotated_mask,
     note_traits,
 )
+from anymask.data.decoding import open_picture
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -33,13 +34,13 @@ from anymask.data.documents import (
     output_paths,
 )
 from anymask.data.outlines import Policy
-from anymask.primitives.errors import DataError
+from anymask.data.pixels import strips
+from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
 
 VOID = 255
 VOID_LABEL = "void"
-_DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -92,17 +93,45 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
-    """The numbers of a picture of one channel or with a palette. Raises DataError."""
+    """The numbers of a picture of one channel or with a palette, in as few bytes as it has.
+
+    Raises DataError.
+    """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
                 raise DataError(
                     f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
                     f"{picture.mode}; is it a photo?"
                 )
-            return np.asarray(picture).astype(np.int64)
-    except _DECODING_ERRORS as error:
+            values = np.asarray(picture)
+            return values.astype(
+                np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("=")
+            )
+    except (OSError, ImageError) as error:
         raise DataError(f"no readable picture ({error})") from error
+
+
+def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
+    """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
+    try:
+        with open_picture(path) as picture:
+            if picture.mode not in ("RGB", "RGBA"):
+                raise DataError(
+                    f"wanted numbers in red, green and blue, got the mode {picture.mode}"
+                )
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ImageError) as error:
+        raise DataError(f"no readable picture ({error})") from error
+
+
+def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
+    """The first channel * 65536 + the second * 256 + the third."""
+    numbers = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers
 
 
 def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
@@ -131,7 +160,7 @@ def encode(
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"groups"}))
         numbers = object_numbers(image, report, 65535)
-        yield path, _png(painted(image, numbers, report).astype(np.uint16))
+        yield path, _png(painted(image, numbers, report))
 
 
 def encode_davis(
@@ -176,15 +205,29 @@ def object_numbers(
     return [VOID if hidden else next(numbers) for hidden in voids]
 
 
-def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -> NDArray[np.int64]:
-    """(H, W) numbers, smaller masks over larger ones; what is hidden is reported."""
-    values = np.zeros(image.hw, np.int64)
-    owner = np.full(image.hw, -1, np.int64)
+def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -> NDArray[Any]:
+    """(H, W) numbers of 16 or 32 bits, smaller masks over larger ones; what is hidden is reported.
+
+    The picture itself first holds each pixel's mask, counted from 1, then that mask's number: a
+    picture of 200 megapixels is kept once.
+    """
+    most = max([len(image.masks), *numbers])
+    values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
     order = sorted(range(len(image.masks)), key=lambda place: -rle_area(image.masks[place].rle))
     for place in order:
-        pixels = rle_to_mask(image.masks[place].rle)
-        values[pixels], owner[pixels] = numbers[place], place
-    left = np.bincount(owner[owner >= 0], minlength=len(image.masks))
+        np.copyto(values, place + 1, where=rle_to_mask(image.masks[place].rle))
+    table = np.array([0, *numbers], values.dtype)
+    left = np.zeros(len(table), np.int64)
+    for rows in strips(image.hw):
+        owners = values[rows]
+        left += np.bincount(owners.reshape(-1), minlength=len(table))
+        values[rows] = table[owners]
+    _note_hidden(image, left[1:], report)
+    return values
+
+
+def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossReport) -> None:
+    """left  pixels of each mask that were not painted over"""
     for place, mask in enumerate(image.masks):
         area = rle_area(mask.rle)
         if not area:
@@ -192,7 +235,6 @@ def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -
         elif left[place] < area:
             hidden = f"{area - left[place]} of {area} pixels lie under other masks"
             report.add("overlaps", image.file_name, place, hidden)
-    return values
 
 
 def _png(values: NDArray[Any], palette: bool = False) -> bytes:

@@ -26,8 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from anymask.data.documents import checked_hw, find_place, located, read_json
-from anymask.data.label_pictures import VOID, label_values, value_rles
+from anymask.data.documents import checked_hw, find_place, located, read_json, read_text
+from anymask.data.label_pictures import (
+    VOID,
+    colours_to_numbers,
+    label_colours,
+    label_values,
+    value_rles,
+)
 from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle
@@ -42,9 +48,10 @@ def read_ade20k(root: Path, split: str) -> Iterator[Sample]:
     for path in sorted(folder.rglob("*_seg.png")):
         stem = path.name.removesuffix("_seg.png")
         with located(path):
-            layers = _colours(path)
-            classes = layers[..., 0] // 10 * 256 + layers[..., 1]
-            values = np.where(classes > 0, classes * 256 + layers[..., 2], 0)
+            layers = label_colours(path).copy()
+            layers[..., 0] //= 10
+            values = colours_to_numbers(layers)
+            values[values < 256] = 0  # blue alone is no object: it has no class
             names = _ade_names(path.with_name(f"{stem}.json"))
             found = value_rles(values)
             labels = {value: names.get(value // 256) for value in found}
@@ -66,8 +73,9 @@ def read_ade20k_instances(root: Path, split: str) -> Iterator[Sample]:
     names = _table(root / "objectInfo100.txt")
     for path in sorted(folder.glob("*.png")):
         with located(path):
-            layers = _colours(path)
-            values = np.where(layers[..., 1] > 0, layers[..., 1] * 256 + layers[..., 0], 0)
+            layers = label_colours(path)
+            values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
+            values[values < 256] = 0  # red alone is no object
             found = value_rles(values)
             labels = {value: names.get(value % 256, str(value % 256)) for value in found}
             yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
@@ -89,17 +97,11 @@ def _table(path: Path) -> dict[int, str]:
     """Number -> first name of objectInfo's columns; none where the file is absent."""
     if not path.is_file():
         return {}
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    return {int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdigit()}
-
-
-def _colours(path: Path) -> NDArray[np.int64]:  # (H, W, 3)
-    """Red, green and blue as numbers. Raises DataError for a picture of one channel."""
-    with Image.open(path) as picture:
-        if picture.mode not in ("RGB", "RGBA"):
-            raise DataError(f"wanted numbers in red, green and blue, got the mode {picture.mode}")
-        checked_hw(picture.height, picture.width)
-        return np.asarray(picture.convert("RGB")).astype(np.int64)
+    rows = [line.split("\t") for line in read_text(path).splitlines()]
+    with located(path):
+        return {
+            int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdecimal()
+        }
 
 
 # Cityscapes: labels.py of the scripts: id -> name, of objects and of what the benchmark leaves out
@@ -143,7 +145,7 @@ _NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
 }  # fmt: skip
 
 
-def _painted(path: Path) -> NDArray[np.int64]:  # (H, W)
+def _painted(path: Path) -> NDArray[np.int32]:  # (H, W)
     """The numbers that the polygons mean, drawn as json2instanceImg.py draws them: with Pillow,
     later ones over earlier ones, licence plates not at all."""
     document = read_json(path)
@@ -163,7 +165,7 @@ def _painted(path: Path) -> NDArray[np.int64]:  # (H, W)
                 counts[number] = counts.get(number, -1) + 1
                 number = number * 1000 + counts[number]
             draw.polygon([(int(x), int(y)) for x, y in row["polygon"]], fill=number)
-    return np.asarray(picture).astype(np.int64)
+    return np.asarray(picture)
 
 
 # PASCAL VOC
@@ -180,7 +182,7 @@ def read_voc(root: Path, split: str) -> Iterator[Sample]:
     places = ["SegmentationObject", "VOC*/SegmentationObject", "VOCdevkit/VOC*/SegmentationObject"]
     top = find_place(root, places, "objects of PASCAL VOC").parent
     listed = find_place(top, [f"ImageSets/Segmentation/{split}.txt"], f"list of {split}")
-    for name in listed.read_text(encoding="utf-8").split():
+    for name in read_text(listed).split():
         path = top / "SegmentationObject" / f"{name}.png"
         with located(path):
             values = label_values(path)

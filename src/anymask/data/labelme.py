@@ -26,6 +26,7 @@ from anymask.data.annotations import (
     note_traits,
     note_unlabelled,
 )
+from anymask.data.decoding import open_picture
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -39,7 +40,7 @@ from anymask.data.documents import (
     to_json,
 )
 from anymask.data.outlines import Policy, plain_rings
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.rle import (
     Rle,
@@ -55,6 +56,7 @@ VERSION = "5.5.0"  # of labelme, whose layout this is
 _DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 _SHAPE = ("label", "points", "group_id", "shape_type", "mask")
 _CIRCLE_CORNERS = 180
+_FURTHEST = 1e9  # pixels from the corner of the picture that a box may reach
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -129,10 +131,12 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
 def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     """A base64 PNG of the mask inside its box (first and last pixel)."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as picture:
+        with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
             stamp = np.asarray(picture.convert("L")) != 0
-    except (OSError, SyntaxError) as error:
+    except (OSError, ImageError) as error:
         raise DataError(f"`mask` is no PNG ({error})") from error
+    if not (np.abs(points) < _FURTHEST).all():
+        raise DataError(f"the corners of its box lie beyond {_FURTHEST:g} pixels")
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(

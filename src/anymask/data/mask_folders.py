@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from anymask.data.documents import checked_hw, find_picture, find_place, located
-from anymask.data.label_pictures import label_values, value_rles
+from anymask.data.decoding import open_picture
+from anymask.data.documents import find_picture, find_place, located
+from anymask.data.label_pictures import colours_to_numbers, label_values, value_rles
 from anymask.data.sets import Sample
-from anymask.primitives.errors import DataError, MissingExtra
+from anymask.primitives.errors import DataError, ImageError, MissingExtra
 from anymask.primitives.rle import Rle, mask_to_rle
 
 EGOHOS_CLASSES = {
@@ -123,12 +123,13 @@ def read_hypersim(root: Path, split: str) -> Iterator[Sample]:
 
 def _numbers(path: Path) -> NDArray[Any]:  # (H, W)
     """A number for each colour, 0 for black, of a picture of any kind."""
-    with Image.open(path) as picture:
-        checked_hw(picture.height, picture.width)
-        if picture.mode not in ("RGB", "RGBA"):
-            return label_values(path)
-        layers = np.asarray(picture.convert("RGB")).astype(np.int64)
-    return layers[..., 0] * 65536 + layers[..., 1] * 256 + layers[..., 2]
+    try:
+        with open_picture(path) as picture:
+            if picture.mode in ("RGB", "RGBA"):
+                return colours_to_numbers(np.asarray(picture.convert("RGB")))
+    except (OSError, ImageError) as error:
+        raise DataError(f"no readable picture ({error})") from error
+    return label_values(path)
 
 
 def _sample(

@@ -13,17 +13,22 @@ photo's size by the nearest pixel. Only photos with masks are read.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from anymask.data.documents import find_photo, find_place, located, picture_hw
+from anymask.data.documents import (
+    find_photo,
+    find_place,
+    located,
+    picture_hw,
+    read_rows,
+    read_table,
+)
 from anymask.data.label_pictures import label_values
 from anymask.data.sets import Sample
-from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
 
 Box = tuple[float, float, float, float]
@@ -36,15 +41,8 @@ def read(root: Path, split: str) -> Iterator[Sample]:
     path = find_place(root, [name, f"annotations/{name}"], f"masks of {split}")
     names = _names(path.parent)
     rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        absent = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-        if absent:
-            raise DataError(f"{path}: the column {absent[0]!r} is missing")
-        for line, row in enumerate(reader, start=2):
-            if None in row.values():
-                raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
-            rows.setdefault(row["ImageID"], []).append((line, row))
+    for line, row in enumerate(read_table(path, _COLUMNS), start=2):
+        rows.setdefault(row["ImageID"], []).append((line, row))
     for image_id, records in rows.items():
         with located(f"{path}, image {image_id}"):
             photos = [root / split, root / "images" / split, root / "images"]
@@ -69,8 +67,7 @@ def _names(folder: Path) -> dict[str, str]:
     """Class -> its name in words; none where the table is absent."""
     for pattern in ("oidv7-class-descriptions-boxable.csv", "*class-descriptions*.csv"):
         for path in sorted(folder.glob(pattern)):
-            with path.open(newline="", encoding="utf-8") as file:
-                return {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+            return {row[0]: row[1] for row in read_rows(path) if len(row) > 1}
     return {}
 
 

@@ -26,6 +26,7 @@ from anymask.data.annotations import (
     note_unlabelled,
 )
 from anymask.data.coco import category_ids, image_row, json_target
+from anymask.data.decoding import open_picture
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -36,10 +37,10 @@ from anymask.data.documents import (
     read_json,
     to_json,
 )
-from anymask.data.label_pictures import painted
+from anymask.data.label_pictures import colours_to_numbers, painted, value_rles
 from anymask.data.outlines import Policy
-from anymask.primitives.errors import DataError
-from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xywh
+from anymask.primitives.errors import DataError, ImageError
+from anymask.primitives.rle import rle_area, rle_box_xywh
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -74,7 +75,8 @@ def _with_segments(
     values = _values(path)
     if values.shape != image.hw:
         raise DataError(f"{path.name} has (H, W) = {values.shape}, the picture has {image.hw}")
-    unknown = set(np.unique(values).tolist()) - {0}
+    found = value_rles(values)
+    unknown = set(found) - {0}
     masks = []
     for segment in annotation["segments_info"]:
         number = int(segment["id"])
@@ -83,22 +85,20 @@ def _with_segments(
         if (category := int(segment["category_id"])) not in names:
             raise DataError(f"there is no category with the id {category}")
         unknown.discard(number)
-        rle = mask_to_rle(values == number)
         crowd = bool(segment.get("iscrowd", 0))
-        masks.append(annotated_mask(rle, names[category], crowd=crowd))
+        masks.append(annotated_mask(found[number], names[category], crowd=crowd))
     if unknown:
         raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
     return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=tuple(masks))
 
 
-def _values(path: Path) -> NDArray[np.int64]:  # (H, W)
+def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
     try:
-        with Image.open(path) as picture:
-            rgb = np.asarray(picture.convert("RGB")).astype(np.int64)
-    except (OSError, ValueError, SyntaxError) as error:
+        with open_picture(path) as picture:
+            rgb = np.asarray(picture.convert("RGB"))
+    except (OSError, ImageError) as error:
         raise DataError(f"{path.name} is no readable picture ({error})") from error
-    numbers: NDArray[np.int64] = rgb @ np.array([1, 256, 65536])
-    return numbers
+    return colours_to_numbers(rgb[..., ::-1])
 
 
 # Ids as they are, for measuring.
@@ -129,7 +129,7 @@ class PanopticPicture:
     path: Path
     segments: tuple[PanopticSegment, ...]
 
-    def values(self) -> NDArray[np.int64]:  # (H, W)
+    def values(self) -> NDArray[np.int32]:  # (H, W)
         """The segment of each pixel, 0 where there is none.
 
         Raises DataError for a picture that cannot be read, pixels without a record, and records
@@ -200,12 +200,12 @@ def encode(
         note_unlabelled(report, image)
         values = painted(image, range(1, len(image.masks) + 1), report)
         segments = []
+        found = value_rles(values)
         for number, mask in enumerate(image.masks, start=1):
-            rle = mask_to_rle(values == number)
-            if area := rle_area(rle):
-                about = {"id": number, "category_id": ids[mask.label or UNLABELLED], "area": area}
-                rest = {"bbox": list(rle_box_xywh(rle)), "iscrowd": int(mask.crowd)}
-                segments.append(about | rest)
+            if (rle := found.get(number)) is not None:
+                about = {"id": number, "category_id": ids[mask.label or UNLABELLED]}
+                box = {"area": rle_area(rle), "bbox": list(rle_box_xywh(rle))}
+                segments.append(about | box | {"iscrowd": int(mask.crowd)})
         name = path.relative_to(folder).as_posix()
         rows.append({"image_id": image_id, "file_name": name, "segments_info": segments})
         yield path, _png(values)
@@ -220,8 +220,10 @@ def encode(
     yield target, to_json(document)
 
 
-def _png(values: NDArray[np.int64]) -> bytes:  # (H, W)
-    rgb = np.stack([values & 255, values >> 8 & 255, values >> 16], axis=2).astype(np.uint8)
+def _png(values: NDArray[Any]) -> bytes:  # (H, W)
+    rgb = np.empty((*values.shape, 3), np.uint8)
+    for channel in range(3):
+        rgb[..., channel] = values >> 8 * channel & 255
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
     return buffer.getvalue()

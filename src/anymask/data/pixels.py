@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.spec import MAX_PIXELS
 from anymask.primitives.types import UintImage
 
-MAX_PIXELS = 200_000_000  # of the decoded picture: 600 MB as RGB
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
 _STRIP_PIXELS = 4_000_000
 _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
@@ -176,7 +176,7 @@ def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, fl
     low, high = np.percentile(values[::step, ::step], PERCENTILES)
     if high <= low:  # all but a few pixels are equal
         low, high = least, most
-    return (float(low), float(high)) if high > low else (least, least + 1.0)
+    return (float(low), float(high)) if high > low else (least, _above(least))
 
 
 def _band_ranges(
@@ -193,9 +193,14 @@ def _band_ranges(
         low, high = np.percentile(finite, stretch)
         if high <= low:
             low, high = finite.min(), finite.max()
-        ranges.append((low, high if high > low else low + 1.0))
+        ranges.append((low, high if high > low else _above(low)))
     low, high = np.array(ranges, np.float64).T
     return low, high
+
+
+def _above(value: float) -> float:
+    """The white of a picture of one value, at least 1 more, also where 1 more is no other float."""
+    return max(value + 1.0, float(np.nextafter(value, np.inf)))
 
 
 def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
@@ -213,8 +218,8 @@ def _eight_bit(
     if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):
         return values
     wide: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        scaled = (wide - low) * (255.0 / (high - low)) + 0.5
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        scaled = (wide - low) * (255.0 / np.subtract(high, low)) + 0.5
     eight: UintImage = np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0).astype(np.uint8)
     return eight
 

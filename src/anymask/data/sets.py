@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from typing import Any
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import Rle, string_to_rle
 from anymask.primitives.types import UintImage
 
@@ -157,10 +157,7 @@ def _read_info(folder: Path) -> SetInfo:
     path = folder / INFO_FILE
     if not path.is_file():
         return SetInfo(name=folder.resolve().name, folder=folder)
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
+    raw = parse_json(path.read_bytes(), path)
     if not isinstance(raw, dict):
         raise DataError(f"{path}: wanted an object, got {type(raw).__name__}")
     ships = raw.get("ships")
@@ -181,10 +178,7 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
             where = f"{path}, line {number}"
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise DataError(f"{where}: not JSON ({error}); is the file complete?") from error
+            row = parse_json(line, where)
             if not isinstance(row, dict):
                 raise DataError(f"{where}: wanted an object, got {type(row).__name__}")
             yield row, where

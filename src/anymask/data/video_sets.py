@@ -23,7 +23,14 @@ from typing import Any
 
 from anymask.data.clips import Clip
 from anymask.data.coco import segmentation_to_rle
-from anymask.data.documents import checked_hw, find_photo, find_place, located, read_json
+from anymask.data.documents import (
+    checked_hw,
+    find_photo,
+    find_place,
+    located,
+    read_json,
+    read_text,
+)
 from anymask.data.images import SUFFIXES
 from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
@@ -43,9 +50,12 @@ def read_davis_clips(root: Path, split: str) -> list[Clip]:
         "2016": [f"ImageSets/2016/{part}.txt", f"ImageSets/480p/{part}.txt"],
     }.get(year, [f"ImageSets/{year}/{part}.txt"])
     listed = find_place(top, lists, f"list of DAVIS' {split!r}")
-    names = dict.fromkeys(map(_video, listed.read_text(encoding="utf-8").splitlines()))
+    names = dict.fromkeys(map(_video, read_text(listed).splitlines()))
     single = year == "2016" or listed.parent.name == "480p"
-    return [_clip(name, frames / name, annotations / name, single=single) for name in names if name]
+    with located(listed):
+        return [
+            _clip(name, frames / name, annotations / name, single=single) for name in names if name
+        ]
 
 
 def _video(line: str) -> str:
@@ -67,10 +77,10 @@ def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
                     for number, row in video["objects"].items()
                     if "category" in row
                 }
-            folder = path.parent
-            clips.append(
-                _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
-            )
+                folder = path.parent
+                clips.append(
+                    _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
+                )
     return clips
 
 

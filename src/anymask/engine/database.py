@@ -19,9 +19,17 @@ from sqlalchemy.exc import OperationalError as Unreachable
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from anymask.primitives.errors import Conflict, InputError, MissingExtra, StoreError
+from anymask.primitives.errors import (
+    AnymaskError,
+    Conflict,
+    DiskFull,
+    InputError,
+    MissingExtra,
+    StoreError,
+)
 
 WAIT_MS = 15_000  # for another process's transaction
+_FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
@@ -94,13 +102,34 @@ def _explained(database: Database) -> Iterator[None]:
     where = database.url.render_as_string(hide_password=True)
     try:
         yield
+    except AnymaskError:
+        raise
     except StaleDataError as error:
         raise Conflict("it was changed by somebody else in the meantime; read it again") from error
     except IntegrityError as error:
         raise Conflict(f"{where}: it is there already, or has gone ({error.orig})") from error
-    except Unreachable as error:
-        raise StoreError(f"{where}: the database does not answer ({error.orig})") from error
     except DBAPIError as error:
-        raise StoreError(f"{where}: the database refuses ({error.orig})") from error
+        if _is_full(error.orig):
+            raise DiskFull(
+                f"{where}: wanted room to write, got a full disk ({error.orig}); nothing was "
+                "written: make room and do it again"
+            ) from error
+        raise _other_error(error, where) from error
     except NoSuchModuleError as error:
         raise InputError(f"{where}: no driver for this database ({error})") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise StoreError(
+            f"{where}: is damaged, it holds a value of another kind ({told}); copy it again"
+        ) from error
+
+
+def _is_full(error: object) -> bool:
+    names = (getattr(error, "sqlite_errorname", None), getattr(error, "sqlstate", None))
+    return any(name in _FULL for name in names)
+
+
+def _other_error(error: DBAPIError, where: str) -> StoreError:
+    if isinstance(error, Unreachable):
+        return StoreError(f"{where}: the database does not answer ({error.orig})")
+    return StoreError(f"{where}: the database refuses ({error.orig})")

@@ -5,10 +5,19 @@ A draft is a mask on its way in, an entry is one that the database has numbered.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from anymask.engine.checks import (
+    MOST_PROMPTS,
+    MOST_SECONDS,
+    checked_json,
+    checked_number,
+    checked_prompt,
+    checked_text,
+)
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_to_coco
 
@@ -18,8 +27,6 @@ Stage = Literal["assisted", "semi", "auto", "review"]
 Arm = Literal["model", "control"]
 Verdict = Literal["accept", "fix", "reject"]
 Why = Literal["uncertain", "random"]
-
-MOST_TEXT = 400  # characters of a name or a label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,8 @@ class Provenance:
     stage       of the data engine in which the mask was made
     arm         "model", or "control": made without a model, to measure what the model saves
     source      the file that it was read from
+
+    Raises InputError for words, texts or prompts that make no sense.
     """
 
     kind: Kind = "human"
@@ -50,6 +59,12 @@ class Provenance:
         one_of("arm", self.arm, get_args(Arm))
         if self.stage is not None:
             one_of("stage", self.stage, get_args(Stage))
+        for name in ("model", "model_hash", "tool", "source"):
+            checked_text(name, getattr(self, name))
+        if len(self.prompts) > MOST_PROMPTS:
+            raise InputError(f"a mask has at most {MOST_PROMPTS} prompts, got {len(self.prompts)}")
+        for prompt in self.prompts:
+            checked_prompt(prompt)
 
     def to_json(self) -> dict[str, Any]:
         """Without what nobody knows."""
@@ -67,11 +82,34 @@ class Provenance:
                 f"provenance has no {strange[0]!r}; it has {', '.join(cls.__dataclass_fields__)}"
             )
         prompts = known.get("prompts") or ()
-        if not isinstance(prompts, list | tuple) or not all(
-            isinstance(prompt, Mapping) for prompt in prompts
-        ):
+        if not isinstance(prompts, list | tuple):
             raise InputError(f"prompts must be a list of objects, got {str(prompts)[:60]!r}")
         return cls(**known | {"prompts": tuple(prompts)})
+
+    @classmethod
+    def from_stored(cls, row: object) -> Provenance:
+        """What a database holds; without what an earlier version let in and this one refuses."""
+        try:
+            return cls.from_json(row)
+        except InputError:
+            kept = {key: value for key, value in _items_of(row) if _is_sound({key: value})}
+            prompts = dict(_items_of(row)).get("prompts")
+            if "prompts" not in kept and isinstance(prompts, list):
+                few = prompts[:MOST_PROMPTS]
+                kept["prompts"] = [one for one in few if _is_sound({"prompts": [one]})]
+            return cls.from_json(kept)
+
+
+def _items_of(row: object) -> list[tuple[str, Any]]:
+    return list(row.items()) if isinstance(row, Mapping) else []
+
+
+def _is_sound(row: dict[str, Any]) -> bool:
+    try:
+        Provenance.from_json(row)
+    except InputError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +119,8 @@ class Draft:
     rle        of the photo's size
     seconds    that somebody spent on it
     client_id  a name that its maker gives it: sent twice, it is kept once
+
+    Raises InputError for texts and numbers that no database or format can hold.
     """
 
     rle: Rle
@@ -94,10 +134,14 @@ class Draft:
 
     def __post_init__(self) -> None:
         one_of("status", self.status, get_args(Status))
-        if self.label is not None and len(self.label) > MOST_TEXT:
-            raise InputError(f"a label has at most {MOST_TEXT} characters, got {len(self.label)}")
-        if not 0 <= self.seconds < float("inf"):
-            raise InputError(f"seconds must be a number, 0 or more, got {self.seconds!r}")
+        checked_text("a label", self.label)
+        checked_text("client_id", self.client_id)
+        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
+        if not (math.isfinite(self.quality) and math.isfinite(self.stability)):
+            raise InputError(
+                "quality and stability must be finite numbers, got "
+                f"{self.quality!r} and {self.stability!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +212,12 @@ class Action:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.kind or len(self.kind) > MOST_TEXT:
-            raise InputError(f"an event has a kind, a word or two; got {self.kind[:40]!r}")
-        if not 0 <= self.seconds < float("inf"):
-            raise InputError(f"seconds must be a number, 0 or more, got {self.seconds!r}")
+        if not self.kind:
+            raise InputError("an event has a kind, a word or two; got none")
+        checked_text("an event's kind", self.kind)
+        checked_text("an event's tool", self.tool)
+        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
+        checked_json("an event's detail", self.detail)
 
 
 def one_of(name: str, value: object, known: tuple[object, ...]) -> None:

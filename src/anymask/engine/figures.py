@@ -93,13 +93,18 @@ def measure(store: Store, settings: Settings, name: str) -> Figures:
         images=_counted(image.status for image in images),
         masks=_counted(entry.status for entry in entries),
         paces=tuple(paces),
-        saving=seconds.get("control", math.nan) / seconds.get("model", math.nan),
+        saving=_ratio(seconds.get("control", math.nan), seconds.get("model", math.nan)),
         verdicts=_counted(one.verdict for one in verdicts),
         batches=tuple(batch_states(store, settings)),
         agreements=tuple(agreements(entries)),
         labels=tuple(_shares(images, entries, by_label=True)),
         groups=tuple(_shares(images, entries, by_label=False)),
     )
+
+
+def _ratio(part: float, whole: float) -> float:
+    """NaN where there is nothing to divide by: masks may have cost no seconds."""
+    return part / whole if whole else math.nan
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

@@ -5,29 +5,35 @@
     DIR/.anymask/project.db   SQLite
     DIR/.anymask/rounds/N/    weights of each round of training
 
-Nothing outside of DIR is read or written, a database server apart.
+Nothing outside of DIR is read or written, a database server apart (`places`).
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from sqlalchemy import select
 
-from anymask.data.documents import picture_hw
+from anymask.data.documents import picture_hw, read_json, to_json, write_files
 from anymask.data.images import find_images
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Arm, Entry, Stage, one_of
 from anymask.engine.figures import Figures, measure
+from anymask.engine.places import (
+    check_address,
+    check_own_folder,
+    is_file_database,
+    lies_in_folder,
+    own_place,
+)
 from anymask.engine.stages import HINT_SECONDS, Settings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
-from anymask.engine.upgrading import upgrade
-from anymask.primitives.errors import Absent, DataError, InputError
+from anymask.engine.upgrading import current, upgrade
+from anymask.primitives.errors import Absent, AnymaskError, DataError, InputError, StoreError
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -128,22 +134,38 @@ class Project:
         failed  is told the names of pictures that cannot be read, and why; they are left out
         """
         fresh = []
-        for path in find_images(self.folder):
+        for path in self._photos(failed):
             name = path.relative_to(self.folder).as_posix()
             try:
+                self.file(name)
                 fresh.append((name, picture_hw(path), None))
-            except DataError as error:
+            except (Absent, DataError) as error:
                 if failed is not None:
                     failed(name, str(error))
         return self.store.add_images(fresh)
 
+    def file(self, name: str) -> Path:
+        """The file of a photo's name. Raises Absent, also where it leads out of the project."""
+        path = self.folder / name
+        if not lies_in_folder(path, self.folder):
+            raise Absent(
+                f"the file {name!r} is not in the project's folder any more, or a link that leads "
+                "out of it; put the photo itself there"
+            )
+        return path.resolve()
+
+    def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
+        """The pictures of the folder whose names are text, which a database keeps."""
+        for path in find_images(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+                yield path
+            elif failed is not None:
+                failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
+
     def picture(self, image_id: int) -> Path:
         """The file of a photo. Raises Absent, also where it leads out of the project."""
-        entry = self.store.image(image_id)
-        path = (self.folder / entry.name).resolve()
-        if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
-            raise Absent(f"the file {entry.name!r} is not in the project's folder any more")
-        return path
+        return self.file(self.store.image(image_id).name)
 
     def records(self, image_id: int, who: str | None = None) -> list[Entry]:
         """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
@@ -160,11 +182,14 @@ class Project:
     # Weights.
 
     def lead(self) -> str:
-        """What `anymask.load` opens for this project: a promoted bundle's folder, or "nano"."""
+        """What `anymask.load` opens for this project: a promoted bundle's folder, or "nano".
+
+        Raises StoreError for a bundle that lies elsewhere.
+        """
         query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
         with reading(self.store.database) as session:
             row = session.scalars(query).first()
-        return LEAD if row is None else str(self.inside / row.place)
+        return LEAD if row is None else str(own_place(self.inside, row.place))
 
     def rounds(self) -> list[dict[str, Any]]:
         """Every round of training with its figures, the first one first."""
@@ -231,25 +256,52 @@ def create_project(
 
 def _begin(inside: Path, database: str | None) -> None:
     """Make our own folder once the database is known to answer."""
-    inside.mkdir(exist_ok=True)
-    upgrade(open_database(database or inside / DATABASE))
-    (inside / ".gitignore").write_text("*\n", "utf-8")
+    check_own_folder(inside)
     if database is not None:
-        (inside / ADDRESS).write_text(json.dumps({"database": database}) + "\n", "utf-8")
+        check_address(database, inside.parent)
+    inside.mkdir(exist_ok=True)
+    begun = open_database(database or inside / DATABASE)
+    upgrade(begun)
+    begun.dispose()
+    files = [(inside / ".gitignore", b"*\n")]
+    if database is not None:
+        files.append((inside / ADDRESS, to_json({"database": database})))
+    write_files(files)
 
 
 def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
-    """Open a project; its tables are brought up to date. Raises InputError, StoreError."""
+    """Open a project; its tables are brought up to date. Raises InputError, DataError, StoreError.
+
+    A database elsewhere must be a project's already: only `create_project` makes one of it.
+    """
     folder = Path(folder)
     inside = folder / FOLDER
-    address: str | Path = inside / DATABASE
-    if (inside / ADDRESS).is_file():
-        try:
-            address = str(json.loads((inside / ADDRESS).read_text("utf-8"))["database"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{inside / ADDRESS}: wanted {{'database': ADDRESS}}") from error
-    elif not (inside / DATABASE).is_file():
-        raise InputError(f"{folder} is no project yet; run: anymask engine init {folder}")
-    store = Store(open_database(address), clock)
-    upgrade(store.database)
-    return Project(folder, store)
+    check_own_folder(inside)
+    address = _address(folder)
+    database = open_database(address)
+    try:
+        if not is_file_database(address) and current(database) is None:
+            raise StoreError(
+                f"{folder}: the database that {inside / ADDRESS} names holds no project; remove "
+                f"that file and run: anymask engine init {folder} --database ADDRESS"
+            )
+        upgrade(database)
+    except AnymaskError:
+        database.dispose()
+        raise
+    return Project(folder, Store(database, clock))
+
+
+def _address(folder: Path) -> str | Path:
+    """Where the database of a folder is. Raises InputError, DataError."""
+    place = folder / FOLDER / ADDRESS
+    if not place.is_file():
+        if not (folder / FOLDER / DATABASE).is_file():
+            raise InputError(f"{folder} is no project yet; run: anymask engine init {folder}")
+        return folder / FOLDER / DATABASE
+    document = read_json(place)
+    address = document.get("database") if isinstance(document, dict) else None
+    if not isinstance(address, str):
+        raise DataError(f"{place}: wanted {{'database': ADDRESS}}")
+    check_address(address, folder)
+    return address

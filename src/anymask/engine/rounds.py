@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
@@ -23,12 +22,13 @@ from anymask.data.formats import encode_annotations
 from anymask.data.outlines import Policy
 from anymask.data.own_sets import picture_name
 from anymask.engine.exchange import annotated_images
+from anymask.engine.places import ROUNDS, own_place
 from anymask.engine.project import Project
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area
+from anymask.primitives.types import Floats
 
-Floats = NDArray[np.float64]
 SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing
@@ -82,7 +82,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> O
     """One round. Raises InputError where there is too little to learn from or to measure on."""
     taught, held = divide(project)
     number = len(project.rounds()) + 1
-    folder = project.inside / "rounds" / str(number)
+    folder = project.inside / ROUNDS / str(number)
     shutil.rmtree(folder, ignore_errors=True)  # of a round that was cut short
     write_set(project, taught, folder / "sets" / SET)
     trained = train(folder / "sets", last_weights(project), folder)
@@ -110,12 +110,14 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> O
 
 
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Photos with accepted masks: to learn from, and held out. Raises InputError."""
+    """Photos with accepted masks: to learn from, and held out. Raises InputError, Absent."""
     share = project.settings.held_out
     filled = [_without_empty(image) for image in annotated_images(project)]
     filled = [image for image in filled if image.masks]
     taught = [image for image in filled if not is_held_out(image.file_name, share)]
     held = [image for image in filled if is_held_out(image.file_name, share)]
+    for image in held:
+        project.file(image.file_name)
     masks = sum(len(image.masks) for image in taught)
     if masks < LEAST_MASKS or not held:
         raise InputError(
@@ -135,7 +137,7 @@ def write_set(project: Project, images: list[AnnotatedImage], folder: Path) -> N
     write_files(encode_annotations(images, folder, "set", LossReport(), Policy()))
     for image in images:
         target = folder / picture_name(image.file_name)
-        source = (project.folder / image.file_name).resolve()
+        source = project.file(image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             target.symlink_to(source)
@@ -148,7 +150,7 @@ def last_weights(project: Project) -> Path | None:
     promoted = [row for row in project.rounds() if row["promoted"]]
     if not promoted:
         return None
-    path = project.inside / "rounds" / str(promoted[-1]["round"]) / "last.pt"
+    path = own_place(project.inside, f"{ROUNDS}/{promoted[-1]['round']}/last.pt")
     return path if path.is_file() else None
 
 

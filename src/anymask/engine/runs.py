@@ -17,7 +17,7 @@ from anymask.engine.project import Project
 from anymask.engine.review import Asked, give_verdict, next_asked
 from anymask.engine.stages import STAGES, propose
 from anymask.predictors.image import Model
-from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.errors import AnymaskError, Conflict, InputError
 from anymask.primitives.rle import Rle, rle_area, rle_iou
 
 WHO = "simulated"
@@ -74,22 +74,49 @@ class Work:
 def run_stage(project: Project, work: Work, failed: Failed | None = None) -> Iterator[ImageEntry]:
     """Work through the photos that are new; yields each as it is done.
 
+    Several runs share the photos: each begins with those that no other has begun, and goes over the
+    rest at the end, as another may have been killed. Of two that finish the same photo the first
+    one's masks are kept.
+
     failed  is told of photos that cannot be read; they stay new. Without it their error is raised
     """
+    begun_elsewhere = []
     for image in project.store.all_images():
-        known = None if work.truth is None else work.truth.get(image.name)
-        if image.status != "new" or (work.truth is not None and known is None):
+        if not is_waiting(image, work.truth):
             continue
-        try:
-            drafts = _drafts(project, work, image, known)
-        except AnymaskError as error:
-            if failed is None:
-                raise
-            failed(image.name, str(error))
-            continue
-        status = "done" if work.by_person else "proposed"
-        project.store.add_records(image.id, drafts, work.who, status=status)
-        yield project.store.image(image.id)
+        if project.store.claim_image(image.id, work.who):
+            yield from _done(project, work, image, failed)
+        else:
+            begun_elsewhere.append(image.id)
+    for number in begun_elsewhere:
+        image = project.store.image(number)
+        if is_waiting(image, work.truth):
+            yield from _done(project, work, image, failed)
+
+
+def is_waiting(image: ImageEntry, truth: Truth | None) -> bool:
+    """Whether a run has to do a photo: it is new, and the annotator, if any, knows it."""
+    return image.status == "new" and (truth is None or image.name in truth)
+
+
+def _done(
+    project: Project, work: Work, image: ImageEntry, failed: Failed | None
+) -> Iterator[ImageEntry]:
+    """One photo, done; nothing where it cannot be read, or where another run was quicker."""
+    status = "done" if work.by_person else "proposed"
+    try:
+        known = None if work.truth is None else work.truth[image.name]
+        drafts = _drafts(project, work, image, known)
+    except AnymaskError as error:
+        if failed is None:
+            raise
+        failed(image.name, str(error))
+        return
+    try:
+        project.store.add_records(image.id, drafts, work.who, status=status, only_new=True)
+    except Conflict:
+        return
+    yield project.store.image(image.id)
 
 
 def _drafts(

@@ -18,14 +18,16 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from anymask.engine.checks import MOST_ID, checked_text, is_id
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Absent, Conflict, InputError
-from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
+from anymask.primitives.errors import Absent, Conflict, DataError, InputError
+from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
+BEGUN = "image begun"  # the event of a run that works on a photo
 
 
 class Store:
@@ -64,7 +66,7 @@ class Store:
         query = (
             select(ImageRow, func.coalesce(counts.c.records, 0))
             .outerjoin(counts, counts.c.image_id == ImageRow.id)
-            .where(ImageRow.id > after)
+            .where(ImageRow.id > min(after, MOST_ID))
             .order_by(ImageRow.id)
             .limit(max(1, min(limit, MOST_LISTED)))
         )
@@ -80,7 +82,7 @@ class Store:
 
     def image(self, image_id: int) -> ImageEntry:
         """One photo. Raises Absent."""
-        found = self.images(image_id - 1, 1)
+        found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
             raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
         return found[0]
@@ -109,6 +111,19 @@ class Store:
             session.add(_event(action, image_id, who, self.clock()))
         return self.image(image_id)
 
+    def claim_image(self, image_id: int, who: str) -> bool:
+        """Say that work on a photo begins; False where it is new no longer, or somebody began.
+
+        Of several that ask at the same moment one is told True. Raises Absent.
+        """
+        with writing(self.database) as session:
+            row = _image(session, image_id, lock=True)
+            query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
+            if row.status != "new" or session.scalars(query).first() is not None:
+                return False
+            session.add(_event(Action(kind=BEGUN), image_id, who, self.clock()))
+        return True
+
     # Records.
 
     def records(self, image_id: int | None = None, statuses: Sequence[Status] = ()) -> list[Entry]:
@@ -116,7 +131,7 @@ class Store:
         query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
         query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
         if image_id is not None:
-            query = query.where(RecordRow.image_id == image_id)
+            query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
         if statuses:
             query = query.where(RecordRow.status.in_(statuses))
         with reading(self.database) as session:
@@ -141,18 +156,22 @@ class Store:
         who: str,
         *,
         status: str | None = None,
+        only_new: bool = False,
         told: bool = False,
     ) -> list[Entry]:
         """Keep masks of a photo, all or none.
 
         status  that the photo gets in the same transaction
+        only_new  where the photo is new no longer, nothing is kept and Conflict is raised
         told    other events tell the seconds; the one that is written here counts none again
 
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
         Raises Absent for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
-            image = _image(session, image_id)
+            image = _image(session, image_id, lock=only_new)
+            if only_new and image.status != "new":
+                raise Conflict(f"image {image_id} is {image.status} by now", _image_entry(image, 0))
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:
                 image.status = status
@@ -228,20 +247,21 @@ class Store:
 
     def _remember(self, session: Session, row: RecordRow, kind: str, seconds: float) -> None:
         """Write the change, the record's new version and the event."""
+        checked_text("a user's name", row.who)
         session.flush()
         session.add(
             VersionRow(
                 record_id=row.id, version=row.version, who=row.who, at=row.at, state=_state(row)
             )
         )
-        tool = row.provenance.get("tool")
+        tool = Provenance.from_stored(row.provenance).tool
         action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
         session.add(_event(action, row.image_id, row.who, row.at))
 
     def history(self, record_id: int) -> list[Entry]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
-            row = session.get(RecordRow, record_id)
+            row = session.get(RecordRow, record_id) if is_id(record_id) else None
             if row is None:
                 raise Absent(f"the project has no record {record_id}")
             image = _image(session, row.image_id)
@@ -278,15 +298,17 @@ class Store:
             return int(session.scalar(query) or 0)
 
 
-def _image(session: Session, image_id: int) -> ImageRow:
-    row = session.get(ImageRow, image_id)
+def _image(session: Session, image_id: int, lock: bool = False) -> ImageRow:
+    known = is_id(image_id)
+    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
     if row is None:
         raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
     return row
 
 
 def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    row = session.get(RecordRow, record_id, with_for_update=lock)
+    known = is_id(record_id)
+    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
     if row is None or row.deleted:
         raise Absent(f"the project has no record {record_id}, or it was deleted")
     return row
@@ -310,6 +332,7 @@ def _state(row: RecordRow) -> dict[str, object]:
 
 
 def _event(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
+    checked_text("a user's name", who)
     return EventRow(
         at=now,
         who=who,
@@ -342,15 +365,23 @@ def entry_of(row: RecordRow, image: ImageRow) -> Entry:
         version=row.version,
         who=row.who,
         at=row.at,
-        rle=string_to_rle(row.counts, (image.height, image.width)),
+        rle=_stored_rle(row.counts, (image.height, image.width)),
         label=row.label,
         status=row.status,  # type: ignore[arg-type]  # a draft has been checked
         quality=row.quality,
         stability=row.stability,
         seconds=row.seconds,
         client_id=row.client_id,
-        provenance=Provenance.from_json(row.provenance),
+        provenance=Provenance.from_stored(row.provenance),
     )
+
+
+def _stored_rle(counts: str, size: tuple[int, int]) -> Rle:
+    """The mask of a row; empty where an earlier version let in runs that are no mask."""
+    try:
+        return string_to_rle(counts, size)
+    except DataError:
+        return empty_rle(size)
 
 
 def draft_of(entry: Entry, **changes: object) -> Draft:

@@ -28,8 +28,12 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+from anymask.primitives.errors import StoreError
 
 NAMES = {  # so that a migration can name what it changes, in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -49,6 +53,31 @@ class Table(DeclarativeBase):
         dict[str, Any]: JSON(),
         list[Any]: JSON(),
     }
+
+
+@event.listens_for(Table, "load", propagate=True)
+def check_kinds(row: Table, _: object) -> None:
+    """Raises StoreError for a value of another kind than its column's.
+
+    SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
+    """
+    for column in row.__table__.columns:
+        value, kind = getattr(row, column.name), _KINDS[type(column.type)]
+        if value is None and not column.nullable:
+            wrong = True
+        elif isinstance(column.type, JSON):
+            wrong = not isinstance(value, list if column.name == "labels" else dict)
+        else:
+            wrong = value is not None and not isinstance(value, kind)
+        if wrong:
+            raise StoreError(
+                f"the database is damaged: {column} holds {str(value)[:40]!r}; copy it again"
+            )
+
+
+_KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
+    Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: (list, dict),
+}  # fmt: skip
 
 
 class ProjectRow(Table):

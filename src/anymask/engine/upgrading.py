@@ -25,8 +25,8 @@ def upgrade(database: Database, revision: str = "head") -> None:
     found = current(database)
     if found is not None and found not in known:
         raise StoreError(
-            f"the project was written by a newer anymask (its tables are at {found!r}, this "
-            f"version knows {known[-1]!r}); run: pip install --upgrade anymask"
+            f"the project was written by a newer anymask (its tables are at {str(found)[:40]!r}, "
+            f"this version knows {known[-1]!r}); run: pip install --upgrade anymask"
         )
     if found != known[-1] or revision != "head":
         _run(database, command.upgrade, revision)

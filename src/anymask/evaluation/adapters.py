@@ -22,23 +22,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.protocols import PlainAnswer, Segmenter
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import Prompt, UintImage
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
-
-
-@dataclass(frozen=True, eq=False)
-class PeerAnswer:
-    """masks (K, H, W) bool, the peer's own order; quality (K,) or None; it hands no logits back."""
-
-    masks: BoolArray
-    quality: NDArray[np.float64] | None = None
-    logits: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +57,15 @@ class Peer:
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
-    ) -> list[PeerAnswer]:
+    ) -> list[PlainAnswer]:
         """One call a prompt. Raises InputError for an answer of another shape."""
         hw, image = embedding
         return [
-            self._checked(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
+            self._check_answer(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
             for prompt in prompts
         ]
 
-    def _checked(self, said: Any, hw: tuple[int, int]) -> PeerAnswer:
+    def _check_answer(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
         wanted = f"peer {self.name!r} must return (masks, qualities), masks (K, {hw[0]}, {hw[1]})"
         if not isinstance(said, tuple) or len(said) != 2:
             raise InputError(f"{wanted}; got {type(said).__name__}")
@@ -83,11 +73,11 @@ class Peer:
         if masks.ndim != 3 or masks.shape[1:] != hw or not len(masks):
             raise InputError(f"{wanted}; got masks of shape {masks.shape}")
         if said[1] is None:
-            return PeerAnswer(masks > 0)
+            return PlainAnswer(masks > 0)
         quality = np.asarray(said[1], np.float64).reshape(-1)
         if len(quality) != len(masks):
             raise InputError(f"{wanted}; got {len(masks)} masks and {len(quality)} qualities")
-        return PeerAnswer(masks > 0, quality)
+        return PlainAnswer(masks > 0, quality)
 
 
 class RenamedSegmenter:
@@ -107,9 +97,9 @@ class RenamedSegmenter:
         """As the inner one."""
         return self._inner.embed(image)
 
-    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> Any:
-        """As the inner one."""
-        return self._inner.segment(embedding, prompts=prompts, multimask=multimask)
+    def segment(self, embedding: Any, **asked: Any) -> Any:
+        """As the inner one, with settings of its own such as `ranking`."""
+        return self._inner.segment(embedding, **asked)
 
 
 def open_peer(name: str) -> Segmenter:

@@ -44,7 +44,7 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Floats, Prompt, UintImage
 
 RECALL_LIMITS = (10, 100, 1000)
-GRID_SETTINGS: dict[str, Any] = {
+GRID_SETTINGS: dict[str, str | float] = {
     "mode": "exact",
     "points_per_side": 16,
     "pred_iou_thresh": 0.0,

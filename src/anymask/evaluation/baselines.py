@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from anymask.evaluation.average_recall import REGION_BASELINES
 from anymask.evaluation.edges import EDGE_BASELINES
-from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS, PlainAnswer, Segmenter
 from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, Prompt, UintImage
 
@@ -38,17 +38,6 @@ SEED_SHARE = 0.01
 SLIC_REGIONS = 400
 SLIC_TOLERANCE = 12.0  # of Lab colours: a difference that is plain to see
 REGION_METHODS = ("superpixel", "slic growth", *(method.name for method in REGION_BASELINES))
-BOX: frozenset[PromptKind] = frozenset({"box"})
-CLICK: frozenset[PromptKind] = frozenset({"point"})
-CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
-
-
-@dataclass(frozen=True, eq=False)
-class OneMask:
-    """A baseline's answer: masks (1, H, W) bool, and no logits to hand back."""
-
-    masks: BoolArray
-    logits: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +68,9 @@ class FromFunction:
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
-    ) -> list[OneMask]:
+    ) -> list[PlainAnswer]:
         """One mask a prompt."""
-        return [OneMask(self.function(embedding, prompt)[None]) for prompt in prompts]
+        return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ right when it is matched with anybody's line; recall is summed over the people. 
     ODS   the best F over one threshold for all photos (optimal data set scale)
     OIS   F when every photo has its own best threshold (optimal image scale)
     AP    mean precision over recall 0 to 1
-    R50   recall at precision .5
+    R50   recall at precision .5: where the curve, from the lowest threshold on, first reaches it
 
 as the benchmark (Arbelaez et al., PAMI 2011) and Structured Edges (Dollar and Zitnick, `edgesEval`)
-compute them: ODS between thresholds by interpolation, AP from 101 recalls divided by 100.
+compute them: ODS between thresholds by interpolation, AP from 101 recalls divided by 100. One
+deviation: `edgesEval` sorts the curve by precision for R50, so that a plateau or a curve that falls
+and rises again is read in the order of its rounding errors; here the thresholds are the order.
+Counts are whole numbers and are summed as such: equal shares are equal bits on every processor.
 
 Letters: I photos, L thresholds, R draws.
 """
@@ -22,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.data.sets import Sample
 from anymask.evaluation.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
@@ -41,10 +43,11 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choo
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Floats, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, Prompt, UintImage
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps
+_SAME = 1e-9  # what rounding makes of a precision of .5 is less
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ EDGE_BASELINES = (EdgeDetector("sobel", sobel_edges), EdgeDetector("canny", cann
 
 @dataclass(frozen=True, eq=False)
 class EdgeCounts:
-    """What the benchmark counts, (I, L) each.
+    """What the benchmark counts, (I, L) whole numbers each.
 
     drawn_matched  pixels of people's lines with a partner, summed over the people
     drawn          all of them
@@ -81,10 +84,10 @@ class EdgeCounts:
     found          all of them
     """
 
-    drawn_matched: Floats
-    drawn: Floats
-    found_matched: Floats
-    found: Floats
+    drawn_matched: IntArray
+    drawn: IntArray
+    found_matched: IntArray
+    found: IntArray
 
 
 def measure_edges(
@@ -127,7 +130,7 @@ def sample_to_edges(sample: Sample) -> list[BoolArray]:
     return [region_edges(regions) for regions in sample_to_regions(sample)]
 
 
-def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> (4, L)
+def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> IntArray:  # -> (4, L)
     """One photo's row of `EdgeCounts`, in its order.
 
     found  (H, W) 0..1, thick or thin
@@ -142,9 +145,9 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> Floats:  # -> 
         partners = match_levels(bits, lines, radius, levels)
         matched += pixels_per_level(partners, levels)
         anybody |= partners
-    total = np.full(levels, sum(int(lines.sum()) for lines in drawn))
+    total = np.full(levels, sum(int(lines.sum()) for lines in drawn), np.int64)
     right, all_found = (pixels_per_level(part, levels) for part in (anybody, bits))
-    return np.stack([matched, total, right, all_found]).astype(np.float64)
+    return np.stack([matched, total, right, all_found])
 
 
 # ----------------------------------------------------------------------------------- the figures
@@ -154,7 +157,7 @@ def benchmark_figures(counts: EdgeCounts) -> tuple[MetricValue, ...]:
     """ODS, OIS, AP and R50, with 95 % intervals that draw whole photos."""
     photos = len(counts.found)
     draws = draw_photos(photos)
-    (values,) = benchmark_values(counts, np.ones((1, photos)))
+    (values,) = benchmark_values(counts, np.ones((1, photos), np.int64))
     low, high = np.quantile(benchmark_values(counts, draws), (0.025, 0.975), axis=0)
     names = ("ODS", "OIS", "AP", "R50")
     return tuple(
@@ -163,7 +166,7 @@ def benchmark_figures(counts: EdgeCounts) -> tuple[MetricValue, ...]:
     )
 
 
-def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R, I) -> (R, 4)
+def benchmark_values(counts: EdgeCounts, weights: IntArray) -> Floats:  # (R, I) -> (R, 4)
     """ODS, OIS, AP and R50 when each photo counts so often."""
     parts = _parts(counts)
     best = counts_to_f(*parts)[2].argmax(axis=1)
@@ -176,7 +179,7 @@ def benchmark_values(counts: EdgeCounts, weights: NDArray[Any]) -> Floats:  # (R
 
 
 def counts_to_f(
-    drawn_matched: Floats, drawn: Floats, found_matched: Floats, found: Floats
+    drawn_matched: IntArray, drawn: IntArray, found_matched: IntArray, found: IntArray
 ) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F of counts of any one shape."""
     recall = drawn_matched / np.maximum(drawn, _TINY)
@@ -184,7 +187,7 @@ def counts_to_f(
     return precision, recall, _f_measure(precision, recall)
 
 
-def _parts(counts: EdgeCounts) -> list[Floats]:
+def _parts(counts: EdgeCounts) -> list[IntArray]:
     return [counts.drawn_matched, counts.drawn, counts.found_matched, counts.found]
 
 
@@ -210,8 +213,10 @@ def average_precision(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
 
 
 def recall_at_half(precision: Floats, recall: Floats) -> float:  # (L,), (L,)
-    """Recall where precision is .5, or at the lowest precision above it; 0 where all is below."""
-    recall, first = np.unique(recall, return_index=True)
-    precision, order = np.unique(precision[first][::-1], return_index=True)
-    wanted = max(float(precision[0]), 0.5)
-    return float(np.interp(wanted, precision, recall[::-1][order], right=0))
+    """Recall where precision first reaches .5 from the lowest threshold on, interpolated; 0 where
+    all of it is below."""
+    reached = np.flatnonzero(precision >= 0.5 - _SAME)
+    if not len(reached):
+        return 0.0
+    span = slice(max(reached[0] - 1, 0), reached[0] + 1)
+    return float(np.interp(0.5, precision[span], recall[span]))

@@ -68,7 +68,7 @@ def glass(rng: Rng) -> RenderedScene:
     for x in places:
         outline = _vessel(rng, float(x), SCENE_HW[0] * rng.uniform(0.8, 0.93))
         cover = coverage([outline])
-        picture = _seen_through(rng, picture, cover, float(x))
+        picture = _refract(rng, picture, cover, float(x))
         masks = [mask & ~inside(cover) for mask in masks] + [inside(cover)]
     return RenderedScene(picture_of(picture), tuple(masks))
 
@@ -89,7 +89,7 @@ def _vessel(rng: Rng, x: float, bottom: float) -> Corners:
     return np.concatenate([right, left[::-1]])
 
 
-def _seen_through(rng: Rng, picture: Field, cover: Field, x: float) -> Field:
+def _refract(rng: Rng, picture: Field, cover: Field, x: float) -> Field:
     """The picture with a glass in it: bent, tinted, a dark and a bright rim, two reflections."""
     mask = inside(cover)
     depth = depth_inside(mask)

@@ -15,12 +15,17 @@ import numpy as np
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
 from anymask.evaluation.perturbation import PERTURBATIONS, Perturbation, noisy_box, perturb_mask
 from anymask.evaluation.protocols import (
+    BOX,
+    CLICKS,
     Goal,
     Segmenter,
     TruthMask,
+    ask_in_parts,
     box_scores,
+    click_masks,
     click_rounds,
     deepest_click,
+    score_first,
     tight_box,
 )
 from anymask.evaluation.selection import EvalSettings
@@ -59,9 +64,6 @@ def _columns_of(needed: Accepts, *names: str) -> Callable[[Accepts, EvalSettings
     return lambda accepts, settings: names if needed <= accepts else ()
 
 
-# --- clicks
-
-
 def _click_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if "point" not in accepts:
         return ()
@@ -77,16 +79,10 @@ def _score_clicks(
     return (first, scores.oracle, *more)
 
 
-# --- a box
-
-
 def _score_box(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     return (box_scores(method, embedding, truths),)
-
-
-# --- clicks to a goal
 
 
 def _score_noc(
@@ -97,18 +93,12 @@ def _score_noc(
     return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
 
 
-# --- a box that is off
-
-
 def _score_noisy(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
     return tuple(
         box_scores(method, embedding, truths, partial(noisy_box, level=level)) for level in NOISE
     )
-
-
-# --- a mask that is spoiled
 
 
 def _score_refine(
@@ -133,11 +123,7 @@ def refine_scores(
         prompts = [Prompt.of(mask=start) for start in starts]
         answers = list(segmenter.segment(embedding, prompts=prompts, multimask=False))
     before = [iou(s, t.mask, t.ignore) for s, t in zip(starts, truths, strict=True)]
-    after = [iou(a.masks[0], t.mask, t.ignore) for a, t in zip(answers, truths, strict=True)]
-    return np.array(before), np.array(after)
-
-
-# --- the outline
+    return np.array(before), score_first(answers, truths)
 
 
 def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
@@ -148,32 +134,17 @@ def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ..
 def _score_boundary(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> tuple[Floats, ...]:
-    return tuple(click_and_box_rims(method, embedding, truths).values())
-
-
-def click_and_box_rims(
-    method: Segmenter, embedding: Any, truths: Sequence[TruthMask]
-) -> dict[str, Floats]:  # (N,) each
-    """Boundary IoU of the first ranked mask of a click at the centre, and of the mask of the box.
-
-    Keys are the prompts that the method takes: "1 click", "box".
-    """
-    prompts: dict[str, list[Prompt]] = {}
+    """Of the first ranked mask of a click at the centre, and of the mask of the box."""
+    answers = []
     if "point" in method.spec.accepts:
-        prompts["1 click"] = [Prompt.of(points=[centre_click(truth.mask)]) for truth in truths]
+        clicks = [centre_click(truth.mask) for truth in truths]
+        answers.append(click_masks(method, embedding, clicks))
     if "box" in method.spec.accepts:
-        prompts["box"] = [Prompt(box=tight_box(truth.mask)) for truth in truths]
-    scores = {}
-    for name, asked in prompts.items():
-        answers = method.segment(embedding, prompts=asked, multimask=name != "box")
-        pairs = zip(answers, truths, strict=True)
-        values = [boundary_iou(answer.masks[0], one.mask, one.ignore) for answer, one in pairs]
-        scores[name] = np.array(values, np.float64)
-    return scores
+        prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+        answers.append(ask_in_parts(method, embedding, prompts, multimask=False))
+    return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
-BOX: Accepts = frozenset({"box"})
-CLICKS: Accepts = frozenset({"point", "negative_point"})
 MASK: Accepts = frozenset({"mask"})
 _NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
 _NOISY = tuple(f"box ±{level:.0%}" for level in NOISE)

@@ -98,10 +98,10 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def check_measures(names: Sequence[str], where: str) -> tuple[str, ...]:
+def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     """The names, each once, in the order of MEASURES. Raises ConfigError for one that is none."""
     for name in names:
-        if name not in MEASURES:
+        if not isinstance(name, str) or name not in MEASURES:
             raise ConfigError(
                 f"{where}: there is no measure {name!r}; there are {', '.join(MEASURES)}"
             )
@@ -115,7 +115,7 @@ def measure_set(
     measure = MEASURES[name].function
     assert measure is not None, name
     try:
-        finding = measure(method, one, settings, told)
+        result = measure(method, one, settings, told)
     except NotMeasured as error:
         return MethodResult(method=method.spec.name, measure=name, reason=str(error))
-    return MethodResult(method=method.spec.name, measure=name, finding=finding)
+    return MethodResult(method=method.spec.name, measure=name, result=result)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,10 +164,12 @@ def _add_unmatched(
 
 
 def count_shared_areas(
-    drawn: NDArray[np.int64], found: NDArray[np.int64]
+    drawn: NDArray[Any], found: NDArray[Any]
 ) -> dict[tuple[int, int], int]:  # (H, W), (H, W)
     """Pixels of every pair of a truth's and a result's segment that meet."""
-    pairs, counts = np.unique((drawn << 24 | found).reshape(-1), return_counts=True)
+    pairs, counts = np.unique(
+        (drawn.astype(np.int64) << 24 | found).reshape(-1), return_counts=True
+    )
     rows = zip(pairs.tolist(), counts.tolist(), strict=True)
     return {(pair >> 24, pair & 0xFFFFFF): count for pair, count in rows}
 

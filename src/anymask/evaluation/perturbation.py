@@ -52,10 +52,10 @@ def perturb_mask(mask: BoolArray, spoil: Perturbation) -> BoolArray:  # (H, W) -
         kept: BoolArray = depth > min(reach, float(depth.max()) / 2)
         return kept
     angle = _mask_to_rng(mask).uniform(0, 2 * np.pi)
-    return _shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+    return shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
 
 
-def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
+def shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
     """The mask moved; the mask itself where it would leave the photo."""
     height, width = mask.shape
     moved = np.zeros_like(mask)

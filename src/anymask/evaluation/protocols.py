@@ -23,9 +23,12 @@ from numpy.typing import NDArray
 
 from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
 from anymask.primitives.masks import iou
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
 
+BOX: frozenset[PromptKind] = frozenset({"box"})
+CLICK: frozenset[PromptKind] = frozenset({"point"})
+CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
 PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
 
 
@@ -41,6 +44,15 @@ class SegmenterAnswer(Protocol):
     def logits(self) -> NDArray[np.float32] | None:
         """(K, h, w) to hand back with the next click; None when the method has none."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class PlainAnswer:
+    """masks (K, H, W) bool, best first; quality (K,) or None; it hands no logits back."""
+
+    masks: BoolArray
+    quality: Floats | None = None
+    logits: NDArray[np.float32] | None = None
 
 
 class Segmenter(Protocol):
@@ -171,8 +183,17 @@ def box_scores(
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts, multimask=False)
+    return score_first(answers, truths)
+
+
+def score_first(
+    answers: Sequence[SegmenterAnswer],
+    truths: Sequence[TruthMask],
+    score: Callable[[BoolArray, BoolArray, BoolArray | None], float] = iou,
+) -> Floats:  # (N,)
+    """How well the first mask of each answer fits."""
     pairs = zip(answers, truths, strict=True)
-    return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])
+    return np.array([score(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])
 
 
 def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
@@ -206,12 +227,12 @@ class _ClickTrail:
         """Choose the next click from what this answer got wrong; None: the goal is reached."""
         if self.feed_back and answer.logits is not None:
             self.logits = answer.logits[0]
-        click = goal.place(self._settled(answer.masks[0]), self.truth) if goal else None
+        click = goal.place(self._fix_clicked_pixels(answer.masks[0]), self.truth) if goal else None
         self.done = click is None
         if click is not None:
             self.clicks.append(click)
 
-    def _settled(self, mask: BoolArray) -> BoolArray:
+    def _fix_clicked_pixels(self, mask: BoolArray) -> BoolArray:
         """The mask with clicked pixels set right: the same pixel is not clicked twice."""
         settled = mask.copy()
         for (x, y), _ in self.clicks:

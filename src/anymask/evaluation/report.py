@@ -55,7 +55,7 @@ class SetScores:
                 return column.values
         return None
 
-    def picked(
+    def select(
         self, method: str, measure: str, min_area: int, small: bool = False
     ) -> tuple[Floats, IntArray]:
         """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
@@ -104,7 +104,7 @@ class EvalReport:
     def mean(self, measure: str, *, group: str = "all", method: str | None = None) -> Mean:
         """The mean over a group's sets of each set's mean, of the subject or another method."""
         name, area = method or self.subject, self.settings.min_area
-        return mean_of_means([scores.picked(name, measure, area) for scores in self.members(group)])
+        return mean_of_means([scores.select(name, measure, area) for scores in self.members(group)])
 
     def set_mean(
         self, name: str, measure: str, *, method: str | None = None, small: bool = False
@@ -112,7 +112,7 @@ class EvalReport:
         """One set's mean; of its small masks when asked."""
         scores = next(scores for scores in self.sets if scores.name == name)
         area = self.settings.min_area
-        return cluster_mean(*scores.picked(method or self.subject, measure, area, small))
+        return cluster_mean(*scores.select(method or self.subject, measure, area, small))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Every (method, measure) that some set has, in order of appearance."""

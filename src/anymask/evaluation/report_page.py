@@ -75,7 +75,7 @@ def _distribution_plots(report: EvalReport) -> str:
     for scores in report.sets:
         series = []
         for way in SHOWN_COLUMNS:
-            values, _ = scores.picked(report.subject, way, report.settings.min_area)
+            values, _ = scores.select(report.subject, way, report.settings.min_area)
             if len(values):
                 shares = np.histogram(values, IOU_BINS)[0] / len(values)
                 series.append(Series(way, shares))
@@ -104,7 +104,7 @@ def _curves(scores: SetScores, measure: str) -> Iterator[tuple[str, str]]:
     titles: dict[str, list[Points]] = {}
     labels: dict[str, tuple[str, str]] = {}
     for found in scores.found:
-        for curve in found.finding.curves if found.measure == measure and found.finding else ():
+        for curve in found.result.curves if found.measure == measure and found.result else ():
             titles.setdefault(curve.title, []).append(Points(found.method, curve.x, curve.y))
             labels[curve.title] = curve.x_label, curve.y_label
     for title, curves in titles.items():
@@ -115,7 +115,7 @@ def _curves(scores: SetScores, measure: str) -> Iterator[tuple[str, str]]:
 
 def _details(scores: SetScores, measure: str) -> Iterator[str]:
     for found in scores.found:
-        for table in found.finding.tables if found.measure == measure and found.finding else ():
+        for table in found.result.tables if found.measure == measure and found.result else ():
             rows = [[_text(cell) for cell in row] for row in table.rows]
             title = f"{scores.name}, {found.method}: {table.title}"
             yield _fold(title, html_table(table.header, rows))

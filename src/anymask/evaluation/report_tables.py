@@ -62,18 +62,18 @@ def report_notes(report: EvalReport) -> list[str]:
         slow = "all masks" if settings.slow is None else f"at most {settings.slow} masks a set"
         lines.append(f"baselines by GrabCut: {slow}, drawn at random, the same ones every time")
     lines += [f"skipped: {name}: {reason}" for name, reason in report.skipped]
-    lines += list(dict.fromkeys(_remarks(report)))
+    lines += list(dict.fromkeys(_list_remarks(report)))
     return lines
 
 
-def _remarks(report: EvalReport) -> Iterator[str]:
+def _list_remarks(report: EvalReport) -> Iterator[str]:
     """What measures of whole sets have to say, and why they did not measure."""
     for scores in report.sets:
         for found in scores.found:
-            if found.finding is None:
+            if found.result is None:
                 yield f"skipped: {found.measure} of {found.method}: {found.reason}"
             else:
-                yield from (f"{found.measure}: {note}" for note in found.finding.notes)
+                yield from (f"{found.measure}: {note}" for note in found.result.notes)
 
 
 def _main_table(report: EvalReport) -> TextTable | None:
@@ -125,10 +125,10 @@ def _small_table(report: EvalReport) -> TextTable | None:
     return TextTable("", header, rows) if rows else None
 
 
-Rows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
+MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
 
 
-def _mask_rows(report: EvalReport, measure: str) -> Rows:
+def _mask_rows(report: EvalReport, measure: str) -> MetricRows:
     """A measure of masks that has no place in the main table."""
     columns, area = (
         MASK_MEASURES[measure].columns(ALL_KINDS, report.settings),
@@ -136,7 +136,7 @@ def _mask_rows(report: EvalReport, measure: str) -> Rows:
     )
     rows = {
         (scores.name, method): [
-            values_to_metric(column, *scores.picked(method, column, area)) for column in columns
+            values_to_metric(column, *scores.select(method, column, area)) for column in columns
         ]
         for scores in report.sets
         for method in dict.fromkeys(column.method for column in scores.columns)
@@ -144,17 +144,17 @@ def _mask_rows(report: EvalReport, measure: str) -> Rows:
     return {key: row for key, row in rows.items() if not all(np.isnan(m.value) for m in row)}
 
 
-def _set_rows(report: EvalReport, measure: str) -> Rows:
+def _set_rows(report: EvalReport, measure: str) -> MetricRows:
     """A measure of whole sets."""
     return {
-        (scores.name, found.method): found.finding.figures
+        (scores.name, found.method): found.result.figures
         for scores in report.sets
         for found in scores.found
-        if found.measure == measure and found.finding
+        if found.measure == measure and found.result
     }
 
 
-def _measure_table(report: EvalReport, measure: str, rows: Rows) -> TextTable | None:
+def _measure_table(report: EvalReport, measure: str, rows: MetricRows) -> TextTable | None:
     """A row a set and method, a column a figure; groups below."""
     names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
     if not names:

@@ -17,12 +17,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores, click_masks
+from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores, click_masks, score_first
 from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
@@ -39,7 +39,6 @@ from anymask.evaluation.set_results import (
     values_to_metric,
 )
 from anymask.primitives.clicks import deepest_pixel
-from anymask.primitives.masks import iou
 from anymask.primitives.types import Floats, IntArray, UintImage
 
 ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
@@ -176,15 +175,9 @@ def _photo_scores(method: Segmenter, photo: EvalPhoto, ways: Sequence[str]) -> F
         for place, way in enumerate(ways):
             if way == "point":
                 share = change.strength if shifts else 0.0
-                scores[:, place, n] = _click_scores(method, embedding, truths, share)
+                clicks = [shift_click(truth, share) for truth in truths]
+                answers = click_masks(method, embedding, clicks)
+                scores[:, place, n] = score_first(answers, truths)
             elif not (shifts and n):
                 scores[:, place, n] = box_scores(method, embedding, truths)
     return scores
-
-
-def _click_scores(
-    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], share: float
-) -> Floats:  # (N,)
-    answers = click_masks(method, embedding, [shift_click(truth, share) for truth in truths])
-    pairs = zip(answers, truths, strict=True)
-    return np.array([iou(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])

@@ -129,18 +129,18 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float
 
 def coverage(polygons: Sequence[Corners]) -> Field:  # -> (H, W) in 0..1
     """How much of each pixel lies in any of the polygons."""
-    return _drawn(polygons, 0, lambda canvas, line: cv2.fillPoly(canvas, [line], 255))
+    return _draw(polygons, 0, lambda canvas, line: cv2.fillPoly(canvas, [line], 255))
 
 
 def strokes(lines: Sequence[Corners], width: float) -> Field:  # -> (H, W) in 0..1
     """How much of each pixel lies on any of the lines, `width` pixels wide."""
     thick = max(round(width * OVER), 1)
-    return _drawn(
+    return _draw(
         lines, width, lambda canvas, line: cv2.polylines(canvas, [line], False, 255, thick)
     )
 
 
-def _drawn(
+def _draw(
     shapes: Sequence[Corners], width: float, draw: Callable[[NDArray[Any], Any], Any]
 ) -> Field:
     """Drawn OVER times larger, in the window that the shapes need, and averaged."""

@@ -89,11 +89,11 @@ class ScoreCache:
         key = hashlib.sha256()
         groups = Path(settings.groups).read_text("utf-8") if settings.groups else ""
         words = [code, cv2.__version__, *_versions(what), what, repr(settings), groups]
-        words.append(_beside(one))
+        words.append(_hash_detections(one))
         key.update("\n".join(words).encode())
         for place in np.unique(chosen.image):
             key.update(one.samples[int(place)].content())
-            key.update(_truth(one.samples[int(place)], chosen.mask[chosen.image == place]))
+            key.update(_truth_to_bytes(one.samples[int(place)], chosen.mask[chosen.image == place]))
         return key.hexdigest()[:32]
 
     def get_found(self, key: str) -> MethodResult | None:
@@ -105,20 +105,20 @@ class ScoreCache:
             return None
 
     def put_found(self, key: str, found: MethodResult) -> None:
-        """Keep a finding under a key, whole or not at all."""
+        """Keep a result under a key, whole or not at all."""
         path = self._folder / "sets" / f"{key}.json"
         write_json(path, result_to_json(found))
 
     def _of(self, method: str) -> dict[str, Floats]:
         if method not in self._known:
-            self._known[method] = dict(_lines(self._path(method)))
+            self._known[method] = dict(_read_lines(self._path(method)))
         return self._known[method]
 
     def _path(self, method: str) -> Path:
         return self._folder / f"{method.replace(' ', '_')}.jsonl"
 
 
-def _truth(sample: Sample, chosen: IntArray) -> bytes:
+def _truth_to_bytes(sample: Sample, chosen: IntArray) -> bytes:
     """All that a set says of a photo: measures look at more than the chosen masks."""
     federated = sample.federated
     words = [
@@ -133,7 +133,7 @@ def _truth(sample: Sample, chosen: IntArray) -> bytes:
     return "\n".join(words).encode()
 
 
-def _beside(one: EvalSet) -> str:
+def _hash_detections(one: EvalSet) -> str:
     """The boxes of a detector, which lie beside a set."""
     path = one.info.folder / DETECTIONS
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -146,7 +146,7 @@ def _versions(method: str) -> list[str]:
     return [metadata.version("scikit-image")]
 
 
-def _lines(path: Path) -> list[tuple[str, Floats]]:
+def _read_lines(path: Path) -> list[tuple[str, Floats]]:
     if not path.is_file():
         return []
     rows = []

@@ -23,7 +23,6 @@ from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
-    OnProgress,
     SetPlan,
     choose_masks,
     mask_limit,
@@ -83,12 +82,7 @@ def score_set(
     ]
     tables = _score_masks(questions, one, chosen, progress)
     found = [
-        _measure_or_look_up(
-            name,
-            question,
-            one,
-            _bind_progress(progress, f"{one.plan.name} {name}: {question.name}"),
-        )
+        _measure_or_look_up(name, question, one, progress)
         for name in one.plan.measures
         if name not in MASK_MEASURES
         for question in questions
@@ -106,19 +100,20 @@ def score_set(
     )
 
 
-def _bind_progress(progress: ScoreProgress | None, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress(name, done, total) if progress else None
-
-
 def _is_constant(method: Segmenter) -> bool:
     """Whether its answers change only with this package: not those of weights, not a peer's."""
     return isinstance(method, (FromFunction, EdgeDetector, Proposer))
 
 
 def _measure_or_look_up(
-    name: str, question: _MethodTask, one: EvalSet, told: OnProgress
+    name: str, question: _MethodTask, one: EvalSet, progress: ScoreProgress | None
 ) -> MethodResult:
     """A measure of the whole set, from the cache where it has it."""
+
+    def told(done: int, total: int) -> None:
+        if progress:
+            progress(f"{one.plan.name} {name}: {question.name}", done, total)
+
     method, settings, cache = question.method, question.settings, question.cache
     if cache is None:
         return measure_set(name, method, one, settings, told)
@@ -128,7 +123,7 @@ def _measure_or_look_up(
     if known is not None:
         return known
     found = measure_set(name, method, one, settings, told)
-    if found.finding:
+    if found.result:
         cache.put_found(key, found)
     return found
 

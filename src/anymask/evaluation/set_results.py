@@ -22,7 +22,7 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetricValue:
-    """One number of a finding.
+    """One number of a result.
 
     name    its column in the tables, such as "AR@100"
     value   NaN where nothing could be measured
@@ -76,11 +76,11 @@ class SetResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """A finding with its place in the report; `reason` says why there is none."""
+    """A result with its place in the report; `reason` says why there is none."""
 
     method: str
     measure: str
-    finding: SetResult | None = None
+    result: SetResult | None = None
     reason: str = ""
 
 
@@ -113,14 +113,14 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
 def result_to_json(found: MethodResult) -> dict[str, Any]:
     """Plain values; NaN becomes null."""
     raw: dict[str, Any] = {"method": found.method, "measure": found.measure}
-    if found.finding is None:
+    if found.result is None:
         return raw | {"reason": found.reason}
-    finding = found.finding
+    result = found.result
     return raw | {
-        "figures": [_plain(dataclasses.asdict(figure)) for figure in finding.figures],
-        "curves": [_plain(dataclasses.asdict(curve)) for curve in finding.curves],
-        "tables": [_plain(dataclasses.asdict(table)) for table in finding.tables],
-        "notes": list(finding.notes),
+        "figures": [_plain(dataclasses.asdict(figure)) for figure in result.figures],
+        "curves": [_plain(dataclasses.asdict(curve)) for curve in result.curves],
+        "tables": [_plain(dataclasses.asdict(table)) for table in result.tables],
+        "notes": list(result.notes),
     }
 
 
@@ -129,7 +129,7 @@ def result_from_json(raw: dict[str, Any]) -> MethodResult:
     found = MethodResult(method=str(raw["method"]), measure=str(raw["measure"]))
     if "reason" in raw:
         return replace(found, reason=str(raw["reason"]))
-    finding = SetResult(
+    result = SetResult(
         figures=tuple(_metric_from_json(row) for row in raw["figures"]),
         curves=tuple(_curve_from_json(row) for row in raw["curves"]),
         tables=tuple(
@@ -142,7 +142,7 @@ def result_from_json(raw: dict[str, Any]) -> MethodResult:
         ),
         notes=tuple(raw["notes"]),
     )
-    return replace(found, finding=finding)
+    return replace(found, result=result)
 
 
 def _metric_from_json(row: dict[str, Any]) -> MetricValue:

@@ -22,7 +22,6 @@ A suite is a TOML file:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,10 @@ from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.notation import parse_toml
 
 RENDERED = "rendered"
+_LARGEST = 1_000_000_000  # of the numbers in a suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +57,11 @@ def read_suite(path: str | Path) -> Suite:
     """Read a suite file; ConfigError names the key and what it should be."""
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: wanted a suite file (.toml), a set folder or a folder of sets; there is none"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
     known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
     _check(raw, known, str(path))
     rows = raw.get("set", [])
@@ -75,8 +74,12 @@ def read_suite(path: str | Path) -> Suite:
         min_area=raw.get("min_area", 64),
         data=path.parent / raw["data"] if "data" in raw else None,
     )
-    if suite.clicks < 1:
-        raise ConfigError(f"{path}: clicks must be at least 1, got {suite.clicks}")
+    for name, least in (("clicks", 1), ("min_area", 0)):
+        value = getattr(suite, name)
+        if value < least:
+            raise ConfigError(f"{path}: {name} must be at least {least}, got {str(value)[:30]}")
+        if value > _LARGEST:
+            raise ConfigError(f"{path}: {name} must be at most {_LARGEST}, got {str(value)[:30]}")
     return suite
 
 
@@ -161,4 +164,6 @@ def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
         if type(value) is not known[key]:
-            raise ConfigError(f"{where}: {key} must be {known[key].__name__}, got {value!r}")
+            raise ConfigError(
+                f"{where}: {key} must be {known[key].__name__}, got {repr(value)[:60]}"
+            )

@@ -211,7 +211,7 @@ def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDAr
             "the numbers that they have there, and a result has no void (255); --unsupervised "
             "matches them"
         )
-    return values
+    return values.astype(np.int64)
 
 
 def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)

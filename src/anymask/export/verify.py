@@ -197,7 +197,8 @@ def _compare(
     sides: tuple[tuple[ImageRuntime, Seen], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
     (logits, quality), (others, other_quality) = (
-        require(runtime, Clicks).decode(seen, prompts) for runtime, seen in sides
+        require(runtime, Clicks).decode(seen, prompts)  # type: ignore[type-abstract]
+        for runtime, seen in sides
     )
     threshold = sides[0][0].spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())

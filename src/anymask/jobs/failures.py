@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def failure_log(out: Path, division: Division) -> Iterator[FailureLog]:
             f"wanted a folder for the results, but {str(out)!r} or a part of it is a file; "
             "choose another output"
         ) from None
-    with path.open("ab") as file:
+    with _open_itself(path) as file:
         # On Windows a lock would keep people from reading the file meanwhile.
         if not ON_WINDOWS and lock_file(file.fileno(), wait=False) == "taken":
             raise InputError(
@@ -88,3 +89,11 @@ def failure_log(out: Path, division: Division) -> Iterator[FailureLog]:
         finally:
             if not log.count:
                 path.unlink(missing_ok=True)
+
+
+def _open_itself(path: Path) -> BinaryIO:
+    """To add to a file; a link in its place is taken away, and what it leads to left alone."""
+    if path.is_symlink():
+        path.unlink()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "ab")

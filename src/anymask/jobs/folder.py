@@ -61,9 +61,9 @@ class FolderJob:
                 raise InputError(f"{name} must be 0 or more, got {value!r}")
         if self.engine not in get_args(Engine):
             raise InputError(f'engine must be "processes" or "ray", got {self.engine!r}')
-        shard: object = self.shard
+        shard: Any = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
-        if not whole or len(self.shard) != 2 or not 1 <= self.shard[0] <= self.shard[1]:
+        if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
             raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
 
     @property

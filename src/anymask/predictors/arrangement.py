@@ -6,6 +6,7 @@ function of records alone, so it can be used on any list of them, from whatever 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, TypedDict, cast
@@ -75,7 +76,7 @@ class Arrangement:
     def __post_init__(self) -> None:
         for name in ("mask_nms_thresh", "min_mask_area", "min_island_area", "max_hole_area"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= 0:
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
         check_level(self.granularity)
         if self.layout not in LAYOUTS:

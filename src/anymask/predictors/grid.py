@@ -5,6 +5,7 @@ Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
 
@@ -122,7 +123,7 @@ class Grid:
             "box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio", "min_mask_region_area",
         ):  # fmt: skip
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= 0:
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
         if self.crop_overlap_ratio >= 1:
             raise InputError(

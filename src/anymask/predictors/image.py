@@ -255,6 +255,11 @@ def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One prompt or several, as a list. Raises PromptError for anything else."""
     if isinstance(prompts, Prompt):
         return [prompts]
+    if not isinstance(prompts, Iterable):
+        raise PromptError(
+            f"prompts must be a list of anymask.Prompt objects, got {type(prompts).__name__}; for "
+            "one object give points, box or mask"
+        )
     several: list[Any] = list(prompts)
     for prompt in several:
         if not isinstance(prompt, Prompt):

@@ -73,6 +73,12 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
     return given if max(image_hw) > given else None
 
 
+def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
+    """How many pictures are searched: one, or every tile and the whole. Raises InputError."""
+    side = tile_side(tile, image_hw)
+    return 1 if side is None else len(tile_boxes(image_hw, side, int(side * OVERLAP))) + 1
+
+
 @dataclass(frozen=True)
 class Eye:
     """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.

@@ -149,3 +149,8 @@ def check_embedding(runtime: ImageRuntime, embedding: Embedding) -> None:
             f"{wanted[0]} (weights {wanted[1][:12]}), the embedding was made by "
             f"{made_by[0]} (weights {made_by[1][:12]}); embed the photo again with this model"
         )
+    if embedding.geometry.side != runtime.spec.image_side:
+        raise InputError(
+            f"{wanted[0]} sees photos in a square of {runtime.spec.image_side} pixels, the "
+            f"embedding is of {embedding.geometry.side}; embed the photo again"
+        )

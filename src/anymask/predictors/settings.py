@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,14 +113,14 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("multimask", "zoom"):
             value = getattr(self, name)
-            if value not in (True, False, "auto"):
+            if not isinstance(value, bool | str) or value not in (True, False, "auto"):
                 raise InputError(f'{name} must be True, False or "auto", got {value!r}')
         check_granularity(self.granularity)
         if self.ranking not in ("expected", "own"):
             raise InputError(f'ranking must be "expected" or "own", got {self.ranking!r}')
         for name in ("max_hole_area", "min_island_area"):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and value >= 0):
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise InputError(f"{name} must be a number of pixels, 0 or more, got {value!r}")
 
     @property

@@ -11,6 +11,7 @@
     ├── StoreError          the data engine's database cannot do what was asked
     │   ├── Absent          there is no such image or record
     │   ├── Conflict        somebody else has changed the record in the meantime
+    │   ├── DiskFull        there is no room to write it down
     │   └── Barred          a rule of the project forbids it: the acceptance rule before an export
     └── MissingExtra        an optional package that is not installed
 
@@ -67,6 +68,10 @@ class Conflict(StoreError):
     def __init__(self, message: str, current: object = None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class DiskFull(StoreError):
+    """The database's disk has no room left; nothing was written."""
 
 
 class Barred(StoreError):

@@ -14,6 +14,7 @@ from pathlib import Path
 from anymask.primitives.errors import InputError
 
 PACKAGES = ("anymask", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "torch")
+MOST_THREADS = 1024  # ONNX Runtime is not up to a hundred thousand
 THREADS = "ANYMASK_THREADS"  # of one call of a model, for this process and those it starts
 
 
@@ -120,10 +121,12 @@ def pick_threads(threads: int | None = None) -> int:
     source = "threads" if threads is not None else THREADS
     try:
         count = int(asked)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         count = 0
-    if count < 1:
-        raise InputError(f"{source} must be a whole number of at least 1, got {asked!r}")
+    if not 1 <= count <= MOST_THREADS:
+        raise InputError(
+            f"{source} must be a whole number from 1 to {MOST_THREADS}, got {str(asked)[:20]!r}"
+        )
     return count
 
 

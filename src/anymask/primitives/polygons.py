@@ -22,6 +22,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.types import BoolArray, IntArray
 
 Ring = NDArray[np.float64]
+_MOST_CUTS = 200_000_000  # of outlines with rows of pixels
+_AT_ONCE = 2_000_000  # cuts that are kept in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,15 +215,27 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.ceil(np.clip(low, 0, height) - 0.5).astype(np.int64)
     count = np.ceil(np.clip(high, 0, height) - 0.5).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(count)), count)
-    rows = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     run, rise = (end - start).T
     slope = np.divide(run, rise, out=np.zeros(len(start)), where=rise != 0)
-    cuts = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope[edge]
-    columns = np.ceil(np.clip(cuts, 0, width + 1) - 0.5).astype(np.int64).clip(0, width)
-    flat = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
-    changes = flat.reshape(height, width + 1)[:, :width].astype(np.uint8)
-    return (np.cumsum(changes, axis=1, dtype=np.uint8) & 1).view(np.bool_)
+    changes = np.zeros(height * (width + 1), np.bool_)
+    ends = np.cumsum(count)
+    if ends[-1] > _MOST_CUTS:
+        raise InputError(
+            f"the outlines cross {int(ends[-1])} rows of pixels; at most {_MOST_CUTS} are followed;"
+            " simplify them"
+        )
+    for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
+        edge = np.repeat(part, count[part])
+        before = np.repeat(ends[part] - count[part], count[part])
+        rows = np.arange(len(edge)) + (ends[part[0]] - count[part[0]]) - before + first[edge]
+        cuts = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope[edge]
+        columns = np.ceil(np.clip(cuts, 0, width + 1) - 0.5).astype(np.int64).clip(0, width)
+        places, times = np.unique(rows * (width + 1) + columns, return_counts=True)
+        changes[places[times % 2 == 1]] ^= True
+    inside: BoolArray = np.logical_xor.accumulate(
+        changes.reshape(height, width + 1)[:, :width], axis=1
+    )
+    return inside
 
 
 def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.types import BoolArray, IntArray
 
+MOST_PIXELS = 1 << 30  # of a mask that is read; also keeps every sum of runs within an int64
 _DIGITS = 13  # 5-bit digits that an int64 may need
 
 
@@ -170,8 +171,10 @@ def rle_to_string(rle: Rle) -> str:
 def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     """Read COCO's compressed string.
 
-    Raises DataError when the text is not such a string or its runs do not fill `size`.
+    Raises DataError when the text is not such a string, its runs do not fill `size`, or `size` has
+    more than MOST_PIXELS.
     """
+    pixels = _checked_pixels(size)
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     symbols = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
     if len(symbols) and (symbols.min() < 0 or symbols.max() > 63 or symbols[-1] & 0x20):
@@ -191,6 +194,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     values = np.add.reduceat(parts, starts) if len(starts) else parts
     last = symbols[ends]
     values -= np.where(last & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
+    _check_within(values, pixels)  # else the sums below could leave an int64
     counts = values.copy()
     counts[1::2] = np.cumsum(values[1::2])
     counts[2::2] = np.cumsum(values[2::2])
@@ -198,15 +202,41 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
 
 
 def _checked(counts: IntArray, size: tuple[int, int]) -> Rle:
+    """The mask of runs that fill `size`; what could overflow is refused before it is added up."""
     height, width = size
+    pixels = _checked_pixels(size)
     if len(counts) and counts.min() < 0:
         raise DataError(f"run lengths must not be negative; got {int(counts.min())}")
-    if int(counts.sum()) != height * width:
+    _check_within(counts, pixels)
+    if int(counts.sum()) != pixels:
         raise DataError(
-            f"run lengths must sum to H * W = {height} * {width} = {height * width}; "
+            f"run lengths must sum to H * W = {height} * {width} = {pixels}; "
             f"got {int(counts.sum())}; is the size (H, W) in the right order?"
         )
     return Rle(counts if len(counts) else np.zeros(1, np.int64), (height, width))
+
+
+def _checked_pixels(size: tuple[int, int]) -> int:
+    """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
+    height, width = size
+    if height < 0 or width < 0:
+        raise DataError(f"a mask's size must not be negative; got H={height}, W={width}")
+    if height * width > MOST_PIXELS:
+        raise DataError(
+            f"a mask has at most {MOST_PIXELS} pixels; got H={height}, W={width}; "
+            "cut the picture into tiles"
+        )
+    return height * width
+
+
+def _check_within(numbers: IntArray, pixels: int) -> None:
+    """Runs, and differences of two runs, are never larger than the mask. Raises DataError."""
+    if len(numbers) and (numbers.max() > pixels or numbers.min() < -pixels):
+        largest = int(numbers.max()) if numbers.max() > pixels else int(numbers.min())
+        raise DataError(
+            f"a run is at most H * W = {pixels} pixels long; got {largest}; "
+            "was the text altered, or is the size another mask's?"
+        )
 
 
 def rle_to_coco(rle: Rle) -> dict[str, Any]:
@@ -217,7 +247,8 @@ def rle_to_coco(rle: Rle) -> dict[str, Any]:
 def coco_to_rle(record: Mapping[str, Any]) -> Rle:
     """Read COCO's record with compressed (str or bytes) or plain (list of int) counts.
 
-    Raises DataError when keys are missing or the runs do not fill the size.
+    Raises DataError when keys are missing, the runs do not fill the size, or it has more than
+    MOST_PIXELS.
     """
     try:
         height, width = (int(side) for side in record["size"])
@@ -229,8 +260,6 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
             'a COCO run-length record is {"size": [H, W], "counts": str or list of int}; '
             f"got {str(record)[:80]} ({type(error).__name__})"
         ) from error
-    if height < 0 or width < 0:
-        raise DataError(f"a mask's size must not be negative; got H={height}, W={width}")
     if isinstance(counts, str | bytes):
         return string_to_rle(counts, (height, width))
     return _checked(counts, (height, width))

@@ -12,6 +12,9 @@ PromptKind = Literal["point", "negative_point", "box", "mask"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
 
+MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
+MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
+
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 

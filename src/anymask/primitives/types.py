@@ -16,8 +16,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import DataError, InputError, PromptError
-from anymask.primitives.spec import Geometry
+from anymask.primitives.notation import parse_json
+from anymask.primitives.spec import MAX_PIXELS, MOST_POINTS, Geometry
 from anymask.primitives.storage import whole_file
 
 BoolArray = NDArray[np.bool_]
@@ -80,7 +82,7 @@ def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
     """A float64 copy of what the user gave; finite also as float32."""
     try:
         array = np.array(value, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(
             f"{name} must be plain numbers; got {str(value)[:80]}; write {example}"
         ) from error
@@ -101,6 +103,11 @@ def _checked_points(points: Any) -> FloatArray | None:
         raise PromptError(
             f"points must have the shape (P, 2), one x, y a click; got {array.shape}; "
             "write one click as points=[(x, y)]; for several objects give one Prompt each"
+        )
+    if len(array) > MOST_POINTS:
+        raise PromptError(
+            f"a prompt takes at most {MOST_POINTS} points, got {len(array)}; give the clicks that "
+            "matter, or a mask"
         )
     return array.astype(np.float32)
 
@@ -319,15 +326,15 @@ class Embedding:
                     f"{EMBEDDING_FORMAT}; update anymask or embed the photo again"
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
-            geometry = Geometry(image_hw, input_hw, int(about["side"]))
+            geometry = _checked_geometry(Geometry(image_hw, input_hw, int(about["side"])))
             names = [str(name) for name in about["maps"]]
             found = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
             model, model_hash, image_hash = (
                 about[k] for k in ("model", "model_hash", "image_hash")
             )
             texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
-            if not texts or not found or geometry.side < 1:
-                raise ValueError("a name, a hash or the side has a wrong type")
+            if not texts or not found:
+                raise ValueError("a name or a hash has a wrong type, or there is no map")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
@@ -339,18 +346,18 @@ class Embedding:
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The JSON `about` and the arrays of a file that nobody has to trust."""
     remedy = "make the file with Embedding.save or `anymask embed`"
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a file; name an embedding file; {remedy}")
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise DataError(f"{path} is not an embedding file (a numpy archive); {remedy}")
         file.seek(0)
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            about = json.loads(arrays.pop("about").tobytes())
-        except Exception as error:  # zipfile alone raises eight kinds on altered bytes
+            arrays = read_arrays(file)
+            about = parse_json(arrays.pop("about").tobytes(), "about")
+        except (DataError, KeyError) as error:
             raise DataError(
-                f"{path} is damaged or not an embedding file "
-                f"({type(error).__name__}: {str(error)[:120]}); {remedy}"
+                f"{path} is damaged or not an embedding file ({error}); {remedy}"
             ) from error
     if not isinstance(about, dict):
         raise DataError(f"{path} is not an embedding file (its description is no record); {remedy}")
@@ -362,6 +369,16 @@ def _pair(sides: Any) -> tuple[int, int]:
     if height < 1 or width < 1:
         raise ValueError(f"a size must be positive, got {sides}")
     return (height, width)
+
+
+def _checked_geometry(geometry: Geometry) -> Geometry:
+    height, width = geometry.image_hw
+    if height * width > MAX_PIXELS or max(geometry.input_hw) > geometry.side:
+        raise ValueError(
+            f"a photo of {width} x {height} pixels, fitted as {geometry.input_hw}, is none that "
+            f"was seen in a square of {geometry.side}"
+        )
+    return geometry
 
 
 def _feature_map(array: NDArray[Any]) -> FloatArray:

@@ -121,7 +121,7 @@ def bar_plot(
     parts = [_y_axis(top), _x_label(x_label)]
     for place, name in enumerate(names):
         middle = LEFT + (place + 0.5) * step
-        parts.append(_tick(middle, _shortened(name, int(step / 8))))
+        parts.append(_tick(middle, _shorten(name, int(step / 8))))
         for number, one in enumerate(series):
             share = float(one.values[place])
             x, y = middle - 0.4 * step + number * wide, _y(share, top)
@@ -217,5 +217,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= max(most, 3) else text[: max(most, 3) - 1] + "…"

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.families import Tables, family_names, open_family
-from anymask.primitives.errors import WeightsError
-from anymask.primitives.spec import Fit, ModelSpec, PromptKind, Resample
+from anymask.primitives.errors import DataError, WeightsError
+from anymask.primitives.notation import parse_json
+from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
+
+_LARGEST_SIDE = 16384  # of a model's input, pixels
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than the two
 # (a tenth of a decode of `nano`): left out where a graph is written and where it is opened.
@@ -59,7 +62,7 @@ class Manifest:
     """Everything beside the graphs.
 
     graphs        any number, by their names
-    sha256        of every file of the bundle that a runtime reads, by file name
+    sha256        of every file of the bundle that a runtime reads, by plain file name
     weights_hash  of the weights that were exported; an embedding of the same weights fits
     precision     "fp32" or "int8"
     """
@@ -108,16 +111,16 @@ def manifest_to_json(manifest: Manifest) -> str:
     return json.dumps(record, indent=2) + "\n"
 
 
-def manifest_from_json(text: str, source: str) -> Manifest:
+def manifest_from_json(text: str | bytes, source: str) -> Manifest:
     """The record of a `manifest.json`; `source` names it in errors.
 
     Raises WeightsError for text that is no manifest, or one of another format.
     """
     remedy = "export the model again with `anymask export`"
     try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise WeightsError(f"{source} is not valid JSON ({error}); {remedy}") from error
+        record = parse_json(text, source)
+    except DataError as error:
+        raise WeightsError(f"{error}; {remedy}") from error
     if not isinstance(record, dict) or "format" not in record:
         raise WeightsError(f"{source} has no 'format': it is no anymask manifest; {remedy}")
     if record["format"] != FORMAT:
@@ -129,8 +132,8 @@ def manifest_from_json(text: str, source: str) -> Manifest:
         return _read_record(record)
     except KeyError as error:
         raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{source} is damaged ({error}); {remedy}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise WeightsError(f"{source} is damaged ({str(error)[:200]}); {remedy}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -141,7 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} is no exported model: it has no {MANIFEST}; "
             "make one with `anymask export NAME -o FOLDER`"
         )
-    manifest = manifest_from_json(path.read_text(encoding="utf-8"), str(path))
+    manifest = manifest_from_json(path.read_bytes(), str(path))
     for info in manifest.graphs:
         if info.file not in manifest.sha256:
             raise WeightsError(f"{path} gives no sha256 of {info.file}; export the model again")
@@ -206,7 +209,31 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     for name in ("mean", "std"):
         values[name] = tuple(float(number) for number in values[name])
     values["accepts"] = frozenset(values["accepts"])
+    _check_numbers(values)
     return ModelSpec(**values)
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for numbers of a spec that nothing can be computed with."""
+    if not isinstance(values["name"], str) or not isinstance(values["pad_point"], bool):
+        raise ValueError("'name' is text and 'pad_point' is true or false")
+    for name, least, most in (
+        ("image_side", 1, _LARGEST_SIDE), ("mask_side", 1, _LARGEST_SIDE),
+        ("pad_multiple", 0, values["image_side"]), ("fixed_points", 0, MOST_POINTS),
+    ):  # fmt: skip
+        value = values[name]
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"'{name}' is {value!r}, not a whole number from {least} to {most}")
+    for name in ("mean", "std"):
+        if len(values[name]) != 3 or not all(abs(number) < 1e6 for number in values[name]):
+            raise ValueError(f"'{name}' is {values[name]}, not 3 finite numbers")
+    if not min(values["std"]) > 0:
+        raise ValueError(f"'std' is {values['std']}, not 3 numbers above 0")
+    if (
+        type(values["mask_threshold"]) not in (int, float)
+        or not abs(values["mask_threshold"]) < 1e6
+    ):
+        raise ValueError(f"'mask_threshold' is {values['mask_threshold']!r}, not a finite number")
 
 
 def describe_preprocessing(spec: ModelSpec) -> list[str]:
@@ -246,7 +273,7 @@ def _read_record(record: Mapping[str, Any]) -> Manifest:
             )
             for name, graph in record["graphs"].items()
         ),
-        sha256={str(name): str(digest) for name, digest in record["sha256"].items()},
+        sha256={_file_name(name): str(digest) for name, digest in record["sha256"].items()},
         weights_hash=str(record["weights_hash"]),
         licence=str(record["licence"]),
         precision=str(record["precision"]),
@@ -254,5 +281,17 @@ def _read_record(record: Mapping[str, Any]) -> Manifest:
     )
 
 
+def _file_name(name: str) -> str:
+    """A name that leads nowhere but into its folder, on any system. Raises ValueError."""
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+        raise ValueError(f"wanted the plain name of a file in the bundle, got {name[:80]!r}")
+    return name
+
+
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:
-    return TensorInfo(record["name"], record["dtype"], tuple(record["shape"]))
+    name, dtype, shape = record["name"], record["dtype"], tuple(record["shape"])
+    if not isinstance(name, str) or not isinstance(dtype, str):
+        raise ValueError(f"a tensor's name and dtype are text, got {name!r} and {dtype!r}")
+    if not all(type(side) in (int, str) for side in shape):
+        raise ValueError(f"the shape of {name!r} is {shape}, not whole numbers and letters")
+    return TensorInfo(name, dtype, shape)

@@ -16,6 +16,7 @@ from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.machine import pick_threads
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
+from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
@@ -51,13 +52,18 @@ class OnnxRuntime:
     def __init__(
         self, folder: str | Path, *, threads: int | None = None, device: str = "auto"
     ) -> None:
-        self._folder = Path(folder)
+        self._folder, self._device = Path(folder), device
         self.manifest: Manifest = read_manifest(self._folder)
+        _check_inputs(self.manifest, str(self._folder))
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         self.family: Family = open_family(self.spec, read_tables(self._folder, self.manifest))
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its folder: a process that unpickles it opens the graphs anew."""
+        return _reopen, (str(self._folder.absolute()), self.threads, self._device)
 
     @property
     def spec(self) -> ModelSpec:
@@ -77,7 +83,8 @@ class OnnxRuntime:
         info = self.manifest.graph(ENCODER)
         session, name = self._session(info), info.inputs[0].name
         names = [tensor.name for tensor in info.outputs]
-        return [_seen(names, session.run(None, {name: image[None]})) for image in images]
+        with running(f"the encoder of {self.spec.name}"):
+            return [_seen(names, session.run(None, {name: image[None]})) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:
         """See `ImageRuntime.capability`: it answers clicks."""
@@ -85,11 +92,15 @@ class OnnxRuntime:
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
-        info = self.manifest.graph(DECODER)
-        given = {one.name: one.values[None] for one in seen.maps()}
+        info, maps = self.manifest.graph(DECODER), seen.maps()
+        wanted = {tensor.name: tensor.shape for tensor in info.inputs}
+        wanted = {name: shape for name, shape in wanted.items() if name not in PROMPT_INPUTS}
+        check_maps(maps, wanted, self.spec.name)
+        given = {one.name: one.values[None] for one in maps}
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
-        logits, quality = self._session(info).run(None, given)
-        return logits, quality
+        with running(f"the decoder of {self.spec.name}"):
+            logits, quality = self._session(info).run(None, given)
+            return logits, quality
 
     def _session(self, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
@@ -132,6 +143,10 @@ def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
     )
 
 
+def _reopen(folder: str, threads: int, device: str) -> OnnxRuntime:
+    return OnnxRuntime(folder, threads=threads, device=device)
+
+
 def _pick_providers(device: str) -> tuple[str, ...]:
     if device not in _PROVIDERS:
         raise InputError(
@@ -150,6 +165,17 @@ def _pick_providers(device: str) -> tuple[str, ...]:
             "install onnxruntime-gpu, or use device='auto'"
         )
     return found
+
+
+def _check_inputs(manifest: Manifest, path: str) -> None:
+    encoder, decoder = manifest.graph(ENCODER), manifest.graph(DECODER)
+    names = {tensor.name for tensor in decoder.inputs}
+    if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
+        raise WeightsError(
+            f"{path}: wanted an encoder of one input and a decoder of maps and "
+            f"{', '.join(PROMPT_INPUTS)}, its manifest has {len(encoder.inputs)} and "
+            f"{sorted(names)}; export again"
+        )
 
 
 def _check_signature(session: Any, info: GraphInfo, path: str) -> None:

@@ -6,6 +6,8 @@ other name of the catalogue is a checkpoint that runs on torch.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -42,6 +44,7 @@ def open_runtime(
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
+    _check_words({"name": name, "device": device, "precision": precision}, weights)
     if runtime not in get_args(Runtime):
         raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     folder = find_bundle(name, weights)
@@ -65,15 +68,24 @@ def open_runtime(
     return OnnxRuntime(folder, device=device)
 
 
+def _check_words(words: Mapping[str, object], weights: object) -> None:
+    """Raises InputError for what is no text and no path."""
+    for what, value in words.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
+    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
+        raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
+
+
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     """The exported model that a name and weights mean, or None when they mean a checkpoint."""
     if weights is not None:
         path = Path(weights).expanduser()
-        return path if path.is_dir() else None
+        return path if os.path.isdir(path) else None  # noqa: PTH112 - False for any name
     if name == NANO:
         return ASSETS / NANO
     folder = Path(name).expanduser()
-    return folder if (folder / MANIFEST).is_file() else None
+    return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
 
 
 def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
@@ -106,4 +118,5 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     module, weights_hash = load_module(name, weights)
     from anymask.runtimes.torch import TorchRuntime
 
-    return TorchRuntime(module, weights_hash, device, precision)
+    reopened = (name, None if weights is None else Path(weights).absolute(), device, precision)
+    return TorchRuntime(module, weights_hash, device, precision, reopened=reopened)

@@ -7,6 +7,7 @@ The module is only read, so that many threads may share one runtime.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from anymask.primitives.resize import logits_used
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
+from anymask.runtimes.failures import running
 from anymask.runtimes.sweep import Sweep, SweepPrecision
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ C = TypeVar("C")
 class TorchRuntime:
     """An ImageModel of `anymask.models` behind the runtime protocol.
 
+    reopened  name, weights, device and precision, as `open_runtime` takes them, where it can be had
+              again from them; without them it cannot be pickled
+
     The module is moved to the device and the precision, and put in eval mode: hand it over.
     Raises InputError for a device or precision that is not there, MissingExtra without torch.
     """
@@ -37,7 +42,9 @@ class TorchRuntime:
         weights_hash: str = "",
         device: str = "auto",
         precision: str = "fp32",
+        reopened: tuple[Any, ...] | None = None,
     ) -> None:
+        self._reopened = reopened
         self._torch = import_torch()
         self.device = pick_device(device)
         self.dtype = pick_dtype(precision)
@@ -46,9 +53,15 @@ class TorchRuntime:
         self.family: Family = open_family(self.spec)
         self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its name and weights: a process that unpickles it reads them anew."""
+        if self._reopened is None:
+            raise TypeError("a TorchRuntime of a module in memory cannot be pickled; use its file")
+        return _reopen, self._reopened
+
     def see(self, images: FloatArray) -> list[Seen]:
         """(B, 3, S, S) float32, normalised -> for each image its maps, on the device."""
-        with self._torch.inference_mode():
+        with running(f"the encoder of {self.spec.name}"), self._torch.inference_mode():
             maps = self._module.encode(self._tensor(images, self.dtype))
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
@@ -58,7 +71,7 @@ class TorchRuntime:
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
-        with self._torch.inference_mode():
+        with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
             logits, quality = self._module.decode(
                 self._maps(seen),
                 # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
@@ -79,7 +92,7 @@ class TorchRuntime:
         if not fits(self._module):
             return None
         mixed = precision == "mixed" and fast_halves(self.device)
-        with self._torch.inference_mode():
+        with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
             maps = self._maps(seen)[0]
             dtype = self._torch.bfloat16 if mixed else self.dtype
             asked = ClickSweep(self._module, maps, dtype, self._shown(geometry))
@@ -128,6 +141,12 @@ class SeenTensors:
 def map_names(count: int) -> list[str]:
     """The names of an encoder's maps, as exported graphs have them."""
     return ["features", *(f"extras_{index}" for index in range(count - 1))]
+
+
+def _reopen(name: str, weights: Path | None, device: str, precision: str) -> Any:
+    from anymask.runtimes.open import open_runtime
+
+    return open_runtime(name, weights, device, precision, "torch")
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:

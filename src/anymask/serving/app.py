@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from threading import Event
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -18,20 +22,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anymask.predictors.arrangement import EverythingDict
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.guard import Access, Guard
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset, pages_router
 from anymask.serving.photos import from_base64, read_photo
-from anymask.serving.refusals import Refusal, install_refusals
+from anymask.serving.queued import Left
+from anymask.serving.refusals import LEFT, Refusal, install_refusals
 from anymask.serving.turns import Closed
 from anymask.serving.wire import (
     EverythingBody,
     SegmentBody,
     answer_to_json,
+    check_prompts,
     embedding_to_bytes,
-    prompts_of,
+    prompt_of,
 )
 
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -42,6 +49,7 @@ _PICTURE = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
 _OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memory and slices
 
 
@@ -110,6 +118,7 @@ def _api(served: Served) -> FastAPI:
 def model_router(inference: Inference, limits: Limits) -> APIRouter:
     """/health and /api/embed, /api/segment, /api/everything."""
     router = APIRouter()
+    unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -126,11 +135,17 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
     @router.post("/api/segment", response_model=dict[str, Any])
     async def segment(body: SegmentBody) -> Response:
         """Prompts on one photo -> masks, best first."""
-        if any(prompt.mask is not None for prompt in body.prompts):  # pixels to be unpacked
-            prompts = await run_in_threadpool(prompts_of, body.prompts, limits)
-        else:
-            prompts = prompts_of(body.prompts, limits)
+        check_prompts(body.prompts, limits)
+        if all(prompt.mask is None for prompt in body.prompts):
+            prompts = [prompt_of(prompt) for prompt in body.prompts]
+            seen = await see(inference, body.image, limits)
+            return await answered(seen, prompts, body)
         seen = await see(inference, body.image, limits)
+        async with unpacking:
+            prompts = await run_in_threadpool(lambda: [prompt_of(p) for p in body.prompts])
+            return await answered(seen, prompts, body)
+
+    async def answered(seen: Embedding, prompts: list[Prompt], body: SegmentBody) -> Response:
         answers = await done(inference.segment(seen, prompts, body.multimask, body.granularity))
         return await run_in_threadpool(_answered, answers, seen.image_hash)
 
@@ -154,8 +169,11 @@ def _answered(answers: list[Candidates], image_hash: str) -> Response:
 
 def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> None:
     @router.post("/api/everything", response_model=dict[str, Any])
-    async def everything(body: EverythingBody) -> Response:
-        """The masks of everything in a photo, as SA-1B records, best first."""
+    async def everything(body: EverythingBody, request: Request) -> Response:
+        """The masks of everything in a photo, as SA-1B records, best first.
+
+        Given up once the client has gone.
+        """
         settings = checked_settings(body.settings, limits)
         look: Embedding | bytes = (
             await see(inference, body.image, limits)
@@ -164,10 +182,32 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         )
 
         def seen() -> UintImage | Embedding:
-            return read_photo(look, limits) if isinstance(look, bytes) else look
+            photo = read_photo(look, limits) if isinstance(look, bytes) else look
+            check_cost(photo, settings, limits)
+            return photo
 
-        found = await done(inference.everything(seen, settings))
+        left = threading.Event()
+        asked = inference.everything(seen, settings, left)
+        async with gives_up(request, asked, left):
+            found = await done(asked)
         return await run_in_threadpool(_recorded, found)
+
+
+@asynccontextmanager
+async def gives_up(request: Request, asked: Future[Any], left: Event) -> AsyncIterator[None]:
+    """Sets `left` when the client goes away, and cancels what has not begun."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+        asked.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 def _recorded(found: list[MaskRecord]) -> Response:
@@ -179,6 +219,11 @@ async def done(future: Any) -> Any:
     """Wait for a future of the inference without holding up other requests."""
     try:
         return await asyncio.wrap_future(future)
+    except (Left, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise  # the request itself, not the work, was cancelled
+        raise Refusal(LEFT, "a client that waits", "one that has gone", "ask again") from None
     except Closed:
         raise Refusal(
             503, "a running server", "one that goes down", "ask again", retry_after=5
@@ -209,11 +254,23 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
         raise Refusal(
             422, f"settings of {', '.join(known)}", ", ".join(strange)[:200], "leave it out"
         )
-    for name, most in (
-        ("points_per_side", limits.points_per_side),
-        ("crop_n_layers", limits.crop_layers),
-    ):
-        value = settings.get(name)
-        if isinstance(value, int | float) and value > most:
-            raise Refusal(422, f"{name} of at most {most}", str(value), "send a smaller one")
+    most = dict.fromkeys(known, _MOST_NUMBER)
+    most |= {"points_per_side": limits.points_per_side, "crop_n_layers": limits.crop_layers}
+    for name, value in settings.items():
+        if isinstance(value, int | float) and value > most[name]:
+            got = f"{value:g}" if value < sys.float_info.max else "a larger number"
+            raise Refusal(422, f"{name} of at most {most[name]}", got, "send a smaller one")
     return settings
+
+
+def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: Limits) -> None:
+    """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
+    height, width = photo.image_hw if isinstance(photo, Embedding) else photo.shape[:2]
+    cost = cost_of((height, width), settings)
+    if cost > limits.clicks:
+        raise Refusal(
+            422,
+            f"everything of at most {limits.clicks} clicks, of which each look costs {A_LOOK}",
+            f"{cost} on a photo of {width} x {height}",
+            "send larger tiles, fewer points_per_side or fewer crop_n_layers",
+        )

@@ -7,9 +7,8 @@ beside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -24,8 +23,8 @@ from anymask.engine.entries import (
     Status,
     Verdict,
 )
-from anymask.primitives.errors import InputError
 from anymask.primitives.rle import coco_to_rle
+from anymask.serving.wire import at_most
 
 MOST_EVENTS = 1000
 WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
@@ -45,15 +44,12 @@ class RecordBody(BaseModel):
 
     def draft(self, stage: Stage, arm: Arm, client_id: str | None = None) -> Draft:
         """`stage` and `arm` hold where the body names none. Raises InputError, DataError."""
-        quality, stability = self.quality or 0.0, self.stability or 0.0
-        if not (math.isfinite(quality) and math.isfinite(stability)):
-            raise InputError("quality and stability must be finite numbers, got another one")
         return Draft(
             rle=coco_to_rle(self.rle),
             label=self.label or None,
             status=self.status,
-            quality=quality,
-            stability=stability,
+            quality=self.quality or 0.0,
+            stability=self.stability or 0.0,
             seconds=self.seconds,
             client_id=client_id,
             provenance=provenance_of(self.provenance, stage, arm),
@@ -93,7 +89,7 @@ class EventBody(BaseModel):
 class EventsBody(BaseModel):
     """Several of them, in order."""
 
-    events: list[EventBody] = Field(max_length=MOST_EVENTS)
+    events: Annotated[list[EventBody], Field(fail_fast=True), at_most(MOST_EVENTS, "events")]
 
 
 class VerdictBody(BaseModel):

@@ -6,7 +6,7 @@
   through the user's browser.
 - Requests that need the model are counted; when too many are under way, the next one gets 429 and
   the seconds after which to come again.
-- Bodies are counted while they come in.
+- Bodies are counted while they come in: bytes, seconds, and the values of JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anymask.primitives.errors import InputError
-from anymask.serving.limits import Limits
+from anymask.serving.limits import SLOWEST, Limits
 from anymask.serving.refusals import Refusal
 
 _POLICY = (
@@ -43,7 +43,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*")
-_COSTLY = re.compile(r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything)")
+_COSTLY = re.compile(
+    r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels)"
+)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON_ROOM = 4 / 3  # base64 is that much longer than the bytes
 _JSON_MORE = 1_000_000
@@ -167,7 +169,8 @@ class Guard:
         path = scope["path"]
         costly = bool(_COSTLY.fullmatch(path)) or path in self.access.costly
         most = self.limits.upload_bytes
-        if "json" in headers.get("content-type", ""):
+        is_json = "json" in headers.get("content-type", "").lower()
+        if is_json:
             most = int(most * _JSON_ROOM) + _JSON_MORE
         size = _declared(headers, scope["method"], most)
         if costly and self._requests >= self.limits.requests:
@@ -177,7 +180,8 @@ class Guard:
         self._requests += costly
         self._bytes += size
         try:
-            body = _Body(receive, most, self.limits.body_seconds)
+            values = self.limits.values if is_json else None
+            body = _Body(receive, most, self.limits.body_seconds, values)
             await self.app(scope, body, send)
         finally:
             self._requests -= costly
@@ -228,30 +232,50 @@ def _too_long(most: int, got: str) -> Refusal:
 
 
 class _Body:
-    """A request's body as it comes in, refused once it is too long or too late."""
+    """A request's body as it comes in, refused once it is too long, too late or has too much in it.
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
-        self._receive, self._most, self._seconds = receive, most, seconds
-        self._got, self._whole = 0, False
+    seconds  for the whole body, and one more for each SLOWEST bytes of it
+    values   of its JSON; None: it is none
+    """
+
+    def __init__(self, receive: Receive, most: int, seconds: float, values: int | None) -> None:
+        self._receive, self._most, self._seconds, self._values = receive, most, seconds, values
+        self._began: float | None = None
+        self._got, self._marks, self._whole = 0, 0, False
 
     async def __call__(self) -> Message:
         if self._whole:  # what comes now is the client going away, whenever that is
             return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(self._began + self._seconds + self._got / SLOWEST):
                 message = await self._receive()
         except TimeoutError:
             raise Refusal(
                 408,
-                f"the body within {self._seconds:g} s",
+                f"the body within {self._seconds:g} s, or {SLOWEST} bytes a second",
                 f"{self._got} bytes so far",
                 "send it again",
             ) from None
-        self._got += len(message.get("body", b""))
+        self._count(message.get("body", b""))
         self._whole = not message.get("more_body", False)
+        return message
+
+    def _count(self, part: bytes) -> None:
+        self._got += len(part)
         if self._got > self._most:
             raise _too_long(self._most, f"more than {self._most}")
-        return message
+        if self._values is None:
+            return
+        self._marks += sum(part.count(mark) for mark in b",[{")  # one at least for each value
+        if self._marks > self._values:
+            raise Refusal(
+                413,
+                f"JSON of at most {self._values} values",
+                "more",
+                "send less at a time, masks as compressed run lengths",
+            )
 
 
 def _with_headers(send: Send, origin: str) -> Send:

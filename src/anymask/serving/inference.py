@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Literal
 
 from anymask.predictors.granularity import Granularity
@@ -162,11 +163,15 @@ class Inference:
         return self.clicks.ask_together(list(prompts), key, work)
 
     def everything(
-        self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
+        self,
+        look: Callable[[], UintImage | Embedding],
+        settings: dict[str, Any],
+        left: Event | None = None,
     ) -> Future[list[MaskRecord]]:
         """The masks of everything, in slices between which others have their turn.
 
         look      gives the photo, or its embedding; called in a thread
+        left      set once nobody waits any more: the future then fails with `queued.Left`
 
         Raises Refusal (429) when too many wait already.
         """
@@ -179,7 +184,7 @@ class Inference:
                 retry_after=max(5.0, self.seconds_ahead),
             )
         self._long_now += 1
-        future = self._long.submit(self._everything, look, settings)
+        future = self._long.submit(self._everything, look, settings, left)
         future.add_done_callback(self._ended)
         return future
 
@@ -187,8 +192,11 @@ class Inference:
         self._long_now -= 1
 
     def _everything(
-        self, look: Callable[[], UintImage | Embedding], settings: dict[str, Any]
+        self,
+        look: Callable[[], UintImage | Embedding],
+        settings: dict[str, Any],
+        left: Event | None,
     ) -> list[MaskRecord]:
-        runtime = queue_calls(self._ready().runtime, self.heavy, Urgency.LONG)
+        runtime = queue_calls(self._ready().runtime, self.heavy, Urgency.LONG, left)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
         return Model(runtime).everything(look(), **chosen)

@@ -15,11 +15,12 @@ import urllib.request
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from anymask.data.brush import mask_to_brush
@@ -30,7 +31,9 @@ from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import Refusal
+from anymask.serving.wire import at_most
 
+MOST_TASKS = 1000  # of one question
 COSTLY = frozenset({"/predict"})
 _PATIENCE = 30  # seconds for a picture
 
@@ -50,6 +53,17 @@ class Pictures:
 
     def read(self, address: str, limits: Limits) -> bytes:
         """The bytes of a picture. Raises Refusal for an address that leads elsewhere."""
+        try:
+            return self._read(address, limits)
+        except (OSError, ValueError) as error:  # too long, with a NUL, no base64, no host
+            raise Refusal(
+                422,
+                "the address of a picture",
+                f"{address[:80]!r} ({type(error).__name__})",
+                "send it as Label Studio does",
+            ) from error
+
+    def _read(self, address: str, limits: Limits) -> bytes:
         if address.startswith("data:"):
             return base64.b64decode(address.partition(",")[2])
         local = self._local(address)
@@ -130,6 +144,49 @@ def read_config(xml: str) -> Tag:
         ) from error
 
 
+class TaskBody(BaseModel):
+    """A picture's address, under the name that the labelling configuration gives it."""
+
+    data: dict[str, Any]
+
+
+Tasks = Annotated[list[TaskBody], Field(fail_fast=True), at_most(MOST_TASKS, "tasks")]
+
+
+class ContextBody(BaseModel):
+    """The regions that somebody has drawn."""
+
+    result: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
+
+
+class ParamsBody(BaseModel):
+    """What Label Studio sends beside the tasks."""
+
+    context: ContextBody | None = None
+
+
+class PredictBody(BaseModel):
+    """A question of Label Studio; what else it sends is passed over."""
+
+    label_config: str = ""
+    tasks: Annotated[list[TaskBody], Field(fail_fast=True), at_most(MOST_TASKS, "tasks")] | None = (
+        None
+    )
+    params: ParamsBody | None = None
+
+    @property
+    def regions(self) -> list[dict[str, Any]]:
+        """Those of the context, none where there is none."""
+        context = None if self.params is None else self.params.context
+        return (context and context.result) or []
+
+
+class SetupBody(BaseModel):
+    """The labelling configuration."""
+
+    xml: str = Field(default="", alias="schema")
+
+
 @dataclass(frozen=True)
 class _Backend:
     inference: Inference
@@ -140,10 +197,12 @@ class _Backend:
         now = self.inference.health()
         return f"anymask-{now.model}-{now.weights_hash[:12]}"
 
-    async def predict(self, task: Any, regions: list[Any], tag: Tag) -> dict[str, Any]:
+    async def predict(
+        self, task: TaskBody, regions: list[dict[str, Any]], tag: Tag
+    ) -> dict[str, Any]:
         if not _is_prompted(regions):
             return {"result": [], "score": 0.0}
-        address, limits = str(task["data"][tag.image_key]), self.limits
+        address, limits = str(task.data.get(tag.image_key, "")), self.limits
         seen = await done(
             self.inference.embed(lambda: read_photo(self.pictures.read(address, limits), limits))
         )
@@ -162,19 +221,18 @@ def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits
     _add_told(router)
 
     @router.post("/setup")
-    async def setup(body: dict[str, Any] = Body()) -> dict[str, str]:  # noqa: B008
+    async def setup(body: SetupBody) -> dict[str, str]:
         """Check the labelling configuration and name the model."""
-        read_config(str(body.get("schema", "")))
+        read_config(body.xml)
         return {"model_version": version()}
 
     @router.post("/predict")
-    async def predict(body: dict[str, Any] = Body()) -> dict[str, Any]:  # noqa: B008
+    async def predict(body: PredictBody) -> dict[str, Any]:
         """Masks of the clicks and boxes in `params.context`; nothing without them."""
-        tag = read_config(str(body.get("label_config", "")))
-        context = (body.get("params") or {}).get("context") or {}
+        tag = read_config(body.label_config)
         results = []
-        for task in body.get("tasks") or []:
-            found = await backend.predict(task, context.get("result") or [], tag)
+        for task in body.tasks or []:
+            found = await backend.predict(task, body.regions, tag)
             results.append({"model_version": version()} | found)
         return {"results": results}
 
@@ -198,11 +256,11 @@ def _add_told(router: APIRouter) -> None:
         return {"result": {}, "status": "ok"}
 
 
-def _is_prompted(regions: list[Any]) -> bool:
+def _is_prompted(regions: list[dict[str, Any]]) -> bool:
     return any(region.get("type") in ("keypointlabels", "rectanglelabels") for region in regions)
 
 
-def prompt_of(regions: list[Any], image_hw: tuple[int, int]) -> Prompt:
+def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Prompt:
     """Key points and rectangles in percent -> one prompt in pixels; the last rectangle counts."""
     height, width = image_hw
     points, labels, box = [], [], None
@@ -216,7 +274,7 @@ def prompt_of(regions: list[Any], image_hw: tuple[int, int]) -> Prompt:
             elif region["type"] == "rectanglelabels":
                 x1 = x + float(value["width"]) / 100 * width
                 box = (x, y, x1, y + float(value["height"]) / 100 * height)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refusal(
             422,
             "regions with type and value.x, value.y in percent",
@@ -226,10 +284,11 @@ def prompt_of(regions: list[Any], image_hw: tuple[int, int]) -> Prompt:
     return Prompt.of(points=points or None, labels=labels or None, box=box)
 
 
-def _label(regions: list[Any]) -> str:
+def _label(regions: list[dict[str, Any]]) -> str:
+    """The last region's, or "" where it has none; `prompt_of` has read its value."""
     last = regions[-1]["value"]
-    names = last.get("keypointlabels") or last.get("rectanglelabels") or [""]
-    return str(names[0])
+    names = last.get("keypointlabels") or last.get("rectanglelabels")
+    return str(names[0]) if isinstance(names, list) and names else ""
 
 
 def prediction(answer: Candidates, tag: Tag, label: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
 
 from anymask.primitives.errors import InputError
-from anymask.runtimes.manifest import MANIFEST, file_sha256, read_manifest
+from anymask.runtimes.manifest import MANIFEST, check_file, file_sha256, read_manifest
 from anymask.serving.refusals import Refusal
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
@@ -50,14 +50,17 @@ def page_assets(web: Path = WEB) -> dict[str, Asset]:
 
 
 def model_assets(bundle: Path | None) -> dict[str, Asset]:
-    """An exported model's files: address -> file. Raises WeightsError for what is no bundle."""
+    """An exported model's files: address -> file.
+
+    Raises WeightsError for what is no bundle, and for a file that is not the manifest's.
+    """
     if bundle is None:
         return {}
-    found = {name: Asset(bundle / name, h) for name, h in read_manifest(bundle).sha256.items()}
-    manifest = bundle / MANIFEST
-    return {f"model/{name}": asset for name, asset in found.items()} | {
-        f"model/{MANIFEST}": Asset(manifest, file_sha256(manifest))
-    }
+    manifest = read_manifest(bundle)
+    files = {name: check_file(bundle, manifest, name) for name in manifest.sha256}
+    found = {f"model/{name}": Asset(files[name], manifest.sha256[name]) for name in files}
+    place = bundle / MANIFEST
+    return found | {f"model/{MANIFEST}": Asset(place, file_sha256(place))}
 
 
 def pages_router(assets: dict[str, Asset]) -> APIRouter:

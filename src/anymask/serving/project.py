@@ -7,9 +7,12 @@ for.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -41,6 +44,7 @@ from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 
 Version = Annotated[str, Header(alias="If-Match")]
+_VERSION = re.compile("[0-9]{1,18}")
 User = Annotated[str | None, Query(max_length=400)]
 
 
@@ -51,6 +55,7 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
     """
     router = APIRouter(prefix="/api")
     _add_reading(router, project, user)
+    _add_pixels(router, project)
     _add_records(router, project, user)
     _add_work(router, project, user)
     _add_model(router, project, inference, limits)
@@ -82,11 +87,6 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         follows = str(found[-1].id) if len(found) == limit else None
         return {"images": [image_to_json(image) for image in found], "next": follows}
 
-    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
-    async def pixels(image_id: int) -> Response:
-        """The upright photo."""
-        return await run_in_threadpool(_upright, project, image_id)
-
     @router.get("/images/{image_id}/records")
     def records(
         image_id: int, user_name: Annotated[User, Query(alias="user")] = None
@@ -97,20 +97,40 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
 
 
-def _upright(project: Project, image_id: int) -> Response:
-    """The file itself where a browser shows it as we see it, else a PNG."""
+def _add_pixels(router: APIRouter, project: Project) -> None:
+    converting = asyncio.Lock()  # one photo's pixels at a time
+
+    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
+    async def pixels(image_id: int) -> Response:
+        """The upright photo: the file itself where a browser shows it so, else a PNG."""
+        path = await run_in_threadpool(project.picture, image_id)
+        if await run_in_threadpool(_is_shown_as_it_is, path):
+            return FileResponse(path)
+        async with converting:
+            return await run_in_threadpool(_upright, path)
+
+
+def _is_shown_as_it_is(path: Path) -> bool:
+    """Whether a browser shows the file itself as we see it; not for what cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
+            return plain and picture.getexif().get(0x0112, 1) == 1
+    except Exception:  # a dozen kinds on altered bytes
+        return False
+
+
+def _upright(path: Path) -> Response:
+    """The upright photo as a PNG. Raises ImageError."""
     import io
 
     from PIL import Image
 
-    path = project.picture(image_id)
-    with Image.open(path) as picture:
-        plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
-        upright = picture.getexif().get(0x0112, 1) == 1
-    if plain and upright:
-        return FileResponse(path)
+    photo = load_image(path)
     stream = io.BytesIO()
-    Image.fromarray(load_image(path)).save(stream, "PNG", compress_level=1)
+    Image.fromarray(photo).save(stream, "PNG", compress_level=1)
     return Response(stream.getvalue(), media_type="image/png")
 
 
@@ -159,7 +179,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
 def _version(text: str) -> int:
     """The number in an If-Match header, with or without quotes."""
     number = text.strip().removeprefix("W/").strip('"')
-    if not number.isdigit():
+    if not _VERSION.fullmatch(number):
         raise Refusal(
             422, "If-Match: VERSION, a record's number", repr(text[:40]), "send its version"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 from anymask.runtimes.protocol import ImageRuntime
@@ -10,10 +11,21 @@ from anymask.runtimes.wrapped import WrappedRuntime
 from anymask.serving.turns import Turns, Urgency
 
 
-def queue_calls(inside: ImageRuntime, turns: Turns, urgency: Urgency) -> WrappedRuntime:
-    """The same answers as the runtime inside; never to be asked from the thread of the turns."""
+class Left(Exception):
+    """Nobody waits for the answer any more; the rest of the work is not done."""
+
+
+def queue_calls(
+    inside: ImageRuntime, turns: Turns, urgency: Urgency, left: Event | None = None
+) -> WrappedRuntime:
+    """The same answers as the runtime inside; never to be asked from the thread of the turns.
+
+    left  set once nobody waits any more: the next piece raises Left
+    """
 
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if left is not None and left.is_set():
+            raise Left
         return turns.ask(call, urgency).result()
 
     return WrappedRuntime(inside, wait)

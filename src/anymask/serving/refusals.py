@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from anymask.primitives.errors import (
@@ -16,7 +18,9 @@ from anymask.primitives.errors import (
     AnymaskError,
     Barred,
     Conflict,
+    DiskFull,
     MissingExtra,
+    StoreError,
     WeightsError,
 )
 
@@ -24,10 +28,14 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (Absent, 404),
     (Conflict, 409),
     (Barred, 403),
+    (DiskFull, 507),
+    (StoreError, 503),
     (MissingExtra, 501),
     (WeightsError, 503),
     (AnymaskError, 422),
 )
+_MOST_TOLD = 1000  # characters of each part
+LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
 _PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
 
 
@@ -40,6 +48,7 @@ class Refusal(HTTPException):
     def __init__(
         self, status: int, wanted: str, got: str, remedy: str, retry_after: float | None = None
     ) -> None:
+        wanted, got, remedy = _sendable(wanted), _sendable(got), _sendable(remedy)
         self.error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
         headers = None
         if retry_after is not None:
@@ -49,6 +58,11 @@ class Refusal(HTTPException):
     def response(self) -> JSONResponse:
         """The answer."""
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
+
+
+def _sendable(text: str) -> str:
+    """Text that may quote a client, without what UTF-8 cannot hold, and not endless."""
+    return text[:_MOST_TOLD].encode("utf-8", "backslashreplace").decode()
 
 
 def refusal_of(error: AnymaskError) -> Refusal:
@@ -66,6 +80,8 @@ def install_refusals(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, _plain)
     api.add_exception_handler(AnymaskError, _own)
     api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(OSError, _disk)
+    api.add_exception_handler(ClientDisconnect, _left)
     api.add_exception_handler(Exception, _defect)
 
 
@@ -98,6 +114,20 @@ async def _invalid(request: Request, error: Exception) -> Response:
         repr(first.get("input"))[:120],
         "send the JSON that GET /openapi.json describes",
     ).response()
+
+
+async def _disk(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return Refusal(
+        507, "room on the server's disk", str(error.strerror), "make room there and ask again"
+    ).response()
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """Nobody reads it: the client went away while its body came in."""
+    return Response(status_code=LEFT)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

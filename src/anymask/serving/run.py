@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from anymask.primitives.errors import InputError
+from anymask.serving.limits import Limits
 
+BACKLOG = 128  # connections that are accepted at once: fewer than a process may have open
 PATIENCE = 5  # seconds for what is under way when the server is stopped
 
 
@@ -36,18 +41,84 @@ def address_of(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+class Doorway:
+    """Connections of which no header of a request is there yet; the oldest of too many goes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._seconds, self._most = limits.header_seconds, limits.headers_waiting
+        self._waiting: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+
+    def wait(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """A header is expected from now on; asked again, the time runs on from the first asking."""
+        if transport in self._waiting:
+            return
+        self._waiting[transport] = loop.call_later(self._seconds, self._close, transport)
+        if len(self._waiting) > self._most:
+            self._close(next(iter(self._waiting)))
+
+    def come(self, transport: asyncio.Transport) -> None:
+        """The header is there, or the connection has gone."""
+        timer = self._waiting.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        self.come(transport)
+        transport.abort()
+
+
+class TimedProtocol(H11Protocol):
+    """uvicorn's HTTP, which does not wait for a header for ever."""
+
+    def __init__(self, doorway: Doorway, **more: Any) -> None:
+        super().__init__(**more)
+        self._doorway = doorway
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """A client is there."""
+        super().connection_made(transport)
+        self._doorway.wait(transport, self.loop)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes, of which the last of a header may be one."""
+        before = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
+        idle = before is None or before.response_complete
+        super().data_received(data)
+        if self.cycle is not before:
+            self._doorway.come(self.transport)
+        elif idle:  # the beginning of a further request
+            self._doorway.wait(self.transport, self.loop)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._doorway.come(self.transport)
+        super().connection_lost(exc)
+
+
 class Server(uvicorn.Server):
     """uvicorn, which tells when it listens."""
 
-    def __init__(self, app: ASGIApp, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        told: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+    ) -> None:
+        doorway = Doorway(limits or Limits())
+
+        def protocol(**more: Any) -> TimedProtocol:
+            return TimedProtocol(doorway, **more)
+
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol,  # type: ignore[arg-type]  # called as the class would be
                 log_level="warning",
                 access_log=False,  # addresses may hold tokens
                 server_header=False,
                 ws="none",
                 lifespan="on",
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=PATIENCE,
             )
         )
@@ -60,10 +131,13 @@ class Server(uvicorn.Server):
             self._told()
 
 
-def serve(app: ASGIApp, bound: socket.socket, told: Callable[[], None]) -> None:
+def serve(
+    app: ASGIApp, bound: socket.socket, told: Callable[[], None], limits: Limits | None = None
+) -> None:
     """Serve until Ctrl-C.
 
-    told  called once the server answers
+    told    called once the server answers
+    limits  how long it waits for headers
     """
     with bound:
-        Server(app, told).run(sockets=[bound])
+        Server(app, told, limits).run(sockets=[bound])

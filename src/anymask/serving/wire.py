@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anymask.predictors.granularity import Granularity
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.rle import coco_to_rle, rle_to_coco, rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Embedding, FloatArray, Prompt
+from anymask.primitives.types import Embedding, FloatArray, Prompt
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 
 _MOST_HALF = 65504.0
+_MOST_LISTED = 10_000  # prompts or points of a body that are looked at at all; `Limits` has fewer
+
+
+def at_most(count: int, what: str) -> BeforeValidator:
+    """Refuses a longer list before anything is made of its items."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) > count:
+            raise ValueError(f"at most {count} {what}, got {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+_FEW_POINTS = at_most(_MOST_LISTED, "points and labels")
 
 
 class _Body(BaseModel):
@@ -32,14 +48,14 @@ class RleBody(_Body):
     """A mask: COCO's compressed string, or its runs."""
 
     size: tuple[int, int]
-    counts: str | list[int]
+    counts: str | Annotated[list[int], Field(fail_fast=True)]
 
 
 class PromptBody(_Body):
     """One object, in pixels of the photo."""
 
-    points: list[tuple[float, float]] | None = None
-    labels: list[int] | None = None
+    points: Annotated[list[tuple[float, float]], Field(fail_fast=True), _FEW_POINTS] | None = None
+    labels: Annotated[list[Literal[0, 1]], Field(fail_fast=True), _FEW_POINTS] | None = None
     box: tuple[float, float, float, float] | None = None
     mask: RleBody | None = None
 
@@ -48,7 +64,7 @@ class SegmentBody(_Body):
     """`image`: the hash that an earlier answer gave, or a picture as base64."""
 
     image: str
-    prompts: list[PromptBody]
+    prompts: Annotated[list[PromptBody], Field(fail_fast=True), at_most(_MOST_LISTED, "prompts")]
     multimask: bool | Literal["auto"] = "auto"
     granularity: Granularity = "all"
 
@@ -87,8 +103,8 @@ def _packed(array: FloatArray) -> Any:
     return array.astype("<f2" if fits else "<f4")
 
 
-def prompts_of(bodies: list[PromptBody], limits: Limits) -> list[Prompt]:
-    """Prompts from JSON. Raises Refusal for too many of them, PromptError for what is wrong."""
+def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
+    """Count prompts, points and pixels before anything is made of them. Raises Refusal."""
     if not 0 < len(bodies) <= limits.prompts:
         raise Refusal(
             422,
@@ -96,32 +112,52 @@ def prompts_of(bodies: list[PromptBody], limits: Limits) -> list[Prompt]:
             f"{len(bodies)} prompts",
             "send the others in further requests",
         )
-    return [_prompt(body, limits) for body in bodies]
+    _check_points([len(body.points or ()) for body in bodies], limits)
+    _check_masks((body.mask.size for body in bodies if body.mask is not None), limits)
 
 
-def _prompt(body: PromptBody, limits: Limits) -> Prompt:
-    if body.points is not None and len(body.points) > limits.points:
+def _check_points(counts: list[int], limits: Limits) -> None:
+    if max(counts) > limits.points:
         raise Refusal(
             422,
             f"at most {limits.points} points in a prompt",
-            f"{len(body.points)} points",
+            f"{max(counts)} points",
             "send fewer points, or a mask",
         )
-    mask = None if body.mask is None else rle_of(body.mask, limits)
-    return Prompt.of(points=body.points, labels=body.labels, box=body.box, mask=mask)
+    if sum(counts) > limits.points_together:
+        raise Refusal(
+            422,
+            f"at most {limits.points_together} points in a request",
+            f"{sum(counts)} points",
+            "send some of the prompts in further requests",
+        )
 
 
-def rle_of(body: RleBody, limits: Limits) -> BoolArray:  # -> (H, W)
-    """The pixels of a mask. Raises Refusal for too many, DataError for broken run lengths."""
-    height, width = body.size
-    if height < 1 or width < 1 or height * width > limits.pixels:
+def _check_masks(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
+    """Of 1 pixel at least, and together of no more than a photo may have."""
+    pixels = 0
+    for height, width in sizes:
+        if height < 1 or width < 1 or height * width > limits.pixels:
+            raise Refusal(
+                413,
+                f"a mask of 1 to {limits.pixels} pixels",
+                f"{width} x {height}",
+                "send the mask in the photo's size, or smaller",
+            )
+        pixels += height * width
+    if pixels > limits.pixels:
         raise Refusal(
             413,
-            f"a mask of 1 to {limits.pixels} pixels",
-            f"{width} x {height}",
-            "send the mask in the photo's size, or smaller",
+            f"masks of {limits.pixels} pixels together in a request",
+            f"{pixels} pixels",
+            "send smaller masks, or some of the prompts in further requests",
         )
-    return rle_to_mask(coco_to_rle(body.model_dump()))
+
+
+def prompt_of(body: PromptBody) -> Prompt:
+    """A prompt from JSON. Raises PromptError, DataError for what is wrong."""
+    mask = None if body.mask is None else rle_to_mask(coco_to_rle(body.mask.model_dump()))
+    return Prompt.of(points=body.points, labels=body.labels, box=body.box, mask=mask)
 
 
 def answer_to_json(answer: Candidates) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from anymask.primitives.spec import ModelSpec
+from anymask.training.draws import Draws
 from anymask.training.samples import STRIDE
 
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
@@ -64,7 +65,7 @@ class Prompts:
 
 
 def first_prompts(
-    places: tuple[Tensor, Tensor, Tensor], side: int, rng: Generator, rules: PromptRules
+    places: tuple[Tensor, Tensor, Tensor], side: int, draws: Draws, rules: PromptRules
 ) -> Prompts:
     """A click on each of N objects, or a box around it, sometimes both.
 
@@ -74,12 +75,12 @@ def first_prompts(
     box_part = rules.boxes
     centres, insides, boxes = places
     n = len(centres)
-    pick = rng.random(n)
+    pick = draws.uniform(n)
     with_box = pick < box_part
     with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
-    central = torch.from_numpy(rng.random(n) < 0.5)
+    central = torch.from_numpy(draws.uniform(n) < 0.5)
     click = torch.where(central[:, None], centres, insides)
-    box = noisy_boxes(boxes, side, rng)
+    box = noisy_boxes(boxes, side, draws)
     slots = max(FIRST_SLOTS, rules.slots)
     coords = torch.zeros(n, slots, 2)
     coords[:, :2], coords[:, 2] = box.view(n, 2, 2), click
@@ -92,17 +93,17 @@ def first_prompts(
     )
 
 
-def noisy_boxes(boxes: Tensor, side: int, rng: Generator) -> Tensor:
+def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
     """Corners moved by a part of the box's side, at most 20 pixels; most of them only slightly."""
     n = len(boxes)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    part = torch.from_numpy(np.where(rng.random(n) < TIGHT, 0.01, 0.08).astype(np.float32))
-    shift = torch.from_numpy(rng.standard_normal((n, 4)).astype(np.float32)) * part[:, None] * size
+    part = torch.from_numpy(np.where(draws.uniform(n) < TIGHT, 0.01, 0.08).astype(np.float32))
+    shift = torch.from_numpy(draws.normal(n, 4)) * part[:, None] * size
     return (boxes + shift.clamp(-20, 20)).clamp(0, side)
 
 
 def corrected(
-    prompts: Prompts, logits: Tensor, targets: Tensor, rng: Generator, rules: PromptRules
+    prompts: Prompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
 ) -> Prompts:
     """The answer fed back, mostly with one more click a prompt, in the largest error.
 
@@ -115,8 +116,9 @@ def corrected(
         given = given & wanted  # only what is missing can be clicked
     clicks = np.zeros((len(wanted), 2), np.float32)
     labels = np.full(len(wanted), -1, np.int64)
-    for i in np.flatnonzero(rng.random(len(wanted)) >= WITHOUT_CLICK):
-        clicks[i], labels[i] = error_click(given[i], wanted[i], rng)
+    n = len(wanted)
+    for i in np.flatnonzero(draws.uniform(n) >= WITHOUT_CLICK):
+        clicks[i], labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
     changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
     return replace(
         changed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -22,17 +23,27 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import (
+    ProcessContext,
+    ProcessExitedException,
+    ProcessRaisedException,
+    spawn,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from anymask import models
-from anymask.primitives.errors import ConfigError
+from anymask.primitives import errors
+from anymask.primitives.errors import AnymaskError, ConfigError, WeightsError
+from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import (
     Progress,
     append_log,
+    copy_run,
     newest_state,
+    remove_drafts,
     save_checkpoint,
 )
+from anymask.training.draws import Draws
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches, training_sets
@@ -56,6 +67,8 @@ class Run:
     device       "cpu", "cuda", ...
     max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
     report       is told each row of the log (by the first worker)
+    source       folder of another run, whose state the first sitting begins with
+    part_bytes   size of the pieces that each checkpoint is also written in; 0: none
     """
 
     data: Path
@@ -63,6 +76,8 @@ class Run:
     device: str = "cpu"
     max_minutes: float | None = None
     report: Report | None = None
+    source: Path | None = None
+    part_bytes: int = 0
 
 
 def train(recipe: Recipe, run: Run) -> None:
@@ -72,19 +87,48 @@ def train(recipe: Recipe, run: Run) -> None:
     """
     check_sides(recipe)
     sets = training_sets(recipe, run.data)
-    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"{run.folder}: wanted a folder for the run, a file is there") from error
+    remove_drafts(run.folder)
+    if run.source is not None and newest_state(run.folder) is None:
+        copy_run(run.source, run.folder, dataclasses.asdict(recipe))
     if recipe.decode_once:
         PhotoStore.build((s.image_path for _, some in sets for s in some), run.folder / PHOTOS)
     if recipe.workers == 1 or run.device != "cpu":
         run_worker(0, replace(recipe, workers=1), run, None)
         return
-    with tempfile.TemporaryDirectory() as meeting:
-        where = (Path(meeting) / "rendezvous").as_uri()
-        with signals_blocked():  # until each worker can answer them with a checkpoint
-            workers = spawn(run_worker, (recipe, run, where), nprocs=recipe.workers, join=False)
-        with heeding_signals(lambda *_: stop_workers(workers.pids())):
+    with tempfile.TemporaryDirectory() as meeting, signals_blocked():
+        # Signals wait until the workers can be told of them, who wait until they can save.
+        arguments = (recipe, run, Path(meeting))
+        workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
+        wait_for(workers, Path(meeting))
+
+
+def wait_for(workers: ProcessContext, meeting: Path) -> None:
+    """Join the workers; each signal to stop is handed on to all of them."""
+
+    def stop(*_: object) -> None:
+        for pid in workers.pids():  # where a signal has reached them already, twice does no harm
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    with heeding_signals(stop):
+        take_signals()
+        try:
             while not workers.join():
                 pass
+        except (ProcessRaisedException, ProcessExitedException):
+            raise_refusal(meeting)
+            raise
+
+
+def raise_refusal(meeting: Path) -> None:
+    """Raise the error that ended a worker, where it is one of those that the user can mend."""
+    for path in sorted(meeting.glob("refused-*")):
+        kind, message = json.loads(path.read_text("utf-8"))
+        raise getattr(errors, kind, AnymaskError)(message) from None
 
 
 def check_sides(recipe: Recipe) -> None:
@@ -101,23 +145,21 @@ def check_sides(recipe: Recipe) -> None:
                 )
 
 
-def stop_workers(pids: list[int]) -> None:
-    """Ask the workers to stop; where Ctrl-C has reached them already, twice does no harm."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-
-
-def run_worker(rank: int, recipe: Recipe, run: Run, meeting: str | None) -> None:
-    """One of the processes; `rank` 0 writes."""
+def run_worker(rank: int, recipe: Recipe, run: Run, meeting: Path | None) -> None:
+    """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
     if run.device == "cpu":
         torch.set_num_threads(1)
     if meeting is not None:
+        where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
-            "gloo", init_method=meeting, rank=rank, world_size=recipe.workers
+            "gloo", init_method=where, rank=rank, world_size=recipe.workers
         )
     try:
         TrainingWorker(rank, recipe, run).run()
+    except (AnymaskError, OSError) as error:
+        if meeting is not None:
+            write_json(meeting / f"refused-{rank}", [type(error).__name__, str(error)])
+        raise
     finally:
         if meeting is not None:
             distributed.destroy_process_group()
@@ -146,15 +188,27 @@ class TrainingWorker:
             self.step = DistributedDataParallel(step, find_unused_parameters=True)
 
     def resume(self) -> None:
-        """Take everything from the folder's newest whole checkpoint, if there is one."""
+        """Take everything from the folder's newest whole checkpoint, if there is one.
+
+        Raises WeightsError for the checkpoint of another recipe.
+        """
         found = newest_state(self.sitting.folder)
         if found is None:
             return
-        state = found[1]
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.progress = Progress(**state["progress"])
+        path, state = found
+        own = [(group["scale"], group["weight_decay"]) for group in self.optimiser.param_groups]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
+                "folder, or with the recipe that it was made by"
+            ) from error
+        for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
+            group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
 
     def run(self) -> None:
         """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
@@ -187,14 +241,15 @@ class TrainingWorker:
         """One step on one batch, and a row of the log now and then."""
         step = self.progress.step
         stage, _ = self.recipe.stage_at(step)
-        rng = np.random.default_rng([self.recipe.seed, step, self.rank, 1])
-        torch.manual_seed(int(rng.integers(2**62)))  # of dropout
-        balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
-        set_rates(self.optimiser, self.recipe, step)
+        each = stage.images // self.recipe.workers
+        draws = Draws(self.recipe.seed, step, range(self.rank * each, (self.rank + 1) * each))
+        torch.manual_seed(int(draws.of_worker.integers(2**62)))  # of dropout
+        balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
+        set_rates(self.optimiser, self.recipe, self.progress)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
         ):
-            outcome: Outcome = self.step(batch, balance, rng)
+            outcome: Outcome = self.step(batch, balance, draws)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -215,7 +270,8 @@ class TrainingWorker:
             return norm
         self.bad_in_a_row = 0
         self.optimiser.step()
-        decay = min(self.recipe.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        age = self.progress.age
+        decay = min(self.recipe.ema, (1 + age) / (10 + age))
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
@@ -254,6 +310,7 @@ class TrainingWorker:
                 self.optimiser,
                 self.progress,
                 dataclasses.asdict(self.recipe),
+                part_bytes=self.sitting.part_bytes,
             )
 
     def log(self, norm: float, pace: float) -> None:
@@ -272,18 +329,20 @@ class TrainingWorker:
             "norm": round(norm, 3) if math.isfinite(norm) else None,
             "rate": self.optimiser.param_groups[0]["lr"],
             "images_a_second": round(pace, 2),
+            "minutes_left": round(self.recipe.images_after(self.progress.step) / pace / 60, 1),
         }
         append_log(self.sitting.folder, row)
         if self.sitting.report is not None:
             self.sitting.report(row)
 
 
-def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int) -> None:
+def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: Progress) -> None:
     """Linear warm-up, then level; a cooling stage falls to nothing along a cosine."""
-    stage, _ = recipe.stage_at(step)
-    rate = recipe.rate * min(1.0, (step + 1) / max(1, recipe.warmup))
+    stage, _ = recipe.stage_at(progress.step)
+    rate = recipe.rate * min(1.0, (progress.age + 1) / max(1, recipe.warmup))
     if stage.cool:
         before = sum(s.steps for s in recipe.stages if not s.cool)
-        rate *= 0.5 * (1 + math.cos(math.pi * (step - before) / (recipe.steps - before)))
+        part = (progress.step - before) / (recipe.steps - before)
+        rate *= 0.5 * (1 + math.cos(math.pi * part))
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]

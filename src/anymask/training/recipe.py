@@ -6,12 +6,14 @@ A recipe is frozen, has no default path, and is stored inside every checkpoint.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from anymask.primitives.errors import ConfigError
+from anymask.primitives.notation import parse_toml
+
+_LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
 Learn = Literal["all", "decoder", "quality"]
@@ -100,6 +102,14 @@ class Recipe:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
+    def images_after(self, step: int) -> int:
+        """Pictures of the optimiser steps from `step` to the end."""
+        left = 0
+        for stage in self.stages:
+            left += stage.images * max(0, stage.steps - max(0, step))
+            step -= stage.steps
+        return left
+
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage of an optimiser step and the step's number inside it."""
         for stage in self.stages:
@@ -113,17 +123,17 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe. Raises ConfigError that names the file and the field."""
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe; see recipes/ for examples") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
     return recipe_of(raw, str(path))
 
 
 def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values, as TOML or a checkpoint holds them."""
     stages = raw.pop("stages", raw.pop("stage", []))
+    if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
+        raise ConfigError(f"{where}: stages must be tables, [[stage]], got {str(stages)[:60]}")
     known = {field.name: field for field in dataclasses.fields(Recipe)}
     for name in raw:
         if name not in known:
@@ -142,12 +152,24 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
 
 
 def _stage_of(raw: dict[str, Any]) -> Stage:
-    return Stage(**{name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()})
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
+    }
+    return Stage(**values)
 
 
 def _check(recipe: Recipe, where: str) -> None:
     if not recipe.stages:
         raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
+    _check_kinds(recipe, Recipe(), where)
+    for stage in recipe.stages:
+        _check_kinds(stage, Stage(steps=1, side=32, images=1, masks=1), where)
+    if recipe.workers < 1:
+        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
+    if recipe.save_every < 1:
+        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
+    if not recipe.save_minutes > 0:
+        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
     for stage in recipe.stages:
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
@@ -172,3 +194,26 @@ def _check(recipe: Recipe, where: str) -> None:
     for name in ("synthetic", "boxes"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
+
+
+def _check_kinds(given: Recipe | Stage, usual: Recipe | Stage, where: str) -> None:
+    """Each value is of the kind of the default's; whole numbers serve as numbers."""
+    for field in dataclasses.fields(given):
+        value, wanted = getattr(given, field.name), type(getattr(usual, field.name))
+        number = wanted is float and type(value) is int
+        if type(value) is not wanted and not number:
+            raise ConfigError(
+                f"{where}: {field.name} must be {wanted.__name__}, got {str(value)[:60]!r}"
+            )
+        if field.name == "sides" and not all(type(side) is int for side in value):
+            raise ConfigError(f"{where}: sides must be whole numbers, got {str(value)[:60]}")
+        if wanted in (int, float) and not abs(value) < _LARGEST:
+            raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
+    if isinstance(given, Recipe):
+        texts, weights = given.sets, given.weights
+        if not all(isinstance(name, str) for name in texts):
+            raise ConfigError(f"{where}: sets must be names, got {str(texts)[:60]}")
+        if not all(
+            type(part) in (int, float) and 0 <= part < _LARGEST for part in weights.values()
+        ):
+            raise ConfigError(f"{where}: weights must be numbers by name, got {str(weights)[:60]}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from anymask import models
 from anymask.data.sets import Sample, SetInfo, load_set
-from anymask.primitives.errors import ConfigError, DataError
+from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.training.augment import fit_square, recolour, turn
@@ -73,11 +74,20 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         weights = np.array(
             [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
         )
+        if not weights.sum() > 0:
+            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
         self.chances = weights / weights.sum()
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
             cv2.setNumThreads(1)  # this process prepares pictures beside one that learns
+        try:
+            yield from self._pictures()
+        except AnymaskError as error:
+            # As an item: raised here, a loader's process would wrap it into its traceback.
+            yield (error,)  # type: ignore[misc]
+
+    def _pictures(self) -> Iterator[tuple[Tensor, ...]]:
         for step in range(self.first_step, self.recipe.steps):
             stage, _ = self.recipe.stage_at(step)
             each = stage.images // self.recipe.workers
@@ -176,8 +186,11 @@ def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tens
     return tuple(torch.from_numpy(a) for a in (planes, targets, centres, insides, boxes))
 
 
-def collate(rows: Sequence[tuple[Tensor, ...]]) -> Batch:
-    """Stack pictures of one size."""
+def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
+    """Stack pictures of one size; the error instead, where one of them could not be read."""
+    for first, *_ in rows:
+        if isinstance(first, AnymaskError):
+            return first
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -202,6 +215,8 @@ def batches(
         with signals_blocked():  # the process beside ends with this one, not by a signal
             prepared = iter(loader)
         for batch in prepared:
+            if isinstance(batch, AnymaskError):
+                raise batch
             yield batch
             step += 1
             inside += 1

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
 
 from anymask.families import open_family
+from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, Prompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
@@ -55,10 +55,11 @@ class TrainingStep(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(spec.std)[:, None, None], persistent=False)
 
-    def forward(self, batch: Batch, balance: float, rng: Generator) -> Outcome:
+    def forward(self, batch: Batch, balance: float, draws: Draws) -> Outcome:
         """Forward of one batch with two answers that learn.
 
         balance  weight of the balanced loss
+        draws    the random numbers of this step
         """
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
         mean, std = cast(Tensor, self.mean), cast(Tensor, self.std)
@@ -75,16 +76,16 @@ class TrainingStep(nn.Module):
             batch.insides.flatten(0, 1),
             batch.boxes.flatten(0, 1),
         )
-        prompts = first_prompts(places, side, rng, self.rules)
+        prompts = first_prompts(places, side, draws, self.rules)
         logits, quality = self.answer(features, prompts)
         loss, iou = self.judge(logits, quality, targets, prompts, balance)
         shown = self.best_shown(logits, quality, prompts)
         first_iou = mask_iou(shown[:, None], targets).mean().item()
-        prompts = self.correct(prompts, shown, targets, rng)
-        if rng.random() < THIRD_CLICK:
+        prompts = self.correct(prompts, shown, targets, draws)
+        if draws.of_step.random() < THIRD_CLICK:
             with torch.no_grad():
                 shown = self.best_shown(*self.answer(features, prompts), prompts)
-            prompts = self.correct(prompts, shown, targets, rng)
+            prompts = self.correct(prompts, shown, targets, draws)
         second, second_quality = self.answer(features, prompts)
         second_loss, second_iou = self.judge(second, second_quality, targets, prompts, balance)
         return Outcome(
@@ -97,10 +98,9 @@ class TrainingStep(nn.Module):
 
     def answer(self, features: tuple[Tensor, ...], prompts: Prompts) -> tuple[Tensor, Tensor]:
         """-> logits (N, T, s, s), quality (N, T), float32; a correction is added already."""
-        device = features[0].device
         given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
         logits, quality = cast(Trainee, self.model).decode(
-            features, *(tensor.to(device) for tensor in given)
+            features, *(tensor.to(features[0].device) for tensor in given)
         )
         logits, quality = logits.float(), quality.float()
         added = self.roles.added
@@ -123,9 +123,9 @@ class TrainingStep(nn.Module):
         for tokens in (self.roles.ambiguous, self.roles.clear):
             of_tokens = torch.tensor(tokens, device=quality.device)
             picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
-        pick = torch.where(prompts.ambiguous.to(quality.device), *picks)
+        pick = torch.where(prompts.ambiguous.to(quality.device), picks[0], picks[1])
         return logits.detach()[torch.arange(len(pick), device=pick.device), pick]
 
-    def correct(self, prompts: Prompts, shown: Tensor, targets: Tensor, rng: Generator) -> Prompts:
+    def correct(self, prompts: Prompts, shown: Tensor, targets: Tensor, draws: Draws) -> Prompts:
         """The prompts with the answer fed back and mostly one more click."""
-        return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), rng, self.rules)
+        return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), draws, self.rules)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.models.parts import ModelParts
-from anymask.primitives.errors import ConfigError, WeightsError
+from anymask.primitives.arrays import read_arrays
+from anymask.primitives.errors import ConfigError, DataError, WeightsError
 from anymask.primitives.spec import ModelSpec
 from anymask.training.checkpoint import read_state
 from anymask.training.recipe import Recipe
@@ -55,7 +56,7 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
         elif recipe.learn == "quality":
             learns = name.startswith(parts.quality)
         parameter.requires_grad_(learns)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def find_start(recipe: Recipe) -> Path:
@@ -94,16 +95,17 @@ def load_backbone(model: nn.Module, path: Path) -> None:
             "`backbone` out, and give `init`"
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            take(
-                {
-                    name: torch.from_numpy(arrays[name].astype(np.float32))
-                    for name in arrays.files
-                    if arrays[name].dtype.kind == "f"
-                }
-            )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot read the backbone ({error})") from error
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        take(
+            {
+                name: torch.from_numpy(array.astype(np.float32))
+                for name, array in arrays.items()
+                if array.dtype.kind == "f"
+            }
+        )
+    except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
 
 
 def multiplies_halves(device: torch.device) -> bool:

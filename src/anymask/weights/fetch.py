@@ -25,6 +25,7 @@ from typing import IO, Any
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.storage import exclusive, write_json
 from anymask.weights.catalogue import Checkpoint
+from anymask.weights.folders import make_folder
 from anymask.weights.formats import sniff
 from anymask.weights.hashes import read_json
 from anymask.weights.store import (
@@ -43,6 +44,7 @@ Progress = Callable[[int, int | None], None]
 MIRROR = "ANYMASK_MIRROR"
 BLOCK = 1 << 18
 TIMEOUT = 30.0  # seconds without a byte
+LARGEST = 32 << 30  # bytes of a file whose length nobody tells
 TRIES = 5  # of one source, as long as each brings bytes
 
 
@@ -62,8 +64,9 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes so far."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Bytes so far; a link in the file's place holds none of ours."""
+        there = self.path.is_file() and not self.path.is_symlink()
+        return self.path.stat().st_size if there else 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -76,6 +79,12 @@ class Part:
         validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
         facts = {"source": source, "validator": validator, "total": total}
         write_json(self.path.with_name(self.path.name + ".json"), facts)
+
+    def open(self, start: int) -> IO[bytes]:
+        """The file to go on with from a byte on; a link in its place is removed, not followed."""
+        if self.path.is_symlink():
+            self.path.unlink()
+        return self.path.open("ab" if start else "wb")
 
     def discard(self) -> None:
         """Forget the bytes."""
@@ -100,6 +109,7 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
         failures = []
         for source in addresses(what):
             try:
+                check_protected(what, source)
                 return download(what, source, target, progress or _silent)
             except Refused as error:
                 failures.append(f"  {source}: {error}")
@@ -118,6 +128,19 @@ def addresses(what: Checkpoint) -> list[str]:
     if "://" not in mirror:
         mirror = Path(mirror).expanduser().resolve().as_uri()
     return [f"{mirror.rstrip('/')}/{urllib.parse.quote(what.file)}", *what.sources]
+
+
+def check_protected(what: Checkpoint, source: str) -> None:
+    """Raises Refused for a source that could send anything, as nothing protects the file."""
+    scheme = urllib.parse.urlsplit(source).scheme.lower()
+    if scheme not in ("http", "https", "file"):
+        raise Refused(f"wanted an address of http, https or file, got {scheme!r}")
+    loopback = urllib.parse.urlsplit(source).hostname in ("127.0.0.1", "::1", "localhost")
+    if scheme == "http" and not what.sha256 and not loopback:
+        raise Refused(
+            f"no sha256 of {what.file} is public, and plain http does not protect it either; use "
+            "an https address or a folder as the mirror"
+        )
 
 
 def adopt(what: Checkpoint, target: Path) -> Installed:
@@ -189,7 +212,10 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
         guard(what, response.headers, total)
         room(part.path.parent, total, start)
         part.note(source, response.headers, total)
-        pour(response, part, start, total, progress)
+        most = what.bytes or total or LARGEST
+        if pour(response, part, start, total, most, progress):
+            part.discard()
+            raise Refused(f"the server sent more than the {most} bytes that the file has")
     if total is not None and part.size < total:
         raise CutShort(f"the connection ended at {part.size} of {total} bytes")
 
@@ -214,7 +240,7 @@ def ask(source: str, start: int, part: Part) -> Any:
     if start:
         headers["Range"] = f"bytes={start}-"
         facts = part.facts
-        if facts.get("source") == source and facts.get("validator"):
+        if facts.get("source") == source and isinstance(facts.get("validator"), str):
             headers["If-Range"] = facts["validator"]
     request = urllib.request.Request(source, headers=headers)
     return urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT)
@@ -227,8 +253,10 @@ def total_of(headers: Message, start: int) -> int | None:
     """
     if not start:
         length = headers.get("Content-Length")
-        return int(length) if length and length.isdigit() else None
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", (headers.get("Content-Range") or "").strip())
+        return int(length) if length and re.fullmatch(r"[0-9]{1,18}", length) else None
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", (headers.get("Content-Range") or "").strip()
+    )
     if match is None or int(match[1]) != start:
         raise Refused(f"the server sent another part than the one from byte {start} on")
     return None if match[2] == "*" else int(match[2])
@@ -245,7 +273,7 @@ def guard(what: Checkpoint, headers: Message, total: int | None) -> None:
 
 def room(folder: Path, total: int | None, start: int) -> None:
     """Raise WeightsError when the disk cannot take the rest of the file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     free = shutil.disk_usage(folder).free
     if total is not None and free < total - start:
         raise WeightsError(
@@ -255,38 +283,44 @@ def room(folder: Path, total: int | None, start: int) -> None:
 
 
 def pour(
-    response: IO[bytes], part: Part, start: int, total: int | None, progress: Progress
-) -> None:
-    """Append the response to the part; a broken connection keeps what came."""
+    response: IO[bytes], part: Part, start: int, total: int | None, most: int, progress: Progress
+) -> bool:
+    """Append the response to the part, and say whether more came than `most` bytes in all.
+
+    A broken connection keeps what came.
+    """
     done = start
     progress(done, total)
-    with part.path.open("ab" if start else "wb") as file:
-        while True:
+    with part.open(start) as file:
+        while done <= most:
             try:
                 block = response.read(BLOCK)
             except (OSError, http.client.HTTPException) as error:
                 file.flush()
                 raise CutShort(f"the connection broke at byte {done}: {_network(error)}") from error
             if not block:
-                return
+                break
             file.write(block)
             done += len(block)
             progress(done, total)
+    return done > most
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to http: nothing else protects an unhashed file."""
+    """Follows redirects to http and https, but never from https to http: nothing else protects an
+    unhashed file."""
 
     def redirect_request(self, *details: Any) -> urllib.request.Request | None:
         request, _, _, _, _, address = details
-        if request.full_url.startswith("https:") and not address.startswith("https:"):
-            raise ValueError(f"it redirects from https to {address}")
+        before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
+        if after not in ("http", "https") or (before == "https" and after != "https"):
+            raise ValueError(f"it redirects from {before} to {address}")
         return super().redirect_request(*details)
 
 
 def _whole_length(headers: Message) -> int | None:
     """The length in the Content-Range of a 416 answer."""
-    match = re.fullmatch(r"bytes \*/(\d+)", (headers.get("Content-Range") or "").strip())
+    match = re.fullmatch(r"bytes \*/([0-9]{1,18})", (headers.get("Content-Range") or "").strip())
     return int(match[1]) if match else None
 
 

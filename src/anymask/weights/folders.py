@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from anymask.primitives.errors import WeightsError
+
 HOME = "ANYMASK_HOME"
 
 
@@ -25,3 +27,14 @@ def home() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "anymask"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the store. Raises WeightsError where a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"wanted a folder for the weights, but {str(folder)!r} or a part of it is a file; set "
+            f"{HOME} to a folder"
+        ) from error

@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.arrays import check_members
+from anymask.primitives.errors import DataError, WeightsError
 
 Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
 
@@ -36,12 +37,15 @@ def sniff(path: str | Path) -> Format:
             f"{path} is a folder; a file of weights (.pt, .pth, .safetensors) is wanted"
         )
     try:
+        if not path.is_file() and path.exists():
+            raise OSError("it is no regular file")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(HEAD)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the last: a NUL in its name
         raise WeightsError(
-            f"cannot read the weights {path}: {error.strerror or error}; check the path and its "
+            f"cannot read the weights {path}: {getattr(error, 'strerror', None) or error}; check "
+            "the path and its "
             "permissions"
         ) from error
     if not head:
@@ -69,6 +73,7 @@ def _look_into(path: Path) -> Format:
     """Tell the kinds of zip archives apart by the names inside."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive)
             inside = archive.namelist()
             if any(name.endswith("constants.pkl") or "/code/" in name for name in inside):
                 return "torchscript"
@@ -76,7 +81,9 @@ def _look_into(path: Path) -> Format:
                 return "torch"
             if only_checkpoint(archive):
                 return "wrapped"
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except DataError as error:
+        raise WeightsError(f"{path} is refused: {error}") from error
+    except Exception as error:  # zipfile alone raises eight kinds on altered bytes
         raise WeightsError(
             f"{path} is not whole: the end of the archive is missing or broken ({error}); "
             "download it again, or copy it again from its source"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from anymask.primitives.errors import InputError, WeightsError
+from anymask.primitives.errors import DataError, InputError, WeightsError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 from anymask.weights.folders import home
 
@@ -75,7 +75,7 @@ def remember(key: str, value: list[Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; {} when it is absent or broken."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        value = parse_json(path.read_bytes(), path)
+    except (OSError, DataError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.storage import exclusive, write_json
@@ -129,17 +129,24 @@ def installed(name: str) -> Installed:
     if not path.is_file():
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
-    status: Status = facts["status"] if facts.get("status") in SAYS else "unverified"
+    told = _text(facts, "status")
+    status: Status = told if told in SAYS else "unverified"
     if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
         status = "altered"
     return Installed(
         name=name,
         status=status,
         path=path,
-        sha256=facts.get("sha256", ""),
+        sha256=_text(facts, "sha256"),
         bytes=size,
-        source=facts.get("source", ""),
+        source=_text(facts, "source"),
     )
+
+
+def _text(facts: dict[str, Any], key: str) -> str:
+    """An entry of a record that anybody may have altered; "" where it is no text."""
+    value = facts.get(key, "")
+    return value if isinstance(value, str) else ""
 
 
 def current(name: str) -> Installed:
@@ -165,7 +172,7 @@ def bundled() -> Installed:
 
 
 def trainable_weights(name: str) -> Path:
-    """The tensors of a model as training starts from them. Raises WeightsError where there are none.
+    """The tensors that training of a model starts from. Raises WeightsError for none.
 
     Of the bundled model they are in the package, of the others they are the official checkpoint.
     """

@@ -64,7 +64,8 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   giveKeysBack(root, element);
   redrawOnChange(session, stage, view);
   if (session.project.arm === "control") session.toolName = "brush";
-  if (new URLSearchParams(location.search).has("bench")) startBench(session, stage);
+  const hovers = Number(new URLSearchParams(location.search).get("bench"));
+  if (hovers > 0) startBench(session, stage, hovers);
   const bench = (count: number) => measureHovers(session, stage, count);
   const toCoco = (patch: Patch) => rleToCoco(patchToRle(patch));
   // For the console and the tests.

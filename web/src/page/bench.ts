@@ -1,4 +1,4 @@
-/** `?bench=1`: hover over the photo many times and say how long a mask takes. */
+/** `?bench=100`: hover over the photo so many times and say how long a mask takes. */
 
 import type { Stage } from "../canvas/stage";
 import type { Session } from "../state/session";
@@ -47,7 +47,7 @@ export async function measureHovers(
 }
 
 /** Measure whenever a photo has been seen, and show the figures over it. */
-export function startBench(session: Session, stage: Stage): void {
+export function startBench(session: Session, stage: Stage, count: number): void {
   const out = document.createElement("output");
   out.className = "bench";
   out.textContent = "bench: open a photo";
@@ -56,7 +56,7 @@ export function startBench(session: Session, stage: Stage): void {
   session.watchers.push(() => {
     if (!session.desk?.seen || measured === session.desk) return;
     measured = session.desk;
-    void measureHovers(session, stage, 100).then((timing) => {
+    void measureHovers(session, stage, count).then((timing) => {
       out.textContent =
         `${timing.hovers} hovers to mask: median ${timing.median.toFixed(1)} ms, ` +
         `95 % ${timing.p95.toFixed(1)} ms, most ${timing.most.toFixed(1)} ms ` +

@@ -126,7 +126,7 @@ export class Desk {
   private send(image: string, { saved, removed }: ReturnType<typeof difference>): void {
     const { outbox } = this.room;
     const add = (note: Parameters<typeof outbox.add>[0]) => {
-      this.sent = this.sent.then(() => outbox.add(note));
+      this.sent = Promise.all([this.sent, outbox.add(note)]);
     };
     for (const { key } of removed) add({ kind: "remove", image, key });
     for (const mask of saved) {
@@ -147,8 +147,8 @@ export class Desk {
   sendEvents(): void {
     if (!this.events.length) return;
     const events = this.events.splice(0);
-    const { outbox } = this.room;
-    this.sent = this.sent.then(() => outbox.add({ kind: "events", image: this.entry.id, events }));
+    const added = this.room.outbox.add({ kind: "events", image: this.entry.id, events });
+    this.sent = Promise.all([this.sent, added]);
   }
 
   /** Everything is with the outbox. */

@@ -88,7 +88,7 @@ export class Session implements Room {
 
   keepDraft(image: string, { draft, label }: State): void {
     const row = { name: `draft:${image}`, draft, label };
-    void (isEmpty(draft) ? this.db.delete("settings", row.name) : this.db.put("settings", row));
+    void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
 
   private ask(conflict: Conflict): void {

@@ -1,4 +1,6 @@
-/** IndexedDB as promises. */
+/** IndexedDB as promises, and a journal for the rows that must not be lost with the page. */
+
+import { Journal, browserStorage } from "./journal";
 
 export type Table = "images" | "photos" | "records" | "events" | "settings" | "outbox" | "names";
 
@@ -19,9 +21,13 @@ const settled = <T>(request: IDBRequest<T>): Promise<T> =>
   });
 
 export class Database {
-  private constructor(private readonly db: IDBDatabase) {}
+  private constructor(
+    private readonly db: IDBDatabase,
+    private readonly journal: Journal,
+  ) {}
 
-  static async open(name: string): Promise<Database> {
+  /** Open it, with what earlier pages could not finish writing. */
+  static async open(name: string, storage = browserStorage()): Promise<Database> {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       for (const [table, { key, by, counted }] of Object.entries(TABLES)) {
@@ -30,7 +36,31 @@ export class Database {
         if (by) made.createIndex(by, by);
       }
     };
-    return new Database(await settled(request));
+    const database = new Database(await settled(request), new Journal(name, storage));
+    await database.replay();
+    return database;
+  }
+
+  private async replay(): Promise<void> {
+    for (const [{ table, key, row }, done] of this.journal.left()) {
+      await (row === null ? this.delete(table, key) : this.put(table, row));
+      done();
+    }
+  }
+
+  /** Write one row that is safe from now on, whatever happens to the page; JSON can hold it. */
+  async keep<T extends object>(table: Table, row: T): Promise<void> {
+    const key = row[TABLES[table].key as keyof T] as IDBValidKey;
+    const done = this.journal.write({ table, key, row });
+    await this.put(table, row);
+    done();
+  }
+
+  /** Take one row away, for good from now on. */
+  async forget(table: Table, key: IDBValidKey): Promise<void> {
+    const done = this.journal.write({ table, key, row: null });
+    await this.delete(table, key);
+    done();
   }
 
   private table(name: Table, mode: IDBTransactionMode): IDBObjectStore {
@@ -51,17 +81,22 @@ export class Database {
   }
 
   /** Write one row; resolves when it is on the disk. */
-  put(table: Table, row: unknown): Promise<IDBValidKey> {
-    return new Promise((done, failed) => {
-      const store = this.table(table, "readwrite");
-      const request = store.put(row);
-      store.transaction.oncomplete = () => done(request.result);
-      store.transaction.onabort = () => failed(store.transaction.error);
-    });
+  put(table: Table, row: unknown): Promise<void> {
+    return this.written(table, (store) => store.put(row));
   }
 
-  delete(table: Table, key: IDBValidKey): Promise<undefined> {
-    return settled(this.table(table, "readwrite").delete(key));
+  /** Take one row away; resolves when it is gone from the disk. */
+  delete(table: Table, key: IDBValidKey): Promise<void> {
+    return this.written(table, (store) => store.delete(key));
+  }
+
+  private written(table: Table, write: (store: IDBObjectStore) => void): Promise<void> {
+    return new Promise((done, failed) => {
+      const store = this.table(table, "readwrite");
+      write(store);
+      store.transaction.oncomplete = () => done();
+      store.transaction.onabort = () => failed(store.transaction.error);
+    });
   }
 
   /** Change one row in one transaction, so that two tabs never overwrite each other. */

@@ -43,10 +43,14 @@ export interface Conflict {
 
 const LONGEST_WAIT_S = 30;
 
+/** A number for a note; another tab takes another one in the same millisecond. */
+const unlikelyTaken = () => 1000 * Date.now() + Math.floor(1000 * Math.random());
+
 const cost = (note: Note & { kind: "save" }) => note.record.seconds ?? 0;
 
 export class Outbox {
   private notes: Note[] = [];
+  private last = 0; // the newest note's number
   private names = new Map<string, Name>();
   private sending: Promise<void> | null = null;
   private failures = 0;
@@ -66,6 +70,7 @@ export class Outbox {
   /** Read what an earlier page left behind. */
   async open(): Promise<void> {
     this.notes = await this.db.all<Note>("outbox");
+    this.last = this.notes.at(-1)?.number ?? 0;
     for (const name of await this.db.all<Name>("names")) this.names.set(name.key, name);
     this.tell();
   }
@@ -96,16 +101,22 @@ export class Outbox {
     return this.notes.filter((note) => note.image === image);
   }
 
+  /** Take a note; it is safe when this returns, and on the disk when the promise resolves. */
   async add(note: Note): Promise<void> {
-    if (note.kind === "save" || note.kind === "remove") await this.replaceOlder(note);
-    note.number = (await this.db.put("outbox", note)) as number;
+    const older = note.kind === "save" || note.kind === "remove" ? this.replaceOlder(note) : [];
+    this.last = note.number = Math.max(this.last + 1, unlikelyTaken());
     this.notes.push(note);
+    const written = [
+      this.db.keep("outbox", note),
+      ...older.map((old) => this.db.forget("outbox", old.number!)),
+    ];
     this.tell();
+    await Promise.all(written);
     void this.flush();
   }
 
   /** A newer state of a record makes the one that waits (and is not on its way) needless. */
-  private async replaceOlder(note: Note & { key: string }): Promise<void> {
+  private replaceOlder(note: Note & { key: string }): Note[] {
     const older = this.notes.filter(
       (old, i) =>
         (old.kind === "save" || old.kind === "remove") &&
@@ -116,7 +127,7 @@ export class Outbox {
     const spent = older.reduce((sum, old) => sum + (old.kind === "save" ? cost(old) : 0), 0);
     if (note.kind === "save" && spent)
       note.record = { ...note.record, seconds: cost(note) + spent };
-    for (const note of older) await this.db.delete("outbox", note.number!);
+    return older;
   }
 
   /** Send everything; resolves when nothing waits or nothing goes out. */
@@ -145,7 +156,7 @@ export class Outbox {
         }
       }
       this.notes = this.notes.filter((other) => other !== note);
-      await this.db.delete("outbox", note.number!);
+      await this.db.forget("outbox", note.number!);
       this.tell();
     }
   }

@@ -1,0 +1,77 @@
+"""Standard output and error of a command -> streams that take any text, whatever is behind them.
+
+Labels and file names come from anybody: control characters in them, which could move the cursor or
+rename the window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name
+that are no text. A stream that was closed before the start takes everything and keeps nothing; so
+does standard error once it is full or gone, as nobody is there to be told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+_SHOWN = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
+}
+_OWN = "\r\x1b[K"  # what our progress bar writes itself: back to the start, clear the line
+_PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no label needs
+
+
+@contextlib.contextmanager
+def any_text() -> Iterator[None]:
+    """Standard output and error as the module says, until the end of the `with`."""
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path of a user's
+        sys.stdout = _Stream(before[0] or nowhere)
+        sys.stderr = _Stream(before[1] or nowhere, otherwise=nowhere)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def quieten_decoders() -> None:
+    """Keep Pillow's and OpenCV's remarks on damaged pictures off this process's terminal: what is
+    damaged is told by one error."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when OpenCV first has a remark
+
+
+def printable(text: str) -> str:
+    """Text without control characters but tabs and line ends."""
+    return text.replace(_OWN, _PLACE).translate(_SHOWN).replace(_PLACE, _OWN)
+
+
+class _Stream:
+    """A text stream around another one.
+
+    otherwise  where to go on once writing has failed; None: the failure is told
+    """
+
+    def __init__(self, inside: TextIO, otherwise: TextIO | None = None) -> None:
+        self._inside, self._otherwise = inside, otherwise
+
+    def write(self, text: str) -> int:
+        encoding = self._inside.encoding or "utf-8"
+        shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+        self._attempt(lambda: self._inside.write(shown))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(self._inside.flush)
+
+    def _attempt(self, work: Any) -> None:
+        try:
+            work()
+        except (OSError, ValueError):
+            if self._otherwise is None:
+                raise
+            self._inside = self._otherwise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inside, name)

@@ -1,0 +1,121 @@
+"""Picture files opened with Pillow: size checked before pixels are decoded, one error for damage.
+
+Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
+they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
+memory is taken for it. Pillow's own limit, which is below ours, is raised to it meanwhile.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from anymask.data.pixels import check_size
+from anymask.primitives.errors import AnymaskError, ImageError
+from anymask.primitives.spec import MAX_PIXELS
+
+T = TypeVar("T")
+_REASON = 200  # characters of a decoder's own message that are told
+
+
+class _Limit:
+    """Pillow's limit as it was, and how many have put ours in its place."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.usual: int | None = None
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def _our_limit() -> Iterator[None]:
+    """Pillow's limit at MAX_PIXELS while anybody decodes; it is one for the whole process."""
+    with _limit.lock:
+        if not _limit.users:
+            _limit.usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        _limit.users += 1
+    try:
+        yield
+    finally:
+        with _limit.lock:
+            _limit.users -= 1
+            if not _limit.users:
+                Image.MAX_IMAGE_PIXELS = _limit.usual
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ImageError that says that `name` is damaged."""
+    try:
+        with _our_limit():
+            yield
+    except AnymaskError:
+        raise
+    except Exception as error:  # decoders raise anything at all on damaged files
+        told = str(error)[:_REASON] or type(error).__name__
+        raise ImageError(
+            f"{name} is damaged or truncated ({told}); copy or download the picture again"
+        ) from error
+
+
+def decoded(work: Callable[[], T], name: str) -> T:
+    """The result of `work`, which may fail on a damaged file. Raises ImageError that names it."""
+    with decoding(name):
+        return work()
+
+
+def open_header(file: Any) -> Image.Image:
+    """Read a picture's header only, whatever size it states.
+
+    Raises UnidentifiedImageError for every file that Pillow cannot open.
+    """
+    with _limit.lock:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(file)
+        except Exception as error:  # as in `decoding`
+            raise UnidentifiedImageError(str(error)[:_REASON]) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
+    """A picture to look at inside the `with`; its pixels are not decoded yet.
+
+    source  a file, or the bytes of one
+    name    what an error calls it; the file's name when left out
+
+    Raises ImageError for what Pillow cannot open, for a header that states no pixel or more than
+    MAX_PIXELS, and for whatever fails inside the `with`.
+    """
+    name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes given")
+    with decoding(name), _stream(source) as file, open_header(file) as picture:
+        check_size((picture.height, picture.width), name)
+        yield picture
+
+
+def _stream(source: Path | bytes) -> Any:
+    return open_file(source) if isinstance(source, Path) else io.BytesIO(source)
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """A file for reading.
+
+    Raises OSError, also for a named pipe, which would be waited for, and for an impossible name.
+    """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError("it is no regular file")
+        return path.open("rb")
+    except ValueError as error:  # a NUL in its name
+        raise OSError(str(error)) from error

@@ -1,0 +1,178 @@
+"""What somebody sends is refused where no database or format could hold it, and never stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, update
+
+from anymask.engine.database import open_database, reading, writing
+from anymask.engine.entries import Action, Draft, Provenance
+from anymask.engine.exchange import annotated_images
+from anymask.engine.figures import measure
+from anymask.engine.project import Project
+from anymask.engine.review import asked_about, give_verdict
+from anymask.engine.stages import Settings
+from anymask.engine.store import Store
+from anymask.engine.tables import RecordRow
+from anymask.engine.upgrading import upgrade
+from anymask.primitives.errors import Absent, DiskFull, InputError
+from anymask.primitives.rle import Rle, rle_area, rle_to_string
+from tests.engine.small import small_mask
+
+NAN, HUGE = float("nan"), 10**400
+BAD_PROMPTS: list[Any] = [
+    {"points": [[1]]}, {"points": "ab"}, {"points": [1, 2]}, {"points": [["a", "b"]]},
+    {"points": {}}, {"points": [[NAN, 1]]}, {"points": [[HUGE, 1]]}, {"points": [[True, 1]]},
+    {"lasso": [[1, float("inf")]]}, {"box": [1, 2, 3]}, {"box": 7}, {"labels": [2]},
+    {"labels": [HUGE]}, {"labels": "01"}, {"text": "cat"}, [], 7, None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", BAD_PROMPTS, ids=lambda prompt: repr(prompt)[:30])
+def test_a_prompt_that_makes_no_sense_is_refused(prompt: Any) -> None:
+    with pytest.raises(InputError, match=r"must|has points, labels, box or lasso"):
+        Provenance.from_json({"prompts": [prompt]})
+
+
+def test_what_the_page_sends_passes() -> None:
+    prompt = {"points": [[1, 2.5]], "labels": [1, 0], "box": [0, 0, 9, 9], "lasso": [(1, 2)]}
+    kept = Provenance.from_json({"kind": "human", "tool": "box", "prompts": [prompt, {}]})
+    assert kept.to_json()["prompts"] == [prompt, {}]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 401, 7, ["a"]])
+@pytest.mark.parametrize("name", ["model", "model_hash", "tool", "source"])
+def test_text_that_cannot_be_stored_is_refused(name: str, text: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} (must be text|has at most 400 characters)"):
+        Provenance.from_json({name: text})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "\ud800"}, {"label": "a\0"}, {"client_id": "\udcff"}, {"seconds": 1e10},
+        {"seconds": NAN}, {"quality": NAN}, {"stability": float("inf")},
+    ],
+)  # fmt: skip
+def test_a_mask_with_such_values_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="must be"):
+        Draft(rle=small_mask(2), **change)
+
+
+def nested(depth: int) -> Any:
+    return [] if depth == 0 else [nested(depth - 1)]
+
+
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ({"a": nested(900)}, "at most 8 levels"),
+        ({"a": [0] * 10_001}, "at most 10000 values"),
+        ({"a": "x" * 10_001}, "at most 10000 characters"),
+        ({"a": NAN}, "finite numbers"),
+        ({"a": HUGE}, "finite numbers, got a whole number of 1329 bits"),
+        ({"\ud800": 1}, "UTF-8 can hold"),
+    ],
+)
+def test_details_of_events_are_plain_and_small(detail: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Action(kind="click", detail=detail)
+    assert Action(kind="click", detail={"a": [{"b": [1, None, True, "é"]}]}).detail
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**30])
+def test_numbers_that_no_photo_or_mask_can_have_are_absent(store: Store, number: int) -> None:
+    for ask in (
+        store.image, store.record, store.history,
+        lambda n: store.mark_image(n, "done", "ann"), lambda n: store.delete_record(n, 1, "ann"),
+        lambda n: store.add_records(n, [], "ann"), lambda n: asked_about(store, n),
+    ):  # fmt: skip
+        with pytest.raises(Absent):
+            ask(number)
+    assert store.images(after=max(number, 0)) == store.images(after=number if number > 0 else 0)
+
+
+def test_a_user_whose_name_cannot_be_stored_is_refused(store: Store) -> None:
+    with pytest.raises(InputError, match="a user's name must be text"):
+        store.add_records(1, [Draft(rle=small_mask(2))], "\udcff")
+    assert store.records() == []
+
+
+# What an earlier version has let in.
+
+
+def spoil(store: Store, **values: Any) -> None:
+    with writing(store.database) as session:
+        session.execute(update(RecordRow).values(**values))
+
+
+@pytest.mark.parametrize("points", [[[1]], "ab", [1, 2], [["a", "b"]], {}, [[NAN, 1]]])
+def test_a_stored_mask_with_a_bad_prompt_is_read_without_it(project: Project, points: Any) -> None:
+    from anymask.primitives.rle import empty_rle
+
+    store = project.store
+    store.add_records(1, [Draft(rle=empty_rle((128, 128)), seconds=3)], "ann")
+    good = {"points": [[1, 2]]}
+    stored = {"kind": "human", "tool": "click", "prompts": [{"points": points}, good], "stage": 7}
+    spoil(store, provenance=stored)
+    (entry,) = store.records()
+    assert entry.provenance.prompts == (good,)
+    assert (entry.provenance.tool, entry.provenance.stage) == ("click", None)
+    json.dumps(entry.to_json(), allow_nan=False)
+    assert annotated_images(project)[0].masks[0].record.points == ((1.0, 2.0),)
+    give_verdict(store, asked_about(store, entry.id), "accept", "ann")
+    store.delete_record(entry.id, 2, "ann")
+
+
+@pytest.mark.parametrize("stored", [[], "text", {"tool": ["a"]}, {"prompts": {"a": 1}}])
+def test_a_stored_provenance_of_another_kind_is_read_as_none(store: Store, stored: Any) -> None:
+    store.add_records(1, [Draft(rle=small_mask(2))], "ann")
+    spoil(store, provenance=stored)
+    (entry,) = store.records()
+    assert entry.provenance == Provenance()
+
+
+def test_stored_runs_that_are_no_mask_are_read_as_an_empty_one(store: Store) -> None:
+    import numpy as np
+
+    store.add_records(1, [Draft(rle=small_mask(2))], "ann")
+    runs = np.full(64, 2**58, np.int64)
+    runs[-1] += 48
+    spoil(store, counts=rle_to_string(Rle(runs, (6, 8))))
+    (entry,) = store.records()
+    assert rle_area(entry.rle) == 0
+    assert measure(store, Settings(), "x").masks == {"accepted": 1}
+
+
+# Figures and disks.
+
+
+def test_masks_that_cost_no_seconds_divide_nothing(store: Store) -> None:
+    for arm in ("model", "control"):
+        origin = Provenance(stage="assisted", arm=arm)  # type: ignore[arg-type]
+        store.add_records(1, [Draft(rle=small_mask(2), provenance=origin)], "ann")
+    assert measure(store, Settings(), "x").to_json()["saving"] is None
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "project.db")
+    upgrade(database)
+    store = Store(database)
+    store.add_images([("a.jpg", (6, 8), None)])
+    database.dispose()
+
+    @event.listens_for(database, "connect")
+    def _fill(connection: Any, _: Any) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    many = [Draft(rle=small_mask(n % 8), client_id=f"{n:0400}") for n in range(500)]
+    with pytest.raises(DiskFull, match=r"wanted room to write, got a full disk .*make room and do"):
+        store.add_records(1, many, "ann")
+    with reading(database) as session:
+        assert session.query(RecordRow).count() == 0
+    database.dispose()

@@ -1,0 +1,288 @@
+"""What is fuzzed: small sound files of every kind that a reader takes, and what reads them."""
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import anymask
+from anymask.data.annotations import annotated_mask
+from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from anymask.data.images import load_image, load_mask
+from anymask.data.layouts import load_clips, load_dataset
+from anymask.evaluation.suite import open_sets, read_suite
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.types import Embedding
+from anymask.runtimes.open import ASSETS, NANO
+from anymask.training.recipe import read_recipe
+from tests.data.annotated import rings
+from tests.data.published import WRITERS
+
+TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml")
+TOML = """name = "a"
+clicks = 3
+min_area = 64
+data = "sets"
+
+[[set]]
+name = "coco"
+groups = ["dev"]
+measures = ["clicks", "box"]
+annotators = "first"
+layout = "set"
+split = "val"
+"""
+RECIPE = """model = "nano_tiny"
+sets = ["a", "b"]
+rate = 1e-3
+workers = 2
+seed = 20260
+synthetic = 0.35
+
+[weights]
+a = 4.0
+
+[[stage]]
+steps = 6000
+side = 256
+images = 8
+masks = 6
+cool = true
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Files and their reader.
+
+    name   of the target
+    root   the folder of the files
+    files  those that are damaged, one at a time
+    use    reads what is in the folder; it is told the damaged file
+    """
+
+    name: str
+    root: Path
+    files: tuple[Path, ...]
+    use: Callable[[Path], object]
+
+
+def all_targets(root: Path) -> list[Target]:
+    """Write every kind of file below a folder."""
+    makers = (
+        pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
+    )  # fmt: skip
+    return [target for maker in makers for target in maker(root / maker.__name__)]
+
+
+def pictures(root: Path) -> list[Target]:
+    """Pictures of each format and mode that decoders differ in, read as photo and as mask."""
+    root.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (9, 14, 3)).astype(np.uint8)
+    picture = Image.fromarray(rgb)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.tif", "a.ppm", "a.jp2"):
+        picture.save(root / name, **({"exif": exif} if name == "a.jpg" else {}))
+    picture.save(root / "a.avif")
+    picture.convert("CMYK").save(root / "cmyk.tif")
+    picture.convert("P").save(root / "palette.png")
+    picture.convert("LA").save(root / "see_through.png")
+    Image.fromarray(rgb[..., 0].astype(np.uint16) << 8).save(root / "deep.png")
+    _write_tiffs(root, rng)
+
+    def use(path: Path) -> None:
+        for read in (load_image, load_mask, _page, _hw):
+            _try(lambda read=read: read(path))
+
+    return [Target("pictures", root, tuple(sorted(root.iterdir())), use)]
+
+
+def _write_tiffs(root: Path, rng: np.random.Generator) -> None:
+    import cv2
+    import tifffile
+
+    deep = rng.integers(0, 65536, (9, 14, 3)).astype(np.uint16)
+    cv2.imwrite(str(root / "deep_colours.png"), deep)
+    tifffile.imwrite(root / "deep_colours.tif", deep, photometric="rgb")
+    tifffile.imwrite(root / "floats.tif", rng.random((5, 9, 14), np.float32), planarconfig=2)
+
+
+def _page(path: Path) -> object:
+    return load_image(path, page=1, bands=(1, 1, 1), stretch=(2, 98))
+
+
+def _hw(path: Path) -> object:
+    from anymask.data.documents import picture_hw
+
+    return picture_hw(path)
+
+
+def masks(root: Path) -> list[Target]:
+    """Array files."""
+    root.mkdir(parents=True)
+    np.save(root / "bool.npy", rings_mask())
+    np.save(root / "logits.npy", np.linspace(-3, 3, 64, dtype=np.float32).reshape(8, 8))
+    return [Target("masks", root, tuple(sorted(root.iterdir())), load_mask)]
+
+
+def rings_mask() -> np.ndarray:
+    """A mask of two parts."""
+    mask = np.zeros((9, 12), np.bool_)
+    mask[1:8, 1:7] = mask[2, 9:11] = True
+    return mask
+
+
+def annotations(root: Path) -> list[Target]:
+    """Every format, written by ourselves; what can be read is written as run-lengths again."""
+    image = rings()
+    labelled = tuple(annotated_mask(mask.rle, mask.label) for mask in image.masks)
+    image = type(image)(file_name="a.png", hw=image.hw, masks=labelled)
+    targets = []
+    for name in FORMATS:
+        folder = root / name
+        single = name in ("coco", "coco-polygon", "coco-panoptic", "label-studio", "cvat")
+        single = single or name == "label-studio-polygon"
+        suffix = ".xml" if name == "cvat" else ".json"
+        (folder / "images").mkdir(parents=True)
+        Image.new("RGB", (12, 9)).save(folder / "images" / "a.png")
+        write_annotations([image], folder / f"a{suffix}" if single else folder, name)
+        files = tuple(sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "a.png"))
+        pngs = tuple(sorted(p for p in folder.rglob("*.png") if p.parent.name != "images"))
+
+        def use(path: Path, name: str = name, folder: Path = folder) -> None:
+            images, _ = read_annotations(folder, name, folder / "images")
+            write_annotations(images, root / "out.json", "coco")
+            _try(lambda: read_annotations(path))
+
+        targets.append(Target(f"annotations {name}", folder, files + pngs, use))
+    return targets
+
+
+def sets(root: Path) -> list[Target]:
+    """Published data sets; the pictures are opened, too."""
+    targets = []
+    for name, (_, write) in WRITERS.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        write(folder)
+        files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+        def use(_: Path, folder: Path = folder) -> None:
+            _, samples = load_dataset(folder)
+            for sample in samples:
+                _try(sample.image)
+            _try(lambda: [clip.masks(0) for clip in load_clips(folder)])
+
+        targets.append(Target(f"sets {name}", folder, files, use))
+    return targets
+
+
+def embeddings(root: Path) -> list[Target]:
+    """A saved embedding, asked for a mask."""
+    root.mkdir(parents=True)
+    model = anymask.load()
+    model.embed(np.zeros((9, 12, 3), np.uint8)).save(root / "a.embedding", precision="fp16")
+
+    def use(path: Path) -> None:
+        model.segment(Embedding.load(path), points=[(3, 3)])
+
+    return [Target("embeddings", root, (root / "a.embedding",), use)]
+
+
+def bundles(root: Path) -> list[Target]:
+    """The manifest of a bundle whose graphs are sound; each is opened and asked."""
+    shutil.copytree(ASSETS / NANO, root)
+    photo = np.zeros((9, 12, 3), np.uint8)
+
+    def use(_: Path) -> None:
+        anymask.load(str(root)).segment(photo, points=[(3, 3)])
+
+    return [Target("bundles", root, (root / "manifest.json",), use)]
+
+
+def checkpoints(root: Path) -> list[Target]:
+    """Files of weights: torch's archive, one around it, safetensors."""
+    import zipfile
+
+    import torch
+    from safetensors.torch import save_file
+
+    from anymask.weights.checkpoints import read_checkpoint
+
+    root.mkdir(parents=True)
+    weights = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+    torch.save({"model": weights}, root / "a.pt")
+    torch.save(weights, root / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(weights, root / "a.safetensors")
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    with zipfile.ZipFile(root / "wrapped.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.pth", buffer.getvalue())
+    return [Target("checkpoints", root, tuple(sorted(root.iterdir())), read_checkpoint)]
+
+
+def tables(root: Path) -> list[Target]:
+    """Suites and recipes."""
+    root.mkdir(parents=True)
+    (root / "suite.toml").write_text(TOML)
+    (root / "recipe.toml").write_text(RECIPE)
+
+    def use(path: Path) -> None:
+        if path.name == "recipe.toml":
+            read_recipe(path)
+        else:
+            suite = read_suite(path)
+            open_sets(suite, suite.data or root)
+
+    return [Target("toml", root, (root / "suite.toml", root / "recipe.toml"), use)]
+
+
+def projects(root: Path) -> list[Target]:
+    """A project of the data engine: its report is made."""
+    from anymask.engine.entries import Draft
+    from anymask.engine.project import create_project, open_project
+
+    (root / "address" / ".anymask").mkdir(parents=True)
+    (root / "own").mkdir()
+    Image.new("RGB", (12, 9)).save(root / "own" / "a.png")
+    project = create_project(root / "own", labels=["cat"], clock=lambda: 1.0)
+    drafts = [Draft(rle=mask_to_rle(rings_mask()), label="cat", seconds=2.0)]
+    project.store.add_records(1, drafts, "me")
+    project.store.database.dispose()
+    database = root / "own" / ".anymask" / "project.db"
+    address = root / "address" / ".anymask" / "project.json"
+    address.write_text(json.dumps({"database": f"sqlite:///{database}"}))
+
+    def use(path: Path) -> None:
+        with contextlib.chdir(root):  # a damaged address may name a file beside us
+            _report(path.parent.parent)
+
+    def _report(folder: Path) -> None:
+        opened = open_project(folder)
+        try:
+            opened.describe("me")
+            opened.figures()
+            opened.records(1)
+            opened.lead()
+        finally:
+            opened.store.database.dispose()
+            for name in ("project.db-wal", "project.db-shm"):
+                database.with_name(name).unlink(missing_ok=True)
+
+    return [Target("projects", root, (database, address), use)]
+
+
+def _try(work: Callable[[], object]) -> None:
+    """What one reader refuses may not keep the next one from looking."""
+    try:
+        work()
+    except anymask.errors.AnymaskError:
+        return

@@ -1,0 +1,80 @@
+"""`.ci/run` runs the gates, then every test, those in a browser on a machine that it keeps busy."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+# Stands in for make: writes down what it is asked and who else works for the script.
+MAKE = """#!{python}
+import json, os, sys
+from pathlib import Path
+
+def parent(pid):
+    return int(Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+def others():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if parent(pid) == os.getppid() and "tee" not in Path(f"/proc/{{pid}}/comm").read_text():
+                yield int(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+
+asked = sys.argv[1:]
+beside = sorted(set(others()) - {{os.getpid()}})
+with open("{log}", "a") as log:
+    print(json.dumps({{"asked": asked, "beside": beside}}), file=log)
+print({says!r})
+print("===== 3 passed in 1.00s =====")
+sys.exit({code} if asked[1:] == ["TESTS=tests/web"] else 0)
+"""
+
+
+def run(folder: Path, says: str = "", code: int = 0) -> tuple[int, list[dict[str, Any]], str]:
+    """The script's exit code, what it asked make for, and its output."""
+    log = folder / "log"
+    make = folder / "make"
+    make.write_text(MAKE.format(python=sys.executable, log=log, says=says, code=code), "utf-8")
+    make.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / ".ci" / "run"], env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    rows = [json.loads(row) for row in log.read_text("utf-8").splitlines()]
+    return done.returncode, rows, done.stdout + done.stderr
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_the_browser_is_tested_beside_a_busy_loop_for_each_core(tmp_path: Path) -> None:
+    code, (gates, first, second), said = run(tmp_path)
+    assert code == 0, said
+    assert gates["asked"] == ["lint"]
+    assert (first["asked"], first["beside"]) == (["test", "TESTS=--ignore=tests/web"], [])
+    assert second["asked"] == ["test", "TESTS=tests/web"]
+    assert len(second["beside"]) == len(os.sched_getaffinity(0))
+    assert not any(map(alive, second["beside"]))
+
+
+def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
+    code, rows, _ = run(tmp_path, code=2)
+    assert code != 0
+    assert rows[-1]["beside"]
+    assert not any(map(alive, rows[-1]["beside"]))
+
+
+def test_a_skip_without_a_reason_on_the_list_is_a_failure(tmp_path: Path) -> None:
+    assert run(tmp_path, "SKIPPED [1] tests/web/conftest.py:9: needs a Chromium")[0] == 0
+    code, _, said = run(tmp_path, "SKIPPED [1] tests/web/test_hover.py:9: does not work yet")
+    assert code == 1
+    assert "does not work yet" in said

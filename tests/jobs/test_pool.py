@@ -1,0 +1,75 @@
+"""A pool of worker processes: what it yields, and how its workers end."""
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, ReportStep, exit_text, run_in_pool
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Squares numbers; of two workers, the second waits for ever in its opening."""
+
+    marks: Path
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def open(self) -> "Squares":
+        try:
+            (self.marks / "opened").touch(exist_ok=False)
+        except FileExistsError:
+            try:
+                (self.marks / "waiting").touch()
+                threading.Event().wait()
+            except BaseException as error:  # as an import that is interrupted
+                raise ImportError("initialization failed") from error
+        return self
+
+    def __call__(self, item: int, report: ReportStep) -> int:
+        report("half way", 1, 2)
+        if item == 13:
+            os.kill(os.getpid(), 9)
+        return item**2
+
+
+def test_steps_and_results_come_with_their_items(tmp_path: Path) -> None:
+    events = list(run_in_pool(Squares(tmp_path), [2, 3], 1))
+    assert [event for event in events if isinstance(event, ItemStep | ItemDone)] == [
+        ItemStep(2, "half way", 1, 2), ItemDone(2, 4),
+        ItemStep(3, "half way", 1, 2), ItemDone(3, 9),
+    ]  # fmt: skip
+    assert str(ItemStep(3, "half way", 1, 2)) == "half way 1/2"
+
+
+def test_no_items_start_no_process(tmp_path: Path) -> None:
+    assert list(run_in_pool(Squares(tmp_path), [], 4)) == []
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_item_whose_worker_dies_is_lost_after_its_tries(tmp_path: Path) -> None:
+    events = list(run_in_pool(Squares(tmp_path), [13], 1, tries=1))
+    (lost,) = [event for event in events if isinstance(event, ItemLost)]
+    assert (lost.item, lost.how) == (13, "was killed (SIGKILL)")
+
+
+def test_a_worker_that_is_ended_while_it_opens_its_task_says_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    results = {}
+    for event in run_in_pool(Squares(tmp_path), [1, 2, 3], 2):
+        if isinstance(event, ItemDone):
+            results[event.item] = event.result
+    assert results == {1: 1, 2: 4, 3: 9}
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(1, "ended with exit code 1"), (-9, "was killed (SIGKILL)"), (-99, "was killed (signal 99)")],
+)
+def test_the_end_of_a_process_is_said_in_words(code: int, text: str) -> None:
+    assert exit_text(code) == text
