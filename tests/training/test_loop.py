@@ -14,7 +14,15 @@ from safetensors.torch import save_file
 from anymask import models
 from anymask.primitives.errors import ImageError, WeightsError
 from anymask.training import loop
-from anymask.training.checkpoint import BEFORE, LAST, LOG, Progress, newest_state, read_state, remove_drafts
+from anymask.training.checkpoint import (
+    BEFORE,
+    LAST,
+    LOG,
+    Progress,
+    newest_state,
+    read_state,
+    remove_drafts,
+)
 from anymask.training.loop import Run, TrainingWorker, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.layers import Pointwise
+
 # (expansion, channels out, stride) of the 17 blocks b0..b16
 BLOCKS: tuple[tuple[int, int, int], ...] = (
     (1, 16, 1),
@@ -62,9 +64,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = c_in * expansion
         if expansion > 1:
-            self.exp = nn.Conv2d(c_in, hidden, 1)
+            self.exp = Pointwise(c_in, hidden)
         self.dw = conv3x3(hidden, hidden, stride, groups=hidden)
-        self.proj = nn.Conv2d(hidden, c_out, 1)
+        self.proj = Pointwise(hidden, c_out)
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C', h/stride, w/stride)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.notation import parse_toml
 
+SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
@@ -119,13 +120,30 @@ class Recipe:
         raise ConfigError(f"the recipe has {self.steps} steps; step {self.steps + step} is past it")
 
 
+def shipped_recipes() -> tuple[str, ...]:
+    """The names of the recipes in the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_recipe(word: str) -> Path:
+    """The file of a recipe: a path, or the name of one in the package. Raises ConfigError."""
+    if Path(word).is_file():
+        return Path(word)
+    if word in shipped_recipes():
+        return SHIPPED / f"{word}.toml"
+    raise ConfigError(
+        f"{word}: no such recipe; give a .toml file, or one of those in the package: "
+        f"{', '.join(shipped_recipes())}"
+    )
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe. Raises ConfigError that names the file and the field."""
     path = Path(path)
     try:
         raw = parse_toml(path.read_bytes(), path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe; see recipes/ for examples") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: no recipe to read there ({error.strerror})") from error
     return recipe_of(raw, str(path))
 
 
