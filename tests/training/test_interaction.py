@@ -9,7 +9,6 @@ from hypothesis.extra.numpy import arrays
 
 from anymask.training.draws import Draws
 from anymask.training.interaction import (
-    STRIDE,
     WITHOUT_CLICK,
     PromptRules,
     corrected,
@@ -36,7 +35,7 @@ def test_a_correction_lies_on_an_error_and_carries_the_truth(
     if (given_mask == wanted).all():
         assert label == -1
         return
-    row, column = int(y / STRIDE), int(x / STRIDE)
+    row, column = int(y), int(x)
     assert given_mask[row, column] != wanted[row, column]
     assert label == int(wanted[row, column])
 

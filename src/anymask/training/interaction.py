@@ -15,7 +15,6 @@ from torch import Tensor
 
 from anymask.primitives.spec import ModelSpec
 from anymask.training.draws import Draws
-from anymask.training.samples import STRIDE
 
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
 BOX_AND_CLICK = 0.1  # of the objects get both
@@ -31,12 +30,14 @@ class PromptRules:
     negatives  whether clicks off the object are taken
     masks      whether an earlier answer is taken
     slots      points that every prompt is padded to, or 0
+    stride     model pixels a cell of the low-resolution masks
     """
 
     boxes: float
     negatives: bool = True
     masks: bool = True
     slots: int = 0
+    stride: int = 4
 
     @classmethod
     def of(cls, spec: ModelSpec, boxes: float) -> PromptRules:
@@ -46,6 +47,7 @@ class PromptRules:
             negatives="negative_point" in spec.accepts,
             masks="mask" in spec.accepts,
             slots=spec.fixed_points,
+            stride=spec.image_side // spec.mask_side,
         )
 
 
@@ -87,7 +89,7 @@ def first_prompts(
     labels = torch.full((n, slots), -1, dtype=torch.int64)
     labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
     labels[torch.from_numpy(with_click), 2] = 1
-    s = side // STRIDE
+    s = side // rules.stride
     return Prompts(
         coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
     )
@@ -118,7 +120,8 @@ def corrected(
     labels = np.full(len(wanted), -1, np.int64)
     n = len(wanted)
     for i in np.flatnonzero(draws.uniform(n) >= WITHOUT_CLICK):
-        clicks[i], labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
+        place, labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
+        clicks[i] = rules.stride * np.array(place)
     changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
     return replace(
         changed,
@@ -149,7 +152,7 @@ def with_clicks(
 def error_click(
     given: np.ndarray, wanted: np.ndarray, rng: Generator
 ) -> tuple[tuple[float, float], int]:
-    """The middle of the thickest error, or any wrong place; label -1 where nothing is wrong."""
+    """The middle of the thickest error, or any wrong place, in cells; -1 where none is wrong."""
     missing = (wanted & ~given).astype(np.uint8)
     extra = (given & ~wanted).astype(np.uint8)
     if not missing.any() and not extra.any():
@@ -166,4 +169,4 @@ def error_click(
         some = int(rng.integers(len(ys)))
         y, x = ys[some], xs[some]
         label = int(wanted[y, x])
-    return ((float(x) + 0.5) * STRIDE, (float(y) + 0.5) * STRIDE), label
+    return (float(x) + 0.5, float(y) + 0.5), label

@@ -67,7 +67,8 @@ class PhotoStore:
         wanted = sorted(set(paths))
         sizes = {str(path): path.stat().st_size for path in wanted}
         entries = _read_index(folder / INDEX)
-        if sizes == {path: entry[3] for path, entry in entries.items()}:
+        same = sizes == {path: entry[3] for path, entry in entries.items()}
+        if same and _is_whole(folder / PIXELS, entries):
             return cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX).unlink(missing_ok=True)
@@ -89,6 +90,12 @@ def _decoded(pool: ThreadPoolExecutor, paths: list[Path]) -> Iterator[tuple[Path
     for start in range(0, len(paths), BLOCK):
         block = paths[start : start + BLOCK]
         yield from zip(block, pool.map(load_image, block), strict=True)
+
+
+def _is_whole(path: Path, entries: dict[str, Entry]) -> bool:
+    """Whether the pixels' file has the length that the index tells."""
+    told = sum(3 * height * width for _, height, width, _ in entries.values())
+    return path.is_file() and path.stat().st_size == told
 
 
 def _read_index(path: Path) -> dict[str, Entry]:

@@ -1,7 +1,8 @@
 """Training pictures, drawn anew each time: set, photo, crop, colour, objects.
 
 A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
-Letters: B pictures, M objects a picture, S side, s = S / 4 the side of the target masks.
+Letters: B pictures, M objects a picture, S side, s the side of the target masks, which is that of
+the model's low-resolution masks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
 from anymask.training.stopping import signals_blocked
 
-STRIDE = 4  # of the target masks
 SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
@@ -105,7 +105,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         chosen = rng.permutation(len(masks))[:objects]
         chosen = np.resize(chosen, objects)
-        return as_tensors(image, masks[chosen], rng)
+        return as_tensors(image, masks[chosen], rng, self.spec.image_side // self.spec.mask_side)
 
     def _scene(self, rng: Generator, side: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
@@ -163,10 +163,12 @@ def _some_masks(sample: Sample, rng: Generator) -> UintImage:
     return np.stack([rle_to_mask(sample.masks[i]).astype(np.uint8) for i in order])
 
 
-def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tensor, ...]:
-    """(S, S, 3), (M, S, S) -> the fields of Batch without B."""
+def as_tensors(
+    image: UintImage, masks: UintImage, rng: Generator, stride: int
+) -> tuple[Tensor, ...]:
+    """(S, S, 3), (M, S, S) -> the fields of Batch without B; s = S / stride."""
     side = image.shape[0]
-    small = (side // STRIDE, side // STRIDE)
+    small = (side // stride, side // stride)
     count = len(masks)
     targets = np.empty((count, *small), np.uint8)
     centres, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
