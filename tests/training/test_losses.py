@@ -75,7 +75,7 @@ def test_the_right_order_costs_less_than_the_wrong_one_at_the_same_distance() ->
 
 
 def test_normalised_focal_loss_of_two_pixels_by_hand() -> None:
-    """Errors .2 and .6, the second weighs double: pulls .04 and .72, entropies -ln .8 and -ln .4."""
+    """Errors .2 and .6, the second weighs double: pulls .04, .72, entropies -ln .8, -ln .4."""
     logits = torch.tensor([math.log(0.8 / 0.2), math.log(0.6 / 0.4)]).view(1, 1, 1, 2)
     targets, weights = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 2.0])
     loss = normalised_focal_loss(logits, targets.view(1, 1, 1, 2), weights.view(1, 1, 1, 2))

@@ -182,6 +182,7 @@ class TrainingWorker:
         self.began, self.began_at = time.monotonic(), Progress()
         self.saved = self.began
         self.resume()
+        self.saved_step = self.progress.step
         step = TrainingStep(self.model, recipe).to(self.device)
         self.step: nn.Module = step
         if recipe.workers > 1:  # each step leaves out some heads
@@ -226,7 +227,8 @@ class TrainingWorker:
                     self.save()
                 if stop:
                     return
-            self.save()
+            if self.saved_step != self.progress.step:
+                self.save()
 
     def is_over(self) -> bool:
         """Whether the sitting has had its time."""
@@ -301,7 +303,7 @@ class TrainingWorker:
 
     def save(self) -> None:
         """Write a checkpoint (the first worker only)."""
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.progress.step
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
