@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from anymask.models import efficient_vit, repvit, tiny_vit
+from anymask.models import efficient_vit, nano, repvit, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import (
@@ -180,6 +180,16 @@ TINY_HQ = Variant(
     prompts=TINY.prompts,
     decoder=MaskDecoderConfig(dim=32, transformer=_TINY_TWO_WAY, early_dim=TINY_VIT.dim),
 )
+TINY_EFFICIENT = Variant(
+    spec=replace(EFFICIENT_SAM_TI.spec, name="tiny_efficient", image_side=32, mask_side=32),
+    encoder=efficient_vit.TINY,
+    prompts=replace(EFFICIENT_SAM_TI.prompts, dim=8, image_side=32),
+    decoder=replace(
+        EFFICIENT_SAM_TI.decoder,
+        dim=8,
+        transformer=replace(EFFICIENT_SAM_TI.decoder.transformer, dim=8, heads=2, mlp_dim=16),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,7 @@ REGISTRY: dict[str, Entry] = {
 
 # Not listed by `names`, but `build` and `spec` know them.
 FOR_TESTS: dict[str, Entry] = {
-    **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ)},
+    "nano_tiny": Entry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
+    **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ, TINY_EFFICIENT)},
     **{variant.spec.name: _video_entry(variant) for variant in VIDEO_FOR_TESTS},
 }
