@@ -120,20 +120,21 @@ def test_a_prompt_gets_the_same_answer(looked: Looked, name: str, multimask: boo
 
 
 @every_name(SAM_2_LIKE)
-def test_the_fine_maps_agree(seen: Seen) -> None:
-    for fine, name in zip(seen.features[1:], ("highres0_s16", "highres1_s16"), strict=False):
-        assert_embedding(fine[None, ::4, ::16, ::16], seen.reference[name])
-    assert len(seen.features) == (1 if "efficienttam" in seen.runtime.spec.name else 3)
+def test_the_fine_maps_agree(looked: Looked) -> None:
+    maps = [one.values for one in looked.seen.maps()]
+    for fine, name in zip(maps[1:], ("highres0_s16", "highres1_s16"), strict=False):
+        assert_embedding(fine[None, ::4, ::16, ::16], looked.reference[name])
+    assert len(maps) == (1 if "efficienttam" in looked.runtime.spec.name else 3)
 
 
 @every_name(SAM_2_LIKE)
 @pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
 @pytest.mark.parametrize("name", ["point", "points", "box"])
-def test_a_prompt_to_sam_2_gets_the_same_answer(seen: Seen, name: str, multimask: bool) -> None:
+def test_a_prompt_to_sam_2_gets_the_same_answer(looked: Looked, name: str, multimask: bool) -> None:
     case = f"{name}_{'multi' if multimask else 'single'}"
-    logits, quality = seen.answer(name, multimask)
-    assert_quality(quality, seen.reference[f"{case}_scores"])
-    assert_logits(logits[:, ::2, ::2], seen.reference[f"{case}_lowres_s2"])
+    logits, quality = looked.answer(name, multimask)
+    assert_quality(quality, looked.reference[f"{case}_scores"])
+    assert_logits(logits[:, ::2, ::2], looked.reference[f"{case}_lowres_s2"])
 
 
 @every_name(SAM_LIKE)
