@@ -20,6 +20,7 @@ from anymask.cli.serve import (
     read_limits,
 )
 from anymask.engine.entries import Arm, Stage
+from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
@@ -65,6 +66,6 @@ def run(args: argparse.Namespace) -> None:
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:
     """The project's promoted model, where the user has named no other."""
-    if choice.model != "nano" or choice.weights is not None:
+    if choice.model != DEFAULT_MODEL or choice.weights is not None:
         return choice
     return replace(choice, model=lead)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli.audit_outputs import open_picture, write_outputs
 from anymask.cli.progress import follow
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError
 from anymask.primitives.storage import json_bytes
 
@@ -63,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--deletions", metavar="N", type=_points, default=3, help="of a set (default: 3)")
     add("--fit", metavar="FILE", type=Path, help="fit the grade to the self-test, write it there")
     add("--grades", metavar="FILE", type=Path,
-        help="grade by what --fit wrote (default: what was fitted for nano)")
+        help=f"grade by what --fit wrote (default: what was fitted for {DEFAULT_MODEL})")
     # fmt: on
     add_model_options(parser)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from anymask.primitives.types import Floats
     from anymask.training.recipe import Recipe
 
-START = Path("recipes/nano.safetensors")
+START = Path(f"recipes/{DEFAULT_MODEL}.safetensors")
 MOST_MASKS = 40  # of a photo that are asked for when measuring
 
 
@@ -75,7 +76,7 @@ def trainer(
         if not begin.is_file():
             raise InputError(
                 f"training starts from weights, {str(begin)!r} is not there; give --init "
-                "recipes/nano.safetensors of a checkout, or a run's last.pt"
+                f"{START.as_posix()} of a checkout, or a run's last.pt"
             )
         recipe = recipe_of(tuning, begin)
         loop.train(recipe, sets, folder, report)

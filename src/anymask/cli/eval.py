@@ -26,6 +26,7 @@ from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.primitives.machine import pick_threads, this_machine
 from anymask.primitives.storage import write_json, write_whole
@@ -50,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME[=WEIGHTS]",
-        help="a name of `anymask models list` (default: nano); repeated: all in the same run",
+        help=f"of `anymask models list` (default: {DEFAULT_MODEL}); repeated: all in the same run",
     )
     add(
         "--peer",
@@ -239,7 +240,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 
     Raises InputError for --weights with several models or the same model twice.
     """
-    words = args.model or ["nano"]
+    words = args.model or [DEFAULT_MODEL]
     if args.weights and len(words) > 1:
         raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
     if len(set(words)) < len(words):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.cli.extras import need_torch
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
 SUMMARY = "train the bundled model's architecture from a recipe; resumes by itself"
@@ -14,7 +15,7 @@ SUMMARY = "train the bundled model's architecture from a recipe; resumes by itse
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("recipe", type=Path, help="TOML file, e.g. recipes/nano.toml")
+    parser.add_argument("recipe", type=Path, help=f"TOML file, e.g. recipes/{DEFAULT_MODEL}.toml")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder of training sets (each with masks.jsonl)"
     )

@@ -113,7 +113,7 @@ class Model:
         settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
                   see `settings.Settings`
 
-        Returns one `Candidates`, best quality first, or a list of them for `prompts`.
+        Returns one `Candidates`, the mask that is most likely meant first; a list for `prompts`.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's

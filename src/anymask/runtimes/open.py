@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
 from anymask.runtimes.onnx import OnnxRuntime
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Runtime = Literal["auto", "onnx", "torch"]
 
-NANO = "nano"
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -88,8 +88,8 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     if weights is not None:
         path = Path(weights).expanduser()
         return path if os.path.isdir(path) else None  # noqa: PTH112 - False for any name
-    if name == NANO:
-        return ASSETS / NANO
+    if name == DEFAULT_MODEL:
+        return ASSETS / DEFAULT_MODEL
     folder = Path(name).expanduser()
     return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
 
