@@ -29,7 +29,8 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.data.sets import Sample, load_set
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import load_set
 from anymask.families import DEFAULT_MODEL
 from anymask.families.nano import FACTS, RankingWeights, chances, facts, order_masks
 from anymask.families.prompts import group_prompts
@@ -115,7 +116,7 @@ def answers_of(folder: Path) -> Iterator[Answers]:
 
 
 def ask(
-    model: anymask.Model, sample: Sample, most: int, look: int, rng: np.random.Generator
+    model: anymask.Model, sample: AnnotatedImage, most: int, look: int, rng: np.random.Generator
 ) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
     """Facts, overlaps and IoU of the answers to a click on each of at most `most` masks."""
     image, truths, ignore = opened(sample, most, rng)
@@ -135,11 +136,11 @@ def ask(
 
 
 def opened(
-    sample: Sample, most: int, rng: np.random.Generator
+    sample: AnnotatedImage, most: int, rng: np.random.Generator
 ) -> tuple[UintImage, list[BoolArray], BoolArray]:
     """A photo, some of its masks, and the pixels that do not count."""
     image = sample.image()
-    truths = [rle_to_mask(sample.masks[n]) for n in rng.permutation(len(sample.masks))[:most]]
+    truths = [rle_to_mask(sample.rles[n]) for n in rng.permutation(len(sample.rles))[:most]]
     empty = np.zeros(image.shape[:2], np.bool_)
     return image, truths, empty if sample.ignore is None else rle_to_mask(sample.ignore)
 

@@ -113,12 +113,11 @@ def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixtur
     assert "night" in page
 
 
-def test_a_tuning_is_short_and_gentle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tuning_is_short_and_gentle(tmp_path: Path) -> None:
     recipe = recipe_of(Tuning(steps=30), tmp_path / "x.safetensors")
     assert (recipe.steps, recipe.synthetic, recipe.stages[0].cool) == (30, 0.0, True)
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="training starts from weights.*give --init"):
-        trainer(Tuning())(tmp_path, None, tmp_path)
+        trainer(Tuning(init=tmp_path / "absent.pt"))(tmp_path, None, tmp_path)
     assert np.isclose(recipe.rate, 2e-4)
 
 

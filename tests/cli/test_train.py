@@ -1,6 +1,10 @@
 """`anymask train`: from a recipe to a model that opens, and what it says when it cannot."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 
 from anymask.cli.main import main
 from anymask.runtimes.onnx import OnnxRuntime
+from anymask.training.checkpoint import read_state
 from tests.training.small_data import write_sets
 
 RECIPE = """
@@ -51,7 +56,12 @@ def test_it_trains_reports_and_writes_a_bundle_that_opens(
         ("nowhere", RECIPE, "wanted a folder of training sets, found none there"),
         ("empty", RECIPE, "no set with a masks.jsonl; give --data FOLDER of sets"),
         ("empty", "model = 3", "no [[stage]]"),
-        ("empty", RECIPE.replace("nano_tiny", "sam_vit_b"), "cannot train 'sam_vit_b'"),
+        (
+            "empty",
+            RECIPE.replace("nano_tiny", "sam_vit_b"),
+            "sam_vit_b sees pictures of 1024 pixels",
+        ),
+        ("empty", RECIPE.replace("nano_tiny", "sam_vit_x"), "wanted the name of a model"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line_and_exit_code_2(
@@ -79,3 +89,95 @@ def test_a_users_mistake_is_one_line_with_two_workers_as_well(
     said = capsys.readouterr().err
     assert "wanted a set folder with masks.jsonl, found none" in said
     assert "Traceback" not in said
+
+
+LONG = """
+model = "nano_tiny"
+workers = 2
+warmup = 2
+save_every = 100000
+save_minutes = 1000
+[[stage]]
+steps = {steps}
+side = 64
+images = 2
+masks = 1
+"""
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_goes_on(
+    name: signal.Signals, tmp_path: Path
+) -> None:
+    recipe, run = tmp_path / "long.toml", tmp_path / "run"
+    recipe.write_text(LONG.format(steps=1_000_000))
+    words = ["train", str(recipe), "--data", str(write_sets(tmp_path / "data")), "-o", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anymask", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("step 20/1000000  loss ")
+    os.killpg(process.pid, name)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"stopped; the checkpoint is in {run}" in out
+    assert "Traceback" not in err
+    step = int(read_state(run / "last.pt")["progress"]["step"])
+    assert 20 <= step < 1_000_000
+    recipe.write_text(LONG.format(steps=step + 1))
+    assert main(words) == 0
+    assert read_state(run / "last.pt")["progress"]["step"] == step + 1
+
+
+def test_a_pack_is_written_and_trained_from(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, pack = write_sets(tmp_path / "data"), tmp_path / "sets.tar.gz"
+    words = ["--data", str(data), "--pack", str(pack), "--max-mb", "1"]
+    assert main(["train", str(recipe), *words]) == 0
+    assert "6 of 6 photos, at most 480 pixels a side" in capsys.readouterr().out
+    recipe.write_text(RECIPE.replace("steps = 20", "steps = 1"))
+    run = tmp_path / "run"
+    assert main(["train", str(recipe), "--data", str(pack), "-o", str(run)]) == 0
+    assert read_state(run / "last.pt")["progress"]["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--max-minutes", "0"], "--max-minutes must be more than 0, got 0"),
+        (["--parts-mb", "nan"], "--parts-mb must be more than 0, got nan"),
+        (["--pack", "sets.zip"], "wanted a name that ends in .tar or .tar.gz"),
+        (["--from", "nowhere"], "holds no checkpoint; give --from the folder of a run"),
+        (["--device", "tpu"], "device"),
+        ([], "-o FOLDER is needed"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_one_clear_line(
+    words: list[str],
+    says: str,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = ["--data", str(write_sets(tmp_path / "data"))]
+    output = ["-o", str(tmp_path / "run")] if words else []
+    assert main(["train", str(recipe), *data, *output, *words]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_a_recipe_is_named_without_a_file_and_the_names_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["--data", str(tmp_path / "empty"), "-o", str(tmp_path / "run")]
+    assert main(["train", "nano", *words]) == 2
+    assert "no set with a masks.jsonl" in capsys.readouterr().err
+    assert main(["train", "nanno", *words]) == 2
+    assert "those in the package: nano, nano-cool, nano-quality" in capsys.readouterr().err

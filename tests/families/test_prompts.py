@@ -78,6 +78,18 @@ def test_a_lone_click_is_one_positive_click_and_nothing_else() -> None:
     assert not is_lone_click(Prompt.of(box=BOX))
 
 
+def test_for_sam_2_a_box_ends_with_no_point_too() -> None:
+    spec = ModelSpec(name="two", image_side=64, mask_side=16, pad_box=True)
+    for prompt, labels in (
+        (Prompt.of(box=BOX), [2, 3, -1]),
+        (Prompt.of(points=[(1, 2)], box=BOX), [1, 2, 3, -1]),
+        (Prompt.of(points=[(1, 2)]), [1, -1]),
+        (Prompt.of(mask=MASK), [-1]),
+    ):
+        ((_, batch),) = batches(spec, prompt)
+        assert batch.labels.tolist() == [labels]
+
+
 def test_clicks_alone_end_with_no_point() -> None:
     ((places, batch),) = batches(SAM, Prompt.of(points=[(30, 15), (3, 6)], labels=[1, 0]))
     assert places == [0]

@@ -22,6 +22,7 @@ from tests.golden.parity import assert_embedding, assert_logits, assert_quality,
 
 SAM_LIKE = ("sam_vit_b", "mobile_sam", "sam_hq_vit_b", "sam_hq_vit_tiny")
 EFFICIENT = ("efficient_sam_ti", "efficient_sam_s")
+SAM_2_LIKE = ("sam2.1_hiera_t", "sam2.1_hiera_b+", "edgetam", "efficienttam_ti_512x512")
 PROMPTS = ("point", "points", "box", "boxpoint")
 NO_POINT = -1
 
@@ -44,7 +45,7 @@ class Looked:
             points = np.concatenate([points, box.reshape(2, 2)])
             labels += [2, 3]
         coords = points_to_model(points, self.geometry)
-        if box is None:
+        if box is None or self.runtime.spec.pad_box:
             coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])
             labels.append(NO_POINT)
         return self.prompts(coords[None], np.array([labels]), mask)
@@ -97,7 +98,7 @@ def every_name(names: tuple[str, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("looked", names, indirect=True)
 
 
-@every_name((*SAM_LIKE, "edge_sam", *EFFICIENT))
+@every_name((*SAM_LIKE, "edge_sam", *EFFICIENT, *SAM_2_LIKE))
 def test_the_embedding_agrees(looked: Looked) -> None:
     features = looked.seen.maps()[0].values
     assert_embedding(features[None, :, ::8, ::8], looked.reference["embedding_s8"])
@@ -116,6 +117,23 @@ def test_a_prompt_gets_the_same_answer(looked: Looked, name: str, multimask: boo
     assert_logits(logits[:, ::2, ::2], looked.reference[f"{case}_lowres_s2"])
     in_image = logits_to_image(logits, looked.geometry)
     assert_logits(in_image[:, ::16, ::16], looked.reference[f"{case}_logits_s16"])
+
+
+@every_name(SAM_2_LIKE)
+def test_the_fine_maps_agree(seen: Seen) -> None:
+    for fine, name in zip(seen.features[1:], ("highres0_s16", "highres1_s16"), strict=False):
+        assert_embedding(fine[None, ::4, ::16, ::16], seen.reference[name])
+    assert len(seen.features) == (1 if "efficienttam" in seen.runtime.spec.name else 3)
+
+
+@every_name(SAM_2_LIKE)
+@pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
+@pytest.mark.parametrize("name", ["point", "points", "box"])
+def test_a_prompt_to_sam_2_gets_the_same_answer(seen: Seen, name: str, multimask: bool) -> None:
+    case = f"{name}_{'multi' if multimask else 'single'}"
+    logits, quality = seen.answer(name, multimask)
+    assert_quality(quality, seen.reference[f"{case}_scores"])
+    assert_logits(logits[:, ::2, ::2], seen.reference[f"{case}_lowres_s2"])
 
 
 @every_name(SAM_LIKE)

@@ -42,7 +42,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "weights": frozenset({"primitives", "families", "models"}),
     "runtimes": frozenset({"primitives", "families", "models", "weights"}),
     "predictors": frozenset({"primitives", "families", "data", "weights", "runtimes"}),
-    "training": frozenset({"primitives", "data", "models", "weights"}),
+    "training": frozenset({"primitives", "data", "families", "models", "weights"}),
     "engine": frozenset({"primitives", "families", "data", "predictors", "reports"}),
     "reports": frozenset({"primitives"}),
     "statistics": frozenset({"primitives", "data", "reports"}),

@@ -40,7 +40,7 @@ def test_maps_come_one_image_at_a_time_features_first() -> None:
     assert shapes == [[("features", (8, 8, 8)), ("extras_0", (1, 8, 8))]] * 2
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video"])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_answers_in_float32_near_the_whole(name: str, precision: str) -> None:
     module = models.build(name)

@@ -7,14 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from anymask.training.draws import Draws
 from anymask.training.interaction import (
-    STRIDE,
     WITHOUT_CLICK,
+    PromptRules,
     corrected,
     error_click,
     first_prompts,
     noisy_boxes,
 )
+
+RULES = PromptRules(boxes=0.5)
+
+
+def draws(seed: int = 0) -> Draws:
+    return Draws(seed, 0, range(1))
+
 
 masks = arrays(np.bool_, st.tuples(st.just(12), st.just(9)))
 
@@ -27,7 +35,7 @@ def test_a_correction_lies_on_an_error_and_carries_the_truth(
     if (given_mask == wanted).all():
         assert label == -1
         return
-    row, column = int(y / STRIDE), int(x / STRIDE)
+    row, column = int(y), int(x)
     assert given_mask[row, column] != wanted[row, column]
     assert label == int(wanted[row, column])
 
@@ -35,7 +43,7 @@ def test_a_correction_lies_on_an_error_and_carries_the_truth(
 @given(st.integers(0, 2**31))
 def test_noisy_boxes_stay_in_the_picture_and_near_the_object(seed: int) -> None:
     boxes = torch.tensor([[0.0, 0.0, 256.0, 256.0], [100.0, 100.0, 110.0, 120.0]])
-    noisy = noisy_boxes(boxes, 256, np.random.default_rng(seed))
+    noisy = noisy_boxes(boxes, 256, draws(seed))
     assert (noisy >= 0).all()
     assert (noisy <= 256).all()
     assert (noisy - boxes).abs().max() <= 20
@@ -45,7 +53,7 @@ def test_first_prompts_are_boxes_clicks_or_both_and_only_lone_clicks_are_ambiguo
     n = 2000
     places = torch.full((n, 2), 50.0)
     boxes = torch.tensor([[40.0, 40.0, 60.0, 60.0]]).repeat(n, 1)
-    prompts = first_prompts((places, places, boxes), 128, np.random.default_rng(1), 0.6)
+    prompts = first_prompts((places, places, boxes), 128, draws(1), PromptRules(boxes=0.6))
     kinds = {tuple(row) for row in prompts.labels.tolist()}
     assert kinds == {(2, 3, -1), (2, 3, 1), (-1, -1, 1)}
     lone = prompts.labels[:, 0] == -1
@@ -57,9 +65,9 @@ def test_a_corrected_prompt_has_one_more_click_and_the_earlier_mask() -> None:
     targets = torch.zeros(2, 8, 8)
     targets[:, 2:6, 2:6] = 1
     places, boxes = torch.full((2, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * 2)
-    prompts = first_prompts((places, places, boxes), 32, np.random.default_rng(0), 0.5)
+    prompts = first_prompts((places, places, boxes), 32, draws(), RULES)
     logits = torch.full((2, 8, 8), -30.0)
-    after = corrected(prompts, logits, targets, np.random.default_rng(0))
+    after = corrected(prompts, logits, targets, draws(1), RULES)
     assert after.coords.shape == (2, 4, 2)
     assert after.has_mask.tolist() == [1, 1]
     assert after.masks.min() == -20
@@ -71,8 +79,8 @@ def test_corrections_click_on_the_error_or_bring_nothing_but_the_mask() -> None:
     targets = torch.zeros(n, 8, 8)
     targets[:, 2:6, 2:6] = 1
     places, boxes = torch.full((n, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * n)
-    prompts = first_prompts((places, places, boxes), 32, np.random.default_rng(0), 0.5)
-    after = corrected(prompts, torch.full((n, 8, 8), -1.0), targets, np.random.default_rng(0))
+    prompts = first_prompts((places, places, boxes), 32, draws(), RULES)
+    after = corrected(prompts, torch.full((n, 8, 8), -1.0), targets, draws(1), RULES)
     label = after.labels[:, 3]
     assert set(label.tolist()) == {-1, 1}
     assert (label == -1).float().mean().item() == pytest.approx(WITHOUT_CLICK, abs=0.05)

@@ -11,13 +11,23 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from anymask import models
 from anymask.primitives.errors import ImageError, WeightsError
 from anymask.training import loop
-from anymask.training.checkpoint import BEFORE, LAST, LOG, newest_state, read_state, remove_drafts
-from anymask.training.loop import Worker, bare_model, fresh_model, set_rates, train
+from anymask.training.checkpoint import (
+    BEFORE,
+    LAST,
+    LOG,
+    Progress,
+    newest_state,
+    read_state,
+    remove_drafts,
+)
+from anymask.training.loop import Run, TrainingWorker, set_rates, train
 from anymask.training.recipe import Stage
 from anymask.training.samples import Pictures, batches
 from anymask.training.step import Outcome
+from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -32,8 +42,8 @@ def weights(folder: Path, part: str = "model") -> dict[str, torch.Tensor]:
 
 def test_a_picture_depends_on_nothing_but_the_seed_and_its_number(data: Path) -> None:
     recipe = small_recipe(steps=3)
-    whole = list(batches(recipe, data, rank=0, first_step=0))
-    late = list(batches(recipe, data, rank=0, first_step=2))
+    whole = list(batches(recipe, data, None, rank=0, first_step=0))
+    late = list(batches(recipe, data, None, rank=0, first_step=2))
     assert len(whole) == 3
     assert len(late) == 1
     assert torch.equal(whole[2].images, late[0].images)
@@ -43,8 +53,8 @@ def test_a_picture_depends_on_nothing_but_the_seed_and_its_number(data: Path) ->
 
 def test_pictures_prepared_in_another_process_are_the_same(data: Path) -> None:
     recipe = small_recipe(steps=2)
-    here = list(batches(recipe, data, rank=0, first_step=0))
-    beside = list(batches(replace(recipe, prepare_ahead=True), data, rank=0, first_step=0))
+    here = list(batches(recipe, data, None, rank=0, first_step=0))
+    beside = list(batches(replace(recipe, prepare_ahead=True), data, None, rank=0, first_step=0))
     assert len(beside) == 2
     for one, other in zip(here, beside, strict=True):
         assert torch.equal(one.images, other.images)
@@ -73,12 +83,12 @@ def test_a_run_that_was_cut_in_two_ends_with_the_very_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = small_recipe(steps=4)
-    train(recipe, data, tmp_path / "whole")
+    train(recipe, Run(data, tmp_path / "whole"))
     monkeypatch.setattr(loop, "batches", cut_after(2))
-    train(recipe, data, tmp_path / "cut")
+    train(recipe, Run(data, tmp_path / "cut"))
     assert read_state(tmp_path / "cut" / LAST)["progress"]["step"] == 2
     monkeypatch.undo()
-    train(recipe, data, tmp_path / "cut")
+    train(recipe, Run(data, tmp_path / "cut"))
     for part in ("model", "average"):
         whole, cut = weights(tmp_path / "whole", part), weights(tmp_path / "cut", part)
         assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -97,7 +107,7 @@ def cut_after(steps: int) -> object:
 def test_training_moves_the_weights_but_not_the_frozen_blocks(data: Path, tmp_path: Path) -> None:
     recipe = small_recipe(steps=2)
     before = {k: v.clone() for k, v in fresh(recipe, data, tmp_path).model.state_dict().items()}
-    train(recipe, data, tmp_path)
+    train(recipe, Run(data, tmp_path))
     after = weights(tmp_path)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(n.startswith(("encoder.backbone.stem", "encoder.backbone.b2")) for n in moved)
@@ -105,11 +115,11 @@ def test_training_moves_the_weights_but_not_the_frozen_blocks(data: Path, tmp_pa
     assert any(n.startswith("decoder.quality") for n in moved)
 
 
-def fresh(recipe: object, data: Path, folder: Path) -> Worker:
-    return Worker(0, recipe, data, folder, None)  # type: ignore[arg-type]
+def fresh(recipe: object, data: Path, folder: Path) -> TrainingWorker:
+    return TrainingWorker(0, recipe, Run(data, folder))  # type: ignore[arg-type]
 
 
-def nan_outcome(worker: Worker) -> Outcome:
+def nan_outcome(worker: TrainingWorker) -> Outcome:
     parameter = next(p for p in worker.model.parameters() if p.requires_grad)
     return Outcome(parameter.sum() * float("nan"), 0.0, 0.0, 0.0, 0.0)
 
@@ -129,15 +139,15 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
     with torch.no_grad():
         for parameter in worker.model.parameters():
             parameter.fill_(float("nan"))
-    for _ in range(loop.PATIENCE):
+    for _ in range(loop.BAD_STEPS):
         worker.descend(nan_outcome(worker))
     assert all(torch.equal(kept[name], value) for name, value in worker.model.state_dict().items())
-    assert worker.progress.skipped == loop.PATIENCE
+    assert worker.progress.skipped == loop.BAD_STEPS
 
 
 def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
     recipe = small_recipe(steps=2, workers=2, prepare_ahead=True)
-    train(recipe, data, tmp_path)
+    train(recipe, Run(data, tmp_path))
     state = read_state(tmp_path / LAST)
     assert state["progress"]["step"] == 2
     assert state["progress"]["images"] == 4
@@ -151,7 +161,7 @@ def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path
     optimiser = fresh(recipe, data, tmp_path).optimiser
     rates = []
     for step in (0, 4, 9, 10, 20, 29):
-        set_rates(optimiser, recipe, step)
+        set_rates(optimiser, recipe, Progress(step=step))
         rates.append(max(group["lr"] for group in optimiser.param_groups))
     assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
     assert rates[4] == pytest.approx(0.5)
@@ -173,7 +183,7 @@ def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_pat
 
 
 def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=4), data, tmp_path)
+    train(small_recipe(steps=4), Run(data, tmp_path))
     (tmp_path / LAST).write_bytes(b"half a file")
     found = newest_state(tmp_path)
     assert found is not None
@@ -187,7 +197,7 @@ def test_the_log_is_json_lines_with_means(
 ) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
     told: list[dict[str, object]] = []
-    train(small_recipe(steps=4), data, tmp_path, told.append)
+    train(small_recipe(steps=4), Run(data, tmp_path, report=told.append))
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
     assert rows == told
@@ -198,10 +208,10 @@ def test_the_log_is_json_lines_with_means(
 def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
     data: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=2), data, tmp_path / "first")
+    train(small_recipe(steps=2), Run(data, tmp_path / "first"))
     start = read_state(tmp_path / "first" / LAST)["average"]
     recipe = small_recipe(steps=2, init=str(tmp_path / "first" / LAST), learn="quality", seed=5)
-    train(recipe, data, tmp_path / "second")
+    train(recipe, Run(data, tmp_path / "second"))
     for name, value in weights(tmp_path / "second").items():
         same = torch.equal(value, start[name])
         assert same != name.startswith("decoder.quality."), name
@@ -221,23 +231,23 @@ def test_sigterm_ends_a_run_after_a_checkpoint_and_it_goes_on_later(
     worker.learn = learn_and_be_told  # type: ignore[method-assign, assignment]
     worker.run()
     assert read_state(tmp_path / LAST)["progress"]["step"] == 1
-    train(recipe, data, tmp_path)
+    train(recipe, Run(data, tmp_path))
     assert read_state(tmp_path / LAST)["progress"]["step"] == 4
 
 
 def test_plain_tensors_are_a_start(tmp_path: Path, data: Path) -> None:
-    source = bare_model("nano_tiny").state_dict()
+    source = models.build("nano_tiny").state_dict()
     halves = {name: tensor.half().contiguous() for name, tensor in source.items()}
     save_file(halves, tmp_path / "start.safetensors")
     recipe = small_recipe(init=str(tmp_path / "start.safetensors"))
-    begun = fresh_model(recipe, data).state_dict()
+    begun = build_trainee(recipe, data).state_dict()
     assert all(torch.equal(begun[name], halves[name].to(begun[name].dtype)) for name in source)
 
 
 def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> None:
     save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="not the weights of this model"):
-        fresh_model(small_recipe(init=str(tmp_path / "other.safetensors")), data)
+        build_trainee(small_recipe(init=str(tmp_path / "other.safetensors")), data)
 
 
 def test_the_unfinished_checkpoint_of_a_killed_run_is_removed(tmp_path: Path) -> None:
@@ -255,4 +265,4 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
         photo.write_bytes(b"no picture")
     recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
     with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
-        next(batches(recipe, data, rank=0, first_step=0))
+        next(batches(recipe, data, None, rank=0, first_step=0))

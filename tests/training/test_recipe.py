@@ -5,15 +5,34 @@ from pathlib import Path
 import pytest
 
 from anymask.primitives.errors import ConfigError
-from anymask.training.recipe import read_recipe, recipe_of
+from anymask.training.recipe import find_recipe, read_recipe, recipe_of, shipped_recipes
 
 STAGE = {"steps": 2, "side": 64, "images": 2, "masks": 2}
 
 
-def test_the_shipped_recipe_is_valid(repository: Path) -> None:
-    recipe = read_recipe(repository / "recipes" / "nano.toml")
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_recipes_in_the_package_are_valid_and_need_nothing_of_a_working_folder(
+    name: str,
+) -> None:
+    recipe = read_recipe(find_recipe(name))
     assert recipe.model == "nano"
-    assert recipe.stages[-1].side == 512
+    assert recipe.init == "shipped"
+    assert recipe.backbone == ""
+
+
+def test_the_long_run_never_cools_and_its_copy_does_nothing_else() -> None:
+    assert not any(stage.cool for stage in read_recipe(find_recipe("nano")).stages)
+    copy = read_recipe(find_recipe("nano-cool"))
+    assert all(stage.cool for stage in copy.stages)
+    assert copy.stages[-1].side == 512
+
+
+def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("")
+    assert find_recipe(str(mine)) == mine
+    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, nano-cool, nano-q"):
+        find_recipe("nanno")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +47,10 @@ def test_the_shipped_recipe_is_valid(repository: Path) -> None:
         ),
         ({"stage": [{"steps": 1}]}, "a stage needs steps, side, images and masks"),
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
-        ({"stage": [STAGE], "learn": "some"}, "learn must be .all. or .quality., got .some."),
+        (
+            {"stage": [STAGE], "learn": "some"},
+            "learn must be one of all, decoder, quality, got .some.",
+        ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes is a part of 1, got -1"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
@@ -40,7 +62,7 @@ def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
 
 
 def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no\.toml: no such recipe"):
+    with pytest.raises(ConfigError, match=r"no\.toml: no recipe to read there"):
         read_recipe(tmp_path / "no.toml")
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
@@ -79,3 +101,14 @@ def test_values_of_another_kind_are_refused(
     (tmp_path / "a.toml").write_text(whole.replace(old, new))
     with pytest.raises(ConfigError, match=message):
         read_recipe(tmp_path / "a.toml")
+
+
+def test_sides_are_taken_in_turn_and_the_pictures_left_are_counted() -> None:
+    rows = [{**STAGE, "sides": [64, 96, 64]}, {**STAGE, "steps": 3, "images": 4}]
+    recipe = recipe_of({"stage": rows}, "r")
+    assert [recipe.stages[0].side_at(step) for step in range(5)] == [64, 96, 64, 64, 96]
+    assert [recipe.images_after(step) for step in range(6)] == [16, 14, 12, 8, 4, 0]
+    with pytest.raises(ConfigError, match="side must be a positive multiple of 32, got 33"):
+        recipe_of({"stage": [{**STAGE, "sides": [64, 33]}]}, "r")
+    with pytest.raises(ConfigError, match="sides must be whole numbers"):
+        recipe_of({"stage": [{**STAGE, "sides": ["64"]}]}, "r")

@@ -13,6 +13,9 @@ from anymask.training import scenes
 from anymask.training.augment import fit_square, letterbox, recolour, turn
 
 SIDE = 96
+SPEC = ModelSpec(
+    name="x", image_side=64, mask_side=16, resample="area", mean=(127.5,) * 3, std=(127.5,) * 3
+)
 
 
 def photo() -> np.ndarray:
@@ -55,7 +58,7 @@ def test_crop_and_turn_move_photo_and_masks_alike(seed: int, h: int, w: int) -> 
     mask = np.zeros((1, h, w), np.uint8)
     mask[0, h // 4 : h // 2 + 2, w // 4 : w // 2 + 2] = 1
     image = np.repeat(mask[0, ..., None] * np.uint8(255), 3, axis=2)
-    image, mask = fit_square(*turn(image, mask, rng), 64, rng)
+    image, mask = fit_square(*turn(image, mask, rng), 64, rng, SPEC)
     assert image.shape == (64, 64, 3)
     assert mask.shape == (1, 64, 64)
     padding = (image == 127).all(-1)
@@ -65,9 +68,8 @@ def test_crop_and_turn_move_photo_and_masks_alike(seed: int, h: int, w: int) -> 
 @pytest.mark.parametrize("hw", [(40, 80), (80, 40), (33, 33)])
 def test_letterbox_lays_the_photo_where_the_model_expects_it(hw: tuple[int, int]) -> None:
     image, masks = np.full((*hw, 3), 9, np.uint8), np.ones((1, *hw), np.uint8)
-    seen, mask = letterbox(image, masks, 64)
-    spec = ModelSpec(name="x", image_side=64, mask_side=16, resample="area")
-    h, w = geometry(hw, spec).input_hw
+    seen, mask = letterbox(image, masks, 64, SPEC)
+    h, w = geometry(hw, SPEC).input_hw
     assert (seen[:h, :w] == 9).all()
     assert (seen[h:] == 127).all()
     assert (seen[:, w:] == 127).all()

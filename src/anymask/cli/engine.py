@@ -14,7 +14,6 @@ from anymask.cli.progress import Progress, follow
 from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
-from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import write_json, write_whole
 
@@ -265,7 +264,7 @@ def add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=plain.rate, help=f"({plain.rate:g})")
     parser.add_argument(
         "--init", metavar="FILE", type=Path,
-        help=f"weights for the first round (default: recipes/{DEFAULT_MODEL}.safetensors)",
+        help="weights for the first round (default: those of the model in the package)",
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from anymask.primitives.types import Floats
     from anymask.training.recipe import Recipe
 
-START = Path(f"recipes/{DEFAULT_MODEL}.safetensors")
 MOST_MASKS = 40  # of a photo that are asked for when measuring
 
 
@@ -39,7 +38,7 @@ class Tuning:
     seed: int = 1
 
 
-def recipe_of(tuning: Tuning, start: Path) -> Recipe:
+def recipe_of(tuning: Tuning, start: Path | None) -> Recipe:
     """Gentle steps, no composed scenes, a rate that falls to nothing."""
     from anymask.training.recipe import Recipe, Stage
 
@@ -47,7 +46,8 @@ def recipe_of(tuning: Tuning, start: Path) -> Recipe:
         steps=tuning.steps, side=tuning.side, images=tuning.images, masks=tuning.masks, cool=True
     )
     return Recipe(
-        init=str(start),
+        model=DEFAULT_MODEL,
+        init="shipped" if start is None else str(start),
         stages=(stage,),
         rate=tuning.rate,
         backbone_rate=0.5,
@@ -72,14 +72,14 @@ def trainer(
         from anymask.engine.rounds import Trained
         from anymask.training import loop
 
-        begin = start or tuning.init or START
-        if not begin.is_file():
+        begin = start or tuning.init
+        if begin is not None and not begin.is_file():
             raise InputError(
-                f"training starts from weights, {str(begin)!r} is not there; give --init "
-                f"{START.as_posix()} of a checkout, or a run's last.pt"
+                f"training starts from weights, {str(begin)!r} is not there; give --init a "
+                "run's last.pt, or leave it out for the weights in the package"
             )
         recipe = recipe_of(tuning, begin)
-        loop.train(recipe, sets, folder, report)
+        loop.train(recipe, loop.Run(sets, folder, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
             raise KeyboardInterrupt
         write_bundle(folder, folder / "bundle")

@@ -1,46 +1,81 @@
-"""`anymask train RECIPE`: train `nano` from a recipe, resuming what the run's folder holds."""
+"""`anymask train RECIPE`: a recipe and labelled photos in, a run's folder and a bundle out."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anymask.cli.extras import need_torch
-from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
-SUMMARY = "train the bundled model's architecture from a recipe; resumes by itself"
+if TYPE_CHECKING:
+    from anymask.training.recipe import Recipe
+
+MB = 1_000_000
+SUMMARY = "train an image model from a recipe; resumes by itself"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("recipe", type=Path, help=f"TOML file, e.g. recipes/{DEFAULT_MODEL}.toml")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder of training sets (each with masks.jsonl)"
+    add = parser.add_argument
+    add("recipe", help="a TOML file, or the name of a recipe in the package: nano, nano-cool, ...")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of training sets (each with masks.jsonl), or what --pack wrote",
     )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder of the run: checkpoints, log"
+    add("-o", "--output", type=Path, help="folder of the run: checkpoints, log")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="RUN",
+        help="begin with weights and optimiser of another run's folder, which is only read",
     )
-    parser.add_argument(
+    add(
         "--bundle",
         type=Path,
         metavar="DIR",
         help="when done, write the averaged weights there as an ONNX bundle",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the last log row there")
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps: one process there")
+    add(
+        "--max-minutes",
+        type=float,
+        metavar="N",
+        help="end with a checkpoint after so many minutes; the same command goes on, anywhere",
+    )
+    add(
+        "--parts-mb",
+        type=float,
+        metavar="N",
+        help="write each checkpoint also in pieces of at most N MB, to take elsewhere",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the last log row there")
+    add(
+        "--pack",
+        type=Path,
+        metavar="FILE",
+        help="instead of training, write the recipe's sets there as one .tar or .tar.gz, with "
+        "smaller photos",
+    )
+    add("--max-mb", type=float, default=55.0, help="of --pack: its size at most (default: 55)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
-    from anymask.training.loop import train
-    from anymask.training.recipe import read_recipe
+    check(args)
+    from anymask.training.recipe import find_recipe, read_recipe
 
-    if not args.data.is_dir():
-        raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
-    recipe = read_recipe(args.recipe)
-    train(recipe, args.data, args.output, print_row)
+    recipe = read_recipe(find_recipe(args.recipe))
+    if args.pack is not None:
+        write_pack(recipe, args)
+        return
+    train_here(recipe, args)
     if not is_done(args.output, recipe.steps):
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
         return
@@ -48,6 +83,52 @@ def run(args: argparse.Namespace) -> None:
         write_bundle(args.output, args.bundle)
     if args.json is not None:
         write_last_row(args.output, args.json)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises InputError for options that cannot be meant."""
+    if not args.data.exists():
+        raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
+    for name in ("max_minutes", "parts_mb", "max_mb"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
+    if args.pack is None and args.output is None:
+        raise InputError("-o FOLDER is needed: where checkpoints and the log of the run go")
+
+
+def train_here(recipe: Recipe, args: argparse.Namespace) -> None:
+    """One sitting of the run, on the data of a folder or a pack."""
+    from anymask.runtimes.devices import pick_device
+    from anymask.training.loop import Run, train
+    from anymask.training.packing import unpack
+
+    data = args.data if args.data.is_dir() else unpack(args.data, args.output)
+    train(
+        recipe,
+        Run(
+            data,
+            args.output,
+            device=str(pick_device(args.device)),
+            max_minutes=args.max_minutes,
+            report=print_row,
+            source=args.source,
+            part_bytes=int((args.parts_mb or 0) * MB),
+        ),
+    )
+
+
+def write_pack(recipe: Recipe, args: argparse.Namespace) -> None:
+    """The recipe's sets as one file, and a line that says what is in it."""
+    from anymask.training.packing import pack
+
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: wanted a folder of training sets, got a file")
+    what = pack(recipe, args.data, args.pack, int(args.max_mb * MB))
+    print(
+        f"{args.pack}: {what.photos} of {what.photos_in_all} photos, at most {what.side} pixels a "
+        f"side, {args.pack.stat().st_size / MB:.1f} MB"
+    )
 
 
 def is_done(folder: Path, steps: int) -> bool:
@@ -60,33 +141,31 @@ def is_done(folder: Path, steps: int) -> bool:
 
 def print_row(row: dict[str, Any]) -> None:
     """One line of progress."""
-    left = (row["steps"] - row["step"]) * row["images"] / max(1, row["step"])
-    minutes = left / max(row["images_a_second"], 1e-6) / 60
     print(
         f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f}  "
         f"iou first {row['first_iou']:.3f} last {row['last_iou']:.3f}  "
-        f"{row['images_a_second']:.1f} images/s  about {minutes:.0f} min left",
+        f"{row['images_a_second']:.1f} images/s  about {row['minutes_left']:.0f} min left",
         flush=True,
     )
 
 
 def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
+    from anymask import models
     from anymask.export.graphs import export_bundle
     from anymask.export.halves import round_to_half
     from anymask.training.checkpoint import newest_state, tensors_hash
-    from anymask.training.loop import bare_model
 
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
     state = found[1]
-    model = bare_model(state["recipe"]["model"])
+    model = models.build(state["recipe"]["model"])
     model.load_state_dict(state["average"])
     round_to_half(model)
     export_bundle(
         model.eval(),
-        model.spec,
+        models.spec(state["recipe"]["model"]),
         target,
         licence="Apache-2.0",
         weights_hash=tensors_hash(model.state_dict()),

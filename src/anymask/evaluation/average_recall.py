@@ -145,7 +145,7 @@ def _photos(
         ranked = rank_masks(
             [record.rle for record in records],
             rank_scores(records),
-            [sample.masks[int(n)] for n in chosen.mask[chosen.image == number]],
+            [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]],
             [sample.ignore] if sample.ignore is not None else [],
             most=RECALL_LIMITS[-1],
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from anymask.families.choice import split_choice
 
 if TYPE_CHECKING:
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, ModelPrompts
 
@@ -23,6 +23,7 @@ class EfficientSam:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
+    roles: TokenRoles
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the same."""

@@ -10,6 +10,7 @@ Letters: N prompts, P points, T masks of the decoder, K candidates, m the side o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
@@ -26,12 +27,27 @@ Tables = Mapping[str, Any]  # learned numbers by name, as the bundle's tables.js
 Ordered = tuple[FloatArray, FloatArray, IntArray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenRoles:
+    """Which of the decoder's T masks learn from which prompts.
+
+    clear      that answer a prompt without doubt; the best of them learns
+    ambiguous  that answer a lone click, which may mean several things
+    added      a correction that is added to all others (SAM-HQ), or None
+    """
+
+    clear: tuple[int, ...]
+    ambiguous: tuple[int, ...]
+    added: int | None = None
+
+
 class Family(Protocol):
     """One model's rules, bound to its spec and its learned tables.
 
     spec    how the model sees a picture, and which prompts it takes
     grid    the thresholds of automatic mask generation that suit the model's numbers
     tables  what was learned beside the network's weights, by name
+    roles   which masks learn from which prompts
     """
 
     @property
@@ -42,6 +58,9 @@ class Family(Protocol):
 
     @property
     def tables(self) -> Tables: ...
+
+    @property
+    def roles(self) -> TokenRoles: ...
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K candidates of ambiguous prompts, in the model's order."""

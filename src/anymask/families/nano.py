@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 
@@ -105,6 +105,7 @@ class Nano:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
+    roles: TokenRoles
 
     @cached_property
     def weights(self) -> RankingWeights:

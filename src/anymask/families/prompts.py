@@ -130,7 +130,7 @@ def _tokens(
         coords = np.concatenate([coords, boxes_to_model(prompt.box, geometry).reshape(2, 2)])
         labels += CORNERS
     missing = spec.fixed_points - len(labels)
-    if not labels or (spec.pad_point and prompt.box is None):
+    if not labels or (spec.pad_point and (prompt.box is None or spec.pad_box)):
         missing = max(missing, 1)  # a decoder needs at least one token
     if missing > 0:
         coords = np.concatenate([coords, np.zeros((missing, 2), np.float32)])

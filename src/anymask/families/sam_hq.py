@@ -17,7 +17,7 @@ import numpy as np
 from anymask.families.choice import split_choice
 
 if TYPE_CHECKING:
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
@@ -29,6 +29,7 @@ class SamHq:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
+    roles: TokenRoles
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""

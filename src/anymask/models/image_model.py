@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.models.mask_decoder import MaskDecoder
+from anymask.models.parts import ModelParts
 from anymask.models.prompt_encoder import PromptEncoder
 from anymask.primitives.spec import ModelSpec
 
@@ -19,6 +20,12 @@ class ImageModel(nn.Module):
 
     image_encoder  (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ needs, if any
     """
+
+    parts = ModelParts(
+        encoder="image_encoder.",
+        pretrained="image_encoder.",
+        quality="mask_decoder.iou_prediction_head.",
+    )
 
     def __init__(
         self,

@@ -50,6 +50,24 @@ class LayerNorm2d(nn.Module):
         return normal.permute(0, 3, 1, 2)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that learns on a CPU as the matrix product that it is.
+
+    With one thread and 32 bits torch convolves much slower than it multiplies; a map whose
+    channels come last is multiplied where it lies. In eval mode, and so in an exported graph, it is
+    the convolution.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C', h, w)
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        by_place = F.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+        return by_place.permute(0, 3, 1, 2)
+
+
 class Mlp(nn.Module):
     """Linear layers with an activation between them, none after the last.
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.layers import Pointwise
+
 # (expansion, channels out, stride) of the 17 blocks b0..b16
 BLOCKS: tuple[tuple[int, int, int], ...] = (
     (1, 16, 1),
@@ -37,7 +39,8 @@ BLOCKS: tuple[tuple[int, int, int], ...] = (
 # the last block before each change of stride: strides 4, 8, 16, 32
 TAPS: tuple[int, ...] = (2, 5, 12, 16)
 TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i][1] for i in TAPS)
-FROZEN_BLOCKS = 3
+# Edges and colours, the maps that cost most: their gradients are not worth their time.
+FIRST_BLOCKS = ("stem", *(f"b{i}" for i in range(3)))
 
 
 class SameConv(nn.Conv2d):
@@ -61,9 +64,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = c_in * expansion
         if expansion > 1:
-            self.exp = nn.Conv2d(c_in, hidden, 1)
+            self.exp = Pointwise(c_in, hidden)
         self.dw = conv3x3(hidden, hidden, stride, groups=hidden)
-        self.proj = nn.Conv2d(hidden, c_out, 1)
+        self.proj = Pointwise(hidden, c_out)
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C', h/stride, w/stride)
@@ -92,11 +95,6 @@ class MobileNetV2(nn.Module):
             if i in TAPS:
                 maps.append(x)
         return tuple(maps)
-
-    def freeze_first(self, blocks: int = FROZEN_BLOCKS) -> None:
-        """Stop the gradients of the stem and the first blocks: edges and colours, the dear maps."""
-        for name in ["stem", *(f"b{i}" for i in range(blocks))]:
-            self.get_submodule(name).requires_grad_(False)
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
         """Take `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""

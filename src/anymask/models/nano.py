@@ -26,8 +26,9 @@ from anymask.models.dense_prompts import (
     sample_at,
     soft_box,
 )
-from anymask.models.layers import LayerNorm2d
-from anymask.models.mobilenet import TAP_CHANNELS, MobileNetV2
+from anymask.models.layers import LayerNorm2d, Pointwise
+from anymask.models.mobilenet import FIRST_BLOCKS, TAP_CHANNELS, MobileNetV2
+from anymask.models.parts import ModelParts
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 N_MASKS = 4
@@ -70,8 +71,8 @@ class Mixer(nn.Module):
         super().__init__()
         self.dw = nn.Conv2d(dim, dim, 5, padding=2, groups=dim)
         self.norm = LayerNorm2d(dim)
-        self.up = nn.Conv2d(dim, dim * expansion, 1)
-        self.down = nn.Conv2d(dim * expansion, dim, 1)
+        self.up = Pointwise(dim, dim * expansion)
+        self.down = Pointwise(dim * expansion, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
         return x + self.down(F.relu(self.up(self.norm(self.dw(x)))))
@@ -128,19 +129,19 @@ class NanoEncoder(nn.Module):
         dim, (fine8, fine4) = config.dim, config.fine_dims
         c4, c8, c16, c32 = TAP_CHANNELS
         self.backbone = MobileNetV2()
-        self.lateral32 = nn.Conv2d(c32, dim, 1)
+        self.lateral32 = Pointwise(c32, dim)
         self.context = nn.Sequential(
             Mixer(dim), ContextBlock(dim, config.heads), Mixer(dim), ContextBlock(dim, config.heads)
         )
         self.summary = nn.Linear(dim, dim)
-        self.lateral16 = nn.Conv2d(c16, dim, 1)
+        self.lateral16 = Pointwise(c16, dim)
         self.mixers = nn.Sequential(*(Mixer(dim) for _ in range(config.mixers)))
         self.norm = LayerNorm2d(dim)
-        self.lateral8 = nn.Conv2d(c8, fine8, 1)
-        self.down8 = nn.Conv2d(dim, fine8, 1)
+        self.lateral8 = Pointwise(c8, fine8)
+        self.down8 = Pointwise(dim, fine8)
         self.smooth8 = nn.Conv2d(fine8, fine8, 3, padding=1)
-        self.lateral4 = nn.Conv2d(c4, fine4, 1)
-        self.down4 = nn.Conv2d(fine8, fine4, 1)
+        self.lateral4 = Pointwise(c4, fine4)
+        self.down4 = Pointwise(fine8, fine4)
         self.smooth4 = nn.Conv2d(fine4, fine4, 3, padding=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -332,12 +333,23 @@ def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:
 class Nano(nn.Module):
     """The whole model; `encode` and `decode` are the two graphs that ship."""
 
+    parts = ModelParts(
+        encoder="encoder.",
+        pretrained="encoder.backbone.",
+        frozen=tuple(f"encoder.backbone.{name}." for name in FIRST_BLOCKS),
+        quality="decoder.quality.",
+    )
+
     def __init__(self, config: NanoConfig | None = None) -> None:
         super().__init__()
         self.config = config or NanoConfig()
         self.encoder = NanoEncoder(self.config)
         self.decoder = NanoDecoder(self.config)
         self.spec = nano_spec(self.config)
+
+    def load_backbone(self, arrays: dict[str, Tensor]) -> None:
+        """Take ImageNet weights of the backbone, batch norm folded."""
+        self.encoder.backbone.load_folded(arrays)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> (B, C, S/16, S/16), then the skips at strides 8 and 4.
@@ -369,8 +381,7 @@ class Nano(nn.Module):
         """As ImageModel.decode: -> logits (N, 4, S/4, S/4), quality (N, 4)."""
         coarse, fine8, fine4 = features
         earlier = masks * has_mask[:, None, None, None].to(masks.dtype)
-        logits, quality = self.decoder((coarse, fine8, fine4), coords, labels, earlier)
-        return logits, quality
+        return self.decoder((coarse, fine8, fine4), coords, labels, earlier)
 
 
 def nano_spec(config: NanoConfig) -> ModelSpec:

@@ -5,8 +5,8 @@ decoder. Aliases share a row and change what the checkpoint's own code does diff
 the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM and TinySAM,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM.
 
-A model that is not an ImageModel (`nano`) is one more line in `REGISTRY`: its spec and a function
-that builds it.
+A model that is not an ImageModel is one more line in `REGISTRY`, its spec and a function that
+builds it: `nano`, and SAM 2's families (`video_variants.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from anymask.models import efficient_vit, repvit, tiny_vit
+from anymask.models import efficient_vit, nano, repvit, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import (
@@ -34,6 +34,12 @@ from anymask.models.prompt_encoder import (
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.tiny_vit import TinyViT, TinyViTConfig
 from anymask.models.two_way import TwoWayConfig
+from anymask.models.video_variants import (
+    VIDEO_FOR_TESTS,
+    VIDEO_VARIANTS,
+    VideoVariant,
+    build_video_variant,
+)
 from anymask.models.vit import Vit, VitConfig
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
@@ -174,6 +180,16 @@ TINY_HQ = Variant(
     prompts=TINY.prompts,
     decoder=MaskDecoderConfig(dim=32, transformer=_TINY_TWO_WAY, early_dim=TINY_VIT.dim),
 )
+TINY_EFFICIENT = Variant(
+    spec=replace(EFFICIENT_SAM_TI.spec, name="tiny_efficient", image_side=32, mask_side=32),
+    encoder=efficient_vit.TINY,
+    prompts=replace(EFFICIENT_SAM_TI.prompts, dim=8, image_side=32),
+    decoder=replace(
+        EFFICIENT_SAM_TI.decoder,
+        dim=8,
+        transformer=replace(EFFICIENT_SAM_TI.decoder.transformer, dim=8, heads=2, mlp_dim=16),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -188,10 +204,19 @@ def _entry(variant: Variant) -> Entry:
     return Entry(variant.spec, lambda: build_variant(variant))
 
 
+def _video_entry(variant: VideoVariant) -> Entry:
+    return Entry(variant.spec, lambda: build_video_variant(variant))
+
+
 REGISTRY: dict[str, Entry] = {
     "nano": Entry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     **{variant.spec.name: _entry(variant) for variant in VARIANTS},
+    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_VARIANTS},
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
-FOR_TESTS: dict[str, Entry] = {variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ)}
+FOR_TESTS: dict[str, Entry] = {
+    "nano_tiny": Entry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
+    **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ, TINY_EFFICIENT)},
+    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_FOR_TESTS},
+}

@@ -260,7 +260,8 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     pad = f"pad right and bottom with zeros to {size}" if spec.fit != "square" else ""
     points = f"points are x, y in pixels of the {side} x {side} input"
     labels = "labels: 1 object, 0 background, 2 and 3 the corners of a box, -1 not a point"
-    end = "after points without a box, add the point 0, 0 with label -1" if spec.pad_point else ""
+    which = "points and boxes" if spec.pad_box else "points without a box"
+    end = f"after {which}, add the point 0, 0 with label -1" if spec.pad_point else ""
     fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
     return [

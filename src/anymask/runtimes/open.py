@@ -101,9 +101,10 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     """
     from anymask.runtimes.devices import import_torch
     from anymask.weights import entry, file_hash, find
+    from anymask.weights.store import trainable_weights
 
     variant = entry(name).variant
-    path = find(name, weights)
+    path = trainable_weights(name) if weights is None else find(name, weights)
     if path.is_dir():
         raise ModelError(
             f"{path} is an exported model already, and its checkpoint is needed here; "

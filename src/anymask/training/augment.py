@@ -9,15 +9,20 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import UintImage
 
 Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
 
 
-def fit_square(image: UintImage, masks: UintImage, side: int, rng: Generator) -> Pair:
-    """A random crop stretched to (S, S), or at times the whole photo, padded as `nano` sees it."""
+def fit_square(
+    image: UintImage, masks: UintImage, side: int, rng: Generator, spec: ModelSpec
+) -> Pair:
+    """A random crop stretched to (S, S), or at times the whole photo as the model sees it."""
     if rng.random() < 0.45:
-        return letterbox(image, masks, side)
+        if spec.fit == "square":
+            return resize(image, masks, (side, side))
+        return letterbox(image, masks, side, spec)
     h, w = image.shape[:2]
     part = np.exp(rng.uniform(np.log(0.35), 0.0))
     stretch = np.exp(rng.uniform(-0.2, 0.2))
@@ -28,13 +33,14 @@ def fit_square(image: UintImage, masks: UintImage, side: int, rng: Generator) ->
     return resize(image[window], masks[(slice(None), *window)], (side, side))
 
 
-def letterbox(image: UintImage, masks: UintImage, side: int) -> Pair:
-    """Longest side to S; the rest mid-gray, which the model sees as zero."""
+def letterbox(image: UintImage, masks: UintImage, side: int, spec: ModelSpec) -> Pair:
+    """Longest side to S; the rest the model's mean colour, which it sees as zero."""
     h, w = image.shape[:2]
     scale = side / max(h, w)
     nh, nw = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
     image, masks = resize(image, masks, (nh, nw))
-    canvas = np.full((side, side, 3), 127, np.uint8)
+    canvas = np.empty((side, side, 3), np.uint8)
+    canvas[:] = np.array(spec.mean).astype(np.uint8)
     canvas[:nh, :nw] = image
     room = np.zeros((len(masks), side, side), np.uint8)
     room[:, :nh, :nw] = masks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.primitives.storage import whole_file
+from anymask.training.pieces import join_pieces, remove_pieces, split_file
 
 FORMAT = 1
 LAST = "last.pt"
@@ -27,12 +30,19 @@ class Progress:
 
     step     optimiser steps done        images  pictures seen
     hours    of work, over all sittings  skipped steps without a finite gradient
+    before   optimiser steps of the run that this one was copied from; images and hours count them
     """
 
     step: int = 0
     images: int = 0
     hours: float = 0.0
     skipped: int = 0
+    before: int = 0
+
+    @property
+    def age(self) -> int:
+        """Optimiser steps that the weights have seen."""
+        return self.step + self.before
 
 
 def save_checkpoint(
@@ -42,8 +52,13 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     recipe: dict[str, Any],
+    *,
+    part_bytes: int = 0,
 ) -> Path:
-    """Write `last.pt` in one move; the one before it stays as `before.pt`."""
+    """Write `last.pt` in one move; the one before it stays as `before.pt`.
+
+    part_bytes  size of the pieces that are written beside it; 0: none
+    """
     state = {
         "format": FORMAT,
         "recipe": recipe,
@@ -57,7 +72,38 @@ def save_checkpoint(
         torch.save(state, file)
         if path.exists():
             path.replace(folder / BEFORE)
+    if part_bytes:
+        split_file(path, part_bytes)
+    else:
+        remove_pieces(path)  # they would stay behind
     return path
+
+
+def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
+    """Begin a run in `folder` with all that another one has learned, which is only read.
+
+    Weights, averaged weights and the optimiser's moments go along; steps are counted anew, as the
+    recipe is another. Raises WeightsError where there is no checkpoint, ConfigError for another
+    model.
+    """
+    found = newest_state(source)
+    if found is None:
+        raise WeightsError(f"{source}: holds no checkpoint; give --from the folder of a run")
+    state = found[1]
+    for name in ("model", "learn"):
+        theirs = state["recipe"].get(name)
+        if theirs != recipe[name]:
+            raise ConfigError(
+                f"{found[0]} was trained with {name} = {theirs!r}, the recipe says "
+                f"{recipe[name]!r}; a copy goes on with the same"
+            )
+    theirs = Progress(**state["progress"])
+    state["progress"] = dataclasses.asdict(
+        dataclasses.replace(theirs, step=0, skipped=0, before=theirs.age)
+    )
+    state["recipe"] = recipe
+    with whole_file(folder / LAST) as file:
+        torch.save(state, file)
 
 
 def remove_drafts(folder: Path) -> None:
@@ -68,8 +114,29 @@ def remove_drafts(folder: Path) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """A checkpoint's content. Raises WeightsError for anything that is not one."""
+    return _state_in(path, path)
+
+
+def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to resume from and its content, or None: of the last whole one and of one in
+    pieces the one that is further."""
+    found = []
+    for name in (LAST, BEFORE):
+        path = folder / name
+        if path.is_file():
+            with contextlib.suppress(WeightsError):
+                found.append((path, read_state(path)))
+                break
+    joined = join_pieces(folder / LAST)
+    if joined is not None:
+        with contextlib.suppress(WeightsError):
+            found.append((folder / LAST, _state_in(io.BytesIO(joined), folder / LAST)))
+    return max(found, key=lambda one: int(one[1]["progress"]["step"]), default=None)
+
+
+def _state_in(file: Path | io.BytesIO, path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"{path}: not a checkpoint of `anymask train` ({error}); "
@@ -78,18 +145,6 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT or "average" not in state:
         raise WeightsError(f"{path}: not a checkpoint of `anymask train`, format {FORMAT}")
     return state
-
-
-def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint to resume from and its content: the last whole one, or None."""
-    for name in (LAST, BEFORE):
-        path = folder / name
-        if path.is_file():
-            try:
-                return path, read_state(path)
-            except WeightsError:
-                continue
-    return None
 
 
 def tensors_hash(tensors: dict[str, Tensor]) -> str:

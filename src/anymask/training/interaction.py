@@ -13,12 +13,42 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from anymask.training.samples import STRIDE
+from anymask.primitives.spec import ModelSpec
+from anymask.training.draws import Draws
 
 FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
 BOX_AND_CLICK = 0.1  # of the objects get both
 TIGHT = 0.7  # of the boxes are nearly exact
 WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRules:
+    """Which prompts a model takes, and how many of the first ones are boxes.
+
+    boxes      part of the objects that get a box first; the others are clicked
+    negatives  whether clicks off the object are taken
+    masks      whether an earlier answer is taken
+    slots      points that every prompt is padded to, or 0
+    stride     model pixels a cell of the low-resolution masks
+    """
+
+    boxes: float
+    negatives: bool = True
+    masks: bool = True
+    slots: int = 0
+    stride: int = 4
+
+    @classmethod
+    def of(cls, spec: ModelSpec, boxes: float) -> PromptRules:
+        """As a model's spec says."""
+        return cls(
+            boxes=boxes if "box" in spec.accepts else 0.0,
+            negatives="negative_point" in spec.accepts,
+            masks="mask" in spec.accepts,
+            slots=spec.fixed_points,
+            stride=spec.image_side // spec.mask_side,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,42 +67,46 @@ class Prompts:
 
 
 def first_prompts(
-    places: tuple[Tensor, Tensor, Tensor], side: int, rng: Generator, box_part: float
+    places: tuple[Tensor, Tensor, Tensor], side: int, draws: Draws, rules: PromptRules
 ) -> Prompts:
     """A click on each of N objects, or a box around it, sometimes both.
 
-    places    centres (N, 2), other inner places (N, 2), boxes (N, 4)
-    side      the picture's
-    box_part  of the objects that get a box
+    places  centres (N, 2), other inner places (N, 2), boxes (N, 4)
+    side    the picture's
     """
+    box_part = rules.boxes
     centres, insides, boxes = places
     n = len(centres)
-    pick = rng.random(n)
+    pick = draws.uniform(n)
     with_box = pick < box_part
     with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
-    central = torch.from_numpy(rng.random(n) < 0.5)
+    central = torch.from_numpy(draws.uniform(n) < 0.5)
     click = torch.where(central[:, None], centres, insides)
-    box = noisy_boxes(boxes, side, rng)
-    coords = torch.cat([box.view(n, 2, 2), click[:, None]], dim=1)
-    labels = torch.full((n, FIRST_SLOTS), -1, dtype=torch.int64)
+    box = noisy_boxes(boxes, side, draws)
+    slots = max(FIRST_SLOTS, rules.slots)
+    coords = torch.zeros(n, slots, 2)
+    coords[:, :2], coords[:, 2] = box.view(n, 2, 2), click
+    labels = torch.full((n, slots), -1, dtype=torch.int64)
     labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
     labels[torch.from_numpy(with_click), 2] = 1
-    s = side // STRIDE
+    s = side // rules.stride
     return Prompts(
         coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
     )
 
 
-def noisy_boxes(boxes: Tensor, side: int, rng: Generator) -> Tensor:
+def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
     """Corners moved by a part of the box's side, at most 20 pixels; most of them only slightly."""
     n = len(boxes)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    part = torch.from_numpy(np.where(rng.random(n) < TIGHT, 0.01, 0.08).astype(np.float32))
-    shift = torch.from_numpy(rng.standard_normal((n, 4)).astype(np.float32)) * part[:, None] * size
+    part = torch.from_numpy(np.where(draws.uniform(n) < TIGHT, 0.01, 0.08).astype(np.float32))
+    shift = torch.from_numpy(draws.normal(n, 4)) * part[:, None] * size
     return (boxes + shift.clamp(-20, 20)).clamp(0, side)
 
 
-def corrected(prompts: Prompts, logits: Tensor, targets: Tensor, rng: Generator) -> Prompts:
+def corrected(
+    prompts: Prompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
+) -> Prompts:
     """The answer fed back, mostly with one more click a prompt, in the largest error.
 
     Without a click the model learns to better its own answer (appendix A, "no additional points").
@@ -80,24 +114,45 @@ def corrected(prompts: Prompts, logits: Tensor, targets: Tensor, rng: Generator)
     logits   (N, s, s) the answer so far     targets  (N, s, s) 0..1
     """
     wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
+    if not rules.negatives:
+        given = given & wanted  # only what is missing can be clicked
     clicks = np.zeros((len(wanted), 2), np.float32)
     labels = np.full(len(wanted), -1, np.int64)
-    for i in np.flatnonzero(rng.random(len(wanted)) >= WITHOUT_CLICK):
-        clicks[i], labels[i] = error_click(given[i], wanted[i], rng)
+    n = len(wanted)
+    for i in np.flatnonzero(draws.uniform(n) >= WITHOUT_CLICK):
+        place, labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
+        clicks[i] = rules.stride * np.array(place)
+    changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
     return replace(
-        prompts,
-        coords=torch.cat([prompts.coords, torch.from_numpy(clicks)[:, None]], dim=1),
-        labels=torch.cat([prompts.labels, torch.from_numpy(labels)[:, None]], dim=1),
-        masks=logits[:, None].clamp(-20, 20),
-        has_mask=torch.ones(len(wanted)),
+        changed,
+        masks=logits[:, None].clamp(-20, 20) if rules.masks else prompts.masks,
+        has_mask=torch.full((len(wanted),), float(rules.masks)),
         ambiguous=torch.zeros(len(wanted), dtype=torch.bool),
     )
+
+
+def with_clicks(
+    prompts: Prompts, clicks: Tensor, labels: Tensor, rules: PromptRules
+) -> Prompts:  # (N, 2), (N,)
+    """One more click a prompt, in a slot of its own, or in the first free one of fixed slots."""
+    if not rules.slots:
+        return replace(
+            prompts,
+            coords=torch.cat([prompts.coords, clicks[:, None]], dim=1),
+            labels=torch.cat([prompts.labels, labels[:, None]], dim=1),
+        )
+    coords, kinds = prompts.coords.clone(), prompts.labels.clone()
+    for row in range(len(kinds)):
+        free = torch.nonzero(kinds[row] < 0)
+        if len(free):
+            coords[row, free[0, 0]], kinds[row, free[0, 0]] = clicks[row], labels[row]
+    return replace(prompts, coords=coords, labels=kinds)
 
 
 def error_click(
     given: np.ndarray, wanted: np.ndarray, rng: Generator
 ) -> tuple[tuple[float, float], int]:
-    """The middle of the thickest error, or any wrong place; label -1 where nothing is wrong."""
+    """The middle of the thickest error, or any wrong place, in cells; -1 where none is wrong."""
     missing = (wanted & ~given).astype(np.uint8)
     extra = (given & ~wanted).astype(np.uint8)
     if not missing.any() and not extra.any():
@@ -114,4 +169,4 @@ def error_click(
         some = int(rng.integers(len(ys)))
         y, x = ys[some], xs[some]
         label = int(wanted[y, x])
-    return ((float(x) + 0.5) * STRIDE, (float(y) + 0.5) * STRIDE), label
+    return (float(x) + 0.5, float(y) + 0.5), label

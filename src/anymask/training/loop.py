@@ -1,7 +1,7 @@
-"""The training loop: workers on a CPU, exact resume, a guard against NaN, a log that never breaks.
+"""The training loop: a recipe and a folder of sets in, checkpoints and a log out.
 
-`train` runs a recipe from wherever its folder says it stopped. Each worker is a process with one
-thread; after every step they average their gradients.
+`train` runs a recipe from wherever its folder says it stopped: on a processor in several processes
+of one thread each (torch's DistributedDataParallel over gloo), on a GPU in one.
 """
 
 from __future__ import annotations
@@ -16,82 +16,113 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed, nn
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import (
+    ProcessContext,
+    ProcessExitedException,
+    ProcessRaisedException,
+    spawn,
+)
+from torch.nn.parallel import DistributedDataParallel
 
-from anymask.models.nano import TINY, Nano
+from anymask import models
 from anymask.primitives import errors
-from anymask.primitives.arrays import read_arrays
-from anymask.primitives.errors import AnymaskError, ConfigError, DataError, WeightsError
+from anymask.primitives.errors import AnymaskError, ConfigError, WeightsError
 from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import (
     Progress,
     append_log,
+    copy_run,
     newest_state,
-    read_state,
     remove_drafts,
     save_checkpoint,
 )
+from anymask.training.draws import Draws
+from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
-from anymask.training.samples import Batch, batches
-from anymask.training.step import Outcome, run_step
-from anymask.training.stopping import heeding_signals
-from anymask.weights.checkpoints import read_checkpoint
+from anymask.training.samples import Batch, batches, training_sets
+from anymask.training.step import Outcome, TrainingStep
+from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
+from anymask.training.trainee import build_trainee, make_optimiser, multiplies_halves
 
-BACKBONE_PREFIX = "encoder.backbone."
-QUALITY_PREFIX = "decoder.quality."
-PATIENCE = 8  # steps in a row without a finite gradient before the last checkpoint comes back
+BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
 LOG_EVERY = 20
+PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
 
 
-def train(recipe: Recipe, data: Path, folder: Path, report: Report | None = None) -> None:
-    """Run the recipe to its end, resuming what `folder` holds.
+@dataclass(frozen=True)
+class Run:
+    """What one sitting of a training needs beside its recipe.
 
-    data    folder of training sets
-    folder  of the run: checkpoints and log.jsonl
-    report  is told each log row (in the first worker)
+    data         folder of training sets
+    folder       of the run: checkpoints, log, decoded photos
+    device       "cpu", "cuda", ...
+    max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
+    report       is told each row of the log (by the first worker)
+    source       folder of another run, whose state the first sitting begins with
+    part_bytes   size of the pieces that each checkpoint is also written in; 0: none
     """
+
+    data: Path
+    folder: Path
+    device: str = "cpu"
+    max_minutes: float | None = None
+    report: Report | None = None
+    source: Path | None = None
+    part_bytes: int = 0
+
+
+def train(recipe: Recipe, run: Run) -> None:
+    """Run the recipe to its end, resuming what the run's folder holds.
+
+    Raises ConfigError, DataError, WeightsError, ModelError.
+    """
+    check_sides(recipe)
+    sets = training_sets(recipe, run.data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"{folder}: wanted a folder for the run, a file is there") from error
-    remove_drafts(folder)
-    if recipe.workers == 1:
-        run_worker(0, recipe, data, folder, None, report)
+        raise ConfigError(f"{run.folder}: wanted a folder for the run, a file is there") from error
+    remove_drafts(run.folder)
+    if run.source is not None and newest_state(run.folder) is None:
+        copy_run(run.source, run.folder, dataclasses.asdict(recipe))
+    if recipe.decode_once:
+        sources = (one.source for _, some in sets for one in some)
+        PhotoStore.build((s for s in sources if isinstance(s, Path)), run.folder / PHOTOS)
+    if recipe.workers == 1 or run.device != "cpu":
+        run_worker(0, replace(recipe, workers=1), run, None)
         return
-    with tempfile.TemporaryDirectory() as meeting:
-        arguments = (recipe, data, folder, Path(meeting), report)
+    with tempfile.TemporaryDirectory() as meeting, signals_blocked():
+        # Signals wait until the workers can be told of them, who wait until they can save.
+        arguments = (recipe, run, Path(meeting))
         workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
-        crew = Crew(workers.pids())
-        with heeding_signals(crew.stop):
-            try:
-                while not workers.join():
-                    pass
-            except (ProcessRaisedException, ProcessExitedException):
-                raise_refusal(Path(meeting))
-                if not crew.stopping:  # one that had not begun yet ends at once
-                    raise
+        wait_for(workers, Path(meeting))
 
 
-class Crew:
-    """The workers' processes and whether they were asked to stop."""
+def wait_for(workers: ProcessContext, meeting: Path) -> None:
+    """Join the workers; each signal to stop is handed on to all of them."""
 
-    def __init__(self, pids: list[int]) -> None:
-        self.pids, self.stopping = pids, False
-
-    def stop(self, *_: object) -> None:
-        """Ask the workers to stop; where Ctrl-C has reached them already, twice does no harm."""
-        self.stopping = True
-        for pid in self.pids:
+    def stop(*_: object) -> None:
+        for pid in workers.pids():  # where a signal has reached them already, twice does no harm
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+
+    with heeding_signals(stop):
+        take_signals()
+        try:
+            while not workers.join():
+                pass
+        except (ProcessRaisedException, ProcessExitedException):
+            raise_refusal(meeting)
+            raise
 
 
 def raise_refusal(meeting: Path) -> None:
@@ -101,38 +132,48 @@ def raise_refusal(meeting: Path) -> None:
         raise getattr(errors, kind, AnymaskError)(message) from None
 
 
-def run_worker(
-    rank: int, recipe: Recipe, data: Path, folder: Path, meeting: Path | None, report: Report | None
-) -> None:
+def check_sides(recipe: Recipe) -> None:
+    """Raises ConfigError for pictures of a size that the model cannot see."""
+    spec = models.spec(recipe.model)
+    if spec.pad_multiple:
+        return
+    for stage in recipe.stages:
+        for side in (stage.side, *stage.sides):
+            if side != spec.image_side:
+                raise ConfigError(
+                    f"{recipe.model} sees pictures of {spec.image_side} pixels a side only, the "
+                    f"recipe has side = {side}; write side = {spec.image_side}"
+                )
+
+
+def run_worker(rank: int, recipe: Recipe, run: Run, meeting: Path | None) -> None:
     """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
-    torch.set_num_threads(1)
+    if run.device == "cpu":
+        torch.set_num_threads(1)
     if meeting is not None:
         where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
             "gloo", init_method=where, rank=rank, world_size=recipe.workers
         )
     try:
-        Worker(rank, recipe, data, folder, report).run()
+        TrainingWorker(rank, recipe, run).run()
     except (AnymaskError, OSError) as error:
         if meeting is not None:
-            told = [type(error).__name__, str(error)]
-            write_json(meeting / f"refused-{rank}", told)
+            write_json(meeting / f"refused-{rank}", [type(error).__name__, str(error)])
         raise
     finally:
         if meeting is not None:
             distributed.destroy_process_group()
 
 
-class Worker:
+class TrainingWorker:
     """The state of one process: model, its running average, optimiser, progress."""
 
-    def __init__(
-        self, rank: int, recipe: Recipe, data: Path, folder: Path, report: Report | None
-    ) -> None:
+    def __init__(self, rank: int, recipe: Recipe, run: Run) -> None:
         torch.manual_seed(recipe.seed)
-        self.rank, self.recipe, self.data, self.folder = rank, recipe, data, folder
-        self.report = report
-        self.model = fresh_model(recipe, data).train()
+        self.rank, self.recipe, self.sitting = rank, recipe, run
+        self.device = torch.device(run.device)
+        self.model = build_trainee(recipe, run.data).train().to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = make_optimiser(self.model, recipe)
         self.progress = Progress()
@@ -140,14 +181,24 @@ class Worker:
         self.stopping = False
         self.recent: list[Outcome] = []
         self.began, self.began_at = time.monotonic(), Progress()
+        self.saved = self.began
         self.resume()
+        self.saved_step = self.progress.step
+        step = TrainingStep(self.model, recipe).to(self.device)
+        self.step: nn.Module = step
+        if recipe.workers > 1:  # each step leaves out some heads
+            self.step = DistributedDataParallel(step, find_unused_parameters=True)
 
     def resume(self) -> None:
-        """Take everything from the folder's newest whole checkpoint, if there is one."""
-        found = newest_state(self.folder)
+        """Take everything from the folder's newest whole checkpoint, if there is one.
+
+        Raises WeightsError for the checkpoint of another recipe.
+        """
+        found = newest_state(self.sitting.folder)
         if found is None:
             return
         path, state = found
+        own = [(group["scale"], group["weight_decay"]) for group in self.optimiser.param_groups]
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
@@ -158,31 +209,50 @@ class Worker:
                 f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
                 "folder, or with the recipe that it was made by"
             ) from error
+        for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
+            group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
 
     def run(self) -> None:
         """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
         with heeding_signals(lambda *_: setattr(self, "stopping", True)):
+            take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
             first = self.progress.step
-            for batch in batches(self.recipe, self.data, rank=self.rank, first_step=first):
+            photos = PhotoStore(self.sitting.folder / PHOTOS) if self.recipe.decode_once else None
+            for batch in batches(
+                self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first
+            ):
                 self.learn(batch)
-                stop = self.agreed(self.stopping)
-                if stop or self.progress.step % self.recipe.save_every == 0:
+                stop, late = self.agreed(self.stopping or self.is_over(), self.is_late())
+                if stop or late or self.progress.step % self.recipe.save_every == 0:
                     self.save()
                 if stop:
                     return
-            self.save()
+            if self.saved_step != self.progress.step:
+                self.save()
+
+    def is_over(self) -> bool:
+        """Whether the sitting has had its time."""
+        minutes = self.sitting.max_minutes
+        return minutes is not None and time.monotonic() - self.began > 60 * minutes
+
+    def is_late(self) -> bool:
+        """Whether the last checkpoint is older than the recipe allows."""
+        return time.monotonic() - self.saved > 60 * self.recipe.save_minutes
 
     def learn(self, batch: Batch) -> None:
         """One step on one batch, and a row of the log now and then."""
         step = self.progress.step
         stage, _ = self.recipe.stage_at(step)
-        rng = np.random.default_rng([self.recipe.seed, step, self.rank, 1])
-        torch.manual_seed(int(rng.integers(2**62)))  # of dropout
-        balance = max(0.0, 1 - step / max(1, self.recipe.balanced_steps))
-        set_rates(self.optimiser, self.recipe, step)
-        with torch.autocast("cpu", torch.bfloat16):
-            outcome = run_step(self.model, batch, balance, rng, self.recipe.boxes)
+        each = stage.images // self.recipe.workers
+        draws = Draws(self.recipe.seed, step, range(self.rank * each, (self.rank + 1) * each))
+        torch.manual_seed(int(draws.of_worker.integers(2**62)))  # of dropout
+        balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
+        set_rates(self.optimiser, self.recipe, self.progress)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
+        ):
+            outcome: Outcome = self.step(batch, balance, draws)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -197,14 +267,14 @@ class Worker:
         self.optimiser.zero_grad(set_to_none=True)
         outcome.loss.backward()
         learning = [p for p in self.model.parameters() if p.requires_grad]
-        average_gradients(learning, self.recipe.workers)
         norm = float(nn.utils.clip_grad_norm_(learning, self.recipe.clip))
         if not math.isfinite(norm):
             self.skip()
             return norm
         self.bad_in_a_row = 0
         self.optimiser.step()
-        decay = min(self.recipe.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        age = self.progress.age
+        decay = min(self.recipe.ema, (1 + age) / (10 + age))
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
@@ -214,7 +284,7 @@ class Worker:
         """Leave the weights as they are; after too many such steps go back to the checkpoint."""
         self.progress.skipped += 1
         self.bad_in_a_row += 1
-        if self.bad_in_a_row >= PATIENCE:
+        if self.bad_in_a_row >= BAD_STEPS:
             step, images, skipped = (
                 self.progress.step,
                 self.progress.images,
@@ -224,24 +294,26 @@ class Worker:
             self.progress.step, self.progress.images = step, images
             self.progress.skipped, self.bad_in_a_row = skipped, 0
 
-    def agreed(self, flag: bool) -> bool:
-        """Whether any worker raised the flag."""
+    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether any worker raised it."""
         if self.recipe.workers == 1:
-            return flag
-        votes = torch.tensor([float(flag)])
+            return flags
+        votes = torch.tensor([float(flag) for flag in flags])
         distributed.all_reduce(votes)
-        return bool(votes.item() > 0)
+        return tuple(vote > 0 for vote in votes.tolist())
 
     def save(self) -> None:
         """Write a checkpoint (the first worker only)."""
+        self.saved, self.saved_step = time.monotonic(), self.progress.step
         if self.rank == 0:
             save_checkpoint(
-                self.folder,
+                self.sitting.folder,
                 self.model,
                 self.average,
                 self.optimiser,
                 self.progress,
                 dataclasses.asdict(self.recipe),
+                part_bytes=self.sitting.part_bytes,
             )
 
     def log(self, norm: float, pace: float) -> None:
@@ -260,106 +332,20 @@ class Worker:
             "norm": round(norm, 3) if math.isfinite(norm) else None,
             "rate": self.optimiser.param_groups[0]["lr"],
             "images_a_second": round(pace, 2),
+            "minutes_left": round(self.recipe.images_after(self.progress.step) / pace / 60, 1),
         }
-        append_log(self.folder, row)
-        if self.report is not None:
-            self.report(row)
+        append_log(self.sitting.folder, row)
+        if self.sitting.report is not None:
+            self.sitting.report(row)
 
 
-def bare_model(name: str) -> Nano:
-    """A model that can be trained, with random weights. Raises ConfigError for other names."""
-    if name not in ("nano", "nano_tiny"):
-        raise ConfigError(f"cannot train {name!r}; wanted 'nano' or 'nano_tiny'")
-    return Nano(TINY if name == "nano_tiny" else None)
-
-
-def fresh_model(recipe: Recipe, data: Path) -> Nano:
-    """The recipe's model before its first step."""
-    model = bare_model(recipe.model)
-    if recipe.backbone:
-        load_backbone(model, data.parent / recipe.backbone)
-    if recipe.init:
-        load_start(model, Path(recipe.init), recipe.learn)
-    model.encoder.backbone.freeze_first()
-    if recipe.learn == "quality":
-        model.requires_grad_(False)
-        model.decoder.quality.requires_grad_(True)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def load_start(model: Nano, path: Path, learn: str) -> None:
-    """The averaged weights of another run, or a .safetensors file of plain tensors.
-
-    Where only quality learns, its head starts anew. Raises WeightsError for what does not fit.
-    """
-    if path.suffix == ".safetensors":
-        start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-    else:
-        start = read_state(path)["average"]
-    own = model.state_dict()
-    if learn == "quality":
-        start |= {name: own[name] for name in own if name.startswith(QUALITY_PREFIX)}
-    try:
-        model.load_state_dict(start)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: not the weights of this model ({error})") from error
-
-
-def load_backbone(model: Nano, path: Path) -> None:
-    """ImageNet weights of the encoder, from an .npz of folded arrays."""
-    try:
-        with path.open("rb") as file:
-            arrays = read_arrays(file)
-        model.encoder.backbone.load_folded(
-            {
-                name: torch.from_numpy(array.astype(np.float32))
-                for name, array in arrays.items()
-                if array.dtype.kind == "f"
-            }
-        )
-    except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
-
-
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; the backbone slower, no decay on vectors."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith(BACKBONE_PREFIX), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-                "scale": recipe.backbone_rate if slow else 1.0,
-            }
-            for (slow, decays), parameters in sorted(groups.items())
-        ],
-        lr=recipe.rate,
-    )
-
-
-def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int) -> None:
+def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: Progress) -> None:
     """Linear warm-up, then level; a cooling stage falls to nothing along a cosine."""
-    stage, _ = recipe.stage_at(step)
-    rate = recipe.rate * min(1.0, (step + 1) / max(1, recipe.warmup))
+    stage, _ = recipe.stage_at(progress.step)
+    rate = recipe.rate * min(1.0, (progress.age + 1) / max(1, recipe.warmup))
     if stage.cool:
         before = sum(s.steps for s in recipe.stages if not s.cool)
-        rate *= 0.5 * (1 + math.cos(math.pi * (step - before) / (recipe.steps - before)))
+        part = (progress.step - before) / (recipe.steps - before)
+        rate *= 0.5 * (1 + math.cos(math.pi * part))
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
-
-
-def average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
-    """Mean over the workers, in one exchange."""
-    if workers == 1:
-        return
-    flat = torch.cat(
-        [p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in parameters]
-    )
-    distributed.all_reduce(flat)
-    flat /= workers
-    for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        p.grad = part.view_as(p)

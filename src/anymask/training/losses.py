@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymask.families.family import TokenRoles
+from anymask.training.recipe import MaskLoss
+
 FOCAL_WEIGHT = 20.0
+NORMALISED_WEIGHT = 0.5
+EDGE_WEIGHT = 2.0
 BALANCED_WEIGHT = 8.0
 ALPHA, GAMMA = 0.25, 2.0
 RANK_WEIGHT, RANK_TEMPERATURE = 0.05, 0.1
@@ -24,6 +29,28 @@ def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     wrong = p + targets - 2 * p * targets
     weight = ALPHA * targets + (1 - ALPHA) * (1 - targets)
     return (weight * wrong**GAMMA * entropy).mean((2, 3))
+
+
+def normalised_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Focal loss divided by the sum of its own weights: (N, T, s, s), (N, 1, s, s) twice -> (N, T).
+
+    Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: the few
+    hard pixels keep their pull however many are easy. Deviations: a soft target's error is |p - t|,
+    and the weights carry no gradient.
+    """
+    error = (torch.sigmoid(logits.detach()) - targets).abs()
+    pull = error**GAMMA * weights
+    entropy = F.binary_cross_entropy_with_logits(
+        logits, targets.expand_as(logits), reduction="none"
+    )
+    return (pull * entropy).sum((2, 3)) / (pull.sum((2, 3)) + 1.0)
+
+
+def edge_weights(targets: Tensor) -> Tensor:
+    """`EDGE_WEIGHT` within two cells of the object's edge, else 1: (N, 1, s, s) -> the same."""
+    widest = F.max_pool2d(targets, 5, stride=1, padding=2)
+    narrowest = -F.max_pool2d(-targets, 5, stride=1, padding=2)
+    return 1 + (EDGE_WEIGHT - 1) * (widest - narrowest)
 
 
 def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -50,28 +77,36 @@ def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both / 1.0))
 
 
-def mask_losses(logits: Tensor, targets: Tensor, balance: float) -> Tensor:
-    """Focal 20 : dice 1 -> (N, T); at first, where `balance` is near 1, the balanced term leads.
+def mask_losses(
+    logits: Tensor, targets: Tensor, balance: float, kind: MaskLoss = "focal"
+) -> Tensor:
+    """The loss of each mask (N, T); at first, where `balance` is near 1, the balanced term leads.
 
     From scratch, focal and dice alone are content with "all background" for thousands of photos.
     """
-    focal = FOCAL_WEIGHT * (1 - 0.9 * balance) * focal_loss(logits, targets)
+    if kind == "normalised":
+        hard = normalised_focal_loss(logits, targets, edge_weights(targets))
+        focal = NORMALISED_WEIGHT * (1 - 0.9 * balance) * hard
+    else:
+        focal = FOCAL_WEIGHT * (1 - 0.9 * balance) * focal_loss(logits, targets)
     loss = focal + dice_loss(logits, targets)
     if balance > 0:
         loss = loss + BALANCED_WEIGHT * balance * balanced_loss(logits, targets)
     return loss
 
 
-def prompt_loss(losses: Tensor, ambiguous: Tensor) -> Tensor:
-    """One number a prompt from its T = 1 + 3 masks: (N, T), (N,) bool -> (N,).
+def prompt_loss(losses: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
+    """One number a prompt from its T masks: (N, T), (N,) bool -> (N,).
 
-    A lone click may mean several things: the best of the three masks learns, the others a little,
-    so that none of them dies. Any other prompt means one thing: mask 0 learns, and the best of the
-    three a little, so that it can compete.
+    A lone click may mean several things: the best of its masks learns, the others a little, so that
+    none of them dies. Any other prompt means one thing: its own mask learns, and the best of the
+    others a little, so that it can compete.
     """
-    three = losses[:, 1:]
-    best = three.min(dim=1).values + 0.05 * three.mean(dim=1)
-    single = losses[:, 0]
+    several = losses[:, list(roles.ambiguous)]
+    best = several.min(dim=1).values + 0.05 * several.mean(dim=1)
+    if roles.clear == roles.ambiguous:
+        return best
+    single = losses[:, list(roles.clear)].min(dim=1).values
     return torch.where(ambiguous, best + 0.3 * single, single + 0.3 * best)
 
 

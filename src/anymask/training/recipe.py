@@ -8,12 +8,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.notation import parse_toml
 
+SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
+
+MaskLoss = Literal["focal", "normalised"]
+Learn = Literal["all", "decoder", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,7 @@ class Stage:
     images  pictures a step, over all workers together
     masks   objects a picture
     cool    whether the rate falls: to nothing along a cosine over all cooling stages, the last ones
+    sides   sides that are used in turn instead of `side`, one for each step
     """
 
     steps: int
@@ -32,19 +37,25 @@ class Stage:
     images: int
     masks: int
     cool: bool = False
+    sides: tuple[int, ...] = ()
+
+    def side_at(self, step: int) -> int:
+        """The side of the pictures of an optimiser step."""
+        return self.sides[step % len(self.sides)] if self.sides else self.side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what comes out of a training run.
 
-    model           variant to train: "nano" or "nano_tiny" (for tests)
+    model           variant to train: any image model of `anymask models list`
     sets            set folder names below the data folder; () takes every set that ships
     weights         sampling weight by set name, 1 where absent; a set's draw is
                     weight * sqrt(number of photos)
     backbone        file of ImageNet weights below the data folder's parent, or ""
-    init            checkpoint to start from, or ""
-    learn           "all", or "quality": a new quality head, the rest stays as `init` has it
+    init            checkpoint to start from, "shipped" for the weights in the package, or ""
+    learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
+                    head, the rest stays as `init` has it
     stages          in order
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
@@ -57,6 +68,10 @@ class Recipe:
     prepare_ahead   whether each worker has a process beside it that prepares its pictures
     seed            of everything random
     save_every      steps between checkpoints
+    save_minutes    wall time between checkpoints, at most
+    decode_once     whether photos are decoded once into the run's folder
+    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
+                    its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
     """
 
     model: str = "nano"
@@ -64,7 +79,7 @@ class Recipe:
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     backbone: str = ""
     init: str = ""
-    learn: Literal["all", "quality"] = "all"
+    learn: Learn = "all"
     stages: tuple[Stage, ...] = ()
     rate: float = 1e-3
     backbone_rate: float = 0.2
@@ -79,11 +94,22 @@ class Recipe:
     prepare_ahead: bool = True
     seed: int = 20260
     save_every: int = 250
+    save_minutes: float = 5.0
+    decode_once: bool = True
+    mask_loss: MaskLoss = "focal"
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def images_after(self, step: int) -> int:
+        """Pictures of the optimiser steps from `step` to the end."""
+        left = 0
+        for stage in self.stages:
+            left += stage.images * max(0, stage.steps - max(0, step))
+            step -= stage.steps
+        return left
 
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage of an optimiser step and the step's number inside it."""
@@ -94,13 +120,30 @@ class Recipe:
         raise ConfigError(f"the recipe has {self.steps} steps; step {self.steps + step} is past it")
 
 
+def shipped_recipes() -> tuple[str, ...]:
+    """The names of the recipes in the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_recipe(word: str) -> Path:
+    """The file of a recipe: a path, or the name of one in the package. Raises ConfigError."""
+    if Path(word).is_file():
+        return Path(word)
+    if word in shipped_recipes():
+        return SHIPPED / f"{word}.toml"
+    raise ConfigError(
+        f"{word}: no such recipe; give a .toml file, or one of those in the package: "
+        f"{', '.join(shipped_recipes())}"
+    )
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe. Raises ConfigError that names the file and the field."""
     path = Path(path)
     try:
         raw = parse_toml(path.read_bytes(), path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe; see recipes/ for examples") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: no recipe to read there ({error.strerror})") from error
     return recipe_of(raw, str(path))
 
 
@@ -117,13 +160,20 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
         name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
     }
     try:
-        recipe = Recipe(stages=tuple(Stage(**stage) for stage in stages), **values)
+        recipe = Recipe(stages=tuple(_stage_of(stage) for stage in stages), **values)
     except TypeError as error:
         raise ConfigError(
             f"{where}: a stage needs steps, side, images and masks ({error})"
         ) from error
     _check(recipe, where)
     return recipe
+
+
+def _stage_of(raw: dict[str, Any]) -> Stage:
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
+    }
+    return Stage(**values)
 
 
 def _check(recipe: Recipe, where: str) -> None:
@@ -136,9 +186,12 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
     if recipe.save_every < 1:
         raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
+    if not recipe.save_minutes > 0:
+        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
     for stage in recipe.stages:
-        if stage.side % 32 or stage.side <= 0:
-            raise ConfigError(f"{where}: side must be a positive multiple of 32, got {stage.side}")
+        for side in (stage.side, *stage.sides):
+            if side % 32 or side <= 0:
+                raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side}")
         if stage.images % recipe.workers:
             raise ConfigError(
                 f"{where}: images a step ({stage.images}) must be a multiple of workers "
@@ -149,8 +202,13 @@ def _check(recipe: Recipe, where: str) -> None:
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
-    if recipe.learn not in ("all", "quality"):
-        raise ConfigError(f"{where}: learn must be 'all' or 'quality', got {recipe.learn!r}")
+    if recipe.learn not in get_args(Learn):
+        words = ", ".join(get_args(Learn))
+        raise ConfigError(f"{where}: learn must be one of {words}, got {recipe.learn!r}")
+    if recipe.mask_loss not in ("focal", "normalised"):
+        raise ConfigError(
+            f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
+        )
     for name in ("synthetic", "boxes"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
@@ -165,6 +223,8 @@ def _check_kinds(given: Recipe | Stage, usual: Recipe | Stage, where: str) -> No
             raise ConfigError(
                 f"{where}: {field.name} must be {wanted.__name__}, got {str(value)[:60]!r}"
             )
+        if field.name == "sides" and not all(type(side) is int for side in value):
+            raise ConfigError(f"{where}: sides must be whole numbers, got {str(value)[:60]}")
         if wanted in (int, float) and not abs(value) < _LARGEST:
             raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
     if isinstance(given, Recipe):

@@ -1,12 +1,12 @@
 """Training pictures, drawn anew each time: set, photo, crop, colour, objects.
 
 A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
-Letters: B pictures, M objects a picture, S side, s = S / 4 the side of the target masks.
+Letters: B pictures, M objects a picture, S side, s the side of the target masks, which is that of
+the model's low-resolution masks.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,18 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from anymask.data.sets import Sample, SetInfo, load_set
+from anymask import models
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.training.augment import fit_square, recolour, turn
+from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
+from anymask.training.stopping import signals_blocked
 
-STRIDE = 4  # of the target masks
 SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
@@ -53,11 +56,21 @@ class Batch:
 class Pictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
 
-    def __init__(self, recipe: Recipe, data: Path, *, rank: int = 0, first_step: int = 0) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        photos: PhotoStore | None = None,
+        *,
+        rank: int = 0,
+        first_step: int = 0,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.photos = photos
         self.rank = rank
         self.first_step = first_step
+        self.spec = models.spec(recipe.model)
         self.sets = training_sets(recipe, data)
         weights = np.array(
             [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
@@ -81,7 +94,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
             each = stage.images // self.recipe.workers
             for slot in range(self.rank * each, (self.rank + 1) * each):
                 rng = np.random.default_rng([self.recipe.seed, step, slot])
-                yield self.picture(rng, stage.side, stage.masks)
+                yield self.picture(rng, stage.side_at(step), stage.masks)
 
     def picture(self, rng: Generator, side: int, objects: int) -> tuple[Tensor, ...]:
         """One picture with its objects, as the fields of Batch without B."""
@@ -93,7 +106,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         chosen = rng.permutation(len(masks))[:objects]
         chosen = np.resize(chosen, objects)
-        return as_tensors(image, masks[chosen], rng)
+        return as_tensors(image, masks[chosen], rng, self.spec.image_side // self.spec.mask_side)
 
     def _scene(self, rng: Generator, side: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
@@ -101,30 +114,35 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = turn(image, masks, rng)
             return recolour(image, rng), masks
         sample = self._sample(rng)
-        image, masks = turn(sample.image(), _some_masks(sample, rng), rng)
-        return fit_square(recolour(image, rng), masks, side, rng)
+        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng)
+        return fit_square(recolour(image, rng), masks, side, rng, self.spec)
 
-    def _sample(self, rng: Generator) -> Sample:
+    def _sample(self, rng: Generator) -> AnnotatedImage:
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
 
     def _photo(self, rng: Generator) -> UintImage:
-        return self._sample(rng).image()
+        return self._pixels(self._sample(rng))
+
+    def _pixels(self, sample: AnnotatedImage) -> UintImage:
+        if self.photos is None or not isinstance(sample.source, Path):
+            return sample.image()
+        return self.photos.image(sample.source)
 
     def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
             sample = self._sample(rng)
-            mask = rle_to_mask(sample.masks[int(rng.integers(len(sample.masks)))])
+            mask = rle_to_mask(sample.rles[int(rng.integers(len(sample.rles)))])
             area = int(mask.sum())
             if 400 <= area <= 0.6 * mask.size:
                 break
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         window = np.s_[y : y + h, x : x + w]
-        return sample.image()[window], mask[window].astype(np.uint8)
+        return self._pixels(sample)[window], mask[window].astype(np.uint8)
 
 
-def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample]]]:
+def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
@@ -136,22 +154,24 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample
         info, samples = load_set(data / name)
         if info.ships is False and not recipe.sets:
             continue
-        usable = [sample for sample in samples if sample.masks]
+        usable = [sample for sample in samples if sample.rles]
         if not usable:
             raise DataError(f"{data / name}: no photo with a mask; leave the set out")
         sets.append((info, usable))
     return sets
 
 
-def _some_masks(sample: Sample, rng: Generator) -> UintImage:
-    order = rng.permutation(len(sample.masks))[:MOST_PER_PHOTO]
-    return np.stack([rle_to_mask(sample.masks[i]).astype(np.uint8) for i in order])
+def _some_masks(sample: AnnotatedImage, rng: Generator) -> UintImage:
+    order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+    return np.stack([rle_to_mask(sample.rles[i]).astype(np.uint8) for i in order])
 
 
-def as_tensors(image: UintImage, masks: UintImage, rng: Generator) -> tuple[Tensor, ...]:
-    """(S, S, 3), (M, S, S) -> the fields of Batch without B."""
+def as_tensors(
+    image: UintImage, masks: UintImage, rng: Generator, stride: int
+) -> tuple[Tensor, ...]:
+    """(S, S, 3), (M, S, S) -> the fields of Batch without B; s = S / stride."""
     side = image.shape[0]
-    small = (side // STRIDE, side // STRIDE)
+    small = (side // stride, side // stride)
     count = len(masks)
     targets = np.empty((count, *small), np.uint8)
     centres, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
@@ -179,15 +199,11 @@ def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def ignore_signals(_: int) -> None:
-    """Leave Ctrl-C and SIGTERM, sent to the whole group of processes, to the one that trains."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-
-
-def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a change of size ends a loader."""
-    pictures = Pictures(recipe, data, rank=rank, first_step=first_step)
+def batches(
+    recipe: Recipe, data: Path, photos: PhotoStore | None, *, rank: int, first_step: int
+) -> Iterator[Batch]:
+    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    pictures = Pictures(recipe, data, photos, rank=rank, first_step=first_step)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)
@@ -200,9 +216,10 @@ def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterat
             # A forked child would inherit OpenCV's thread pool without its threads, and hang.
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
-            worker_init_fn=ignore_signals if recipe.prepare_ahead else None,
         )
-        for batch in loader:
+        with signals_blocked():  # the process beside ends with this one, not by a signal
+            prepared = iter(loader)
+        for batch in prepared:
             if isinstance(batch, AnymaskError):
                 raise batch
             yield batch
@@ -210,4 +227,4 @@ def batches(recipe: Recipe, data: Path, *, rank: int, first_step: int) -> Iterat
             inside += 1
             if inside == stage.steps:
                 break
-        del loader
+        del loader, prepared

@@ -22,6 +22,7 @@ from anymask.weights.hashes import digests, file_hash, learn, read_json
 Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
 
 ASSETS = Path(__file__).parents[1] / "assets"
+WEIGHTS = "weights.safetensors"  # of the bundled model, beside its graphs: what training takes
 
 SAYS: dict[Status, str] = {
     "bundled": "ships inside the package",
@@ -168,6 +169,15 @@ def bundled() -> Installed:
         )
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return Installed(name=BUNDLED, status="bundled", path=folder, bytes=size, source="anymask")
+
+
+def trainable_weights(name: str) -> Path:
+    """The tensors that training of a model starts from. Raises WeightsError for none.
+
+    Of the bundled model they are in the package, of the others they are the official checkpoint.
+    """
+    path = find(name)
+    return path / WEIGHTS if path.is_dir() else path
 
 
 def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:

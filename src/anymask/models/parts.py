@@ -1,0 +1,21 @@
+"""Names of a model's parts by the prefixes of their parameters, for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """Prefixes of parameter names.
+
+    encoder     of everything that sees the picture
+    pretrained  of what learns at a lower rate, as it has learned elsewhere before
+    frozen      of what never learns
+    quality     of the head that estimates the quality
+    """
+
+    encoder: str
+    pretrained: str
+    frozen: tuple[str, ...] = ()
+    quality: str

@@ -1,0 +1,136 @@
+"""The model that a recipe trains: a recipe in, a module with its rules and its optimiser out.
+
+Any image model of `anymask.models` can be trained. Its spec says how it sees pictures, its family
+which masks learn from which prompts (`families.family.TokenRoles`), its parts what learns how fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anymask import models
+from anymask.models.parts import ModelParts
+from anymask.primitives.arrays import read_arrays
+from anymask.primitives.errors import ConfigError, DataError, WeightsError
+from anymask.primitives.spec import ModelSpec
+from anymask.training.checkpoint import read_state
+from anymask.training.recipe import Recipe
+from anymask.weights.checkpoints import read_checkpoint
+
+
+class Trainee(Protocol):
+    """What training needs of a torch module."""
+
+    spec: ModelSpec
+    parts: ModelParts
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]: ...
+
+    def decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
+    """The recipe's model before its first step. Raises ModelError, ConfigError, WeightsError."""
+    model = models.build(recipe.model)
+    if recipe.backbone:
+        load_backbone(model, data.parent / recipe.backbone)
+    if recipe.init:
+        load_start(model, find_start(recipe), recipe.learn)
+    parts = cast(Trainee, model).parts
+    for name, parameter in model.named_parameters():
+        learns = not name.startswith(parts.frozen)
+        if recipe.learn == "decoder":
+            learns = learns and not name.startswith(parts.encoder)
+        elif recipe.learn == "quality":
+            learns = name.startswith(parts.quality)
+        parameter.requires_grad_(learns)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def find_start(recipe: Recipe) -> Path:
+    """The file that a recipe starts from: a path, or "shipped" for the weights in the package."""
+    if recipe.init != "shipped":
+        return Path(recipe.init)
+    from anymask.weights.store import trainable_weights
+
+    return trainable_weights(recipe.model)
+
+
+def load_start(model: nn.Module, path: Path, learn: str) -> None:
+    """The averaged weights of another run, or a .safetensors file of plain tensors.
+
+    Where only quality learns, its head starts anew. Raises WeightsError for what does not fit.
+    """
+    if path.suffix == ".safetensors":
+        start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+    else:
+        start = read_state(path)["average"]
+    own, head = model.state_dict(), cast(Trainee, model).parts.quality
+    if learn == "quality":
+        start |= {name: own[name] for name in own if name.startswith(head)}
+    try:
+        model.load_state_dict(start)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: not the weights of this model ({error})") from error
+
+
+def load_backbone(model: nn.Module, path: Path) -> None:
+    """ImageNet weights of the encoder, from an .npz of folded arrays. Raises ConfigError."""
+    take = getattr(model, "load_backbone", None)
+    if take is None:
+        raise ConfigError(
+            f"{cast(Trainee, model).spec.name} has no backbone of its own to load; leave "
+            "`backbone` out, and give `init`"
+        )
+    try:
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        take(
+            {
+                name: torch.from_numpy(array.astype(np.float32))
+                for name, array in arrays.items()
+                if array.dtype.kind == "f"
+            }
+        )
+    except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
+
+
+def multiplies_halves(device: torch.device) -> bool:
+    """Whether bf16 products are faster there: a processor that emulates them is slower."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; what was pretrained learns slower, no decay on vectors."""
+    slow_prefix = cast(Trainee, model).parts.pretrained
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith(slow_prefix), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+                "scale": recipe.backbone_rate if slow else 1.0,
+            }
+            for (slow, decays), parameters in sorted(groups.items())
+        ],
+        lr=recipe.rate,
+    )
