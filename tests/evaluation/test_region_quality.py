@@ -1,7 +1,7 @@
 """Divisions of a photo: covering, Rand index, variation of information."""
 
-from itertools import combinations
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
