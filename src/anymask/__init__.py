@@ -41,12 +41,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "anymask.primitives.types",
+    "Candidates": "anymask.primitives.candidates",
     "Embedding": "anymask.primitives.types",
     "MaskRecord": "anymask.primitives.records",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.types",
-    "Retry": "anymask.predictors.retry",
+    "Retry": "anymask.predictors.settings",
     "load_image": "anymask.data.images",
 }
 _MODULES = {

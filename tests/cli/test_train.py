@@ -41,8 +41,8 @@ def test_it_trains_reports_and_writes_a_bundle_that_opens(
     assert json.loads(last.read_text())["step"] == 20
     runtime = OnnxRuntime(bundle)
     assert runtime.spec.image_side == 128
-    maps = runtime.encode(np.zeros((1, 3, 128, 128), np.float32))[0]
-    assert [m.shape for m in maps] == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
+    (seen,) = runtime.see(np.zeros((1, 3, 128, 128), np.float32))
+    assert [one.values.shape for one in seen.maps()] == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
 
 
 @pytest.mark.parametrize(

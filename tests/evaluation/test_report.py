@@ -13,12 +13,12 @@ from anymask.evaluation.report import (
     SetScores,
     report_to_json,
     sets_from_json,
-    write_json,
 )
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.errors import DataError
 from anymask.primitives.machine import this_machine
+from anymask.primitives.storage import write_json
 
 
 def scores(name: str, group: str, first: list[float], area: list[int]) -> SetScores:
@@ -95,7 +95,7 @@ def test_a_report_without_sets_has_a_table(report: EvalReport) -> None:
 def test_the_json_holds_what_the_table_shows_and_reads_back(
     report: EvalReport, tmp_path: Path
 ) -> None:
-    write_json(report, tmp_path / "out.json")
+    write_json(tmp_path / "out.json", report_to_json(report))
     raw = json.loads((tmp_path / "out.json").read_text())
     assert raw["format"] == 2
     assert raw["means"][0] == {

@@ -2,6 +2,7 @@
 
 import pytest
 
+from anymask.families import open_family
 from anymask.predictors.grid import MOST_AT_ONCE, Grid, grid_of
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
@@ -175,8 +176,8 @@ def test_six_fixed_points_are_filled_up() -> None:
     assert {shape[1] for shape in runtime.calls} == {6}
 
 
-def test_nano_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
-    nano, sam = ModelSpec(name="nano", answer="four"), ModelSpec(name="sam_vit_b")
+def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
+    nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
     assert grid_of(sam, {}).pred_iou_thresh == 0.88
     assert grid_of(nano, {}).pred_iou_thresh == 0.45
     assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7

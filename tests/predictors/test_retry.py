@@ -58,9 +58,9 @@ def test_each_step_costs_what_it_says(step: str, encodings: int) -> None:
     class Counting(ColourRuntime):
         seen = 0
 
-        def encode(self, images: np.ndarray) -> list:
+        def see(self, images: np.ndarray) -> list:
             Counting.seen += len(images)
-            return super().encode(images)
+            return super().see(images)
 
     Model(Counting()).segment(PICTURE, points=[CLICK], retry=patient(steps=(step,)))
     assert Counting.seen == encodings
@@ -170,9 +170,9 @@ def test_a_larger_model_sees_a_photo_once() -> None:
     class Counting(ColourRuntime):
         seen = 0
 
-        def encode(self, images: np.ndarray) -> list:
+        def see(self, images: np.ndarray) -> list:
             Counting.seen += len(images)
-            return super().encode(images)
+            return super().see(images)
 
     prompts = [Prompt.of(points=[click]) for click in (CLICK, (600, 300), (5, 5))]
     model, retry = Model(ColourRuntime()), patient(steps=("larger",), larger=Model(Counting()))

@@ -24,8 +24,7 @@ from anymask.predictors.large import Eye, Tile, look_around
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.retry import check_retry
-from anymask.predictors.settings import Retry, Settings, SettingsDict
+from anymask.predictors.settings import Retry, Settings, SettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.records import MaskRecord
@@ -113,7 +112,7 @@ class Model:
         settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
                   see `settings.Settings`
 
-        Returns one `Candidates`, best quality first, or a list of them for `prompts`.
+        Returns one `Candidates`, the mask that is most likely meant first; a list for `prompts`.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's

@@ -25,10 +25,9 @@ import numpy as np
 from anymask.families.prompts import kinds
 from anymask.predictors.honour import name_violated_clicks
 from anymask.predictors.question import Question, RetryTime
-from anymask.predictors.settings import Retry, RetryStep
+from anymask.predictors.settings import RetryStep
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import InputError
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.types import BoolArray, FloatArray, Prompt
 
@@ -37,13 +36,6 @@ SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
 LUCK = 0.1  # of quality, that the answer to a shifted prompt must gain
 AGREED = 0.5  # IoU with the answer that is to be replaced
-
-
-def check_retry(retry: object) -> Retry | None:
-    """Raises InputError for what is neither a `Retry` nor None."""
-    if retry is None or isinstance(retry, Retry):
-        return retry
-    raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
 def ask_again(first: Candidates, question: Question) -> Candidates:

@@ -115,6 +115,7 @@ class Settings:
             if value not in (True, False, "auto"):
                 raise InputError(f'{name} must be True, False or "auto", got {value!r}')
         check_granularity(self.granularity)
+        check_retry(self.retry)
         if self.ranking not in ("expected", "own"):
             raise InputError(f'ranking must be "expected" or "own", got {self.ranking!r}')
         for name in ("max_hole_area", "min_island_area"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -176,6 +176,16 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
     if not isinstance(tables, dict):
         raise WeightsError(f"{path} must hold an object; export the model again")
     return tables
+
+
+def write_tables(folder: Path, tables: Tables) -> None:
+    """Give a bundle other tables, and its manifest their hash. Raises WeightsError."""
+    manifest = read_manifest(folder)
+    path = folder / TABLES
+    path.write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    hashes = {**manifest.sha256, TABLES: file_sha256(path)}
+    changed = replace(manifest, sha256=hashes)
+    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:

@@ -6,10 +6,10 @@ import pytest
 from anymask.families.prompts import check_prompt, group_prompts, is_lone_click, mask_on_photo
 from anymask.primitives.errors import PromptError
 from anymask.primitives.resize import geometry
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from anymask.primitives.types import Prompt
 
-SAM = ModelSpec(name="sam", image_side=64, mask_side=16)
+SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
 SIX = ModelSpec(
     name="six",
     image_side=64,
