@@ -3,8 +3,8 @@
  *
  * The three resizes of `primitives/resize.py`: OpenCV's area mean, and its bilinear for what grows
  * ("area"), Pillow's antialiased bilinear with 8 bits between the axes, and torch's four-pixel
- * bilinear. All work on one axis at a time, so each is a list of weights for each axis. OpenCV's are
- * followed to the bit: one level of a picture's 256 moves masks by a hundredth.
+ * bilinear. All work on one axis at a time, so each is a list of weights for each axis. OpenCV's
+ * bits are kept: one level of a picture's 256 moves the edge of a mask by a hundredth.
  */
 
 import { geometryOf, paddedHw, taps } from "./geometry";
