@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anymask.families import SAM_ROLES
+from anymask.families.choice import ONE_OR_THREE
 from anymask.training.losses import (
     EDGE_WEIGHT,
     NORMALISED_WEIGHT,
@@ -54,11 +54,11 @@ def test_iou_of_halves_is_a_third_and_of_two_voids_is_one() -> None:
 
 def test_a_lone_click_teaches_the_best_of_three_and_a_box_teaches_mask_zero() -> None:
     losses = torch.tensor([[4.0, 3.0, 1.0, 2.0]], requires_grad=True)
-    prompt_loss(losses, torch.tensor([True]), SAM_ROLES).sum().backward()
+    prompt_loss(losses, torch.tensor([True]), ONE_OR_THREE).sum().backward()
     assert losses.grad is not None
     assert losses.grad.argmax().item() == 2
     losses.grad = None
-    prompt_loss(losses, torch.tensor([False]), SAM_ROLES).sum().backward()
+    prompt_loss(losses, torch.tensor([False]), ONE_OR_THREE).sum().backward()
     assert losses.grad.argmax().item() == 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anymask.families.efficient_sam import EfficientSam
-from anymask.families.family import Family, Tables, TokenRoles
+from anymask.families.family import Family, Tables
 from anymask.families.nano import Nano
 from anymask.families.sam import Sam
 from anymask.families.sam_hq import SamHq
@@ -33,16 +33,11 @@ DEFAULT_MODEL = "nano"  # the model in the package, which every command takes un
 NANO_GRID = GridDefaults(pred_iou_thresh=0.45, stability_score_thresh=0.65)
 SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
 
-# Token 0 for clear prompts, the three after it for ambiguous ones (Segment Anything, section 3).
-SAM_ROLES = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
-HQ_ROLES = TokenRoles(clear=(0,), ambiguous=(1, 2, 3), added=4)
-ALL_ROLES = TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
-
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
-    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables, SAM_ROLES),
-    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables, HQ_ROLES),
-    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables, ALL_ROLES),
-    "nano": lambda spec, tables: Nano(spec, NANO_GRID, tables, SAM_ROLES),
+    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
+    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
+    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
+    "nano": lambda spec, tables: Nano(spec, NANO_GRID, tables),
 }
 
 

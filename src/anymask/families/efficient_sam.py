@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anymask.families.choice import split_choice
+from anymask.families.choice import TokenRoles, split_choice
 
 if TYPE_CHECKING:
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, ModelPrompts
 
@@ -23,7 +23,11 @@ class EfficientSam:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    roles: TokenRoles
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the same."""

@@ -10,9 +10,9 @@ Letters: N prompts, P points, T masks of the decoder, K candidates, m the side o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from anymask.families.choice import TokenRoles
 from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
 from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
@@ -25,20 +25,6 @@ Tables = Mapping[str, Any]  # learned numbers by name, as the bundle's tables.js
 # The K candidates of one prompt, the first one first: logits (K, m, m); quality (K,), each mask's
 # own number; order (K,), each candidate's place among the K in the model's own order.
 Ordered = tuple[FloatArray, FloatArray, IntArray]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRoles:
-    """Which of the decoder's T masks learn from which prompts.
-
-    clear      that answer a prompt without doubt; the best of them learns
-    ambiguous  that answer a lone click, which may mean several things
-    added      a correction that is added to all others (SAM-HQ), or None
-    """
-
-    clear: tuple[int, ...]
-    ambiguous: tuple[int, ...]
-    added: int | None = None
 
 
 class Family(Protocol):

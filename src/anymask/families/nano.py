@@ -31,7 +31,9 @@ import numpy as np
 from anymask.families.choice import (
     CORNERS,
     NO_POINT,
+    ONE_OR_THREE,
     POSITIVE,
+    TokenRoles,
     by_quality,
     in_order,
     lone_clicks,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 
@@ -105,7 +107,11 @@ class Nano:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    roles: TokenRoles
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return ONE_OR_THREE
 
     @cached_property
     def weights(self) -> RankingWeights:

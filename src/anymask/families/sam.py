@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anymask.families.choice import split_choice
+from anymask.families.choice import ONE_OR_THREE, TokenRoles, split_choice
 
 if TYPE_CHECKING:
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, ModelPrompts
 
@@ -26,7 +26,11 @@ class Sam:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    roles: TokenRoles
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return ONE_OR_THREE
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the three masks of an ambiguous prompt."""

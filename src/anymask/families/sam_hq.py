@@ -9,15 +9,15 @@ Letters: N prompts, T masks of the decoder, m the side of a mask.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.families.choice import split_choice
+from anymask.families.choice import ONE_OR_THREE, TokenRoles, split_choice
 
 if TYPE_CHECKING:
-    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables, TokenRoles
+    from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
     from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
@@ -29,7 +29,11 @@ class SamHq:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    roles: TokenRoles
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return replace(ONE_OR_THREE, added=4)
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""
