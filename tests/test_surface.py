@@ -4,7 +4,7 @@ import pytest
 
 import anymask
 from anymask.predictors.image import Model
-from anymask.primitives import types
+from anymask.primitives import errors, prompts
 from anymask.runtimes import open as opening
 from tests.predictors.fakes import ColourRuntime
 
@@ -13,8 +13,8 @@ def test_every_public_name_can_be_reached() -> None:
     for name in anymask.__all__:
         assert getattr(anymask, name) is not None
         assert name in dir(anymask)
-    assert anymask.Prompt is types.Prompt
-    assert anymask.errors.PromptError is types.PromptError
+    assert anymask.Prompt is prompts.Prompt
+    assert anymask.errors.PromptError is errors.PromptError
     assert callable(anymask.models.build)
     assert callable(anymask.weights.load_official)
 

@@ -49,7 +49,7 @@ _HOMES = {
     "MaskRecord": "anymask.primitives.records",
     "MaskRecords": "anymask.primitives.record_list",
     "Model": "anymask.predictors.image",
-    "Prompt": "anymask.primitives.types",
+    "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
     "load_image": "anymask.data.images",
 }
