@@ -44,6 +44,24 @@ if TYPE_CHECKING:
 NO_POINT, POSITIVE, CORNERS = -1, 1, (2, 3)  # values of ModelPrompts.labels
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenRoles:
+    """Which of the decoder's T masks learn from which prompts.
+
+    clear      that answer a prompt without doubt; the best of them learns
+    ambiguous  that answer a lone click, which may mean several things
+    added      a correction that is added to all others (SAM-HQ), or None
+    """
+
+    clear: tuple[int, ...]
+    ambiguous: tuple[int, ...]
+    added: int | None = None
+
+
+# Token 0 for clear prompts, the three after it for ambiguous ones (Segment Anything, section 3).
+ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
+
+
 def lone_clicks(prompts: ModelPrompts) -> list[bool]:
     """Which prompts are one positive click and nothing else: the ambiguous case."""
     labels = prompts.labels
@@ -139,6 +157,11 @@ class Nano:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return ONE_OR_THREE
 
     @cached_property
     def weights(self) -> RankingWeights:
