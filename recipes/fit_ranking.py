@@ -1,4 +1,4 @@
-"""Learn the weights of `predictors/ranking.py` from training photos:
+"""Learn the table "ranking" of `families/nano.py` from training photos:
 
     python recipes/fit_ranking.py ../shared/data/train
 
@@ -17,7 +17,6 @@ Letters: N clicks, T masks of the decoder, F facts.
 from __future__ import annotations
 
 import argparse
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,16 +29,21 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.data.sets import Sample, load_set
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import load_set
+from anymask.families import DEFAULT_MODEL
 from anymask.families.nano import FACTS, RankingWeights, chances, facts, order_masks
 from anymask.families.prompts import group_prompts
+from anymask.families.tables import SHIPPED, shipped_tables
 from anymask.predictors.pipeline import embed_image
-from anymask.predictors.ranking import SHIPPED
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import mask_iou
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_masks
 from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, UintImage
+from anymask.runtimes.manifest import write_tables
+from anymask.runtimes.protocol import Clicks, require
 
 Arrays = NDArray[Any]
 
@@ -112,7 +116,7 @@ def answers_of(folder: Path) -> Iterator[Answers]:
 
 
 def ask(
-    model: anymask.Model, sample: Sample, most: int, look: int, rng: np.random.Generator
+    model: anymask.Model, sample: AnnotatedImage, most: int, look: int, rng: np.random.Generator
 ) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
     """Facts, overlaps and IoU of the answers to a click on each of at most `most` masks."""
     image, truths, ignore = opened(sample, most, rng)
@@ -123,7 +127,7 @@ def ask(
     embedding = embed_image(runtime, image)
     prompts = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
     for places, batch in group_prompts(prompts, embedding.geometry, spec, 16):
-        decoded = runtime.decode((embedding.features, *embedding.extras), batch)
+        decoded = require(runtime, Clicks).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
@@ -132,11 +136,11 @@ def ask(
 
 
 def opened(
-    sample: Sample, most: int, rng: np.random.Generator
+    sample: AnnotatedImage, most: int, rng: np.random.Generator
 ) -> tuple[UintImage, list[BoolArray], BoolArray]:
     """A photo, some of its masks, and the pixels that do not count."""
     image = sample.image()
-    truths = [rle_to_mask(sample.masks[n]) for n in rng.permutation(len(sample.masks))[:most]]
+    truths = [rle_to_mask(sample.rles[n]) for n in rng.permutation(len(sample.rles))[:most]]
     empty = np.zeros(image.shape[:2], np.bool_)
     return image, truths, empty if sample.ignore is None else rle_to_mask(sample.ignore)
 
@@ -189,7 +193,7 @@ class Network(torch.nn.Module):
 
 
 def learn(answers: Answers) -> dict[str, Any]:
-    """The weights, as `ranking.Weights` names them."""
+    """The weights, as `RankingWeights` names them."""
     middle, spread = (f(answers.found, axis=(0, 1)) for f in (np.mean, np.std))
     found, shared, ious = (
         torch.tensor(values, dtype=torch.float32)
@@ -266,7 +270,8 @@ def main() -> None:
     sets = list(answers_of(args.data))
     columns = zip(*(vars(one).values() for one in sets), strict=True)
     answers = Answers(*(np.concatenate(column) for column in columns))
-    SHIPPED.write_text(json.dumps(learn(answers), indent=1) + "\n", encoding="utf-8")
+    bundle = SHIPPED / DEFAULT_MODEL
+    write_tables(bundle, {**shipped_tables(DEFAULT_MODEL), "ranking": learn(answers)})
     if args.check:
         check(answers)
 

@@ -12,8 +12,7 @@ const out = "../src/anymask/assets/web";
 
 /** Every file that the build depends on, in the order of tests/web/test_build.py. */
 function sources(): string[] {
-  const ranking = "../src/anymask/assets/ranking.json";
-  const own = [ranking, "index.html", "package-lock.json", "package.json", "tsconfig.json"];
+  const own = ["index.html", "package-lock.json", "package.json", "tsconfig.json"];
   const inside = readdirSync("src", { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).replaceAll("\\", "/"));

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from anymask.predictors.settings import Retry
     from anymask.primitives import errors
     from anymask.primitives.candidates import Candidates
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.record_list import MaskRecords
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Embedding, Prompt
+    from anymask.primitives.types import Embedding
 
 __version__ = "0.1.0"
 __all__ = [
     "Candidates",
     "Embedding",
     "MaskRecord",
+    "MaskRecords",
     "Model",
     "Prompt",
     "Retry",
@@ -41,12 +44,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "anymask.primitives.types",
+    "Candidates": "anymask.primitives.candidates",
     "Embedding": "anymask.primitives.types",
     "MaskRecord": "anymask.primitives.records",
+    "MaskRecords": "anymask.primitives.record_list",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.types",
-    "Retry": "anymask.predictors.retry",
+    "Retry": "anymask.predictors.settings",
     "load_image": "anymask.data.images",
 }
 _MODULES = {
@@ -58,7 +62,7 @@ _MODULES = {
 
 
 def load(
-    name: str = "nano",
+    name: str | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -66,8 +70,8 @@ def load(
 ) -> Model:
     """Open a model.
 
-    name       "nano", which ships with the package, a name of `anymask models list`, or the folder
-               of an exported model
+    name       a name of `anymask models list`, or the folder of an exported model; None: the model
+               that ships with the package, `families.DEFAULT_MODEL`
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
     precision  "fp32", "bf16" or "fp16"
@@ -77,10 +81,11 @@ def load(
     text says how to get them), InputError for options that do not go together, MissingExtra where
     torch is needed and not installed. Nothing is ever downloaded here.
     """
+    from anymask.families import DEFAULT_MODEL
     from anymask.predictors.image import Model
     from anymask.runtimes.open import open_runtime
 
-    return Model(open_runtime(name, weights, device, precision, runtime))
+    return Model(open_runtime(name or DEFAULT_MODEL, weights, device, precision, runtime))
 
 
 def __getattr__(name: str) -> Any:

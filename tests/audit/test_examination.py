@@ -177,7 +177,7 @@ def test_another_audits_file_is_refused(model: Model, tmp_path: Path) -> None:
 def test_the_key_knows_every_change_of_the_masks() -> None:
     _, image = photo()
     first = image.masks[0]
-    other = replace(first, record=replace(first.record, label="cup"))
+    other = replace(first, label="cup")
     changed = [
         replace(image, masks=image.masks[:2]),
         replace(image, masks=(other, *image.masks[1:])),

@@ -98,7 +98,10 @@ def test_a_retry_asks_more(runtime: ColourRuntime) -> None:
     [
         (["--tile", "big"], "wanted --tile auto, none or a side in pixels, got 'big'"),
         (["--tile", "10"], "wanted --tile auto, none or a side in pixels, got '10'"),
-        (["--min-mask-area", "-1"], "min_mask_area must be a number, 0 or more, got -1.0"),
+        (
+            ["--min-mask-area", "-1"],
+            "min_mask_area must be a number of pixels, 0 or more, got",
+        ),
         (["--retry", "-1"], "seconds must be a number, 0 or more, got -1.0"),
         (["--retry-quality", "0.5"], "--retry-quality and --retry-model need a time; add --retry"),
         (["--layout", "heap"], "argument --layout: invalid choice: 'heap'"),

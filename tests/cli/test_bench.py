@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,27 +12,33 @@ import anymask
 from anymask.cli import bench as command
 from anymask.cli import bench_encoder
 from anymask.cli.main import main
+from anymask.families import open_family
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, WeightsError
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from anymask.primitives.timing import ProcessRun
-from anymask.primitives.types import ModelPrompts
+from anymask.primitives.types import ModelPrompts, Seen
+from tests.predictors.fakes import seen_of
 
-SPEC = ModelSpec(name="tiny", image_side=64, mask_side=16)
+C = TypeVar("C")
+
+SPEC = ModelSpec(name="tiny", image_side=64, mask_side=16, accepts=ALL_KINDS)
 
 
 class Blank:
     """A runtime that says nothing of interest, at once."""
 
     spec = SPEC
+    family = open_family(SPEC)
     weights_hash = "blank"
 
-    def encode(self, images: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        return [(np.zeros((4, 4, 4), np.float32),) for _ in images]
+    def capability(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else None
 
-    def decode(
-        self, features: tuple[np.ndarray, ...], prompts: ModelPrompts
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def see(self, images: np.ndarray) -> list[Seen]:
+        return [seen_of(np.zeros((4, 4, 4), np.float32)) for _ in images]
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
         n = len(prompts.coords)
         return np.ones((n, 4, 16, 16), np.float32), np.ones((n, 4), np.float32)
 
@@ -135,6 +142,14 @@ def test_a_cold_start_that_fails_is_a_note(
         (["--photo", "gone.jpg"], "--photo gone.jpg: wanted a picture file, there is none"),
         (["--runtime", "torch"], "nothing could be measured; skipped: torch: no checkpoint"),
         (["decoder"], "invalid choice: 'decoder'"),
+        (
+            ["--requests", "5"],
+            "`bench model` takes no --requests, which belongs to `bench serve`",
+        ),
+        (["encoder", "--photo", "a.jpg"], "belongs to `bench model` and `bench everything`; leave"),
+        (["serve", "--no-plain"], "`bench serve` takes no --plain, which belongs to `bench every"),
+        (["folder", "photos", "--runtime", "onnx"], "`bench folder` takes no --runtime, which"),
+        (["everything", "--workers", "2"], "`bench everything` takes no --workers, which belongs"),
     ],
 )
 def test_wrong_options_are_sentences(

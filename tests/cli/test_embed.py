@@ -21,9 +21,9 @@ class Counting(ColourRuntime):
 
     seen = 0
 
-    def encode(self, images: np.ndarray) -> list:
+    def see(self, images: np.ndarray) -> list:
         type(self).seen += len(images)
-        return super().encode(images)
+        return super().see(images)
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def test_an_interruption_keeps_what_was_done(
     runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopping(Counting):
-        def encode(self, images: np.ndarray) -> list:
+        def see(self, images: np.ndarray) -> list:
             if self.seen == 2:
                 raise KeyboardInterrupt
-            return super().encode(images)
+            return super().see(images)
 
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Stopping()))
     assert main(["embed", "photos", "-o", "out"]) == 130

@@ -18,9 +18,9 @@ from anymask.data.images import load_mask
 from anymask.jobs.outputs import write_overlay
 from anymask.primitives.draw import overlay
 from anymask.primitives.errors import InputError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import Prompt
 
 IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)

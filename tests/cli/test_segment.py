@@ -109,7 +109,7 @@ def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
     picture[95:105, 60:70] = 255
     Image.fromarray(picture).save("photo.png")
     assert not npy("--point", "90,100")[100, 65]
-    assert npy("--point", "90,100", "--fill-holes", "900", "--drop-islands", "9")[100, 65]
+    assert npy("--point", "90,100", "--max-hole-area", "900", "--min-island-area", "9")[100, 65]
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +150,13 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         (["--mask", "none.png"], "there is no file 'none.png'; check the path"),
         (["--point", "5,5", "-o", "a.jpg"], "wanted an output that ends in .png, .json, .svg or"),
         (["--point", "5,5", "-o", "photo.png"], "the output 'photo.png' is the photo itself"),
-        (["--point", "5,5", "--fill-holes", "-3"], "max_hole_area must be a number of pixels"),
+        (["--point", "5,5", "--max-hole-area", "-3"], "max_hole_area must be a number of pixels"),
+        (
+            ["--point", "5,5", "--granularity", "car"],
+            'granularity must be "part", "whole", "all" or',
+        ),
+        (["--fill-holes", "9"], "--fill-holes is called --max-hole-area now, as in every command"),
+        (["--drop-islands"], "--drop-islands is called --min-island-area now, as in every command"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(

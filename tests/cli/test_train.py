@@ -47,7 +47,7 @@ def test_it_trains_reports_and_writes_a_bundle_that_opens(
     runtime = OnnxRuntime(bundle)
     assert runtime.spec.image_side == 128
     (seen,) = runtime.see(np.zeros((1, 3, 128, 128), np.float32))
-    assert [m.shape for m in seen.maps()] == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
+    assert [one.values.shape for one in seen.maps()] == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
 
 
 @pytest.mark.parametrize(

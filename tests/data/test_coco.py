@@ -12,7 +12,7 @@ from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
 from anymask.data import coco
-from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask, record_to_mask
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
@@ -153,7 +153,7 @@ def test_one_file_is_wanted(tmp_path: Path) -> None:
 
 def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
     image = rings()
-    masks = [replace(mask, record=replace(mask.record, depth=0)) for mask in image.masks]
+    masks = [record_to_mask(replace(mask.record, depth=0)) for mask in image.masks]
     report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
     assert report.counts()["trees"] == 1
     assert "depth" not in (tmp_path / "a.json").read_text()

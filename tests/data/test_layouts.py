@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
+from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations, recognise
 from anymask.data.layouts import (
     LAYOUTS,
@@ -16,7 +17,6 @@ from anymask.data.layouts import (
     load_dataset,
     recognise_layout,
 )
-from anymask.data.sets import Sample
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import rle_to_mask
@@ -28,12 +28,13 @@ from tests.evaluation.small_sets import write_set
 EVERY = pytest.mark.parametrize("name", WRITERS)
 
 
-def check(samples: list[Sample], truths: list[Truth], root: Path) -> None:
-    assert [sample.image_path for sample in samples] == [root / truth.photo for truth in truths]
+def check(samples: list[AnnotatedImage], truths: list[Truth], root: Path) -> None:
+    assert [sample.source for sample in samples] == [root / truth.photo for truth in truths]
     for sample, truth in zip(samples, truths, strict=True):
-        assert sample.labels == tuple(label for _, label in truth.masks)
-        assert len(sample.annotators) == len(sample.masks)
-        for rle, (mask, _) in zip(sample.masks, truth.masks, strict=True):
+        assert tuple(mask.label for mask in sample.objects) == tuple(
+            label for _, label in truth.masks
+        )
+        for rle, (mask, _) in zip(sample.rles, truth.masks, strict=True):
             np.testing.assert_array_equal(rle_to_mask(rle), mask)
         assert (sample.ignore is None) == (truth.ignore is None)
         if sample.ignore is not None and truth.ignore is not None:
@@ -147,11 +148,11 @@ def edit_coco(root: Path, **changes: object) -> None:
 def test_what_coco_says_beside_the_pixels_is_kept(tmp_path: Path) -> None:
     published.write_coco(tmp_path)
     _, samples = load_dataset(tmp_path, split="val2017")
-    assert [sample.image_id for sample in samples] == [7, 9]
-    assert samples[0].boxes == ((1, 2, 4, 6), (1, 2, 4, 6))
-    ((label, crowd),) = samples[0].crowds
-    assert label == "cat"
-    np.testing.assert_array_equal(rle_to_mask(crowd), TWO_PARTS)
+    assert [sample.benchmark.image_id for sample in samples] == [7, 9]
+    assert [mask.drawn_box for mask in samples[0].objects] == [(1, 2, 4, 6), (1, 2, 4, 6)]
+    (crowd,) = (mask for mask in samples[0].masks if mask.crowd)
+    assert crowd.label == "cat"
+    np.testing.assert_array_equal(rle_to_mask(crowd.rle), TWO_PARTS)
 
 
 @pytest.mark.parametrize(
@@ -196,16 +197,16 @@ def test_one_json_can_be_named_and_two_that_fit_are_not_guessed(tmp_path: Path) 
         load_dataset(tmp_path, "coco")
     (tmp_path / "val" / "data").rename(tmp_path / "imgs")
     _, samples = load_dataset(tmp_path / "b_val.json", "coco")
-    assert samples[0].image_path == tmp_path / "imgs" / "01_frame_1.PNG"
+    assert samples[0].source == tmp_path / "imgs" / "01_frame_1.PNG"
 
 
 def test_lvis_says_which_classes_were_looked_for(tmp_path: Path) -> None:
     published.write_lvis(tmp_path)
     _, (sample,) = load_dataset(tmp_path)
-    assert sample.federated is not None
-    assert sample.federated.absent == {"ant", "cow"}
-    assert sample.federated.partial == {"bun"}
-    assert sample.boxes == ((3.3, 2.6, 3.3 + 18.4, 2.6 + 15.3),)
+    assert sample.benchmark.federated is not None
+    assert sample.benchmark.federated.absent == {"ant", "cow"}
+    assert sample.benchmark.federated.partial == {"bun"}
+    assert tuple(mask.drawn_box for mask in sample.objects) == ((3.3, 2.6, 3.3 + 18.4, 2.6 + 15.3),)
 
 
 # People, boxes, numbers.
@@ -214,18 +215,18 @@ def test_lvis_says_which_classes_were_looked_for(tmp_path: Path) -> None:
 def test_bsds_keeps_who_drew_what_and_the_borders(tmp_path: Path) -> None:
     published.write_bsds(tmp_path)
     _, (sample,) = load_dataset(tmp_path)
-    assert sample.annotators == (0, 0, 1, 1, 1)
+    assert tuple(mask.annotator for mask in sample.objects) == (0, 0, 1, 1, 1)
     numbers = RING.astype(int)
     borders = np.zeros(RING.shape, np.bool_)
     borders[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
-    np.testing.assert_array_equal(rle_to_mask(sample.boundaries[0]), borders)
-    assert len(sample.boundaries) == 2
+    np.testing.assert_array_equal(rle_to_mask(sample.benchmark.boundaries[0]), borders)
+    assert len(sample.benchmark.boundaries) == 2
 
 
 def test_open_images_boxes_are_in_pixels(tmp_path: Path) -> None:
     published.write_open_images(tmp_path)
     _, (sample,) = load_dataset(tmp_path)
-    assert sample.boxes == ((6.0, 10.0, 30.0, 30.0),)
+    assert tuple(mask.drawn_box for mask in sample.objects) == ((6.0, 10.0, 30.0, 30.0),)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +258,14 @@ def test_cityscapes_pictures_and_polygons_mean_the_same(tmp_path: Path) -> None:
     published.write_cityscapes_polygons(tmp_path)
     _, (drawn,) = load_dataset(tmp_path)
     values = np.zeros(drawn.hw, np.uint16)
-    for rle, number in zip(drawn.masks, (24000, 26000), strict=True):
+    for rle, number in zip(drawn.rles, (24000, 26000), strict=True):
         values[rle_to_mask(rle)] = number
     values[rle_to_mask(drawn.ignore)] = 26
     values[values == 0] = 7
     path = next(tmp_path.rglob("*_polygons.json"))
     png(path.with_name(path.name.replace("polygons.json", "instanceIds.png")), values)
     _, (read,) = load_dataset(tmp_path)
-    assert (read.masks, read.labels, read.ignore) == (drawn.masks, drawn.labels, drawn.ignore)
+    assert (read.masks, read.ignore) == (drawn.masks, drawn.ignore)
 
 
 # Videos.
@@ -275,17 +276,17 @@ def test_a_clip_is_its_frames_in_order(tmp_path: Path) -> None:
     (clip,) = load_clips(tmp_path)
     assert (clip.name, len(clip.frames), list(clip.annotations)) == ("bear", 2, [0, 1])
     assert clip.image(1).shape == (20, 30, 3)
-    frame = clip.masks(1)
-    assert list(frame.objects) == [1, 2]
-    np.testing.assert_array_equal(rle_to_mask(frame.objects[2]), truths[1].masks[1][0])
+    frame = clip.frame(1)
+    assert list(frame.by_group()) == [1, 2]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[2]), truths[1].masks[1][0])
 
 
 def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:
     published.write_davis(tmp_path)
     (clip,) = load_clips(tmp_path, split="2016/val")
-    frame = clip.masks(0)
-    assert list(frame.objects) == [1]
-    np.testing.assert_array_equal(rle_to_mask(frame.objects[1]), RING | TWO_PARTS | DOT)
+    frame = clip.frame(0)
+    assert list(frame.by_group()) == [1]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[1]), RING | TWO_PARTS | DOT)
     assert frame.ignore is None
 
 
@@ -294,7 +295,7 @@ def test_frames_without_masks_are_frames_all_the_same(tmp_path: Path) -> None:
     (clip,) = load_clips(tmp_path, "youtube-vos")
     assert (len(clip.frames), clip.labels) == (2, {1: "ape"})
     with pytest.raises(DataError, match="0a49f5265b: frame 1 has no masks"):
-        clip.masks(1)
+        clip.frame(1)
 
 
 def test_photos_are_no_clips(tmp_path: Path) -> None:

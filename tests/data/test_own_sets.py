@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport, annotated_mask
 from anymask.data.formats import read_annotations, recognise, write_annotations
 from anymask.data.sets import load_set
 from anymask.primitives.errors import DataError
@@ -37,14 +37,14 @@ def test_a_set_comes_back_and_eval_reads_it(
     assert (found.file_name, found.hw) == (image.file_name, image.hw)
     info, (sample,) = load_set(folder)
     assert info.name == folder.name
-    assert sample.masks == tuple(mask.rle for mask in image.masks)
+    assert sample.rles == tuple(mask.rle for mask in image.masks)
     assert sample.image().shape == (*image.hw, 3)
 
 
 def test_annotators_and_the_void_come_back(tmp_path: Path) -> None:
     ring, dot, _, everything = (mask.rle for mask in rings().masks)
     masks = (
-        annotated_mask(ring, "ring", extra={"annotator": 3}),
+        AnnotatedMask(ring, "ring", annotator=3),
         annotated_mask(dot),
         annotated_mask(everything, "void", crowd=True),
     )
@@ -63,11 +63,11 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     _, (sample,) = load_set(tmp_path)
     assert sample.ignore is not None
     assert sample.ignore.counts[1::2].sum() == 41
-    assert not sample.masks
+    assert not sample.rles
 
 
 def test_keys_of_other_formats_are_reported(tmp_path: Path) -> None:
-    mask = annotated_mask(rings().masks[0].rle, extra={"score": np.pi})
+    mask = AnnotatedMask(rings().masks[0].rle, extra={"score": np.pi})
     report = written(tmp_path, AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,)))
     assert [str(loss) for loss in report.losses] == ["a.png: the keys ['score'] have no place"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from anymask.data import sa1b
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.data.annotations import AnnotatedImage, LossReport, record_to_mask
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
@@ -46,7 +46,7 @@ def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
         parent=0,
         depth=1,
     )
-    mask = AnnotatedMask(record=record, group=7, crowd=True)
+    mask = record_to_mask(record, group=7, crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
     assert not written(tmp_path / "a.json", [image])
     assert sa1b.read(tmp_path / "a.json", LossReport()) == [image]

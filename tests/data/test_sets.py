@@ -34,8 +34,8 @@ def test_a_set_is_read_as_it_was_written(tmp_path: Path) -> None:
     )
     assert [len(sample.masks) for sample in samples] == [2, 1, 0]
     assert samples[0].hw == (48, 64)
-    assert np.array_equal(rle_to_mask(samples[0].masks[1]), rectangle((48, 64), BOXES[0][1]))
-    assert samples[0].labels == (None, None)
+    assert np.array_equal(rle_to_mask(samples[0].rles[1]), rectangle((48, 64), BOXES[0][1]))
+    assert [mask.label for mask in samples[0].objects] == [None, None]
     assert samples[0].ignore is None
 
 
@@ -44,8 +44,8 @@ def test_labels_annotators_and_ignored_pixels_are_read(tmp_path: Path) -> None:
     text = rle_to_string(mask_to_rle(rectangle((48, 64), (1, 1, 3, 3))))
     masks = [{"rle": text, "label": "cat", "annotator": 4}, {"rle": text}]
     _, samples = load_set(edit_line(folder, masks=masks, ignore_rle=text))
-    assert samples[1].labels == ("cat", None)
-    assert samples[1].annotators == (4, None)
+    assert [mask.label for mask in samples[1].objects] == ["cat", None]
+    assert [mask.annotator for mask in samples[1].objects] == [4, None]
     assert samples[1].ignore is not None
     assert rle_area(samples[1].ignore) == 4
 
@@ -160,6 +160,6 @@ def test_every_set_of_the_shared_data_is_read_with_the_areas_it_states(shared: P
     info, samples = load_set(folder)
     rows = [json.loads(line) for line in (folder / "masks.jsonl").read_text().splitlines()]
     assert info.name == "coco_val"
-    assert [[rle_area(rle) for rle in sample.masks] for sample in samples] == [
+    assert [[rle_area(rle) for rle in sample.rles] for sample in samples] == [
         [mask["area"] for mask in row["masks"]] for row in rows
     ]

@@ -52,10 +52,10 @@ class Interrupted(ColourRuntime):
         super().__init__()
         self.meanwhile: list[Callable[[], object]] = [meanwhile]
 
-    def encode(self, images):  # type: ignore[no-untyped-def]
+    def see(self, images):  # type: ignore[no-untyped-def]
         while self.meanwhile:
             self.meanwhile.pop()()
-        return super().encode(images)
+        return super().see(images)
 
 
 def run(project: Project, runtime: ColourRuntime | None = None) -> list[str]:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from anymask.evaluation.baselines import FromFunction
 from anymask.primitives.clicks import centre_click
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_to_string
 from anymask.primitives.spec import ALL_KINDS
-from anymask.primitives.types import Prompt
 
 Box = tuple[int, int, int, int]
 

@@ -10,7 +10,7 @@ from anymask.evaluation.adapters import PEER_PROMPTS, Peer, RenamedSegmenter, op
 from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.protocols import BOX
 from anymask.primitives.errors import ConfigError, InputError
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.evaluation.small_sets import perfect
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)

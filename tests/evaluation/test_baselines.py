@@ -15,7 +15,7 @@ from anymask.evaluation.baselines import (
 )
 from anymask.evaluation.protocols import BOX
 from anymask.primitives.masks import iou
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.evaluation.small_sets import rectangle
 
 HW = (60, 80)

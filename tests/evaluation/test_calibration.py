@@ -17,8 +17,8 @@ from anymask.evaluation.calibration import (
 from anymask.evaluation.protocols import BOX, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured, SetResult
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 

@@ -46,7 +46,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
     answers = {}
     theirs = []
     for image, mask in zip(chosen.image, chosen.mask, strict=True):
-        rle = samples[int(image)].masks[int(mask)]
+        rle = samples[int(image)].rles[int(mask)]
         truth = rle_to_mask(rle)
         answers[truth.shape, tuple(tight_box(truth))] = said = perturb_mask(truth, "shifted")
         written = {"size": list(truth.shape), "counts": rle_to_string(rle).encode()}
@@ -62,7 +62,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
     assert np.array_equal(
         scores.area,
         [
-            coco.area(encoded(rle_to_mask(samples[int(i)].masks[int(m)])))
+            coco.area(encoded(rle_to_mask(samples[int(i)].rles[int(m)])))
             for i, m in zip(chosen.image, chosen.mask, strict=True)
         ],
     )

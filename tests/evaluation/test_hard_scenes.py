@@ -102,7 +102,7 @@ def test_the_suite_of_scenes_needs_no_files() -> None:
     sample = one.samples[3]
     assert np.array_equal(sample.image(), hard_scenes.render("low contrast", 3).image)
     assert np.array_equal(
-        rle_to_mask(sample.masks[0]), hard_scenes.render("low contrast", 3).masks[0]
+        rle_to_mask(sample.rles[0]), hard_scenes.render("low contrast", 3).masks[0]
     )
     assert one.samples[0].content() != sample.content()
     scores = score_set([perfect()], one, EvalSettings(limit=2))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from anymask.data.sets import Federated, Sample, load_set
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    BenchmarkTruth,
+    Federated,
+)
+from anymask.data.sets import load_set
 from anymask.evaluation.baselines import FromFunction, filled_box
 from anymask.evaluation.instance_ap import (
     DetectedPhoto,
@@ -34,18 +41,19 @@ def rle(box: Box) -> Rle:
     return mask_to_rle(rectangle(HW, box))
 
 
-def sample(truths: list[tuple[str, Box]], **more: Any) -> Sample:
-    return Sample(
-        image_path=Path("a.png"),
+def sample(
+    truths: list[tuple[str, Box]], crowds: Sequence[tuple[str, Box]] = (), **more: Any
+) -> AnnotatedImage:
+    regions = [AnnotatedMask(rle(box), label, crowd=True) for label, box in crowds]
+    return AnnotatedImage(
+        file_name="a.png",
         hw=HW,
-        masks=tuple(rle(box) for _, box in truths),
-        labels=tuple(label for label, _ in truths),
-        annotators=(None,) * len(truths),
-        **more,
+        masks=(*(AnnotatedMask(rle(box), label) for label, box in truths), *regions),
+        benchmark=BenchmarkTruth(**more),
     )
 
 
-def answered(truth: Sample, found: list[tuple[str, Box, float]]) -> DetectedPhoto:
+def answered(truth: AnnotatedImage, found: list[tuple[str, Box, float]]) -> DetectedPhoto:
     detections = tuple(Detection(box, label, score) for label, box, score in found)
     return DetectedPhoto(truth, tuple(rle(box) for _, box, _ in found), detections)
 
@@ -63,7 +71,7 @@ def random_photo(rng: np.random.Generator) -> DetectedPhoto:
         return [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sides, strict=True)]
 
     truths = [(str(rng.choice(NAMES)), box) for box in boxes(int(rng.integers(0, 8)))]
-    crowds = tuple((str(rng.choice(NAMES)), rle(box)) for box in boxes(int(rng.integers(0, 2))))
+    crowds = tuple((str(rng.choice(NAMES)), box) for box in boxes(int(rng.integers(0, 2))))
     guesses = [box for _, box in truths] + boxes(int(rng.integers(0, 20)))
     found = [(str(rng.choice(NAMES)), box, float(rng.integers(0, 9)) / 9) for box in guesses]
     return answered(sample(truths, crowds=crowds), found)
@@ -73,11 +81,7 @@ def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
     """Its twelve numbers; the first six are AP, AP50, AP75, APs, APm, APl."""
     truths, results = [], []
     for image, photo in enumerate(photos, start=1):
-        rows = [
-            (label, mask, 0)
-            for label, mask in zip(photo.truth.labels, photo.truth.masks, strict=True)
-        ]
-        rows += [(label, mask, 1) for label, mask in photo.truth.crowds]
+        rows = [(mask.label, mask.rle, int(mask.crowd)) for mask in photo.truth.masks]
         for label, mask, crowd in rows:
             truths.append(
                 {"id": len(truths) + 1, "image_id": image, "category_id": NAMES.index(label) + 1,

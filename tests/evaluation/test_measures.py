@@ -37,7 +37,7 @@ def count_masks(method: object, one: EvalSet, settings: EvalSettings, told: obje
     """A measure that counts; it refuses the method called blind."""
     if method.spec.name == "blind":  # type: ignore[attr-defined]
         raise NotMeasured("it sees nothing")
-    counts = np.array([len(sample.masks) for sample in one.samples], np.float64)
+    counts = np.array([len(sample.rles) for sample in one.samples], np.float64)
     told(len(counts), len(counts))  # type: ignore[operator]
     return SetResult(
         figures=(values_to_metric("masks a photo", counts, np.arange(len(counts)), digits=2),),

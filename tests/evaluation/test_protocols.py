@@ -20,8 +20,8 @@ from anymask.evaluation.protocols import (
     tight_box,
 )
 from anymask.primitives.clicks import Click
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from anymask.primitives.types import Prompt
 from tests.evaluation.small_sets import rectangle
 
 HW = (20, 30)

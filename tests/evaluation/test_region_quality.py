@@ -1,5 +1,6 @@
 """Divisions of a photo: covering, Rand index, variation of information."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -93,8 +94,9 @@ def test_a_method_that_finds_nothing_is_not_measured(tmp_path: Path) -> None:
 def test_a_set_is_divided_photo_by_photo(tmp_path: Path) -> None:
     write_set(tmp_path / "set", [[(0, 0, 32, 48)], [(0, 0, 64, 24)]])
     info, samples = load_set(tmp_path / "set")
-    object.__setattr__(samples[0], "annotators", (0,))
-    object.__setattr__(samples[1], "annotators", (3,))
+    for place, who in enumerate((0, 3)):
+        (mask,) = samples[place].masks
+        samples[place] = replace(samples[place], masks=(replace(mask, annotator=who),))
     left = np.zeros((48, 64), np.int64)
     left[:, :32] = 1
     told: list[tuple[int, int]] = []

@@ -13,7 +13,7 @@ from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
@@ -136,7 +136,7 @@ def test_a_changed_photo_is_measured_again(boxes: EvalSet, tmp_path: Path) -> No
     method, asked = counted("box filler")
     folder = tmp_path / "cache"
     score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
-    path = boxes.samples[2].image_path
+    path = boxes.samples[2].source
     path.write_bytes(path.read_bytes() + b" ")
     score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
     assert len(asked) == 5
@@ -178,7 +178,7 @@ def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: P
         values.append(scores.found[1].result.figures[0].value)
     assert 0 < counts[0] == counts[1] < counts[2]
     assert values[0] == values[1]
-    path = one.samples[0].image_path
+    path = one.samples[0].source
     path.write_bytes(path.read_bytes() + b" ")
     score_set([perfect(), method], one, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
     assert len(asked) > counts[2]

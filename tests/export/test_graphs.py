@@ -32,12 +32,14 @@ def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_folder_holds_the_graphs_the_manifest_and_how_to_run_them(bundle: Path) -> None:
     names = {path.name for path in bundle.iterdir()}
-    assert names == {"encoder.onnx", "decoder.onnx", "manifest.json", "README.md", "example.py"}
+    assert names == {
+        "encoder.onnx", "decoder.onnx", "manifest.json", "README.md", "example.py", "family.py",
+    }  # fmt: skip
 
 
 def test_the_manifest_says_what_the_graphs_take_and_give(bundle: Path) -> None:
     manifest = read_manifest(bundle)
-    for name, info in (("encoder", manifest.encoder), ("decoder", manifest.decoder)):
+    for name, info in ((name, manifest.graph(name)) for name in ("encoder", "decoder")):
         session = onnxruntime.InferenceSession(
             bundle / f"{name}.onnx", providers=["CPUExecutionProvider"]
         )
@@ -45,9 +47,9 @@ def test_the_manifest_says_what_the_graphs_take_and_give(bundle: Path) -> None:
         assert [node.name for node in session.get_outputs()] == [t.name for t in info.outputs]
         for node, tensor in zip(session.get_inputs(), info.inputs, strict=True):
             assert tuple(node.shape) == tensor.shape
-    assert manifest.decoder.inputs[2] == TensorInfo("coords", "float32", ("N", "P", 2))
-    assert manifest.decoder.outputs[0] == TensorInfo("logits", "float32", ("N", 4, 8, 8))
-    assert manifest.encoder.outputs[1] == TensorInfo("extras_0", "float32", ("B", 1, 8, 8))
+    assert manifest.graph("decoder").inputs[2] == TensorInfo("coords", "float32", ("N", "P", 2))
+    assert manifest.graph("decoder").outputs[0] == TensorInfo("logits", "float32", ("N", 4, 8, 8))
+    assert manifest.graph("encoder").outputs[1] == TensorInfo("extras_0", "float32", ("B", 1, 8, 8))
     assert manifest.sha256["encoder.onnx"] == file_sha256(bundle / "encoder.onnx")
     assert (manifest.spec, manifest.licence, manifest.precision) == (SPEC, "Apache-2.0", "fp32")
 
@@ -115,7 +117,7 @@ def test_a_failed_export_leaves_the_earlier_one_whole_and_nothing_beside_it(
 def test_a_fixed_number_of_points_is_fixed_in_the_graph(tmp_path: Path) -> None:
     spec = replace(SPEC, fixed_points=3, pad_point=False)
     manifest = export_bundle(build(spec), spec, tmp_path / "x", **META)
-    assert manifest.decoder.inputs[2].shape == ("N", 3, 2)
+    assert manifest.graph("decoder").inputs[2].shape == ("N", 3, 2)
     assert verify_bundle(build(spec), tmp_path / "x").passed
 
 
@@ -128,11 +130,11 @@ def test_weights_too_big_for_one_file_lie_beside_the_graph(
     assert "decoder.onnx.data" in read_manifest(tmp_path / "x").sha256
     (tmp_path / "x").rename(tmp_path / "moved")
     runtime = OnnxRuntime(tmp_path / "moved")
-    maps = runtime.encode(np.zeros((1, 3, 32, 32), np.float32))[0]
-    assert runtime.decode(maps, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
+    (seen,) = runtime.see(np.zeros((1, 3, 32, 32), np.float32))
+    assert runtime.decode(seen, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video"])
 def test_the_sam_family_exports_and_agrees(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,14 +1,25 @@
+import ast
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import anymask
+from anymask.export.family_source import family_to_source
+from anymask.export.readme import write_readme
+from anymask.families import family_names, open_family
+from anymask.primitives.spec import ModelSpec
+from anymask.runtimes.manifest import read_manifest
 from tests.runtimes.exports import exported
+
+SHIPPED = Path(anymask.__file__).parent / "assets" / "nano"
 
 
 def photo(folder: Path) -> Path:
@@ -17,10 +28,23 @@ def photo(folder: Path) -> Path:
     return folder / "photo.png"
 
 
-def run_example(folder: Path, work: Path) -> np.ndarray:
-    """Run the bundle's program in an empty folder, without anymask on the path."""
-    command = [sys.executable, "-I", folder / "example.py", photo(work), "20", "10", "mask.png"]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+BLOCKED = """
+import runpy, sys
+sys.modules["anymask"] = sys.modules["torch"] = None
+sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def call_example(folder: Path, work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED, (folder / "example.py").as_posix(), *arguments]
+    return subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+
+
+def run_example(folder: Path, work: Path, *place: str) -> np.ndarray:
+    """Run the bundle's program in an empty folder, where anymask and torch cannot be imported."""
+    done = call_example(folder, work, str(photo(work)), *place, "mask.png")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"mask.png: quality -?\d+\.\d{3}\n", done.stdout)
     return np.asarray(Image.open(work / "mask.png"))
@@ -30,16 +54,55 @@ def test_the_example_runs_without_anymask_and_without_torch(bundle: Path, tmp_pa
     code = (bundle / "example.py").read_text("utf-8")
     assert "anymask" not in code
     assert "torch" not in code
-    mask = run_example(Path(shutil.copytree(bundle, tmp_path / "elsewhere")), tmp_path)
+    elsewhere = Path(shutil.copytree(bundle, tmp_path / "elsewhere"))
+    mask = run_example(elsewhere, tmp_path, "20", "10")
     assert mask.shape == (30, 50)
     assert mask.dtype == np.bool_
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq"])
-def test_the_example_knows_every_way_to_choose_a_mask(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("place", [("20", "10"), ("5", "4", "40", "25.5")])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video", "shipped"])
+def test_the_example_answers_a_click_and_a_box_as_the_package_does(
+    name: str, place: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert run_example(exported(name, tmp_path_factory), tmp_path).shape == (30, 50)
+    bundle = SHIPPED if name == "shipped" else exported(name, tmp_path_factory)
+    numbers = [float(number) for number in place]
+    asked = {"points": [numbers]} if len(place) == 2 else {"box": numbers}
+    wanted = anymask.load(str(bundle)).segment(photo(tmp_path), **asked).masks[0]
+    got = run_example(bundle, tmp_path, *place)
+    assert got.shape == wanted.shape
+    assert (got == wanted).mean() >= 0.99
+
+
+@pytest.mark.parametrize("arguments", [[], ["photo.png"], ["photo.png", "1", "2", "3", "m.png"]])
+def test_the_example_says_how_it_is_called(
+    bundle: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = call_example(bundle, tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "python example.py PHOTO X0 Y0 X1 Y1 MASK.png" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_shipped_bundle_has_the_readme_example_and_rules_of_today(tmp_path: Path) -> None:
+    write_readme(tmp_path, read_manifest(SHIPPED))
+    for written in tmp_path.iterdir():
+        assert written.read_text("utf-8") == (SHIPPED / written.name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_the_rules_of_every_family_are_a_file_of_their_own(name: str) -> None:
+    family = open_family(ModelSpec(name="any", family=name), {})
+    source = family_to_source(family)
+    tree = ast.parse(source)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "anymask" not in " ".join(ast.unparse(node) for node in imports)
+    room: dict[str, Any] = {"__name__": "rules_of_a_test"}
+    sys.modules["rules_of_a_test"] = ModuleType("rules_of_a_test")  # dataclasses look it up
+    exec(compile(source, "family.py", "exec"), room)
+    del sys.modules["rules_of_a_test"]
+    assert room["FAMILY"].__name__ == type(family).__name__
+    assert source.count("def wants_many") == 1
 
 
 def test_the_readme_shows_the_example_the_licence_and_every_tensor(bundle: Path) -> None:

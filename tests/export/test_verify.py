@@ -87,12 +87,12 @@ def test_rectangles_agree_as_squares_do(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nano = Nano(TINY).eval()
     manifest = export_bundle(nano, nano.spec, tmp_path / "x", licence="MIT", weights_hash="e" * 64)
-    assert manifest.encoder.inputs[0].shape == ("B", 3, "H", "W")
+    assert manifest.graph("encoder").inputs[0].shape == ("B", 3, "H", "W")
     verification = verify_bundle(nano, tmp_path / "x")
     assert verification.passed, verification.complaints()
     exported = OnnxRuntime(tmp_path / "x")
     tall = np.random.default_rng(0).standard_normal((1, 3, TINY.image_side, 32), np.float32)
     with torch.inference_mode():
         wanted = nano.encode(torch.from_numpy(tall))
-    for ours, theirs in zip(exported.encode(tall)[0], wanted, strict=True):
-        np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-4)
+    for ours, theirs in zip(exported.see(tall)[0].maps(), wanted, strict=True):
+        np.testing.assert_allclose(ours.values, theirs[0].numpy(), atol=1e-4)

@@ -17,9 +17,10 @@ from anymask.data.formats import FORMATS, read_annotations, write_annotations
 from anymask.data.images import load_image, load_mask
 from anymask.data.layouts import load_clips, load_dataset
 from anymask.evaluation.suite import open_sets, read_suite
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.types import Embedding
-from anymask.runtimes.open import ASSETS, NANO
+from anymask.runtimes.open import ASSETS
 from anymask.training.recipe import read_recipe
 from tests.data.annotated import rings
 from tests.data.published import WRITERS
@@ -179,7 +180,7 @@ def sets(root: Path) -> list[Target]:
             _, samples = load_dataset(folder)
             for sample in samples:
                 _try(sample.image)
-            _try(lambda: [clip.masks(0) for clip in load_clips(folder)])
+            _try(lambda: [clip.frame(0) for clip in load_clips(folder)])
 
         targets.append(Target(f"sets {name}", folder, files, use))
     return targets
@@ -199,7 +200,7 @@ def embeddings(root: Path) -> list[Target]:
 
 def bundles(root: Path) -> list[Target]:
     """The manifest of a bundle whose graphs are sound; each is opened and asked."""
-    shutil.copytree(ASSETS / NANO, root)
+    shutil.copytree(ASSETS / DEFAULT_MODEL, root)
     photo = np.zeros((9, 12, 3), np.uint8)
 
     def use(_: Path) -> None:

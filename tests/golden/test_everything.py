@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.families import open_family
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from tests.golden.parity import load_recipe
+from tests.predictors.fakes import seen_of
+
+C = TypeVar("C")
 
 CASES = ["default", "dense_points", "loose", "regions", "crops", "strict", "nothing_left"]
 
@@ -20,18 +25,20 @@ CASES = ["default", "dense_points", "loose", "regions", "crops", "strict", "noth
 class PlantedRuntime:
     """The references' decoder that needs no network; the model token is a filler."""
 
-    spec = ModelSpec(name="planted")
+    spec = ModelSpec(name="planted", accepts=ALL_KINDS)
+    family = open_family(spec)
     weights_hash = "planted"
 
     def __init__(self, recipe: ModuleType) -> None:
         self.recipe = recipe
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        return [(np.zeros((1, 1, 1), np.float32),) for _ in images]
+    def capability(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else None
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
+    def see(self, images: FloatArray) -> list[Seen]:
+        return [seen_of(np.zeros((1, 1, 1), np.float32)) for _ in images]
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         logits, quality = self.recipe.planted(prompts.coords[:, 0])
         filler = np.full_like(logits[:, :1], -9)
         return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)

@@ -12,25 +12,27 @@ import torch
 from PIL import Image
 
 from anymask import models
+from anymask.families.sam import Sam
+from anymask.families.sam_hq import SamHq
 from anymask.primitives.resize import geometry, image_to_model, logits_to_image, points_to_model
 from anymask.primitives.spec import Geometry
-from anymask.primitives.types import FloatArray, ModelPrompts
-from anymask.runtimes.answers import choose
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.runtimes.torch import TorchRuntime
 from tests.golden.parity import assert_embedding, assert_logits, assert_quality, load_recipe
 
 SAM_LIKE = ("sam_vit_b", "mobile_sam", "sam_hq_vit_b", "sam_hq_vit_tiny")
 EFFICIENT = ("efficient_sam_ti", "efficient_sam_s")
+SAM_2_LIKE = ("sam2.1_hiera_t", "sam2.1_hiera_b+", "edgetam", "efficienttam_ti_512x512")
 PROMPTS = ("point", "points", "box", "boxpoint")
 NO_POINT = -1
 
 
 @dataclass
-class Seen:
+class Looked:
     """A model with the recipe's weights that has seen the photo once."""
 
     runtime: TorchRuntime
-    features: tuple[FloatArray, ...]
+    seen: Seen
     geometry: Geometry
     reference: dict[str, np.ndarray]
 
@@ -43,7 +45,7 @@ class Seen:
             points = np.concatenate([points, box.reshape(2, 2)])
             labels += [2, 3]
         coords = points_to_model(points, self.geometry)
-        if box is None:
+        if box is None or self.runtime.spec.pad_box:
             coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])
             labels.append(NO_POINT)
         return self.prompts(coords[None], np.array([labels]), mask)
@@ -62,16 +64,22 @@ class Seen:
         self, name: str, multimask: bool, mask: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """(K, m, m) logits and (K,) quality as the reference's predictor gives them."""
-        logits, quality = choose(
-            self.runtime.spec,
-            *self.runtime.decode(self.features, self.prompt(name, mask)),
-            multimask,
-        )
+        decoded = self.runtime.decode(self.seen, self.prompt(name, mask))
+        logits, quality = chosen(self.runtime, *decoded, multimask)
         return logits[0], quality[0]
 
 
+def chosen(
+    runtime: TorchRuntime, logits: FloatArray, quality: FloatArray, multimask: bool
+) -> tuple[FloatArray, FloatArray]:
+    """The masks of one family or the other, in the model's order."""
+    family = runtime.family
+    assert isinstance(family, Sam | SamHq)
+    return (family.candidates if multimask else family.single)(logits, quality)
+
+
 @pytest.fixture(scope="module")
-def seen(request: pytest.FixtureRequest, shared: Path) -> Seen:
+def looked(request: pytest.FixtureRequest, shared: Path) -> Looked:
     name: str = request.param
     recipe = load_recipe(shared)
     module = models.build(name)
@@ -80,66 +88,84 @@ def seen(request: pytest.FixtureRequest, shared: Path) -> Seen:
     runtime = TorchRuntime(module, device="cpu")
     image = np.asarray(Image.open(shared / "images" / "truck.jpg").convert("RGB"))
     spec = runtime.spec
-    features = runtime.encode(image_to_model(image, spec)[None])[0]
+    seen = runtime.see(image_to_model(image, spec)[None])[0]
     with recipe.reference(name) as stored:
         reference = dict(stored)
-    return Seen(runtime, features, geometry(image.shape[:2], spec), reference)
+    return Looked(runtime, seen, geometry(image.shape[:2], spec), reference)
 
 
 def every_name(names: tuple[str, ...]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("seen", names, indirect=True)
+    return pytest.mark.parametrize("looked", names, indirect=True)
 
 
-@every_name((*SAM_LIKE, "edge_sam", *EFFICIENT))
-def test_the_embedding_agrees(seen: Seen) -> None:
-    features = seen.features[0]
-    assert_embedding(features[None, :, ::8, ::8], seen.reference["embedding_s8"])
-    assert_embedding(features.mean((1, 2))[None], seen.reference["embedding_mean"])
+@every_name((*SAM_LIKE, "edge_sam", *EFFICIENT, *SAM_2_LIKE))
+def test_the_embedding_agrees(looked: Looked) -> None:
+    features = looked.seen.maps()[0].values
+    assert_embedding(features[None, :, ::8, ::8], looked.reference["embedding_s8"])
+    assert_embedding(features.mean((1, 2))[None], looked.reference["embedding_mean"])
     deviation = features.std((1, 2), ddof=1)[None]
-    np.testing.assert_allclose(deviation, seen.reference["embedding_std"], rtol=1e-3)
+    np.testing.assert_allclose(deviation, looked.reference["embedding_std"], rtol=1e-3)
 
 
 @every_name(SAM_LIKE)
 @pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
 @pytest.mark.parametrize("name", PROMPTS)
-def test_a_prompt_gets_the_same_answer(seen: Seen, name: str, multimask: bool) -> None:
+def test_a_prompt_gets_the_same_answer(looked: Looked, name: str, multimask: bool) -> None:
     case = f"{name}_{'multi' if multimask else 'single'}"
-    logits, quality = seen.answer(name, multimask)
-    assert_quality(quality, seen.reference[f"{case}_scores"])
-    assert_logits(logits[:, ::2, ::2], seen.reference[f"{case}_lowres_s2"])
-    in_image = logits_to_image(logits, seen.geometry)
-    assert_logits(in_image[:, ::16, ::16], seen.reference[f"{case}_logits_s16"])
+    logits, quality = looked.answer(name, multimask)
+    assert_quality(quality, looked.reference[f"{case}_scores"])
+    assert_logits(logits[:, ::2, ::2], looked.reference[f"{case}_lowres_s2"])
+    in_image = logits_to_image(logits, looked.geometry)
+    assert_logits(in_image[:, ::16, ::16], looked.reference[f"{case}_logits_s16"])
+
+
+@every_name(SAM_2_LIKE)
+def test_the_fine_maps_agree(looked: Looked) -> None:
+    maps = [one.values for one in looked.seen.maps()]
+    for fine, name in zip(maps[1:], ("highres0_s16", "highres1_s16"), strict=False):
+        assert_embedding(fine[None, ::4, ::16, ::16], looked.reference[name])
+    assert len(maps) == (1 if "efficienttam" in looked.runtime.spec.name else 3)
+
+
+@every_name(SAM_2_LIKE)
+@pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
+@pytest.mark.parametrize("name", ["point", "points", "box"])
+def test_a_prompt_to_sam_2_gets_the_same_answer(looked: Looked, name: str, multimask: bool) -> None:
+    case = f"{name}_{'multi' if multimask else 'single'}"
+    logits, quality = looked.answer(name, multimask)
+    assert_quality(quality, looked.reference[f"{case}_scores"])
+    assert_logits(logits[:, ::2, ::2], looked.reference[f"{case}_lowres_s2"])
 
 
 @every_name(SAM_LIKE)
-def test_an_answer_fed_back_as_a_mask_gets_the_same_answer(seen: Seen) -> None:
-    logits, quality = seen.answer("point", multimask=True)
+def test_an_answer_fed_back_as_a_mask_gets_the_same_answer(looked: Looked) -> None:
+    logits, quality = looked.answer("point", multimask=True)
     best = logits[quality.argmax()]
-    logits, quality = seen.answer("points", multimask=False, mask=best)
-    assert_quality(quality, seen.reference["refine_scores"])
-    assert_logits(logits[:, ::2, ::2], seen.reference["refine_lowres_s2"])
+    logits, quality = looked.answer("points", multimask=False, mask=best)
+    assert_quality(quality, looked.reference["refine_scores"])
+    assert_logits(logits[:, ::2, ::2], looked.reference["refine_lowres_s2"])
 
 
 @every_name(("edge_sam",))
 @pytest.mark.parametrize("name", PROMPTS)
-def test_edge_sam_gives_one_three_or_all_four_masks(seen: Seen, name: str) -> None:
-    decoded = seen.runtime.decode(seen.features, seen.prompt(name))
+def test_edge_sam_gives_one_three_or_all_four_masks(looked: Looked, name: str) -> None:
+    decoded = looked.runtime.decode(looked.seen, looked.prompt(name))
     asked = {
-        1: choose(seen.runtime.spec, *decoded, multimask=False),
-        3: choose(seen.runtime.spec, *decoded, multimask=True),
+        1: chosen(looked.runtime, *decoded, False),
+        3: chosen(looked.runtime, *decoded, True),
         4: decoded,
     }
     for count, (logits, quality) in asked.items():
-        assert_quality(quality[0], seen.reference[f"{name}_n{count}_scores"])
-        assert_logits(logits[0, :, ::2, ::2], seen.reference[f"{name}_n{count}_lowres_s2"])
+        assert_quality(quality[0], looked.reference[f"{name}_n{count}_scores"])
+        assert_logits(logits[0, :, ::2, ::2], looked.reference[f"{name}_n{count}_lowres_s2"])
 
 
 @every_name(EFFICIENT)
-def test_efficient_sam_answers_two_queries_in_one_call(seen: Seen) -> None:
-    points, labels = seen.reference["in_points"][0], seen.reference["in_labels"][0]
-    spare = seen.runtime.spec.fixed_points - points.shape[1]
-    coords = np.pad(points_to_model(points, seen.geometry), ((0, 0), (0, spare), (0, 0)))
+def test_efficient_sam_answers_two_queries_in_one_call(looked: Looked) -> None:
+    points, labels = looked.reference["in_points"][0], looked.reference["in_labels"][0]
+    spare = looked.runtime.spec.fixed_points - points.shape[1]
+    coords = np.pad(points_to_model(points, looked.geometry), ((0, 0), (0, spare), (0, 0)))
     padded = np.pad(labels, ((0, 0), (0, spare)), constant_values=NO_POINT)
-    logits, quality = seen.runtime.decode(seen.features, seen.prompts(coords, padded))
-    assert_quality(quality, seen.reference["scores"][0])
-    assert_logits(logits[:, :, ::2, ::2], seen.reference["lowres_s2"][0])
+    logits, quality = looked.runtime.decode(looked.seen, looked.prompts(coords, padded))
+    assert_quality(quality, looked.reference["scores"][0])
+    assert_logits(logits[:, :, ::2, ::2], looked.reference["lowres_s2"][0])

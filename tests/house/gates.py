@@ -17,6 +17,7 @@ PARAMETERS = 7
 BELOW_THE_TOP = frozenset(
     {
         "primitives",
+        "families",
         "data",
         "models",
         "weights",
@@ -35,18 +36,19 @@ BELOW_THE_TOP = frozenset(
 # floor -> the floors that it may import (docs/design.md)
 FLOORS: dict[str, frozenset[str]] = {
     "primitives": frozenset(),
+    "families": frozenset({"primitives"}),
     "data": frozenset({"primitives"}),
     "models": frozenset({"primitives"}),
-    "weights": frozenset({"primitives", "models"}),
-    "runtimes": frozenset({"primitives", "models", "weights"}),
-    "predictors": frozenset({"primitives", "data", "weights", "runtimes"}),
+    "weights": frozenset({"primitives", "families", "models"}),
+    "runtimes": frozenset({"primitives", "families", "models", "weights"}),
+    "predictors": frozenset({"primitives", "families", "data", "weights", "runtimes"}),
     "training": frozenset({"primitives", "data", "families", "models", "weights"}),
-    "engine": frozenset({"primitives", "data", "predictors", "reports"}),
+    "engine": frozenset({"primitives", "families", "data", "predictors", "reports"}),
     "reports": frozenset({"primitives"}),
     "statistics": frozenset({"primitives", "data", "reports"}),
     "evaluation": frozenset({"primitives", "data", "predictors", "reports"}),
     "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
-    "jobs": frozenset({"primitives", "data", "predictors", "anymask"}),
+    "jobs": frozenset({"primitives", "families", "data", "predictors", "anymask"}),
     "export": BELOW_THE_TOP,
     "serving": BELOW_THE_TOP,
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
@@ -268,6 +270,43 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
     count -= bool(named) and named[0].arg in ("self", "cls")
     if count > PARAMETERS:
         yield f"{node.name} takes {count} parameters, the budget is {PARAMETERS}"
+
+
+# Families.
+
+# The files that may name the model in the package; all others ask for `families.DEFAULT_MODEL`.
+ITS_OWN = ("families/nano.py", "families/__init__.py", "models/nano.py", "models/variants.py")
+
+
+def named_models(package: Path, name: str = "nano") -> list[str]:
+    """Code that names one model outside of its own files: an identifier or a string, no docstring.
+
+    A test for a way of answering ("four", before families were objects) is refused alike.
+    """
+    wanted = re.compile(rf"(?<![A-Za-z]){name}(?![A-Za-z])|^four$", re.IGNORECASE)
+    return [
+        f"{package.name}/{place.as_posix()}:{line}: names a model; ask its family, or take "
+        "families.DEFAULT_MODEL"
+        for path in python_files(package)
+        if (place := path.relative_to(package)).as_posix() not in ITS_OWN
+        and place.parts[0] not in ("training", CARGO)
+        for line, word in words(ast.parse(path.read_text("utf-8")))
+        if wanted.search(word)
+    ]
+
+
+def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every name, import and string of the code, with its line; no docstrings."""
+    silent = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        fields = ("value", "id", "attr", "name", "module", "arg", "asname")
+        for value in (getattr(node, field, None) for field in fields):
+            if isinstance(value, str) and id(node) not in silent:
+                yield getattr(node, "lineno", 1), value
 
 
 # Names and paths.

@@ -133,6 +133,26 @@ def test_only_the_core_is_loaded_at_once(package: Path, file: str, text: str, co
     assert len(gates.heavy_imports(package, STANDARD)) == count
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "bad"),
+    [
+        ("cli/segment.py", 'MODEL = "nano"', True),
+        ("cli/segment.py", 'HELP = f"(default: nano)"', True),
+        ("cli/segment.py", "from anymask.families.nano import Nano", True),
+        ("cli/segment.py", "NANO_GRID = 3", True),
+        ("runtimes/open.py", 'if spec.family == "four":\n    pass', True),
+        ("cli/segment.py", '"""Opens nano."""\nseconds = "nanoseconds"  # nano', False),
+        ("families/nano.py", 'NAME = "nano"', False),
+        ("training/trainer.py", 'NAME = "nano_tiny"', False),
+    ],
+)
+def test_a_model_is_named_by_its_own_files_alone(
+    package: Path, file: str, text: str, bad: bool
+) -> None:
+    write(package / file, text)
+    assert bool(gates.named_models(package)) == bad
+
+
 def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:
     write(tmp_path / "a.py", "def f():\n    from timm.layers import DropPath")
     assert gates.forbidden_imports(tmp_path) == ["a.py:2: imports timm.layers, which is forbidden"]

@@ -18,7 +18,6 @@ OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
 KNOWN_CIRCLES = frozenset(
     {
         "anymask/evaluation/measures.py",
-        "anymask/predictors/decoding.py",
         "anymask/primitives/resize.py",
     }
 )
@@ -40,6 +39,10 @@ def test_no_files_of_a_room_import_each_other_in_a_circle() -> None:
 
 def test_a_class_name_stands_once_in_the_package() -> None:
     report(gates.shared_class_names(PACKAGE, CUT))
+
+
+def test_only_a_family_s_own_files_name_it() -> None:
+    report(gates.named_models(PACKAGE))
 
 
 def test_the_core_loads_without_the_extras() -> None:

@@ -26,6 +26,19 @@ OFFICIAL = {
     "edge_sam_3x": "edge_sam",
     "efficient_sam_ti": "efficient_sam_ti",
     "efficient_sam_s": "efficient_sam_s",
+    "sam2_hiera_t": "sam2_hiera_t",
+    "sam2_hiera_s": "sam2_hiera_s",
+    "sam2_hiera_b+": "sam2_hiera_b+",
+    "sam2_hiera_l": "sam2_hiera_l",
+    "sam2.1_hiera_t": "sam2.1_hiera_t",
+    "sam2.1_hiera_s": "sam2.1_hiera_s",
+    "sam2.1_hiera_b+": "sam2.1_hiera_b+",
+    "sam2.1_hiera_l": "sam2.1_hiera_l",
+    "edgetam": "edgetam",
+    "efficienttam_ti": "efficienttam_ti",
+    "efficienttam_s": "efficienttam_s",
+    "efficienttam_ti_512x512": "efficienttam_ti_512x512",
+    "efficienttam_s_512x512": "efficienttam_s_512x512",
 }
 
 
@@ -42,7 +55,7 @@ def test_parameter_names_and_shapes_are_the_official_ones(name: str, shared: Pat
     assert ours == stored
 
 
-@pytest.mark.parametrize("name", [*OFFICIAL, "tiny", "tiny_hq"])
+@pytest.mark.parametrize("name", [*OFFICIAL, "tiny", "tiny_hq", "tiny_video", "tiny_edge"])
 def test_a_model_knows_its_own_spec_and_is_ready_to_use(name: str) -> None:
     with torch.device("meta"):
         model = models.build(name)
@@ -60,6 +73,7 @@ def test_specs_say_what_a_family_cannot_take() -> None:
     assert models.spec("efficient_sam_ti").fixed_points == 6
     assert models.spec("medsam").fit == "square"
     assert models.spec("sam_hq_vit_tiny").answer == "sam_hq"
+    assert models.spec("sam2.1_hiera_t").pad_box
     assert models.spec("sam_vit_b").accepts == {"point", "negative_point", "box", "mask"}
 
 

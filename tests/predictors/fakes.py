@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.families import Family, open_family
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
+from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
+from anymask.runtimes.torch import map_names
 
-SPEC = ModelSpec(name="fake", image_side=128, mask_side=64, mean=(0, 0, 0), std=(255, 255, 255))
+C = TypeVar("C")
+
+SPEC = ModelSpec(
+    name="fake",
+    image_side=128,
+    mask_side=64,
+    mean=(0, 0, 0),
+    std=(255, 255, 255),
+    accepts=ALL_KINDS,
+)
+
+
+def seen_of(*arrays: FloatArray) -> Seen:
+    """Maps (C, h, w) as a runtime on the processor hands them over."""
+    return SeenMaps(tuple(map(FeatureMap, map_names(len(arrays)), arrays)))
 
 
 class ColourRuntime:
@@ -26,16 +43,22 @@ class ColourRuntime:
         self.weights_hash = weights_hash
         self.calls: list[tuple[int, int]] = []  # (N, P) of every decoding
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        step = self.spec.image_side // self.spec.mask_side
-        return [(np.ascontiguousarray(image[:, ::step, ::step]),) for image in images]
+    @property
+    def family(self) -> Family:
+        return open_family(self.spec)
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
+    def capability(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else None
+
+    def see(self, images: FloatArray) -> list[Seen]:
+        step = self.spec.image_side // self.spec.mask_side
+        return [seen_of(np.ascontiguousarray(image[:, ::step, ::step])) for image in images]
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.calls.append(prompts.labels.shape)
+        colours = seen.maps()[0].values
         answers = [
-            self.answer(features[0], coords, labels, mask[0], has_mask)
+            self.answer(colours, coords, labels, mask[0], has_mask)
             for coords, labels, mask, has_mask in zip(
                 prompts.coords, prompts.labels, prompts.masks, prompts.has_mask, strict=True
             )

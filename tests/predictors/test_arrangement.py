@@ -106,8 +106,11 @@ def test_no_records_stay_none() -> None:
     ("settings", "told"),
     [
         ({"mask_nms_thresh": -0.1}, "mask_nms_thresh must be a number, 0 or more, got -0.1"),
-        ({"min_mask_area": "x"}, "min_mask_area must be a number, 0 or more, got 'x'"),
-        ({"max_hole_area": float("nan")}, "max_hole_area must be a number, 0 or more, got nan"),
+        ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
+        (
+            {"max_hole_area": float("nan")},
+            "max_hole_area must be a number of pixels, .* got nan",
+        ),
         ({"granularity": "car"}, 'granularity must be "part", "whole" or "all", got \'car\''),
         ({"layout": "list"}, 'layout must be "flat", "partition" or "tree", got \'list\''),
     ],

@@ -2,6 +2,7 @@
 
 import pytest
 
+from anymask.families import open_family
 from anymask.predictors.grid import MOST_AT_ONCE, Grid, grid_of
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
@@ -144,15 +145,18 @@ def test_nothing_found_is_an_empty_list() -> None:
     [
         ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
         ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
-        ({"mode": "fast"}, "mode must be one of adaptive, exact, got 'fast'"),
+        ({"mode": "fast"}, 'mode must be "adaptive" or "exact", got \'fast\''),
         (
             {"decoder_precision": "fp8"},
-            "decoder_precision must be one of auto, model, mixed, got 'fp8'",
+            'decoder_precision must be "auto", "model" or "mixed", got \'fp8\'',
         ),
         ({"memory_limit": 0}, "memory_limit must be a number of megabytes above 0, got 0"),
         ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
         ({"crop_n_layers": -1}, "crop_n_layers must be a whole number of at least 0, got -1"),
-        ({"crop_overlap_ratio": 1}, "crop_overlap_ratio must be less than 1, got 1"),
+        (
+            {"crop_overlap_ratio": 1},
+            "crop_overlap_ratio must be a number, .* less than 1, got 1",
+        ),
         ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more, got -0.1"),
         ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number, 0 or more, got 'x'"),
         ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),
@@ -175,8 +179,8 @@ def test_six_fixed_points_are_filled_up() -> None:
     assert {shape[1] for shape in runtime.calls} == {6}
 
 
-def test_nano_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
-    nano, sam = ModelSpec(name="nano", answer="four"), ModelSpec(name="sam_vit_b")
+def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
+    nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
     assert grid_of(sam, {}).pred_iou_thresh == 0.88
     assert grid_of(nano, {}).pred_iou_thresh == 0.45
     assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7

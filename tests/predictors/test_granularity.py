@@ -1,7 +1,5 @@
 """Part or whole: by hand-made candidates, and on a photo with nano."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,19 +22,19 @@ from tests.predictors.fakes import ColourRuntime, discs
 from tests.primitives.strategies import quickly
 
 MODEL_SIDE = 64
+SQUARE = Geometry((64, 64), (MODEL_SIDE, MODEL_SIDE), MODEL_SIDE)
 
 
-def answer(*sides: int, quality: tuple[float, ...] = ()) -> Candidates:
+def answer(
+    *sides: int, quality: tuple[float, ...] = (), geometry: Geometry | None = None
+) -> Candidates:
     """Squares of these sides, of falling quality."""
     logits = np.full((len(sides), 16, 16), -5, np.float32)
     for plane, side in zip(logits, sides, strict=True):
         plane[:side, :side] = 5
     given_ = quality or tuple(0.9 - 0.01 * place for place in range(len(sides)))
-    return Candidates(
-        logits=logits,
-        quality=np.array(given_, np.float32),
-        order=np.arange(len(sides)),
-        geometry=Geometry((64, 64), (MODEL_SIDE, MODEL_SIDE), MODEL_SIDE),
+    return Candidates.of_logits(
+        logits, np.array(given_, np.float32), np.arange(len(sides)), geometry or SQUARE
     )
 
 
@@ -68,7 +66,7 @@ def test_an_empty_candidate_is_no_choice() -> None:
 
 
 def test_what_lies_on_the_padding_does_not_count() -> None:
-    wide = replace(answer(6, 16), geometry=Geometry((64, 16), (64, 16), MODEL_SIDE))
+    wide = answer(6, 16, geometry=Geometry((64, 16), (64, 16), MODEL_SIDE))
     assert wide.cells().tolist() == [24, 64]
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from anymask.predictors.honour import honour_negatives
 from anymask.predictors.image import Model
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt
 from tests.predictors.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.predictors import decoding
+from anymask.predictors import pipeline
 from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import ImageError, InputError, PromptError
-from anymask.primitives.types import Embedding, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding
 from tests.predictors.fakes import ColourRuntime, NoiseRuntime, discs, iou, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
@@ -173,7 +174,7 @@ def test_one_bad_photo_does_not_stop_the_others() -> None:
 
 
 def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "PROMPTS_PER_CALL", 4)
+    monkeypatch.setattr(pipeline, "PROMPTS_PER_CALL", 4)
     runtime = ColourRuntime()
     Model(runtime).segment(PICTURE, prompts=[CLICK, BOX, CLICK, PAIR, CLICK, CLICK, CLICK, BOX])
     assert sorted(runtime.calls) == [(1, 3), (3, 2), (4, 2)]

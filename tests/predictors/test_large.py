@@ -1,11 +1,14 @@
 """Photos in tiles: scenes of flat colours, whose masks are known, and a model that sees those."""
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anymask.families import open_family
 from anymask.predictors.grid import Grid
 from anymask.predictors.image import Model
 from anymask.predictors.large import AUTO_SIDE, Eye, find_in_tiles, tile_side
@@ -13,9 +16,11 @@ from anymask.predictors.stitching import Piece, common_window, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts
-from tests.predictors.fakes import iou
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+from tests.predictors.fakes import iou, seen_of
+
+C = TypeVar("C")
 
 SIDE = 64
 GRID = Grid(points_per_side=7, pred_iou_thresh=0.3, stability_score_thresh=0.3)
@@ -25,21 +30,29 @@ class FlatRuntime:
     """Answers a click with the region of one colour around it, pixel for pixel."""
 
     spec = ModelSpec(
-        name="flat", image_side=SIDE, mask_side=SIDE, mean=(0, 0, 0), std=(1, 1, 1), resample="area"
+        name="flat",
+        image_side=SIDE,
+        mask_side=SIDE,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        resample="area",
+        accepts=ALL_KINDS,
     )
+    family = open_family(spec)
     weights_hash = "flat"
 
     def __init__(self) -> None:
         self.looks = 0
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        self.looks += len(images)
-        return [(regions(image)[None],) for image in images]
+    def capability(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else None
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
-        labels = features[0][0]
+    def see(self, images: FloatArray) -> list[Seen]:
+        self.looks += len(images)
+        return [seen_of(regions(image)[None]) for image in images]
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        labels = seen.maps()[0].values[0]
         logits = np.full((len(prompts.coords), 4, SIDE, SIDE), -5, np.float32)
         for planes, (x, y) in zip(logits, prompts.coords[:, 0].astype(int), strict=True):
             planes[1, labels == labels[y, x]] = 5

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from anymask.predictors.promise import BIAS, INTO, OUT, Promise
+from anymask.families import DEFAULT_MODEL
+from anymask.families.tables import shipped_tables
+from anymask.predictors.promise import AdaptiveWeights, Promise
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry
 from tests.predictors.fakes import SPEC
 
 SIDE = 16
+WEIGHTS = AdaptiveWeights.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
 FACTS = (
     "new", "new too", "unusual", "unusual too", "unseen", "smallest", "rim", "asked", "passed",
     "worth", "nearly", "value", "wide", "crowd", "mean", "alike",
@@ -17,7 +20,7 @@ FACTS = (
 
 def promise(*maps: np.ndarray, side: int = SIDE) -> Promise:
     clicks = point_grid(side).astype(np.float64) * 128
-    return Promise(clicks, geometry((128, 128), SPEC), maps)
+    return Promise(clicks, geometry((128, 128), SPEC), maps, WEIGHTS)
 
 
 def place(row: int, column: int) -> int:
@@ -37,8 +40,8 @@ def fact(known: Promise, name: str) -> np.ndarray:
 def test_every_fact_has_its_weights() -> None:
     known = promise()
     known.notice(np.array([0]))
-    assert known._facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(INTO))
-    assert INTO.shape[1:] == BIAS.shape == OUT.shape
+    assert known._facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
+    assert WEIGHTS.into.shape[1:] == WEIGHTS.bias.shape == WEIGHTS.out.shape
 
 
 @pytest.mark.parametrize("side", [1, 2, 16, 40])

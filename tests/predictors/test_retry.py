@@ -9,7 +9,7 @@ import anymask
 from anymask import Retry
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.predictors.fakes import ColourRuntime, NoiseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
@@ -58,9 +58,9 @@ def test_each_step_costs_what_it_says(step: str, encodings: int) -> None:
     class Counting(ColourRuntime):
         seen = 0
 
-        def encode(self, images: np.ndarray) -> list:
+        def see(self, images: np.ndarray) -> list:
             Counting.seen += len(images)
-            return super().encode(images)
+            return super().see(images)
 
     Model(Counting()).segment(PICTURE, points=[CLICK], retry=patient(steps=(step,)))
     assert Counting.seen == encodings
@@ -170,9 +170,9 @@ def test_a_larger_model_sees_a_photo_once() -> None:
     class Counting(ColourRuntime):
         seen = 0
 
-        def encode(self, images: np.ndarray) -> list:
+        def see(self, images: np.ndarray) -> list:
             Counting.seen += len(images)
-            return super().encode(images)
+            return super().see(images)
 
     prompts = [Prompt.of(points=[click]) for click in (CLICK, (600, 300), (5, 5))]
     model, retry = Model(ColourRuntime()), patient(steps=("larger",), larger=Model(Counting()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anymask.predictors.image import Model
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])

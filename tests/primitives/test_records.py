@@ -10,11 +10,11 @@ import pytest
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle, records_from_candidates
 from anymask.primitives.resize import geometry
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt
 
 
 def square() -> MaskRecord:
@@ -97,7 +97,7 @@ def test_candidates_become_records_with_their_clicks() -> None:
     place = geometry((60, 90), ModelSpec(name="tiny", image_side=64))
     logits = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32) * 3
     quality = np.array([0.9, 0.5, -0.1], np.float32)
-    answer = Candidates(logits, quality, np.array([2, 0, 1]), place)
+    answer = Candidates.of_logits(logits, quality, np.array([2, 0, 1]), place)
     records = records_from_candidates(answer, Prompt.of(points=[(4, 5)]), label="thing")
     for record, mask, number in zip(records, answer.masks, quality, strict=True):
         np.testing.assert_array_equal(record.mask, mask)

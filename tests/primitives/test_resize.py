@@ -141,6 +141,21 @@ def test_pillow_bilinear_is_torchs_antialiased_bilinear_up_to_rounding() -> None
     assert error.mean() < 0.01
 
 
+def test_pillow_bicubic_is_pillows_own_along_x_then_y() -> None:
+    spec = tiny(fit="square", resample="pillow_bicubic")
+    narrow = Image.fromarray(photo((90, 130))).resize((64, 90), Image.Resampling.BICUBIC)
+    expected = np.asarray(narrow.resize((64, 64), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(pixels((90, 130), spec), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("hw", HW)
+def test_torch_antialias_is_torchs_own(hw: tuple[int, int]) -> None:
+    spec = tiny(fit="square", resample="torch_antialias")
+    tensor = torch.from_numpy(photo(hw)).permute(2, 0, 1)[None].float()
+    expected = F.interpolate(tensor, (64, 64), mode="bilinear", antialias=True)[0]
+    np.testing.assert_allclose(pixels(hw, spec), expected.permute(1, 2, 0).numpy(), atol=1e-2)
+
+
 @pytest.mark.parametrize("hw", HW)
 @pytest.mark.parametrize("fit", ["longest_side", "square"])
 def test_torch_bilinear_is_torchs_own(hw: tuple[int, int], fit: Fit) -> None:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt
+from anymask.primitives.types import Embedding, FeatureMap, SeenMaps
 from tests.primitives.strategies import thoroughly
 
 # Prompts
@@ -121,25 +121,32 @@ def test_a_bad_prompt_says_what_is_wrong(given_prompt: dict[str, Any], message: 
 def embedding(**changes: Any) -> Embedding:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {
-        "features": rng.standard_normal((8, 4, 5)).astype(np.float32),
         "geometry": geometry((120, 180), ModelSpec(name="tiny", image_side=64)),
         "model": "tiny",
         "model_hash": "ab12",
         "image_hash": "cd34",
-        "extras": tuple(rng.standard_normal((2, 3, 3)).astype(np.float32)[None] for _ in "ab"),
+        "seen": maps_of(
+            rng.standard_normal((8, 4, 5)), *(rng.standard_normal((2, 3, 3)) for _ in "ab")
+        ),
     }
-    values["extras"] = tuple(extra[0] for extra in values["extras"])
     return Embedding(**(values | changes))
+
+
+def maps_of(*arrays: np.ndarray) -> SeenMaps:
+    """Maps named as an encoder's."""
+    names = ("features", "extras_0", "extras_1")[: len(arrays)]
+    values = (array.astype(np.float32) for array in arrays)
+    return SeenMaps(tuple(map(FeatureMap, names, values)))
 
 
 def same(a: Embedding, b: Embedding, tolerance: float = 0.0) -> None:
     assert (a.geometry, a.model, a.model_hash, a.image_hash) == (
         b.geometry, b.model, b.model_hash, b.image_hash,
     )  # fmt: skip
-    assert len(a.extras) == len(b.extras)
-    for x, y in zip((a.features, *a.extras), (b.features, *b.extras), strict=True):
-        assert x.dtype == np.float32
-        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+    for x, y in zip(a.maps, b.maps, strict=True):
+        assert x.name == y.name
+        assert x.values.dtype == np.float32
+        np.testing.assert_allclose(x.values, y.values, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["photo.npz", "photo.emb", "фото 1"])
@@ -152,7 +159,7 @@ def test_an_embedding_survives_the_disk_at_exactly_its_path(tmp_path: Path, name
 
 
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:
-    big = embedding(features=np.random.default_rng(0).standard_normal((64, 32, 32), np.float32))
+    big = embedding(seen=maps_of(np.random.default_rng(0).standard_normal((64, 32, 32))))
     big.save(tmp_path / "full")
     big.save(tmp_path / "half", precision="fp16")
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
@@ -161,9 +168,7 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
 
 def test_numbers_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='save it with precision="fp32"'):
-        embedding(features=np.full((1, 1, 1), 1e6, np.float32)).save(
-            tmp_path / "half", precision="fp16"
-        )
+        embedding(seen=maps_of(np.full((1, 1, 1), 1e6))).save(tmp_path / "half", precision="fp16")
     assert not list(tmp_path.iterdir())
 
 
@@ -219,13 +224,16 @@ def rewritten(path: Path, about: Any = None, **arrays: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"about": {"format": 2}}, "embedding format 2; this version reads 1; update anymask"),
+        ({"about": {"format": 3}}, "embedding format 3; this version reads 2; update anymask"),
+        ({"about": {"format": 1}}, "embedding format 1; this version reads 2; .*embed the photo"),
         ({"about": {"image_hw": [0, 4]}}, "not a whole embedding.*size must be positive"),
         ({"about": {"image_hw": 4}}, "not a whole embedding"),
         ({"about": {"side": "x"}}, "not a whole embedding"),
         ({"about": {"side": 0}}, "not a whole embedding"),
         ({"about": {"model": 5}}, "not a whole embedding.*wrong type"),
-        ({"about": {"extras": 3}}, "not a whole embedding.*extra_2"),
+        ({"about": {"maps": ["features", "extra_2"]}}, "not a whole embedding.*extra_2"),
+        ({"about": {"maps": []}}, "not a whole embedding.*wrong type"),
+        ({"about": {"maps": 3}}, "not a whole embedding"),
         ({"about": [1]}, "its description is no record"),
         ({"features": None}, "not a whole embedding.*features"),
         (
@@ -283,19 +291,6 @@ def test_damaged_bytes_are_refused_or_harmless(
 
 
 # Candidates
-
-
-def test_masks_are_made_once_and_only_when_looked_at() -> None:
-    place = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
-    logits = np.full((2, 16, 16), -1, np.float32)
-    logits[0] = 1
-    answer = Candidates(logits, np.array([0.9, 0.1], np.float32), np.array([1, 0]), place)
-    assert len(answer) == 2
-    assert answer.masks.shape == (2, 30, 40)
-    assert answer.masks.dtype == np.bool_
-    assert answer.masks[0].all()
-    assert not answer.masks[1].any()
-    assert answer.masks is answer.masks
 
 
 def test_every_error_has_one_root() -> None:

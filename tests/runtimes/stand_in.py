@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from anymask.primitives.types import ModelPrompts
 
-SPEC = ModelSpec(name="stand_in", image_side=32, mask_side=8)
+SPEC = ModelSpec(name="stand_in", image_side=32, mask_side=8, accepts=ALL_KINDS)
 T = 4
 
 

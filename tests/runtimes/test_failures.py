@@ -4,12 +4,14 @@ import pickle
 import numpy as np
 import pytest
 
+from anymask.families import DEFAULT_MODEL
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
-from anymask.primitives.types import Embedding, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.onnx import OnnxRuntime, pick_threads
-from anymask.runtimes.open import ASSETS, NANO, open_runtime
+from anymask.runtimes.open import ASSETS, open_runtime
 
 
 def test_what_a_runtime_raises_is_one_error_and_no_memory_stays_what_it_is() -> None:
@@ -31,7 +33,7 @@ def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
 
 
 def test_an_altered_embedding_is_refused_by_the_model() -> None:
-    model = Model(OnnxRuntime(ASSETS / NANO))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
     sound = model.embed(np.zeros((9, 12, 3), np.uint8))
     about = (sound.geometry, sound.model, sound.model_hash)
     altered = Embedding(sound.features[:, :3], *about, extras=sound.extras)
@@ -45,7 +47,7 @@ def answer_of(model: Model) -> float:
 
 
 def test_a_model_goes_to_another_process_by_its_folder() -> None:
-    model = Model(OnnxRuntime(ASSETS / NANO, threads=1))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1))
     assert answer_of(pickle.loads(pickle.dumps(model))) == answer_of(model)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(answer_of, (model,)) == pytest.approx(answer_of(model))
@@ -65,7 +67,7 @@ def test_a_name_that_is_no_text_is_refused(name: str) -> None:
 
 
 def test_prompts_have_a_limit_and_must_be_a_list() -> None:
-    model = Model(OnnxRuntime(ASSETS / NANO))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
     photo = np.zeros((9, 12, 3), np.uint8)
     with pytest.raises(PromptError, match="at most 1000 points, got 1001"):
         Prompt.of(points=np.ones((1001, 2)))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anymask.families import family_names
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.spec import ALL_KINDS, Answer, Fit, ModelSpec, Resample
+from anymask.primitives.spec import ALL_KINDS, Fit, ModelSpec, Resample
 from anymask.runtimes.manifest import (
     GraphInfo,
     Manifest,
@@ -22,13 +23,17 @@ from anymask.runtimes.manifest import (
 
 MANIFEST = Manifest(
     spec=ModelSpec(name="x"),
-    encoder=GraphInfo(
-        (TensorInfo("images", "float32", ("B", 3, 1024, 1024)),),
-        (TensorInfo("features", "float32", ("B", 256, 64, 64)),),
-    ),
-    decoder=GraphInfo(
-        (TensorInfo("coords", "float32", ("N", "P", 2)),),
-        (TensorInfo("logits", "float32", ("N", 4, 256, 256)),),
+    graphs=(
+        GraphInfo(
+            "encoder",
+            (TensorInfo("images", "float32", ("B", 3, 1024, 1024)),),
+            (TensorInfo("features", "float32", ("B", 256, 64, 64)),),
+        ),
+        GraphInfo(
+            "decoder",
+            (TensorInfo("coords", "float32", ("N", "P", 2)),),
+            (TensorInfo("logits", "float32", ("N", 4, 256, 256)),),
+        ),
     ),
     sha256={"encoder.onnx": "a" * 64, "decoder.onnx": "b" * 64},
     weights_hash="c" * 64,
@@ -48,7 +53,7 @@ specs = st.builds(
     fit=st.sampled_from(get_args(Fit)),
     resample=st.sampled_from(get_args(Resample)),
     accepts=st.frozensets(st.sampled_from(sorted(ALL_KINDS))),
-    answer=st.sampled_from(get_args(Answer)),
+    family=st.sampled_from(family_names()),
     pad_point=st.booleans(),
     fixed_points=st.integers(0, 8),
     mask_threshold=st.floats(-5, 5),
@@ -82,12 +87,13 @@ def broken(**changes: Any) -> str:
         ("{", r"x: not JSON \(.*\); .*; export the model again with `anymask export`"),
         ("[]", "x has no 'format': it is no anymask manifest; export"),
         ("{}", "x has no 'format': it is no anymask manifest; export"),
-        (broken(format=2), "x has format 2, this anymask reads format 1; .* the anymask that made"),
+        (broken(format=1), "x has format 1, this anymask reads format 2; .* the anymask that made"),
         (broken(licence=None), "x lacks the entry 'licence'; export"),
         (broken(spec={}), "x lacks the entry 'name'; export"),
         (broken(opset="new"), r"x is damaged \(.*\); export"),
         (broken(sha256=[]), r"x is damaged \(.*\); export"),
-        (broken(inputs=None), "x lacks the entry 'inputs'; export"),
+        (broken(graphs=None), "x lacks the entry 'graphs'; export"),
+        (broken(graphs={"encoder": {"inputs": []}}), "x lacks the entry 'outputs'; export"),
     ],
 )
 def test_a_broken_manifest_says_what_is_wrong(text: str, message: str) -> None:
@@ -97,7 +103,13 @@ def test_a_broken_manifest_says_what_is_wrong(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("fit", "zoom"), ("resample", "magic"), ("answer", 3), ("accepts", ["smell"]), ("new", 1)],
+    [
+        ("fit", "zoom"),
+        ("resample", "magic"),
+        ("family", "sam9"),
+        ("accepts", ["smell"]),
+        ("new", 1),
+    ],
 )
 def test_a_spec_of_a_later_anymask_is_refused(name: str, value: Any) -> None:
     record = {**spec_to_dict(MANIFEST.spec), name: value}
@@ -110,8 +122,23 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_a_manifest_must_name_both_graphs(tmp_path: Path) -> None:
+def test_a_manifest_must_give_the_hash_of_every_graph(tmp_path: Path) -> None:
     manifest = replace(MANIFEST, sha256={"encoder.onnx": "a" * 64})
     (tmp_path / "manifest.json").write_text(manifest_to_json(manifest), encoding="utf-8")
     with pytest.raises(WeightsError, match=r"gives no sha256 of decoder.onnx; export"):
         read_manifest(tmp_path)
+
+
+@given(names=st.lists(st.sampled_from(["encoder", "decoder", "memory", "text"]), unique=True))
+def test_a_manifest_lists_any_number_of_graphs_by_name(names: list[str]) -> None:
+    graphs = tuple(GraphInfo(name, (), ()) for name in names)
+    again = manifest_from_json(manifest_to_json(replace(MANIFEST, graphs=graphs)), "here")
+    assert again.graphs == graphs
+    for name in names:
+        assert again.graph(name).file == f"{name}.onnx"
+
+
+def test_a_graph_that_is_not_there_is_told_with_those_that_are() -> None:
+    told = "the exported model 'x' has no graph 'text', only encoder, decoder; export the model ag"
+    with pytest.raises(WeightsError, match=told):
+        MANIFEST.graph("text")

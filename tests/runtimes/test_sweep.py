@@ -7,7 +7,6 @@ import torch
 from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import ModelPrompts
-from anymask.runtimes.answers import choose
 from anymask.runtimes.sweep import DecodingSweep, open_sweep
 from anymask.runtimes.torch import TorchRuntime
 from anymask.runtimes.torch_sweep import TorchSweep
@@ -28,11 +27,11 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     torch.manual_seed(0)
     runtime = TorchRuntime(build_variant(variant), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    maps = runtime.encode(images)[0]
-    sweep = open_sweep(runtime, maps, GEOMETRY)
+    seen = runtime.see(images)[0]
+    sweep = open_sweep(runtime, seen, GEOMETRY)
     assert isinstance(sweep, kind)
     assert sweep.bytes_per_prompt > 0
-    logits, quality = choose(runtime.spec, *runtime.decode(maps, prompts(32)), True)
+    logits, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
     asked = sweep.ask(prompts(32))
     np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-5)
     chosen = np.random.default_rng(2).uniform(size=quality.shape) < 0.6
@@ -44,8 +43,8 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
 
 def test_a_runtime_without_a_sweep_decodes() -> None:
     runtime = ColourRuntime()
-    maps = runtime.encode(np.zeros((1, 3, 128, 128), np.float32))[0]
-    sweep = open_sweep(runtime, maps, GEOMETRY, "mixed")
+    seen = runtime.see(np.zeros((1, 3, 128, 128), np.float32))[0]
+    sweep = open_sweep(runtime, seen, GEOMETRY, "mixed")
     assert sweep.ask(prompts(64)).quality.shape == (N, 3)
     assert runtime.calls == [(N, 2)]
 
@@ -55,12 +54,12 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
     torch.manual_seed(0)
     runtime = TorchRuntime(build_variant(TINY), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    maps = runtime.encode(images)[0]
-    _, quality = choose(runtime.spec, *runtime.decode(maps, prompts(32)), True)
+    seen = runtime.see(images)[0]
+    _, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        sweep = open_sweep(runtime, maps, GEOMETRY)
+        sweep = open_sweep(runtime, seen, GEOMETRY)
         for _ in range(2):
             np.testing.assert_allclose(sweep.ask(prompts(32)).quality, quality, rtol=0, atol=1e-5)
         assert torch.get_num_threads() == threads

@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
-from anymask.primitives.types import FloatArray, ModelPrompts
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.serving.app import Served, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.guard import Access
@@ -40,13 +40,11 @@ class GatedRuntime(ColourRuntime):
         self.go_on = threading.Semaphore(0)
         self.asked: list[int] = []
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.asked.append(len(prompts.labels))
         self.entered.release()
         assert self.go_on.acquire(timeout=PATIENCE_S)
-        return super().decode(features, prompts)
+        return super().decode(seen, prompts)
 
 
 def png(image: np.ndarray, kind: str = "png") -> bytes:

@@ -15,11 +15,12 @@ from pycocotools import mask as coco
 import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Seen
 from anymask.serving.app import Served, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.run import Server, address_of, open_socket
-from tests.predictors.fakes import ColourRuntime
+from tests.predictors.fakes import ColourRuntime, seen_of
 from tests.serving.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
@@ -76,8 +77,8 @@ def test_an_embedding_travels_whole() -> None:
 
 def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
     class Loud(ColourRuntime):
-        def encode(self, images: np.ndarray) -> list:
-            return [(maps[0] * 1e6,) for maps in super().encode(images)]
+        def see(self, images: np.ndarray) -> list[Seen]:
+            return [seen_of(one.maps()[0].values * 1e6) for one in super().see(images)]
 
     with client(inference(lambda: Model(Loud()))) as http:
         reply = http.post("/api/embed", content=png(PICTURE))
@@ -209,7 +210,7 @@ def test_json_that_is_none_is_refused() -> None:
 
 def test_a_defect_is_told_without_its_details() -> None:
     class Broken(ColourRuntime):
-        def decode(self, features: object, prompts: object) -> None:
+        def decode(self, seen: object, prompts: object) -> None:
             raise RuntimeError("secret")
 
     with client(inference(lambda: Model(Broken()))) as http:

@@ -10,9 +10,10 @@ import numpy as np
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import Embedding
 from anymask.serving.cache import EmbeddingCache, key_of, size_of
+from tests.predictors.fakes import seen_of
 
 ONE = Embedding(
-    features=np.arange(1000, dtype=np.float32).reshape(10, 10, 10),
+    seen=seen_of(np.arange(1000, dtype=np.float32).reshape(10, 10, 10)),
     geometry=Geometry((10, 10), (10, 10), 10),
     model="fake",
     model_hash="weights",

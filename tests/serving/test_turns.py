@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from anymask.predictors.image import Model
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.inference import Inference
 from anymask.serving.priority import BACKGROUND

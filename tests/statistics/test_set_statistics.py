@@ -170,7 +170,7 @@ def test_a_real_set_agrees_with_its_own_areas(shared: Path) -> None:
     sizes = [
         math.sqrt(rle.counts[1::2].sum() / math.prod(sample.hw))
         for sample in samples
-        for rle in sample.masks
+        for rle in sample.rles
     ]
     assert found.masks == len(sizes)
     assert found.size.mean == pytest.approx(np.mean(sizes))

@@ -55,8 +55,7 @@ def embedding_bytes(image: np.ndarray) -> bytes:
 
 def _embedded(image: np.ndarray) -> bytes:
     seen = model().embed(image)
-    maps = {"features": seen.features}
-    maps |= {f"extras_{index}": extra for index, extra in enumerate(seen.extras)}
+    maps = {one.name: one.values for one in seen.maps}
     header = {
         "image_hw": seen.geometry.image_hw,
         "input_hw": seen.geometry.input_hw,

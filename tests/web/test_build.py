@@ -16,10 +16,7 @@ WASM_BYTES, REST_BYTES = 15_000_000, 400_000
 
 def sources() -> list[Path]:
     """What the build depends on, in the order of web/vite.config.ts."""
-    own = [
-        "../src/anymask/assets/ranking.json", "index.html", "package-lock.json", "package.json",
-        "tsconfig.json", "vite.config.ts",
-    ]  # fmt: skip
+    own = ["index.html", "package-lock.json", "package.json", "tsconfig.json", "vite.config.ts"]
     inside = [p.relative_to(WEB).as_posix() for p in (WEB / "src").rglob("*") if p.is_file()]
     return [WEB / name for name in sorted([*own, *inside])]
 

@@ -1,4 +1,4 @@
-"""The page's masks are the package's masks."""
+"""The page's masks are the package's masks: all of an answer, over a server's embedding."""
 
 from __future__ import annotations
 

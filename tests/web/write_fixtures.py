@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from anymask.families.nano import chances, facts, fit_to_box
+from anymask.families import family_names, open_family
+from anymask.families.nano import Nano, chances, facts, fit_to_box, with_middle_clicks
 from anymask.predictors.honour import honour_negatives, violated
-from anymask.predictors.ranking import ranked_quality, shipped
-from anymask.predictors.second_look import confirmed
+from anymask.primitives.candidates import Mask
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
     geometry,
     image_to_model,
@@ -25,8 +26,7 @@ from anymask.primitives.resize import (
 )
 from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import ModelPrompts, Prompt
-from anymask.runtimes.answers import choose
+from anymask.primitives.types import ModelPrompts
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
 NUMBERS = 3  # decimals: enough to tell a wrong rule, few enough to keep the files small
@@ -69,7 +69,7 @@ def run_lengths() -> list[dict[str, Any]]:
 def small_spec(**changes: Any) -> ModelSpec:
     return ModelSpec(**{
         "name": "small", "image_side": 64, "mask_side": 16, "mean": (127.5,) * 3,
-        "std": (127.5,) * 3, "fit": "longest_side", "resample": "area", "answer": "four",
+        "std": (127.5,) * 3, "fit": "longest_side", "resample": "area", "family": "nano",
         "pad_point": False, **changes,
     })  # fmt: skip
 
@@ -91,31 +91,54 @@ def rle_of(mask: np.ndarray) -> dict[str, Any]:
     return rle_to_coco(mask_to_rle(mask))
 
 
+ASKED = {
+    "lone click": ([[20.0, 9.0]], [1], 0),
+    "clicks": ([[20.0, 9.0], [4.0, 3.0]], [1, 0], 0),
+    "box": ([[3.0, 4.0], [27.5, 20.0]], [2, 3], 0),
+    "box and click": ([[20.0, 9.0], [3.0, 4.0], [27.5, 20.0]], [1, 2, 3], 0),
+    "click and mask": ([[20.0, 9.0]], [1], 1),
+}
+
+
 def answers() -> list[dict[str, Any]]:
+    """What each family says of each kind of prompt; `told`: the points of each question."""
     rng = np.random.default_rng(3)
     cases = []
-    for family in ("four", "sam", "sam_hq", "all"):
-        for many in (True, False):
-            tokens = 5 if family == "sam_hq" else 4
-            logits = np.round(rng.normal(0, 4, (1, tokens, 4, 4)), NUMBERS).astype(np.float32)
+    for name in family_names():
+        spec = small_spec(family=name, image_side=32, mask_side=8)
+        family, place = open_family(spec), geometry((90, 120), spec)
+        for kind, (coords, labels, has_mask) in ASKED.items():
+            tokens = 5 if name == "sam_hq" else 4
+            planes = np.stack([smooth(rng, 8) for _ in range(tokens)])[None]
             quality = np.round(rng.random((1, tokens)), NUMBERS).astype(np.float32)
-            kept, numbers = choose(small_spec(answer=family), logits, quality, many)
+            told: list[int] = []
+
+            def decode(asked: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
+                told.append(asked.labels.shape[1])  # noqa: B023  # called before the next turn
+                return planes, quality  # noqa: B023
+
+            asked = ModelPrompts(
+                np.array([coords], np.float32), np.array([labels]),
+                np.zeros((1, 1, 8, 8), np.float32), np.array([has_mask], np.float32),
+            )  # fmt: skip
+            logits, numbers, order = family.answer(decode, asked, place, "auto", "expected")[0]
+            many = family.candidates(planes, quality)
             cases.append({
-                "answer": family, "multimask": many,
-                "planes": rounded(logits[0].reshape(tokens, 16)),
-                "quality": rounded(quality[0]), "kept": rounded(kept[0].reshape(len(kept[0]), 16)),
-                "numbers": rounded(numbers[0]),
+                "family": name, "kind": kind, "coords": rounded(np.ravel(coords)),
+                "labels": labels, "hasMask": has_mask, "told": told,
+                "planes": rounded(planes[0].reshape(tokens, 64)), "quality": rounded(quality[0]),
+                "kept": rounded(logits.reshape(len(logits), 64)), "numbers": rounded(numbers),
+                "order": order.tolist(), "candidates": rounded(many[1][0]),
             })  # fmt: skip
     return cases
 
 
 def boxes() -> list[dict[str, Any]]:
     rng = np.random.default_rng(4)
-    place = geometry((90, 120), small_spec())
     cases = []
-    for box in ([20, 10, 90, 80], [0, 0, 120, 90], [50, 40, 52, 41], [90, 60, 119, 89]):
+    for box in ([10, 5, 48, 43], [0, 0, 64, 48], [26.7, 21.3, 27.7, 21.9], [48, 32, 63.5, 47.5]):
         plane = smooth(rng, 16)
-        out = fit_to_box(plane[None], np.array(box, np.float32), place, 0.0)[0]
+        out = fit_to_box(plane[None], np.array(box, np.float32), 64, 0.0)[0]
         cases.append({"box": box, "logits": rounded(plane.ravel()), "out": rounded(out.ravel())})
     return cases
 
@@ -131,7 +154,7 @@ def clicks() -> list[dict[str, Any]]:
         out = honour_negatives(plane[None], prompt, place, 0.0)[0]
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
-            "out": rounded(out.ravel()), "violated": list(violated(out, prompt, place, 0.0)),
+            "out": rounded(out.ravel()), "violated": list(violated(Mask(out, place, 0.5), prompt)),
         })  # fmt: skip
     return cases
 
@@ -161,6 +184,8 @@ def pictures() -> list[dict[str, Any]]:
 def rankings() -> list[dict[str, Any]]:
     rng = np.random.default_rng(7)
     spec = small_spec()
+    nano = open_family(spec)
+    assert isinstance(nano, Nano)
     cases = []
     for (x, y), size in zip(rng.integers(0, 64, (8, 2)).tolist(), 4 * [(90, 120), (64, 64)],
                             strict=True):  # fmt: skip
@@ -169,12 +194,13 @@ def rankings() -> list[dict[str, Any]]:
         planes[3] = 1 - 2 * (x > 40)
         planes = np.round(planes, NUMBERS).astype(np.float32)
         quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        asked = (quality, planes, np.array([x, y], np.float32), place, spec)
-        found, shared = facts(*asked)
+        click = np.array([x, y], np.float32)
+        found, shared = facts(quality, planes, click, place, spec)
+        _, numbers, order = nano.ranked(planes, quality, click, place)
         cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
                       "quality": rounded(quality), "found": rounded(found),
-                      "shared": rounded(shared), "likely": rounded(chances(found, shipped())),
-                      "out": rounded(ranked_quality(*asked))})  # fmt: skip
+                      "shared": rounded(shared), "likely": rounded(chances(found, nano.weights)),
+                      "numbers": rounded(numbers), "order": order.tolist()})  # fmt: skip
     return cases
 
 
@@ -191,7 +217,7 @@ def looks() -> list[dict[str, Any]]:
     for lower in (0, 0, 1, 9):
         planes = np.stack([smooth(rng, 16) for _ in range(4)]) - lower
         quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        out = confirmed(box, (planes[None], quality[None]), spec)
+        out = with_middle_clicks(box, planes[None], quality[None], spec)
         cases.append({"planes": rounded(planes.reshape(4, 256)), "quality": rounded(quality),
                       "coords": rounded(out.coords.ravel()), "labels": out.labels[0].tolist(),
                       "mask": rounded(out.masks.ravel())})  # fmt: skip

@@ -21,7 +21,7 @@ from anymask.audit.explanations import explain_error
 from anymask.audit.grading import Grader, fit_scale
 from anymask.audit.mask_features import FEATURES
 from anymask.audit.missing_objects import object_certainty
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, record_to_mask
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import Rle, rle_area
 
@@ -207,8 +207,8 @@ def apply_proposals(
         if suspect is None:
             masks.append(mask)
         elif suspect.proposal is not None:
-            record = replace(suspect.proposal, label=mask.label)
-            masks.append(replace(mask, record=record))
+            proposal = replace(suspect.proposal, label=mask.label)
+            masks.append(replace(mask, rle=proposal.rle, made=proposal))
     added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
-    masks += [AnnotatedMask(record=record) for record in added]
+    masks += [record_to_mask(record) for record in added]
     return replace(image, masks=tuple(masks))

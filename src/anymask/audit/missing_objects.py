@@ -15,10 +15,10 @@ from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.masks import mask_nms, stability_score
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_merge, rle_to_mask
-from anymask.primitives.types import Embedding, Floats, Prompt
+from anymask.primitives.types import Embedding, Floats
 
 OBJECT_GRID_SIDE = 12
 LEAST_QUALITY = 0.6
@@ -88,7 +88,7 @@ def _keep_certain(
     good = (reply.quality >= LEAST_QUALITY) & (stability >= LEAST_STABILITY)
     records = []
     for number in np.flatnonzero(good):
-        rle = logits_to_rles(reply.logits[number][None], reply.geometry, reply.threshold)[0]
+        rle = reply.items[number].rle()
         area = rle_area(rle)
         if not LEAST_OBJECT_AREA <= area <= MOST_OF_PHOTO * height * width:
             continue

@@ -30,7 +30,7 @@ from anymask.audit.mask_features import (
     shrink_mask,
 )
 from anymask.audit.missing_objects import find_missing
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.predictors.image import Model
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
@@ -74,7 +74,7 @@ class DeletedMask:
 def run_self_test(
     model: Model,
     name: str,
-    samples: Sequence[Sample],
+    samples: Sequence[AnnotatedImage],
     masks: int,
     deletions: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -91,7 +91,7 @@ def run_self_test(
     done = 0
     for place in rng.permutation(len(samples)).tolist():
         sample = samples[place]
-        fitting = [n for n, rle in enumerate(sample.masks) if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+        fitting = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= LEAST_CORRUPTED_AREA]
         if done >= masks or not fitting:
             continue
         view = prepare_photo(model, sample.image())
@@ -107,11 +107,11 @@ def run_self_test(
 
 
 def _pick_mask(
-    samples: Sequence[Sample], not_this: int, rng: np.random.Generator
+    samples: Sequence[AnnotatedImage], not_this: int, rng: np.random.Generator
 ) -> BoolArray | None:
     """A mask of another photo, if there is one."""
     other = samples[int(rng.integers(len(samples)))]
-    fitting = [rle for rle in other.masks if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+    fitting = [rle for rle in other.rles if rle_area(rle) >= LEAST_CORRUPTED_AREA]
     if other is samples[not_this] or not fitting:
         return None
     return rle_to_mask(fitting[int(rng.integers(len(fitting)))])
@@ -121,15 +121,15 @@ def _corrupt_mask(
     model: Model,
     view: AuditPhoto,
     name: str,
-    sample: Sample,
+    sample: AnnotatedImage,
     number: int,
     elsewhere: BoolArray | None,
     rng: np.random.Generator,
 ) -> Iterator[SelfTestCase]:
     """One mask as it is, and made wrong in every way that is possible."""
-    mask = rle_to_mask(sample.masks[number])
+    mask = rle_to_mask(sample.rles[number])
     others = tuple(
-        rle_to_mask(rle) for n, rle in enumerate(sample.masks) if n != number and rle_area(rle)
+        rle_to_mask(rle) for n, rle in enumerate(sample.rles) if n != number and rle_area(rle)
     )
     made: list[tuple[str, CorruptedMask]] = [(CLEAN, CorruptedMask(mask, others))]
     for kind in CORRUPTIONS:
@@ -139,7 +139,7 @@ def _corrupt_mask(
     rles = [mask_to_rle(one.mask) for _, one in made]
     beside = [[mask_to_rle(other) for other in one.others] for _, one in made]
     features = measure_features(model, view, rles, beside, [0.0] * len(made))
-    truth = shrink_mask(sample.masks[number], view.size)
+    truth = shrink_mask(sample.rles[number], view.size)
     for (done, _), rle, found in zip(made, rles, features, strict=True):
         yield _measure_case(name, done, truth, shrink_mask(rle, view.size), found)
 
@@ -160,11 +160,11 @@ def _measure_case(
 
 
 def _delete_mask(
-    model: Model, view: AuditPhoto, name: str, sample: Sample, gone: int
+    model: Model, view: AuditPhoto, name: str, sample: AnnotatedImage, gone: int
 ) -> DeletedMask:
-    kept: list[Rle] = [rle for n, rle in enumerate(sample.masks) if n != gone and rle_area(rle)]
+    kept: list[Rle] = [rle for n, rle in enumerate(sample.rles) if n != gone and rle_area(rle)]
     found = [record.rle for record in find_missing(model, view.embedding, kept)]
-    ious = rle_iou(found, [sample.masks[gone]])[:, 0] if found else np.zeros(0)
+    ious = rle_iou(found, [sample.rles[gone]])[:, 0] if found else np.zeros(0)
     return DeletedMask(
         name=name, found=bool((ious >= FOUND_IOU).any()), others=int((ious < FOUND_IOU).sum())
     )

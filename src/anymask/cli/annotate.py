@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from anymask.cli.extras import need_engine, need_server
+from anymask.cli.options import add_model_options, read_model
 from anymask.cli.project_options import add_init_options, login, made_project
-from anymask.cli.segment import add_model_options, read_model
 from anymask.cli.serve import (
     add_server_options,
     check_model,
@@ -20,6 +20,7 @@ from anymask.cli.serve import (
     read_limits,
 )
 from anymask.engine.entries import Arm, Stage
+from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
@@ -65,6 +66,6 @@ def run(args: argparse.Namespace) -> None:
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:
     """The project's promoted model, where the user has named no other."""
-    if choice.model != "nano" or choice.weights is not None:
+    if choice.model != DEFAULT_MODEL or choice.weights is not None:
         return choice
     return replace(choice, model=lead)

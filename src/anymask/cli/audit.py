@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli.audit_outputs import open_picture, write_outputs
 from anymask.cli.progress import follow
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError
 from anymask.primitives.storage import json_bytes
 
@@ -28,7 +29,7 @@ TRIED = 24  # masks of a set in a self-test
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.cli.segment import add_model_options
+    from anymask.cli.options import add_model_options
 
     add = parser.add_argument
     # fmt: off
@@ -63,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--deletions", metavar="N", type=_points, default=3, help="of a set (default: 3)")
     add("--fit", metavar="FILE", type=Path, help="fit the grade to the self-test, write it there")
     add("--grades", metavar="FILE", type=Path,
-        help="grade by what --fit wrote (default: what was fitted for nano)")
+        help=f"grade by what --fit wrote (default: what was fitted for {DEFAULT_MODEL})")
     # fmt: on
     add_model_options(parser)
 
@@ -116,7 +117,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     from anymask.audit.label_errors import grade_masks, list_suspects
     from anymask.audit.report import AuditReport
     from anymask.audit.results_file import AuditFile, AuditHeader
-    from anymask.cli.segment import read_model
+    from anymask.cli.options import read_model
 
     sizes = count_sizes(islice(stream, args.limit))
     if not sizes.masks:

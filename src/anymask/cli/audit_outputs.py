@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def draw_suspects(
 
 def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """The pixels of a picture. Raises DataError where they have another size than the masks."""
-    from anymask.data.images import load_image
-
-    pixels = load_image(stream.picture(image))
-    if pixels.shape[:2] != image.hw:
-        raise DataError(
-            f"the masks are for {image.hw} (height, width), the picture has {pixels.shape[:2]}; "
-            "they belong to another version of it"
-        )
-    return pixels
+    return replace(image, source=stream.picture(image)).image()
 
 
 def write_pictures(

@@ -16,7 +16,7 @@ def run_trial(args: argparse.Namespace) -> None:
     from anymask.audit.corruptions import CORRUPTIONS
     from anymask.audit.grading import grader_to_json, load_grader
     from anymask.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
-    from anymask.cli.segment import read_model
+    from anymask.cli.options import read_model
     from anymask.data.sets import load_set
     from anymask.primitives.machine import this_machine
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from anymask.cli.options import option_of
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.machine import Machine, this_machine, thread_setting
 from anymask.primitives.storage import write_json
@@ -37,67 +39,95 @@ BOX = "a box, with its mask"
 PHOTO_HW = (683, 1024)
 
 
+# what each benchmark takes, with the default where there is one
+OF_ALL = {"model": DEFAULT_MODEL, "weights": None, "threads": None}
+TAKEN: dict[str, dict[str, Any]] = {
+    "model": {**OF_ALL, "runtime": "auto", "also": (), "photo": None, "rounds": 5},
+    "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
+    "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
+    "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
+    "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
+}
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    add("what", nargs="?", default="model",
-        choices=["model", "encoder", "everything", "folder", "serve"])  # fmt: skip
-    add("name", nargs="?", help="the model (default: --model); of `bench folder`, the folder")
-    add("--model", default="nano", help="a name of `anymask models list` (default: nano)")
-    add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead of the store")
-    add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open the model")
-    add("--also", metavar="DIR", action="append", default=[], help="an exported model beside it")
-    add("--photo", metavar="FILE", help="a photo of yours (default: noise of 1024 x 683 pixels)")
-    add("--threads", type=int, metavar="N", help="threads of the model (default: all; encoder: 2)")
-    add("--rounds", type=int, metavar="N", help="turns of each task (default: 5; folder: 2)")
-    add(
-        "--points-per-side",
-        type=int,
-        default=32,
-        metavar="N",
-        help="of `bench everything` and `bench serve`",
+    """Add the options of all benchmarks; `take_options` refuses those of another one."""
+    parser.add_argument("what", nargs="?", default="model", choices=tuple(TAKEN))
+    parser.add_argument(
+        "name", nargs="?", help="the model (default: --model); of `bench folder`, the folder"
     )
-    add("--requests", type=int, default=1000, metavar="N", help="of `bench serve`")
-    add("--clients", type=int, default=16, metavar="N", help="of `bench serve`")
-    add("--plain", action=argparse.BooleanOptionalAction, default=True,
-        help="of `bench everything`: run the plain way as well, which takes minutes")  # fmt: skip
-    add("--workers", default="1,2", metavar="N,...", help="of `bench folder` (default: 1,2)")
-    add("--options", default="", metavar="WORDS", help="for `anymask everything`, in quotes")
-    add("--json", metavar="FILE", help="write the figures there too")
+    for name, said in (
+        ("model", {"help": "a name of `anymask models list`"}),
+        ("weights", {"metavar": "FILE", "help": "a checkpoint or an exported folder instead"}),
+        ("runtime", {"help": "onnx, torch, or auto: every one that can open the model"}),
+        ("also", {"metavar": "DIR", "action": "append", "help": "an exported model beside it"}),
+        ("photo", {"metavar": "FILE", "help": "a photo of yours, else noise of 1024 x 683 pixels"}),
+        ("threads", {"metavar": "N", "type": int, "help": "threads of the model, else all"}),
+        ("rounds", {"metavar": "N", "type": int, "help": "turns of each task"}),
+        ("points_per_side", {"metavar": "N", "type": int, "help": "clicks along each side"}),
+        ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
+        ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
+        ("plain", {"action": argparse.BooleanOptionalAction,
+                   "help": "run the plain way as well, which takes minutes"}),
+        ("workers", {"metavar": "N,...", "help": "processes, one contender each"}),
+        ("options", {"metavar": "WORDS", "help": "for `anymask everything`, in quotes"}),
+    ):  # fmt: skip
+        _add_option(parser, name, **said)
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, **said: Any) -> None:
+    """One option, which says which benchmarks take it and with which default."""
+    takers = [f"{what}: {taken[name]}" if taken[name] else what
+              for what, taken in TAKEN.items() if name in taken]  # fmt: skip
+    said["help"] += f" ({', '.join(takers)})"
+    parser.add_argument(option_of(name), default=None, **said)
+
+
+def take_options(args: argparse.Namespace) -> None:
+    """Fill in the defaults of the benchmark. Raises InputError for an option of another one."""
+    taken = TAKEN[args.what]
+    for name in dict.fromkeys(name for options in TAKEN.values() for name in options):
+        if name in taken:
+            setattr(args, name, taken[name] if (value := getattr(args, name)) is None else value)
+        elif getattr(args, name) is not None:
+            takers = " and ".join(f"`bench {what}`" for what, of in TAKEN.items() if name in of)
+            raise InputError(
+                f"`bench {args.what}` takes no {option_of(name)}, which belongs to {takers}; "
+                "leave it out"
+            )
+    if "rounds" in taken and args.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, got {args.rounds}")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table."""
-    if args.rounds is None:
-        args.rounds = 2 if args.what == "folder" else 5
-    if args.rounds < 1:
-        raise InputError(f"--rounds must be at least 1, got {args.rounds}")
+    take_options(args)
     machine = this_machine()
     if args.what != "folder":
         args.model = args.name or args.model
-    threads = args.threads or (2 if args.what in ("encoder", "everything") else None)
-    with thread_setting(threads):
-        figures, notes = measure(args, threads)
+    with thread_setting(args.threads):
+        figures, notes = measure(args)
     print(to_markdown(figures, notes, machine), end="")
     if args.json:
         raw = {
             "machine": dataclasses.asdict(machine),
             "model": args.model,
-            "threads": threads,
+            "threads": args.threads,
             "figures": [dataclasses.asdict(figure) for figure in figures],
             "notes": notes,
         }
         write_json(Path(args.json), raw, indent=2)
 
 
-def measure(args: argparse.Namespace, threads: int | None) -> tuple[list[Measurement], list[str]]:
+def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     """The figures of what was asked for, and the notes below them."""
     if args.what == "encoder":
         from anymask.cli.bench_encoder import encoder_figures
 
-        return encoder_figures(args.model, args.weights, threads or 2, args.rounds)
+        return encoder_figures(args.model, args.weights, args.threads, args.rounds)
     if args.what == "everything":
-        return measure_everything(args, threads or 2)
+        return measure_everything(args)
     if args.what == "serve":
         return measure_server(args)
     if args.what == "folder":
@@ -123,13 +153,11 @@ def measure_server(args: argparse.Namespace) -> tuple[list[Measurement], list[st
     return serve_figures(model, Load(args.requests, args.clients, args.points_per_side))
 
 
-def measure_everything(
-    args: argparse.Namespace, threads: int
-) -> tuple[list[Measurement], list[str]]:
+def measure_everything(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     """Automatic masks of a photo or of a folder of them."""
     from anymask.cli.bench_everything import Bench, everything_figures
 
-    bench = Bench(points_per_side=args.points_per_side, plain=args.plain, threads=threads)
+    bench = Bench(points_per_side=args.points_per_side, plain=args.plain, threads=args.threads)
     with _photo(args) as photo:
         return everything_figures(args.model, args.weights, photo, bench)
 
@@ -260,7 +288,7 @@ class _Contender:
         return self.model.embed(self.image)
 
     def _click(self, n: int) -> Any:
-        from anymask.primitives.types import Prompt
+        from anymask.primitives.prompts import Prompt
 
         step = len(self.points) // n
         prompts = [Prompt.of(points=[point]) for point in self.points[step // 2 :: step][:n]]

@@ -121,7 +121,7 @@ def copies(
     args: argparse.Namespace, origin: str, images: list[AnnotatedImage]
 ) -> Iterator[tuple[Path, bytes]]:
     """The pictures, where a set has them. Raises DataError for one that is not there."""
-    from anymask.data.own_sets import picture_name
+    from anymask.data.sets import picture_name
     from anymask.data.streams import open_stream
 
     stream = open_stream(args.source, origin, args.images)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
+from anymask.cli.options import add_model_options, read_model
 from anymask.cli.pictures import add_picture_options, read_pictures
-from anymask.cli.segment import add_model_options, read_model
 from anymask.jobs.embeddings import EmbedTask
 from anymask.jobs.photos import find_items
 

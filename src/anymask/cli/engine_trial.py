@@ -23,6 +23,7 @@ import numpy as np
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
 from anymask.cli.progress import follow
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import write_json
 
@@ -69,7 +70,7 @@ def run_trial(args: argparse.Namespace, tuning: Tuning) -> None:
         trial = Trial(folder, about, args.folder, truth, args.test, test[: args.test_photos])
         rows = trial.rows()
         if not rows:
-            rows = trial.keep([trial.measure(0, "nano")])
+            rows = trial.keep([trial.measure(0, DEFAULT_MODEL)])
         for number in range(len(rows) - 1, args.rounds):
             rows = trial.keep([*rows, trial.round(number, tuning)])
             print_row(rows[-1])

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import anymask
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
+from anymask.cli.options import add_model_options, read_model
 from anymask.cli.progress import Progress
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
@@ -26,6 +26,7 @@ from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.primitives.machine import pick_threads, this_machine
 from anymask.primitives.storage import write_json, write_whole
@@ -50,9 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME[=WEIGHTS]",
-        help="a name of `anymask models list` (default: nano); repeated: all in the same run",
+        help=f"of `anymask models list` (default: {DEFAULT_MODEL}); repeated: all in the same run",
     )
-    add("--weights", metavar="FILE", help="a checkpoint or an exported folder for a single --model")
     add(
         "--peer",
         action="append",
@@ -60,9 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
     )
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
-    add("--precision", default="fp32", help="fp32, bf16 or fp16")
-    add("--runtime", default="auto", help="auto, onnx or torch")
+    add_model_options(parser, ("weights", "device", "precision", "runtime"))
     add("--clicks", type=_count, metavar="K", help="clicks on every mask (default: the suite's, 3)")
     add("--limit", type=_count, metavar="N", help="masks of a set at most (default: all)")
     add("--per-image", type=_count, metavar="N", help="masks of a photo at most (default: all)")
@@ -137,7 +135,7 @@ def pick_workers(args: argparse.Namespace, counts: Sequence[int]) -> int:
     """
     if args.workers:
         return int(min(args.workers, len(counts)))
-    if args.device not in ("auto", "cpu") or len(counts) < 2:
+    if args.device not in (None, "auto", "cpu") or len(counts) < 2:
         return 1
     return min(2, pick_threads()) if sum(counts) >= MANY else 1
 
@@ -242,7 +240,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 
     Raises InputError for --weights with several models or the same model twice.
     """
-    words = args.model or ["nano"]
+    words = args.model or [DEFAULT_MODEL]
     if args.weights and len(words) > 1:
         raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
     if len(set(words)) < len(words):
@@ -250,9 +248,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
     found: list[Segmenter] = []
     for word in words:
         name, _, weights = word.partition("=")
-        model = anymask.load(
-            name, weights or args.weights, args.device, args.precision, args.runtime
-        )
+        model = read_model(args, model=name, weights=weights or args.weights).load()
         taken = model.spec.name in [other.spec.name for other in found]
         found.append(RenamedSegmenter(model, word) if taken else model)
     return found

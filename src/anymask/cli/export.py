@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ModelError
 from anymask.primitives.storage import write_json
 
@@ -45,12 +46,12 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    from anymask.runtimes.open import NANO, load_module
+    from anymask.runtimes.open import load_module
 
-    if args.int8 and args.name == NANO:
+    if args.int8 and args.name == DEFAULT_MODEL:
         raise ModelError(
-            "nano is not offered in 8 bits: its work is convolutions, which --int8 leaves in "
-            "float32, so nothing would be gained; export it without --int8"
+            f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
+            "leaves in float32, so nothing would be gained; export it without --int8"
         )
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)

@@ -12,8 +12,9 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.storage import json_bytes, whole_file
 
 if TYPE_CHECKING:
+    from anymask.primitives.prompts import Prompt
     from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import BoolArray, Prompt, UintImage
+    from anymask.primitives.types import BoolArray, UintImage
 
 Kind = Literal["cutout", "overlay", "mask", "json", "svg", "npy"]
 

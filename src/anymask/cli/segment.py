@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    read_model,
+    read_options,
+    refuse_old_name,
+)
 from anymask.cli.outputs import (
     FoundMask,
     Kind,
@@ -15,16 +22,18 @@ from anymask.cli.outputs import (
     write_found,
 )
 from anymask.cli.pictures import add_picture_options, read_pictures
-from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
-    from anymask.predictors.settings import Retry
+    from anymask.predictors.settings import Retry, SettingsDict
     from anymask.primitives.candidates import Candidates
-    from anymask.primitives.types import Prompt, UintImage
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.types import UintImage
 
 SUMMARY = "click or box an object in a photo and write its mask"
+CLICK_SETTINGS = ("granularity", "max_hole_area", "min_island_area")
+RENAMED = {"--fill-holes": "--max-hole-area", "--drop-islands": "--min-island-area"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,59 +69,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a .png is the mask, white on black",
     )  # fmt: skip
     add_answer_options(answer)
+    for old, new in RENAMED.items():
+        refuse_old_name(parser, old, new)
     add_picture_options(parser)
     add_model_options(parser)
 
 
 def add_answer_options(group: Any) -> None:
     """How the mask is made."""
+    from anymask.predictors.settings import Settings
+
     group.add_argument(
         "--zoom", action="store_true", help="look at small objects again from closer by"
     )
     group.add_argument(
         "--single", action="store_true", help="ask for one mask, not for the best of three"
     )
-    group.add_argument(
-        "--granularity", choices=("part", "whole", "all"), default="all",
-        help="which of the three a lone click means: the smallest, the largest, or the one that "
-        "the model likes best (default: all)",
-    )  # fmt: skip
+    add_options(group, Settings, CLICK_SETTINGS)
     group.add_argument(
         "--retry", metavar="SECONDS", type=float, default=0,
         help="ask again for a better mask, so long at most (default: 0, never)",
     )  # fmt: skip
-    group.add_argument(
-        "--fill-holes", metavar="PIXELS", type=float, default=0, help="fill holes smaller than this"
-    )
-    group.add_argument(
-        "--drop-islands",
-        metavar="PIXELS",
-        type=float,
-        default=0,
-        help="drop parts smaller than this",
-    )
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Which model answers, and where it runs; shared by the commands that load one."""
-    group = parser.add_argument_group("the model")
-    group.add_argument(
-        "--model", metavar="NAME", default="nano", help="of `anymask models list` (default: nano)"
-    )
-    group.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of that model")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    group.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
-
-
-def read_model(args: argparse.Namespace) -> ModelChoice:
-    """The options of `add_model_options`; a checkpoint's path becomes absolute."""
-    weights = None if args.weights is None else args.weights.absolute()
-    return ModelChoice(args.model, weights, args.device, args.precision)
-
-
-def load_model(args: argparse.Namespace) -> Model:
-    """The model that `add_model_options` describes."""
-    return read_model(args).load()
 
 
 Click = tuple[str, int]
@@ -132,9 +109,9 @@ def run(args: argparse.Namespace) -> None:
     kinds = [output_kind(path, args.png) for path in outputs]
     check_outputs(outputs, args.photo)
     prompt = read_prompt(args)
-    read_retry(args)  # says what is wrong before anything is opened
+    settings = read_settings(args)
     image = read_pictures(args).load(args.photo)
-    answer = answer_prompt(load_model(args), image, prompt, args)
+    answer = answer_prompt(read_model(args).load(), image, prompt, settings)
     found = _found(args.photo, image if any(map(shows_photo, kinds)) else None, answer, prompt)
     del image, answer
     report(found)
@@ -144,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
 def read_prompt(args: argparse.Namespace) -> Prompt:
     """The prompt of the command line. Raises PromptError, ImageError for the mask file."""
     from anymask.data.images import load_mask
-    from anymask.primitives.types import Prompt
+    from anymask.primitives.prompts import Prompt
 
     clicks = args.clicks or []
     if not clicks and args.box is None and args.mask is None:
@@ -183,18 +160,20 @@ def read_retry(args: argparse.Namespace) -> Retry | None:
     return retry if args.retry else None
 
 
+def read_settings(args: argparse.Namespace) -> SettingsDict:
+    """How the prompt is answered. Raises InputError, before anything is opened."""
+    from anymask.predictors.settings import Settings, SettingsDict
+
+    chosen = {"multimask": False if args.single else "auto", "retry": read_retry(args)}
+    settings = cast(SettingsDict, read_options(args, Settings) | chosen)
+    Settings(**settings)
+    return settings
+
+
 def answer_prompt(
-    model: Model, image: UintImage, prompt: Prompt, args: argparse.Namespace
+    model: Model, image: UintImage, prompt: Prompt, settings: SettingsDict
 ) -> Candidates:
     """One prompt's answer; a mask alone is refined."""
-    settings: dict[str, Any] = {
-        "multimask": False if args.single else "auto",
-        "zoom": args.zoom,
-        "granularity": args.granularity,
-        "max_hole_area": args.fill_holes,
-        "min_island_area": args.drop_islands,
-        "retry": read_retry(args),
-    }
     if prompt.mask is not None and prompt.points is None and prompt.box is None:
         return model.refine(image, prompt.mask, **settings)
     return model.segment(image, prompts=[prompt], **settings)[0]

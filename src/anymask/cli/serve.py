@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_server
-from anymask.cli.segment import add_model_options, read_model
+from anymask.cli.options import add_model_options, read_model
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
 from anymask.primitives.machine import THREADS, pick_threads
@@ -152,10 +152,11 @@ def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) 
 
 
 def check_model(choice: ModelChoice) -> None:
-    """Raises ModelError, WeightsError before anything listens for a model that is not there."""
-    from anymask.runtimes.open import find_bundle
+    """Raises InputError, ModelError, WeightsError for a model that is not there, before anything
+    listens."""
+    from anymask.runtimes.open import find_model
 
-    if find_bundle(choice.model, choice.weights) is None:
+    if find_model(choice.model, choice.weights, choice.runtime) is None:
         from anymask.weights import entry, find
 
         entry(choice.model)

@@ -107,9 +107,9 @@ def key_groups(key: str) -> GroupOf:
     """A mask's group is its label, its group number, or a key of the mask or of its picture."""
 
     def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
-        if key in ("label", "group"):
-            value = mask.label if key == "label" else mask.group
-        else:
+        known = {"label": mask.label, "group": mask.group, "annotator": mask.annotator}
+        value = known.get(key)
+        if value is None and key not in ("label", "group"):
             value = mask.extra.get(key, image.extra.get(key))
         return None if value is None else str(value)
 

@@ -20,7 +20,7 @@ SUMMARY = "train an image model from a recipe; resumes by itself"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("recipe", help="a TOML file, or the name of a recipe in the package: nano, nano-cool, ...")
+    add("recipe", help="a TOML file, or the name of a recipe in the package")
     add(
         "--data",
         type=Path,

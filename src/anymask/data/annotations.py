@@ -1,21 +1,25 @@
-"""A picture with its masks, whatever format it came from, and what a format could not keep.
+"""A picture with its masks, whatever it was read from: all readers give it, all else takes it.
 
-Every format of this floor reads into `AnnotatedImage` and is written from it. Readers and writers
-note in a `LossReport` whatever does not survive.
+Readers and writers of formats note in a `LossReport` what does not survive.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
-from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import Rle
+from anymask.primitives.records import Box, MaskRecord, record_from_rle
+from anymask.primitives.rle import Rle, rle_merge
+from anymask.primitives.types import UintImage
 
 UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
+VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "quality",
@@ -29,39 +33,87 @@ IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AnnotatedMask:
     """One mask of a picture.
 
-    record  run-lengths, box, label and the model's numbers
-    group   a number that belongs to one object of the picture, or of the video; None without
-    crowd   many objects in one mask (COCO's iscrowd), or pixels that do not count
-    extra   keys that only the format knows that the mask came from
+    rle        the mask
+    label      its class, None where nobody gave one
+    annotator  the number of the person who drew it, None where nobody says
+    drawn_box  (x0, y0, x1, y1) that people drew around it, None where nobody did
+    group      a number that belongs to one object of the picture, or of the video; None without
+    crowd      many objects in one mask (COCO's iscrowd), or pixels that do not count
+    made       what a model or a file said of this mask: its quality, clicks, crop; None without
+    extra      keys that only the format knows that the mask came from
     """
 
-    record: MaskRecord
-    group: int | None = None
-    crowd: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    rle: Rle
+    label: str | None = None
+    annotator: int | None = field(default=None, kw_only=True)
+    drawn_box: Box | None = field(default=None, kw_only=True)
+    group: int | None = field(default=None, kw_only=True)
+    crowd: bool = field(default=False, kw_only=True)
+    made: MaskRecord | None = field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
-    def rle(self) -> Rle:
-        """The mask's run-lengths."""
-        return self.record.rle
+    def quality(self) -> float:
+        """The model's own number, 0 where none is known."""
+        return 0.0 if self.made is None else self.made.quality
 
     @property
-    def label(self) -> str | None:
-        """The mask's class, None where nobody gave one."""
-        return self.record.label
+    def record(self) -> MaskRecord:
+        """The mask in a list; box and area are worked out where nobody gave them."""
+        if self.made is None:
+            return record_from_rle(self.rle, label=self.label)
+        return replace(self.made, rle=self.rle, label=self.label)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture is in a clip or a stack: whose it is, and its frame or slice from 0 on."""
+
+    sequence: str
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federated:
+    """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
+
+    absent   labels of which there is certainly none: an answer is wrong
+    partial  labels of which not every object has a mask: an answer without a mask is not wrong
+    Other labels that no mask of the photo has were not looked for: their answers do not count.
+    """
+
+    absent: frozenset[str] = frozenset()
+    partial: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkTruth:
+    """What only single data sets say of a photo, for their own benchmarks.
+
+    image_id    the photo's number in its data set (COCO's image_id), or None
+    boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
+    federated   which classes were looked for (LVIS); None means all of the set
+    """
+
+    image_id: int | None = None
+    boundaries: tuple[Rle, ...] = ()
+    federated: Federated | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
-    """One picture's masks, all of its size.
+    """One picture and its masks, all of its size.
 
     file_name  of the picture, with forward slashes, relative to the data set
-    hw         (H, W) in pixels of the upright picture
-    masks      in the order of the file
+    hw         (H, W) in pixels of the upright picture, as the data set says; `image()` checks it
+    masks      in the order of the file, crowds and pixels that do not count among them
+    place      its place in a clip or stack; None for a photo on its own
+    source     the file of the picture, or its pixels (H, W, 3); None where the reader has neither
+    benchmark  what only single data sets say
     extra      keys that only the format knows that the picture came from
 
     Raises DataError when a mask has another size than the picture.
@@ -70,6 +122,9 @@ class AnnotatedImage:
     file_name: str
     hw: tuple[int, int]
     masks: tuple[AnnotatedMask, ...] = ()
+    place: Place | None = field(default=None, compare=False)
+    source: Path | UintImage | None = field(default=None, repr=False, compare=False)
+    benchmark: BenchmarkTruth = BenchmarkTruth()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,6 +135,80 @@ class AnnotatedImage:
                     f"the mask has {mask.rle.size}; it belongs to another version of the picture"
                 )
 
+    @property
+    def name(self) -> str:
+        """The file's name without folders."""
+        return PurePosixPath(self.file_name).name
+
+    @cached_property
+    def objects(self) -> tuple[AnnotatedMask, ...]:
+        """The masks of one object each: those that are no crowd."""
+        return tuple(mask for mask in self.masks if not mask.crowd)
+
+    @cached_property
+    def rles(self) -> tuple[Rle, ...]:
+        """The run-lengths of `objects`."""
+        return tuple(mask.rle for mask in self.objects)
+
+    def by_group(self) -> dict[int, Rle]:
+        """The masks of the objects that have a number, by that number."""
+        return {mask.group: mask.rle for mask in self.objects if mask.group is not None}
+
+    @cached_property
+    def ignore(self) -> Rle | None:
+        """The pixels that count neither as right nor as wrong: all crowds, joined."""
+        crowds = [mask.rle for mask in self.masks if mask.crowd]
+        return crowds[0] if len(crowds) == 1 else rle_merge(crowds) if crowds else None
+
+    def image(self) -> UintImage:  # (H, W, 3)
+        """Open the picture; DataError when its size is not the one that the masks have."""
+        if self.source is None:
+            raise DataError(f"{self.file_name}: where the picture lies is not known; name its file")
+        image = load_image(self.source) if isinstance(self.source, Path) else self.source
+        if image.shape[:2] != self.hw:
+            where = self.source if isinstance(self.source, Path) else self.file_name
+            raise DataError(
+                f"{where}: the masks are {self.hw} (height, width), the picture is "
+                f"{image.shape[:2]}; they belong to another version of it"
+            )
+        return image
+
+    def content(self) -> bytes:
+        """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""
+        if isinstance(self.source, Path):
+            return self.source.read_bytes()
+        return b"" if self.source is None else self.source.tobytes()
+
+
+def annotated_photo(
+    photo: Path,
+    hw: tuple[int, int],
+    masks: Iterable[AnnotatedMask],
+    *,
+    place: Place | None = None,
+    benchmark: BenchmarkTruth | None = None,
+) -> AnnotatedImage:
+    """A photo of a data set on disk. Raises DataError where the file is absent."""
+    if not photo.is_file():
+        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
+    return AnnotatedImage(
+        file_name=photo.as_posix(),
+        hw=hw,
+        masks=tuple(masks),
+        place=place,
+        source=photo,
+        benchmark=benchmark or BenchmarkTruth(),
+    )
+
+
+def record_to_mask(
+    record: MaskRecord, *, group: int | None = None, crowd: bool = False
+) -> AnnotatedMask:
+    """A mask of a list; what its run-lengths and label say already is not kept twice."""
+    plain = record_from_rle(record.rle, label=record.label)
+    made = None if record == plain else record
+    return AnnotatedMask(record.rle, record.label, group=group, crowd=crowd, made=made)
+
 
 def annotated_mask(
     rle: Rle,
@@ -88,11 +217,10 @@ def annotated_mask(
     *,
     group: int | None = None,
     crowd: bool = False,
-    extra: Mapping[str, Any] | None = None,
 ) -> AnnotatedMask:
-    """A mask from run-lengths; box and area are worked out."""
-    record = record_from_rle(rle, quality=quality, label=label)
-    return AnnotatedMask(record=record, group=group, crowd=crowd, extra=extra or {})
+    """A mask from run-lengths and, where somebody gave one, a quality."""
+    made = record_from_rle(rle, quality=quality, label=label) if quality else None
+    return AnnotatedMask(rle, label, group=group, crowd=crowd, made=made)
 
 
 def class_names(images: list[AnnotatedImage]) -> list[str]:
@@ -167,17 +295,17 @@ def note_traits(report: LossReport, image: AnnotatedImage, kept: frozenset[Trait
 
 def _traits(mask: AnnotatedMask) -> list[Trait]:
     """What a mask carries beside its pixels."""
-    record, (height, width) = mask.record, mask.rle.size
+    made, (height, width) = mask.made, mask.rle.size
     held: dict[Trait, bool] = {
-        "labels": record.label is not None,
-        "quality": record.quality != 0,
-        "stability": record.stability != 0,
-        "clicks": bool(record.points),
-        "crops": record.crop_box != (0, 0, width, height),
+        "labels": mask.label is not None,
+        "quality": mask.quality != 0,
+        "stability": made is not None and made.stability != 0,
+        "clicks": made is not None and bool(made.points),
+        "crops": made is not None and made.crop_box != (0, 0, width, height),
         "groups": mask.group is not None,
         "crowds": mask.crowd,
-        "trees": record.depth is not None,
-        "extras": bool(mask.extra),
+        "trees": made is not None and made.depth is not None,
+        "extras": bool(mask.extra) or mask.annotator is not None,
     }
     return [trait for trait, there in held.items() if there]
 

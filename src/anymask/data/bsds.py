@@ -5,7 +5,7 @@
     BSR/BSDS500/data/groundTruth/test/ID.mat   groundTruth{person}.Segmentation, numbers from 1 on,
                                                and .Boundaries, the border pixels that count
 
-Each region of each person is a mask; `annotators` are numbered from 0 on, and `boundaries` holds
+Each region of each person is a mask; annotators are numbered from 0 on, and `boundaries` holds
 one picture of borders for each of them, for the benchmark of edges.
 """
 
@@ -17,15 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    BenchmarkTruth,
+    annotated_photo,
+)
 from anymask.data.documents import checked_hw, find_place, located
 from anymask.data.label_pictures import value_rles
 from anymask.data.matlab import load_matlab
-from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
 
 
-def read(root: Path, split: str) -> Iterator[Sample]:
+def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a split ("train", "val", "test"). Raises DataError that names the file."""
     inside = ["", "data/", "BSDS500/data/", "BSR/BSDS500/data/"]
     places = [f"{top}groundTruth/{split}" for top in inside]
@@ -35,34 +40,25 @@ def read(root: Path, split: str) -> Iterator[Sample]:
         yield _sample(path, photo)
 
 
-def _sample(path: Path, photo: Path) -> Sample:
+def _sample(path: Path, photo: Path) -> AnnotatedImage:
     people = load_matlab(path).get("groundTruth")
     with located(path):
         if not isinstance(people, list) or not people:
             raise DataError("wanted the cells `groundTruth`, there are none")
-        if not photo.is_file():
-            raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
-        masks: list[Rle] = []
-        annotators: list[int] = []
+        masks: list[AnnotatedMask] = []
         boundaries: list[Rle] = []
         for number, cell in enumerate(people):
             with located(f"person {number}"):
                 regions, borders = _drawn(cell)
                 hw = checked_hw(*regions.shape)
                 found = [rle for value, rle in value_rles(regions).items() if value]
-                masks += found
-                annotators += [number] * len(found)
+                masks += [AnnotatedMask(rle, annotator=number) for rle in found]
                 boundaries.append(mask_to_rle(borders))
-                if borders.shape != hw or masks[0].size != hw:
+                if borders.shape != hw or masks[0].rle.size != hw:
                     raise DataError(f"the regions are {hw}, the borders {borders.shape}")
-    return Sample(
-        image_path=photo,
-        hw=hw,
-        masks=tuple(masks),
-        labels=(None,) * len(masks),
-        annotators=tuple(annotators),
-        boundaries=tuple(boundaries),
-    )
+        return annotated_photo(
+            photo, hw, masks, benchmark=BenchmarkTruth(boundaries=tuple(boundaries))
+        )
 
 
 def _drawn(cell: Any) -> tuple[Any, Any]:

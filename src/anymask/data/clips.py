@@ -6,27 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anymask.data.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    Place,
+    annotated_photo,
+)
 from anymask.data.documents import checked_hw, located
 from anymask.data.images import load_image
 from anymask.data.label_pictures import VOID, label_values, value_rles
-from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import Rle
 from anymask.primitives.types import UintImage
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameMasks:
-    """What is known of one frame.
-
-    hw       (H, W) in pixels
-    objects  number -> mask, ascending; an object that is hidden has none
-    ignore   pixels that count neither as right nor as wrong, or None
-    """
-
-    hw: tuple[int, int]
-    objects: Mapping[int, Rle]
-    ignore: Rle | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +41,12 @@ class Clip:
         """Open a frame. Raises ImageError."""
         return load_image(self.frames[index])
 
-    def masks(self, index: int) -> FrameMasks:
-        """Read a frame's masks. Raises DataError, also for a frame that nobody annotated."""
+    def frame(self, index: int) -> AnnotatedImage:
+        """An annotated frame with its masks, whose groups are the numbers of the objects.
+
+        An object that is hidden has no mask. Raises DataError, also for a frame that nobody
+        annotated.
+        """
         if index not in self.annotations:
             raise DataError(f"{self.name}: frame {index} has no masks; see Clip.annotations")
         path = self.annotations[index]
@@ -59,18 +54,12 @@ class Clip:
             values = label_values(path)
             hw = checked_hw(*values.shape)
         found = value_rles(values > 0 if self.single else values)
-        ignore = None if self.single else found.pop(VOID, None)
-        found.pop(0, None)
-        return FrameMasks(hw=hw, objects=found, ignore=ignore)
-
-    def sample(self, index: int) -> Sample:
-        """An annotated frame as a photo with masks."""
-        frame = self.masks(index)
-        return Sample(
-            image_path=self.frames[index],
-            hw=frame.hw,
-            masks=tuple(frame.objects.values()),
-            labels=tuple(self.labels.get(number) for number in frame.objects),
-            annotators=(None,) * len(frame.objects),
-            ignore=frame.ignore,
-        )
+        void = None if self.single else found.pop(VOID, None)
+        masks = [
+            AnnotatedMask(rle, self.labels.get(number), group=number)
+            for number, rle in found.items()
+            if number
+        ]
+        if void is not None:
+            masks.append(AnnotatedMask(void, VOID_LABEL, crowd=True))
+        return annotated_photo(self.frames[index], hw, masks, place=Place(self.name, index))

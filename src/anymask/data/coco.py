@@ -22,6 +22,7 @@ from anymask.data.annotations import (
     class_names,
     note_traits,
     note_unlabelled,
+    record_to_mask,
 )
 from anymask.data.documents import OutFile, checked_hw, find_files, located, read_json, to_json
 from anymask.data.outlines import Policy, plain_rings
@@ -81,8 +82,8 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> An
         | numbers
     )
     group = row.get("group_id")
-    return AnnotatedMask(
-        record=replace(record, label=label),
+    return record_to_mask(
+        replace(record, label=label),
         group=None if group is None else int(group),
         crowd=bool(row.get("iscrowd", 0)),
     )
@@ -159,7 +160,7 @@ def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict
     written = mask.record.to_sa1b()
     for key in ("label", "parent", "depth"):  # a file has many pictures, a tree only one
         written.pop(key, None)
-    if not mask.record.points:
+    if not written["point_coords"]:
         written.pop("point_coords")
     if mask.group is not None:
         written["group_id"] = mask.group
@@ -169,7 +170,7 @@ def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict
         "iscrowd": int(mask.crowd),
         "area": rle_area(mask.rle),
         "bbox": [float(side) for side in rle_box_xywh(mask.rle)],
-        "score": mask.record.quality,
+        "score": mask.quality,
     }
 
 

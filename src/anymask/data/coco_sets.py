@@ -20,11 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    BenchmarkTruth,
+    Federated,
+    annotated_photo,
+)
 from anymask.data.coco import segmentation_to_rle
 from anymask.data.documents import checked_hw, find_photo, find_place, located, read_json
-from anymask.data.sets import Federated, Sample
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import rle_merge
+from anymask.primitives.records import Box
 
 _PICTURES = ("images", "image", "imgs", "data")
 
@@ -39,7 +45,7 @@ class _Document:
     names: dict[int, str]
 
 
-def read_coco(root: Path, split: str) -> Iterator[Sample]:
+def read_coco(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a COCO JSON. Raises DataError that names file, record and reason."""
     document = _read(_json_of(root, split))
     folders = _folders(document.path, split)
@@ -49,7 +55,7 @@ def read_coco(root: Path, split: str) -> Iterator[Sample]:
         yield _sample(document, image_id, path)
 
 
-def read_lvis(root: Path, split: str) -> Iterator[Sample]:
+def read_lvis(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of LVIS v1. Raises DataError that names file, record and reason."""
     patterns = [f"annotations/lvis_v1_{split}.json", f"lvis_v1_{split}.json"]
     document = _read(root if root.is_file() else find_place(root, patterns, "LVIS annotations"))
@@ -115,34 +121,21 @@ def _read(path: Path) -> _Document:
 
 def _sample(
     document: _Document, image_id: int, path: Path, federated: Federated | None = None
-) -> Sample:
+) -> AnnotatedImage:
     with located(f"{document.path}, image {image_id}"):
         row = document.images[image_id]
         hw = checked_hw(row["height"], row["width"])
-    found, crowds = [], []
+    found = []
     for number, annotation in document.annotations[image_id]:
         with located(f"{document.path}, annotation {number} (id {annotation.get('id')})"):
             label = _label(document, annotation)
             rle = segmentation_to_rle(annotation.get("segmentation"), hw)
             if rle.size != hw:
                 raise DataError(f"the mask is {rle.size} (height, width), the photo {hw}")
-            if annotation.get("iscrowd"):
-                crowds.append((label, rle))
-            else:
-                found.append((label, rle, _box(annotation)))
-    boxes = tuple(box for _, _, box in found if box is not None)
-    return Sample(
-        image_path=path,
-        hw=hw,
-        masks=tuple(rle for _, rle, _ in found),
-        labels=tuple(label for label, _, _ in found),
-        annotators=(None,) * len(found),
-        ignore=rle_merge([rle for _, rle in crowds]) if crowds else None,
-        image_id=image_id,
-        boxes=boxes if len(boxes) == len(found) else (),
-        crowds=tuple(crowds),
-        federated=federated,
-    )
+            box, crowd = _box(annotation), bool(annotation.get("iscrowd"))
+            found.append(AnnotatedMask(rle, label, drawn_box=box, crowd=crowd))
+    benchmark = BenchmarkTruth(image_id=image_id, federated=federated)
+    return annotated_photo(path, hw, found, benchmark=benchmark)
 
 
 def _label(document: _Document, annotation: dict[str, Any]) -> str | None:
@@ -154,7 +147,7 @@ def _label(document: _Document, annotation: dict[str, Any]) -> str | None:
     return document.names[number]
 
 
-def _box(annotation: dict[str, Any]) -> tuple[float, float, float, float] | None:
+def _box(annotation: dict[str, Any]) -> Box | None:
     """The drawn box as x0, y0, x1, y1; None without one."""
     if "bbox" not in annotation:
         return None

@@ -16,8 +16,8 @@ import numpy as np
 from anymask.data.annotations import (
     UNLABELLED,
     AnnotatedImage,
+    AnnotatedMask,
     LossReport,
-    annotated_mask,
     class_names,
     note_traits,
     note_unlabelled,
@@ -102,7 +102,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
                 continue
             group = shape.get("group_id")
             masks.append(
-                annotated_mask(
+                AnnotatedMask(
                     rle, shape.attrib["label"], group=None if group is None else int(group)
                 )
             )

@@ -15,7 +15,7 @@ from typing import Any
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import OutFile, read_json, write_files
-from anymask.data.layouts import LAYOUTS, fitting_layout, read_images, recognise_layout
+from anymask.data.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, InputError
 
@@ -58,7 +58,7 @@ FORMATS: dict[str, Format] = {
     "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
     "yolo": Format("yolo", "read", "encode", "YOLO-seg labels/ and data.yaml"),
     "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
-    "set": Format("own_sets", "read", "encode", "a set of ours, for train and eval"),
+    "set": Format("sets", "read", "encode", "a set of ours, for train and eval"),
     "svg": Format("svg", "read", "encode", "SVG paths, a file a picture"),
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ def read_annotations(
     if split is not None and name not in LAYOUTS:
         raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
     if name in LAYOUTS and (split is not None or name not in FORMATS):
-        return list(read_images(source, name, split)), report
+        return list(iter_dataset(source, name, split)), report
     chosen = find_format(name)
     folder = None if pictures is None else Path(pictures)
     images: list[AnnotatedImage] = chosen.load(chosen.read)(source, report, folder)

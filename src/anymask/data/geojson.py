@@ -34,7 +34,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, outline
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.polygons import Polygon, Ring, polygons_to_mask
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import mask_to_rle, rle_area
 
 Affine = tuple[float, float, float, float, float, float]
 _PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -125,7 +125,7 @@ def to_geojson(
     features = []
     for number, mask in enumerate(image.masks):
         geometry = _geometry(outline(image, number, report, policy or Policy()), affine)
-        about = {"id": number + 1, "area": mask.record.area, "quality": mask.record.quality}
+        about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.quality}
         rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.data.annotations import (
+    VOID_LABEL,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
-    annotated_mask,
     note_traits,
 )
 from anymask.data.decoding import open_picture
@@ -40,7 +41,6 @@ from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
 
 VOID = 255
-VOID_LABEL = "void"
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -86,9 +86,9 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     masks = []
     for value, rle in value_rles(values).items():
         if value == void:
-            masks.append(annotated_mask(rle, VOID_LABEL, crowd=True))
+            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
         elif value:
-            masks.append(annotated_mask(rle, group=value))
+            masks.append(AnnotatedMask(rle, group=value))
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
 
 
@@ -171,13 +171,9 @@ def encode_davis(
     for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
         seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
-        note_traits(report, _with(image, seen), frozenset({"groups"}))
+        note_traits(report, replace(image, masks=seen), frozenset({"groups"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, _png(painted(image, numbers, report).astype(np.uint8), palette=True)
-
-
-def _with(image: AnnotatedImage, masks: tuple[AnnotatedMask, ...]) -> AnnotatedImage:
-    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=masks, extra=image.extra)
 
 
 def object_numbers(

@@ -26,6 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from anymask.data.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    annotated_photo,
+)
 from anymask.data.documents import checked_hw, find_place, located, read_json, read_text
 from anymask.data.label_pictures import (
     VOID,
@@ -34,14 +40,13 @@ from anymask.data.label_pictures import (
     label_values,
     value_rles,
 )
-from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle
 
 # ADE20K
 
 
-def read_ade20k(root: Path, split: str) -> Iterator[Sample]:
+def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The whole ADE20K, objects only. Raises DataError that names the file."""
     places = [f"{top}{split}" for top in ("images/ADE/", "*/images/ADE/", "images/")]
     folder = find_place(root, places, f"photos of ADE20K's {split}")
@@ -67,7 +72,7 @@ def _ade_names(path: Path) -> dict[int, str]:
         return {int(row["name_ndx"]): str(row["name"]).split(",")[0] for row in objects}
 
 
-def read_ade20k_instances(root: Path, split: str) -> Iterator[Sample]:
+def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The objects of the places challenge. Raises DataError that names the file."""
     folder = find_place(root, [f"annotations_instance/{split}"], f"annotations of {split}")
     names = _table(root / "objectInfo100.txt")
@@ -81,7 +86,7 @@ def read_ade20k_instances(root: Path, split: str) -> Iterator[Sample]:
             yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
 
 
-def read_ade20k_scenes(root: Path, split: str) -> Iterator[Sample]:
+def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The classes of the scene parsing benchmark. Raises DataError that names the file."""
     folder = find_place(root, [f"annotations/{split}"], f"annotations of {split}")
     names = _table(root / "objectInfo150.txt")
@@ -113,7 +118,7 @@ CITYSCAPES_OBJECTS = {
 _IGNORED = frozenset([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30])
 
 
-def read_cityscapes(root: Path, split: str) -> Iterator[Sample]:
+def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The objects of Cityscapes' fine annotations. Raises DataError that names the file."""
     places = [f"gtFine/{split}", f"*/gtFine/{split}"]
     folder = find_place(root, places, f"fine annotations of {split}")
@@ -177,7 +182,7 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 
-def read_voc(root: Path, split: str) -> Iterator[Sample]:
+def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The objects of PASCAL VOC. Raises DataError that names the file."""
     places = ["SegmentationObject", "VOC*/SegmentationObject", "VOCdevkit/VOC*/SegmentationObject"]
     top = find_place(root, places, "objects of PASCAL VOC").parent
@@ -214,16 +219,9 @@ def _sample(
     found: Mapping[int, Rle],
     labels: Mapping[int, str | None],
     void: NDArray[np.bool_] | None = None,
-) -> Sample:
+) -> AnnotatedImage:
     """A photo with a mask for each value but 0."""
-    if not photo.is_file():
-        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
-    objects = [value for value in found if value]
-    return Sample(
-        image_path=photo,
-        hw=checked_hw(*values.shape),
-        masks=tuple(found[value] for value in objects),
-        labels=tuple(labels.get(value) for value in objects),
-        annotators=(None,) * len(objects),
-        ignore=value_rles(void)[1] if void is not None and void.any() else None,
-    )
+    masks = [AnnotatedMask(rle, labels.get(value)) for value, rle in found.items() if value]
+    if void is not None and void.any():
+        masks.append(AnnotatedMask(value_rles(void)[1], VOID_LABEL, crowd=True))
+    return annotated_photo(photo, checked_hw(*values.shape), masks)

@@ -14,6 +14,7 @@ kept and written back.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -177,10 +178,7 @@ def _encode(
     tasks: list[dict[str, Any]] = []
     for image in images:
         extra = {key: value for key, value in image.extra.items() if key != "image"}
-        bare = AnnotatedImage(
-            file_name=image.file_name, hw=image.hw, masks=image.masks, extra=extra
-        )
-        note_traits(report, bare, frozenset({"labels", "quality"}))
+        note_traits(report, replace(image, extra=extra), frozenset({"labels", "quality"}))
         note_unlabelled(report, image)
         height, width = image.hw
         size = {"original_width": width, "original_height": height}
@@ -189,7 +187,7 @@ def _encode(
             for about in _values(image, number, report, None if brushes else policy):
                 label = mask.label or UNLABELLED
                 about["value"][about["type"]] = [label]
-                rest = {"image_rotation": 0, "score": mask.record.quality, "readonly": False}
+                rest = {"image_rotation": 0, "score": mask.quality, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
         data = {"image": image.extra.get("image", image.file_name)} | size
@@ -245,4 +243,4 @@ def _values(
 
 
 def _mean(masks: tuple[AnnotatedMask, ...]) -> float:
-    return float(np.mean([mask.record.quality for mask in masks])) if masks else 0.0
+    return float(np.mean([mask.quality for mask in masks])) if masks else 0.0

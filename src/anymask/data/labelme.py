@@ -22,7 +22,6 @@ from anymask.data.annotations import (
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
-    annotated_mask,
     note_traits,
     note_unlabelled,
 )
@@ -90,7 +89,10 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 rle = rle_merge([masks[key].rle, rle])
             extra = {key: value for key, value in shape.items() if key not in _SHAPE and value}
             group = None if group is None else int(group)
-            masks[key] = annotated_mask(rle, str(shape["label"]), group=group, extra=extra)
+            who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
+            masks[key] = AnnotatedMask(
+                rle, str(shape["label"]), annotator=who, group=group, extra=extra
+            )
     extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks.values()), extra=extra)
 
@@ -183,6 +185,8 @@ def _encode(
                 )
             about = {"label": mask.label or UNLABELLED, "group_id": groups[number]}
             rest = {"description": "", "flags": {}} | dict(mask.extra)
+            if mask.annotator is not None:
+                rest["annotator"] = mask.annotator
             shapes += [about | shape | rest for shape in found]
         document = {"version": VERSION, "flags": {}, "shapes": shapes} | dict(image.extra)
         height, width = image.hw

@@ -1,21 +1,21 @@
 """Published data sets as their authors publish them, by name: recognised, read photo by photo.
 
-A layout is a module of this floor with a function `read(root, split)` that yields a `Sample` for
-each photo; pictures are opened when somebody looks at them. The module says what the layout is and
-who documents it. Videos can be read as `Clip`s too.
+A layout is a module of this floor with a function `read(root, split)` that yields an
+`AnnotatedImage` for each photo; pictures are opened when somebody looks at them. The module says
+what the layout is and who documents it. Videos can be read as `Clip`s too.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.clips import Clip
-from anymask.data.sets import Sample, SetInfo, is_set, load_set
+from anymask.data.sets import PICTURES, SetInfo, is_set, load_set
 from anymask.primitives.errors import DataError, InputError
 
 
@@ -207,7 +207,7 @@ def fitting_layout(root: Path) -> str | None:
 
 def load_dataset(
     path: str | Path, layout: str = "auto", split: str | None = None
-) -> tuple[SetInfo, list[Sample]]:
+) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read every mask of a data set, without opening a picture.
 
     path    the folder that the data set's archives were unpacked into
@@ -228,8 +228,12 @@ def load_dataset(
 
 def iter_dataset(
     path: str | Path, layout: str = "auto", split: str | None = None
-) -> Iterator[Sample]:
-    """As `load_dataset`, photo by photo, for data sets that do not fit into memory."""
+) -> Iterator[AnnotatedImage]:
+    """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
+
+    Names are relative to the data set, or to the nearest folder around it that holds the picture,
+    without a first folder `images`.
+    """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
     if name == "set":
@@ -238,10 +242,13 @@ def iter_dataset(
         return
     chosen = find_layout(name)
     part = _part(chosen, split)
+    tops = [root, *root.parents] if root.is_dir() else list(root.parents)
     empty = True
-    for sample in chosen.load(chosen.read)(root, part):
+    for image in chosen.load(chosen.read)(root, part):
         empty = False
-        yield sample
+        inside = (top for top in tops if image.source.is_relative_to(top))
+        name = image.source.relative_to(next(inside, image.source.parent)).as_posix()
+        yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
     if empty:
         raise DataError(f"{root}: no photo of the split {part!r} was found ({name})")
 
@@ -272,14 +279,3 @@ def _part(layout: Layout, split: str | None) -> str:
 def _refuse_split(split: str | None) -> None:
     if split:
         raise InputError(f"a set of our own has no splits, got {split!r}; name the set's folder")
-
-
-def read_images(root: Path, layout: str, split: str | None = None) -> Iterator[AnnotatedImage]:
-    """The same as annotated pictures, for conversion; names are relative to the data set, or to
-    the nearest folder around it that holds the picture, too."""
-    from anymask.data.own_sets import sample_to_image
-
-    tops = [root, *root.parents] if root.is_dir() else list(root.parents)
-    for sample in iter_dataset(root, layout, split):
-        top = next(top for top in tops if sample.image_path.is_relative_to(top))
-        yield sample_to_image(sample, top)

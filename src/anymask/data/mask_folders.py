@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
 from anymask.data.decoding import open_picture
 from anymask.data.documents import find_picture, find_place, located
 from anymask.data.label_pictures import colours_to_numbers, label_values, value_rles
-from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError, ImageError, MissingExtra
 from anymask.primitives.rle import Rle, mask_to_rle
 
@@ -35,7 +35,7 @@ EGOHOS_CLASSES = {
 }  # fmt: skip
 
 
-def read_egohos(root: Path, split: str) -> Iterator[Sample]:
+def read_egohos(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """A mask a class of hands and objects. Raises DataError that names the file."""
     folder = find_place(root, [f"{split}/label"], f"labels of {split}")
     for path, photo in _pairs(folder, folder.parent / "image"):
@@ -43,13 +43,13 @@ def read_egohos(root: Path, split: str) -> Iterator[Sample]:
             yield _sample(photo, value_rles(label_values(path)), EGOHOS_CLASSES)
 
 
-def read_gtea(root: Path, split: str) -> Iterator[Sample]:
+def read_gtea(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Hands, a mask a photo, of all folders or of `split`. Raises DataError."""
     for folder in _every(root, split, "Masks"):
         yield from _white(folder, folder.parent / "Images", "hand")
 
 
-def read_doors(root: Path, split: str) -> Iterator[Sample]:
+def read_doors(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Boulders, a mask a picture, of all folders or of `split`. Raises DataError."""
     for folder in _every(root, split, "Rock_all"):
         yield from _white(folder, folder.parent / "img", "boulder")
@@ -61,7 +61,7 @@ def _every(root: Path, split: str, name: str) -> list[Path]:
     return [root / split / name] if split else [*root.glob(name), *sorted(root.glob(f"*/{name}"))]
 
 
-def _white(folder: Path, photos: Path, label: str) -> Iterator[Sample]:
+def _white(folder: Path, photos: Path, label: str) -> Iterator[AnnotatedImage]:
     for path, photo in _pairs(folder, photos):
         with located(path):
             yield _sample(photo, value_rles(_numbers(path) > 0), {1: label})
@@ -76,7 +76,7 @@ def _pairs(folder: Path, photos: Path) -> Iterator[tuple[Path, Path]]:
         yield path, photo
 
 
-def read_leaves(root: Path, split: str) -> Iterator[Sample]:
+def read_leaves(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Leaves, a mask each, in all folders or in those below `split`. Raises DataError."""
     for path in sorted((root / split).rglob("*_label.png")):
         photo = path.with_name(path.name.replace("_label.png", "_rgb.png"))
@@ -85,7 +85,7 @@ def read_leaves(root: Path, split: str) -> Iterator[Sample]:
             yield _sample(photo, found, dict.fromkeys(found, "leaf"))
 
 
-def read_nuclei(root: Path, split: str) -> Iterator[Sample]:
+def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Nuclei, a picture each. Raises DataError that names the file."""
     folder = find_place(root, [split, "."] if split else ["stage1_train", "."], "photos of nuclei")
     for place in sorted(folder.glob("*/masks")):
@@ -97,12 +97,11 @@ def read_nuclei(root: Path, split: str) -> Iterator[Sample]:
                 if masks[0].size != masks[-1].size:
                     raise DataError(f"is {masks[-1].size}, the others are {masks[0].size}")
         if masks:
-            _check_photo(photo)
-            labels = ("nucleus",) * len(masks)
-            yield Sample(photo, masks[0].size, tuple(masks), labels, (None,) * len(masks))
+            drawn = [AnnotatedMask(rle, "nucleus") for rle in masks]
+            yield annotated_photo(photo, masks[0].size, drawn)
 
 
-def read_hypersim(root: Path, split: str) -> Iterator[Sample]:
+def read_hypersim(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The objects of Hypersim's frames, of all scenes or of `split`. Raises DataError."""
     try:
         import h5py
@@ -137,19 +136,7 @@ def _sample(
     found: Mapping[int, Rle],
     labels: Mapping[int, str],
     hw: tuple[int, int] | None = None,
-) -> Sample:
+) -> AnnotatedImage:
     """A photo with a mask for each value but 0."""
-    _check_photo(photo)
-    objects = {value: rle for value, rle in found.items() if value}
-    return Sample(
-        image_path=photo,
-        hw=next(iter(found.values())).size if hw is None else hw,
-        masks=tuple(objects.values()),
-        labels=tuple(labels.get(value) for value in objects),
-        annotators=(None,) * len(objects),
-    )
-
-
-def _check_photo(photo: Path) -> None:
-    if not photo.is_file():
-        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
+    masks = [AnnotatedMask(rle, labels.get(value)) for value, rle in found.items() if value]
+    return annotated_photo(photo, next(iter(found.values())).size if hw is None else hw, masks)

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
 from anymask.data.documents import (
     find_photo,
     find_place,
@@ -28,14 +29,13 @@ from anymask.data.documents import (
     read_table,
 )
 from anymask.data.label_pictures import label_values
-from anymask.data.sets import Sample
+from anymask.primitives.records import Box
 from anymask.primitives.rle import Rle, mask_to_rle
 
-Box = tuple[float, float, float, float]
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 
 
-def read(root: Path, split: str) -> Iterator[Sample]:
+def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a split that have masks. Raises DataError that names file, line and reason."""
     name = f"{split}-annotations-object-segmentation.csv"
     path = find_place(root, [name, f"annotations/{name}"], f"masks of {split}")
@@ -52,15 +52,9 @@ def read(root: Path, split: str) -> Iterator[Sample]:
         for line, row in records:
             with located(f"{path}, line {line}"):
                 rle = _mask(root, split, row["MaskPath"], hw)
-                found.append((rle, names.get(row["LabelName"], row["LabelName"]), _box(row, hw)))
-        yield Sample(
-            image_path=photo,
-            hw=hw,
-            masks=tuple(rle for rle, _, _ in found),
-            labels=tuple(label for _, label, _ in found),
-            annotators=(None,) * len(found),
-            boxes=tuple(box for _, _, box in found),
-        )
+                label = names.get(row["LabelName"], row["LabelName"])
+                found.append(AnnotatedMask(rle, label, drawn_box=_box(row, hw)))
+        yield annotated_photo(photo, hw, found)
 
 
 def _names(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from PIL import Image
 from anymask.data.annotations import (
     UNLABELLED,
     AnnotatedImage,
+    AnnotatedMask,
     LossReport,
-    annotated_mask,
     note_traits,
     note_unlabelled,
 )
@@ -86,10 +86,10 @@ def _with_segments(
             raise DataError(f"there is no category with the id {category}")
         unknown.discard(number)
         crowd = bool(segment.get("iscrowd", 0))
-        masks.append(annotated_mask(found[number], names[category], crowd=crowd))
+        masks.append(AnnotatedMask(found[number], names[category], crowd=crowd))
     if unknown:
         raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
-    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=tuple(masks))
+    return replace(image, masks=tuple(masks))
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

@@ -15,13 +15,14 @@ VISOR's and NDD20's polygons are filled as COCO's are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
 from anymask.data.documents import (
     checked_hw,
     find_photo,
@@ -30,26 +31,14 @@ from anymask.data.documents import (
     picture_hw,
     read_json,
 )
-from anymask.data.sets import Sample
 from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import Rle, mask_to_rle
-
-
-def _sample(photo: Path, hw: tuple[int, int], found: Sequence[tuple[Rle, str | None]]) -> Sample:
-    return Sample(
-        image_path=photo,
-        hw=hw,
-        masks=tuple(rle for rle, _ in found),
-        labels=tuple(label for _, label in found),
-        annotators=(None,) * len(found),
-    )
-
+from anymask.primitives.rle import mask_to_rle
 
 # PhraseCut
 
 
-def read_phrase_cut(root: Path, split: str) -> Iterator[Sample]:
+def read_phrase_cut(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a split, a mask a phrase. Raises DataError that names file and task."""
     path = find_place(root, [f"refer_{split}.json", f"*/refer_{split}.json"], f"tasks of {split}")
     sizes = _sizes(path.parent)
@@ -66,8 +55,8 @@ def read_phrase_cut(root: Path, split: str) -> Iterator[Sample]:
         for number, row in rows:
             with located(f"{path}, task {number} ({row.get('task_id')})"):
                 rings = [ring for polygons in row["Polygons"] for ring in polygons]
-                found.append((mask_to_rle(_drawn(rings, hw)), str(row["phrase"])))
-        yield _sample(photo, hw, found)
+                found.append(AnnotatedMask(mask_to_rle(_drawn(rings, hw)), str(row["phrase"])))
+        yield annotated_photo(photo, hw, found)
 
 
 def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
@@ -94,7 +83,7 @@ def _drawn(rings: list[Any], hw: tuple[int, int]) -> np.ndarray[Any, np.dtype[np
 # VISOR
 
 
-def read_visor(root: Path, split: str) -> Iterator[Sample]:
+def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The sparse frames of a split of VISOR. Raises DataError that names file and record."""
     inside = ["", "GroundTruth-SparseAnnotations/"]
     folder = find_place(root, [f"{top}annotations/{split}" for top in inside], f"JSON of {split}")
@@ -108,19 +97,20 @@ def read_visor(root: Path, split: str) -> Iterator[Sample]:
                 person = top / "rgb_frames" / split / video.split("_")[0]
                 photo = find_photo(name, [person / video, person])
                 hw = picture_hw(photo)
-                found: list[tuple[Rle, str | None]] = []
+                found: list[AnnotatedMask] = []
                 for place, one in enumerate(row["annotations"]):
                     with located(f"annotation {place}"):
                         rings = [np.ravel(ring).tolist() for ring in one["segments"] if ring]
                         if rings:
-                            found.append((coco_polygons_to_rle(rings, hw), str(one["name"])))
-                yield _sample(photo, hw, found)
+                            rle = coco_polygons_to_rle(rings, hw)
+                            found.append(AnnotatedMask(rle, str(one["name"])))
+                yield annotated_photo(photo, hw, found)
 
 
 # NDD20
 
 
-def read_ndd20(root: Path, split: str) -> Iterator[Sample]:
+def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a split ("ABOVE" or "BELOW"). Raises DataError that names file and record."""
     path = find_place(root, [f"{split}_LABELS.json"], f"labels of {split}")
     for key, row in read_json(path).items():
@@ -136,8 +126,8 @@ def read_ndd20(root: Path, split: str) -> Iterator[Sample]:
                         raise DataError(f"has {len(xs)} x and {len(ys)} y")
                     ring = np.stack([xs, ys], axis=1).ravel().tolist()
                     label = region.get("region_attributes", {}).get("species")
-                    found.append((coco_polygons_to_rle([ring], hw), label or None))
-            yield _sample(photo, hw, found)
+                    found.append(AnnotatedMask(coco_polygons_to_rle([ring], hw), label or None))
+            yield annotated_photo(photo, hw, found)
 
 
 def _regions(row: dict[str, Any]) -> list[dict[str, Any]]:

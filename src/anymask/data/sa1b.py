@@ -16,6 +16,7 @@ from anymask.data.annotations import (
     AnnotatedMask,
     LossReport,
     note_traits,
+    record_to_mask,
 )
 from anymask.data.documents import (
     OutFile,
@@ -53,8 +54,8 @@ def _image(document: Any) -> AnnotatedImage:
 def _mask(annotation: Any) -> AnnotatedMask:
     record = MaskRecord.from_sa1b(annotation)
     group = annotation.get("group_id")
-    return AnnotatedMask(
-        record=record,
+    return record_to_mask(
+        record,
         group=None if group is None else int(group),
         crowd=bool(annotation.get("iscrowd", 0)),
     )

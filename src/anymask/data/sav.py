@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask, note_traits
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport, Place, note_traits
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -53,11 +53,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             ids = [int(number) for number in document["masklet_id"]]
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
-                    images.append(_frame(frame, f"{video}/{EVERY * number:05d}.jpg", hw, ids))
+                    images.append(_frame(frame, Place(video, EVERY * number), hw, ids))
     return images
 
 
-def _frame(frame: Any, name: str, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
+def _frame(frame: Any, place: Place, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
     if len(frame) != len(ids):
         raise DataError(f"wanted a mask for each of {len(ids)} objects, got {len(frame)}")
     masks = []
@@ -65,8 +65,9 @@ def _frame(frame: Any, name: str, hw: tuple[int, int], ids: list[int]) -> Annota
         with located(f"object {group}"):
             rle = coco_to_rle(row)
         if rle_area(rle):
-            masks.append(annotated_mask(rle, group=group))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+            masks.append(AnnotatedMask(rle, group=group))
+    name = f"{place.sequence}/{place.index:05d}.jpg"
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), place=place)
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:
@@ -82,7 +83,7 @@ def _split(folder: Path) -> list[AnnotatedImage]:
     images = []
     for (video_id, stem), rles in sorted(frames.items()):
         name = f"{video_id}/{stem}.jpg"
-        masks = [annotated_mask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
+        masks = [AnnotatedMask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
         size = next(iter(rles.values())).size
         images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks)))
     return images

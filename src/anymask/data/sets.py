@@ -1,26 +1,37 @@
-"""Sets of photos with masks: a folder with `images/`, `masks.jsonl` and `set.json`.
+"""Our own sets: a folder with `masks.jsonl` and `images/` to pictures with masks, and back.
 
     <set>/set.json     domain, licence, source, what the masks are, `ships`
     <set>/masks.jsonl  a line an image: {"image": "images/a.jpg", "hw": [H, W],
                        "masks": [{"rle": counts, "area"?, "label"?, "annotator"?}],
                        "ignore_rle"?: counts}
 
-`counts` are COCO's compressed run-lengths. Pictures are opened only when asked for.
+`counts` are COCO's compressed run-lengths. Pictures are opened only when asked for; what is written
+is the two files, the pictures are the user's to put into `images/`. Crowds are written as pixels
+that do not count, one list for the picture; it is read as one crowd with the label "void".
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anymask.data.images import load_image
+from anymask.data.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+)
+from anymask.data.documents import OutFile, output_stem, to_json
+from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.rle import Rle, string_to_rle
-from anymask.primitives.types import UintImage
+from anymask.primitives.rle import Rle, rle_area, rle_to_string, string_to_rle
 
+PICTURES = "images"
 MASKS_FILE = "masks.jsonl"
 INFO_FILE = "set.json"
 
@@ -47,66 +58,17 @@ class SetInfo:
     ships: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Federated:
-    """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a set's folder as one of the formats; photos may be missing.
 
-    absent   labels of which there is certainly none: an answer is wrong
-    partial  labels of which not every object has a mask: an answer without a mask is not wrong
-    Other labels that no mask of the photo has were not looked for: their answers do not count.
+    Raises DataError that names file, line and reason.
     """
-
-    absent: frozenset[str] = frozenset()
-    partial: frozenset[str] = frozenset()
+    return load_set(source, absent_photos=True)[1]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One photo and its masks.
-
-    image_path  the picture's file
-    hw          (H, W) in pixels, as the set says; `image()` checks it
-    masks       run-lengths of this size, one an object
-    labels      class names beside `masks`, None where there is none
-    annotators  whose mask it is, None where the set does not say
-    ignore      pixels that count neither as right nor as wrong, or None
-    image_id    the photo's number in its data set (COCO's image_id), or None
-    boxes       (x0, y0, x1, y1) that people drew beside `masks`; empty where the set has none
-    crowds      regions of many objects with their label, which are part of `ignore`, too
-    boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
-    federated   which classes were looked for; None means all of the set
-    picture     the pixels themselves where no file holds them (rendered scenes)
-    """
-
-    image_path: Path
-    hw: tuple[int, int]
-    masks: tuple[Rle, ...]
-    labels: tuple[str | None, ...]
-    annotators: tuple[int | None, ...]
-    ignore: Rle | None = None
-    image_id: int | None = None
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
-    crowds: tuple[tuple[str | None, Rle], ...] = ()
-    boundaries: tuple[Rle, ...] = ()
-    federated: Federated | None = None
-    picture: UintImage | None = field(default=None, repr=False, compare=False)
-
-    def image(self) -> UintImage:  # (H, W, 3)
-        """Open the picture; DataError when its size is not the one that the masks have."""
-        image = load_image(self.image_path) if self.picture is None else self.picture
-        if image.shape[:2] != self.hw:
-            raise DataError(
-                f"{self.image_path}: the masks are {self.hw} (height, width), the picture is "
-                f"{image.shape[:2]}; they belong to another version of it"
-            )
-        return image
-
-    def content(self) -> bytes:
-        """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""
-        return self.image_path.read_bytes() if self.picture is None else self.picture.tobytes()
-
-
-def load_set(folder: str | Path, *, absent_photos: bool = False) -> tuple[SetInfo, list[Sample]]:
+def load_set(
+    folder: str | Path, *, absent_photos: bool = False
+) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read a set's description and all of its run-lengths, without opening a picture.
 
     absent_photos  whether photos may be missing: masks can be converted without them
@@ -116,17 +78,17 @@ def load_set(folder: str | Path, *, absent_photos: bool = False) -> tuple[SetInf
     folder = Path(folder)
     path = _masks_file(folder)
     info = _read_info(folder)
-    samples = [_sample_of(folder, row, where, absent_photos) for row, where in _rows(path)]
+    samples = [_image_of(folder, row, where, absent_photos) for row, where in _rows(path)]
     if not samples:
         raise DataError(f"{path}: wanted a line an image, the file is empty")
     return info, samples
 
 
-def iter_samples(folder: str | Path, *, absent_photos: bool = False) -> Iterator[Sample]:
+def iter_samples(folder: str | Path, *, absent_photos: bool = False) -> Iterator[AnnotatedImage]:
     """The samples of a set one by one, for sets that do not fit into memory; as above."""
     folder = Path(folder)
     for row, where in _rows(_masks_file(folder)):
-        yield _sample_of(folder, row, where, absent_photos)
+        yield _image_of(folder, row, where, absent_photos)
 
 
 def count_samples(folder: str | Path) -> int:
@@ -184,24 +146,24 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
             yield row, where
 
 
-def _sample_of(
+def _image_of(
     folder: Path, row: dict[str, Any], where: str, absent_photos: bool = False
-) -> Sample:
-    hw = _size_of(row, where)
-    masks = row.get("masks")
-    if not isinstance(masks, list) or not all(isinstance(mask, dict) for mask in masks):
-        raise DataError(f"{where}: `masks` must be a list of objects, got {_short(masks)}")
-    ignore = row.get("ignore_rle")
-    return Sample(
-        image_path=_image_path(folder, row, where, absent_photos),
-        hw=hw,
-        masks=tuple(
-            _rle_of(mask.get("rle"), hw, f"{where}, mask {n}") for n, mask in enumerate(masks)
-        ),
-        labels=tuple(_label_of(mask, f"{where}, mask {n}") for n, mask in enumerate(masks)),
-        annotators=tuple(_annotator_of(mask, f"{where}, mask {n}") for n, mask in enumerate(masks)),
-        ignore=None if ignore is None else _rle_of(ignore, hw, f"{where}, ignore_rle"),
-    )
+) -> AnnotatedImage:
+    hw, rows = _size_of(row, where), row.get("masks")
+    if not isinstance(rows, list) or not all(isinstance(mask, dict) for mask in rows):
+        raise DataError(f"{where}: `masks` must be a list of objects, got {_short(rows)}")
+    photo = _image_path(folder, row, where, absent_photos)
+    masks = [_mask_of(mask, hw, f"{where}, mask {number}") for number, mask in enumerate(rows)]
+    if row.get("ignore_rle") is not None:
+        ignore = _rle_of(row["ignore_rle"], hw, f"{where}, ignore_rle")
+        masks.append(AnnotatedMask(ignore, VOID_LABEL, crowd=True))
+    name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), source=photo)
+
+
+def _mask_of(mask: dict[str, Any], hw: tuple[int, int], where: str) -> AnnotatedMask:
+    rle = _rle_of(mask.get("rle"), hw, where)
+    return AnnotatedMask(rle, _label_of(mask, where), annotator=_annotator_of(mask, where))
 
 
 def _size_of(row: dict[str, Any], where: str) -> tuple[int, int]:
@@ -254,3 +216,48 @@ def _annotator_of(mask: dict[str, Any], where: str) -> int | None:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- writing
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """The two files of a set's folder."""
+    lines = [to_json(_row(image, report)) for image in images]
+    yield target / MASKS_FILE, b"".join(lines)
+    yield target / INFO_FILE, (json.dumps({"name": target.name}) + "\n").encode()
+
+
+def picture_name(file_name: str) -> str:
+    """Where a set has the picture of this name."""
+    return f"{PICTURES}/{output_stem(file_name).as_posix()}"
+
+
+def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
+    note_traits(report, image, frozenset({"labels", "crowds", "extras"}))
+    crowds = [mask for mask in image.masks if mask.crowd]
+    for number, mask in enumerate(image.masks):
+        if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
+            reason = "a crowd became pixels that do not count"
+            report.add("crowds", image.file_name, number, reason)
+    row: dict[str, Any] = {
+        "image": picture_name(image.file_name),
+        "hw": list(image.hw),
+        "masks": [_mask(mask, image, report) for mask in image.objects],
+    }
+    if image.ignore is not None:
+        row["ignore_rle"] = rle_to_string(image.ignore)
+    return row
+
+
+def _mask(mask: AnnotatedMask, image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
+    written: dict[str, Any] = {"rle": rle_to_string(mask.rle), "area": rle_area(mask.rle)}
+    if mask.label is not None:
+        written["label"] = mask.label
+    if mask.annotator is not None:
+        written["annotator"] = mask.annotator
+    if mask.extra:
+        report.add("extras", image.file_name, None, f"the keys {sorted(mask.extra)} have no place")
+    return written

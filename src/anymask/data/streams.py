@@ -14,9 +14,8 @@ from pathlib import Path
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
-from anymask.data.layouts import LAYOUTS, read_images
-from anymask.data.own_sets import PICTURES, sample_to_image
-from anymask.data.sets import count_samples, iter_samples
+from anymask.data.layouts import LAYOUTS, iter_dataset
+from anymask.data.sets import PICTURES, count_samples, iter_samples
 from anymask.primitives.errors import DataError, InputError
 
 A_FILE_A_PICTURE = {
@@ -51,10 +50,9 @@ class Stream:
         """The pictures in order. Raises DataError that names file, record and reason."""
         self.unread = {}
         if self.published:
-            yield from read_images(self.source, self.form, self.split)
+            yield from iter_dataset(self.source, self.form, self.split)
         elif self.form == "set":
-            for sample in iter_samples(self.source, absent_photos=True):
-                yield sample_to_image(sample, self.source)
+            yield from iter_samples(self.source, absent_photos=True)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
                 yield from self._read(path)
@@ -83,11 +81,10 @@ class Stream:
 
     def picture(self, image: AnnotatedImage) -> Path:
         """The file of a picture. Raises DataError that lists where it was looked for."""
+        if self.published and self.pictures is None and isinstance(image.source, Path):
+            return image.source
         here = self.source if self.source.is_dir() else self.source.parent
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
-        if self.published:  # names are relative to the data set, or to a folder around it
-            around = [here, *here.parents]
-            places = [place for top in around for place in (top, top / PICTURES)]
         folders = [self.pictures] if self.pictures is not None else places
         for folder in folders:
             for name in (image.file_name, Path(image.file_name).name):

@@ -197,7 +197,7 @@ def encode(
 def _data(mask: AnnotatedMask) -> dict[str, str]:
     about = {
         "data-label": mask.label,
-        "data-quality": mask.record.quality or None,
+        "data-quality": mask.quality or None,
         "data-group": mask.group,
         "data-crowd": "true" if mask.crowd else None,
     }

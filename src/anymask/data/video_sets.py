@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, Place, annotated_photo
 from anymask.data.clips import Clip
 from anymask.data.coco import segmentation_to_rle
 from anymask.data.documents import (
@@ -32,9 +33,7 @@ from anymask.data.documents import (
     read_text,
 )
 from anymask.data.images import SUFFIXES
-from anymask.data.sets import Sample
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import Rle
 
 
 def read_davis_clips(root: Path, split: str) -> list[Clip]:
@@ -107,24 +106,24 @@ def _clip(
     )
 
 
-def read_davis(root: Path, split: str) -> Iterator[Sample]:
+def read_davis(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Every annotated frame of DAVIS. Raises DataError that names the file."""
-    return _samples(read_davis_clips(root, split))
+    return _frames(read_davis_clips(root, split))
 
 
-def read_youtube_vos(root: Path, split: str) -> Iterator[Sample]:
+def read_youtube_vos(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Every annotated frame of YouTube-VOS. Raises DataError that names the file."""
-    return _samples(read_youtube_vos_clips(root, split))
+    return _frames(read_youtube_vos_clips(root, split))
 
 
-def _samples(clips: list[Clip]) -> Iterator[Sample]:
-    return (clip.sample(index) for clip in clips for index in clip.annotations)
+def _frames(clips: list[Clip]) -> Iterator[AnnotatedImage]:
+    return (clip.frame(index) for clip in clips for index in clip.annotations)
 
 
 # YouTube-VIS and OVIS
 
 
-def read_youtube_vis(root: Path, split: str) -> Iterator[Sample]:
+def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Every frame of a JSON with tracks. Raises DataError that names file, record and reason."""
     patterns = [f"annotations_{split}.json", f"{split}/instances.json", f"annotations/{split}.json"]
     path = find_place(root, patterns, f"JSON of {split!r}")
@@ -139,14 +138,8 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[Sample]:
             hw = checked_hw(video["height"], video["width"])
             for index, name in enumerate(video["file_names"]):
                 photo = find_photo(str(name), places)
-                found = list(_frame(tracks.get(int(video["id"]), []), index, hw, names))
-                yield Sample(
-                    image_path=photo,
-                    hw=hw,
-                    masks=tuple(rle for rle, _ in found),
-                    labels=tuple(label for _, label in found),
-                    annotators=(None,) * len(found),
-                )
+                found = _frame(tracks.get(int(video["id"]), []), index, hw, names)
+                yield annotated_photo(photo, hw, found, place=Place(str(video["id"]), index))
 
 
 def _frame(
@@ -154,8 +147,8 @@ def _frame(
     index: int,
     hw: tuple[int, int],
     names: dict[int, str],
-) -> Iterator[tuple[Rle, str]]:
-    """The run-lengths and classes of the objects that are seen in a frame."""
+) -> Iterator[AnnotatedMask]:
+    """The objects that are seen in a frame; a group is the number of the object's track."""
     for number, row in tracks:
         with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
             if row["segmentations"][index] is None:
@@ -163,4 +156,4 @@ def _frame(
             rle = segmentation_to_rle(row["segmentations"][index], hw)
             if rle.size != hw:
                 raise DataError(f"the mask is {rle.size} (height, width), the video {hw}")
-            yield rle, names[int(row["category_id"])]
+            yield AnnotatedMask(rle, names[int(row["category_id"])], group=number)

@@ -22,7 +22,6 @@ from anymask.data.annotations import (
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
-    annotated_mask,
     class_names,
     note_traits,
     note_unlabelled,
@@ -98,7 +97,7 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
     # through pixel centres, where a hair decides.
     ring = np.where(np.abs(ring - ring.round()) < _DIGITS * sides, ring.round(), ring)
     label = names[place] if names else str(place)
-    return annotated_mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+    return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 
 
 def read_names(path: Path) -> list[str]:

@@ -22,8 +22,9 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import Click, centre_click, next_click
 from anymask.primitives.masks import iou
 from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import BoolArray, Embedding, FloatArray, Prompt
+from anymask.primitives.types import BoolArray, Embedding, FloatArray
 
 CLICK = 1.5
 REVIEW = 3.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport, record_to_mask
 from anymask.data.documents import write_files
 from anymask.data.formats import encode_annotations, read_annotations
 from anymask.data.outlines import Policy
@@ -69,7 +69,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
             file_name=image.name,
             hw=image.hw,
             masks=tuple(
-                AnnotatedMask(record=_mask_record(entry))
+                record_to_mask(_mask_record(entry))
                 for entry in _once(project, image.id, by_image.get(image.id, []))
             ),
         )

@@ -33,12 +33,13 @@ from anymask.engine.stages import HINT_SECONDS, Settings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.upgrading import current, upgrade
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import Absent, AnymaskError, DataError, InputError, StoreError
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
 ADDRESS = "project.json"
-LEAD = "nano"
+LEAD = DEFAULT_MODEL
 
 
 class Project:

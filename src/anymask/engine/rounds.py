@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
 from anymask.data.formats import encode_annotations
 from anymask.data.outlines import Policy
-from anymask.data.own_sets import picture_name
+from anymask.data.sets import picture_name
 from anymask.engine.exchange import annotated_images
 from anymask.engine.places import ROUNDS, own_place
 from anymask.engine.project import Project
@@ -128,8 +128,7 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
 
 
 def _without_empty(image: AnnotatedImage) -> AnnotatedImage:
-    masks = tuple(mask for mask in image.masks if rle_area(mask.rle))
-    return AnnotatedImage(file_name=image.file_name, hw=image.hw, masks=masks)
+    return replace(image, masks=tuple(mask for mask in image.masks if rle_area(mask.rle)))
 
 
 def write_set(project: Project, images: list[AnnotatedImage], folder: Path) -> None:

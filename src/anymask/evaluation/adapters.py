@@ -25,8 +25,9 @@ import numpy as np
 
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
 from anymask.primitives.errors import ConfigError, InputError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import Prompt, UintImage
+from anymask.primitives.types import UintImage
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
 

@@ -38,10 +38,11 @@ from anymask.evaluation.set_results import (
     SetResult,
     shares_to_metric,
 )
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Floats, Prompt, UintImage
+from anymask.primitives.types import Floats, UintImage
 
 RECALL_LIMITS = (10, 100, 1000)
 GRID_SETTINGS: dict[str, str | float] = {
@@ -144,7 +145,7 @@ def _photos(
         ranked = rank_masks(
             [record.rle for record in records],
             rank_scores(records),
-            [sample.masks[int(n)] for n in chosen.mask[chosen.image == number]],
+            [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]],
             [sample.ignore] if sample.ignore is not None else [],
             most=RECALL_LIMITS[-1],
         )

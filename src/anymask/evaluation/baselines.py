@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from anymask.evaluation.average_recall import REGION_BASELINES
 from anymask.evaluation.edges import EDGE_BASELINES
 from anymask.evaluation.protocols import BOX, CLICK, CLICKS, PlainAnswer, Segmenter
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, UintImage
 
 GRABCUT_ROUNDS = 5
 GRABCUT_CLICK_SIDE = 320  # a click's GrabCut looks at the whole photo: half a second at 1024 px

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.evaluation.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
 from anymask.evaluation.edge_maps import (
     canny_edges,
@@ -38,12 +38,13 @@ from anymask.evaluation.edge_maps import (
 from anymask.evaluation.edge_matching import match_levels
 from anymask.evaluation.metrics import draw_photos
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import sample_to_regions
+from anymask.evaluation.region_quality import is_by_people, sample_to_regions
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, UintImage
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps
@@ -100,7 +101,7 @@ def measure_edges(
     """
     chosen = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     samples = [one.samples[int(n)] for n in chosen]
-    samples = [sample for sample in samples if None not in sample.annotators]
+    samples = [sample for sample in samples if is_by_people(sample)]
     if not samples:
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
@@ -123,10 +124,10 @@ def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
     )
 
 
-def sample_to_edges(sample: Sample) -> list[BoolArray]:
+def sample_to_edges(sample: AnnotatedImage) -> list[BoolArray]:
     """Each annotator's lines (H, W): those of the set, or the thin borders of the regions."""
-    if sample.boundaries:
-        return [rle_to_mask(rle) for rle in sample.boundaries]
+    if sample.benchmark.boundaries:
+        return [rle_to_mask(rle) for rle in sample.benchmark.boundaries]
     return [region_edges(regions) for regions in sample_to_regions(sample)]
 
 

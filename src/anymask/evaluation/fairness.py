@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.evaluation.metrics import draw_photos
 from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
@@ -182,7 +182,7 @@ def read_groups(path: str | Path) -> GroupTable:
     return GroupTable(titles, rows)
 
 
-def _find_groups(sample: Sample, mask: int, table: GroupTable | None) -> tuple[str, ...]:
+def _find_groups(sample: AnnotatedImage, mask: int, table: GroupTable | None) -> tuple[str, ...]:
     if table is None:
-        return (sample.labels[mask] or "",)
-    return table.of(sample.image_path.name, mask)
+        return (sample.objects[mask].label or "",)
+    return table.of(sample.name, mask)

@@ -23,7 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.data.sets import Sample, SetInfo
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
+from anymask.data.sets import SetInfo
 from anymask.evaluation.scene_parts import (
     SCENE_HW,
     Corners,
@@ -263,20 +264,17 @@ def render(name: str, place: int) -> RenderedScene:
 
 
 @lru_cache(maxsize=len(SCENES))
-def scene_set(name: str, photos: int = SCENES_A_KIND) -> tuple[SetInfo, list[Sample]]:
+def scene_set(name: str, photos: int = SCENES_A_KIND) -> tuple[SetInfo, list[AnnotatedImage]]:
     """A set of rendered scenes, held in memory."""
     samples = []
     for place in range(photos):
         scene = render(name, place)
-        count = len(scene.masks)
         samples.append(
-            Sample(
-                image_path=Path(f"{name} {place}"),
+            AnnotatedImage(
+                file_name=f"{name} {place}",
                 hw=SCENE_HW,
-                masks=tuple(mask_to_rle(mask) for mask in scene.masks),
-                labels=(name,) * count,
-                annotators=(None,) * count,
-                picture=scene.image,
+                masks=tuple(AnnotatedMask(mask_to_rle(mask), name) for mask in scene.masks),
+                source=scene.image,
             )
         )
     info = SetInfo(

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import VOID_LABEL, AnnotatedImage
 from anymask.evaluation.coco_rules import (
     AREA_RANGES,
     IOU_THRESHOLDS,
@@ -43,8 +43,9 @@ from anymask.evaluation.protocols import Segmenter, ask_in_parts
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.errors import DataError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle
-from anymask.primitives.types import Floats, Prompt
+from anymask.primitives.types import Floats
 
 DETECTIONS_FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO
@@ -79,7 +80,7 @@ class Detections:
 class DetectedPhoto:
     """One photo's truth, and the masks with the labels and scores of their boxes."""
 
-    truth: Sample
+    truth: AnnotatedImage
     masks: tuple[Rle, ...]
     detections: tuple[Detection, ...]
 
@@ -109,7 +110,7 @@ def measure_instance_ap(
     return ap_result(answered, found.frequency)
 
 
-def _answer(method: Segmenter, sample: Sample, boxes: Sequence[Detection]) -> DetectedPhoto:
+def _answer(method: Segmenter, sample: AnnotatedImage, boxes: Sequence[Detection]) -> DetectedPhoto:
     """The mask of every box."""
     embedding = method.embed(sample.image()) if boxes else None
     prompts = [Prompt.of(box=one.box_xyxy) for one in boxes]
@@ -172,8 +173,8 @@ def _by_class(photos: Sequence[DetectedPhoto]) -> dict[str, list[RankedMasks]]:
 
 def _ranked_classes(photo: DetectedPhoto) -> Iterator[tuple[str, RankedMasks]]:
     """The classes that count in a photo, each with its masks and truths."""
-    sample, federated = photo.truth, photo.truth.federated
-    drawn = {label for label in sample.labels if label is not None}
+    sample, federated = photo.truth, photo.truth.benchmark.federated
+    drawn = {mask.label for mask in sample.objects if mask.label is not None}
     scores = np.array([one.score for one in photo.detections], np.float64)
     labels = np.array([one.label for one in photo.detections], np.str_)
     kept = np.argsort(-scores, kind="stable")[: MOST_A_PHOTO if federated else None]
@@ -181,13 +182,12 @@ def _ranked_classes(photo: DetectedPhoto) -> Iterator[tuple[str, RankedMasks]]:
         if federated and label not in drawn | federated.absent:
             continue
         own = np.sort(kept[labels[kept] == label])
-        pairs = zip(sample.masks, sample.labels, strict=True)
         yield (
             label,
             rank_masks(
                 [photo.masks[int(n)] for n in own],
                 scores[own],
-                [rle for rle, name in pairs if name == label],
+                [mask.rle for mask in sample.objects if mask.label == label],
                 _crowds(sample, label),
                 most=MOST_A_PHOTO if federated else MOST_A_CLASS,
                 lenient=bool(federated and label in federated.partial),
@@ -195,17 +195,16 @@ def _ranked_classes(photo: DetectedPhoto) -> Iterator[tuple[str, RankedMasks]]:
         )
 
 
-def _crowds(sample: Sample, label: str) -> list[Rle]:
+def _crowds(sample: AnnotatedImage, label: str) -> list[Rle]:
     """What a mask of this class may lie in without being wrong."""
-    if sample.crowds:
-        return [rle for name, rle in sample.crowds if name == label]
-    return [] if sample.ignore is None else [sample.ignore]
+    crowds = [mask for mask in sample.masks if mask.crowd]
+    return [mask.rle for mask in crowds if mask.label in (label, VOID_LABEL)]
 
 
 # -------------------------------------------------------------------------------------- the file
 
 
-def read_detections(path: Path, samples: Sequence[Sample]) -> Detections:
+def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections:
     """A detector's boxes for these photos; those of other photos are left out.
 
     Raises DataError that names file, record and reason.
@@ -220,8 +219,9 @@ def read_detections(path: Path, samples: Sequence[Sample]) -> Detections:
             f"{path}: wanted COCO's JSON with `categories` and `annotations`, got something else "
             f"({type(error).__name__}: {error})"
         ) from error
-    places: dict[str | int, int] = {one.image_path.name: n for n, one in enumerate(samples)}
-    places |= {one.image_id: n for n, one in enumerate(samples) if one.image_id is not None}
+    places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
+    ids = [one.benchmark.image_id for one in samples]
+    places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
     photos: list[list[Detection]] = [[] for _ in samples]
     for number, row in enumerate(rows):
         try:

@@ -31,8 +31,9 @@ from anymask.evaluation.protocols import (
 from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import iou
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import PromptKind
-from anymask.primitives.types import Floats, Prompt
+from anymask.primitives.types import Floats
 
 NOC_CLICKS = 20
 NOC_AT = (0.85, 0.90)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from anymask.primitives.clicks import Click, centre_click, deepest_pixel, next_click
 from anymask.primitives.masks import iou
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import BoolArray, Floats, Prompt, UintImage
+from anymask.primitives.types import BoolArray, Floats, UintImage
 
 BOX: frozenset[PromptKind] = frozenset({"box"})
 CLICK: frozenset[PromptKind] = frozenset({"point"})

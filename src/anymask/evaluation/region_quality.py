@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.evaluation.average_recall import FindsEverything, Proposer
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
@@ -109,7 +109,7 @@ def measure_regions(
         raise NotMeasured("it finds nothing by itself, it only answers prompts")
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     samples = [one.samples[int(n)] for n in images]
-    samples = [sample for sample in samples if None not in sample.annotators]
+    samples = [sample for sample in samples if is_by_people(sample)]
     if not samples:
         raise NotMeasured("regions need a set whose masks say who drew them")
     rows = []
@@ -139,13 +139,19 @@ def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int])
     return regions
 
 
-def sample_to_regions(sample: Sample) -> list[RegionMap]:
+def is_by_people(sample: AnnotatedImage) -> bool:
+    """Whether every mask says which annotator drew it."""
+    return all(mask.annotator is not None for mask in sample.objects)
+
+
+def sample_to_regions(sample: AnnotatedImage) -> list[RegionMap]:
     """Each annotator's division (H, W); 0 where nobody's mask is."""
     maps = []
-    for person in sorted({who for who in sample.annotators if who is not None}):
+    people = {mask.annotator for mask in sample.objects if mask.annotator is not None}
+    for person in sorted(people):
         regions = np.zeros(sample.hw, np.int64)
-        for number, (rle, who) in enumerate(zip(sample.masks, sample.annotators, strict=True)):
-            if who == person:
-                regions[rle_to_mask(rle)] = number + 1
+        for number, mask in enumerate(sample.objects):
+            if mask.annotator == person:
+                regions[rle_to_mask(mask.rle)] = number + 1
         maps.append(regions)
     return maps

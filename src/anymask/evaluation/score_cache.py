@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.evaluation.baselines import REGION_METHODS
 from anymask.evaluation.instance_ap import DETECTIONS_FILE as DETECTIONS
 from anymask.evaluation.measures import MEASURES
@@ -57,7 +57,7 @@ class ScoreCache:
         self._known: dict[str, dict[str, Floats]] = {}
 
     def keys(
-        self, method: str, names: Sequence[str], code: str, sample: Sample, masks: IntArray
+        self, method: str, names: Sequence[str], code: str, sample: AnnotatedImage, masks: IntArray
     ) -> list[str]:
         """A key for each mask of a photo; `code` is that of `score_code`."""
         start = hashlib.sha256(sample.content())
@@ -67,7 +67,7 @@ class ScoreCache:
         keys = []
         for mask in masks:
             key = start.copy()
-            key.update(rle_to_string(sample.masks[int(mask)]).encode())
+            key.update(rle_to_string(sample.rles[int(mask)]).encode())
             keys.append(key.hexdigest()[:32])
         return keys
 
@@ -118,16 +118,16 @@ class ScoreCache:
         return self._folder / f"{method.replace(' ', '_')}.jsonl"
 
 
-def _truth_to_bytes(sample: Sample, chosen: IntArray) -> bytes:
+def _truth_to_bytes(sample: AnnotatedImage, chosen: IntArray) -> bytes:
     """All that a set says of a photo: measures look at more than the chosen masks."""
-    federated = sample.federated
+    federated = sample.benchmark.federated
     words = [
         repr(chosen.tolist()),
-        *map(rle_to_string, sample.masks),
-        repr((sample.labels, sample.annotators, sample.boxes)),
-        rle_to_string(sample.ignore) if sample.ignore is not None else "",
-        *(f"{label} {rle_to_string(rle)}" for label, rle in sample.crowds),
-        *map(rle_to_string, sample.boundaries),
+        *(
+            repr((rle_to_string(mask.rle), mask.label, mask.annotator, mask.drawn_box, mask.crowd))
+            for mask in sample.masks
+        ),
+        *map(rle_to_string, sample.benchmark.boundaries),
         repr(federated and (sorted(federated.absent), sorted(federated.partial))),
     ]
     return "\n".join(words).encode()

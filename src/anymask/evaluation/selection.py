@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from anymask.data.sets import Sample, SetInfo
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import SetInfo
 from anymask.evaluation.protocols import Segmenter, TruthMask
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.rle import rle_area, rle_to_mask
@@ -80,7 +81,7 @@ class EvalSet:
 
     plan: SetPlan
     info: SetInfo
-    samples: list[Sample]
+    samples: list[AnnotatedImage]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ class ChosenMasks:
 
 
 def choose_masks(
-    plan: SetPlan, samples: Sequence[Sample], limit: int | None = None, per_image: int | None = None
+    plan: SetPlan,
+    samples: Sequence[AnnotatedImage],
+    limit: int | None = None,
+    per_image: int | None = None,
 ) -> ChosenMasks:
     """The masks to measure: at most `per_image` of a photo and `limit` of the set.
 
@@ -112,7 +116,7 @@ def choose_masks(
     for image, sample in enumerate(samples):
         found = [
             (image, mask, area)
-            for mask, rle in enumerate(sample.masks)
+            for mask, rle in enumerate(sample.rles)
             if (area := rle_area(rle)) and _counts(plan, sample, mask)
         ]
         order = rng.permutation(len(found))
@@ -125,11 +129,12 @@ def choose_masks(
     return ChosenMasks(*table.T)
 
 
-def _counts(plan: SetPlan, sample: Sample, mask: int) -> bool:
+def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
     """Whether this annotator's masks are measured."""
-    if plan.annotators == "all" or sample.annotators[mask] is None:
+    who = sample.objects[mask].annotator
+    if plan.annotators == "all" or who is None:
         return True
-    return sample.annotators[mask] == min(a for a in sample.annotators if a is not None)
+    return who == min(one.annotator for one in sample.objects if one.annotator is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +143,11 @@ class EvalPhoto:
 
     place   its index in the set
     sample  what the set says of it
-    masks   (N,) indices of the masks that are asked for
+    masks   (N,) indices of the masks that are asked for, in `sample.objects`
     """
 
     place: int
-    sample: Sample
+    sample: AnnotatedImage
     masks: IntArray
 
     @cached_property
@@ -156,9 +161,9 @@ class EvalPhoto:
         return None if self.sample.ignore is None else rle_to_mask(self.sample.ignore)
 
     def truths(self, some: IntArray | None = None) -> list[TruthMask]:
-        """The masks, or `some` of them by their indices in the sample."""
+        """The masks, or `some` of them by their indices in `sample.objects`."""
         masks = self.masks if some is None else some
-        return [TruthMask(rle_to_mask(self.sample.masks[int(n)]), self.ignore) for n in masks]
+        return [TruthMask(rle_to_mask(self.sample.rles[int(n)]), self.ignore) for n in masks]
 
 
 def mask_limit(method: Segmenter, settings: EvalSettings) -> float:

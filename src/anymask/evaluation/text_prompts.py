@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from anymask.data.sets import Sample
+from anymask.data.annotations import AnnotatedImage
 from anymask.evaluation.metrics import sum_by_photo
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
@@ -78,12 +78,12 @@ def measure_text(
     )
 
 
-def list_phrases(sample: Sample, masks: list[int]) -> Iterator[tuple[str, BoolArray]]:
+def list_phrases(sample: AnnotatedImage, masks: list[int]) -> Iterator[tuple[str, BoolArray]]:
     """Each label among these masks, with all of the photo's masks that have it, joined."""
-    for phrase in dict.fromkeys(sample.labels[mask] for mask in masks):
+    for phrase in dict.fromkeys(sample.objects[mask].label for mask in masks):
         if phrase:
-            there = [n for n, label in enumerate(sample.labels) if label == phrase]
-            yield phrase, np.any([rle_to_mask(sample.masks[n]) for n in there], axis=0)
+            there = [mask.rle for mask in sample.objects if mask.label == phrase]
+            yield phrase, np.any([rle_to_mask(rle) for rle in there], axis=0)
 
 
 def _check_mask(mask: Any, hw: tuple[int, ...], method: Segmenter) -> BoolArray:

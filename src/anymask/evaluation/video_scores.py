@@ -109,7 +109,7 @@ def _results_of(results: Path, video: str) -> Path:
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """J and F of the objects of one video; none where its first frame has none."""
     frames = sorted(clip.annotations)
-    objects = max(clip.masks(frames[0]).objects, default=0)
+    objects = max(clip.frame(frames[0]).by_group(), default=0)
     if rules == "unsupervised":
         return _score_proposals(clip, frames, results, objects)
     if rules == "davis":
@@ -182,7 +182,7 @@ def _frame_pair(
     with located(path):
         if not path.is_file():
             raise DataError("there is no result for this frame; a frame without objects is all 0")
-        truth = clip.masks(frame)
+        truth = clip.frame(frame)
         values = _found_values(path, clip, objects, proposals)
         if values.shape != truth.hw:
             raise DataError(
@@ -190,7 +190,8 @@ def _frame_pair(
                 "by nearest neighbours"
             )
     empty = np.zeros(truth.hw, np.bool_)
-    rles = [truth.objects.get(number) for number in range(1, objects + 1)]
+    objects_here = truth.by_group()
+    rles = [objects_here.get(number) for number in range(1, objects + 1)]
     drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
     return values, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)
 

@@ -14,7 +14,8 @@ from anymask.evaluation.selection import EvalPhoto, EvalSet
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
 from anymask.primitives.masks import iou
-from anymask.primitives.types import BoolArray, Prompt, UintImage
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import BoolArray, UintImage
 from anymask.reports.page import jpeg_bytes
 
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
@@ -74,8 +75,8 @@ def _draw_case(
     found = answer.masks[0]
     points = [(round(x), round(y)) for x, y in np.asarray(prompt.points)] if clicks else []
     fit = iou(found, truth.mask, truth.ignore)
-    name = photo.sample.image_path.name
-    label = photo.sample.labels[mask]
+    name = photo.sample.name
+    label = photo.sample.objects[mask].label
     return CasePicture(
         _case_to_jpeg(photo.image, truth.mask, found, points),
         f"{way}: IoU {fit:.2f}, {name}, mask {mask}{f' ({label})' if label else ''}",

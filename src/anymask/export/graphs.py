@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import EXAMPLE, README, write_readme
-from anymask.families.family import Tables
+from anymask.export.readme import EXAMPLE, FAMILY, README, write_readme
 from anymask.families.tables import shipped_tables
 from anymask.models.folding import fuse
 from anymask.primitives.errors import InputError
@@ -82,7 +81,6 @@ def export_bundle(
     *,
     licence: str,
     weights_hash: str,
-    tables: Tables | None = None,
     int8: bool = False,
     half: bool = False,
 ) -> Manifest:
@@ -92,15 +90,14 @@ def export_bundle(
     folder        made, or replaced where it is a bundle already (files of other names stay)
     licence       of the weights, for the manifest and the README
     weights_hash  of the weights; an embedding of the same weights fits this bundle
-    tables        what the model's family learned beside the weights; None: what the package ships
-                  for the family
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
     half          weights stored in 16 bits; they run in 32, see `export.halves`
 
-    Raises InputError where `folder` holds something else.
+    The tables are those that the package ships for the family; `manifest.write_tables` changes
+    them. Raises InputError where `folder` holds something else.
     """
     target = Path(folder)
-    tables = shipped_tables(spec.family) if tables is None else tables
+    tables = shipped_tables(spec.family)
     _refuse_to_replace(target)
     with _staging(target) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
@@ -275,7 +272,7 @@ def _staging(target: Path) -> Iterator[Path]:
 def _keep_others(target: Path, stage: Path) -> None:
     """Carry over what an earlier export did not write, such as a model card."""
     for path in target.iterdir():
-        if path.name in (MANIFEST, TABLES, README, EXAMPLE) or ".onnx" in path.name:
+        if path.name in (MANIFEST, TABLES, README, EXAMPLE, FAMILY) or ".onnx" in path.name:
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)

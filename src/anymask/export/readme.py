@@ -1,14 +1,17 @@
-"""The README of an exported bundle: what is in it, and a program that runs it without anymask."""
+"""An exported bundle's manifest in; its README, example.py and family.py out."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
 
+from anymask.export.family_source import family_to_source
+from anymask.families import open_family
 from anymask.runtimes.manifest import GraphInfo, Manifest, describe_preprocessing
 
 README = "README.md"
 EXAMPLE = "example.py"
+FAMILY = "family.py"
 
 _TEXT = """\
 # {name}, exported by anymask
@@ -27,17 +30,22 @@ model = anymask.load("this/folder")
 answer = model.segment("photo.jpg", points=[(500, 375)])
 ```
 
-Without anymask, `example.py` needs only numpy, Pillow and onnxruntime:
+Without anymask, `example.py` needs numpy, Pillow, OpenCV and onnxruntime
+(`pip install numpy pillow opencv-python-headless onnxruntime`). It answers a click, or a box, with
+the mask that anymask gives first:
 
 ```
 python example.py photo.jpg 500 375 mask.png
+python example.py photo.jpg 420 290 610 480 mask.png
 ```
+
+Which of the decoder's masks answer and in which order, and what is asked again, are rules of the
+model's family: `family.py`, with what was learned beside the weights in `tables.json` (absent where
+nothing was). What anymask does besides, such as to clear a mask around negative clicks that it does
+not heed, is left to anymask.
 
 ```python
 {example}```
-
-It resizes with Pillow's bilinear filter; the numbers of the reference code come with the filter
-that the first step below names.
 
 ## Steps
 
@@ -52,7 +60,7 @@ A letter is a dimension that may vary: B images, N prompts (objects), P points o
 
 
 def write_readme(folder: Path, manifest: Manifest) -> None:
-    """Write README.md and example.py into a bundle folder."""
+    """Write README.md, example.py and family.py into a bundle folder."""
     example = resources.files("anymask.export").joinpath(EXAMPLE).read_text(encoding="utf-8")
     steps = describe_preprocessing(manifest.spec)
     text = _TEXT.format(
@@ -66,6 +74,8 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
     )
     (folder / README).write_text(text, encoding="utf-8")
     (folder / EXAMPLE).write_text(example, encoding="utf-8")
+    rules = family_to_source(open_family(manifest.spec, {}))
+    (folder / FAMILY).write_text(rules, encoding="utf-8")
 
 
 def _graph_to_table(name: str, info: GraphInfo) -> str:

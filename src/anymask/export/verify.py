@@ -196,11 +196,10 @@ def random_prompts(
 def _compare(
     sides: tuple[tuple[ImageRuntime, Seen], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
-    (logits, quality), (others, other_quality) = (
-        require(runtime, Clicks).decode(seen, prompts)  # type: ignore[type-abstract]
-        for runtime, seen in sides
-    )
-    threshold = sides[0][0].spec.mask_threshold
+    (eager, eager_seen), (exported, exported_seen) = sides
+    logits, quality = require(eager, Clicks).decode(eager_seen, prompts)  # type: ignore[type-abstract]
+    others, other_quality = require(exported, Clicks).decode(exported_seen, prompts)  # type: ignore[type-abstract]
+    threshold = eager.spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt
     pairs = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anymask.families.choice import CORNERS, NO_POINT
 from anymask.primitives.errors import PromptError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
     boxes_to_model,
     logits_to_masks,
@@ -25,13 +26,15 @@ from anymask.primitives.resize import (
     points_to_model,
 )
 from anymask.primitives.spec import Geometry, ModelSpec, PromptKind
-from anymask.primitives.types import BoolArray, FloatArray, IntArray, ModelPrompts, Prompt
+from anymask.primitives.types import BoolArray, FloatArray, IntArray, ModelPrompts
 
 KIND_NAMES: dict[PromptKind, str] = {
     "point": "positive clicks",
     "negative_point": "negative clicks",
     "box": "boxes",
     "mask": "mask prompts",
+    "words": "words",
+    "example": "examples",
 }
 
 
@@ -40,7 +43,7 @@ def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> 
 
     Raises PromptError for what the model was not made for, and for points or boxes off the photo.
     """
-    refused = kinds(prompt) - spec.accepts
+    refused = prompt.kinds - spec.accepts
     if refused:
         raise PromptError(
             f"{spec.name} takes {_listed(spec.accepts)}, got {_listed(refused)}; "
@@ -56,18 +59,6 @@ def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> 
     return prompt if box is None else replace(prompt, box=box)
 
 
-def kinds(prompt: Prompt) -> frozenset[PromptKind]:
-    """What a prompt is made of."""
-    labels = () if prompt.labels is None else prompt.labels.tolist()
-    present: dict[PromptKind, bool] = {
-        "point": 1 in labels,
-        "negative_point": 0 in labels,
-        "box": prompt.box is not None,
-        "mask": prompt.mask is not None,
-    }
-    return frozenset(kind for kind, there in present.items() if there)
-
-
 def n_points(prompt: Prompt) -> int:
     """Clicks, and two for a box."""
     clicks = 0 if prompt.points is None else len(prompt.points)
@@ -76,7 +67,7 @@ def n_points(prompt: Prompt) -> int:
 
 def is_lone_click(prompt: Prompt) -> bool:
     """Whether the prompt is one positive click and nothing else: the ambiguous case."""
-    return n_points(prompt) == 1 and kinds(prompt) == {"point"}
+    return n_points(prompt) == 1 and prompt.kinds == {"point"}
 
 
 def _listed(some: frozenset[PromptKind]) -> str:
@@ -139,7 +130,7 @@ def _tokens(
         coords = np.concatenate([coords, boxes_to_model(prompt.box, geometry).reshape(2, 2)])
         labels += CORNERS
     missing = spec.fixed_points - len(labels)
-    if not labels or (spec.pad_point and prompt.box is None):
+    if not labels or (spec.pad_point and (prompt.box is None or spec.pad_box)):
         missing = max(missing, 1)  # a decoder needs at least one token
     if missing > 0:
         coords = np.concatenate([coords, np.zeros((missing, 2), np.float32)])

@@ -1,8 +1,8 @@
 """The numbers that a family learned beside its network's weights: a family's name in, tables out.
 
 `tables.json` of a bundle holds them, with its hash in the manifest: "ranking" orders the masks of
-a lone click (`recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic mask
-generation (`recipes/fit_adaptive.py`).
+a lone click (learned by `recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic
+mask generation (see `predictors.promise`).
 """
 
 from __future__ import annotations

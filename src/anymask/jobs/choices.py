@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.setting import Setting, describe_settings
 
 if TYPE_CHECKING:
     from anymask.predictors.arrangement import ArrangementDict
@@ -16,20 +18,27 @@ if TYPE_CHECKING:
     from anymask.primitives.types import UintImage
 
 
+@describe_settings
 @dataclass(frozen=True)
 class ModelChoice:
     """Which model answers, and where it runs: the arguments of `anymask.load`."""
 
-    model: str = "nano"
-    weights: Path | None = None
-    device: str = "auto"
-    precision: str = "fp32"
+    model: Annotated[str, Setting("of `anymask models list`, or an exported folder")] = (
+        DEFAULT_MODEL
+    )
+    weights: Annotated[
+        Path | None,
+        Setting("a checkpoint of that model instead of the one in the store", default="none"),
+    ] = None
+    device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
+    precision: Annotated[str, Setting("fp32, bf16 or fp16")] = "fp32"
+    runtime: Annotated[str, Setting("auto, onnx or torch")] = "auto"
 
     def load(self) -> Model:
         """Open it. Raises what `anymask.load` raises."""
         import anymask
 
-        return anymask.load(self.model, self.weights, device=self.device, precision=self.precision)
+        return anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
 
 
 def model_choice(model: str | ModelChoice) -> ModelChoice:

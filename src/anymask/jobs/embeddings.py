@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
 from anymask.jobs.photos import PhotoItem
@@ -20,7 +21,7 @@ def embed(
     source: str | Path,
     output: str | Path,
     *,
-    model: str | ModelChoice = "nano",
+    model: str | ModelChoice = DEFAULT_MODEL,
     on_progress: OnProgress | None = None,
     **how: Unpack[FolderDict],
 ) -> Summary:

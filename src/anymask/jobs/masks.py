@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ArrangementChoice, ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
 from anymask.jobs.outputs import sa1b_document, write_overlay
@@ -43,7 +44,7 @@ def everything(
     source: str | Path,
     output: str | Path,
     *,
-    model: str | ModelChoice = "nano",
+    model: str | ModelChoice = DEFAULT_MODEL,
     settings: MaskDict | None = None,
     overlay: bool = True,
     on_progress: OnProgress | None = None,

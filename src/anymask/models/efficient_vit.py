@@ -1,10 +1,12 @@
-"""The plain ViT of EfficientSAM, Ti and S: global attention everywhere.
+"""The plain ViT of EfficientSAM, global attention everywhere, and EfficientTAM, with windows.
 
 Letters: B images, C channels, L tokens, S the picture's side, h w the token map.
 
 Architecture: ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) without its class token, pre-trained
 on 224 pixels by SAMI: EfficientSAM (Xiong et al. 2023, arXiv:2312.00863, section 3), with SAM's
 neck. Parameter names are those of `efficient_sam/efficient_sam_encoder.py` (Apache-2.0).
+EfficientTAM (Xiong et al. 2024, arXiv:2411.18933; Apache-2.0) takes it as a trunk: the names of its
+MLPs differ, most blocks see windows of 14 tokens, and another neck follows (`fpn.py`).
 
 Deviations: any side that is a multiple of the patch works, not only 1024, and not only squares.
 """
@@ -12,13 +14,14 @@ Deviations: any side that is a multiple of the patch works, not only 1024, and n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.vit import neck
+from anymask.models.layers import Mlp
+from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 EPSILON = 1e-6
 
@@ -33,7 +36,10 @@ class EfficientVitConfig:
     patch         side of a patch, pixels
     pretrained    side of the pre-training pictures in patches: the grid of `pos_embed`
     expansion     hidden over outer channels of the MLPs
-    out_channels  channels of the embedding
+    out_channels  channels of the embedding; 0: no neck, the last block's map
+    window        side of a window in tokens
+    windowed      the blocks that see windows only
+    mlp_names     parameter names of a block's MLP in the checkpoint
     """
 
     width: int = 192
@@ -43,10 +49,19 @@ class EfficientVitConfig:
     pretrained: int = 14
     expansion: int = 4
     out_channels: int = 256
+    window: int = 14
+    windowed: tuple[int, ...] = ()
+    mlp_names: tuple[str, str] = ("fc1", "fc2")
 
 
 EFFICIENT_SAM_TI = EfficientVitConfig()
 EFFICIENT_SAM_S = EfficientVitConfig(width=384, heads=6)
+EFFICIENT_TAM_TI = EfficientVitConfig(
+    out_channels=0,
+    windowed=(0, 1, 3, 4, 6, 7, 9, 10),
+    mlp_names=("layers.0", "layers.1"),
+)
+EFFICIENT_TAM_S = replace(EFFICIENT_TAM_TI, width=384, heads=6)
 TINY = EfficientVitConfig(width=12, heads=3, depth=2, patch=4, pretrained=3, out_channels=8)
 
 
@@ -80,33 +95,32 @@ class Attention(nn.Module):
         return joined
 
 
-class Mlp(nn.Module):
-    """Widen, GELU, narrow."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        narrowed: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
-        return narrowed
-
-
 class Block(nn.Module):
-    """Attention and an MLP, each after a norm and added to its input (B, L, C)."""
+    """Attention and an MLP, each after a norm and added to its input; window 0 is global."""
 
-    def __init__(self, config: EfficientVitConfig) -> None:
+    def __init__(self, config: EfficientVitConfig, window: int) -> None:
         super().__init__()
+        self.window = window
         self.norm1 = nn.LayerNorm(config.width, eps=EPSILON)
         self.attn = Attention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=EPSILON)
-        self.mlp = Mlp(config.width, config.width * config.expansion)
+        hidden = config.width * config.expansion
+        self.mlp = Mlp((config.width, hidden, config.width), config.mlp_names, "gelu")
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attn(self.norm1(tokens))
-        mixed: Tensor = tokens + self.mlp(self.norm2(tokens))
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
+        x = x + self.mixed_in_space(self.norm1(x))
+        mixed: Tensor = x + self.mlp(self.norm2(x))
         return mixed
+
+    def mixed_in_space(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        if not self.window:
+            whole: Tensor = self.attn(x.flatten(1, 2)).unflatten(1, (height, width))
+            return whole
+        # The zeros of the padding take part as keys: the checkpoints were trained that way.
+        windows = map_to_windows(x, self.window)
+        seen = self.attn(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])
+        return windows_to_map(seen, height, width)
 
 
 class EfficientVit(nn.Module):
@@ -118,8 +132,12 @@ class EfficientVit(nn.Module):
         positions = config.pretrained**2 + 1  # the first one is for the class token, which is gone
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, config.width))
         self.patch_embed = PatchEmbed(config.width, config.patch)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.neck = neck(config.width, config.out_channels)
+        self.blocks = nn.ModuleList(
+            Block(config, config.window if index in config.windowed else 0)
+            for index in range(config.depth)
+        )
+        if config.out_channels:
+            self.neck = neck(config.width, config.out_channels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode normalised pictures.
@@ -130,11 +148,11 @@ class EfficientVit(nn.Module):
         x = self.patch_embed(images)
         height, width = x.shape[-2:]
         x = x + grid_positions(self.pos_embed, (height, width))
-        tokens = x.flatten(2).transpose(1, 2)
+        x = x.permute(0, 2, 3, 1)
         for block in self.blocks:
-            tokens = block(tokens)
-        x = tokens.transpose(1, 2).reshape(len(images), -1, height, width)
-        return (self.neck(x),)
+            x = block(x)
+        x = x.permute(0, 3, 1, 2)
+        return (self.neck(x) if self.config.out_channels else x,)
 
 
 def grid_positions(pos_embed: Tensor, hw: tuple[int, int]) -> Tensor:

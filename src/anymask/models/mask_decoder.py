@@ -1,11 +1,12 @@
 """Tokens and image features to masks with a quality each: one decoder for the whole family.
 
 Sources: Kirillov et al. 2023, section 3 and appendix A ("Lightweight mask decoder"); Ke et al. 2023
-(SAM-HQ, section 3.2) for the HQ token; segment-anything, sam-hq and EfficientSAM (all Apache-2.0)
-for names and numbers. Deviations: every mask is returned (callers choose), and what SAM-HQ computes
-from the image alone is `detail`, done once an image instead of once a prompt.
+(SAM-HQ, section 3.2) for the HQ token; Ravi et al. 2024 (SAM 2, appendix D.1, "Mask decoder") for
+fine maps and the object score; segment-anything, sam-hq, EfficientSAM and sam2 (all Apache-2.0) for
+names and numbers. Deviations: every mask is returned (callers choose), and what SAM-HQ and SAM 2
+compute from the image alone is `detail` and `fine_maps`, done once an image, not once a prompt.
 
-Letters: N prompts, T masks, P points, C channels, h w image features, m = 4 h, L = h * w.
+Letters: B images, N prompts, T masks, P points, C channels, h w image features, m = 4 h, L = h * w.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class MaskDecoderConfig:
     head_names        parameter names of a head's three layers in the checkpoint
     upscaling_names   of its two transposed convolutions, the norm between them
     early_dim         SAM-HQ: channels of the encoder's early map; 0: no HQ token
+    fine              SAM 2: finer maps of the encoder join the upscaling
+    object_score      SAM 2: a token and a head that say whether the object is there
+    quality           "linear", or "sigmoid": between 0 and 1 (SAM 2)
     """
 
     dim: int = 256
@@ -48,6 +52,25 @@ class MaskDecoderConfig:
     head_names: tuple[str, ...] = SAM_HEAD
     upscaling_names: tuple[str, ...] = SAM_UPSCALING
     early_dim: int = 0
+    fine: bool = False
+    object_score: bool = False
+    quality: Literal["linear", "sigmoid"] = "linear"
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Everything that a decoder says about N prompts.
+
+    logits        (N, T, m, m)
+    quality       (N, T)
+    tokens        (N, masks, C) what each mask token has become
+    object_score  (N, 1) logit of "the object is in the picture"; zeros without such a head
+    """
+
+    logits: Tensor
+    quality: Tensor
+    tokens: Tensor
+    object_score: Tensor
 
 
 class MaskDecoder(nn.Module):
@@ -75,6 +98,12 @@ class MaskDecoder(nn.Module):
             self.compress_vit_feat = _widening(config.early_dim, dim, narrow)
             self.embedding_encoder = _widening(dim, dim // 4, narrow)
             self.embedding_maskfeature = _sharpening(narrow)
+        if config.fine:
+            self.conv_s0 = nn.Conv2d(dim, narrow, 1)
+            self.conv_s1 = nn.Conv2d(dim, dim // 4, 1)
+        if config.object_score:
+            self.obj_score_token = nn.Embedding(1, dim)
+            self.pred_obj_score_head = Mlp((dim, dim, dim, 1), SAM_HEAD, "relu")
 
     def _head(self, out_dim: int) -> Mlp:
         dim = self.config.dim
@@ -85,26 +114,43 @@ class MaskDecoder(nn.Module):
         fine: Tensor = self.embedding_encoder(features) + self.compress_vit_feat(early)
         return fine
 
+    def fine_maps(self, finest: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
+        """SAM 2's fine maps of an image, ready for the upscaling.
+
+        (B, C, 4 h, 4 w), (B, C, 2 h, 2 w) -> (B, C / 8, 4 h, 4 w), (B, C / 4, 2 h, 2 w)
+        """
+        return self.conv_s0(finest), self.conv_s1(finer)
+
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """`decode`, logits and quality alone."""
+        decoded = self.decode(features, positions, prompt, dense, *detail)
+        return decoded.logits, decoded.quality
+
+    def decode(
+        self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor
+    ) -> Decoded:
         """Decode N prompts.
 
         features   (1 or N, C, h, w)
         positions  (1, L, C) of the places in `features`
         prompt     (N, P, C) tokens
         dense      added to `features`: (1 or N, C, h, w), or any shape that broadcasts
-        detail     SAM-HQ: (1 or N, C / 8, m, m)
-        returns    logits (N, T, m, m), quality (N, T); the HQ residual is last, and its quality is
-                   that of the single mask
+        detail     SAM-HQ: (1 or N, C / 8, m, m); SAM 2: what `fine_maps` made, batch 1 or N
+        returns    logits (N, T, m, m), quality (N, T) and more; the HQ residual is last, and its
+                   quality is that of the single mask
         """
         image = features + dense
         h, w = image.shape[-2:]
         tokens, seen = self.transformer(
             self.with_output_tokens(prompt), image.flatten(2).transpose(1, 2), positions
         )
+        score, tokens = self._object_score(tokens)
         quality = self.iou_prediction_head(tokens[:, 0])
-        upscaled = self._upscale(seen.transpose(1, 2).unflatten(2, (h, w)))
+        if self.config.quality == "sigmoid":
+            quality = quality.sigmoid()
+        upscaled = self._upscale(seen.transpose(1, 2).unflatten(2, (h, w)), detail)
         first = 1 if self.config.answers == "multi" else 0
         of_mask = [
             head(tokens[:, 1 + i])
@@ -118,17 +164,29 @@ class MaskDecoder(nn.Module):
             of_hq = self.hf_mlp(tokens[:, 1 + self.config.masks])[:, None]
             logits = torch.cat([logits, _mix(of_hq, fine)], dim=1)
             quality = torch.cat([quality, quality[:, :1]], dim=1)
-        return logits, quality
+        return Decoded(logits, quality, tokens[:, 1 : 1 + self.config.masks], score)
 
     def with_output_tokens(self, prompt: Tensor) -> Tensor:  # (N, P, C) -> (N, 1 + masks.. + P, C)
         own = [self.iou_token.weight, self.mask_tokens.weight]
+        if self.config.object_score:
+            own.insert(0, self.obj_score_token.weight)
         if self.config.early_dim:
             own.append(self.hf_token.weight)
         return torch.cat([torch.cat(own).expand(prompt.shape[0], -1, -1), prompt], dim=1)
 
-    def _upscale(self, seen: Tensor) -> Tensor:  # (N, C, h, w) -> (N, C / 8, m, m)
+    def _object_score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T', C) -> (N, 1), and the tokens that the other families have too."""
+        if not self.config.object_score:
+            return tokens.new_zeros(tokens.shape[0], 1), tokens
+        return self.pred_obj_score_head(tokens[:, 0]), tokens[:, 1:]
+
+    def _upscale(self, seen: Tensor, detail: tuple[Tensor, ...]) -> Tensor:
+        """(N, C, h, w) -> (N, C / 8, m, m)."""
         widen, norm, widen_again = (self.get_submodule(n) for n in self.config.upscaling_names)
-        return F.gelu(widen_again(F.gelu(norm(widen(seen)))))
+        if not self.config.fine:
+            return F.gelu(widen_again(F.gelu(norm(widen(seen)))))
+        finest, finer = detail
+        return F.gelu(widen_again(F.gelu(norm(widen(seen) + finer))) + finest)
 
 
 def _mix(weights: Tensor, features: Tensor) -> Tensor:

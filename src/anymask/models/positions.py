@@ -1,4 +1,4 @@
-"""Where things are: SAM's random Fourier features, and the relative positions of its ViT.
+"""Where things are: random Fourier features, relative positions of a ViT, fixed sines.
 
 Sources: Tancik et al. 2020 (Fourier features), as in Segment Anything, appendix A, "Prompt
 encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions.
@@ -59,3 +59,27 @@ def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
     rows = torch.einsum("bnhwd,hkd->bnhwk", queries, offsets(along_h, h))
     columns = torch.einsum("bnhwd,wkd->bnhwk", queries, offsets(along_w, w))
     return (rows[..., :, None] + columns[..., None, :]).reshape(B, heads, h * w, h * w)
+
+
+def sine_grid(h: int, w: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """The fixed sines of DETR (Carion et al. 2020, appendix A.4), rows first: (1, h * w, dim)."""
+    half = dim // 2
+    at = torch.arange(half, dtype=torch.float32, device=device)
+    periods = 10000 ** (2 * (at // 2) / half)
+    encoded = []
+    for length in (h, w):
+        steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+        angles = (steps / (length + 1e-6) * (2 * math.pi))[:, None] / periods  # (length, half)
+        pairs = torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], dim=-1)
+        encoded.append(pairs.flatten(1))
+    rows, columns = encoded
+    both = torch.cat([rows[:, None].expand(h, w, half), columns.expand(h, w, half)], dim=-1)
+    return both.reshape(1, h * w, dim)
+
+
+def sine_line(places: Tensor, dim: int) -> Tensor:
+    """The fixed sines of Vaswani et al. 2017, all sines before all cosines: (P,) -> (P, dim)."""
+    half = dim // 2
+    at = torch.arange(half, dtype=torch.float32, device=places.device)
+    angles = places[:, None] / 10000 ** (2 * (at // 2) / half)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -83,6 +83,11 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
 
 
+def squeezed_width(channels: int, squeeze: int) -> int:
+    """Hidden channels of a SqueezeExcite: a multiple of 8, halves up, as the published ones are."""
+    return max(8, (channels // squeeze + 4) // 8 * 8)
+
+
 class ChannelMixer(nn.Module):
     """The MLP of the plan, as 1 x 1 convolutions, added to its input."""
 
@@ -195,7 +200,5 @@ def _keeper(channels: int, squeeze: int) -> Block:
     """A block that keeps the shape; `squeeze` 0 leaves squeeze-and-excitation out."""
     mixer = nn.Sequential(RepDepthwise(channels))
     if squeeze:
-        # Rounded to a multiple of 8, halves up, as the published widths are.
-        hidden = max(8, (channels // squeeze + 4) // 8 * 8)
-        mixer.append(SqueezeExcite(channels, hidden))
+        mixer.append(SqueezeExcite(channels, squeezed_width(channels, squeeze)))
     return Block(mixer, channels)

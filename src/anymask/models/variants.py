@@ -5,8 +5,8 @@ decoder. Aliases share a row and change what the checkpoint's own code does diff
 the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM and TinySAM,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM.
 
-A model that is not an ImageModel (`nano`) is one more line in `REGISTRY`: its spec and a function
-that builds it.
+A model that is not an ImageModel is one more line in `REGISTRY`, its spec and a function that
+builds it: `nano`, and SAM 2's families (`video_variants.py`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ from anymask.models.prompt_encoder import (
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.tiny_vit import TinyViT, TinyViTConfig
 from anymask.models.two_way import TwoWayConfig
+from anymask.models.video_variants import (
+    VIDEO_FOR_TESTS,
+    VIDEO_VARIANTS,
+    VideoVariant,
+    build_video_variant,
+)
 from anymask.models.vit import Vit, VitConfig
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
@@ -198,13 +204,19 @@ def _entry(variant: Variant) -> Entry:
     return Entry(variant.spec, lambda: build_variant(variant))
 
 
+def _video_entry(variant: VideoVariant) -> Entry:
+    return Entry(variant.spec, lambda: build_video_variant(variant))
+
+
 REGISTRY: dict[str, Entry] = {
     "nano": Entry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     **{variant.spec.name: _entry(variant) for variant in VARIANTS},
+    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_VARIANTS},
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
 FOR_TESTS: dict[str, Entry] = {
     "nano_tiny": Entry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
     **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ, TINY_EFFICIENT)},
+    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_FOR_TESTS},
 }

@@ -75,6 +75,10 @@ class Frontier:
         self._last = chosen
         return chosen
 
+    def facts(self) -> NDArray[np.float64]:  # (N, F)
+        """What the choice of the next clicks rests on; see `recipes/fit_adaptive.py`."""
+        return self._promise.facts()
+
     def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:
         """Which candidates are promising."""
         looked: NDArray[np.bool_] = quality > PROMISING * self._settings.pred_iou_thresh

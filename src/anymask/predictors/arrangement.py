@@ -6,27 +6,25 @@ function of records alone, so it can be used on any list of them, from whatever 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, TypedDict, cast
+from typing import Annotated, Literal, TypedDict, cast
 
 from anymask.predictors.granularity import Level, check_level, keep_level
 from anymask.predictors.grid import Grid, GridDict
-from anymask.primitives.errors import InputError
 from anymask.primitives.layout import nested, partition, with_rle
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle_windows import clean_rle
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 Layout = Literal["flat", "partition", "tree"]
 
-LAYOUTS = ("flat", "partition", "tree")
 ADAPTIVE_NMS = 0.9  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
 
 
 class ArrangementDict(TypedDict, total=False):
-    """The keyword arguments of `Arrangement`."""
+    """The keyword arguments of `Arrangement`; a test says that the two agree."""
 
     mask_nms_thresh: float
     min_mask_area: float
@@ -48,39 +46,46 @@ def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
     return cast(GridDict, grid), cast(ArrangementDict, arrangement)
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Arrangement:
     """The settings; with all of them left out the masks stay as they were found.
 
-    mask_nms_thresh  of two masks that overlap with a larger IoU, the better one stays; 1 keeps all
-                     (`ADAPTIVE_NMS` where everything is found in adaptive mode)
-    min_mask_area    masks of fewer pixels are dropped
-    min_island_area  parts of a mask of fewer pixels are removed; the largest part stays
-    max_hole_area    holes of fewer pixels are filled
-    granularity      "whole": masks that are part of no other; "part": masks that have no parts;
-                     "all" (see `primitives.layout` for what part means)
-    layout           "flat": a list; "tree": each record has its `parent` and `depth`; "partition":
-                     each pixel belongs to at most one mask, to a part before its whole, else to the
-                     better one (what is left of a mask is dropped below min_mask_area)
-
     Raises InputError for values out of range.
     """
 
-    mask_nms_thresh: float = 1.0
-    min_mask_area: float = 0
-    min_island_area: float = 0
-    max_hole_area: float = 0
-    granularity: Level = "all"
-    layout: Layout = "flat"
+    mask_nms_thresh: Annotated[
+        float,
+        Setting(
+            "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
+            default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
+        ),
+    ] = 1.0
+    min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
+    min_island_area: Annotated[
+        float,
+        Setting("remove parts of a mask of fewer pixels; the largest stays", unit="pixels"),
+    ] = 0
+    max_hole_area: Annotated[float, Setting("fill holes of fewer pixels", unit="pixels")] = 0
+    granularity: Annotated[
+        Level,
+        Setting(
+            '"whole": keep masks that are part of no other; "part": keep masks that have no parts; '
+            '"all": keep all',
+            check=check_level,
+        ),
+    ] = "all"
+    layout: Annotated[
+        Layout,
+        Setting(
+            '"flat": a list; "tree": each record says which mask it is part of; "partition": each '
+            "pixel belongs to at most one mask, to a part before its whole, else to the better one "
+            "(what is left of a mask is dropped below min_mask_area)"
+        ),
+    ] = "flat"
 
     def __post_init__(self) -> None:
-        for name in ("mask_nms_thresh", "min_mask_area", "min_island_area", "max_hole_area"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
-        check_level(self.granularity)
-        if self.layout not in LAYOUTS:
-            raise InputError(f'layout must be "flat", "partition" or "tree", got {self.layout!r}')
+        check_settings(self)
 
 
 def arrangement_of(grid: Grid, given: ArrangementDict) -> Arrangement:

@@ -14,7 +14,8 @@ from anymask.predictors.question import Question
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.masks import clean_mask
-from anymask.primitives.types import BoolArray, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import BoolArray
 
 
 def clean_masks(answer: Candidates, question: Question) -> Candidates:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import part_tree
 from anymask.primitives.records import MaskRecord
-
-if TYPE_CHECKING:
-    from anymask.predictors.question import Question
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
@@ -49,11 +46,6 @@ def check_granularity(granularity: object) -> None:
             'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
             f"got {granularity!r}"
         )
-
-
-def choose_first(answer: Candidates, question: Question) -> Candidates:
-    """A step: the candidate first that the settings' granularity means."""
-    return order_by_granularity(answer, question.settings.granularity)
 
 
 def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candidates:

@@ -5,15 +5,14 @@ Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 
 from anymask.families import Family
 from anymask.primitives.clicks import point_grid
-from anymask.primitives.errors import InputError
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.types import FloatArray
 from anymask.runtimes.sweep import SweepPrecision
 
@@ -24,7 +23,7 @@ MOST_AT_ONCE = 64  # clicks; larger batches are no faster
 
 
 class GridDict(TypedDict, total=False):
-    """The keyword arguments of `Grid`."""
+    """The keyword arguments of `Grid`; a test says that the two agree."""
 
     mode: Mode
     decoder_precision: GridPrecision
@@ -52,83 +51,99 @@ def grid_of(family: Family, given: GridDict) -> Grid:
     return Grid(**merged)
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """The settings; those that segment-anything has too bear its names and defaults.
 
-    mode                    "exact": every click of the grid, as in the paper; "adaptive": a coarse
-                            grid first, then clicks that are likely to find what is missing, at most
-                            a third of all (see `predictors.adaptive`)
-    decoder_precision       "model": as the model was loaded; "mixed": large products in 16 bits
-                            where the machine is faster with them; "auto": mixed in adaptive mode
-    memory_limit            megabytes that a batch of clicks may need beside model and photo
-    points_per_side         clicks along each side; their square in all
-    points_per_batch        clicks decoded at once; changes nothing but memory and speed. None: as
-                            many as memory_limit allows, at most MOST_AT_ONCE
-    pred_iou_thresh         masks must have more than this quality; 0 keeps all
-    stability_score_thresh  and at least this IoU between their stricter and looser cut; 0 keeps all
-    stability_score_offset  logits by which the cuts differ from the mask's own threshold
-    box_nms_thresh          of two masks whose boxes overlap more, the better one stays
-    crop_n_layers           0: the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n crops of it
-    crop_nms_thresh         the same as box_nms_thresh between crops; the smaller crop's mask stays
-    crop_overlap_ratio      of neighbouring crops, of the photo's short side, halved in each layer
-    crop_n_points_downscale_factor
-                            in layer n the grid has points_per_side / factor^n clicks along a side
-    min_mask_region_area    holes and islands below so many pixels are removed, and what has become
-                            a duplicate then; it does not drop small masks
-
     Raises InputError for values out of range.
     """
 
-    mode: Mode = "adaptive"
-    decoder_precision: GridPrecision = "auto"
-    memory_limit: float = 500.0
-    points_per_side: int = 32
-    points_per_batch: int | None = None
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 0
+    mode: Annotated[
+        Mode,
+        Setting(
+            '"exact": every click of the grid, as in the paper; "adaptive": a coarse grid first, '
+            "then clicks that are likely to find what is missing, at most a third of all"
+        ),
+    ] = "adaptive"
+    decoder_precision: Annotated[
+        GridPrecision,
+        Setting(
+            '"model": as the model was loaded; "mixed": the large products of torch models in 16 '
+            'bits, where the machine is faster with them; "auto": mixed in adaptive mode'
+        ),
+    ] = "auto"
+    memory_limit: Annotated[
+        float,
+        Setting(
+            "megabytes that a batch of clicks may need beside model and photo",
+            above=0,
+            unit="megabytes",
+        ),
+    ] = 500.0
+    points_per_side: Annotated[
+        int, Setting("clicks along each side of the grid; their square in all", least=1)
+    ] = 32
+    points_per_batch: Annotated[
+        int | None,
+        Setting(
+            "clicks decoded at once; changes nothing but memory and speed",
+            least=1,
+            default=f"as many as memory_limit allows, at most {MOST_AT_ONCE}",
+        ),
+    ] = None
+    pred_iou_thresh: Annotated[
+        float, Setting("keep masks of more than this quality; lower finds more, 0 keeps all")
+    ] = 0.88
+    stability_score_thresh: Annotated[
+        float,
+        Setting(
+            "keep masks with at least this IoU between their stricter and looser cut; lower finds "
+            "more, 0 keeps all"
+        ),
+    ] = 0.95
+    stability_score_offset: Annotated[
+        float,
+        Setting("logits by which the cuts differ from the mask's own threshold", unit="logits"),
+    ] = 1.0
+    box_nms_thresh: Annotated[
+        float, Setting("of two masks whose boxes overlap with a larger IoU, keep the better")
+    ] = 0.7
+    crop_n_layers: Annotated[
+        int,
+        Setting(
+            "0: search the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n overlapping crops "
+            "of it, which needs the photo: an embedding is not enough"
+        ),
+    ] = 0
+    crop_nms_thresh: Annotated[
+        float,
+        Setting("the same as box_nms_thresh between crops; the smaller crop's mask stays"),
+    ] = 0.7
+    crop_overlap_ratio: Annotated[
+        float,
+        Setting(
+            "of neighbouring crops, as a part of the photo's short side, halved in each layer",
+            below=1,
+        ),
+    ] = 512 / 1500
+    crop_n_points_downscale_factor: Annotated[
+        int,
+        Setting(
+            "in layer n the grid has points_per_side / factor^n clicks along each side", least=1
+        ),
+    ] = 1
+    min_mask_region_area: Annotated[
+        int,
+        Setting(
+            "remove holes and islands of fewer pixels as segment-anything does, and what becomes a "
+            "duplicate by that; drops no small mask",
+            unit="pixels",
+        ),
+    ] = 0
 
     def __post_init__(self) -> None:
-        for name, words in (("mode", Mode), ("decoder_precision", GridPrecision)):
-            value = getattr(self, name)
-            if value not in get_args(words):
-                listed = ", ".join(get_args(words))
-                raise InputError(f"{name} must be one of {listed}, got {value!r}")
-        limit: object = self.memory_limit
-        if not isinstance(limit, int | float) or not limit > 0:
-            raise InputError(f"memory_limit must be a number of megabytes above 0, got {limit!r}")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        for name, least in (
-            ("points_per_side", 1), ("points_per_batch", 1), ("crop_n_layers", 0),
-            ("crop_n_points_downscale_factor", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if name == "points_per_batch" and value is None:
-                continue
-            if not isinstance(value, int) or value < least:
-                raise InputError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}"
-                )
-        for name in (
-            "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
-            "box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio", "min_mask_region_area",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
-        if self.crop_overlap_ratio >= 1:
-            raise InputError(
-                f"crop_overlap_ratio must be less than 1, got {self.crop_overlap_ratio!r}"
-            )
+        check_settings(self)
 
     def batch(self, bytes_per_prompt: int) -> int:
         """How many clicks are decoded at once, for what each of them needs."""

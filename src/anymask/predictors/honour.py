@@ -29,8 +29,9 @@ from anymask.predictors.question import Question
 from anymask.predictors.sampling import Indices, cell_weights, logits_at, point_pixels
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.clicks import violated_points
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import Geometry
-from anymask.primitives.types import BoolArray, FloatArray, Prompt
+from anymask.primitives.types import BoolArray, FloatArray
 
 CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
 REACH = 0.1  # of the root of the part's area: how far a disc reaches at most

@@ -24,13 +24,13 @@ from anymask.predictors.large import Eye, Tile, look_around
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.retry import check_retry
-from anymask.predictors.settings import Retry, Settings, SettingsDict
+from anymask.predictors.settings import Retry, Settings, SettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
-from anymask.primitives.records import MaskRecord
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.record_list import MaskRecords
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
@@ -113,7 +113,7 @@ class Model:
         settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
                   see `settings.Settings`
 
-        Returns one `Candidates`, best quality first, or a list of them for `prompts`.
+        Returns one `Candidates`, the mask that is most likely meant first; a list for `prompts`.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's
@@ -218,7 +218,7 @@ class Model:
         tile: Tile = "auto",
         retry: Retry | None = None,
         **settings: Unpack[EverythingDict],
-    ) -> list[MaskRecord]:
+    ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
         progress  told (steps done, all steps) now and then: clicks, or tiles
@@ -245,10 +245,11 @@ class Model:
                     f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
                     "got only its embedding; pass the photo instead"
                 )
-            return arrange(find_everything(self.runtime, image, grid, progress), arrangement)
+            found = find_everything(self.runtime, image, grid, progress)
+            return MaskRecords(arrange(found, arrangement))
         photo = load_image(image)
         eye = Eye(self.runtime, grid, None if retry is None else RetryTime.start(retry))
-        return arrange(look_around(eye, photo, tile, progress), arrangement)
+        return MaskRecords(arrange(look_around(eye, photo, tile, progress), arrangement))
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -31,6 +31,7 @@ from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import with_rle
 from anymask.primitives.masks import stability_score
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import (
     STABILITY_OFFSET,
     MaskRecord,
@@ -40,7 +41,7 @@ from anymask.primitives.records import (
 from anymask.primitives.rle import rle_iou, rle_to_mask
 from anymask.primitives.rle_windows import enlarged_rle, rle_in_window, rle_on_photo
 from anymask.primitives.tiles import Window, tile_boxes
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 Tile = int | Literal["auto"] | None

@@ -15,7 +15,7 @@ import numpy as np
 
 from anymask.families.prompts import check_prompt, group_prompts
 from anymask.predictors.cleaning import clean_masks
-from anymask.predictors.granularity import choose_first
+from anymask.predictors.granularity import order_by_granularity
 from anymask.predictors.honour import honour_negative_clicks, name_violated_clicks
 from anymask.predictors.question import Question, RetryTime, Step
 from anymask.predictors.retry import ask_again
@@ -23,11 +23,18 @@ from anymask.predictors.settings import Settings
 from anymask.predictors.zoom import look_closer
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry, image_to_model
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import Clicks, ImageRuntime, require
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
+
+
+def choose_first(answer: Candidates, question: Question) -> Candidates:
+    """A step: the candidate first that the settings' granularity means."""
+    return order_by_granularity(answer, question.settings.granularity)
+
 
 # What becomes of an answer, in this order; each step leaves alone what its setting does not want.
 STEPS: tuple[Step, ...] = (

@@ -1,16 +1,14 @@
 """How much each click of a grid promises, by what the others were answered with.
 
 A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
-(`Promise._facts`) say how likely that is: what the encoder sees there (`salience`), how worthwhile
+(`Promise.facts`) say how likely that is: what the encoder sees there (`salience`), how worthwhile
 the answers were of clicks nearby and of those that look alike (means weighted by a kernel, as in
 Nadaraya 1964, "On estimating regression"), which masks lie on it already, and how much was asked.
 A network with four hidden units makes one number of them.
 
-Its weights were learned with `nano` (weights 2597a89abaa9) from 75 photos, most of training sets
-and 15 without masks, of which all 1024 clicks were answered: whether a click finds a mask of exact
-mode's that is still missing, in states that earlier weights led to (logistic loss; the clicks of a
-photo that do count for two hundred of them at most). They know quality and stability in units of
-what the settings want, so other models can use them; none was learned with.
+Its weights are the table "adaptive" of the model's bundle, learned from training photos by
+`recipes/fit_adaptive.py`. They know quality and stability in units of what the settings want, so
+other models can use them.
 
 Letters: N clicks, n of them asked at once, F facts, H hidden units.
 """
@@ -42,7 +40,7 @@ RIM = 4.0  # from so far inside, the photo's rim does not matter
 
 @dataclass(frozen=True, eq=False)
 class AdaptiveWeights:
-    """The network that judges a click; the facts in the order of `Promise._facts`.
+    """The network that judges a click; the facts in the order of `Promise.facts`.
 
     into  (F, H)        bias  (H,)        out  (H,)
     """
@@ -122,11 +120,12 @@ class Promise:
     def of_clicks(self) -> NDArray[np.float64]:  # (N,)
         """A number for each click, the larger the more it promises, once some were noticed."""
         weights = self._weights
-        hidden = np.tanh(self._facts() @ weights.into + weights.bias)  # -> (N, H)
+        hidden = np.tanh(self.facts() @ weights.into + weights.bias)  # -> (N, H)
         promise: NDArray[np.float64] = hidden @ weights.out
         return promise
 
-    def _facts(self) -> NDArray[np.float64]:  # (N, F)
+    def facts(self) -> NDArray[np.float64]:  # (N, F)
+        """Sixteen numbers of each click."""
         near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
         mean = self._total / max(self._asked, 1)
         count = len(self._at)

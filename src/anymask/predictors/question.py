@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from anymask.predictors.settings import Retry, Settings
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding, UintImage
 
 
 @dataclass

@@ -19,9 +19,10 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.errors import PromptError
 from anymask.primitives.masks import mask_iou
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, Prompt
+from anymask.primitives.types import BoolArray
 
 GIVEN = -1  # in `Candidates.order`: not one of the model's answers but the mask that was given
 MAX_CLICKS = 3  # one in each of the largest parts

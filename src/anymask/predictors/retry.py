@@ -22,28 +22,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.families.prompts import kinds
 from anymask.predictors.honour import name_violated_clicks
 from anymask.predictors.question import Question, RetryTime
-from anymask.predictors.settings import Retry, RetryStep
+from anymask.predictors.settings import RetryStep
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import InputError
 from anymask.primitives.masks import mask_iou
-from anymask.primitives.types import BoolArray, FloatArray, Prompt
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import BoolArray, FloatArray
 
 SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
 SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
 LUCK = 0.1  # of quality, that the answer to a shifted prompt must gain
 AGREED = 0.5  # IoU with the answer that is to be replaced
-
-
-def check_retry(retry: object) -> Retry | None:
-    """Raises InputError for what is neither a `Retry` nor None."""
-    if retry is None or isinstance(retry, Retry):
-        return retry
-    raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
 def ask_again(first: Candidates, question: Question) -> Candidates:
@@ -137,7 +129,7 @@ def _in_window(asked: Question, first: Candidates, min_side: int) -> Iterator[Ca
 
 def _by_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[Candidates]:
     larger = time.settings.larger
-    if larger is None or asked.photo is None or kinds(asked.prompt) - larger.spec.accepts:
+    if larger is None or asked.photo is None or asked.prompt.kinds - larger.spec.accepts:
         return
     prompt = asked.prompt
     if prompt.mask is not None and prompt.mask.dtype.kind == "f":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from anymask.families.family import Multimask, Ranking
 from anymask.predictors.granularity import Granularity, check_granularity
 from anymask.primitives.errors import InputError
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, UintImage
 
@@ -32,33 +32,35 @@ class LargerModel(Protocol):
     def segment(self) -> Callable[..., Any]: ...
 
 
+def _check_steps(steps: object) -> None:
+    listed = steps if isinstance(steps, tuple | list) else (steps,)
+    strange = [step for step in listed if step not in RETRY_STEPS]
+    if strange:
+        raise InputError(f"steps are {', '.join(RETRY_STEPS)}; got {strange[0]!r}")
+
+
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """When and how long to ask again.
+    """When and how long to ask again. Raises InputError for values out of range."""
 
-    seconds  for one call, however many prompts or masks it is about
-    quality  answers of at least this quality are left alone
-    steps    which ways, in this order
-    larger   a model for the step "larger"; its quality is compared as it is
-    clock    tells the time in seconds
-
-    Raises InputError for values out of range.
-    """
-
-    seconds: float = 2.0
-    quality: float = 0.7
-    steps: tuple[RetryStep, ...] = RETRY_STEPS
-    larger: LargerModel | None = None
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    seconds: Annotated[
+        float, Setting("for one call, however many prompts or masks it is about", below=None)
+    ] = 2.0
+    quality: Annotated[float, Setting("answers of at least this quality are left alone")] = 0.7
+    steps: Annotated[
+        tuple[RetryStep, ...], Setting("which ways, in this order", check=_check_steps)
+    ] = RETRY_STEPS
+    larger: Annotated[
+        LargerModel | None,
+        Setting('a model for the step "larger"; its quality is compared as it is'),
+    ] = None
+    clock: Annotated[
+        Callable[[], float], Setting("tells the time in seconds", default="time.monotonic")
+    ] = field(default=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "quality"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
-        strange = [step for step in self.steps if step not in RETRY_STEPS]
-        if strange:
-            raise InputError(f"steps are {', '.join(RETRY_STEPS)}; got {strange[0]!r}")
+        check_settings(self)
 
 
 def check_retry(retry: object) -> Retry | None:
@@ -69,7 +71,7 @@ def check_retry(retry: object) -> Retry | None:
 
 
 class SettingsDict(TypedDict, total=False):
-    """The keyword arguments of `Settings`."""
+    """The keyword arguments of `Settings`; a test says that the two agree."""
 
     multimask: Multimask
     zoom: Zoom
@@ -80,48 +82,59 @@ class SettingsDict(TypedDict, total=False):
     retry: Retry | None
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How prompts are answered.
+    """How prompts are answered. Raises InputError for values out of range."""
 
-    multimask        "auto": the model's three masks for a lone click, which may mean a part or the
-                     whole, its one mask for a clearer prompt, and negative clicks are always
-                     honoured. True or False: the three or the one, untouched, as the model's own
-                     reference code answers
-    zoom             True: decode again on a window around the answer, and keep that when its
-                     quality is higher; "auto": only where the object is small; False: never
-    granularity      which of several masks comes first: "all": that of the highest quality; "part"
-                     or "whole": the smallest or the largest of those of comparable quality; or a
-                     number from 0 (part) to 1 (whole), such as `Candidates.granularity_of` gives
-    ranking          what orders the masks of a lone click: "expected": what the model's family
-                     learned of their order, where it did; "own": the network's own number
-    max_hole_area    fill holes of fewer pixels of the photo; a negative click keeps its hole
-    min_island_area  drop parts of fewer pixels of the photo; a positive click keeps its part
-    retry            when and how long to ask again for a better answer; None: never
-
-    Raises InputError for other values.
-    """
-
-    multimask: Multimask = "auto"
-    zoom: Zoom = False
-    granularity: Granularity = "all"
-    ranking: Ranking = "expected"
-    max_hole_area: float = 0
-    min_island_area: float = 0
-    retry: Retry | None = None
+    multimask: Annotated[
+        Multimask,
+        Setting(
+            '"auto": three masks for a lone click, which may mean a part or the whole, '
+            "one mask for a clearer prompt, and negative clicks are always honoured; True or "
+            "False: the three or the one, untouched, as the model's own reference code answers"
+        ),
+    ] = "auto"
+    zoom: Annotated[
+        Zoom,
+        Setting(
+            "True: decode again on a window around the answer, and keep that when its quality is "
+            'higher; "auto": only where the object is small; False: never'
+        ),
+    ] = False
+    granularity: Annotated[
+        Granularity,
+        Setting(
+            'which of several masks comes first: "all": that of the highest quality; "part" or '
+            '"whole": the smallest or the largest of those of comparable quality; or a number from '
+            "0 (part) to 1 (whole), such as `Candidates.granularity_of` gives",
+            check=check_granularity,
+        ),
+    ] = "all"
+    ranking: Annotated[
+        Ranking,
+        Setting(
+            'what orders the masks of a lone click: "expected": what the model\'s family '
+            'learned of their order, where it did; "own": the network\'s own number'
+        ),
+    ] = "expected"
+    max_hole_area: Annotated[
+        float,
+        Setting("fill holes of fewer pixels; a negative click keeps its hole", unit="pixels"),
+    ] = 0
+    min_island_area: Annotated[
+        float,
+        Setting("remove parts of fewer pixels; a positive click keeps its part", unit="pixels"),
+    ] = 0
+    retry: Annotated[
+        Retry | None,
+        Setting(
+            "when and how long to ask again for a better answer; None: never", check=check_retry
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        for name in ("multimask", "zoom"):
-            value = getattr(self, name)
-            if not isinstance(value, bool | str) or value not in (True, False, "auto"):
-                raise InputError(f'{name} must be True, False or "auto", got {value!r}')
-        check_granularity(self.granularity)
-        if self.ranking not in ("expected", "own"):
-            raise InputError(f'ranking must be "expected" or "own", got {self.ranking!r}')
-        for name in ("max_hole_area", "min_island_area"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise InputError(f"{name} must be a number of pixels, 0 or more, got {value!r}")
+        check_settings(self)
 
     @property
     def cleans(self) -> bool:

@@ -7,8 +7,9 @@ follows slow motion; nothing is remembered of how the object looks, as a video m
 from __future__ import annotations
 
 from anymask.predictors.image import Model
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_box_xyxy
-from anymask.primitives.types import BoolArray, Embedding, Prompt
+from anymask.primitives.types import BoolArray, Embedding
 
 LEAST_OVERLAP = 0.2  # IoU with the last mask below which the object is gone
 MARGIN = 0.15  # of the box's side, on each side of it, for the object's motion

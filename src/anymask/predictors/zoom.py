@@ -17,9 +17,10 @@ from anymask.predictors.honour import violated
 from anymask.predictors.question import Question
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.tiles import Window, zoom_window
-from anymask.primitives.types import BoolArray, FloatArray, Prompt, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 SMALL = 0.25  # of the photo's longest side: larger objects are left alone by zoom="auto"
 GAIN = 1.5  # how much larger a window must show the object to be worth an encoding

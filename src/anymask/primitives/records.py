@@ -11,6 +11,7 @@ import numpy as np
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import (
     Rle,
     coco_to_rle,
@@ -19,7 +20,7 @@ from anymask.primitives.rle import (
     rle_to_coco,
     rle_to_mask,
 )
-from anymask.primitives.types import BoolArray, Prompt
+from anymask.primitives.types import BoolArray
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]

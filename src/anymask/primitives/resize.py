@@ -72,7 +72,6 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
 
     (h, w) is (S, S), or less where the model takes rectangles: `ModelSpec.pad_multiple`.
-
     Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
@@ -82,7 +81,11 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         )
     input_hw = geometry((image.shape[0], image.shape[1]), spec).input_hw
     if spec.resample == "pillow_bilinear":
-        pixels: NDArray[Any] = _pillow_bilinear(image, input_hw)
+        pixels: NDArray[Any] = _pillow(image, input_hw, Image.Resampling.BILINEAR)
+    elif spec.resample == "pillow_bicubic":
+        pixels = _pillow(image, input_hw, Image.Resampling.BICUBIC)
+    elif spec.resample == "torch_antialias":
+        pixels = _torch_antialias(image, input_hw)
     elif spec.resample == "torch_bilinear":
         pixels = _torch_bilinear(image, input_hw)
     else:
@@ -97,11 +100,11 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     return out
 
 
-def _pillow_bilinear(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
-    """Pillow's antialiased BILINEAR along x, then along y, with uint8 between them.
+def _pillow(image: UintImage, size_hw: tuple[int, int], how: Image.Resampling) -> UintImage:
+    """Pillow's antialiased resize along x, then along y, with uint8 between them.
 
-    The order in which every Pillow before 13 works, and so the reference code; Pillow 13 chooses
-    the order by the sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
+    The order of every Pillow before 13, and so of the reference code; Pillow 13 chooses it by the
+    sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
     """
     height, width = image.shape[:2]
     narrow = image
@@ -110,13 +113,21 @@ def _pillow_bilinear(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
         rows = max(1, _STRIP_BYTES // (4 * width))
         for top in range(0, height, rows):
             strip = image[top : top + rows]
-            narrow[top : top + rows] = _pillow_resized(strip, (len(strip), size_hw[1]))
-    return narrow if height == size_hw[0] else _pillow_resized(narrow, size_hw)
+            narrow[top : top + rows] = _pillow_resized(strip, (len(strip), size_hw[1]), how)
+    return narrow if height == size_hw[0] else _pillow_resized(narrow, size_hw, how)
 
 
-def _pillow_resized(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    return np.asarray(picture.resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR))
+def _pillow_resized(
+    array: NDArray[Any], size_hw: tuple[int, int], how: Image.Resampling
+) -> NDArray[Any]:
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    return np.asarray(picture.resize((size_hw[1], size_hw[0]), how))
+
+
+def _torch_antialias(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
+    """Equal to torch's interpolate(bilinear, antialias=True) of the float picture: no roundings."""
+    planes = (plane.astype(np.float32) for plane in cv2.split(image))
+    return np.dstack([_pillow_resized(p, size_hw, Image.Resampling.BILINEAR) for p in planes])
 
 
 def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PromptKind = Literal["point", "negative_point", "box", "mask"]
+PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
 Fit = Literal["longest_side", "square"]
-Resample = Literal["pillow_bilinear", "torch_bilinear", "area"]
+Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"]
 
 MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
 MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
 
+# What SAM and its family take.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 
@@ -34,6 +35,7 @@ class ModelSpec:
     accepts        the prompt kinds that the model was made for; none unless said
     family         whose rules choose and order the decoder's masks: a name of `anymask.families`
     pad_point      SAM's extra "not a point" token that follows points without a box
+    pad_box        SAM 2: the same token follows a box, too
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
     """
@@ -49,6 +51,7 @@ class ModelSpec:
     accepts: frozenset[PromptKind] = frozenset()
     family: str = "sam"
     pad_point: bool = True
+    pad_box: bool = False
     fixed_points: int = 0
     mask_threshold: float = 0.0
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from anymask.primitives.arrays import read_arrays
-from anymask.primitives.errors import DataError, InputError, PromptError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.spec import MAX_PIXELS, MOST_POINTS, Geometry
+from anymask.primitives.spec import MAX_PIXELS, Geometry
 from anymask.primitives.storage import whole_file
 
 BoolArray = NDArray[np.bool_]
@@ -30,153 +30,6 @@ UintImage = NDArray[np.uint8]
 
 EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
 _MOST_HALF = 65504.0  # the largest number that fp16 holds
-
-
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """What the user says about one object, in image pixels.
-
-    points  (P, 2) x, y clicks
-    labels  (P,) 1 on the object, 0 off it; all 1 when left out
-    box     (4,) x0, y0, x1, y1
-    mask    a start to improve: (H, W) bool of any size, or (h, w) float logits from an earlier
-            answer of the same model
-
-    Raises PromptError on empty prompts, wrong shapes, labels other than 0 and 1, values that are
-    not finite, and boxes without area.
-    """
-
-    points: FloatArray | None = None
-    labels: IntArray | None = None
-    box: FloatArray | None = None
-    mask: NDArray[Any] | None = None
-
-    def __post_init__(self) -> None:
-        given = {
-            "points": _checked_points(self.points),
-            "box": None if self.box is None else _checked_box(self.box),
-            "mask": None if self.mask is None else _checked_mask(self.mask),
-        }
-        labels = _checked_labels(self.labels, given["points"])
-        if all(value is None for value in given.values()):
-            raise PromptError(
-                "a prompt needs points, a box or a mask; got none of them; "
-                "give for example points=[(x, y)] or box=(x0, y0, x1, y1)"
-            )
-        for name, value in (given | {"labels": labels}).items():
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def of(
-        cls,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-    ) -> Prompt:
-        """A prompt from lists, tuples or arrays; the same checks as the constructor."""
-        return cls(points, labels, box, mask)  # type: ignore[arg-type]  # __post_init__ converts
-
-
-def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
-    """A float64 copy of what the user gave; finite also as float32."""
-    try:
-        array = np.array(value, np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PromptError(
-            f"{name} must be plain numbers; got {str(value)[:80]}; write {example}"
-        ) from error
-    if not (np.abs(array) <= np.finfo(np.float32).max).all():
-        raise PromptError(
-            f"{name} must be finite; got {array.reshape(-1).tolist()[:8]}; remove NaN and infinity"
-        )
-    return array
-
-
-def _checked_points(points: Any) -> FloatArray | None:
-    if points is None:
-        return None
-    array = _numbers(points, "points", "points=[(x, y), ...]")
-    if not array.size:
-        return None
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise PromptError(
-            f"points must have the shape (P, 2), one x, y a click; got {array.shape}; "
-            "write one click as points=[(x, y)]; for several objects give one Prompt each"
-        )
-    if len(array) > MOST_POINTS:
-        raise PromptError(
-            f"a prompt takes at most {MOST_POINTS} points, got {len(array)}; give the clicks that "
-            "matter, or a mask"
-        )
-    return array.astype(np.float32)
-
-
-def _checked_labels(labels: Any, points: Any) -> IntArray | None:
-    if points is None:
-        if labels is not None and np.size(labels):
-            raise PromptError(
-                f"labels belong to points; got {np.size(labels)} labels and no points; "
-                "give points as well or leave labels out"
-            )
-        return None
-    if labels is None:
-        return np.ones(len(points), np.int64)
-    array = _numbers(labels, "labels", "labels=[1, 0, ...]")
-    if array.shape != (len(points),):
-        raise PromptError(
-            f"labels must be one number a point; got the shape {array.shape} for "
-            f"{len(points)} points; write labels={[1] * min(len(points), 3)}"
-        )
-    if not np.isin(array, (0, 1)).all():
-        strange = sorted(set(array[~np.isin(array, (0, 1))].tolist()))[:5]
-        raise PromptError(
-            f"labels must be 1 (on the object) or 0 (off it); got {strange}; "
-            "give a box as box=(x0, y0, x1, y1), not as labelled points"
-        )
-    return array.astype(np.int64)
-
-
-def _checked_box(box: Any) -> FloatArray:
-    array = _numbers(box, "box", "box=(x0, y0, x1, y1)")
-    if array.shape != (4,):
-        raise PromptError(
-            f"box must be four numbers x0, y0, x1, y1; got the shape {array.shape}; "
-            "for several objects give one Prompt each"
-        )
-    x0, y0, x1, y1 = array.astype(np.float32).tolist()
-    if x1 <= x0 or y1 <= y0:
-        raise PromptError(
-            "box must have an area, with x0 < x1 and y0 < y1; got "
-            f"({x0:g}, {y0:g}, {x1:g}, {y1:g}); "
-            "write the top left corner first, then the bottom right one (not width and height)"
-        )
-    return array.astype(np.float32)
-
-
-def _checked_mask(mask: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(mask)
-    except ValueError as error:
-        raise PromptError(
-            "mask must be one array of the shape (H, W); got rows of different lengths"
-        ) from error
-    if array.ndim != 2 or not array.size:
-        raise PromptError(
-            f"mask must have the shape (H, W), at least 1 x 1; got {array.shape}; "
-            "give one mask, for example answer.masks[0] or answer.logits[0]"
-        )
-    if array.dtype.kind in "bui":
-        boolean: BoolArray = array != 0
-        return boolean
-    if array.dtype.kind != "f":
-        raise PromptError(
-            f"mask must be bool, integers (not 0 = object) or float logits; got {array.dtype}"
-        )
-    logits = array.astype(np.float32)
-    if not np.isfinite(logits).all():
-        raise PromptError("mask logits must be finite; got NaN or infinity; replace them first")
-    return logits
 
 
 @dataclass(frozen=True, eq=False)

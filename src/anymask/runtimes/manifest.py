@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -181,6 +181,16 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
     return tables
 
 
+def write_tables(folder: Path, tables: Tables) -> None:
+    """Give a bundle other tables, and its manifest their hash. Raises WeightsError."""
+    manifest = read_manifest(folder)
+    path = folder / TABLES
+    path.write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    hashes = {**manifest.sha256, TABLES: file_sha256(path)}
+    changed = replace(manifest, sha256=hashes)
+    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, as hex."""
     with path.open("rb") as file:
@@ -250,7 +260,8 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     pad = f"pad right and bottom with zeros to {size}" if spec.fit != "square" else ""
     points = f"points are x, y in pixels of the {side} x {side} input"
     labels = "labels: 1 object, 0 background, 2 and 3 the corners of a box, -1 not a point"
-    end = "after points without a box, add the point 0, 0 with label -1" if spec.pad_point else ""
+    which = "points and boxes" if spec.pad_box else "points without a box"
+    end = f"after {which}, add the point 0, 0 with label -1" if spec.pad_point else ""
     fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
     return [

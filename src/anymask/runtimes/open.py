@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
 from anymask.runtimes.onnx import OnnxRuntime
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Runtime = Literal["auto", "onnx", "torch"]
 
-NANO = "nano"
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -45,21 +45,9 @@ def open_runtime(
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
-    if runtime not in get_args(Runtime):
-        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
-    folder = find_bundle(name, weights)
+    folder = find_model(name, weights, runtime)
     if folder is None:
-        if runtime == "onnx":
-            raise ModelError(
-                f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
-                f"anymask export {name} -o FOLDER, then load FOLDER"
-            )
         return _open_torch(name, weights, device, precision)
-    if runtime == "torch":
-        raise ModelError(
-            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
-            "use runtime='auto', or give the checkpoint as weights"
-        )
     if precision != "fp32":
         raise InputError(
             f"an exported model runs as it was exported, got precision={precision!r}; leave it "
@@ -77,13 +65,31 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
         raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
 
 
+def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
+    """As `find_bundle`. Raises InputError, ModelError where the runtime does not open it."""
+    if runtime not in get_args(Runtime):
+        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
+    folder = find_bundle(name, weights)
+    if folder is None and runtime == "onnx":
+        raise ModelError(
+            f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
+            f"anymask export {name} -o FOLDER, then load FOLDER"
+        )
+    if folder is not None and runtime == "torch":
+        raise ModelError(
+            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
+            "use runtime='auto', or give the checkpoint as weights"
+        )
+    return folder
+
+
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     """The exported model that a name and weights mean, or None when they mean a checkpoint."""
     if weights is not None:
         path = Path(weights).expanduser()
         return path if os.path.isdir(path) else None  # noqa: PTH112 - False for any name
-    if name == NANO:
-        return ASSETS / NANO
+    if name == DEFAULT_MODEL:
+        return ASSETS / DEFAULT_MODEL
     folder = Path(name).expanduser()
     return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
 

@@ -9,10 +9,8 @@ Letters: N prompts, K candidates, m the side of a low-resolution mask.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +36,9 @@ class TorchSweep:
         self._sweep, self._device = sweep, device
         self.bytes_per_prompt = sweep.bytes_per_prompt
         self._threads = self._torch.get_num_threads() if device.type == "cpu" else 1
-        self._pool = _single_minded(self._threads)
+        from anymask.models.threads import single_minded
+
+        self._pool = single_minded(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
     def ask(self, prompts: ModelPrompts) -> TorchAsked:
@@ -79,25 +79,6 @@ class TorchSweep:
         with self._torch.inference_mode():
             planes: FloatArray = self._sweep.draw(*asked).cpu().numpy()
         return planes
-
-
-def _single_minded(threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads compute alone; torch's number of threads elsewhere stays as it is."""
-    torch = import_torch()
-    before, started = torch.get_num_threads(), Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, "anymask-sweep", _alone)
-    for _ in range(threads):
-        pool.submit(started.wait)  # one for each, so that all have begun
-    started.wait()
-    torch.set_num_threads(before)
-    return pool
-
-
-def _alone() -> None:
-    """Let this thread compute without helpers."""
-    torch = import_torch()
-    torch.get_num_threads()  # a thread's first question takes the number of all others
-    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,9 +71,11 @@ class Forwarded:
         if not callable(value):
             return value
 
-        def call(*given: Any) -> Any:
-            found = self._around(name, given, lambda: _computed(value(*given)))
-            return Forwarded(found, self._around) if isinstance(found, Sweep | Asked) else found
+        def call(*given: Any, **named: Any) -> Any:
+            told = (*given, *named.values())
+            found = self._around(name, told, lambda: _computed(value(*given, **named)))
+            opened = isinstance(found, Sweep | Asked | Forwarded)
+            return Forwarded(found, self._around) if opened else found
 
         return call
 

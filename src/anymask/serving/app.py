@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anymask.predictors.arrangement import EverythingDict
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.guard import Access, Guard
 from anymask.serving.inference import Inference

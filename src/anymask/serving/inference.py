@@ -20,8 +20,9 @@ from anymask.predictors.image import Model
 from anymask.predictors.pipeline import image_hash
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding, Prompt, UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls

@@ -25,7 +25,7 @@ from starlette.concurrency import run_in_threadpool
 
 from anymask.data.brush import mask_to_brush
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.types import Prompt
+from anymask.primitives.prompts import Prompt
 from anymask.serving.app import done
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits

@@ -16,9 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anymask.predictors.granularity import Granularity
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import coco_to_rle, rle_to_coco, rle_to_mask
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, FloatArray, Prompt
+from anymask.primitives.types import Embedding, FloatArray
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 

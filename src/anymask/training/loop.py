@@ -95,7 +95,8 @@ def train(recipe: Recipe, run: Run) -> None:
     if run.source is not None and newest_state(run.folder) is None:
         copy_run(run.source, run.folder, dataclasses.asdict(recipe))
     if recipe.decode_once:
-        PhotoStore.build((s.image_path for _, some in sets for s in some), run.folder / PHOTOS)
+        sources = (one.source for _, some in sets for one in some)
+        PhotoStore.build((s for s in sources if isinstance(s, Path)), run.folder / PHOTOS)
     if recipe.workers == 1 or run.device != "cpu":
         run_worker(0, replace(recipe, workers=1), run, None)
         return

@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from PIL import Image, features
 
-from anymask.data.sets import INFO_FILE, MASKS_FILE, Sample, SetInfo
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import INFO_FILE, MASKS_FILE, SetInfo
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask, rle_to_string
 from anymask.primitives.storage import whole_file
@@ -108,7 +109,7 @@ def thinned(
     return kept
 
 
-def choose_level(samples: list[Sample], max_bytes: int) -> Level:
+def choose_level(samples: list[AnnotatedImage], max_bytes: int) -> Level:
     """The first level at which all photos fit, judged by some of them; else the smallest."""
     some = samples[:: max(1, len(samples) // TRIED)]
     for level in LEVELS[:-1]:
@@ -118,7 +119,7 @@ def choose_level(samples: list[Sample], max_bytes: int) -> Level:
     return LEVELS[-1]
 
 
-def encoded(samples: list[Sample], level: Level) -> Iterator[Packed]:
+def encoded(samples: list[AnnotatedImage], level: Level) -> Iterator[Packed]:
     """The samples at one level, in order."""
     with ThreadPoolExecutor(ENCODERS) as pool:
         for start in range(0, len(samples), BLOCK):
@@ -126,7 +127,7 @@ def encoded(samples: list[Sample], level: Level) -> Iterator[Packed]:
             yield from pool.map(lambda sample: encode(sample, level), block)
 
 
-def encode(sample: Sample, level: Level) -> Packed:
+def encode(sample: AnnotatedImage, level: Level) -> Packed:
     """One photo at most `level.side` long; masks that vanish at this size are left out."""
     image = sample.image()
     h, w = image.shape[:2]
@@ -138,11 +139,11 @@ def encode(sample: Sample, level: Level) -> Packed:
         buffer, "AVIF" if _has_avif() else "WEBP", quality=level.quality
     )
     masks = []
-    for rle, label in zip(sample.masks, sample.labels, strict=True):
-        mask = scaled(rle_to_mask(rle), size)
+    for one in sample.objects:
+        mask = scaled(rle_to_mask(one.rle), size)
         if mask.any():
             row = {"rle": rle_to_string(mask_to_rle(mask)), "area": int(mask.sum())}
-            masks.append(row if label is None else {**row, "label": label})
+            masks.append(row if one.label is None else {**row, "label": one.label})
     return Packed(buffer.getvalue(), {"hw": [size[1], size[0]], "masks": masks})
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask import models
-from anymask.data.sets import Sample, SetInfo, load_set
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
@@ -116,21 +117,23 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng)
         return fit_square(recolour(image, rng), masks, side, rng, self.spec)
 
-    def _sample(self, rng: Generator) -> Sample:
+    def _sample(self, rng: Generator) -> AnnotatedImage:
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
 
     def _photo(self, rng: Generator) -> UintImage:
         return self._pixels(self._sample(rng))
 
-    def _pixels(self, sample: Sample) -> UintImage:
-        return sample.image() if self.photos is None else self.photos.image(sample.image_path)
+    def _pixels(self, sample: AnnotatedImage) -> UintImage:
+        if self.photos is None or not isinstance(sample.source, Path):
+            return sample.image()
+        return self.photos.image(sample.source)
 
     def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
             sample = self._sample(rng)
-            mask = rle_to_mask(sample.masks[int(rng.integers(len(sample.masks)))])
+            mask = rle_to_mask(sample.rles[int(rng.integers(len(sample.rles)))])
             area = int(mask.sum())
             if 400 <= area <= 0.6 * mask.size:
                 break
@@ -139,7 +142,7 @@ class Pictures(IterableDataset[tuple[Tensor, ...]]):
         return self._pixels(sample)[window], mask[window].astype(np.uint8)
 
 
-def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample]]]:
+def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
@@ -151,16 +154,16 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Sample
         info, samples = load_set(data / name)
         if info.ships is False and not recipe.sets:
             continue
-        usable = [sample for sample in samples if sample.masks]
+        usable = [sample for sample in samples if sample.rles]
         if not usable:
             raise DataError(f"{data / name}: no photo with a mask; leave the set out")
         sets.append((info, usable))
     return sets
 
 
-def _some_masks(sample: Sample, rng: Generator) -> UintImage:
-    order = rng.permutation(len(sample.masks))[:MOST_PER_PHOTO]
-    return np.stack([rle_to_mask(sample.masks[i]).astype(np.uint8) for i in order])
+def _some_masks(sample: AnnotatedImage, rng: Generator) -> UintImage:
+    order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+    return np.stack([rle_to_mask(sample.rles[i]).astype(np.uint8) for i in order])
 
 
 def as_tensors(

@@ -13,9 +13,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ModelError
 
-BUNDLED = "nano"
+BUNDLED = DEFAULT_MODEL
 
 
 @dataclass(frozen=True, kw_only=True)

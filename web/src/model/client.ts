@@ -4,9 +4,10 @@ import type { Patch } from "../masks/patch";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
 import type { Proposal } from "./everything";
+import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { readManifest } from "./manifest";
-import type { Manifest } from "./manifest";
+import { TABLES, readManifest } from "./manifest";
+import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
@@ -18,7 +19,7 @@ import type { Candidates } from "./segment";
  * The decoder leaves a core to the page, which draws meanwhile: on two cores a hover takes half the
  * time with one thread, because ONNX Runtime's threads spin while they wait for each other.
  */
-function threadsFor(part: "encoder" | "decoder"): number {
+function threadsFor(part: Part): number {
   if (!crossOriginIsolated) return 1;
   const asked = Number(new URLSearchParams(location.search).get("threads"));
   if (asked > 0) return asked;
@@ -91,22 +92,27 @@ export class Model {
   private constructor(
     private readonly load: Load,
     readonly manifest: Manifest,
+    private readonly tables: Tables,
     readonly threads: number, // of the decoder
   ) {}
 
   /** Open the decoder; the encoder follows when a photo needs it. */
   static async open(load: Load): Promise<Model> {
     const manifest = readManifest(await (await load("manifest.json")).json());
-    const model = new Model(load, manifest, threadsFor("decoder"));
+    const learned = TABLES in manifest.sha256;
+    const tables = learned ? await (await load(TABLES)).json() : {};
+    const model = new Model(load, manifest, tables, threadsFor("decoder"));
     await model.openGraph(model.decoder, "decoder");
     return model;
   }
 
-  private async openGraph(worker: Asked, part: "encoder" | "decoder"): Promise<Asked> {
-    const graph = await (await this.load(`${part}.onnx`)).arrayBuffer();
-    const { manifest } = this;
+  private async openGraph(worker: Asked, part: Part): Promise<Asked> {
+    const { manifest, tables } = this;
+    const graph = await (await this.load(manifest.graphs[part].file)).arrayBuffer();
     const threads = threadsFor(part);
-    const opened = await worker.ask("open", { graph, manifest, threads }, undefined, [graph]);
+    const opened = await worker.ask("open", { graph, manifest, tables, threads }, undefined, [
+      graph,
+    ]);
     this.provider = opened.provider;
     return worker;
   }
@@ -175,7 +181,7 @@ export class Model {
   }
 
   everything(key: string, progress: Progress): Promise<Proposal[]> {
-    const settings = gridSettings(this.manifest.spec);
+    const settings = gridSettings(this.manifest);
     return this.look(key).then(() => this.decoder.ask("everything", { key, settings }, progress));
   }
 }

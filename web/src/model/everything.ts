@@ -8,10 +8,10 @@
 import { patchArea, patchToRle } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import type { BoxXywh } from "../masks/rle";
-import { choose } from "./answers";
+import type { Answer } from "./families/family";
 import type { BoxXyxy, Geometry, Size } from "./geometry";
 import { cutLogits } from "./logits";
-import type { Spec } from "./manifest";
+import type { Manifest } from "./manifest";
 import type { Prompt } from "./prompts";
 
 export interface GridSettings {
@@ -23,13 +23,12 @@ export interface GridSettings {
 
 export const BATCH = 16; // clicks decoded at once
 
-/** The model's own thresholds, as `predictors/grid.py` sets them. */
-export function gridSettings(spec: Spec): GridSettings {
-  const own = spec.answer === "four";
+/** The model's own thresholds, which its manifest gives. */
+export function gridSettings({ grid }: Manifest): GridSettings {
   return {
     pointsPerSide: 16,
-    quality: own ? 0.45 : 0.88,
-    stability: own ? 0.65 : 0.95,
+    quality: grid.pred_iou_thresh,
+    stability: grid.stability_score_thresh,
     overlap: 0.7,
   };
 }
@@ -54,15 +53,14 @@ export interface Found {
 /** Which candidates of one click pass. */
 export function passing(
   prompt: Prompt,
-  planes: Float32Array[],
-  quality: Float32Array,
-  spec: Spec,
+  candidates: Answer[],
+  threshold: number,
   settings: GridSettings,
 ): Found[] {
-  return choose(spec, planes, quality, true)
+  return candidates
     .filter((answer) => answer.quality > settings.quality)
     .flatMap((answer) => {
-      const found = measured(answer.logits, spec.mask_threshold);
+      const found = measured(answer.logits, threshold);
       if (!found || found.stability < settings.stability) return [];
       const logits = answer.logits.slice(); // the batch's memory is not kept
       return [{ ...found, logits, quality: answer.quality, prompt }];

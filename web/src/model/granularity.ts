@@ -1,9 +1,9 @@
 /** Part or whole: which of a click's candidates comes first (`predictors/granularity.py`). */
 
-import type { Answer } from "./answers";
+import type { Answer } from "./families/family";
 import type { Geometry } from "./geometry";
 
-/** "all": that of the highest quality; 0: the part ... 1: the whole. */
+/** "all": the model's own order; 0: the part ... 1: the whole. */
 export type Granularity = "all" | number;
 
 const COMPARABLE = 0.1; // of quality: candidates so far below the best one are no choice
@@ -28,10 +28,11 @@ export function chosenFirst(
 ): Answer[] {
   if (granularity === "all" || answers.length < 2) return answers;
   const best = Math.max(...answers.map((answer) => answer.quality));
+  const least = Math.fround(best - Math.fround(COMPARABLE)); // in float32, as in Python
   const sizes = answers.map((answer) => cells(answer.logits, geometry, threshold));
   const choice = answers
     .map((_, i) => i)
-    .filter((i) => answers[i].quality >= best - COMPARABLE && sizes[i] > 0)
+    .filter((i) => answers[i].quality >= least && sizes[i] > 0)
     .sort((a, b) => sizes[a] - sizes[b]);
   if (!choice.length) return answers;
   const first = choice[Math.floor(granularity * (choice.length - 1) + 0.5)];

@@ -3,8 +3,8 @@
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
 import type { Embedding, Map3 } from "./embedding";
+import type { Decoded } from "./families/family";
 import type { Size } from "./geometry";
-import { PROMPT_INPUTS } from "./manifest";
 import type { Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
 
@@ -34,9 +34,11 @@ export async function encode(
   pixels: Float32Array,
   size: Size,
 ): Promise<Map3[]> {
-  const input = manifest.inputs.encoder[0].name;
-  const out = await session.run({ [input]: new Tensor("float32", pixels, [1, 3, ...size]) });
-  return manifest.outputs.encoder.map(({ name }) => ({
+  const { inputs, outputs } = manifest.graphs.encoder;
+  const out = await session.run({
+    [inputs[0].name]: new Tensor("float32", pixels, [1, 3, ...size]),
+  });
+  return outputs.map(({ name }) => ({
     name,
     shape: out[name].dims.slice(1) as number[],
     data: out[name].data as Float32Array,
@@ -44,17 +46,12 @@ export async function encode(
 }
 
 /** What a decoder says about N prompts of equal length. */
-export interface Decoded {
-  planes: Float32Array[][]; // (N, T) of (m, m)
-  quality: Float32Array[]; // (N, T)
-}
-
 export async function decode(
   session: InferenceSession,
   manifest: Manifest,
   embedding: Embedding,
   prompts: Tokens[],
-): Promise<Decoded> {
+): Promise<Decoded[]> {
   const count = prompts.length;
   const points = prompts[0].labels.length;
   const side = manifest.spec.mask_side;
@@ -68,28 +65,22 @@ export async function decode(
       [count],
     ),
   };
-  const names = manifest.inputs.decoder.map((tensor) => tensor.name);
-  names
-    .filter((name) => !PROMPT_INPUTS.includes(name))
-    .forEach((name, i) => {
-      const map = embedding.maps[i];
-      given[name] = new Tensor("float32", map.data, [1, ...map.shape]);
-    });
+  for (const { name, shape, data } of embedding.maps) {
+    given[name] = new Tensor("float32", data, [1, ...shape]);
+  }
   const out = await session.run(given);
-  const [logits, quality] = manifest.outputs.decoder.map(({ name }) => out[name]);
+  const [logits, quality] = manifest.graphs.decoder.outputs.map(({ name }) => out[name]);
   const tokens = logits.dims[1];
   const all = logits.data as Float32Array;
   const numbers = quality.data as Float32Array;
   const rated = numbers.length / count;
   const cells = side * side;
-  return {
-    planes: prompts.map((_, n) =>
-      Array.from({ length: tokens }, (_, t) =>
-        all.subarray((n * tokens + t) * cells, (n * tokens + t + 1) * cells),
-      ),
+  return prompts.map((_, n) => ({
+    planes: Array.from({ length: tokens }, (_, t) =>
+      all.subarray((n * tokens + t) * cells, (n * tokens + t + 1) * cells),
     ),
-    quality: prompts.map((_, n) => numbers.subarray(n * rated, (n + 1) * rated)),
-  };
+    quality: numbers.subarray(n * rated, (n + 1) * rated),
+  }));
 }
 
 function joined(parts: Float32Array[]): Float32Array {

@@ -10,7 +10,7 @@ export interface Spec {
   pad_multiple: number;
   resample: "pillow_bilinear" | "torch_bilinear" | "area";
   accepts: string[];
-  answer: "sam" | "sam_hq" | "four" | "all";
+  family: string; // whose rules choose and order the masks: a name of `families`
   pad_point: boolean;
   fixed_points: number;
   mask_threshold: number;
@@ -22,14 +22,25 @@ export interface TensorInfo {
   shape: (number | string)[];
 }
 
+export interface GraphInfo {
+  file: string;
+  inputs: TensorInfo[];
+  outputs: TensorInfo[];
+}
+
 export interface Manifest {
   name: string;
   weights_hash: string;
   sha256: Record<string, string>;
   spec: Spec;
-  inputs: { encoder: TensorInfo[]; decoder: TensorInfo[] };
-  outputs: { encoder: TensorInfo[]; decoder: TensorInfo[] };
+  graphs: { encoder: GraphInfo; decoder: GraphInfo };
+  grid: { pred_iou_thresh: number; stability_score_thresh: number };
 }
+
+export type Part = keyof Manifest["graphs"];
+
+/** What the model's family learned; a bundle without it learned nothing. */
+export const TABLES = "tables.json";
 
 /** The inputs of a decoder that say what the user meant; what stands before them are the maps. */
 export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
@@ -38,13 +49,14 @@ export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
 export function readManifest(given: unknown): Manifest {
   const manifest = given as Manifest;
   const spec = manifest?.spec;
-  if (!spec || !manifest.inputs?.decoder || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
+  const whole = manifest?.graphs?.encoder && manifest.graphs.decoder && manifest.grid;
+  if (!spec?.family || !whole || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
     throw new Error(
-      "manifest.json must hold spec, inputs and outputs as `anymask export` writes them; " +
+      "manifest.json must hold spec, graphs and grid as `anymask export` writes them; " +
         "export the model again",
     );
   }
-  const names = manifest.inputs.decoder.map((tensor) => tensor.name);
+  const names = manifest.graphs.decoder.inputs.map((tensor) => tensor.name);
   const missing = PROMPT_INPUTS.filter((name) => !names.includes(name));
   if (missing.length) {
     throw new Error(

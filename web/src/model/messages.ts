@@ -2,6 +2,7 @@
 
 import type { Embedding } from "./embedding";
 import type { GridSettings, Proposal } from "./everything";
+import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import type { Manifest } from "./manifest";
 import type { Prompt } from "./prompts";
@@ -9,7 +10,7 @@ import type { Candidates } from "./segment";
 
 export interface Asks {
   open: {
-    ask: { graph: ArrayBuffer; manifest: Manifest; threads: number };
+    ask: { graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
     reply: { provider: string };
   };
   encode: { ask: { photo: Blob }; reply: Embedding };

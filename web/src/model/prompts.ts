@@ -1,6 +1,7 @@
-/** What the user means, in image pixels, and what a decoder takes (`predictors/prompts.py`). */
+/** What the user means, in image pixels, and what a decoder takes (`families/prompts.py`). */
 
 import type { Patch } from "../masks/patch";
+import { CORNERS, NO_POINT } from "./families/family";
 import { scaleXy } from "./geometry";
 import type { BoxXyxy, Geometry } from "./geometry";
 import type { Click } from "./honour";
@@ -18,14 +19,6 @@ export interface Tokens {
   labels: number[]; // (P,)
   mask: Float32Array; // (m, m)
   hasMask: number;
-}
-
-const BOX_CORNERS = [2, 3];
-export const NO_POINT = -1;
-
-export function isLoneClick(prompt: Prompt): boolean {
-  const { clicks, box, mask } = prompt;
-  return clicks.length === 1 && clicks[0].label === 1 && !box && !mask;
 }
 
 /** What the model cannot take of a prompt, in words, or nothing. */
@@ -56,7 +49,7 @@ export function tokensOf(prompt: Prompt, geometry: Geometry, spec: Spec): Tokens
     const [height, width] = geometry.imageHw;
     const [x0, y0, x1, y1] = prompt.box;
     places.push([Math.max(0, x0), Math.max(0, y0)], [Math.min(width, x1), Math.min(height, y1)]);
-    labels.push(...BOX_CORNERS);
+    labels.push(...CORNERS);
   }
   let missing = spec.fixed_points - labels.length;
   if (!labels.length || (spec.pad_point && !prompt.box)) missing = Math.max(missing, 1);

@@ -1,9 +1,10 @@
 /**
  * A photo as the encoder takes it, read strip by strip: resized, normalised, padded with zeros.
  *
- * The three resizes of `primitives/resize.py`: OpenCV's area mean ("area"), Pillow's antialiased
- * bilinear with 8 bits between the axes, and torch's four-pixel bilinear. All work on one axis at
- * a time, so each is a list of weights for each axis.
+ * The three resizes of `primitives/resize.py`: OpenCV's area mean, and its bilinear for what grows
+ * ("area"), Pillow's antialiased bilinear with 8 bits between the axes, and torch's four-pixel
+ * bilinear. All work on one axis at a time, so each is a list of weights for each axis. OpenCV's
+ * bits are kept: one level of a picture's 256 moves the edge of a mask by a hundredth.
  */
 
 import { geometryOf, paddedHw, taps } from "./geometry";
@@ -29,30 +30,35 @@ export async function imageToModel(
   const geometry = geometryOf(imageHw, spec);
   const [height, width] = imageHw;
   const [newH, newW] = geometry.inputHw;
-  const across = axisWeights(width, newW, spec.resample);
-  const down = axisWeights(height, newH, spec.resample);
-  const narrow = new Float32Array(height * newW * 3);
+  const isArea = spec.resample === "area"; // which grows in a step of its own
+  const small: Size = isArea ? [Math.min(height, newH), Math.min(width, newW)] : [newH, newW];
+  const across = axisWeights(width, small[1], spec.resample);
+  const down = axisWeights(height, small[0], spec.resample);
+  const length = small[1] * 3;
+  const narrow = new Float32Array(height * length);
   const rows = Math.max(1, Math.floor(STRIP_PIXELS / width));
   for (let top = 0; top < height; top += rows) {
     const count = Math.min(rows, height - top);
     const strip = await read(top, count);
     for (let row = 0; row < count; row++) {
       const source = strip.subarray(row * width * 4, (row + 1) * width * 4);
-      const target = narrow.subarray((top + row) * newW * 3, (top + row + 1) * newW * 3);
+      const target = narrow.subarray((top + row) * length, (top + row + 1) * length);
       narrowRow(source, across, target);
     }
   }
   if (spec.resample === "pillow_bilinear" && newW !== width) roundBytes(narrow);
-  const short = shorten(narrow, newW * 3, down);
-  if (spec.resample !== "torch_bilinear") roundBytes(short);
+  const short = shorten(narrow, length, down);
+  const halved = height === 2 * small[0] && width === 2 * small[1]; // OpenCV's own case
+  if (spec.resample !== "torch_bilinear") roundBytes(short, isArea && !halved);
+  const seen = isArea ? grown(short, small, geometry.inputHw) : short;
   const size = paddedHw(geometry.inputHw, spec);
-  return { pixels: normalised(short, geometry, size, spec), size, geometry };
+  return { pixels: normalised(seen, geometry, size, spec), size, geometry };
 }
 
 function axisWeights(old: number, count: number, resample: Spec["resample"]): Weights {
   if (old === count) return bilinearWeights(old, count);
   if (resample === "pillow_bilinear") return triangleWeights(old, count);
-  return resample === "area" && count < old ? areaWeights(old, count) : bilinearWeights(old, count);
+  return resample === "area" ? areaWeights(old, count) : bilinearWeights(old, count);
 }
 
 function bilinearWeights(old: number, count: number): Weights {
@@ -112,9 +118,9 @@ function narrowRow(source: Uint8ClampedArray, across: Weights, target: Float32Ar
     let blue = 0;
     let at = across.first[x] * 4;
     for (let i = 0; i < shares.length; i++, at += 4) {
-      red += shares[i] * source[at];
-      green += shares[i] * source[at + 1];
-      blue += shares[i] * source[at + 2];
+      red = Math.fround(red + Math.fround(shares[i] * source[at]));
+      green = Math.fround(green + Math.fround(shares[i] * source[at + 1]));
+      blue = Math.fround(blue + Math.fround(shares[i] * source[at + 2]));
     }
     target[x * 3] = red;
     target[x * 3 + 1] = green;
@@ -128,16 +134,72 @@ function shorten(narrow: Float32Array, length: number, down: Weights): Float32Ar
     const target = out.subarray(y * length, (y + 1) * length);
     down.values[y].forEach((share, i) => {
       const source = narrow.subarray((down.first[y] + i) * length);
-      for (let at = 0; at < length; at++) target[at] += share * source[at];
+      for (let at = 0; at < length; at++) target[at] += Math.fround(share * source[at]);
     });
   }
   return out;
 }
 
-function roundBytes(values: Float32Array): void {
+/** To whole levels, halves up or to the even one. */
+function roundBytes(values: Float32Array, toEven = false): void {
   for (let i = 0; i < values.length; i++) {
-    values[i] = Math.min(255, Math.max(0, Math.round(values[i])));
+    const level = toEven ? roundEven(values[i]) : Math.round(values[i]);
+    values[i] = Math.min(255, Math.max(0, level));
   }
+}
+
+function roundEven(value: number): number {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+/** OpenCV's bilinear of bytes, in its fixed point: weights of 11 bits, cut off on the way. */
+function grown(bytes: Float32Array, [height, width]: Size, [newH, newW]: Size): Float32Array {
+  if (newH === height && newW === width) return bytes;
+  const across = fixedTaps(width, newW);
+  const wide = new Int32Array(height * newW * 3);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < newW; x++) {
+      const low = (y * width + clamped(across.first[x], width)) * 3;
+      const high = (y * width + clamped(across.first[x] + 1, width)) * 3;
+      for (let channel = 0; channel < 3; channel++, at++) {
+        wide[at] = bytes[low + channel] * across.own[x] + bytes[high + channel] * across.next[x];
+      }
+    }
+  }
+  return lengthened(wide, newW * 3, height, newH);
+}
+
+function lengthened(wide: Int32Array, length: number, height: number, newH: number): Float32Array {
+  const down = fixedTaps(height, newH);
+  const out = new Float32Array(newH * length);
+  for (let y = 0, to = 0; y < newH; y++) {
+    const [above, below] = [0, 1].map((i) => clamped(down.first[y] + i, height) * length);
+    for (let at = 0; at < length; at++, to++) {
+      const high = (down.own[y] * (wide[above + at] >> 4)) >> 16;
+      const low = (down.next[y] * (wide[below + at] >> 4)) >> 16;
+      out[to] = (high + low + 2) >> 2;
+    }
+  }
+  return out;
+}
+
+const ONE = 2048; // of OpenCV's fixed-point weights
+
+const clamped = (at: number, count: number) => Math.min(count - 1, Math.max(0, at));
+
+/** The old place before each new one, maybe off the picture, its weight and the next one's. */
+function fixedTaps(old: number, count: number) {
+  const first = new Int32Array(count);
+  const own = new Int32Array(count);
+  const next = new Int32Array(count);
+  for (let i = 0; i < count; i++) {
+    const place = Math.fround((i + 0.5) * (old / count) - 0.5);
+    first[i] = Math.floor(place);
+    next[i] = roundEven(Math.fround(place - first[i]) * ONE);
+    own[i] = ONE - next[i];
+  }
+  return { first, own, next };
 }
 
 /** (h, w, 3) bytes -> three planes of `size`, zeros right and below. */

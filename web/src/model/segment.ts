@@ -1,22 +1,19 @@
-/** One decoded prompt -> candidates in the photo, as `predictors/decoding.py` answers them. */
+/** One prompt -> candidates in the photo, as `predictors/pipeline.py` answers it. */
 
 import type { Patch } from "../masks/patch";
-import { choose, ranked } from "./answers";
-import type { Answer } from "./answers";
+import type { Answer, Decode, Family } from "./families/family";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
 import { honourNegatives, violated } from "./honour";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
-import { isLoneClick, tokensOf } from "./prompts";
+import { tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
-import { rankedQuality } from "./ranking";
-import { fitToBox } from "./tight";
 
 export interface Candidate {
   patch: Patch;
-  quality: number;
+  quality: number; // this mask's own number: the first one is not always the largest
   cells: number; // its size in low-resolution cells: a part has fewer than the whole
 }
 
@@ -25,32 +22,23 @@ export interface Candidates {
   violated: number[]; // indices of the clicks that the first candidate does not honour
 }
 
+/** A model, ready to be asked about one photo. */
+export interface Asked {
+  family: Family;
+  decode: Decode;
+  geometry: Geometry;
+  spec: Spec;
+}
+
 /** The answers to one prompt, the first one first; logits as they will be shown. */
-export function answersTo(
+export async function answersTo(
   prompt: Prompt,
-  planes: Float32Array[],
-  quality: Float32Array,
-  geometry: Geometry,
-  spec: Spec,
+  { family, decode, geometry, spec }: Asked,
   granularity: Granularity,
-): Answer[] {
+): Promise<Answer[]> {
   const threshold = spec.mask_threshold;
-  const lone = isLoneClick(prompt);
-  let numbers = quality;
-  if (lone && spec.answer === "four") {
-    const { coords } = tokensOf(prompt, geometry, spec);
-    numbers = rankedQuality(quality, planes, coords, geometry, spec);
-  }
-  let kept = choose(spec, planes, numbers, lone);
-  if (prompt.box && spec.answer === "four") {
-    const box = prompt.box;
-    kept = kept.map((answer) => ({
-      ...answer,
-      logits: fitToBox(answer.logits, box, geometry, threshold),
-    }));
-  }
-  const first = chosenFirst(ranked(kept), granularity, geometry, threshold);
-  return first.map((answer) => ({
+  const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
+  return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => ({
     ...answer,
     logits: honourNegatives(answer.logits, prompt.clicks, geometry, threshold),
   }));

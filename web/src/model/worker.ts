@@ -5,17 +5,18 @@
 
 import type { InferenceSession } from "onnxruntime-web/wasm";
 
-import type { Answer } from "./answers";
 import type { Embedding } from "./embedding";
 import { BATCH, gridPrompts, passing, toProposal, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
+import { openFamily } from "./families";
+import type { Answer, Family } from "./families/family";
 import { decode, encode, openGraph } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
 import { tokensOf } from "./prompts";
+import type { Tokens } from "./prompts";
 import { imageToModel } from "./resample";
-import { confirmed, looksTwice } from "./secondlook";
 import { answersTo, shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
@@ -23,6 +24,7 @@ const KEPT = 4; // answers whose logits are kept for cutting at the photo's own 
 
 let session: InferenceSession;
 let manifest: Manifest;
+let family: Family;
 const seen = new Map<string, Embedding>();
 const kept = new Map<string, { answers: Answer[]; key: string }>();
 let turn: Promise<unknown> = Promise.resolve();
@@ -48,6 +50,7 @@ type Handler<K extends Kind> = (
 const handlers: { [K in Kind]: Handler<K> } = {
   async open(ask) {
     manifest = ask.manifest;
+    family = openFamily(manifest.spec, ask.tables);
     const opened = await openGraph(ask.graph, ask.threads);
     session = opened.session;
     return { provider: opened.provider };
@@ -74,16 +77,14 @@ const handlers: { [K in Kind]: Handler<K> } = {
   async answer({ key, prompt, limit, granularity, keep }) {
     const embedding = known(key);
     const { spec } = manifest;
-    const tokens = tokensOf(prompt, embedding.geometry, spec);
-    const out = await inTurn(async () => {
-      const once = await decode(session, manifest, embedding, [tokens]);
-      if (!looksTwice(prompt, spec)) return once;
-      const again = confirmed(tokens, once.planes[0], once.quality[0], spec);
-      return decode(session, manifest, embedding, [again]);
-    });
     const { geometry } = embedding;
-    const [planes, quality] = [out.planes[0], out.quality[0]];
-    const answers = answersTo(prompt, planes, quality, geometry, spec, granularity);
+    const asked = {
+      family,
+      decode: async (tokens: Tokens) => (await decode(session, manifest, embedding, [tokens]))[0],
+      geometry,
+      spec,
+    };
+    const answers = await inTurn(() => answersTo(prompt, asked, granularity));
     if (keep) remember(kept, keep, { answers, key }, KEPT);
     const first = keep ? answers : answers.slice(0, 1);
     return shown(first, prompt, geometry, spec.mask_threshold, limit);
@@ -109,7 +110,7 @@ const handlers: { [K in Kind]: Handler<K> } = {
       const out = await inTurn(() => decode(session, manifest, embedding, tokens));
       found = found.concat(
         batch.flatMap((prompt, n) =>
-          passing(prompt, out.planes[n], out.quality[n], spec, settings),
+          passing(prompt, family.candidates(out[n]), spec.mask_threshold, settings),
         ),
       );
       progress(at + batch.length, prompts.length);

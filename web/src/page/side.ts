@@ -83,7 +83,7 @@ function allLabels(session: Session): string[] {
 function granularityChoice(session: Session): HTMLElement {
   const choices: [string, "all" | number, string][] = [
     ["Part", 0, "The smallest good candidate first"],
-    ["Best", "all", "The candidate of the highest quality first"],
+    ["Best", "all", "The candidate that the model puts first"],
     ["Whole", 1, "The largest good candidate first"],
   ];
   const buttons = choices.map(([text, value, title]) =>

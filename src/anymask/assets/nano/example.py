@@ -1,65 +1,118 @@
-"""Run this exported model: python example.py PHOTO X Y MASK.png (numpy, Pillow, onnxruntime)."""
+"""Run this exported model with numpy, Pillow, OpenCV and ONNX Runtime alone.
+
+python example.py PHOTO X Y MASK.png            the object at X, Y (pixels of the photo)
+python example.py PHOTO X0 Y0 X1 Y1 MASK.png    the object in a box
+"""
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
+from family import FAMILY
 from PIL import Image, ImageOps
 
-
-def main(photo: str, x: str, y: str, answer: str) -> None:
-    """Click at x, y (pixels of the photo) and write the best mask."""
-    folder = Path(__file__).parent
-    spec = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["spec"]
-    encoder, decoder = (
-        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        for name in ("encoder.onnx", "decoder.onnx")
-    )
-    image = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
-    images, (w, h) = fit(image, spec)
-    maps = encoder.run(None, {"images": images})  # once for a photo; decode as often as you like
-
-    # The click in pixels of the input: label 1 is on the object, 0 off it, -1 no point.
-    click = (float(x) * w / image.width, float(y) * h / image.height, 1.0)
-    padding = max(spec["fixed_points"] - 1, int(spec["pad_point"]))
-    points = np.array([click] + [(0.0, 0.0, -1.0)] * padding, np.float32)
-    side, m = spec["image_side"], spec["mask_side"]
-    prompt = {
-        "coords": points[None, :, :2],
-        "labels": points[None, :, 2].astype(np.int64),
-        "masks": np.zeros((1, 1, m, m), np.float32),  # or earlier logits, and has_mask 1
-        "has_mask": np.zeros(1, np.float32),
-    }
-    names = [node.name for node in encoder.get_outputs()]
-    logits, quality = decoder.run(None, {**dict(zip(names, maps, strict=True)), **prompt})
-
-    # Token 0 is for clear prompts such as a box; the three after it for a click.
-    first, last = {"all": (0, 3), "four": (0, 4)}.get(spec["answer"], (1, 4))
-    best = first + int(quality[0, first:last].argmax())
-    low = logits[0, best] + (logits[0, -1] if spec["answer"] == "sam_hq" else 0)
-    whole = Image.fromarray(low).resize((side, side), Image.Resampling.BILINEAR)
-    mask = whole.crop((0, 0, w, h)).resize(image.size, Image.Resampling.BILINEAR)
-    Image.fromarray(np.asarray(mask) > spec["mask_threshold"]).save(answer)
-    print(f"{answer}: quality {quality[0, best]:.3f}")
+HERE = Path(__file__).parent
 
 
-def fit(image: Image.Image, spec: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
-    """The photo as (1, 3, S, S) float32, normalised and padded, and the w, h that it fills.
+@dataclass(frozen=True)
+class Prompts:
+    """What the decoder takes: coords (1, P, 2), labels (1, P), masks (1, 1, m, m), has_mask (1,).
 
-    Models with a `pad_multiple` are content with less than S x S.
+    labels: 1 on the object, 0 off it, 2 and 3 the corners of a box, -1 no point.
     """
-    side = spec["image_side"]
-    scale = side / max(image.size)
-    w, h = (side, side) if spec["fit"] == "square" else (round(n * scale) for n in image.size)
-    pixels = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR))
-    step = spec["pad_multiple"] or side
-    images = np.zeros((1, 3, -(-h // step) * step, -(-w // step) * step), np.float32)
-    images[0, :, :h, :w] = ((pixels - np.array(spec["mean"])) / spec["std"]).transpose(2, 0, 1)
-    return images, (w, h)
+
+    coords: Any
+    labels: Any
+    masks: Any  # earlier logits, or zeros
+    has_mask: Any
+
+
+class Model:
+    """The bundle in this file's folder."""
+
+    def __init__(self) -> None:
+        manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+        tables = HERE / "tables.json"  # what the family learned, if it learned anything
+        learned = json.loads(tables.read_text(encoding="utf-8")) if tables.exists() else {}
+        self.spec = SimpleNamespace(**manifest["spec"])
+        self.family = FAMILY(self.spec, manifest["grid"], learned)
+        self.encoder, self.decoder = (
+            onnxruntime.InferenceSession(
+                HERE / manifest["graphs"][name]["file"], providers=["CPUExecutionProvider"]
+            )
+            for name in ("encoder", "decoder")
+        )
+
+    def see(self, image: Image.Image) -> tuple[dict[str, Any], SimpleNamespace]:
+        """The maps of a photo, once for all its prompts, and its place in the model's square."""
+        spec, side = self.spec, self.spec.image_side
+        scale = side / max(image.size)
+        w, h = (max(1, int(n * scale + 0.5)) for n in image.size)
+        if spec.fit == "square":
+            w, h = side, side
+        step = spec.pad_multiple or side
+        images = np.zeros((1, 3, -(-h // step) * step, -(-w // step) * step), np.float32)
+        pixels = (resized(image, (w, h), spec.resample) - np.array(spec.mean)) / spec.std
+        images[0, :, :h, :w] = pixels.transpose(2, 0, 1)
+        names = [node.name for node in self.encoder.get_outputs()]
+        maps = dict(zip(names, self.encoder.run(None, {"images": images}), strict=True))
+        return maps, SimpleNamespace(size=image.size, input_hw=(h, w), side=side)
+
+    def answer(self, seen: Any, points: Any, labels: list[int], logits: Any = None) -> Any:
+        """Candidates for points (x, y in the photo), the first one first: logits, quality."""
+        (maps, place), spec, m = seen, self.spec, self.spec.mask_side
+        scale = np.array(place.input_hw[::-1]) / place.size
+        places, given = (np.array(points) * scale).tolist(), list(labels)
+        padding = max(spec.fixed_points - len(given), int(spec.pad_point and 2 not in given))
+        prompts = Prompts(
+            np.array([places + [[0, 0]] * padding], np.float32),
+            np.array([given + [-1] * padding], np.int64),
+            np.zeros((1, 1, m, m), np.float32) if logits is None else logits.reshape(1, 1, m, m),
+            np.array([logits is not None], np.float32),
+        )
+
+        def decode(asked: Prompts) -> Any:
+            return self.decoder.run(None, {**maps, **vars(asked)})
+
+        return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
+
+    def draw(self, logits: Any, place: SimpleNamespace) -> Any:  # (m, m) -> (H, W) bool
+        """A mask in the photo's pixels."""
+        whole = cv2.resize(logits, (place.side, place.side))
+        filled = whole[: place.input_hw[0], : place.input_hw[1]]
+        return cv2.resize(filled, place.size) > self.spec.mask_threshold
+
+
+def resized(image: Image.Image, size: tuple[int, int], resample: str) -> Any:
+    """The photo in (w, h), by the filter that the model learned with."""
+    if resample == "pillow_bilinear":
+        return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    smaller = resample == "area" and max(size) < max(image.size)
+    kind = np.uint8 if resample == "area" else np.float32
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(np.asarray(image).astype(kind), size, interpolation=how)
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one click or box; returns the exit code."""
+    if len(arguments) not in (4, 6):
+        print(__doc__, file=sys.stderr)
+        return 2
+    photo, *numbers, target = arguments
+    points = np.array(numbers, float).reshape(-1, 2)
+    model = Model()
+    seen = model.see(ImageOps.exif_transpose(Image.open(photo)).convert("RGB"))
+    logits, quality = model.answer(seen, points, [1] if len(points) == 1 else [2, 3])
+    Image.fromarray(model.draw(logits[0], seen[1])).save(target)
+    print(f"{target}: quality {quality[0]:.3f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

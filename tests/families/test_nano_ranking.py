@@ -8,12 +8,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from scipy.special import softmax
 
-from anymask.families.nano import FACTS, chances, facts, order_masks, worth
-from anymask.predictors.ranking import ranked_quality, shipped
+from anymask.families import open_family
+from anymask.families.nano import FACTS, Nano, chances, facts, order_masks, worth
 from anymask.primitives.boxes import pairwise_box_iou
 from anymask.primitives.spec import Geometry, ModelSpec
 
-SPEC = ModelSpec(name="small", image_side=64, mask_side=16, answer="four")
+SPEC = ModelSpec(name="small", image_side=64, mask_side=16, family="nano")
+NANO = open_family(SPEC)
+assert isinstance(NANO, Nano)
 WHOLE = Geometry((64, 64), (64, 64), 64)
 WIDE = Geometry((90, 160), (36, 64), 64)  # fills 9 of 16 rows of cells
 QUALITY = np.array([0.3, 0.9, 0.5, 0.7], np.float32)
@@ -85,7 +87,7 @@ def test_a_cell_near_the_threshold_is_a_doubt() -> None:
 
 
 def test_the_chances_are_a_softmax_of_a_network() -> None:
-    weights, found = shipped(), np.random.default_rng(0).normal(size=(4, len(FACTS)))
+    weights, found = NANO.weights, np.random.default_rng(0).normal(size=(4, len(FACTS)))
     score = []
     for row in found:
         hidden = [
@@ -123,6 +125,11 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 
 
 @given(arrays(np.float32, (4, 16, 16), elements=st.floats(-5, 5, width=32)))
-def test_the_numbers_stay_the_same_four(logits: np.ndarray) -> None:
-    dealt = ranked_quality(QUALITY, logits, np.array([9, 9], np.float32), WHOLE, SPEC)
-    assert sorted(dealt.tolist()) == sorted(QUALITY.tolist())
+def test_a_mask_keeps_its_own_number_and_its_place(logits: np.ndarray) -> None:
+    click = np.array([9, 9], np.float32)
+    planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
+    found, shared = facts(QUALITY, logits, click, WHOLE, SPEC)
+    shown = order_masks(chances(found, NANO.weights), shared)[:3]
+    np.testing.assert_array_equal(planes, logits[shown])
+    np.testing.assert_array_equal(quality, QUALITY[shown])
+    assert [sorted(shown)[place] for place in order] == shown

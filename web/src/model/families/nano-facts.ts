@@ -1,64 +1,30 @@
 /**
- * Which of nano's masks of a lone click come first, when any of them may be meant (the rule of
- * `predictors/ranking.py`, with its weights): each is worth the overlap with the mask that is
- * meant, as it may be expected.
+ * What `nano`'s ranking knows of each mask of a lone click (`facts` of `families/nano.py`), and how
+ * deep the cells of a mask lie in it.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
 
-import { depthAt } from "./central";
-import type { Grid } from "./central";
-import type { Geometry } from "./geometry";
-import type { Spec } from "./manifest";
-import weights from "../../../src/anymask/assets/ranking.json";
+import type { Geometry } from "../geometry";
+import type { Spec } from "../manifest";
 
 const SURE = 1; // logits within it of the threshold are a doubt
 const FARTHEST = 2; // of the distances between click and middle, in sides of a mask
 
-/** The same numbers, dealt so that the masks to show are those of the highest, best first. */
-export function rankedQuality(
-  quality: Float32Array,
-  planes: Float32Array[],
-  click: ArrayLike<number> & Iterable<number>,
-  place: Geometry,
-  spec: Spec,
-): Float32Array {
-  const { found, shared } = factsOf(quality, planes, click, place, spec);
-  const numbers = [...quality].sort((a, b) => b - a);
-  const dealt = new Float32Array(quality.length);
-  orderOf(chances(found), shared).forEach((token, rank) => (dealt[token] = numbers[rank]));
-  return dealt;
-}
+// Steps of OpenCV's 5 x 5 mask: along an axis, diagonally, as a knight.
+const [AXIS, DIAGONAL, KNIGHT] = [1, 1.4, 2.1969];
+const RIM = 2; // cells around the grid, so that every step stays inside
+const FIRST = RIM + 1;
+const FAR = 1e6;
 
-/** The masks, the one of the most worth first, the one that can be spared last. */
-function orderOf(likely: number[], shared: number[][]): number[] {
-  const worth = shared.map((row) => dot(row, likely));
-  const first = worth.indexOf(Math.max(...worth));
-  const loss = likely.map((chance, i) =>
-    i === first ? Infinity : chance * (1 - Math.max(...shared[i].filter((_, j) => j !== i))),
-  );
-  const spared = loss.indexOf(Math.min(...loss));
-  const rank = (n: number) => (n === first ? 0 : n === spared ? 2 : 1);
-  return likely.map((_, n) => n).sort((a, b) => rank(a) - rank(b) || worth[b] - worth[a]);
-}
-
-/** How likely each mask is the one that is meant; they sum to 1. */
-export function chances(found: number[][]): number[] {
-  const mean = found[0].map((_, fact) => dot(found.map((row) => row[fact])) / found.length);
-  const shift = weights.bias.map((bias, unit) => bias + dot(mean, column(weights.mean, unit)));
-  const scores = found.map((row) => {
-    const hidden = shift.map((from, unit) => Math.tanh(from + dot(row, column(weights.own, unit))));
-    return dot(row, weights.direct) + dot(hidden, weights.out);
-  });
-  const most = Math.max(...scores);
-  const chance = scores.map((score) => Math.exp(score - most));
-  return chance.map((one) => one / dot(chance));
-}
-
-const column = (table: number[][], at: number) => table.map((row) => row[at]);
-
-function dot(one: number[], other?: number[]): number {
-  return one.reduce((sum, value, i) => sum + value * (other ? other[i] : 1), 0);
+/** A photo in a mask's cells, and one of them. */
+export interface Grid {
+  side: number; // m
+  height: number; // of the cells that the photo fills
+  width: number;
+  x: number; // the click's cell
+  y: number;
+  threshold: number;
 }
 
 /** What is known of each mask, F numbers in the order of the weights, and the IoU of every two. */
@@ -78,7 +44,8 @@ export function factsOf(
   const both = commonCells(planes, grid);
   const found = planes.map((plane, token) => {
     const others = both[token].filter((_, other) => other !== token);
-    const within = dot(others) / (Math.max(both[token][token], 1) * others.length);
+    const common = others.reduce((sum, cells) => sum + cells, 0);
+    const within = common / (Math.max(both[token][token], 1) * others.length);
     const [doubt, ...shape] = shapeOf(plane, grid);
     const places = planes.map((_, other) => (other === token ? 1 : 0));
     return [quality[token], ...shape, within, doubt, ...places];
@@ -155,4 +122,85 @@ function commonCells(planes: Float32Array[], { side, height, width, threshold }:
     }
   }
   return both;
+}
+
+// --- depth
+
+let room = new Float32Array(0); // kept, since every hover needs it for each of its masks
+
+/** How far a cell (x, y) lies from a mask's edge, and the mask's deepest cell; 0 off the mask. */
+export function depthAt(plane: Float32Array, grid: Grid): { depth: number; deepest: number } {
+  const { depth, wide, deepest } = measured(plane, grid.side, grid.threshold, grid);
+  return { depth: depth[(grid.y + FIRST) * wide + grid.x + FIRST], deepest };
+}
+
+/** Where a mask is thickest, x and y in cells, the first such cell; null where it is empty. */
+export function deepestCell(
+  plane: Float32Array,
+  side: number,
+  threshold: number,
+): [x: number, y: number] | null {
+  const { depth, wide } = measured(plane, side, threshold);
+  let best: [number, number] | null = null;
+  let most = 0;
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const rounded = Math.round(depth[(y + FIRST) * wide + x + FIRST] * 1000); // ties as in Python
+      if (rounded > most) [most, best] = [rounded, [x, y]];
+    }
+  }
+  return best;
+}
+
+interface Depths {
+  depth: Float32Array; // (wide, wide), overwritten by the next call
+  wide: number;
+  deepest: number;
+}
+
+/** How far each cell lies from the mask's edge; the grid begins at (FIRST, FIRST). */
+function measured(
+  plane: Float32Array,
+  side: number,
+  threshold: number,
+  filled = { height: side, width: side }, // by the photo
+): Depths {
+  const wide = side + 2 + 2 * RIM; // the photo's border counts as the mask's end
+  const depth = begun(wide);
+  const inside: number[] = [];
+  for (let row = 0; row < filled.height; row++) {
+    const to = (row + FIRST) * wide + FIRST;
+    for (let column = 0, from = row * side; column < filled.width; column++, from++) {
+      if (!(plane[from] > threshold)) continue;
+      depth[to + column] = FAR;
+      relax(depth, to + column, wide, 1);
+      inside.push(to + column);
+    }
+  }
+  let deepest = 0;
+  for (let i = inside.length - 1; i >= 0; i--) {
+    relax(depth, inside[i], wide, -1);
+    deepest = Math.max(deepest, depth[inside[i]]);
+  }
+  return { depth, wide, deepest };
+}
+
+/** (wide, wide): far on the rim, 0 within it. */
+function begun(wide: number): Float32Array {
+  if (room.length !== wide * wide) room = new Float32Array(wide * wide);
+  const depth = room.fill(FAR);
+  for (let row = RIM; row < wide - RIM; row++) {
+    depth.fill(0, row * wide + RIM, (row + 1) * wide - RIM);
+  }
+  return depth;
+}
+
+/** The shortest way to a cell through the neighbours before it (sign 1) or behind it (-1). */
+function relax(depth: Float32Array, at: number, wide: number, sign: 1 | -1): void {
+  const row = at - sign * wide;
+  const far = row - sign * wide;
+  const axis = Math.min(depth[at - sign], depth[row]) + AXIS;
+  const diagonal = Math.min(depth[row - 1], depth[row + 1]) + DIAGONAL;
+  const knight = Math.min(depth[row - 2], depth[row + 2], depth[far - 1], depth[far + 1]) + KNIGHT;
+  depth[at] = Math.min(depth[at], axis, diagonal, knight);
 }

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from anymask.cli.failures import failure_log
-from anymask.cli.photos import Division
+from anymask.jobs.failures import PhotoFailure, failure_log
+from anymask.jobs.photos import Division
 
 
 def test_an_error_log_that_is_a_link_leaves_the_linked_file_alone(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_an_error_log_that_is_a_link_leaves_the_linked_file_alone(tmp_path: Path
         log.symlink_to(mine)
         with failure_log(tmp_path / "out", Division()) as opened:
             for _ in range(count):
-                opened.add(Path("a.png"), "damaged", "ImageError")
+                opened.add(PhotoFailure(Path("a.png"), "damaged", "ImageError"))
         assert mine.read_text() == "keep me"
         assert not log.is_symlink()
     assert json.loads(log.read_text())["reason"] == "damaged"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
+from anymask.families import open_family
+from anymask.families.nano import deepest_cell, with_middle_clicks
 from anymask.predictors.image import Model
-from anymask.predictors.second_look import confirmed, middle
-from anymask.primitives.types import FloatArray, ModelPrompts, Prompt
-from tests.predictors.fakes import SPEC, ColourRuntime
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+from tests.predictors.fakes import SPEC, ColourRuntime, seen_of
 
-FOUR = replace(SPEC, answer="four", pad_point=False)
+C = TypeVar("C")
+
+FOUR = replace(SPEC, family="nano", pad_point=False)
 BOX = np.array([20, 10, 60, 50], np.float32)
 PHOTO = np.zeros((128, 128, 3), np.uint8)
 
@@ -22,17 +26,19 @@ class Shy:
     """Draws the corner of a box, and all of it once it is confirmed; without a box, everything."""
 
     spec = FOUR
+    family = open_family(FOUR)
     weights_hash = "shy"
 
     def __init__(self) -> None:
         self.asked: list[ModelPrompts] = []
 
-    def encode(self, images: FloatArray) -> list[tuple[FloatArray, ...]]:
-        return [(image,) for image in images]
+    def see(self, images: FloatArray) -> list[Seen]:
+        return [seen_of(image) for image in images]
 
-    def decode(
-        self, features: tuple[FloatArray, ...], prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
+    def capability(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else None
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.asked.append(prompts)
         logits = np.full((len(prompts.labels), 4, 64, 64), 5, np.float32)
         for plane, coords, labels, sure in zip(
@@ -92,7 +98,7 @@ def test_a_box_among_clicks_keeps_its_place() -> None:
 def test_the_middle_is_the_thickest_place(low: int, high: int, wanted: tuple[float, float]) -> None:
     mask = np.zeros((64, 64), bool)
     mask[low:high, low:high] = True
-    assert middle(mask, SPEC) == wanted
+    assert deepest_cell(mask, SPEC) == wanted
 
 
 def test_an_empty_answer_gets_no_click() -> None:
@@ -103,5 +109,5 @@ def test_an_empty_answer_gets_no_click() -> None:
         np.zeros(1, np.float32),
     )
     nothing = (np.full((1, 4, 64, 64), -3, np.float32), np.ones((1, 4), np.float32))
-    assert confirmed(given, nothing, FOUR).labels.tolist() == [[2, 3, -1]]
-    assert middle(np.zeros((64, 64), bool), FOUR) is None
+    assert with_middle_clicks(given, *nothing, FOUR).labels.tolist() == [[2, 3, -1]]
+    assert deepest_cell(np.zeros((64, 64), bool), FOUR) is None

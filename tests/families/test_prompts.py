@@ -5,11 +5,11 @@ import pytest
 
 from anymask.families.prompts import check_prompt, group_prompts, is_lone_click, mask_on_photo
 from anymask.primitives.errors import PromptError
+from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Prompt
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
-SAM = ModelSpec(name="sam", image_side=64, mask_side=16)
+SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
 SIX = ModelSpec(
     name="six",
     image_side=64,
@@ -76,6 +76,18 @@ def test_a_lone_click_is_one_positive_click_and_nothing_else() -> None:
     assert not is_lone_click(Prompt.of(points=[(1, 2)], box=BOX))
     assert not is_lone_click(Prompt.of(points=[(1, 2)], mask=MASK))
     assert not is_lone_click(Prompt.of(box=BOX))
+
+
+def test_for_sam_2_a_box_ends_with_no_point_too() -> None:
+    spec = ModelSpec(name="two", image_side=64, mask_side=16, pad_box=True)
+    for prompt, labels in (
+        (Prompt.of(box=BOX), [2, 3, -1]),
+        (Prompt.of(points=[(1, 2)], box=BOX), [1, 2, 3, -1]),
+        (Prompt.of(points=[(1, 2)]), [1, -1]),
+        (Prompt.of(mask=MASK), [-1]),
+    ):
+        ((_, batch),) = batches(spec, prompt)
+        assert batch.labels.tolist() == [labels]
 
 
 def test_clicks_alone_end_with_no_point() -> None:

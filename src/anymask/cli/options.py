@@ -1,0 +1,87 @@
+"""Command line options of declared settings: a dataclass of settings in, options and values out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from anymask.jobs.choices import ModelChoice
+from anymask.primitives.errors import InputError
+from anymask.primitives.setting import DeclaredSetting, list_settings
+
+
+def add_options(
+    group: argparse._ActionsContainer,
+    declared: type,
+    only: Collection[str] = (),
+    defaults: dict[str, str] | None = None,
+) -> None:
+    """An option for each setting, `--points-per-side` for `points_per_side`.
+
+    only      these settings; all when left out
+    defaults  other words for a setting's default
+    """
+    for setting in list_settings(declared):
+        if only and setting.name not in only:
+            continue
+        told = (defaults or {}).get(setting.name, setting.default_in_words)
+        group.add_argument(
+            option_of(setting.name),
+            help=f"{setting.about.does} (default: {told})".replace("%", "%%"),
+            **_value_of(setting),
+        )
+
+
+def option_of(name: str) -> str:
+    """A setting's option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
+    """What argparse is told of the option's value; the range is checked by the settings' class."""
+    if setting.words and not setting.number:
+        return {"choices": setting.words}
+    if setting.words:
+        return {"metavar": "WORD|X", "type": _number_or_word}
+    if setting.number:
+        letter = "N" if setting.number is int else "X"
+        return {"metavar": setting.about.unit.upper() or letter, "type": setting.number}
+    return {"metavar": "FILE", "type": Path} if Path in setting.members else {"metavar": "NAME"}
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def read_options(args: argparse.Namespace, declared: type) -> dict[str, Any]:
+    """The settings that were given on the command line, by name."""
+    names = [setting.name for setting in list_settings(declared)]
+    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
+
+
+def refuse_old_name(parser: argparse.ArgumentParser, old: str, new: str) -> None:
+    """An option that is called otherwise now; whoever uses it is told so."""
+
+    class Refuse(argparse.Action):
+        def __call__(self, *_: object) -> NoReturn:
+            raise InputError(f"{old} is called {new} now, as in every command; write {new}")
+
+    parser.add_argument(old, action=Refuse, nargs="?", help=argparse.SUPPRESS)
+
+
+def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:
+    """Which model answers, and where it runs; shared by the commands that load one."""
+    add_options(parser.add_argument_group("the model"), ModelChoice, only)
+
+
+def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
+    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute."""
+    given = read_options(args, ModelChoice) | chosen
+    if given.get("weights") is not None:
+        given["weights"] = Path(given["weights"]).expanduser().absolute()
+    return ModelChoice(**given)

@@ -1,0 +1,97 @@
+"""The image encoder of SAM 2's families: a trunk, and a neck that brings its maps to one width.
+
+Sources: Lin et al. 2017 (FPN, arXiv:1612.03144), as in SAM 2 (arXiv:2408.00714, section 4, "Image
+encoder"): sam2 and EdgeTAM (Apache-2.0), `modeling/backbones/image_encoder.py`, for names and
+numbers; Li et al. 2022 (ViTDet) for the neck of a plain trunk, as in EfficientTAM
+(arXiv:2411.18933; Apache-2.0).
+
+Letters: B images, S input side, C channels, h w the coarsest map that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import LayerNorm2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeckConfig:
+    """The numbers in which necks differ.
+
+    widths    channels of the trunk's maps, the finest first; a single one: a plain trunk
+    added     maps, counted from the finest, to which the next coarser one is added
+    dropped   coarsest maps that only help and are not kept
+    """
+
+    widths: tuple[int, ...]
+    dim: int = 256
+    added: tuple[int, ...] = (2,)
+    dropped: int = 1
+
+
+class Lateral(nn.Module):
+    """One map of the trunk in the neck's width, each place by itself."""
+
+    def __init__(self, inputs: int, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
+        y: Tensor = self.conv(x)
+        return y
+
+
+class Plain(nn.Module):
+    """The one map of a plain trunk in the neck's width, with its neighbours."""
+
+    def __init__(self, inputs: int, dim: int) -> None:
+        super().__init__()
+        self.conv_1x1 = nn.Conv2d(inputs, dim, 1, bias=False)
+        self.norm_0 = LayerNorm2d(dim)
+        self.conv_3x3 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
+        self.norm_1 = LayerNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
+        y: Tensor = self.norm_1(self.conv_3x3(self.norm_0(self.conv_1x1(x))))
+        return y
+
+
+class Neck(nn.Module):
+    """The maps of a trunk in one width."""
+
+    def __init__(self, config: NeckConfig) -> None:
+        super().__init__()
+        self.config = config
+        layer = Plain if len(config.widths) == 1 else Lateral
+        # The checkpoints count from the coarsest map.
+        self.convs = nn.ModuleList(layer(width, config.dim) for width in reversed(config.widths))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The trunk's maps, the finest first -> those that are kept, (B, dim, ..), likewise."""
+        kept: list[Tensor] = []
+        for conv, x in zip(self.convs, reversed(maps), strict=True):
+            y = conv(x)
+            if kept and len(maps) - 1 - len(kept) in self.config.added:
+                # In float32, as the reference does.
+                y = y + F.interpolate(kept[-1].float(), scale_factor=2.0).to(y.dtype)
+            kept.append(y)
+        return tuple(reversed(kept[self.config.dropped :]))
+
+
+class ImageEncoder(nn.Module):
+    """A trunk and its neck."""
+
+    def __init__(self, trunk: nn.Module, neck: Neck) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.neck = neck
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, S, S) -> the coarsest map (B, dim, h, w), then the others, the finest first."""
+        *fine, coarsest = self.neck(self.trunk(images))
+        return (coarsest, *fine)

@@ -1,0 +1,175 @@
+"""Hiera, the image encoder's trunk of SAM 2: four stages, windows, a few global blocks.
+
+Source: Ryali et al. 2023 (Hiera, arXiv:2306.00989), with the positions of Bolya et al. 2023
+(arXiv:2311.05613, "absolute win"), as in SAM 2 (arXiv:2408.00714, section 4, "Image encoder");
+sam2 (Apache-2.0), `modeling/backbones/hieradet.py`, for names and numbers.
+
+Letters: B images, S input side, C channels, h w a map, L = tokens of a window, D head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import Mlp
+from anymask.models.vit import map_to_windows, windows_to_map
+
+EPSILON = 1e-6
+POOL = 2  # the side of a map is halved where a stage begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class HieraConfig:
+    """The numbers in which Hiera trunks differ; widths and heads double from stage to stage.
+
+    width          channels of the first stage, at stride 4
+    depths         blocks of the four stages
+    global_blocks  blocks, counted over all stages, that see the whole map
+    windows        side of a window in each stage
+    grid           side of the coarse position table
+    """
+
+    width: int = 96
+    heads: int = 1
+    depths: tuple[int, int, int, int] = (1, 2, 7, 2)
+    global_blocks: tuple[int, ...] = (5, 7, 9)
+    windows: tuple[int, int, int, int] = (8, 4, 14, 7)
+    grid: int = 7
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four maps, at strides 4, 8, 16 and 32."""
+        return tuple(self.width << stage for stage in range(len(self.depths)))
+
+
+HIERA_T = HieraConfig()
+HIERA_S = HieraConfig(depths=(1, 2, 11, 2), global_blocks=(7, 10, 13))
+HIERA_B_PLUS = HieraConfig(
+    width=112, heads=2, depths=(2, 3, 16, 3), global_blocks=(12, 16, 20), grid=14
+)
+HIERA_L = HieraConfig(
+    width=144, heads=2, depths=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
+)
+TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
+
+
+def halved(x: Tensor) -> Tensor:
+    """The largest of every 2 x 2 places: (B, h, w, C) -> (B, h / 2, w / 2, C)."""
+    return F.max_pool2d(x.permute(0, 3, 1, 2), POOL).permute(0, 2, 3, 1)
+
+
+class PooledAttention(nn.Module):
+    """Multi-head attention over a map; where a stage begins, the queries are pooled."""
+
+    def __init__(self, inputs: int, outputs: int, heads: int, pooled: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.pooled = pooled
+        self.qkv = nn.Linear(inputs, 3 * outputs)
+        self.proj = nn.Linear(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        if self.pooled:
+            q = halved(q)
+        h, w = q.shape[1:3]
+        q, k, v = (
+            part.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, h w, D)
+        y: Tensor = self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)))
+        return y
+
+
+class HieraBlock(nn.Module):
+    """Attention and MLP, each after a norm and beside a residual.
+
+    window  side of its windows on the map that comes in; 0: global
+    pooled  whether it begins a stage: half the side, twice the channels
+    """
+
+    def __init__(self, inputs: int, outputs: int, heads: int, window: int, pooled: bool) -> None:
+        super().__init__()
+        self.window = window
+        self.pooled = pooled
+        self.norm1 = nn.LayerNorm(inputs, eps=EPSILON)
+        self.attn = PooledAttention(inputs, outputs, heads, pooled)
+        self.norm2 = nn.LayerNorm(outputs, eps=EPSILON)
+        self.mlp = Mlp((outputs, 4 * outputs, outputs), ("layers.0", "layers.1"), "gelu")
+        if inputs != outputs:
+            self.proj = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
+        y = self.norm1(x)
+        if self.pooled:
+            x = halved(self.proj(y))
+        if self.window:
+            y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
+        else:
+            y = self.attn(y)
+        x = x + y
+        z: Tensor = x + self.mlp(self.norm2(x))
+        return z
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping 7 x 7 patches, one every 4 pixels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, 7, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
+        tokens: Tensor = self.proj(images).permute(0, 2, 3, 1)
+        return tokens
+
+
+class Hiera(nn.Module):
+    """The trunk: a picture to four maps."""
+
+    def __init__(self, config: HieraConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, window = config.width, config.windows[0]
+        self.patch_embed = PatchEmbed(width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, width, config.grid, config.grid))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
+        self.blocks = nn.ModuleList(_blocks(config))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, S, S) -> four maps (B, C, h, w), at strides 4, 8, 16 and 32."""
+        x = self.patch_embed(images)
+        x = x + self.positions(x.shape[1], x.shape[2])
+        maps = []
+        block = iter(self.blocks)
+        for depth in self.config.depths:
+            for _ in range(depth):
+                x = next(block)(x)
+            maps.append(x.permute(0, 3, 1, 2))
+        return tuple(maps)
+
+    def positions(self, h: int, w: int) -> Tensor:
+        """The coarse table stretched over the map, the window's own table tiled: (1, h, w, C)."""
+        # In float32 also for a half-precision model: its error would stay in every block.
+        coarse = F.interpolate(self.pos_embed.float(), size=(h, w), mode="bicubic")
+        side = self.pos_embed_window.shape[-1]
+        tiled = self.pos_embed_window.repeat(1, 1, -(-h // side), -(-w // side))[..., :h, :w]
+        return (coarse.to(tiled.dtype) + tiled).permute(0, 2, 3, 1)
+
+
+def _blocks(config: HieraConfig) -> list[HieraBlock]:
+    blocks: list[HieraBlock] = []
+    inputs, window = config.width, config.windows[0]
+    for stage, depth in enumerate(config.depths):
+        for index in range(depth):
+            seen = 0 if len(blocks) in config.global_blocks else window
+            pooled = stage > 0 and index == 0
+            heads = config.heads << stage
+            blocks.append(HieraBlock(inputs, config.widths[stage], heads, seen, pooled))
+            # The block that begins a stage still has the windows of the stage before.
+            inputs, window = config.widths[stage], config.windows[stage]
+    return blocks

@@ -1,0 +1,144 @@
+"""A frame reads its memories: what the objects looked like, and where they were.
+
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory attention", and appendix D.1);
+Zhou et al. 2025 (EdgeTAM, arXiv:2501.07256) for memories of a few tokens; sam2 and EdgeTAM
+(Apache-2.0), `modeling/memory_attention.py` and `modeling/sam/transformer.py`, for names and
+numbers. Deviations: positions turn real numbers (`rotary.py`), so that the graph exports; what no
+object changes (the first layer's look at the frame itself, and its queries) is done once for all;
+values stay as narrow as the memories until after the product (`narrow_attention.py`).
+
+Letters: N objects, L places of the frame, K tokens of memories, C channels, Cm of a memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.narrow_attention import attend
+from anymask.models.rotary import Turns, turned
+
+INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryAttentionConfig:
+    """The numbers in which memory attentions differ; every attention has one head."""
+
+    dim: int = 256
+    memory_dim: int = 64
+    depth: int = 4
+    mlp_dim: int = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Recalled:
+    """What a frame reads.
+
+    tokens  (N, K, Cm)
+    at      (1, K, Cm) their fixed positions, in the frame and in time
+    turns   (K, C / 2) how their keys are turned
+    """
+
+    tokens: Tensor
+    at: Tensor
+    turns: Turns
+
+
+class Projections(nn.Module):
+    """The four linear layers of an attention with one head."""
+
+    def __init__(self, dim: int, memory_dim: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(dim, dim)
+        self.k_proj = nn.Linear(memory_dim, dim)
+        self.v_proj = nn.Linear(memory_dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+
+class FrameAttention(Projections):
+    """The places of a frame read each other."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, dim)
+
+    def forward(self, x: Tensor, turns: Turns) -> Tensor:  # (N, L, C) -> the same
+        q, k, v = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns), self.v_proj(x)
+        mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        y: Tensor = self.out_proj(mixed)
+        return y
+
+
+class MemoryReading(Projections):
+    """The places of a frame read the memories."""
+
+    def forward(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
+        """(1 or N, L, C) -> (N, L, C)."""
+        q = turned(x, self.q_proj, turns)
+        k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
+        # A mean of projected values is the projected mean: the weights add up to one.
+        y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens)))
+        return y
+
+    def plain(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
+        """The same as the reference computes it: every value projected before the product."""
+        q = turned(x, self.q_proj, turns)
+        k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
+        v = self.v_proj(memory.tokens)
+        mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        y: Tensor = self.out_proj(mixed)
+        return y
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Look at the frame, at the memories, think; each after a norm and beside a residual."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.self_attn = FrameAttention(dim)
+        self.cross_attn_image = MemoryReading(dim, config.memory_dim)
+        self.linear1 = nn.Linear(dim, config.mlp_dim)
+        self.linear2 = nn.Linear(config.mlp_dim, dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, turns: Turns, memory: Recalled, plain: bool) -> Tensor:
+        """(1 or N, L, C) -> (N, L, C)."""
+        x = x + self.self_attn(self.norm1(x), turns)
+        read = self.cross_attn_image.plain if plain else self.cross_attn_image
+        x = x + read(self.norm2(x), turns, memory)
+        y: Tensor = x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return y
+
+
+class MemoryAttention(nn.Module):
+    """The features of a frame, as each object's memories change them."""
+
+    def __init__(self, config: MemoryAttentionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MemoryAttentionLayer(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.dim)
+
+    def forward(
+        self, frame: Tensor, at: Tensor, turns: Turns, memory: Recalled, plain: bool = False
+    ) -> Tensor:
+        """Condition a frame on the memories of N objects.
+
+        frame    (1, L, C)
+        at       (1, L, C) its fixed positions
+        turns    (L, C / 2) how its queries are turned
+        memory   of N objects
+        plain    as the reference computes it, slower: nothing is shared or kept narrow
+        returns  (N, L, C)
+        """
+        x = frame + INPUT_POSITIONS * at
+        if plain:
+            x = x.expand(memory.tokens.shape[0], -1, -1)
+        for layer in self.layers:
+            x = layer(x, turns, memory, plain)
+        y: Tensor = self.norm(x)
+        return y

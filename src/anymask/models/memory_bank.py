@@ -1,0 +1,219 @@
+"""What one object's memory holds, and which of it a frame reads.
+
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
+order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`.
+
+Letters: K tokens of a memory, Cm their channels, C channels of a pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """When the mask of a clear prompt gives way to the best of the three of an unclear one.
+
+    delta      how far the threshold is moved to both sides
+    threshold  below this IoU of the two masks that come out, it gives way
+    """
+
+    delta: float = 0.05
+    threshold: float = 0.98
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """The options of SAM 2's families that change numbers but no weights.
+
+    frames            memories that a frame reads: the prompted ones and frames - 1 others
+    stride            the others are every stride-th frame, and the last one
+    prompted_limit    at most so many prompted frames (2 or more), the nearest; None: all
+    pointers          frames whose object pointers are read, beside the prompted ones
+    pointer_times     whether pointers know how old they are: not at all, as a distance, or signed
+    future_pointers   whether pointers of prompted frames that come later are read
+    mask_scale, mask_bias
+                      what becomes of a mask's probability before it is remembered
+    sharp_prompted    whether a prompted frame's mask is remembered as 0 and 1
+    several_points    a prompt of so many points, from and to, gets the best of three masks; a
+                      tracked frame has none
+    stability         when one mask gives way to the best of three; None: never
+    hole_area         holes of up to so many low-resolution pixels are filled in answers; 0: none
+    exclusive         whether a pixel belongs to one object at most in the answers
+    exclusive_memory  the same, in what is remembered
+    corrected         a corrected frame stays "tracked", or becomes "prompted" like the first
+    forget_around     whether a correction takes the tracked memories around it away
+    memory_dtype      in which precision memories are kept
+    """
+
+    frames: int = 7
+    stride: int = 1
+    prompted_limit: int | None = None
+    pointers: int = 16
+    pointer_times: Literal["none", "distance", "signed"] = "none"
+    future_pointers: bool = False
+    mask_scale: float = 20.0
+    mask_bias: float = -10.0
+    sharp_prompted: bool = False
+    several_points: tuple[int, int] = (0, 1)
+    stability: Stability | None = None
+    hole_area: int = 0
+    exclusive: bool = False
+    exclusive_memory: bool = False
+    corrected: Literal["anew", "kept", "prompted"] = "anew"
+    forget_around: bool = False
+    memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+
+
+# What the official builders switch on unless they are told not to (`apply_postprocessing`).
+POSTPROCESSING = TrackingSettings(stability=Stability(), hole_area=8, sharp_prompted=True)
+
+
+def with_postprocessing(settings: TrackingSettings) -> TrackingSettings:
+    """A family's settings as its official builder changes them for users."""
+    return replace(
+        settings,
+        stability=POSTPROCESSING.stability,
+        hole_area=POSTPROCESSING.hole_area,
+        sharp_prompted=POSTPROCESSING.sharp_prompted,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """One object on one frame.
+
+    tokens   (1, K, Cm)
+    pointer  (1, C)
+    """
+
+    frame: int
+    tokens: Tensor
+    pointer: Tensor
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in a video a step stands.
+
+    frame     its number
+    backward  whether tracking goes towards the first frame
+    length    frames of the video, or None while nobody knows
+    """
+
+    frame: int
+    backward: bool = False
+    length: int | None = None
+
+    def before(self, steps: int) -> int:
+        """The frame that tracking has seen so many steps ago."""
+        return self.frame + steps if self.backward else self.frame - steps
+
+    def age(self, frame: int) -> int:
+        """How many steps ago a frame was seen; below 0: it comes later."""
+        return frame - self.frame if self.backward else self.frame - frame
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What a frame reads of one object.
+
+    memories  (steps ago, memory); 0 steps: a prompted frame, whose time does not count
+    pointers  (steps ago, pointer)
+    """
+
+    memories: tuple[tuple[int, Memory], ...]
+    pointers: tuple[tuple[int, Tensor], ...]
+
+    @property
+    def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Objects of the same layout can be batched."""
+        return (
+            tuple(steps for steps, _ in self.memories),
+            tuple(steps for steps, _ in self.pointers),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryBank:
+    """Everything that is known of one object: the frames with prompts, and the others, by frame."""
+
+    prompted: dict[int, Memory] = field(default_factory=dict)
+    tracked: dict[int, Memory] = field(default_factory=dict)
+
+    def with_prompted(self, memory: Memory) -> MemoryBank:
+        """This bank with a frame that a person spoke about, in the place of what was there."""
+        return MemoryBank(
+            {**self.prompted, memory.frame: memory}, _without(self.tracked, [memory.frame])
+        )
+
+    def with_tracked(self, memory: Memory) -> MemoryBank:
+        """This bank with a frame that was found by tracking."""
+        return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory})
+
+    def without(self, frames: Iterable[int]) -> MemoryBank:
+        """This bank without the tracked memories of some frames."""
+        return MemoryBank(self.prompted, _without(self.tracked, frames))
+
+    def kept(self, at: Moment, settings: TrackingSettings) -> MemoryBank:
+        """This bank without tracked memories that no later frame of this direction reads."""
+        reach = max((settings.frames - 1) * settings.stride, settings.pointers - 1)
+        return self.without(f for f in self.tracked if not 0 <= at.age(f) <= reach)
+
+    def select(self, at: Moment, settings: TrackingSettings) -> Selection:
+        """Which memories and pointers a frame reads."""
+        nearest = self._nearest(at.frame, settings.prompted_limit)
+        passed = {f: m for f, m in self.prompted.items() if f not in nearest}
+        others = {**passed, **self.tracked}
+        memories = [(0, memory) for memory in nearest.values()]
+        for steps in range(settings.frames - 1, 0, -1):
+            memory = others.get(_stepped(at, steps, settings.stride))
+            if memory is not None:
+                memories.append((steps, memory))
+        ages = {f: at.age(f) for f in nearest}
+        pointers = [
+            (ages[f], memory.pointer)
+            for f, memory in nearest.items()
+            if settings.future_pointers or ages[f] >= 0
+        ]
+        for steps in range(1, longest_pointer(at, settings) + 1):
+            memory = others.get(at.before(steps))
+            if memory is not None:
+                pointers.append((steps, memory.pointer))
+        if settings.pointer_times == "distance":
+            pointers = [(abs(age), pointer) for age, pointer in pointers]
+        return Selection(tuple(memories), tuple(pointers))
+
+    def _nearest(self, frame: int, limit: int | None) -> dict[int, Memory]:
+        """Prompted memories: the last before, the first after, then by distance."""
+        if limit is None or len(self.prompted) <= limit:
+            return self.prompted
+        before = max((f for f in self.prompted if f < frame), default=None)
+        after = min((f for f in self.prompted if f >= frame), default=None)
+        order = [f for f in (before, after) if f is not None]
+        order += sorted((f for f in self.prompted if f not in order), key=lambda f: abs(f - frame))
+        return {f: self.prompted[f] for f in order[:limit]}
+
+
+def longest_pointer(at: Moment, settings: TrackingSettings) -> int:
+    """The age of the oldest pointer that is read: a short video's own length limits it."""
+    return (settings.pointers if at.length is None else min(at.length, settings.pointers)) - 1
+
+
+def _stepped(at: Moment, steps: int, stride: int) -> int:
+    """The frame of the memory `steps` places back: the last, then every stride-th frame."""
+    if steps == 1:
+        return at.before(1)
+    if at.backward:
+        return -(-(at.frame + 2) // stride) * stride + (steps - 2) * stride
+    return (at.frame - 2) // stride * stride - (steps - 2) * stride
+
+
+def _without(memories: dict[int, Memory], frames: Iterable[int]) -> dict[int, Memory]:
+    gone = set(frames)
+    return {f: memory for f, memory in memories.items() if f not in gone}

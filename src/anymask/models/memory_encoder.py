@@ -1,0 +1,98 @@
+"""A frame and its object's mask, written down as a memory.
+
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank", and
+appendix D.1); sam2 (Apache-2.0), `modeling/memory_encoder.py`, for names and numbers. Deviation:
+the frame is projected once for all objects.
+
+Letters: N objects, S input side, C channels of the image, Cm of a memory, h w the image features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import LayerNorm2d
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEncoderConfig:
+    """The numbers in which memory encoders differ.
+
+    dim      channels of the image features
+    out_dim  channels of a memory
+    steps    halvings of the mask's side, until it has the features' size
+    depth    blocks that fuse the mask with the frame
+    """
+
+    dim: int = 256
+    out_dim: int = 64
+    steps: int = 4
+    depth: int = 2
+
+
+class MaskDownsampler(nn.Module):
+    """A mask at the size of the features: each halving makes four channels of one."""
+
+    def __init__(self, dim: int, steps: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for step in range(steps):
+            inputs, outputs = 4**step, 4 ** (step + 1)
+            layers += [nn.Conv2d(inputs, outputs, 3, 2, 1), LayerNorm2d(outputs), nn.GELU()]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(4**steps, dim, 1))
+
+    def forward(self, masks: Tensor) -> Tensor:  # (N, 1, S, S) -> (N, C, h, w)
+        y: Tensor = self.encoder(masks)
+        return y
+
+
+class FuserBlock(nn.Module):
+    """A ConvNeXt block (Liu et al. 2022, arXiv:2201.03545, section 2)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = LayerNorm2d(dim, EPSILON)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.gamma = nn.Parameter(EPSILON * self.norm.weight.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, h, w) -> the same
+        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
+        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        return x + y.permute(0, 3, 1, 2)
+
+
+class Fuser(nn.Module):
+    """Some blocks."""
+
+    def __init__(self, dim: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(FuserBlock(dim) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, h, w) -> the same
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class MemoryEncoder(nn.Module):
+    """The memory of a frame, for each object."""
+
+    def __init__(self, config: MemoryEncoderConfig) -> None:
+        super().__init__()
+        self.mask_downsampler = MaskDownsampler(config.dim, config.steps)
+        self.pix_feat_proj = nn.Conv2d(config.dim, config.dim, 1)
+        self.fuser = Fuser(config.dim, config.depth)
+        self.out_proj = nn.Conv2d(config.dim, config.out_dim, 1)
+
+    def forward(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Features (1 or N, C, h, w), scaled masks (N, 1, S, S) -> (N, Cm, h, w)."""
+        fused = self.fuser(self.pix_feat_proj(image) + self.mask_downsampler(masks))
+        memory: Tensor = self.out_proj(fused)
+        return memory

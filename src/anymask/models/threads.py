@@ -1,0 +1,25 @@
+"""Pools of threads that compute alone: torch's own helpers wait for each other at every product."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import torch
+
+
+def single_minded(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads compute alone; torch's number of threads elsewhere stays as it is."""
+    before, started = torch.get_num_threads(), Barrier(threads + 1)
+    pool = ThreadPoolExecutor(threads, name, _alone)
+    for _ in range(threads):
+        pool.submit(started.wait)  # one for each, so that all have begun
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def _alone() -> None:
+    """Let this thread compute without helpers."""
+    torch.get_num_threads()  # a thread's first question takes the number of all others
+    torch.set_num_threads(1)

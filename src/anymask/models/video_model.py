@@ -1,0 +1,364 @@
+"""SAM 2's families: one network for pictures and for videos, one step of a video at a time.
+
+A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
+together with what is remembered of an object, and what is found is remembered in turn. The network
+keeps nothing: memories are values (`memory_bank.py`) that come in and go out.
+
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4 and appendix D.1); Zhou et al. 2025
+(EdgeTAM, arXiv:2501.07256); Xiong et al. 2024 (EfficientTAM, arXiv:2411.18933); sam2, EdgeTAM and
+EfficientTAM (all Apache-2.0), `modeling/sam2_base.py`, for names and numbers.
+
+Letters: B images, S input side, N objects or prompts, P points, T masks, C channels, h w features,
+L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.fpn import ImageEncoder
+from anymask.models.layers import Mlp
+from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
+from anymask.models.memory_attention import MemoryAttention, Recalled
+from anymask.models.memory_bank import (
+    Memory,
+    MemoryBank,
+    Moment,
+    Selection,
+    TrackingSettings,
+    longest_pointer,
+)
+from anymask.models.memory_encoder import MemoryEncoder
+from anymask.models.object_answer import (
+    ABSENT,
+    ObjectAnswer,
+    choose,
+    fill_holes,
+    without_overlaps,
+)
+from anymask.models.positions import sine_grid, sine_line
+from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
+from anymask.models.rotary import Turns, grid_turns, joined, no_turns
+from anymask.models.spatial_perceiver import SpatialPerceiver
+from anymask.models.video_records import Frame, FramePrompts, VideoConfig
+from anymask.primitives.spec import ModelSpec
+
+SURE = 10.0  # the logit of a pixel of a mask that a person gave
+MASK_LIMIT = 32.0  # logits that are fed back are cut here, as the reference does
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class VideoModel(nn.Module):
+    """SAM 2, SAM 2.1, EdgeTAM and EfficientTAM."""
+
+    def __init__(self, spec: ModelSpec, image_encoder: ImageEncoder, config: VideoConfig) -> None:
+        super().__init__()
+        self.spec = spec
+        self.config = config
+        dim, memory_dim = config.attention.dim, config.attention.memory_dim
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.settings.frames, 1, 1, memory_dim))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, dim))
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, dim))  # stored, never used
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, dim))
+        if config.absent_memory:
+            self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, memory_dim))
+        self.image_encoder = image_encoder
+        self.mask_downsample = nn.Conv2d(1, 1, 4, 4)
+        self.memory_attention = MemoryAttention(config.attention)
+        self.memory_encoder = MemoryEncoder(config.memory)
+        if config.perceiver is not None:
+            self.spatial_perceiver = SpatialPerceiver(config.perceiver)
+        self.sam_prompt_encoder = PromptEncoder(config.prompts)
+        self.sam_mask_decoder = MaskDecoder(config.decoder)
+        self.obj_ptr_proj = Mlp((dim, dim, dim, dim), SAM_HEAD, "relu")
+        if config.settings.pointer_times != "none":
+            self.obj_ptr_tpos_proj = nn.Linear(dim, memory_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are kept in; inputs are converted to it."""
+        return self.no_mem_embed.dtype
+
+    # ------------------------------------------------------------------------------- pictures
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See B images.
+
+        images   (B, 3, S, S) normalised
+        returns  features (B, C, h, w) first, then the fine maps, in the model's dtype
+        """
+        frame = self.see(images)
+        return (self._without_memory(frame), *frame.fine)
+
+    def decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer N prompts about one image, or one each about N images: `ImageModel.decode`."""
+        masks = masks.clamp(-MASK_LIMIT, MASK_LIMIT)
+        decoded = self._decode(features, coords, labels, masks, has_mask)
+        return decoded.logits.float(), decoded.quality.float()
+
+    def forward(
+        self,
+        images: Tensor,
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`encode` and `decode` in one, for one image or for N images with one prompt each."""
+        return self.decode(self.encode(images), coords, labels, masks, has_mask)
+
+    def _decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> Decoded:
+        image, *fine = (x.to(self.dtype) for x in features)
+        return self.sam_mask_decoder.decode(
+            image,
+            self.sam_prompt_encoder.grid(image.shape[-2], image.shape[-1]),
+            self.sam_prompt_encoder.embed_points(coords, labels),
+            self.sam_prompt_encoder.embed_masks(masks.to(self.dtype), has_mask),
+            *fine,
+        )
+
+    def _without_memory(self, frame: Frame) -> Tensor:
+        return frame.features + self.no_mem_embed.reshape(1, -1, 1, 1)
+
+    # --------------------------------------------------------------------------------- videos
+
+    def see(self, images: Tensor) -> Frame:
+        """Encode a frame, or B pictures: (B, 3, S, S) normalised."""
+        features, *fine = self.image_encoder(images.to(self.dtype))
+        if fine:
+            fine = self.sam_mask_decoder.fine_maps(*fine)
+        return Frame(features, tuple(fine))
+
+    def step(
+        self,
+        frame: Frame,
+        banks: Sequence[MemoryBank],
+        at: Moment,
+        prompts: FramePrompts | None = None,
+        settings: TrackingSettings | None = None,
+    ) -> ObjectAnswer:
+        """Find N objects on a frame.
+
+        banks    what is known of each object; all empty on a first prompted frame
+        prompts  what a person says about each of them, or None while tracking
+        """
+        settings = settings or self.config.settings
+        features = self.condition(frame, banks, at, settings)
+        return self.answer(frame, features, len(banks), prompts, settings)
+
+    def condition(
+        self,
+        frame: Frame,
+        banks: Sequence[MemoryBank],
+        at: Moment,
+        settings: TrackingSettings,
+        plain: bool = False,
+    ) -> Tensor:
+        """The frame's features as each object's memories change them.
+
+        plain    as the reference computes it: each object by itself
+        returns  (N, C, h, w), or (1, C, h, w) where nobody remembers anything
+        """
+        selections = [bank.select(at, settings) for bank in banks]
+        if not any(selection.memories for selection in selections):
+            return self._without_memory(frame)
+        h, w = frame.features.shape[-2:]
+        tokens = frame.features.flatten(2).transpose(1, 2)
+        positions, turns = self._of_frame(h, w)
+        conditioned: list[Tensor | None] = [None] * len(banks)
+        for places in _same_layout(selections, plain):
+            recalled = self.recall([selections[i] for i in places], (h, w), at, settings)
+            read = self.memory_attention(tokens, positions, turns, recalled, plain)
+            for i, one in zip(places, read, strict=True):
+                conditioned[i] = one.t().unflatten(1, (h, w))
+        return torch.stack([one for one in conditioned if one is not None])
+
+    def recall(
+        self,
+        selections: Sequence[Selection],
+        hw: tuple[int, int],
+        at: Moment,
+        settings: TrackingSettings,
+    ) -> Recalled:
+        """What N objects of the same layout remember, as tokens."""
+        memories = zip(*(selection.memories for selection in selections), strict=True)
+        positions, turns = self._of_memory(*hw)
+        tokens, places, turned = [], [], []
+        for same in memories:
+            tokens.append(torch.cat([memory.tokens for _, memory in same]).to(self.dtype))
+            # The oldest memory's time is stored first but one; a prompted frame's last.
+            places.append(positions + self.maskmem_tpos_enc[same[0][0] - 1, 0])
+            turned.append(turns)
+        if selections[0].pointers:
+            pointers = torch.stack(
+                [torch.cat([p for _, p in selection.pointers]) for selection in selections]
+            )  # (N, pointers, C)
+            parts = pointers.shape[-1] // self.config.attention.memory_dim
+            tokens.append(pointers.unflatten(2, (parts, -1)).flatten(1, 2).to(self.dtype))
+            times = self._pointer_times([age for age, _ in selections[0].pointers], at, settings)
+            places.append(times.repeat_interleave(parts, dim=1))
+            still = no_turns(tokens[-1].shape[1], self.config.attention.dim, times.device)
+            turned.append(still)
+        return Recalled(torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned))
+
+    def answer(
+        self,
+        frame: Frame,
+        features: Tensor,
+        n: int,
+        prompts: FramePrompts | None,
+        settings: TrackingSettings,
+    ) -> ObjectAnswer:
+        """Decode N objects of a frame whose features are conditioned, (1 or N, C, h, w)."""
+        coords = features.new_zeros(n, 1, 2)
+        labels = torch.full((n, 1), NO_POINT, device=features.device)
+        points = 0
+        if prompts is not None:
+            points = prompts.labels.shape[1]
+            coords = torch.cat([prompts.coords.to(coords), coords], dim=1)
+            labels = torch.cat([prompts.labels.to(labels), labels], dim=1)
+        else:  # the reference gives an empty point, and its encoder follows it with another
+            coords, labels = coords.repeat(1, 2, 1), labels.repeat(1, 2)
+        masks = prompts.masks if prompts is not None else None
+        given = features.new_full((1 if masks is None else n,), float(masks is not None))
+        if masks is None:
+            masks = features.new_zeros(1, 1, self.spec.mask_side, self.spec.mask_side)
+        masks = masks.clamp(-MASK_LIMIT, MASK_LIMIT)
+        decoded = self._decode((features, *frame.fine), coords, labels, masks, given)
+        low, high = settings.several_points
+        chosen = choose(decoded, low <= points <= high, settings.stability)
+        there = (decoded.object_score > 0).to(chosen.token.dtype)
+        pointer = self._pointer(chosen.token, there)
+        logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)
+        return ObjectAnswer(logits.float(), chosen.quality, decoded.object_score, pointer)
+
+    def given(self, frame: Frame, masks: Tensor) -> ObjectAnswer:
+        """Take masks of N objects as the answer: (N, 1, S, S), 1 object, 0 background."""
+        masks = masks.to(self.dtype)
+        quarter = (masks.shape[-2] // 4, masks.shape[-1] // 4)
+        logits = F.interpolate(
+            (2 * masks - 1) * SURE, quarter, mode="bilinear", antialias=True, align_corners=False
+        )
+        there = (masks.flatten(1) > 0).any(dim=1, keepdim=True).to(self.dtype)
+        seen = self._decode(
+            (frame.features, *frame.fine),
+            masks.new_zeros(len(masks), 2, 2),
+            torch.full((len(masks), 2), NO_POINT, device=masks.device),
+            self.mask_downsample(masks),
+            masks.new_ones(len(masks)),
+        )
+        own = (seen.object_score > 0).to(self.dtype)
+        pointer = self._pointer(choose(seen, False, None).token, own)
+        pointer = there * pointer + (1 - there) * self.no_obj_ptr
+        score = (2 * there - 1) * SURE
+        return ObjectAnswer(logits.float(), torch.ones_like(score), score, pointer)
+
+    def remember(
+        self,
+        frame: Frame,
+        answer: ObjectAnswer,
+        at: Moment,
+        prompted: bool = False,
+        settings: TrackingSettings | None = None,
+    ) -> tuple[Memory, ...]:
+        """What N objects leave in memory of a frame.
+
+        prompted  whether a person spoke about the masks
+        """
+        settings = settings or self.config.settings
+        side = self.spec.image_side
+        masks = F.interpolate(answer.logits, (side, side), mode="bilinear", align_corners=False)
+        if settings.exclusive_memory:
+            masks = without_overlaps(masks)
+        sharp = prompted and settings.sharp_prompted
+        chance = (masks > 0).to(masks.dtype) if sharp else masks.sigmoid()
+        scaled = (chance * settings.mask_scale + settings.mask_bias).to(self.dtype)
+        memory = self.memory_encoder(frame.features, scaled)
+        if self.config.absent_memory:
+            absent = (answer.object_score <= 0).to(memory.dtype)[..., None, None]
+            memory = memory + absent * self.no_obj_embed_spatial[..., None, None]
+        tokens = self._tokens(memory).to(DTYPES[settings.memory_dtype])
+        return tuple(
+            Memory(at.frame, tokens[i : i + 1], answer.pointer[i : i + 1])
+            for i in range(len(tokens))
+        )
+
+    def finished(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> Tensor:
+        """The logits that a person gets: holes filled, overlaps taken away, as the settings say."""
+        settings = settings or self.config.settings
+        logits = answer.logits
+        if settings.hole_area:
+            logits = fill_holes(logits, settings.hole_area)
+        return without_overlaps(logits) if settings.exclusive else logits
+
+    # ---------------------------------------------------------------------------------- parts
+
+    def _tokens(self, memory: Tensor) -> Tensor:  # (N, Cm, h, w) -> (N, K, Cm)
+        if self.config.perceiver is None:
+            return memory.flatten(2).transpose(1, 2)
+        dim, h, w = memory.shape[1:]
+        at = sine_grid(h, w, dim, memory.device).to(memory.dtype)
+        tokens: Tensor = self.spatial_perceiver(memory, at)
+        return tokens
+
+    def _pointer(self, token: Tensor, there: Tensor) -> Tensor:  # (N, C), (N, 1) -> (N, C)
+        pointer: Tensor = there * self.obj_ptr_proj(token) + (1 - there) * self.no_obj_ptr
+        return pointer
+
+    def _pointer_times(self, ages: list[int], at: Moment, settings: TrackingSettings) -> Tensor:
+        """Positions of pointers in time, (1, pointers, Cm)."""
+        device = self.no_mem_embed.device
+        if settings.pointer_times == "none":
+            return torch.zeros(1, len(ages), self.config.attention.memory_dim, device=device)
+        oldest = max(longest_pointer(at, settings), 1)
+        share = torch.tensor(ages, dtype=torch.float32, device=device) / oldest
+        times: Tensor = self.obj_ptr_tpos_proj(
+            sine_line(share, self.config.attention.dim).to(self.dtype)
+        )
+        return times[None]
+
+    def _of_frame(self, h: int, w: int) -> tuple[Tensor, Turns]:
+        """Fixed positions (1, L, C) and turns of a frame's places."""
+        dim, device = self.config.attention.dim, self.no_mem_embed.device
+        return sine_grid(h, w, dim, device).to(self.dtype), grid_turns(h, w, dim, device)
+
+    def _of_memory(self, h: int, w: int) -> tuple[Tensor, Turns]:
+        """Fixed positions (1, K, Cm) and turns of a memory's tokens."""
+        config, device = self.config.attention, self.no_mem_embed.device
+        perceiver = self.config.perceiver
+        if perceiver is not None:
+            h = w = perceiver.side
+        places = sine_grid(h, w, config.memory_dim, device).to(self.dtype)
+        turns = grid_turns(h, w, config.dim, device)
+        if perceiver is not None:  # those that read everything have no place
+            places = F.pad(places, (0, 0, perceiver.everywhere, 0))
+            turns = joined([no_turns(perceiver.everywhere, config.dim, device), turns])
+        return places, turns
+
+
+def _same_layout(selections: Sequence[Selection], plain: bool) -> list[list[int]]:
+    """Objects that can be batched, by their places in the sequence."""
+    if plain:
+        return [[i] for i in range(len(selections))]
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for i, selection in enumerate(selections):
+        groups.setdefault(selection.layout, []).append(i)
+    return list(groups.values())

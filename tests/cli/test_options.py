@@ -1,0 +1,97 @@
+"""Options come from declared settings: names, values, defaults, and what was given."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import anymask
+from anymask.cli.main import load, main
+from anymask.cli.options import add_options, option_of, read_model, read_options
+from anymask.jobs.choices import ModelChoice
+from anymask.predictors.arrangement import Arrangement
+from anymask.predictors.grid import Grid
+from anymask.predictors.settings import Settings
+from anymask.primitives.setting import list_settings
+
+LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    load(command).configure(parser)
+    return parser
+
+
+def options_of(command: str) -> dict[str, argparse.Action]:
+    actions = parser_of(command)._actions
+    return {name: action for action in actions for name in action.option_strings}
+
+
+@pytest.mark.parametrize("command", LOADING)
+def test_every_command_that_loads_a_model_has_the_same_options(command: str) -> None:
+    here, there = options_of(command), options_of("segment")
+    names = [option_of(setting.name) for setting in list_settings(ModelChoice)]
+    for name in names if command != "eval" else names[1:]:  # its --model is repeated
+        assert here[name].help == there[name].help
+        assert here[name].metavar == there[name].metavar
+
+
+@pytest.mark.parametrize("declared", [Grid, Arrangement])
+def test_everything_has_an_option_for_each_setting(declared: type) -> None:
+    options = options_of("everything")
+    for setting in list_settings(declared):
+        assert options[option_of(setting.name)].help.startswith(setting.about.does[:20])
+
+
+def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
+    here, there = options_of("segment"), options_of("everything")
+    shared = {one.name for one in list_settings(Settings)} & {
+        one.name for one in list_settings(Arrangement)
+    }
+    assert shared == {"granularity", "max_hole_area", "min_island_area"}
+    assert all(option_of(name) in here and option_of(name) in there for name in shared)
+    assert not {"--fill-holes", "--drop-islands"} & set(there)
+
+
+def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, Grid, ("mode", "points_per_side", "pred_iou_thresh"))
+    args = parser.parse_args(["--points-per-side", "8", "--pred-iou-thresh", "0"])
+    assert read_options(args, Grid) == {"points_per_side": 8, "pred_iou_thresh": 0.0}
+    assert read_options(parser.parse_args([]), Grid) == {}
+
+
+def test_words_are_refused_by_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["everything", "photo.png", "-o", "out", "--mode", "fast"]) == 2
+    assert "argument --mode: invalid choice: 'fast'" in capsys.readouterr().err
+
+
+def test_the_model_s_options_reach_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(anymask, "load", lambda *given: asked.append(given))
+    words = ["--model", "m", "--weights", "w.pt", "--device", "cuda:1"]
+    words += ["--precision", "bf16", "--runtime", "torch"]
+    read_model(parser_of("segment").parse_args(["photo.png", *words])).load()
+    read_model(parser_of("segment").parse_args(["photo.png"])).load()
+    plain = tuple(field.default for field in fields(ModelChoice))
+    assert asked == [("m", Path("w.pt").absolute(), "cuda:1", "bf16", "torch"), plain]
+
+
+@pytest.mark.parametrize("command", ["segment", "eval"])
+def test_a_checkpoint_of_the_home_folder_is_found(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args = parser_of(command).parse_args(["what", "--weights", "~/w.pt"])
+    assert read_model(args, model="m").weights == tmp_path / "w.pt"
+
+
+def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["serve", "--runtime", "torch", "--port", "0"]) == 2
+    assert "runtime='torch' needs a checkpoint" in capsys.readouterr().err
+    assert main(["serve", "--runtime", "jax", "--port", "0"]) == 2
+    assert "runtime must be one of auto, onnx, torch, got 'jax'" in capsys.readouterr().err

@@ -1,0 +1,46 @@
+"""The tables of settings in the documents, made from the declarations.
+
+    python -m tests.docs.settings_tables     write them anew
+
+A table stands between `<!-- settings: Grid -->` and the next empty line.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from anymask.jobs.choices import ModelChoice
+from anymask.predictors.arrangement import Arrangement
+from anymask.predictors.grid import Grid
+from anymask.predictors.settings import Retry, Settings
+from anymask.primitives.setting import DeclaredSetting, list_settings
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DECLARED = {declared.__name__: declared for declared in (Settings, Retry, Grid, Arrangement)}
+DECLARED["ModelChoice"] = ModelChoice
+BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
+
+
+def settings_table(declared: type) -> str:
+    """A Markdown table with a row for each setting."""
+    rows = "".join(_row(setting) for setting in list_settings(declared))
+    return f"| setting | default | does |\n|---|---|---|\n{rows}"
+
+
+def _row(setting: DeclaredSetting) -> str:
+    default = setting.default_in_words
+    default = f'`"{default}"`' if isinstance(setting.default, str) else default
+    return f"| `{setting.name}` | {default} | {setting.about.does} |\n"
+
+
+def with_tables(text: str) -> str:
+    """The same document with tables as they are declared."""
+    return BLOCK.sub(
+        lambda found: f"{found['name']} -->\n{settings_table(DECLARED[found['name']])}", text
+    )
+
+
+if __name__ == "__main__":
+    for path in DOCS.glob("*.md"):
+        path.write_text(with_tables(path.read_text("utf-8")), "utf-8")

@@ -1,0 +1,29 @@
+"""The documents' tables of settings are the declarations, in words."""
+
+import pytest
+
+from tests.docs.settings_tables import BLOCK, DECLARED, DOCS, settings_table
+
+TABLES = [
+    (path, found["name"], found["table"])
+    for path in sorted(DOCS.glob("*.md"))
+    for found in BLOCK.finditer(path.read_text("utf-8"))
+]
+
+
+def test_every_group_of_settings_has_its_table_once() -> None:
+    assert sorted(name for _, name, _ in TABLES) == sorted(DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "table"), TABLES, ids=[f"{path.stem}-{name}" for path, name, _ in TABLES]
+)
+def test_a_table_is_what_is_declared(path, name, table) -> None:
+    remedy = f"{path.name}: run python -m tests.docs.settings_tables"
+    assert table == settings_table(DECLARED[name]), remedy
+
+
+def test_a_row_names_the_setting_its_default_and_what_it_does() -> None:
+    rows = settings_table(DECLARED["Grid"]).splitlines()
+    assert rows[2].startswith('| `mode` | `"adaptive"` | "exact": every click')
+    assert rows[5].startswith("| `points_per_side` | 32 | clicks along each side")

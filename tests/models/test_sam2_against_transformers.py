@@ -1,0 +1,340 @@
+"""Tiny random SAM 2 and EdgeTAM memories against transformers' independent video models."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    EdgeTamVideoConfig,
+    EdgeTamVideoModel,
+    Sam2HieraDetConfig,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VisionConfig,
+)
+from transformers.models.edgetam_video.modeling_edgetam_video import EdgeTamVideoInferenceSession
+from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
+
+from anymask import models
+from anymask.models.hiera import TINY
+from anymask.models.memory_bank import MemoryBank, Moment, Stability, TrackingSettings
+from anymask.models.object_answer import ObjectAnswer
+from anymask.models.video_model import VideoModel
+from anymask.models.video_records import FramePrompts
+
+TOLERANCE = 1e-4  # of the largest value
+SIDE = 64
+FRAMES = 5
+
+# transformers' names -> the official ones, in this order
+RENAMED = (
+    (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
+    (r"^vision_encoder\.neck\.convs\.(\d)\.", r"image_encoder.neck.convs.\1.conv."),
+    (
+        r"^shared_image_embedding\.positional_embedding",
+        "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+    ),
+    (r"^prompt_encoder\.", "sam_prompt_encoder."),
+    (r"^mask_decoder\.", "sam_mask_decoder."),
+    (r"patch_embed\.projection", "patch_embed.proj"),
+    (r"mask_embed\.conv1", "mask_downscaling.0"),
+    (r"mask_embed\.layer_norm1", "mask_downscaling.1"),
+    (r"mask_embed\.conv2", "mask_downscaling.3"),
+    (r"mask_embed\.layer_norm2", "mask_downscaling.4"),
+    (r"mask_embed\.conv3", "mask_downscaling.6"),
+    (r"upscale_conv1", "output_upscaling.0"),
+    (r"upscale_layer_norm", "output_upscaling.1"),
+    (r"upscale_conv2", "output_upscaling.3"),
+    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)layers\.0", r"\1layers.1"),
+    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)proj_in", r"\1layers.0"),
+    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)proj_out", r"\1layers.2"),
+    (r"(attention\.layers\.\d\.)mlp\.up_proj", r"\1linear1"),
+    (r"(attention\.layers\.\d\.)mlp\.down_proj", r"\1linear2"),
+    (r"mlp\.proj_in", "mlp.layers.0"),
+    (r"mlp\.proj_out", "mlp.layers.1"),
+    (r"^object_pointer_proj", "obj_ptr_proj"),
+    (r"^temporal_positional_encoding_projection_layer", "obj_ptr_tpos_proj"),
+    (r"^memory_temporal_positional_encoding", "maskmem_tpos_enc"),
+    (r"^no_memory_embedding", "no_mem_embed"),
+    (r"^no_memory_positional_encoding", "no_mem_pos_enc"),
+    (r"^no_object_pointer", "no_obj_ptr"),
+    (r"^occlusion_spatial_embedding_parameter", "no_obj_embed_spatial"),
+    (r"o_proj\.", "out_proj."),
+    (r"final_conv", "encoder.12"),
+    (r"feature_projection", "pix_feat_proj"),
+    (r"memory_fuser", "fuser"),
+    (r"depthwise_conv", "dwconv"),
+    (r"pointwise_conv", "pwconv"),
+    (r"(fuser\.layers\.\d\.)layer_norm", r"\1norm"),
+    (r"\.scale$", ".gamma"),
+    (r"memory_encoder\.projection", "memory_encoder.out_proj"),
+    (r"memory_attention\.layer_norm", "memory_attention.norm"),
+    (r"layer_norm_final_attn", "norm_final_attn"),
+    (r"^spatial_perceiver\.latents_1d", "spatial_perceiver.latents"),
+    (r"^spatial_perceiver\.layer_norm", "spatial_perceiver.norm"),
+    (r"(perceiver\.layers\.\d\.)cross_attention", r"\1attn"),
+    (r"(perceiver\.layers\.\d\.)self_attention", r"\1self_attn"),
+    (r"(perceiver\.layers\.\d\.)self_mlp\.layer_norm", r"\1self_ff.0"),
+    (r"(perceiver\.layers\.\d\.)self_mlp\.up_proj", r"\1self_ff.1"),
+    (r"(perceiver\.layers\.\d\.)self_mlp\.down_proj", r"\1self_ff.3"),
+    (r"(perceiver\.layers\.\d\.)mlp\.layer_norm", r"\1ff.0"),
+    (r"(perceiver\.layers\.\d\.)mlp\.up_proj", r"\1ff.1"),
+    (r"(perceiver\.layers\.\d\.)mlp\.down_proj", r"\1ff.3"),
+    (r"(perceiver\.layers\.\d\.)layer_norm_input", r"\1attn.norm_x"),
+    (r"(perceiver\.layers\.\d\.)layer_norm_latents", r"\1attn.norm_latents"),
+    (r"(perceiver\.layers\.\d\.)layer_norm_self", r"\1self_attn.norm"),
+    (r"(perceiver\.layers\.\d\.(?:self_)?attn\.)q_proj", r"\1to_q"),
+    (r"(perceiver\.layers\.\d\.(?:self_)?attn\.)out_proj", r"\1to_out"),
+    (r"layer_norm(\d)", r"norm\1"),
+)
+
+VISION = Sam2VisionConfig(
+    backbone_config=Sam2HieraDetConfig(
+        hidden_size=TINY.width,
+        image_size=[SIDE, SIDE],
+        window_positional_embedding_background_size=[TINY.grid, TINY.grid],
+        blocks_per_stage=list(TINY.depths),
+        embed_dim_per_stage=list(TINY.widths),
+        num_attention_heads_per_stage=[TINY.heads << stage for stage in range(4)],
+        window_size_per_stage=list(TINY.windows),
+        global_attention_blocks=list(TINY.global_blocks),
+    ),
+    backbone_channel_list=list(reversed(TINY.widths)),
+    backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+    fpn_hidden_size=128,
+)
+REST = {
+    "image_size": SIDE,
+    "memory_attention_hidden_size": 128,
+    "memory_attention_num_layers": 2,
+    "memory_attention_rope_feat_sizes": [4, 4],
+    "memory_encoder_hidden_size": 128,
+    "mask_downsampler_embed_dim": 128,
+    "memory_fuser_embed_dim": 128,
+    "memory_fuser_intermediate_dim": 512,
+}
+
+
+# So far apart that a random mask does not count as stable.
+UNSTABLE = Stability(delta=2.0)
+
+
+def _heads(*, stability: bool) -> dict[str, dict[str, object]]:
+    return {
+        "prompt_encoder_config": {"hidden_size": 128, "image_size": SIDE},
+        "mask_decoder_config": {
+            "hidden_size": 128,
+            "mlp_dim": 48,
+            "num_attention_heads": 4,
+            "iou_head_hidden_dim": 128,
+            "dynamic_multimask_via_stability": stability,
+            "dynamic_multimask_stability_delta": UNSTABLE.delta,
+        },
+    }
+
+
+def sam2(*, stability: bool = False) -> Sam2VideoModel:
+    config = Sam2VideoConfig(
+        vision_config=VISION,
+        memory_attention_feed_forward_hidden_size=48,
+        **_heads(stability=stability),
+        **REST,
+    )
+    return Sam2VideoModel(config).eval()
+
+
+def edge() -> EdgeTamVideoModel:
+    config = EdgeTamVideoConfig(
+        vision_config=VISION,
+        memory_attention_mlp_hidden_size=48,
+        memory_attention_rope_k_sizes=[2, 2],
+        perceiver_resampler_num_latents=3,
+        perceiver_resampler_num_latents_2d=4,
+        enable_occlusion_spatial_embedding=False,
+        enable_temporal_pos_encoding_for_object_pointers=False,
+        **_heads(stability=False),
+        **REST,
+    )
+    return EdgeTamVideoModel(config).eval()
+
+
+def to_official(theirs: nn.Module) -> dict[str, Tensor]:
+    """Their weights under the official names, where both fit one by one."""
+    weights: dict[str, Tensor] = {}
+    for name, value in theirs.state_dict().items():
+        if name == "prompt_encoder.shared_embedding.positional_embedding":
+            continue  # tied to the other one
+        layer = re.match(r"memory_encoder\.mask_downsampler\.layers\.(\d)\.(\w+)\.(\w+)", name)
+        if name == "prompt_encoder.point_embed.weight":
+            for kind in range(4):
+                official = f"sam_prompt_encoder.point_embeddings.{kind}.weight"
+                weights[official] = value[kind : kind + 1]
+        elif layer:
+            place = 3 * int(layer[1]) + (layer[2] == "layer_norm")
+            weights[f"memory_encoder.mask_downsampler.encoder.{place}.{layer[3]}"] = value
+        else:
+            for pattern, replacement in RENAMED:
+                name = re.sub(pattern, replacement, name)
+            weights[name] = value
+    for name in [name for name in weights if re.search(r"perceiver.*\.k_proj\.weight", name)]:
+        both = torch.cat([weights.pop(name), weights.pop(name.replace("k_proj", "v_proj"))])
+        weights[name.replace("k_proj", "to_kv")] = both
+    return weights
+
+
+def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel:
+    """Our tiny model with random weights that are also put into `theirs`.
+
+    there  whether the object score says that objects are there
+    """
+    torch.manual_seed(7)
+    for key, parameter in theirs.named_parameters():
+        lengths = parameter.shape[1:].numel() if parameter.ndim > 1 else 25
+        centre = 1.0 if re.search(r"norm\w*\.weight", key) else 0.0
+        torch.nn.init.normal_(parameter, mean=centre, std=min(0.3, lengths**-0.5))
+    theirs.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(2.0 if there else -2.0)
+    # The two are one in every checkpoint, but random apart.
+    frequencies = theirs.shared_image_embedding.positional_embedding
+    theirs.prompt_encoder.shared_embedding.positional_embedding = frequencies
+    ours = models.build(name)
+    ours.load_state_dict(to_official(theirs), strict=True)
+    assert isinstance(ours, VideoModel)
+    return ours.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def video() -> Tensor:
+    noise = torch.Generator().manual_seed(1)
+    still = torch.randn(1, 3, SIDE, SIDE, generator=noise)
+    return still + 0.3 * torch.randn(FRAMES, 3, SIDE, SIDE, generator=noise)
+
+
+POINT = (torch.tensor([[[9.0, 30.0]]]), torch.tensor([[1]]))
+BOX = (torch.tensor([[[4.0, 8.0], [40.0, 50.0]]]), torch.tensor([[2, 3]]))
+NOTHING = (torch.zeros(1, 1, 2), torch.full((1, 1), -1))
+CASES = {
+    "sam 2.1": (sam2, "tiny_video", Sam2VideoInferenceSession),
+    "edgetam": (edge, "tiny_edge", EdgeTamVideoInferenceSession),
+}
+# transformers always sharpens what a person spoke about, and keeps EdgeTAM's memories in 32 bits.
+SETTINGS = {
+    "tiny_video": TrackingSettings(pointer_times="signed", sharp_prompted=True),
+    "tiny_edge": TrackingSettings(sharp_prompted=True, memory_dtype="float32"),
+}
+
+
+def session(kind: type, video: Tensor) -> Sam2VideoInferenceSession:
+    """Their session with a click on object 1 and a box for object 2 on the first frame."""
+    made = kind(video=video, video_height=SIDE, video_width=SIDE, dtype=torch.float32)
+    for name, (coords, labels) in (("one", POINT), ("two", BOX)):
+        index = made.obj_id_to_idx(name)
+        inputs = {"point_coords": coords[None], "point_labels": labels[None]}
+        made.add_point_inputs(index, 0, inputs)
+        made.obj_with_new_inputs.append(name)
+    return made
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "absent"])
+@pytest.mark.parametrize("case", CASES)
+@torch.inference_mode()
+def test_two_objects_are_followed_as_transformers_does(
+    case: str, there: bool, video: Tensor
+) -> None:
+    make, name, kind = CASES[case]
+    theirs = make()
+    ours, settings = same_weights(theirs, name, there), SETTINGS[name]
+    asked = session(kind, video)
+    banks = [MemoryBank(), MemoryBank()]
+    steps = [(number, False) for number in range(FRAMES)]
+    for number, backward in [*steps, *((number, True) for number in range(FRAMES - 2, 0, -1))]:
+        frame = ours.see(video[number : number + 1])
+        at = Moment(number, backward, FRAMES)
+        expected = theirs(inference_session=asked, frame_idx=number, reverse=backward)
+        if number == 0:
+            answers = [
+                ours.step(frame, [bank], at, FramePrompts(*prompt), settings)
+                for bank, prompt in zip(banks, (POINT, BOX), strict=True)
+            ]
+            banks = [
+                bank.with_prompted(ours.remember(frame, answer, at, True, settings)[0])
+                for bank, answer in zip(banks, answers, strict=True)
+            ]
+        else:
+            answers = [ours.step(frame, banks, at, settings=settings)]
+            memories = ours.remember(frame, answers[0], at, settings=settings)
+            banks = [b.with_tracked(m) for b, m in zip(banks, memories, strict=True)]
+        scores = torch.cat([answer.object_score for answer in answers])
+        assert bool((scores > 0).all()) == there
+        assert_near(scores.flatten(), expected.object_score_logits.flatten())
+        logits = torch.cat([answer.logits for answer in answers])
+        assert_near(logits.flatten(), expected.pred_masks.flatten())
+
+
+@torch.inference_mode()
+def test_an_unstable_mask_gives_way_to_the_best_as_in_transformers(video: Tensor) -> None:
+    theirs = sam2(stability=True)
+    ours = same_weights(theirs, "tiny_video")
+    frame, at = ours.see(video[:1]), Moment(0)
+    changed = []
+    for stability in (None, UNSTABLE):
+        settings = TrackingSettings(pointer_times="signed", stability=stability)
+        changed.append(ours.step(frame, [MemoryBank()], at, FramePrompts(*BOX), settings))
+    expected = theirs._single_frame_forward(
+        pixel_values=video[:1],
+        input_points=BOX[0][None],
+        input_labels=BOX[1][None],
+        multimask_output=False,
+    )
+    assert_near(changed[1].logits, expected.pred_masks)
+    assert_near(changed[1].pointer[None], expected.object_pointer)
+    assert (changed[0].logits - changed[1].logits).abs().max() > 0.1
+
+
+@torch.inference_mode()
+def test_a_given_mask_is_the_answer_and_gets_a_pointer_as_in_transformers(video: Tensor) -> None:
+    theirs = sam2()
+    ours = same_weights(theirs, "tiny_video")
+    frame = ours.see(video[:1])
+    masks = torch.zeros(2, 1, SIDE, SIDE)
+    masks[0, :, 10:30, 20:50] = 1
+    answer: ObjectAnswer = ours.given(frame, masks)
+    for which in range(2):
+        maps = [*frame.fine, frame.features]
+        expected = theirs._use_mask_as_output(maps[-1], maps[:-1], masks[which : which + 1])
+        assert_near(answer.logits[which : which + 1], expected.pred_masks)
+        assert_near(answer.object_score[which].flatten(), expected.object_score_logits.flatten())
+    # transformers takes the pointer of the best of three masks here, sam2 that of the one mask.
+    one = theirs._single_frame_forward(
+        input_masks=theirs.mask_downsample(masks[:1]), image_embeddings=maps, multimask_output=False
+    )
+    assert_near(answer.pointer[:1], one.object_pointer[0])
+    assert_near(answer.pointer[1:], theirs.no_object_pointer)
+
+
+@pytest.mark.parametrize("multimask", [True, False], ids=["multi", "single"])
+@torch.inference_mode()
+def test_a_picture_is_answered_as_in_transformers(multimask: bool, video: Tensor) -> None:
+    theirs = sam2()
+    ours = same_weights(theirs, "tiny_video")
+    coords, labels = (
+        torch.cat([part, extra], dim=1) for part, extra in zip(BOX, NOTHING, strict=True)
+    )
+    logits, quality = ours.decode(
+        ours.encode(video[:1]), coords, labels, torch.zeros(1, 1, 16, 16), torch.zeros(1)
+    )
+    expected = theirs._single_frame_forward(
+        pixel_values=video[:1],
+        input_points=BOX[0][None],
+        input_labels=BOX[1][None],
+        multimask_output=multimask,
+    )
+    kept = slice(1, 4) if multimask else slice(0, 1)
+    assert_near(quality[:, kept], expected.iou_scores[0])
+    best = quality[0, kept].argmax()
+    assert_near(logits[0, kept][best], expected.pred_masks[0, 0])
+
+
+def assert_near(ours: Tensor, theirs: Tensor) -> None:
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() <= TOLERANCE * max(1.0, float(theirs.abs().max()))

@@ -1,0 +1,245 @@
+"""One prompt has one first mask: in the package on ONNX Runtime, on torch, in the bundle's example
+and in the page; 200 prompts on four pictures.
+
+Each side sees the picture itself. The rules are numpy's three times and TypeScript's once, and the
+page's encoder is WebAssembly's, so masks may differ by a pixel of rounding.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.resize import mask_to_model
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
+
+SAME = 0.99  # IoU of first masks that differ by rounding alone
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = Path(anymask.__file__).parent / "assets" / "nano"
+CHECKPOINT = ROOT / "recipes" / "nano.safetensors"
+
+
+def discs() -> np.ndarray:
+    """Four discs, each with a white one in it, on a soft ground."""
+    y, x = np.mgrid[:360, :520]
+    photo = np.stack([90 + 60 * np.sin(x / 40), 110 + 50 * np.cos(y / 30), 120 + 0 * x], -1)
+    for (cx, cy, r), colour in {
+        (120, 100, 60): (220, 60, 40),
+        (360, 120, 80): (40, 200, 80),
+        (200, 260, 70): (240, 220, 60),
+        (430, 270, 50): (70, 60, 220),
+    }.items():
+        far = np.hypot((x - cx) / 1.2, y - cy)
+        photo[far < r] = colour
+        photo[far < r / 3] = 250
+    return photo.clip(0, 255).astype(np.uint8)
+
+
+@cache
+def pictures() -> dict[str, np.ndarray]:
+    data = pytest.importorskip("skimage.data")
+    return {
+        "coffee": data.coffee(),
+        "cat": data.chelsea(),
+        "astronaut": data.astronaut(),
+        "discs": discs(),
+    }
+
+
+@cache
+def prompts(picture: str) -> list[Prompt]:
+    """Fifty: 20 clicks, 12 times several clicks, 10 boxes, 4 boxes with a click, 4 start masks."""
+    height, width = pictures()[picture].shape[:2]
+    size = (width, height)
+    rng = np.random.default_rng(sorted(pictures()).index(picture))
+
+    def clicks(n: int) -> np.ndarray:
+        return np.round(rng.uniform(0.05, 0.95, (n, 2)) * size, 1)
+
+    def box() -> np.ndarray:
+        middle, half = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(0.08, 0.4, 2) * size
+        return np.round(np.clip([*(middle - half), *(middle + half)], 0, size * 2), 1)
+
+    def boxed_click() -> Prompt:
+        corners = box()
+        return Prompt.of(points=corners.reshape(2, 2).mean(axis=0)[None].round(1), box=corners)
+
+    def started() -> Prompt:
+        click, reach = clicks(1), rng.uniform(0.06, 0.2) * min(size)
+        y, x = np.mgrid[:height, :width]
+        return Prompt.of(points=click, mask=np.hypot(x - click[0, 0], y - click[0, 1]) < reach)
+
+    return [
+        *(Prompt.of(points=clicks(1)) for _ in range(20)),
+        *(Prompt.of(points=clicks(2 + i % 2)) for i in range(6)),
+        *(Prompt.of(points=clicks(3), labels=[1, 1, 0]) for _ in range(6)),
+        *(Prompt.of(box=box()) for _ in range(10)),
+        *(boxed_click() for _ in range(4)),
+        *(started() for _ in range(4)),
+    ]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the package answers about one picture: its embedding, and each prompt's first mask."""
+
+    embedding: Any
+    masks: list[Any]  # run-lengths
+    quality: list[float]
+
+
+def asked(model: Any, picture: str) -> Said:
+    embedding = model.embed(pictures()[picture])
+    answers = model.segment(embedding, prompts=prompts(picture))
+    masks = [answer.rles()[0] for answer in answers]
+    return Said(embedding, masks, [answer.first.quality for answer in answers])
+
+
+@cache
+def package(picture: str) -> Said:
+    return asked(anymask.load(), picture)
+
+
+def assert_same(picture: str, masks: dict[int, Any], quality: dict[int, float]) -> None:
+    """First masks and their own numbers, by the prompt's place, are the package's."""
+    wanted = package(picture)
+    for place, mask in masks.items():
+        iou = float(rle_iou([mask], [wanted.masks[place]])[0, 0])
+        both_empty = not (mask.counts[1::2].any() or wanted.masks[place].counts[1::2].any())
+        assert both_empty or iou >= SAME, (picture, place, prompts(picture)[place])
+        assert abs(quality[place] - wanted.quality[place]) < 0.01, (picture, place)
+
+
+NAMES = ("coffee", "cat", "astronaut", "discs")
+
+
+def test_there_are_200_prompts_and_their_masks_are_worth_comparing() -> None:
+    assert sum(len(prompts(name)) for name in NAMES) == 200
+    areas = [mask.counts[1::2].sum() for name in NAMES for mask in package(name).masks]
+    assert np.count_nonzero(areas) >= 195
+
+
+@pytest.fixture(scope="module")
+def torch_model() -> Any:
+    pytest.importorskip("torch", reason="needs torch")
+    return anymask.load("nano", weights=CHECKPOINT, runtime="torch")
+
+
+@pytest.mark.parametrize("picture", NAMES)
+def test_torch_gives_the_first_mask_of_onnx_runtime(torch_model: Any, picture: str) -> None:
+    said = asked(torch_model, picture)
+    assert_same(picture, dict(enumerate(said.masks)), dict(enumerate(said.quality)))
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[ModuleType]:
+    """The bundle's program as a module; `family` is the file beside it."""
+    sys.path.insert(0, str(BUNDLE))
+    spec = importlib.util.spec_from_file_location("bundle_example", BUNDLE / "example.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bundle_example"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(BUNDLE))
+    del sys.modules["bundle_example"], sys.modules["family"]
+
+
+@pytest.mark.parametrize("picture", NAMES)
+def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: str) -> None:
+    """All but negative clicks, which the package heeds in the finished mask as well."""
+    model = example.Model()
+    seen = model.see(Image.fromarray(pictures()[picture]))
+    place = package(picture).embedding.geometry
+    masks: dict[int, Any] = {}
+    quality: dict[int, float] = {}
+    for index, prompt in enumerate(prompts(picture)):
+        points = np.zeros((0, 2)) if prompt.points is None else prompt.points
+        labels = [] if prompt.labels is None else prompt.labels.tolist()
+        if 0 in labels:
+            continue
+        if prompt.box is not None:
+            points = np.concatenate([points, prompt.box.reshape(2, 2)])
+            labels += [2, 3]
+        start = None
+        if prompt.mask is not None:
+            start = mask_to_model(prompt.mask, place, model.spec.mask_side)
+        logits, numbers = model.answer(seen, points, labels, start)
+        masks[index] = mask_to_rle(model.draw(logits[0], seen[1]))
+        quality[index] = float(numbers[0])
+    assert len(masks) == 44
+    assert_same(picture, masks, quality)
+
+
+ASK_ALL = """async (prompts) => {
+  const {session} = window.anymask;
+  const model = session.model();
+  const id = session.desk.entry.id;
+  const replies = [];
+  for (const {clicks, box, mask} of prompts) {
+    const start = mask && {...mask, data: Uint8Array.from(mask.data)};
+    const {candidates} = await model.answer(id, {clicks, box, mask: start}, 0, "all");
+    const {patch, quality} = candidates[0];
+    replies.push({rle: window.anymask.toCoco(patch), quality});
+  }
+  return replies;
+}"""
+
+
+def to_page(prompt: Prompt) -> dict[str, Any]:
+    """A prompt as the page has it; a start mask is the window of its object."""
+    clicks = []
+    if prompt.points is not None and prompt.labels is not None:
+        pairs = zip(prompt.points.tolist(), prompt.labels.tolist(), strict=True)
+        clicks = [{"x": x, "y": y, "label": label} for (x, y), label in pairs]
+    mask = None
+    if prompt.mask is not None:
+        rows, columns = (np.flatnonzero(prompt.mask.any(axis=axis)) for axis in (1, 0))
+        window = prompt.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        mask = {
+            "hw": prompt.mask.shape, "x": int(columns[0]), "y": int(rows[0]),
+            "width": window.shape[1], "height": window.shape[0],
+            "data": window.ravel().astype(int).tolist(),
+        }  # fmt: skip
+    return {
+        "clicks": clicks,
+        "box": None if prompt.box is None else prompt.box.tolist(),
+        "mask": mask,
+    }
+
+
+def test_the_page_gives_the_first_mask_of_the_package(
+    sit_down: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name in NAMES:
+        Image.fromarray(pictures()[name]).save(tmp_path / f"{name}.png", compress_level=1)
+    ann = sit_down(None)
+    ann.open("?local=1")
+    for name in NAMES:
+        ann.page.set_input_files("input[type=file]", [str(tmp_path / f"{name}.png")])
+        ann.until(f"s.images.some(i => i.name === '{name}.png')")
+        ann.page.evaluate(
+            """name => {
+              const {session} = window.anymask;
+              return session.open(session.images.find(i => i.name === name).id);
+            }""",
+            f"{name}.png",
+        )
+        ann.seen()
+        replies = ann.page.evaluate(ASK_ALL, [to_page(prompt) for prompt in prompts(name)])
+        masks = {place: coco_to_rle(reply["rle"]) for place, reply in enumerate(replies)}
+        quality = {place: reply["quality"] for place, reply in enumerate(replies)}
+        assert_same(name, masks, quality)

@@ -1,0 +1,25 @@
+/** The families that the page knows, by the name that a bundle's manifest gives. */
+
+import type { Spec } from "../manifest";
+import { efficientSam } from "./efficient-sam";
+import type { Family, MakeFamily, Tables } from "./family";
+import { nano } from "./nano";
+import { sam } from "./sam";
+import { samHq } from "./sam-hq";
+
+const MAKERS: Record<string, MakeFamily> = {
+  sam,
+  sam_hq: samHq,
+  efficient_sam: efficientSam,
+  nano,
+};
+
+/** A model's rules; throws for a family that this page does not know. */
+export function openFamily(spec: Spec, tables: Tables): Family {
+  const make = MAKERS[spec.family];
+  if (make) return make(spec, tables);
+  throw new Error(
+    `${spec.name} is of the family "${spec.family}"; this page knows ` +
+      `${Object.keys(MAKERS).join(", ")}; update anymask`,
+  );
+}

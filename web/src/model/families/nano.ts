@@ -1,0 +1,215 @@
+/**
+ * `nano`'s answers (the rules of `families/nano.py`, which gives the reasons): four masks and their
+ * quality in, ordered candidates out.
+ *
+ * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare
+ * box is asked again with its answer. With a box, the threshold moves until the mask fills the box,
+ * as long as that pays, and what lies off the box is taken away.
+ *
+ * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
+ */
+
+import type { BoxXyxy, Geometry } from "../geometry";
+import type { Spec } from "../manifest";
+import type { Tokens } from "../prompts";
+import { CORNERS, NO_POINT, POSITIVE, answersOf, byQuality, isLoneClick } from "./family";
+import type { Answer, Decode, Decoded, Family, Tables } from "./family";
+import { deepestCell, factsOf } from "./nano-facts";
+
+const LIMIT = 12; // logits beyond it are as sure
+const SHIFTS = [0, -0.5, 0.5, -1, 1, -1.5, 1.5, -2, -3]; // of the threshold, in logits
+const PRICE = 0.1; // of a shift by one logit, as a part of the box that must be gained
+const OFF = 2; // logits below the threshold, at least, off the box
+
+/** Of the ranking network: the bundle's table "ranking". */
+export interface RankingWeights {
+  direct: number[]; // (F,)
+  own: number[][]; // (F, 8)
+  mean: number[][]; // (F, 8)
+  bias: number[]; // (8,)
+  out: number[]; // (8,)
+}
+
+export function nano(spec: Spec, tables: Tables): Family {
+  const weights = tables.ranking as RankingWeights | undefined;
+  if (!weights) throw new Error(`${spec.name}'s tables.json lacks "ranking"; export it again`);
+  return {
+    candidates: bestThree,
+    async answer(decode, asked, place) {
+      const decoded = await askedTwice(decode, asked, spec);
+      if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights);
+      const mean = meanMask(decoded);
+      const box = boxOf(asked);
+      if (!box) return [mean];
+      return [{ ...mean, logits: fitToBox(mean.logits, box, place.side, spec.mask_threshold) }];
+    },
+  };
+}
+
+/** The three of the highest quality, in the model's order. */
+function bestThree({ planes, quality }: Decoded): Answer[] {
+  const best = byQuality(answersOf(planes, quality)).slice(0, 3);
+  return inModelOrder(best);
+}
+
+function inModelOrder(answers: Answer[]): Answer[] {
+  return [...answers].sort((a, b) => a.order - b.order).map((one, order) => ({ ...one, order }));
+}
+
+/** The three masks of a lone click that are worth the most, in the learned order. */
+export function ranked(
+  { planes, quality }: Decoded,
+  { coords }: Tokens,
+  place: Geometry,
+  spec: Spec,
+  weights: RankingWeights,
+): Answer[] {
+  const { found, shared } = factsOf(quality, planes, coords, place, spec);
+  const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
+  const kept = [...tokens].sort((a, b) => a - b);
+  return tokens.map((token) => ({
+    logits: planes[token],
+    quality: quality[token],
+    order: kept.indexOf(token),
+  }));
+}
+
+// --- one mask for a clear prompt
+
+/** A bare box is asked again, with its first answer and a click at that answer's deepest cell. */
+async function askedTwice(decode: Decode, asked: Tokens, spec: Spec): Promise<Decoded> {
+  const first = await decode(asked);
+  const boxed = asked.labels.some((label) => CORNERS.includes(label));
+  const bare = asked.labels.every((label) => label === NO_POINT || CORNERS.includes(label));
+  return boxed && bare && !asked.hasMask ? decode(withMiddleClick(asked, first, spec)) : first;
+}
+
+/** The prompt with the mask that answered it, clicked at its deepest cell. */
+export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Tokens {
+  const { logits } = meanMask(first);
+  const middle = deepestCell(logits, spec.mask_side, spec.mask_threshold);
+  const cell = spec.image_side / spec.mask_side;
+  const place = middle ? [(middle[0] + 0.5) * cell, (middle[1] + 0.5) * cell] : [0, 0];
+  return {
+    coords: Float32Array.of(...given.coords, ...place),
+    labels: [...given.labels, middle ? POSITIVE : NO_POINT],
+    mask: logits,
+    hasMask: 1,
+  };
+}
+
+/** One mask of four: the mean of their probabilities, weighted by the squared quality. */
+function meanMask({ planes, quality }: Decoded): Answer {
+  const weights = Array.from(quality, (number) => number ** 2 + 1e-6);
+  const sum = weights.reduce((a, b) => a + b, 0);
+  const chance = new Float32Array(planes[0].length);
+  planes.forEach((plane, index) => {
+    const weight = weights[index] / sum;
+    for (let i = 0; i < chance.length; i++) {
+      const logit = Math.min(LIMIT, Math.max(-LIMIT, plane[i]));
+      chance[i] += weight / (1 + Math.exp(-logit));
+    }
+  });
+  const logits = chance.map((p) => Math.log(p) - Math.log1p(-p));
+  return { logits, quality: Math.max(...quality), order: 0 };
+}
+
+// --- boxes
+
+/** The box of a prompt in model pixels, or null. */
+function boxOf({ coords, labels }: Tokens): BoxXyxy | null {
+  const [low, high] = CORNERS.map((corner) => labels.indexOf(corner));
+  if (low < 0 || high < 0) return null;
+  return [coords[2 * low], coords[2 * low + 1], coords[2 * high], coords[2 * high + 1]];
+}
+
+/** Logits (m, m) that keep to a box, in model pixels, and fill it where they nearly do. */
+export function fitToBox(
+  logits: Float32Array,
+  box: BoxXyxy,
+  modelSide: number,
+  threshold: number,
+): Float32Array {
+  const side = Math.sqrt(logits.length);
+  const cell = side / modelSide;
+  const columns = span(box[0] * cell, box[2] * cell, side);
+  const rows = span(box[1] * cell, box[3] * cell, side);
+  const extent = (rows[1] - rows[0]) * (columns[1] - columns[0]);
+  const gains = SHIFTS.map((shift) => filled(logits, side, rows, columns, threshold + shift));
+  if (gains[0] === 0) return logits; // nothing inside the box
+  let best = 0;
+  SHIFTS.forEach((shift, i) => {
+    gains[i] = gains[i] / extent - PRICE * Math.abs(shift);
+    if (gains[i] > gains[best]) best = i;
+  });
+  return logits.map((logit, i) => {
+    const y = Math.floor(i / side);
+    const x = i % side;
+    const inside = y >= rows[0] && y < rows[1] && x >= columns[0] && x < columns[1];
+    return inside ? logit - SHIFTS[best] : Math.min(logit, threshold) - OFF;
+  });
+}
+
+/** First and one-past-last cell whose middle lies between two places, or the nearest one. */
+function span(low: number, high: number, side: number): [number, number] {
+  const first = Math.max(0, Math.ceil(Math.fround(low) - 0.5));
+  const last = Math.min(side, Math.floor(Math.fround(high) - 0.5) + 1);
+  if (last > first) return [first, last];
+  const nearest = Math.min(Math.max(Math.trunc((low + high) / 2), 0), side - 1);
+  return [nearest, nearest + 1];
+}
+
+/** The cells of the box around what exceeds a threshold. */
+function filled(
+  logits: Float32Array,
+  side: number,
+  rows: [number, number],
+  columns: [number, number],
+  threshold: number,
+): number {
+  let [left, right, top, bottom] = [side, -1, side, -1];
+  for (let y = rows[0]; y < rows[1]; y++) {
+    for (let x = columns[0]; x < columns[1]; x++) {
+      if (logits[y * side + x] > threshold) {
+        left = Math.min(left, x);
+        right = Math.max(right, x);
+        top = Math.min(top, y);
+        bottom = y;
+      }
+    }
+  }
+  return right < 0 ? 0 : (bottom - top + 1) * (right - left + 1);
+}
+
+// --- the order of a lone click's masks
+
+/** The masks, the one of the most worth first, the one that can be spared last. */
+export function orderOf(likely: number[], shared: number[][]): number[] {
+  const worth = shared.map((row) => dot(row, likely));
+  const first = worth.indexOf(Math.max(...worth));
+  const loss = likely.map((chance, i) =>
+    i === first ? Infinity : chance * (1 - Math.max(...shared[i].filter((_, j) => j !== i))),
+  );
+  const spared = loss.indexOf(Math.min(...loss));
+  const rank = (n: number) => (n === first ? 0 : n === spared ? 2 : 1);
+  return likely.map((_, n) => n).sort((a, b) => rank(a) - rank(b) || worth[b] - worth[a]);
+}
+
+/** How likely each mask is the one that is meant; they sum to 1. */
+export function chances(found: number[][], weights: RankingWeights): number[] {
+  const mean = found[0].map((_, fact) => dot(found.map((row) => row[fact])) / found.length);
+  const shift = weights.bias.map((bias, unit) => bias + dot(mean, column(weights.mean, unit)));
+  const scores = found.map((row) => {
+    const hidden = shift.map((from, unit) => Math.tanh(from + dot(row, column(weights.own, unit))));
+    return dot(row, weights.direct) + dot(hidden, weights.out);
+  });
+  const most = Math.max(...scores);
+  const chance = scores.map((score) => Math.exp(score - most));
+  return chance.map((one) => one / dot(chance));
+}
+
+const column = (table: number[][], at: number) => table.map((row) => row[at]);
+
+function dot(one: number[], other?: number[]): number {
+  return one.reduce((sum, value, i) => sum + value * (other ? other[i] : 1), 0);
+}

@@ -1,0 +1,21 @@
+/**
+ * SAM-HQ's one mask: the last of the decoder's is a correction of the first, or of the best of the
+ * others for a lone click (`families/sam_hq.py`).
+ */
+
+import { answersOf, byQuality, choosing } from "./family";
+import type { Answer, Decoded, Family } from "./family";
+
+export function samHq(): Family {
+  return choosing(
+    ({ planes, quality }) =>
+      corrected(byQuality(answersOf(planes, quality).slice(1, -1))[0], planes),
+    ({ planes, quality }) => corrected(answersOf(planes, quality)[0], planes),
+  );
+}
+
+function corrected(chosen: Answer, planes: Decoded["planes"]): Answer[] {
+  const correction = planes[planes.length - 1];
+  const logits = chosen.logits.map((logit, i) => logit + correction[i]);
+  return [{ ...chosen, logits, order: 0 }];
+}

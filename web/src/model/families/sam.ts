@@ -1,0 +1,11 @@
+/** SAM: token 0 for a clear prompt, the other three for a lone click (`families/sam.py`). */
+
+import { answersOf, choosing } from "./family";
+import type { Family } from "./family";
+
+export function sam(): Family {
+  return choosing(
+    ({ planes, quality }) => answersOf(planes.slice(1), quality.subarray(1)),
+    ({ planes, quality }) => answersOf(planes.slice(0, 1), quality),
+  );
+}
