@@ -57,7 +57,7 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
             "training/loop.py",
             "def f():\n    from anymask.evaluation import metrics",
             "anymask/training/loop.py:2: training/ imports anymask.evaluation; "
-            "it may import data, models, primitives, weights",
+            "it may import data, families, models, primitives, weights",
         ),
         (
             "models/vit.py",

@@ -20,7 +20,7 @@ SUMMARY = "train an image model from a recipe; resumes by itself"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("recipe", help="a TOML file, or the name of a recipe in the package: nano, nano-cool, ...")
+    add("recipe", help="a TOML file, or the name of a recipe in the package")
     add(
         "--data",
         type=Path,
@@ -35,12 +35,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="begin with weights and optimiser of another run's folder, which is only read",
     )
+    add("--json", type=Path, metavar="FILE", help="write the last log row there")
     add(
         "--bundle",
         type=Path,
         metavar="DIR",
         help="when done, write the averaged weights there as an ONNX bundle",
     )
+    configure_elsewhere(parser)
+
+
+def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
+    """Add what a training on another machine needs."""
+    add = parser.add_argument
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps: one process there")
     add(
         "--max-minutes",
@@ -54,7 +61,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="write each checkpoint also in pieces of at most N MB, to take elsewhere",
     )
-    add("--json", type=Path, metavar="FILE", help="write the last log row there")
     add(
         "--pack",
         type=Path,
