@@ -80,7 +80,7 @@ def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> N
         ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, got \[48\]"),
         ({"hw": [0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
-        ({"hw": [47, 64]}, r"line 2, mask 0: .*47"),
+        ({"hw": [47, 64]}, r"line 2, mask 0: .*H \* W = 3008"),
         ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the set"),

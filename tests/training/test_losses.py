@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anymask.families.choice import ONE_OR_THREE
+from anymask.primitives.spec import ONE_OR_THREE
 from anymask.training.losses import (
     EDGE_WEIGHT,
     NORMALISED_WEIGHT,

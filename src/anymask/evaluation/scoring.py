@@ -72,8 +72,8 @@ def score_set(
 
     cache     of methods that answer the same every time: functions of this package behind the first
               place are looked up in it
-    progress  called with the set's name (and the measure, for those of a whole set), and the masks
-              or photos done and in all
+    progress  called with the set's name (and the measure, for those of a whole set), and what is
+              done and in all
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     questions = [

@@ -93,17 +93,14 @@ def export_bundle(
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
     half          weights stored in 16 bits; they run in 32, see `export.halves`
 
-    The tables are those that the package ships for the family; `manifest.write_tables` changes
-    them. Raises InputError where `folder` holds something else.
+    Its tables are the package's (`manifest.write_tables`). Raises InputError for a foreign folder.
     """
-    target = Path(folder)
-    tables = shipped_tables(spec.family)
-    _refuse_to_replace(target)
-    with _staging(target) as stage:
+    _refuse_to_replace(Path(folder))
+    with _staging(Path(folder)) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
         for info in graphs if half else ():
             store_half(stage / info.file)
-        if tables:
+        if tables := shipped_tables(spec.family):
             (stage / TABLES).write_text(json.dumps(tables) + "\n", encoding="utf-8")
         manifest = Manifest(
             spec=spec,
@@ -149,14 +146,7 @@ def _write_graphs(
     encoder_info = GraphInfo(
         ENCODER, _describe(["images"], [images], letters), _describe(map_names, maps, "B")
     )
-    _write_graph(
-        encoder,
-        (images,),
-        encoder_info,
-        ({0: batch, **sides},),
-        stage / encoder_info.file,
-        int8=int8,
-    )
+    _write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
 
     decoder = DecoderGraph(model).eval()
     # Two of everything: torch takes a size of one for a constant.
@@ -175,7 +165,7 @@ def _write_graphs(
         ),
         _describe(ANSWERS, answers, "N"),
     )
-    _write_graph(decoder, inputs, decoder_info, (varying,), stage / decoder_info.file, int8=False)
+    _write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
     return encoder_info, decoder_info
 
 
@@ -184,12 +174,13 @@ def _write_graph(
     inputs: tuple[Tensor, ...],
     info: GraphInfo,
     varying: tuple[Any, ...],
-    target: Path,
+    stage: Path,
     *,
     int8: bool,
 ) -> None:
+    """Write one graph into the bundle's folder."""
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, _quiet():
+    with tempfile.TemporaryDirectory(dir=stage) as scratch, _quiet():
         raw = Path(scratch) / "raw.onnx"
         torch.onnx.export(
             graph,
@@ -206,7 +197,7 @@ def _write_graph(
         if int8:
             fp32, raw = raw, raw.with_name("int8.onnx")
             quantise(fp32, raw)
-        optimise(raw, target)
+        optimise(raw, stage / info.file)
 
 
 def _describe(

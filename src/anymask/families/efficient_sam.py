@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anymask.families.choice import TokenRoles, split_choice
+from anymask.families.choice import split_choice
+from anymask.primitives.spec import TokenRoles  # training alone asks for it
 
 if TYPE_CHECKING:
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables

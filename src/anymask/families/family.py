@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-from anymask.families.choice import TokenRoles
-from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
 from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
 Multimask = bool | Literal["auto"]

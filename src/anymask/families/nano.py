@@ -31,14 +31,13 @@ import numpy as np
 from anymask.families.choice import (
     CORNERS,
     NO_POINT,
-    ONE_OR_THREE,
     POSITIVE,
-    TokenRoles,
     by_quality,
     in_order,
     lone_clicks,
     wants_many,
 )
+from anymask.primitives.spec import ONE_OR_THREE  # training alone asks for it
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
     from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 
     Floats = NDArray[np.float64]

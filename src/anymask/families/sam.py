@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anymask.families.choice import ONE_OR_THREE, TokenRoles, split_choice
+from anymask.families.choice import split_choice
+from anymask.primitives.spec import ONE_OR_THREE  # training alone asks for it
 
 if TYPE_CHECKING:
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
     from anymask.primitives.types import FloatArray, ModelPrompts
 
 

@@ -68,6 +68,24 @@ class GridDefaults:
     stability_score_thresh: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenRoles:
+    """Which of the decoder's T masks learn from which prompts.
+
+    clear      that answer a prompt without doubt; the best of them learns
+    ambiguous  that answer a lone click, which may mean several things
+    added      a correction that is added to all others (SAM-HQ), or None
+    """
+
+    clear: tuple[int, ...]
+    ambiguous: tuple[int, ...]
+    added: int | None = None
+
+
+# Token 0 for clear prompts, the three after it for ambiguous ones (Segment Anything, section 3).
+ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How one photo lies in model space.

@@ -124,5 +124,6 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     module, weights_hash = load_module(name, weights)
     from anymask.runtimes.torch import TorchRuntime
 
-    reopened = (name, None if weights is None else Path(weights).absolute(), device, precision)
-    return TorchRuntime(module, weights_hash, device, precision, reopened=reopened)
+    place = None if weights is None else Path(weights).absolute()
+    again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
+    return TorchRuntime(module, weights_hash, device, precision, reopened=again)

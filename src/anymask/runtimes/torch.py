@@ -6,8 +6,8 @@ The module is only read, so that many threads may share one runtime.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -42,7 +42,7 @@ class TorchRuntime:
         weights_hash: str = "",
         device: str = "auto",
         precision: str = "fp32",
-        reopened: tuple[Any, ...] | None = None,
+        reopened: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
     ) -> None:
         self._reopened = reopened
         self._torch = import_torch()
@@ -57,7 +57,7 @@ class TorchRuntime:
         """Pickled by its name and weights: a process that unpickles it reads them anew."""
         if self._reopened is None:
             raise TypeError("a TorchRuntime of a module in memory cannot be pickled; use its file")
-        return _reopen, self._reopened
+        return self._reopened
 
     def see(self, images: FloatArray) -> list[Seen]:
         """(B, 3, S, S) float32, normalised -> for each image its maps, on the device."""
@@ -141,12 +141,6 @@ class SeenTensors:
 def map_names(count: int) -> list[str]:
     """The names of an encoder's maps, as exported graphs have them."""
     return ["features", *(f"extras_{index}" for index in range(count - 1))]
-
-
-def _reopen(name: str, weights: Path | None, device: str, precision: str) -> Any:
-    from anymask.runtimes.open import open_runtime
-
-    return open_runtime(name, weights, device, precision, "torch")
 
 
 def _to_numpy(tensor: torch.Tensor) -> FloatArray:

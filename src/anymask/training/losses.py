@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.families.choice import TokenRoles
+from anymask.primitives.spec import TokenRoles
 from anymask.training.recipe import MaskLoss
 
 FOCAL_WEIGHT = 20.0

@@ -36,30 +36,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
     from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 
     Floats = NDArray[np.float64]
 
 NO_POINT, POSITIVE, CORNERS = -1, 1, (2, 3)  # values of ModelPrompts.labels
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRoles:
-    """Which of the decoder's T masks learn from which prompts.
-
-    clear      that answer a prompt without doubt; the best of them learns
-    ambiguous  that answer a lone click, which may mean several things
-    added      a correction that is added to all others (SAM-HQ), or None
-    """
-
-    clear: tuple[int, ...]
-    ambiguous: tuple[int, ...]
-    added: int | None = None
-
-
-# Token 0 for clear prompts, the three after it for ambiguous ones (Segment Anything, section 3).
-ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
 
 
 def lone_clicks(prompts: ModelPrompts) -> list[bool]:
