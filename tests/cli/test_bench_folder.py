@@ -45,7 +45,7 @@ def test_the_rates_stand_side_by_side_with_what_a_large_set_would_need(
     assert main(words) == 0
     out = capsys.readouterr().out
     for row in (
-        "| | 1 worker | 2 workers |",
+        "|  | 1 worker | 2 workers |",
         "| photos a second | 0.5 | 1 |",
         "| 11000000 photos on 1000 machines | 6.11 hours | 3.06 hours |",  # 11e6 / rate / 1000
         "| start and end | 1.50 s | 1.50 s |",
@@ -74,7 +74,7 @@ def test_ray_takes_part_where_it_is_installed(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     assert main(["bench", "folder", "photos", "--rounds", "1", "--workers", "3"]) == 0
-    assert "| | 3 workers | ray, 3 |" in capsys.readouterr().out
+    assert "|  | 3 workers | ray, 3 |" in capsys.readouterr().out
     assert [words[words.index("--engine") + 1] for words in asked if "--engine" in words] == ["ray"]
 
 
@@ -99,7 +99,7 @@ def test_who_cannot_work_is_left_out(
     monkeypatch.setattr(bench_folder, "run_process", refuse)
     assert main(["bench", "folder", "photos"]) == 0
     out = capsys.readouterr().out
-    assert "| | 1 worker |\n" in out
+    assert "|  | 1 worker |\n" in out
     assert out.count("- skipped: 2 workers: it fell over") == 1
     assert main(["bench", "folder", "photos", "--workers", "2"]) == 2
     assert "nothing could be measured; skipped: ray: it is not" in capsys.readouterr().err

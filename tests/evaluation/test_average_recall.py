@@ -18,7 +18,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 HW = (120, 160)
@@ -28,7 +28,7 @@ SMALL, LARGE = (10, 10, 30, 30), (50, 5, 150, 115)
 class Finder:
     """Finds the given boxes in every photo, the first one best."""
 
-    spec = ModelSpec(name="finder")
+    spec = ModelSpec(name="finder", accepts=ALL_KINDS)
 
     def __init__(self, boxes: list[tuple[int, int, int, int]]) -> None:
         self.boxes = boxes

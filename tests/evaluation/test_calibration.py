@@ -45,6 +45,14 @@ def test_the_figures_are_those_of_a_table_made_by_hand() -> None:
     assert found["pairs in order"] == pytest.approx(3 / 6)
 
 
+def test_a_model_that_puts_another_candidate_first_is_measured_by_that_one() -> None:
+    table = ranked([[0.2, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.2, 0.8, 0.5]])
+    found = figures(describe_calibration(replace(table, first=np.array([0, 0]))))
+    assert found["argmax"] == pytest.approx((0.2 + 0.9) / 2)
+    assert found["picks the best"] == 0.5
+    assert found["pairs in order"] == pytest.approx(3 / 6)  # the quality is judged as it is
+
+
 def test_what_an_order_adds_to_the_networks_own_number() -> None:
     """It picks .6 and .9 of at most .8 and .9, where the number alone would pick .4 and .5."""
     table = ranked([[0.8, 0.6, 0.4], [0.9, 0.1, 0.5]], [[0.1, 0.9, 0.5], [0.8, 0.2, 0.5]])

@@ -19,11 +19,11 @@ from anymask.evaluation.edge_maps import (
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.resize import geometry
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from tests.evaluation.small_sets import perfect, rectangle
 
 HW = (48, 64)
-SPEC = ModelSpec(name="fake", image_side=64, mask_side=64)
+SPEC = ModelSpec(name="fake", image_side=64, mask_side=64, accepts=ALL_KINDS)
 
 
 @dataclass
@@ -46,11 +46,11 @@ class Fake:
                 logits[1, 10:30, 21:51] = 8  # nearly the same, and worse
             self.asked += 1
             answers.append(
-                Candidates(
-                    logits=logits,
-                    quality=np.array([0.9, 0.8, 0.1], np.float32),
-                    order=np.arange(3),
-                    geometry=geometry(HW, self.spec),
+                Candidates.of_logits(
+                    logits,
+                    np.array([0.9, 0.8, 0.1], np.float32),
+                    np.arange(3),
+                    geometry(HW, self.spec),
                 )
             )
         return answers

@@ -55,6 +55,9 @@ class Table(DeclarativeBase):
     }
 
 
+READ_WITH_CARE = ("provenance",)  # `Provenance.from_stored` takes what older versions let in
+
+
 @event.listens_for(Table, "load", propagate=True)
 def check_kinds(row: Table, _: object) -> None:
     """Raises StoreError for a value of another kind than its column's.
@@ -62,6 +65,8 @@ def check_kinds(row: Table, _: object) -> None:
     SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
     """
     for column in row.__table__.columns:
+        if column.name in READ_WITH_CARE:
+            continue
         value, kind = getattr(row, column.name), _KINDS[type(column.type)]
         if value is None and not column.nullable:
             wrong = True

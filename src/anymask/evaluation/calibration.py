@@ -2,8 +2,9 @@
 
 One click a mask, as in `clicks`; every candidate that comes back is compared with the truth.
 
-    picks the best  how often the candidate of the highest quality has the highest IoU
-    argmax          mean IoU of the candidate of the highest quality
+    picks the best  how often the candidate that is put first has the highest IoU: a model's first
+                    one, for other methods the one of the highest quality
+    argmax          mean IoU of the candidate that is put first
     random          mean IoU of a candidate drawn at random
     oracle          mean IoU of the best candidate
     gap closed      (argmax - random) / (oracle - random): 0 is chance, 1 the best ranking there is
@@ -26,7 +27,7 @@ Letters: N masks, K candidates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class RankedCandidates:
     ious     with the truth
     quality  what the model says of them
     image    (N,) whose mask it is
+    first    (N,) the candidate that is put first; None: the one of the highest quality
     own      (N, 2) IoU of the first and of the best of the candidates that the network's own number
              chooses; None: the same
     """
@@ -71,6 +73,7 @@ class RankedCandidates:
     ious: Floats
     quality: Floats
     image: IntArray
+    first: IntArray | None = None
     own: Floats | None = None
 
 
@@ -97,14 +100,18 @@ def measure_calibration(
     if max(len(ious) for ious, _ in rows) < 2:
         raise NotMeasured("it answers a click with one mask; there is nothing to rank")
     ious, quality = (_pad_rows([row[n] for row in rows]) for n in (0, 1))
-    picked = np.array(own) if own else None
-    return describe_calibration(RankedCandidates(ious, quality, np.array(image, np.int64), picked))
+    ranked = RankedCandidates(ious, quality, np.array(image, np.int64))
+    if own:
+        first = np.zeros(len(ious), np.int64)
+        ranked = replace(ranked, first=first, own=np.array(own))
+    return describe_calibration(ranked)
 
 
 def describe_calibration(ranked: RankedCandidates) -> SetResult:
     """All figures of candidates whose truth is known."""
     best, chance = np.nanmax(ranked.ious, axis=1), np.nanmean(ranked.ious, axis=1)
-    picked = ranked.ious[:, 0]
+    first = np.nanargmax(ranked.quality, axis=1) if ranked.first is None else ranked.first
+    picked = ranked.ious[np.arange(len(first)), first]
     table, curve, error = _reliability(ranked)
     return SetResult(
         figures=(

@@ -69,7 +69,8 @@ class Model:
         (maps, place), spec, m = seen, self.spec, self.spec.mask_side
         scale = np.array(place.input_hw[::-1]) / place.size
         places, given = (np.array(points) * scale).tolist(), list(labels)
-        padding = max(spec.fixed_points - len(given), int(spec.pad_point and 2 not in given))
+        padded = spec.pad_point and (2 not in given or spec.pad_box)
+        padding = max(spec.fixed_points - len(given), int(padded))
         prompts = Prompts(
             np.array([places + [[0, 0]] * padding], np.float32),
             np.array([given + [-1] * padding], np.int64),
@@ -91,7 +92,7 @@ class Model:
 
 def resized(image: Image.Image, size: tuple[int, int], resample: str) -> Any:
     """The photo in (w, h), by the filter that the model learned with."""
-    if resample == "pillow_bilinear":
+    if resample in ("pillow_bilinear", "torch_antialias"):
         return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
     smaller = resample == "area" and max(size) < max(image.size)
     kind = np.uint8 if resample == "area" else np.float32
