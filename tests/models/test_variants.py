@@ -72,7 +72,7 @@ def test_specs_say_what_a_family_cannot_take() -> None:
     assert models.spec("efficient_sam_ti").accepts == {"point", "box"}
     assert models.spec("efficient_sam_ti").fixed_points == 6
     assert models.spec("medsam").fit == "square"
-    assert models.spec("sam_hq_vit_tiny").answer == "sam_hq"
+    assert models.spec("sam_hq_vit_tiny").family == "sam_hq"
     assert models.spec("sam2.1_hiera_t").pad_box
     assert models.spec("sam_vit_b").accepts == {"point", "negative_point", "box", "mask"}
 
