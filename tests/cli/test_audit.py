@@ -124,9 +124,8 @@ def test_one_broken_picture_does_not_stop_the_rest(
     Image.new("RGB", (5, 5)).save(data / "images" / "0.png")
     assert main(words(data, tmp_path / "out")) == 2
     captured = capsys.readouterr()
-    assert "0.png: the masks are for (96, 128) (height, width), the picture has (5, 5)" in (
-        captured.err
-    )
+    said = "0.png: the masks are (96, 128) (height, width), the picture is (5, 5)"
+    assert said in captured.err
     assert "1 pictures could not be audited, see above" in captured.err
     assert captured.out.startswith("discs: 1 images, 3 masks")
 
