@@ -1,13 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import anymask
 from anymask import models
 from anymask.cli.main import main
 from anymask.export import verify
 from anymask.runtimes.onnx import OnnxRuntime
+from anymask.runtimes.open import load_module
+from anymask.runtimes.torch import TorchRuntime
 from anymask.weights import file_hash
 from tests.runtimes.exports import export_once, network
 
@@ -61,11 +65,23 @@ def test_a_failed_verification_exits_with_2_and_says_what_is_wrong(
     assert json.loads(report.read_text("utf-8"))["verification"]["passed"] is False
 
 
-def test_the_bundled_model_needs_its_checkpoint(
+def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> None:
+    module, digest = load_module("nano")
+    folder = Path(anymask.__file__).parent / "assets" / "nano"
+    assert digest == file_hash(folder / "weights.safetensors")
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 320, 512)).astype(np.float32)
+    ours = TorchRuntime(module, device="cpu").see(pixels)[0].maps()
+    shipped = OnnxRuntime(folder).see(pixels)[0].maps()
+    for one, other in zip(ours, shipped, strict=True):
+        assert one.name == other.name
+        assert np.abs(one.values - other.values).max() < 1e-3 * np.abs(other.values).max()
+
+
+def test_a_package_without_those_weights_says_so(
     bundled_nano: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "is an exported model already, and its checkpoint is needed" in capsys.readouterr().err
+    assert "has no weights.safetensors; install anymask again" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -177,7 +177,14 @@ def trainable_weights(name: str) -> Path:
     Of the bundled model they are in the package, of the others they are the official checkpoint.
     """
     path = find(name)
-    return path / WEIGHTS if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not (path / WEIGHTS).is_file():
+        raise WeightsError(
+            f"the package lacks the weights of its own model: {path} has no {WEIGHTS}; install "
+            "anymask again, or give weights=FILE"
+        )
+    return path / WEIGHTS
 
 
 def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
