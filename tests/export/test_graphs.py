@@ -12,7 +12,7 @@ from anymask.export import graphs, optimise
 from anymask.export.graphs import export_bundle
 from anymask.export.verify import verify_bundle
 from anymask.primitives.errors import InputError
-from anymask.runtimes.manifest import TensorInfo, file_sha256, read_manifest
+from anymask.runtimes.manifest import GraphInfo, TensorInfo, file_sha256, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from tests.runtimes.exports import META, exported, network
 from tests.runtimes.stand_in import SPEC, build, some_prompts
@@ -23,9 +23,10 @@ def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy the stand-in's graphs instead of exporting anew: for what happens around the graphs."""
 
     def copy(*args: object, int8: bool) -> None:
-        target = args[-1]
-        assert isinstance(target, Path)
-        shutil.copy2(bundle / target.name, target)
+        info, stage = args[2], args[-1]
+        assert isinstance(info, GraphInfo)
+        assert isinstance(stage, Path)
+        shutil.copy2(bundle / info.file, stage / info.file)
 
     monkeypatch.setattr(graphs, "_write_graph", copy)
 

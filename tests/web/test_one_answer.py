@@ -28,7 +28,7 @@ from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = Path(anymask.__file__).parent / "assets" / "nano"
-CHECKPOINT = ROOT / "recipes" / "nano.safetensors"
+CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.safetensors"
 
 
 def discs() -> np.ndarray:
