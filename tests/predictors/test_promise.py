@@ -34,13 +34,13 @@ def on(*places: int) -> np.ndarray:
 
 
 def fact(known: Promise, name: str) -> np.ndarray:
-    return known._facts()[:, FACTS.index(name)]
+    return known.facts()[:, FACTS.index(name)]
 
 
 def test_every_fact_has_its_weights() -> None:
     known = promise()
     known.notice(np.array([0]))
-    assert known._facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
+    assert known.facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
     assert WEIGHTS.into.shape[1:] == WEIGHTS.bias.shape == WEIGHTS.out.shape
 
 
