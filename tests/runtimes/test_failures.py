@@ -8,7 +8,7 @@ from anymask.families import DEFAULT_MODEL
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, DataError, InputError, PromptError
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.types import Embedding
+from anymask.primitives.types import Embedding, FeatureMap, SeenMaps
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.onnx import OnnxRuntime, pick_threads
 from anymask.runtimes.open import ASSETS, open_runtime
@@ -25,10 +25,14 @@ def test_what_a_runtime_raises_is_one_error_and_no_memory_stays_what_it_is() -> 
 
 
 def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
-    maps = [np.zeros((2, 3, 3), np.float32)]
-    check_maps(maps, [(1, 2, "h", 3)], "nano")
-    for wanted in ([(1, 2, 4, 3)], [(1, 2, 3)], [(1, 2, 3, 3), (1, 2, 3, 3)]):
-        with pytest.raises(DataError, match=r"^nano reads maps of the shapes .* \[\(2, 3, 3\)\]"):
+    maps = [FeatureMap("a", np.zeros((2, 3, 3), np.float32))]
+    check_maps(maps, {"a": (1, 2, "h", 3)}, "nano")
+    strange: list[dict[str, tuple[int | str, ...]]] = [
+        {"a": (1, 2, 4, 3)}, {"a": (1, 2, 3)}, {"b": (1, 2, 3, 3)},
+        {"a": (1, 2, 3, 3), "b": (1, 2, 3, 3)},
+    ]  # fmt: skip
+    for wanted in strange:
+        with pytest.raises(DataError, match=r"^nano reads the maps .* has a \(2, 3, 3\); embed"):
             check_maps(maps, wanted, "nano")
 
 
@@ -36,8 +40,10 @@ def test_an_altered_embedding_is_refused_by_the_model() -> None:
     model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
     sound = model.embed(np.zeros((9, 12, 3), np.uint8))
     about = (sound.geometry, sound.model, sound.model_hash)
-    altered = Embedding(sound.features[:, :3], *about, extras=sound.extras)
-    with pytest.raises(DataError, match="reads maps of the shapes"):
+    first, *others = sound.maps
+    cut = FeatureMap(first.name, first.values[:, :3])
+    altered = Embedding(SeenMaps((cut, *others)), *about)
+    with pytest.raises(DataError, match="reads the maps"):
         model.segment(altered, points=[(3, 3)])
 
 
@@ -77,5 +83,7 @@ def test_prompts_have_a_limit_and_must_be_a_list() -> None:
         Prompt.of(points=[(10**400, 1)])
     with pytest.raises(InputError, match="multimask must be True"):
         model.segment(photo, points=[(3, 3)], multimask=np.array([True, False]))
-    with pytest.raises(InputError, match="min_mask_region_area must be a number"):
+    with pytest.raises(
+        InputError, match="min_mask_region_area must be a whole number of at least 0"
+    ):
         model.everything(photo, min_mask_region_area=float("inf"))

@@ -173,9 +173,9 @@ def test_the_cost_is_the_clicks_and_looks_that_are_made(
     class Counting(ColourRuntime):
         looks = 0
 
-        def encode(self, images: Any) -> Any:
+        def see(self, images: Any) -> Any:
             self.looks += len(images)
-            return super().encode(images)
+            return super().see(images)
 
     assert cost_of(image_hw, settings) == cost
     runtime = Counting()

@@ -54,12 +54,12 @@ def test_a_pack_holds_the_photos_smaller_and_their_masks_with_them(
         assert (info.name, info.licence, len(packed)) == (folder, "CC0", 8)
         for one, other in zip(packed, wide, strict=True):
             assert one.hw == (320, 480)
-            assert one.labels == ("egg",)  # the speck is gone
-            mask = rle_to_mask(one.masks[0])
+            assert [mask.label for mask in one.objects] == ["egg"]  # the speck is gone
+            mask = rle_to_mask(one.rles[0])
             image = one.image().astype(int)
             red = (image[..., 0] - image[..., 1]) > 120
             assert (red & mask).sum() > 0.9 * mask.sum()
-            assert mask.mean() == pytest.approx(rle_to_mask(other.masks[0]).mean(), rel=0.03)
+            assert mask.mean() == pytest.approx(rle_to_mask(other.rles[0]).mean(), rel=0.03)
 
 
 def test_a_pack_stays_under_its_limit_first_by_quality_then_by_fewer_photos_of_each_set(
