@@ -197,8 +197,8 @@ def _compare(
     sides: tuple[tuple[ImageRuntime, Seen], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
     (eager, eager_seen), (exported, exported_seen) = sides
-    logits, quality = require(eager, Clicks).decode(eager_seen, prompts)  # type: ignore[type-abstract]
-    others, other_quality = require(exported, Clicks).decode(exported_seen, prompts)  # type: ignore[type-abstract]
+    logits, quality = require(eager, Clicks).decode(eager_seen, prompts)
+    others, other_quality = require(exported, Clicks).decode(exported_seen, prompts)
     threshold = eager.spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt
