@@ -1,4 +1,4 @@
-"""Learn the table "adaptive" of the bundled model: training photos in, tables.json out.
+"""Learn the table "adaptive" of the bundled model: training photos in, its bundle's table out.
 
     python recipes/fit_adaptive.py ../shared/data/train --photos 75
 
@@ -18,7 +18,6 @@ Letters: N clicks, F facts, H hidden units.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from anymask.predictors.screening import View, good_enough, make_record
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.rle import rle_iou
 from anymask.primitives.types import FloatArray, UintImage
+from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
 from anymask.runtimes.sweep import open_sweep
 
 Floats = NDArray[np.float64]
@@ -211,7 +211,7 @@ def main() -> None:
         "--check", type=int, default=0, metavar="N", help="photos that are left out"
     )
     parser.add_argument("--model", default="nano")
-    parser.add_argument("-o", "--output", type=Path, help="tables.json (default: the bundle's)")
+    parser.add_argument("-o", "--output", type=Path, help="a bundle (default: the package's own)")
     args = parser.parse_args()
     model = anymask.load(args.model)
     settings = grid_of(model.runtime.family, {"points_per_side": args.points_per_side})
@@ -222,9 +222,9 @@ def main() -> None:
         one = answer_all(model, photo, settings)
         before, after = (share_found(one, settings, weights) for weights in (old, new))
         print(f"left out: {100 * before:.1f} -> {100 * after:.1f} %")
-    path = args.output or SHIPPED / model.spec.family / "tables.json"
-    tables = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps(tables | {"adaptive": table_of(new)}) + "\n", encoding="utf-8")
+    bundle = args.output or SHIPPED / model.spec.family
+    tables = read_tables(bundle, read_manifest(bundle))
+    write_tables(bundle, {**tables, "adaptive": table_of(new)})  # and their hash
 
 
 if __name__ == "__main__":
