@@ -3,11 +3,12 @@
     python recipes/fit_adaptive.py ../shared/data/train --photos 75
 
 `predictors/adaptive.py` asks some clicks of a grid and chooses the next ones by a small network
-(`predictors/promise.py`). Here every click of each photo is answered once, which says what each of
-them finds. Then adaptive mode is played with the weights so far, and at each of its states the
-network learns which of the clicks that are left find a mask of exact mode's that is still missing:
-logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each round the
-new weights lead to new states. It needs the extra `torch`; two minutes a photo on one core.
+(`predictors/expected_gain.py`). Here every click of each photo is answered once, which says what
+each of them finds. Then adaptive mode is played with the weights so far, and at each of its states
+the network learns which of the clicks that are left find a mask of exact mode's that is still
+missing: logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each
+round the new weights lead to new states. It needs the extra `torch`; two minutes
+a photo on one core.
 
 `--check` prints, for photos that were left out, the share of exact mode's masks that adaptive mode
 finds with the old and with the new weights.
@@ -33,10 +34,10 @@ from anymask.families import adaptive_table
 from anymask.families.tables import SHIPPED
 from anymask.predictors.adaptive import Frontier
 from anymask.predictors.everything import click_prompts
+from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid, grid_of
 from anymask.predictors.pipeline import embed_image
-from anymask.predictors.promise import AdaptiveWeights
-from anymask.predictors.screening import View, good_enough, make_record
+from anymask.predictors.screening import CropView, good_enough, make_record
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.rle import rle_iou
 from anymask.primitives.types import FloatArray, UintImage
@@ -61,7 +62,7 @@ class Answered:
     """
 
     clicks: Floats
-    view: View
+    view: CropView
     maps: list[FloatArray]
     planes: list[list[tuple[FloatArray, float]]]
     finds: NDArray[np.bool_]
@@ -71,7 +72,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
     """Ask every click of a grid."""
     runtime = model.runtime
     seen = embed_image(runtime, photo)
-    view = View(
+    view = CropView(
         (0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, runtime.spec.mask_threshold
     )
     clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]

@@ -43,7 +43,7 @@ from anymask.primitives.resize import logits_to_masks
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import BoolArray, UintImage
 from anymask.runtimes.manifest import write_tables
-from anymask.runtimes.protocol import Clicks, require
+from anymask.runtimes.protocol import PromptDecoding, require
 
 Arrays = NDArray[Any]
 
@@ -127,7 +127,7 @@ def ask(
     embedding = embed_image(runtime, image)
     prompts = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
     for places, batch in group_prompts(prompts, embedding.geometry, spec, 16):
-        decoded = require(runtime, Clicks).decode(embedding.seen, batch)
+        decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore

@@ -43,8 +43,8 @@ def test_recall_takes_any_click_s_mask_that_is_alike() -> None:
 
 
 def test_a_photo_with_more_masks_counts_more_when_all_are_counted_together() -> None:
-    def run(*columns: int) -> B.Run:
-        return B.Run(0.0, 0.0, [record(each, (1, 1)) for each in columns], 0)
+    def run(*columns: int) -> B.BenchRun:
+        return B.BenchRun(0.0, 0.0, [record(each, (1, 1)) for each in columns], 0)
 
     pairs = [(run(100, 50, 20), run(100, 50)), (run(30), run(30))]
     assert B._of_all_masks(pairs).value == 75

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli import bench_serve
-from anymask.cli.bench_serve import Heard, Load, percentile, photo
+from anymask.cli.bench_serve import LoadPlan, LoadResult, percentile, photo
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_percentile_is_a_value_that_was_measured(count: int, share: float, pla
 
 
 def test_answers_are_counted_by_kind() -> None:
-    heard = Heard()
+    heard = LoadResult()
     heard.note("click", 200, 0.1, b"")
     heard.note("click", 429, 0.0, b"")
     heard.note("everything", 500, 0.0, b"why")
@@ -34,7 +34,7 @@ def test_answers_are_counted_by_kind() -> None:
 
 
 def test_every_request_is_written_before_the_clock_starts() -> None:
-    load = Load(requests=200, seed=1)
+    load = LoadPlan(requests=200, seed=1)
     asked = bench_serve.requests_of(["a" * 32, "b" * 32], load)
     assert asked == bench_serve.requests_of(["a" * 32, "b" * 32], load)
     kinds = [kind for kind, _, _ in asked]
@@ -60,11 +60,11 @@ def test_every_new_photo_is_another_one() -> None:
 
 def test_the_kinds_are_asked_at_their_addresses() -> None:
     own = random.Random(0)
-    path, body = bench_serve._request("click", 3, "f" * 32, own, Load())
+    path, body = bench_serve._request("click", 3, "f" * 32, own, LoadPlan())
     (prompt,) = json.loads(body)["prompts"]
     assert path == "/api/segment"
     assert 0 <= prompt["points"][0][0] < bench_serve.HW[1]
-    path, body = bench_serve._request("everything", 3, "f" * 32, own, Load(points_per_side=5))
+    path, body = bench_serve._request("everything", 3, "f" * 32, own, LoadPlan(points_per_side=5))
     assert (path, json.loads(body)["settings"]) == ("/api/everything", {"points_per_side": 5})
-    path, body = bench_serve._request("new image", 3, "f" * 32, own, Load())
+    path, body = bench_serve._request("new image", 3, "f" * 32, own, LoadPlan())
     assert (path, body) == ("/api/embed", photo(bench_serve.KNOWN + 3))

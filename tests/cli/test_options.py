@@ -12,7 +12,7 @@ from anymask.cli.options import add_options, option_of, read_model, read_options
 from anymask.jobs.choices import ModelChoice
 from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
-from anymask.predictors.settings import Settings
+from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.setting import list_settings
 
 LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
@@ -47,7 +47,7 @@ def test_everything_has_an_option_for_each_setting(declared: type) -> None:
 
 def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
     here, there = options_of("segment"), options_of("everything")
-    shared = {one.name for one in list_settings(Settings)} & {
+    shared = {one.name for one in list_settings(SegmentSettings)} & {
         one.name for one in list_settings(Arrangement)
     }
     assert shared == {"granularity", "max_hole_area", "min_island_area"}

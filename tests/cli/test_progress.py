@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anymask.cli.progress import Progress, clock_text, follow
+from anymask.cli.progress import ProgressBar, clock_text, follow
 
 
 class Terminal(io.StringIO):
@@ -30,7 +30,7 @@ def test_times_read_like_a_person_says_them(seconds: float, text: str) -> None:
 
 def test_a_terminal_gets_one_line_that_is_rewritten() -> None:
     stream, clock = Terminal(), Clock()
-    with Progress("photos", 4, stream, clock) as progress:
+    with ProgressBar("photos", 4, stream, clock) as progress:
         assert stream.getvalue().startswith("\rphotos [........................] 0/4, 0s")
         clock.now += 30
         progress.update(1)
@@ -43,7 +43,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten() -> None:
 
 def test_a_log_gets_plain_lines_and_not_too_many() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress("photos", 100, stream, clock) as progress:
+    with ProgressBar("photos", 100, stream, clock) as progress:
         for done in range(1, 101):
             clock.now += 0.5
             progress.update(done)
@@ -56,7 +56,7 @@ def test_a_log_gets_plain_lines_and_not_too_many() -> None:
 
 def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress("bytes", None, stream, clock) as progress:
+    with ProgressBar("bytes", None, stream, clock) as progress:
         clock.now += 10
         progress.update(5)
         clock.now += 10
@@ -70,7 +70,7 @@ def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
 
 def test_steps_that_took_no_time_do_not_make_the_rest_look_short() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress("photos", 100, stream, clock) as progress:
+    with ProgressBar("photos", 100, stream, clock) as progress:
         progress.update(50, free=50)
         assert progress.text() == "photos 50/100, 0s"
         clock.now += 10
@@ -81,7 +81,7 @@ def test_steps_that_took_no_time_do_not_make_the_rest_look_short() -> None:
 
 def test_the_bar_makes_way_for_a_message() -> None:
     stream = Terminal()
-    with Progress("photos", 4, stream, Clock()) as progress, progress.silent():
+    with ProgressBar("photos", 4, stream, Clock()) as progress, progress.silent():
         stream.write("trouble\n")
     bar = "\rphotos [........................] 0/4, 0s\x1b[K"
     assert stream.getvalue() == f"{bar}\r\x1b[Ktrouble\n{bar}{bar}\n"
@@ -89,7 +89,7 @@ def test_the_bar_makes_way_for_a_message() -> None:
 
 def test_the_line_is_ended_when_the_work_fails() -> None:
     stream = Terminal()
-    with pytest.raises(ValueError, match="broken"), Progress("photos", 2, stream):
+    with pytest.raises(ValueError, match="broken"), ProgressBar("photos", 2, stream):
         raise ValueError("broken")
     assert stream.getvalue().endswith("\n")
 

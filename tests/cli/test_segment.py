@@ -117,7 +117,7 @@ def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[st
     assert "the click at 2,2 is outside the mask" in capsys.readouterr().out
 
 
-def test_a_negative_click_is_honoured_whatever_the_model_does(
+def test_a_negative_click_is_obeyed_whatever_the_model_does(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(PerverseRuntime()))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.data.annotations import AnnotatedImage, Place
+from anymask.data.annotations import AnnotatedImage, SequencePlace
 from anymask.data.formats import read_annotations, recognise
 from anymask.data.layouts import (
     LAYOUTS,
@@ -290,7 +290,7 @@ def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
     for frame, other in zip(frames, by_format, strict=True):
         seen = [{(m.rle, m.group, m.crowd) for m in one.masks} for one in (frame, other)]
         assert seen[0] == seen[1]
-    assert [frame.place for frame in frames] == [Place("bear", 0), Place("bear", 1)]
+    assert [frame.place for frame in frames] == [SequencePlace("bear", 0), SequencePlace("bear", 1)]
 
 
 def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from anymask.jobs.choices import ModelChoice
 from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
-from anymask.predictors.settings import Retry, Settings
+from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.setting import DeclaredSetting, list_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-DECLARED = {declared.__name__: declared for declared in (Settings, Retry, Grid, Arrangement)}
+DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
 DECLARED["ModelChoice"] = ModelChoice
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 

@@ -15,11 +15,11 @@ from anymask.engine.exchange import annotated_images
 from anymask.engine.figures import measure
 from anymask.engine.project import Project
 from anymask.engine.review import asked_about, give_verdict
-from anymask.engine.stages import Settings
+from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import RecordRow
 from anymask.engine.upgrading import upgrade
-from anymask.primitives.errors import Absent, DiskFull, InputError
+from anymask.primitives.errors import DiskFull, InputError, NotFoundError
 from anymask.primitives.rle import Rle, rle_area, rle_to_string
 from tests.engine.small import small_mask
 
@@ -91,7 +91,7 @@ def test_numbers_that_no_photo_or_mask_can_have_are_absent(store: Store, number:
         lambda n: store.mark_image(n, "done", "ann"), lambda n: store.delete_record(n, 1, "ann"),
         lambda n: store.add_records(n, [], "ann"), lambda n: asked_about(store, n),
     ):  # fmt: skip
-        with pytest.raises(Absent):
+        with pytest.raises(NotFoundError):
             ask(number)
     assert store.images(after=max(number, 0)) == store.images(after=number if number > 0 else 0)
 
@@ -145,7 +145,7 @@ def test_stored_runs_that_are_no_mask_are_read_as_an_empty_one(store: Store) -> 
     spoil(store, counts=rle_to_string(Rle(runs, (6, 8))))
     (entry,) = store.records()
     assert rle_area(entry.rle) == 0
-    assert measure(store, Settings(), "x").masks == {"accepted": 1}
+    assert measure(store, ProjectSettings(), "x").masks == {"accepted": 1}
 
 
 # Figures and disks.
@@ -155,7 +155,7 @@ def test_masks_that_cost_no_seconds_divide_nothing(store: Store) -> None:
     for arm in ("model", "control"):
         origin = Provenance(stage="assisted", arm=arm)  # type: ignore[arg-type]
         store.add_records(1, [Draft(rle=small_mask(2), provenance=origin)], "ann")
-    assert measure(store, Settings(), "x").to_json()["saving"] is None
+    assert measure(store, ProjectSettings(), "x").to_json()["saving"] is None
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from anymask.engine.project import Project
 from anymask.engine.review import next_asked
 from anymask.engine.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
 from anymask.engine.runs import Work, run_review, run_stage
-from anymask.engine.stages import Settings
+from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle
@@ -134,4 +134,4 @@ def test_review_is_simulated_too(
     assert next_asked(project.store) is None
     fixed = [entry for entry in told if entry.provenance.tool == "review"]
     assert all(entry.seconds > REVIEW for entry in fixed)
-    assert Settings().sample == 20
+    assert ProjectSettings().sample == 20

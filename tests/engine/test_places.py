@@ -13,7 +13,7 @@ from anymask.engine.database import writing
 from anymask.engine.project import Project, create_project, open_project
 from anymask.engine.rounds import last_weights, write_set
 from anymask.engine.tables import WeightsRow
-from anymask.primitives.errors import Absent, InputError, StoreError
+from anymask.primitives.errors import InputError, NotFoundError, StoreError
 from tests.engine.disc_projects import write_photos
 
 
@@ -157,5 +157,5 @@ def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> N
 
     (tmp_path / "secret.png").write_bytes((project.folder / "0.png").read_bytes())
     image = AnnotatedImage(file_name="../secret.png", hw=(128, 128), masks=())
-    with pytest.raises(Absent, match="not in the project's folder"):
+    with pytest.raises(NotFoundError, match="not in the project's folder"):
         write_set(project, [image], tmp_path / "set")

@@ -16,7 +16,7 @@ from PIL import Image
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
-from anymask.engine.annotator import CLICK, REVIEW, Annotator, Hand
+from anymask.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from anymask.engine.entries import Draft
 from anymask.engine.exchange import (
     accept_rest,
@@ -29,7 +29,7 @@ from anymask.engine.review import agreements, batch_states, give_verdict, next_a
 from anymask.engine.runs import Work, run_stage
 from anymask.engine.stages import propose
 from anymask.predictors.image import Model
-from anymask.primitives.errors import Barred, InputError, StoreError
+from anymask.primitives.errors import InputError, NotAllowedError, StoreError
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.engine.disc_projects import SIDE, add, work, write_photos
@@ -86,7 +86,7 @@ def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
 def test_the_hand_is_shaky_but_stays_on_the_object(truth: dict[str, AnnotatedImage]) -> None:
     rle = truth["0.png"].masks[0].rle
     disc = rle_to_mask(rle)
-    annotator, places = Annotator(Hand(noise=0.3)), set()
+    annotator, places = Annotator(AnnotatorSettings(noise=0.3)), set()
     for seed in range(20):
         begun = annotator._begin(np.random.default_rng(seed), rle, None)
         (x, y), label = begun.clicks[0]
@@ -252,7 +252,9 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     project: Project, tmp_path: Path
 ) -> None:
     add(project, 8, status="proposal")
-    with pytest.raises(Barred, match="1 of 1 batches are not accepted.*0 looked at, none good"):
+    with pytest.raises(
+        NotAllowedError, match="1 of 1 batches are not accepted.*0 looked at, none good"
+    ):
         export_masks(project, tmp_path / "out.json", "coco")
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
     for verdict in answers:
@@ -269,7 +271,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, status="proposal")  # the second batch has not been looked at
-    with pytest.raises(Barred, match="1 of 2 batches.*batch 2"):
+    with pytest.raises(NotAllowedError, match="1 of 2 batches.*batch 2"):
         check_rule(project)
     export_masks(project, tmp_path / "forced.json", "coco", force=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 from sqlalchemy import event
 
 from anymask.engine.entries import Draft
-from anymask.engine.review import Asked, all_verdicts, asked_about, give_verdict, next_asked
+from anymask.engine.review import ReviewItem, all_verdicts, asked_about, give_verdict, next_asked
 from anymask.engine.store import Store
 from anymask.engine.tables import draw_of
 from anymask.primitives.rle import Rle, mask_to_rle, rle_to_string
@@ -65,7 +65,7 @@ def test_a_mask_that_somebody_picked_counts_as_chance_only_where_it_was_its_turn
 ) -> None:
     filled(store)
     turn = next_asked(store)
-    assert isinstance(turn, Asked)
+    assert isinstance(turn, ReviewItem)
     others = [e.id for e in store.records(None, ("proposal", "accepted")) if e.id != turn.entry.id]
     assert asked_about(store, turn.entry.id).why == "random"
     assert {asked_about(store, number).why for number in others} == {"uncertain"}

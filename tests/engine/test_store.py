@@ -13,7 +13,7 @@ from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Action, Draft, Provenance
 from anymask.engine.store import Store, draft_of
 from anymask.engine.tables import RecordRow
-from anymask.primitives.errors import Absent, Conflict, InputError
+from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from tests.engine.small import small_mask
 
 
@@ -59,7 +59,7 @@ def test_every_state_stays_in_the_history(store: Store, one_record: int) -> None
     entry = store.record(one_record)
     entry = store.change_record(one_record, 1, draft_of(entry, rle=small_mask(5), seconds=2), "bob")
     store.delete_record(one_record, 2, "cid")
-    with pytest.raises(Absent, match="was deleted"):
+    with pytest.raises(NotFoundError, match="was deleted"):
         store.record(one_record)
     assert store.records(1) == []
     states = store.history(one_record)
@@ -90,9 +90,9 @@ def test_what_does_not_fit_is_refused_whole(store: Store) -> None:
     with pytest.raises(InputError, match=r"\(H, W\) = \(6, 8\), got \(8, 6\)"):
         store.add_records(1, [Draft(rle=small_mask(2)), wrong], "ann")
     assert store.records() == []
-    with pytest.raises(Absent, match="no image 77"):
+    with pytest.raises(NotFoundError, match="no image 77"):
         store.add_records(77, [], "ann")
-    with pytest.raises(Absent, match="no record 77"):
+    with pytest.raises(NotFoundError, match="no record 77"):
         store.record(77)
     with pytest.raises(InputError, match="status must be one of proposal, accepted, rejected"):
         Draft(rle=small_mask(1), status="perhaps")  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.export.graphs import OPSET, _quiet
-from anymask.models.memory_attention import Recalled
-from anymask.models.memory_bank import MemoryBank, Moment
-from anymask.models.rotary import Turns
+from anymask.models.memory_attention import RecalledMemories
+from anymask.models.memory_bank import MemoryBank, VideoMoment
+from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import FramePrompts
 
@@ -32,8 +32,8 @@ class Reading(nn.Module):
         memory: tuple[Tensor, Tensor],
         memory_turns: tuple[Tensor, Tensor],
     ) -> Tensor:
-        recalled = Recalled(*memory, Turns(*memory_turns))
-        y: Tensor = self.attention(frame, at, Turns(*turns), recalled)
+        recalled = RecalledMemories(*memory, RotaryAngles(*memory_turns))
+        y: Tensor = self.attention(frame, at, RotaryAngles(*turns), recalled)
         return y
 
 
@@ -78,13 +78,13 @@ def read_by_frame(model: VideoModel, number: int) -> tuple:
     with torch.no_grad():
         for frame in range(number):
             seen = model.see(torch.randn(1, 3, 64, 64, generator=noise))
-            at = Moment(frame)
+            at = VideoMoment(frame)
             answer = model.step(seen, banks, at, prompts if frame == 0 else None)
             memories = model.remember(seen, answer, at, prompted=frame == 0)
             for which, memory in enumerate(memories):
                 add = banks[which].with_prompted if frame == 0 else banks[which].with_tracked
                 banks[which] = add(memory)
-        at = Moment(number)
+        at = VideoMoment(number)
         chosen = [bank.select(at, settings) for bank in banks]
         recalled = model.recall(chosen, (4, 4), at, settings)
         positions, turns = model._of_frame(4, 4)

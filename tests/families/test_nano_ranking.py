@@ -9,13 +9,13 @@ from scipy import ndimage
 from scipy.special import softmax
 
 from anymask.families import open_family
-from anymask.families.nano import FACTS, Nano, chances, facts, order_masks, worth
+from anymask.families.nano import FACTS, NanoFamily, chances, facts, order_masks, worth
 from anymask.primitives.boxes import pairwise_box_iou
 from anymask.primitives.spec import Geometry, ModelSpec
 
 SPEC = ModelSpec(name="small", image_side=64, mask_side=16, family="nano")
 NANO = open_family(SPEC)
-assert isinstance(NANO, Nano)
+assert isinstance(NANO, NanoFamily)
 WHOLE = Geometry((64, 64), (64, 64), 64)
 WIDE = Geometry((90, 160), (36, 64), 64)  # fills 9 of 16 rows of cells
 QUALITY = np.array([0.3, 0.9, 0.5, 0.7], np.float32)

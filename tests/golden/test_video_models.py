@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.models.memory_bank import MemoryBank, Moment
+from anymask.models.memory_bank import MemoryBank, VideoMoment
 from anymask.models.object_answer import ObjectAnswer
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
@@ -52,7 +52,7 @@ class Followed:
 
     def prompt(self, number: int, which: int, points: np.ndarray, labels: list[int]) -> None:
         """Speak about one object; what was answered on the frame before is corrected."""
-        at = Moment(number, length=self.length)
+        at = VideoMoment(number, length=self.length)
         where = geometry(self.pictures[number].shape[:2], self.model.spec)
         coords = torch.from_numpy(points_to_model(points.reshape(1, -1, 2), where))
         bank = self.banks[which]
@@ -67,7 +67,7 @@ class Followed:
         self.answers[number] = both
 
     def track(self, number: int, backward: bool = False) -> None:
-        at = Moment(number, backward, self.length)
+        at = VideoMoment(number, backward, self.length)
         answer: ObjectAnswer = self.model.step(self.frame(number), self.banks, at)
         memories = self.model.remember(self.frame(number), answer, at)
         for which, memory in enumerate(memories):
@@ -84,7 +84,7 @@ class Followed:
 
     def assert_plain_agrees(self, number: int) -> None:
         """The step as the references compute it gives the same numbers as ours."""
-        at, settings = Moment(number, length=self.length), self.model.config.settings
+        at, settings = VideoMoment(number, length=self.length), self.model.config.settings
         ways = [
             self.model.condition(self.frame(number), self.banks, at, settings, plain=plain)
             for plain in (False, True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 MODULE_LINES = 400
@@ -197,8 +197,8 @@ def reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return found
 
 
-def shared_class_names(package: Path, floors: Iterable[str]) -> list[str]:
-    """Public classes of these floors whose name another file of the package has, too."""
+def shared_class_names(package: Path) -> list[str]:
+    """Public classes whose name another file of the package has, too."""
     places: dict[str, list[str]] = {}
     for path in python_files(package):
         if floor_of(path, package) != CARGO:
@@ -206,11 +206,10 @@ def shared_class_names(package: Path, floors: Iterable[str]) -> list[str]:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
                     places.setdefault(node.name, []).append(where)
-    inside = tuple(f"{package.name}/{floor}/" for floor in floors)
     return [
         f"{found[0]}: class {name} is also {', '.join(found[1:])}"
         for name, found in places.items()
-        if len(found) > 1 and any(where.startswith(inside) for where in found)
+        if len(found) > 1
     ]
 
 

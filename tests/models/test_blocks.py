@@ -10,7 +10,7 @@ from anymask.models.prompt_encoder import (
     PromptEncoder,
     PromptEncoderConfig,
 )
-from anymask.models.two_way import Attention, TwoWayConfig, TwoWayTransformer
+from anymask.models.two_way import DownscaledAttention, TwoWayConfig, TwoWayTransformer
 
 SAM_PROMPTS = PromptEncoderConfig(dim=8, image_side=64)
 EFFICIENT_PROMPTS = PromptEncoderConfig(
@@ -91,7 +91,7 @@ def test_an_absent_mask_adds_the_learned_nothing_everywhere() -> None:
 
 def test_narrow_attention_equals_torchs_own_when_it_is_not_narrow() -> None:
     torch.manual_seed(0)
-    ours, theirs = Attention(8, heads=2), nn.MultiheadAttention(8, 2, batch_first=True)
+    ours, theirs = DownscaledAttention(8, heads=2), nn.MultiheadAttention(8, 2, batch_first=True)
     weights = [layer.weight for layer in (ours.q_proj, ours.k_proj, ours.v_proj)]
     biases = [layer.bias for layer in (ours.q_proj, ours.k_proj, ours.v_proj)]
     theirs.load_state_dict(

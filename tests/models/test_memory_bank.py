@@ -6,9 +6,9 @@ import torch
 from anymask.models.memory_bank import (
     Memory,
     MemoryBank,
-    Moment,
-    Selection,
+    MemorySelection,
     TrackingSettings,
+    VideoMoment,
     longest_pointer,
     with_postprocessing,
 )
@@ -22,22 +22,22 @@ def bank(prompted: list[int], tracked: list[int]) -> MemoryBank:
     return MemoryBank({f: memory(f) for f in prompted}, {f: memory(f) for f in tracked})
 
 
-def frames(selection: Selection) -> list[tuple[int, int]]:
+def frames(selection: MemorySelection) -> list[tuple[int, int]]:
     return [(steps, one.frame) for steps, one in selection.memories]
 
 
-def pointers(selection: Selection) -> list[tuple[int, int]]:
+def pointers(selection: MemorySelection) -> list[tuple[int, int]]:
     return [(age, int(pointer[0, 0])) for age, pointer in selection.pointers]
 
 
 def test_a_frame_reads_the_prompted_frame_and_the_six_before_it() -> None:
-    chosen = bank([0], list(range(1, 10))).select(Moment(10), TrackingSettings())
+    chosen = bank([0], list(range(1, 10))).select(VideoMoment(10), TrackingSettings())
     assert frames(chosen) == [(0, 0), (6, 4), (5, 5), (4, 6), (3, 7), (2, 8), (1, 9)]
     assert pointers(chosen) == [(10, 0), *((age, 10 - age) for age in range(1, 10))]
 
 
 def test_backwards_it_reads_what_comes_after_and_no_pointer_of_the_past() -> None:
-    chosen = bank([0], [5, 6, 7]).select(Moment(4, backward=True), TrackingSettings())
+    chosen = bank([0], [5, 6, 7]).select(VideoMoment(4, backward=True), TrackingSettings())
     assert frames(chosen) == [(0, 0), (3, 7), (2, 6), (1, 5)]
     assert pointers(chosen) == [(1, 5), (2, 6), (3, 7)]
 
@@ -47,36 +47,39 @@ def test_pointers_of_later_prompts_are_read_when_the_settings_say_so(
     backward: bool, ages: list[int]
 ) -> None:
     known = bank([0, 12], [])
-    read = known.select(Moment(10, backward), TrackingSettings(future_pointers=True))
+    read = known.select(VideoMoment(10, backward), TrackingSettings(future_pointers=True))
     assert sorted(age for age, _ in pointers(read)) == sorted(ages)
     distances = TrackingSettings(future_pointers=True, pointer_times="distance")
-    assert {age for age, _ in pointers(known.select(Moment(10, backward), distances))} == {2, 10}
-    assert len(known.select(Moment(10, backward), TrackingSettings()).pointers) == 1
+    assert {age for age, _ in pointers(known.select(VideoMoment(10, backward), distances))} == {
+        2,
+        10,
+    }
+    assert len(known.select(VideoMoment(10, backward), TrackingSettings()).pointers) == 1
 
 
 def test_with_a_stride_the_last_frame_and_every_third_before_it_are_read() -> None:
     settings = TrackingSettings(frames=4, stride=3)
-    forward = bank([0], list(range(1, 20))).select(Moment(20), settings)
+    forward = bank([0], list(range(1, 20))).select(VideoMoment(20), settings)
     assert frames(forward) == [(0, 0), (3, 15), (2, 18), (1, 19)]
-    backward = bank([30], list(range(1, 30))).select(Moment(7, backward=True), settings)
+    backward = bank([30], list(range(1, 30))).select(VideoMoment(7, backward=True), settings)
     assert frames(backward) == [(0, 30), (3, 12), (2, 9), (1, 8)]
 
 
 def test_of_many_prompted_frames_the_last_the_next_and_the_nearest_are_read() -> None:
     settings = TrackingSettings(prompted_limit=3, frames=3)
-    chosen = bank([0, 4, 8, 9, 30], []).select(Moment(10), settings)
+    chosen = bank([0, 4, 8, 9, 30], []).select(VideoMoment(10), settings)
     # The prompted frame 8 was passed over, so it counts as an ordinary one two steps ago.
     assert frames(chosen) == [(0, 9), (0, 30), (0, 8)]
-    chosen = bank([0, 4, 8, 9, 11, 30], []).select(Moment(10), settings)
+    chosen = bank([0, 4, 8, 9, 11, 30], []).select(VideoMoment(10), settings)
     assert frames(chosen) == [(0, 9), (0, 11), (0, 8)]
-    chosen = bank([0, 8, 9, 11], []).select(Moment(10), TrackingSettings(prompted_limit=2))
+    chosen = bank([0, 8, 9, 11], []).select(VideoMoment(10), TrackingSettings(prompted_limit=2))
     assert frames(chosen) == [(0, 9), (0, 11), (2, 8)]
 
 
 def test_a_short_video_limits_the_age_of_pointers() -> None:
-    assert longest_pointer(Moment(3, length=6), TrackingSettings()) == 5
-    assert longest_pointer(Moment(3, length=600), TrackingSettings()) == 15
-    assert longest_pointer(Moment(3), TrackingSettings()) == 15
+    assert longest_pointer(VideoMoment(3, length=6), TrackingSettings()) == 5
+    assert longest_pointer(VideoMoment(3, length=600), TrackingSettings()) == 15
+    assert longest_pointer(VideoMoment(3), TrackingSettings()) == 15
 
 
 def test_a_prompted_frame_takes_the_place_of_a_tracked_one() -> None:
@@ -88,11 +91,11 @@ def test_a_prompted_frame_takes_the_place_of_a_tracked_one() -> None:
 @pytest.mark.parametrize("backward", [False, True])
 def test_what_is_kept_gives_every_later_frame_the_same_selection(backward: bool) -> None:
     settings = TrackingSettings()
-    known, at = bank([50], list(range(100))), Moment(50, backward)
+    known, at = bank([50], list(range(100))), VideoMoment(50, backward)
     kept = known.kept(at, settings)
     assert len(kept.tracked) == settings.pointers
     for steps in range(1, 30):
-        later = Moment(at.before(-steps), backward)
+        later = VideoMoment(at.before(-steps), backward)
         seen = known.without(f for f in known.tracked if at.age(f) < 0)
         assert frames(kept.select(later, settings)) == frames(seen.select(later, settings))
         assert pointers(kept.select(later, settings)) == pointers(seen.select(later, settings))

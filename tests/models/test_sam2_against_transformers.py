@@ -18,7 +18,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from anymask import models
 from anymask.models.hiera import TINY
-from anymask.models.memory_bank import MemoryBank, Moment, Stability, TrackingSettings
+from anymask.models.memory_bank import MemoryBank, MultimaskStability, TrackingSettings, VideoMoment
 from anymask.models.object_answer import ObjectAnswer
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import FramePrompts
@@ -117,7 +117,7 @@ REST = {
 
 
 # So far apart that a random mask does not count as stable.
-UNSTABLE = Stability(delta=2.0)
+UNSTABLE = MultimaskStability(delta=2.0)
 
 
 def _heads(*, stability: bool) -> dict[str, dict[str, object]]:
@@ -249,7 +249,7 @@ def test_two_objects_are_followed_as_transformers_does(
     steps = [(number, False) for number in range(FRAMES)]
     for number, backward in [*steps, *((number, True) for number in range(FRAMES - 2, 0, -1))]:
         frame = ours.see(video[number : number + 1])
-        at = Moment(number, backward, FRAMES)
+        at = VideoMoment(number, backward, FRAMES)
         expected = theirs(inference_session=asked, frame_idx=number, reverse=backward)
         if number == 0:
             answers = [
@@ -275,7 +275,7 @@ def test_two_objects_are_followed_as_transformers_does(
 def test_an_unstable_mask_gives_way_to_the_best_as_in_transformers(video: Tensor) -> None:
     theirs = sam2(stability=True)
     ours = same_weights(theirs, "tiny_video")
-    frame, at = ours.see(video[:1]), Moment(0)
+    frame, at = ours.see(video[:1]), VideoMoment(0)
     changed = []
     for stability in (None, UNSTABLE):
         settings = TrackingSettings(pointer_times="signed", stability=stability)

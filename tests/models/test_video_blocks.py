@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
-from anymask.models.memory_bank import MemoryBank, Moment
+from anymask.models.memory_bank import MemoryBank, VideoMoment
 from anymask.models.narrow_attention import attend, attend_in_blocks
 from anymask.models.object_answer import fill_holes, stability_of, without_overlaps
 from anymask.models.repvit import RepViT, RepViTConfig
@@ -117,7 +117,7 @@ def test_the_fast_step_is_the_plain_one_and_objects_do_not_disturb_each_other(na
     banks = [_prompted(model, frames[0], 10.0), _prompted(model, frames[0], 40.0)]
     late = MemoryBank()  # its first prompt is on frame 1: another layout than the others'
     for number in (1, 2, 3):
-        frame, at = frames[number], Moment(number)
+        frame, at = frames[number], VideoMoment(number)
         everyone = [*banks, late] if late.prompted else banks
         settings = model.config.settings
         fast = model.condition(frame, everyone, at, settings)
@@ -148,7 +148,7 @@ def _random(name: str) -> VideoModel:
 
 def _prompted(model: VideoModel, frame: Frame, x: float, number: int = 0) -> MemoryBank:
     prompts = FramePrompts(torch.tensor([[[x, 20.0]]]), torch.tensor([[1]]))
-    at = Moment(number)
+    at = VideoMoment(number)
     answer = model.step(frame, [MemoryBank()], at, prompts)
     return MemoryBank().with_prompted(model.remember(frame, answer, at, prompted=True)[0])
 
@@ -180,13 +180,15 @@ def test_settings_change_what_a_person_gets_and_what_is_remembered() -> None:
     model = _random("tiny_video")
     frame = model.see(noise(1, 3, 64, 64))
     prompts = FramePrompts(torch.tensor([[[9.0, 9.0]], [[40.0, 9.0]]]), torch.ones(2, 1))
-    answer = model.step(frame, [MemoryBank(), MemoryBank()], Moment(0), prompts)
+    answer = model.step(frame, [MemoryBank(), MemoryBank()], VideoMoment(0), prompts)
     settings = replace(model.config.settings, exclusive=True, hole_area=64)
     finished = model.finished(answer, settings)
     assert ((finished > 0).sum(dim=0) <= 1).all()
     assert torch.equal(model.finished(answer), answer.logits)
     tokens = [
-        model.remember(frame, answer, Moment(0), True, replace(model.config.settings, **change))[0]
+        model.remember(
+            frame, answer, VideoMoment(0), True, replace(model.config.settings, **change)
+        )[0]
         for change in ({}, {"sharp_prompted": True}, {"exclusive_memory": True})
     ]
     assert all(not torch.equal(tokens[0].tokens, other.tokens) for other in tokens[1:])

@@ -6,10 +6,10 @@ import pytest
 from anymask.families import DEFAULT_MODEL
 from anymask.families.tables import shipped_tables
 from anymask.predictors.adaptive import Frontier, most_clicks
+from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid
 from anymask.predictors.image import Model
-from anymask.predictors.promise import AdaptiveWeights
-from anymask.predictors.screening import View
+from anymask.predictors.screening import CropView
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry
 from tests.predictors.fakes import SPEC, ColourRuntime, discs, iou
@@ -20,7 +20,7 @@ PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
 
 
 def frontier(side: int = 9, **grid: float) -> Frontier:
-    view = View((0, 0, 128, 128), (128, 128), geometry((128, 128), SPEC), 0.0)
+    view = CropView((0, 0, 128, 128), (128, 128), geometry((128, 128), SPEC), 0.0)
     return Frontier(point_grid(side).astype(np.float64) * 128, view, Grid(**grid), WEIGHTS)
 
 
@@ -68,7 +68,7 @@ def test_at_most_a_third_of_a_larger_grid_is_asked() -> None:
 def test_what_the_encoder_sees_decides_between_places_of_equal_promise() -> None:
     spot = np.zeros((2, 9, 9), np.float32)
     spot[1, 6, 6] = 1
-    view = View((0, 0, 128, 128), (128, 128), geometry((128, 128), SPEC), 0.0)
+    view = CropView((0, 0, 128, 128), (128, 128), geometry((128, 128), SPEC), 0.0)
     asking = Frontier(point_grid(9).astype(np.float64) * 128, view, Grid(), WEIGHTS, [spot])
     asking.next()
     assert asking.next()[0] == 6 * 9 + 6

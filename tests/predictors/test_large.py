@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anymask.families import open_family
 from anymask.predictors.grid import Grid
 from anymask.predictors.image import Model
-from anymask.predictors.large import AUTO_SIDE, Eye, find_in_tiles, tile_side
+from anymask.predictors.large import AUTO_SIDE, WindowScanner, find_in_tiles, tile_side
 from anymask.predictors.stitching import Piece, common_window, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
@@ -89,7 +89,7 @@ def scene(
 
 
 def found(image: np.ndarray, side: int = SIDE) -> list[MaskRecord]:
-    return find_in_tiles(Eye(FlatRuntime(), GRID), image, side)
+    return find_in_tiles(WindowScanner(FlatRuntime(), GRID), image, side)
 
 
 def assert_exact(records: list[MaskRecord], truths: list[np.ndarray]) -> None:
@@ -161,7 +161,9 @@ def opened(mask: np.ndarray) -> bool:
 
 def test_progress_counts_the_looks() -> None:
     told = []
-    find_in_tiles(Eye(FlatRuntime(), GRID), PHOTO, SIDE, lambda *counts: told.append(counts))
+    find_in_tiles(
+        WindowScanner(FlatRuntime(), GRID), PHOTO, SIDE, lambda *counts: told.append(counts)
+    )
     looks = told[-1][1]
     assert told == [(number, looks) for number in range(1, looks + 1)]
 

@@ -7,7 +7,7 @@ from anymask.predictors import pipeline
 from anymask.predictors.image import Model
 from anymask.predictors.pipeline import STEPS, STEPS_THAT_ASK
 from anymask.predictors.question import Question
-from anymask.predictors.settings import Settings
+from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError, ModelError
 from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs
@@ -15,9 +15,9 @@ from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
 
 
-def test_the_order_is_choose_honour_clean_name_and_then_what_asks_again() -> None:
+def test_the_order_is_choose_obey_clean_name_and_then_what_asks_again() -> None:
     assert [step.__name__ for step in STEPS] == [
-        "choose_first", "honour_negative_clicks", "clean_masks", "name_violated_clicks",
+        "choose_first", "obey_negative_clicks", "clean_masks", "name_violated_clicks",
     ]  # fmt: skip
     assert [step.__name__ for step in STEPS_THAT_ASK] == ["look_closer", "ask_again"]
 
@@ -56,8 +56,8 @@ def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
     model = Model(ColourRuntime())
     embedding = model.embed(PICTURE)
     prompt = anymask_prompt()
-    (answer,) = pipeline.decode_prompts(model.runtime, embedding, [prompt], Settings())
-    question = pipeline.question_of(model.runtime, None, embedding, prompt, Settings())
+    (answer,) = pipeline.decode_prompts(model.runtime, embedding, [prompt], SegmentSettings())
+    question = pipeline.question_of(model.runtime, None, embedding, prompt, SegmentSettings())
     for step in (*STEPS[:3], *STEPS_THAT_ASK):
         assert step(answer, question) is answer
 
@@ -78,4 +78,4 @@ def test_a_model_without_clicks_says_so() -> None:
 @pytest.mark.parametrize("retry", [2, "yes", False])
 def test_what_is_no_retry_is_refused_with_the_settings(retry: object) -> None:
     with pytest.raises(InputError, match=r"retry must be anymask.Retry\(...\) or None, got"):
-        Settings(retry=retry)  # type: ignore[arg-type]
+        SegmentSettings(retry=retry)  # type: ignore[arg-type]

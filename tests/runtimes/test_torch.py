@@ -11,7 +11,7 @@ from anymask import models
 from anymask.predictors.image import Model
 from anymask.primitives.errors import ModelError
 from anymask.primitives.types import Embedding, ModelPrompts, SeenMaps
-from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 from anymask.runtimes.torch import SeenTensors, TorchRuntime
 from tests.runtimes.stand_in import SPEC, build, some_prompts
 
@@ -132,7 +132,7 @@ def test_an_embedding_of_another_device_can_be_pickled() -> None:
 
 def test_it_answers_clicks_and_nothing_that_it_does_not_know() -> None:
     runtime = TorchRuntime(build(), device="cpu")
-    assert runtime.capability(Clicks) is runtime
+    assert runtime.capability(PromptDecoding) is runtime
     assert runtime.capability(Flies) is None
     with pytest.raises(ModelError, match="stand_in cannot do this: it has no flies; take another"):
         require(runtime, Flies)

@@ -9,7 +9,7 @@ import numpy as np
 
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts, Seen
-from anymask.runtimes.protocol import Clicks, require
+from anymask.runtimes.protocol import PromptDecoding, require
 from anymask.runtimes.sweep import KeptMasks, SweepPrecision, Sweeps, open_sweep
 from anymask.runtimes.wrapped import WrappedRuntime
 from tests.predictors.fakes import ColourRuntime
@@ -88,7 +88,7 @@ def test_seeing_and_decoding_go_through_the_function() -> None:
     inside = ColourRuntime()
     outside, calls = noted(inside)
     (seen,) = outside.see(IMAGES)
-    told = require(outside, Clicks).decode(seen, one_click())
+    told = require(outside, PromptDecoding).decode(seen, one_click())
     for ours, theirs in zip(told, inside.decode(seen, one_click()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert calls == ["see", "decode"]
@@ -111,7 +111,7 @@ def test_a_capability_that_the_model_lacks_is_lacking() -> None:
 def test_a_call_may_be_answered_without_the_model() -> None:
     inside = ColourRuntime()
     outside = WrappedRuntime(inside, lambda name, given, call: "remembered")
-    assert require(outside, Clicks).decode(None, one_click()) == "remembered"  # type: ignore[arg-type]
+    assert require(outside, PromptDecoding).decode(None, one_click()) == "remembered"  # type: ignore[arg-type]
     assert inside.calls == []
 
 

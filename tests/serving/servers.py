@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen
-from anymask.serving.app import Served, create_app
+from anymask.serving.app import ServerParts, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.guard import Access
 from anymask.serving.inference import Inference
@@ -68,7 +68,7 @@ def client(
     **more: Any,
 ) -> Iterator[TestClient]:
     behind = behind or inference()
-    served = Served(behind, access or Access(), limits or Limits(), assets or {}, **more)
+    served = ServerParts(behind, access or Access(), limits or Limits(), assets or {}, **more)
     with TestClient(create_app(served), LOCAL, raise_server_exceptions=False) as started:
         yield started
 

@@ -17,7 +17,7 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Seen
-from anymask.serving.app import Served, create_app
+from anymask.serving.app import ServerParts, create_app
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.run import Server, address_of, open_socket
 from tests.predictors.fakes import ColourRuntime, seen_of
@@ -231,7 +231,7 @@ def test_openapi_lists_every_address() -> None:
 def test_a_real_server_listens_answers_and_ends() -> None:
     bound = open_socket("127.0.0.1", 0)
     listening = threading.Event()
-    server = Server(create_app(Served(inference())), listening.set)
+    server = Server(create_app(ServerParts(inference())), listening.set)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     try:

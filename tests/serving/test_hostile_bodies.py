@@ -18,7 +18,7 @@ from anymask.serving.app import check_cost, done, gives_up
 from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
-from anymask.serving.queued import Left
+from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import Refusal
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import CLICK, JSON, PICTURE, WRAPPED, client, error_of, inference, png
@@ -237,7 +237,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
             await asyncio.gather(*both, return_exceptions=True)
 
     asyncio.run(ask())
-    assert isinstance(first.exception(30), Left)
+    assert isinstance(first.exception(30), RequestAbandoned)
     assert waits.cancelled()
     for asked in (first, waits):
         with pytest.raises(Refusal, match="one that has gone"):

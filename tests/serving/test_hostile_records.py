@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from anymask.engine.project import Project, create_project
 from anymask.primitives.errors import DiskFull, StoreError
 from anymask.serving import project as project_addresses
-from anymask.serving.label_studio import Pictures, label_studio_router
+from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
 from tests.serving.servers import JSON, LEFT, PICTURE, WRAPPED, client, error_of, inference, png
@@ -205,7 +205,7 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
     project: Project, change: dict[str, Any]
 ) -> None:
     behind = inference()
-    router = label_studio_router(behind, Pictures(project.folder), Limits())
+    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
     with client(behind, routers=[router]) as http:
         assert http.post("/predict", json=predict_body()).status_code == 200
         reply = http.post("/predict", json=predict_body(**change))
@@ -216,7 +216,7 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
 
 def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:
     behind = inference()
-    router = label_studio_router(behind, Pictures(project.folder), Limits())
+    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
     odd = region(value={"x": 30, "y": 50, "keypointlabels": 7})
     with client(behind, routers=[router]) as http:
         (found,) = http.post("/predict", json=predict_body(**odd)).json()["results"]

@@ -10,7 +10,7 @@ import pytest
 from anymask.data.brush import brush_to_rle
 from anymask.predictors.image import Model
 from anymask.primitives.rle import rle_to_mask
-from anymask.serving.label_studio import Pictures, label_studio_router
+from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 from tests.predictors.fakes import ColourRuntime
@@ -39,7 +39,7 @@ def http(tmp_path: Path):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf/a.png").write_bytes(png(PICTURE))
     behind = inference()
-    router = label_studio_router(behind, Pictures(tmp_path), Limits())
+    router = label_studio_router(behind, TaskPictures(tmp_path), Limits())
     with client(behind, routers=[router]) as started:
         behind.model.result(PATIENCE_S)
         yield started
@@ -117,7 +117,7 @@ def test_pictures_elsewhere_are_not_read(tmp_path: Path, address: str) -> None:
     root.mkdir()
     (tmp_path / "secret.png").write_bytes(b"secret")
     (root / "link.png").symlink_to(tmp_path / "secret.png")
-    for pictures in (Pictures(root), Pictures(root, "http://127.0.0.1:1")):
+    for pictures in (TaskPictures(root), TaskPictures(root, "http://127.0.0.1:1")):
         with pytest.raises(Refusal) as refused:
             pictures.read(address, Limits())
         assert refused.value.status_code in (422, 502)

@@ -26,8 +26,8 @@ from anymask.data.documents import picture_hw
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
-from anymask.serving.app import Served, create_app
-from anymask.serving.label_studio import Pictures, label_studio_router
+from anymask.serving.app import ServerParts, create_app
+from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.run import Server, address_of, open_socket
 from tests.data.annotated import rings
@@ -95,9 +95,9 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 def listening(model: anymask.Model, photos: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
     behind, limits, up = inference(lambda: model), Limits(), threading.Event()
-    router = label_studio_router(behind, Pictures(photos), limits)
+    router = label_studio_router(behind, TaskPictures(photos), limits)
     bound = open_socket("127.0.0.1", 0)
-    server = Server(create_app(Served(behind, routers=[router])), up.set)
+    server = Server(create_app(ServerParts(behind, routers=[router])), up.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:

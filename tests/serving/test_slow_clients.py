@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from anymask.serving.app import Served, create_app
-from anymask.serving.guard import _Body
+from anymask.serving.app import ServerParts, create_app
+from anymask.serving.guard import _BoundedBody
 from anymask.serving.limits import SLOWEST, Limits
 from anymask.serving.refusals import Refusal
-from anymask.serving.run import Doorway, Server, open_socket
+from anymask.serving.run import PendingConnections, Server, open_socket
 from tests.serving.servers import client, inference
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
@@ -28,7 +28,7 @@ PATIENCE = 30  # until a test fails
 def listening(limits: Limits) -> Iterator[Callable[[], socket.socket]]:
     """A server; what is given connects to it."""
     bound, up = open_socket("127.0.0.1", 0), threading.Event()
-    server = Server(create_app(Served(inference())), up.set, limits)
+    server = Server(create_app(ServerParts(inference())), up.set, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     assert up.wait(PATIENCE)
@@ -108,7 +108,7 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
         return {"type": "http.request", "body": bytes(size), "more_body": bool(left)}
 
     async def read() -> int:
-        body, got, more = _Body(receive, 10**9, seconds, None), 0, True
+        body, got, more = _BoundedBody(receive, 10**9, seconds, None), 0, True
         while more:
             message = await body()
             got, more = got + len(message["body"]), message["more_body"]
@@ -135,7 +135,7 @@ def test_a_long_body_may_take_longer() -> None:
 def test_a_client_that_leaves_within_its_body_writes_no_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    app, sent = create_app(Served(inference())), []
+    app, sent = create_app(ServerParts(inference())), []
     messages = iter([
         {"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"},
     ])  # fmt: skip
@@ -158,7 +158,7 @@ def test_a_client_that_leaves_within_its_body_writes_no_traceback(
 
 def test_a_connection_that_has_gone_is_forgotten() -> None:
     async def check() -> None:
-        doorway = Doorway(Limits(header_seconds=1000, headers_waiting=1))
+        doorway = PendingConnections(Limits(header_seconds=1000, headers_waiting=1))
         loop = asyncio.get_running_loop()
 
         class Transport:

@@ -14,13 +14,13 @@ from anymask.serving.cache import EmbeddingCache
 from anymask.serving.inference import Inference
 from anymask.serving.priority import BACKGROUND
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import Closed, Turns, Urgency
+from anymask.serving.turns import ModelQueue, QueueClosed, Urgency
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import PATIENCE_S, PICTURE, GatedRuntime
 
 
 def test_the_most_urgent_goes_first_then_the_oldest() -> None:
-    turns, order = Turns(), []
+    turns, order = ModelQueue(), []
     asked = [
         turns.ask(lambda name=name: order.append(name), urgency)
         for name, urgency in [
@@ -36,7 +36,7 @@ def test_the_most_urgent_goes_first_then_the_oldest() -> None:
 
 
 def test_clicks_on_one_photo_are_one_call() -> None:
-    turns, calls = Turns(most_together=4), []
+    turns, calls = ModelQueue(most_together=4), []
 
     def work(items: list[int]) -> list[int]:
         calls.append(list(items))
@@ -52,7 +52,7 @@ def test_clicks_on_one_photo_are_one_call() -> None:
 
 
 def test_one_bad_click_does_not_spoil_the_others() -> None:
-    turns = Turns()
+    turns = ModelQueue()
 
     def work(items: list[int]) -> list[int]:
         return [1 // item for item in items]
@@ -66,17 +66,17 @@ def test_one_bad_click_does_not_spoil_the_others() -> None:
 
 
 def test_what_waits_when_the_server_goes_down_is_told() -> None:
-    turns = Turns()
+    turns = ModelQueue()
     waiting = turns.ask(int, Urgency.CLICK)
     turns.close()
-    with pytest.raises(Closed):
+    with pytest.raises(QueueClosed):
         waiting.result(PATIENCE_S)
-    with pytest.raises(Closed):
+    with pytest.raises(QueueClosed):
         turns.ask(int, Urgency.CLICK)
 
 
 def test_a_cancelled_piece_is_left_out() -> None:
-    turns, order = Turns(), []
+    turns, order = ModelQueue(), []
     first = turns.ask(lambda: order.append(1), Urgency.CLICK)
     second = turns.ask(lambda: order.append(2), Urgency.CLICK)
     first.cancel()

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from anymask.primitives.rle import mask_to_rle, rle_to_string
-from anymask.training.recipe import Recipe, Stage
+from anymask.training.recipe import Recipe, RecipeStage
 
 
 def write_sets(folder: Path) -> Path:
@@ -37,7 +37,7 @@ def small_recipe(steps: int = 4, **changes: object) -> Recipe:
     """`nano_tiny` on 64 px pictures, one worker."""
     values: dict[str, object] = {
         "model": "nano_tiny",
-        "stages": (Stage(steps=steps, side=64, images=2, masks=2),),
+        "stages": (RecipeStage(steps=steps, side=64, images=2, masks=2),),
         "workers": 1,
         "prepare_ahead": False,
         "warmup": 2,

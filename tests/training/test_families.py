@@ -14,9 +14,9 @@ from anymask.primitives.errors import ConfigError
 from anymask.training.checkpoint import LAST, read_state
 from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, corrected, first_prompts
-from anymask.training.loop import Run, TrainingWorker, train
+from anymask.training.loop import TrainingRun, TrainingWorker, train
 from anymask.training.losses import prompt_loss
-from anymask.training.recipe import Recipe, Stage
+from anymask.training.recipe import Recipe, RecipeStage
 from tests.training.small_data import small_recipe, write_sets
 
 TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64}
@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_step(model: str, **changes: object) -> Recipe:
-    stage = Stage(steps=1, side=TINY[model], images=2, masks=2)
+    stage = RecipeStage(steps=1, side=TINY[model], images=2, masks=2)
     return small_recipe(model=model, stages=(stage,), synthetic=0.0, **changes)
 
 
@@ -49,18 +49,18 @@ def test_where_the_decoder_learns_the_encoder_stays(name: str, data: Path, tmp_p
 
 
 def moved_by(recipe: Recipe, data: Path, folder: Path) -> tuple[set[str], ModelParts]:
-    model = TrainingWorker(0, recipe, Run(data, folder)).model
+    model = TrainingWorker(0, recipe, TrainingRun(data, folder)).model
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train(recipe, Run(data, folder))
+    train(recipe, TrainingRun(data, folder))
     after = read_state(folder / LAST)["model"]
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     return moved, model.parts  # type: ignore[return-value]
 
 
 def test_a_model_of_one_side_refuses_pictures_of_another(data: Path, tmp_path: Path) -> None:
-    recipe = replace(one_step("tiny"), stages=(Stage(steps=1, side=96, images=2, masks=2),))
+    recipe = replace(one_step("tiny"), stages=(RecipeStage(steps=1, side=96, images=2, masks=2),))
     with pytest.raises(ConfigError, match="tiny sees pictures of 64 pixels.*write side = 64"):
-        train(recipe, Run(data, tmp_path))
+        train(recipe, TrainingRun(data, tmp_path))
 
 
 SAM_LOSSES = [[4.0, 3.0, 1.0, 2.0]]
@@ -89,7 +89,7 @@ def test_each_prompt_teaches_the_mask_that_answers_it(family: str, lone_click: b
 
 
 def test_only_the_hq_familys_last_mask_is_added_to_the_others(data: Path, tmp_path: Path) -> None:
-    worker = TrainingWorker(0, one_step("tiny_hq"), Run(data, tmp_path))
+    worker = TrainingWorker(0, one_step("tiny_hq"), TrainingRun(data, tmp_path))
     logits, quality = torch.randn(2, 5, 4, 4), torch.rand(2, 4)
     worker.model.decode = lambda *_: (logits, quality)  # type: ignore[method-assign, assignment]
     prompts = first_prompts(some_places(2), 64, draws(), worker.step.rules)  # type: ignore[arg-type]

@@ -18,15 +18,15 @@ from anymask.training.checkpoint import (
     BEFORE,
     LAST,
     LOG,
-    Progress,
+    TrainingProgress,
     newest_state,
     read_state,
     remove_drafts,
 )
-from anymask.training.loop import Run, TrainingWorker, set_rates, train
-from anymask.training.recipe import Stage
-from anymask.training.samples import Pictures, batches
-from anymask.training.step import Outcome
+from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
+from anymask.training.recipe import RecipeStage
+from anymask.training.samples import TrainingPictures, batches
+from anymask.training.step import StepOutcome
 from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe, write_sets
 
@@ -62,7 +62,7 @@ def test_pictures_prepared_in_another_process_are_the_same(data: Path) -> None:
 
 
 def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:
-    pictures = Pictures(small_recipe(synthetic=0.0), data)
+    pictures = TrainingPictures(small_recipe(synthetic=0.0), data)
     planes, targets, centres, insides, boxes = pictures.picture(np.random.default_rng(3), 64, 2)
     assert planes.shape == (3, 64, 64)
     assert targets.shape == (2, 16, 16)
@@ -83,12 +83,12 @@ def test_a_run_that_was_cut_in_two_ends_with_the_very_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = small_recipe(steps=4)
-    train(recipe, Run(data, tmp_path / "whole"))
+    train(recipe, TrainingRun(data, tmp_path / "whole"))
     monkeypatch.setattr(loop, "batches", cut_after(2))
-    train(recipe, Run(data, tmp_path / "cut"))
+    train(recipe, TrainingRun(data, tmp_path / "cut"))
     assert read_state(tmp_path / "cut" / LAST)["progress"]["step"] == 2
     monkeypatch.undo()
-    train(recipe, Run(data, tmp_path / "cut"))
+    train(recipe, TrainingRun(data, tmp_path / "cut"))
     for part in ("model", "average"):
         whole, cut = weights(tmp_path / "whole", part), weights(tmp_path / "cut", part)
         assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -107,7 +107,7 @@ def cut_after(steps: int) -> object:
 def test_training_moves_the_weights_but_not_the_frozen_blocks(data: Path, tmp_path: Path) -> None:
     recipe = small_recipe(steps=2)
     before = {k: v.clone() for k, v in fresh(recipe, data, tmp_path).model.state_dict().items()}
-    train(recipe, Run(data, tmp_path))
+    train(recipe, TrainingRun(data, tmp_path))
     after = weights(tmp_path)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(n.startswith(("encoder.backbone.stem", "encoder.backbone.b2")) for n in moved)
@@ -116,12 +116,12 @@ def test_training_moves_the_weights_but_not_the_frozen_blocks(data: Path, tmp_pa
 
 
 def fresh(recipe: object, data: Path, folder: Path) -> TrainingWorker:
-    return TrainingWorker(0, recipe, Run(data, folder))  # type: ignore[arg-type]
+    return TrainingWorker(0, recipe, TrainingRun(data, folder))  # type: ignore[arg-type]
 
 
-def nan_outcome(worker: TrainingWorker) -> Outcome:
+def nan_outcome(worker: TrainingWorker) -> StepOutcome:
     parameter = next(p for p in worker.model.parameters() if p.requires_grad)
-    return Outcome(parameter.sum() * float("nan"), 0.0, 0.0, 0.0, 0.0)
+    return StepOutcome(parameter.sum() * float("nan"), 0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_step_without_a_finite_gradient_is_left_out(data: Path, tmp_path: Path) -> None:
@@ -147,21 +147,21 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
 
 def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
     recipe = small_recipe(steps=2, workers=2, prepare_ahead=True)
-    train(recipe, Run(data, tmp_path))
+    train(recipe, TrainingRun(data, tmp_path))
     state = read_state(tmp_path / LAST)
     assert state["progress"]["step"] == 2
     assert state["progress"]["images"] == 4
 
 
 def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path) -> None:
-    stage = Stage(steps=10, side=64, images=2, masks=2)
+    stage = RecipeStage(steps=10, side=64, images=2, masks=2)
     recipe = small_recipe(
         stages=(stage, replace(stage, cool=True), replace(stage, cool=True)), warmup=5, rate=1.0
     )
     optimiser = fresh(recipe, data, tmp_path).optimiser
     rates = []
     for step in (0, 4, 9, 10, 20, 29):
-        set_rates(optimiser, recipe, Progress(step=step))
+        set_rates(optimiser, recipe, TrainingProgress(step=step))
         rates.append(max(group["lr"] for group in optimiser.param_groups))
     assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
     assert rates[4] == pytest.approx(0.5)
@@ -183,7 +183,7 @@ def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_pat
 
 
 def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=4), Run(data, tmp_path))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path))
     (tmp_path / LAST).write_bytes(b"half a file")
     found = newest_state(tmp_path)
     assert found is not None
@@ -197,7 +197,7 @@ def test_the_log_is_json_lines_with_means(
 ) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
     told: list[dict[str, object]] = []
-    train(small_recipe(steps=4), Run(data, tmp_path, report=told.append))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=told.append))
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
     assert rows == told
@@ -208,10 +208,10 @@ def test_the_log_is_json_lines_with_means(
 def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
     data: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=2), Run(data, tmp_path / "first"))
+    train(small_recipe(steps=2), TrainingRun(data, tmp_path / "first"))
     start = read_state(tmp_path / "first" / LAST)["average"]
     recipe = small_recipe(steps=2, init=str(tmp_path / "first" / LAST), learn="quality", seed=5)
-    train(recipe, Run(data, tmp_path / "second"))
+    train(recipe, TrainingRun(data, tmp_path / "second"))
     for name, value in weights(tmp_path / "second").items():
         same = torch.equal(value, start[name])
         assert same != name.startswith("decoder.quality."), name
@@ -231,7 +231,7 @@ def test_sigterm_ends_a_run_after_a_checkpoint_and_it_goes_on_later(
     worker.learn = learn_and_be_told  # type: ignore[method-assign, assignment]
     worker.run()
     assert read_state(tmp_path / LAST)["progress"]["step"] == 1
-    train(recipe, Run(data, tmp_path))
+    train(recipe, TrainingRun(data, tmp_path))
     assert read_state(tmp_path / LAST)["progress"]["step"] == 4
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from anymask.data.sets import load_set
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask, rle_to_string
-from anymask.training.loop import Run, train
+from anymask.training.loop import TrainingRun, train
 from anymask.training.packing import LEVELS, pack, unpack
 from tests.training.small_data import small_recipe, write_sets
 
@@ -94,7 +94,7 @@ def test_small_photos_are_not_enlarged_and_a_pack_trains(tmp_path: Path) -> None
     sets = unpack(tmp_path / "a.tar", tmp_path / "run")
     assert load_set(sets / "round")[1][0].hw == (48, 64)
     assert unpack(tmp_path / "a.tar", tmp_path / "run") == sets
-    train(small_recipe(steps=2), Run(sets, tmp_path / "run"))
+    train(small_recipe(steps=2), TrainingRun(sets, tmp_path / "run"))
     assert (tmp_path / "run" / "last.pt").is_file()
 
 

@@ -11,8 +11,8 @@ import torch
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.training import loop
 from anymask.training.checkpoint import BEFORE, LAST, newest_state, read_state
-from anymask.training.loop import Run, TrainingWorker, train
-from anymask.training.recipe import Stage
+from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.recipe import RecipeStage
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -45,11 +45,11 @@ def test_the_minutes_end_a_sitting_with_a_checkpoint_and_the_next_goes_on(
 ) -> None:
     recipe = small_recipe(steps=6, save_every=100)
     monkeypatch.setattr(loop.time, "monotonic", Clock(20.0))
-    train(recipe, Run(data, tmp_path / "cut", max_minutes=2))
+    train(recipe, TrainingRun(data, tmp_path / "cut", max_minutes=2))
     assert 0 < step_of(tmp_path / "cut") < 6
     monkeypatch.undo()
-    train(recipe, Run(data, tmp_path / "cut"))
-    train(recipe, Run(data, tmp_path / "whole"))
+    train(recipe, TrainingRun(data, tmp_path / "cut"))
+    train(recipe, TrainingRun(data, tmp_path / "whole"))
     one, other = (read_state(tmp_path / name / LAST)["model"] for name in ("cut", "whole"))
     assert same(one, other)
 
@@ -66,22 +66,22 @@ def test_a_checkpoint_is_written_when_the_last_is_too_old(
 
     monkeypatch.setattr(TrainingWorker, "save", told)
     monkeypatch.setattr(loop.time, "monotonic", Clock(60.0))
-    train(small_recipe(steps=4, save_every=100, save_minutes=1.5), Run(data, tmp_path))
+    train(small_recipe(steps=4, save_every=100, save_minutes=1.5), TrainingRun(data, tmp_path))
     assert saved[:-1]  # the last one is the end's
     monkeypatch.undo()
     monkeypatch.setattr(TrainingWorker, "save", told)
     saved.clear()
-    train(small_recipe(steps=4, save_every=100), Run(data, tmp_path / "fast"))
+    train(small_recipe(steps=4, save_every=100), TrainingRun(data, tmp_path / "fast"))
     assert saved == [4]
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batches(
     data: Path, tmp_path: Path
 ) -> None:
-    stage = Stage(steps=3, side=64, images=4, masks=2)
+    stage = RecipeStage(steps=3, side=64, images=4, masks=2)
     recipe = small_recipe(model="tiny", stages=(stage,), warmup=1)
-    train(recipe, Run(data, tmp_path / "one"))
-    train(replace(recipe, workers=2), Run(data, tmp_path / "two"))
+    train(recipe, TrainingRun(data, tmp_path / "one"))
+    train(replace(recipe, workers=2), TrainingRun(data, tmp_path / "two"))
     one, two = (read_state(tmp_path / name / LAST) for name in ("one", "two"))
     for part in ("model", "average"):
         for name, value in one[part].items():
@@ -94,7 +94,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(
 
 
 def cooling(steps: int = 4) -> object:
-    stage = Stage(steps=steps, side=64, images=2, masks=2, cool=True)
+    stage = RecipeStage(steps=steps, side=64, images=2, masks=2, cool=True)
     return small_recipe(stages=(stage,), warmup=9, seed=8)
 
 
@@ -102,11 +102,11 @@ def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = tmp_path / "long", tmp_path / "cool"
-    train(small_recipe(steps=4), Run(data, source))
+    train(small_recipe(steps=4), TrainingRun(data, source))
     files = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
     recipe = cooling()
     monkeypatch.setattr(TrainingWorker, "run", lambda self: self.save())
-    train(recipe, Run(data, target, source=source))  # type: ignore[arg-type]
+    train(recipe, TrainingRun(data, target, source=source))  # type: ignore[arg-type]
     begun, left = read_state(target / LAST), read_state(source / LAST)
     assert same(begun["model"], left["model"])
     assert same(begun["average"], left["average"])
@@ -116,7 +116,7 @@ def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
         "step": 0, "before": 4, "images": 8, "hours": 0, "skipped": 0
     }  # fmt: skip
     monkeypatch.undo()
-    train(recipe, Run(data, target, source=source))  # type: ignore[arg-type]
+    train(recipe, TrainingRun(data, target, source=source))  # type: ignore[arg-type]
     done = read_state(target / LAST)
     assert (done["progress"]["step"], done["progress"]["images"]) == (4, 16)
     assert not same(done["model"], left["model"])
@@ -127,8 +127,8 @@ def test_a_copy_is_no_beginner_and_its_rate_falls_at_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
-    train(small_recipe(steps=12), Run(data, tmp_path / "long"))
-    train(cooling(), Run(data, tmp_path / "cool", source=tmp_path / "long"))  # type: ignore[arg-type]
+    train(small_recipe(steps=12), TrainingRun(data, tmp_path / "long"))
+    train(cooling(), TrainingRun(data, tmp_path / "cool", source=tmp_path / "long"))  # type: ignore[arg-type]
     lines = (tmp_path / "cool" / "log.jsonl").read_text().splitlines()
     rates = [json.loads(line)["rate"] for line in lines]
     assert rates == pytest.approx([1e-3, 0.8536e-3, 0.5e-3, 0.1464e-3], rel=1e-3)
@@ -136,26 +136,26 @@ def test_a_copy_is_no_beginner_and_its_rate_falls_at_once(
 
 def test_a_copy_that_has_begun_goes_on_by_itself(data: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "long", tmp_path / "cool"
-    train(small_recipe(steps=2), Run(data, source))
-    train(cooling(2), Run(data, target, source=source))  # type: ignore[arg-type]
+    train(small_recipe(steps=2), TrainingRun(data, source))
+    train(cooling(2), TrainingRun(data, target, source=source))  # type: ignore[arg-type]
     done = read_state(target / LAST)["model"]
-    train(small_recipe(steps=4), Run(data, source))
-    train(cooling(2), Run(data, target, source=source))  # type: ignore[arg-type]
+    train(small_recipe(steps=4), TrainingRun(data, source))
+    train(cooling(2), TrainingRun(data, target, source=source))  # type: ignore[arg-type]
     assert same(read_state(target / LAST)["model"], done)
 
 
 def test_a_copy_of_nothing_or_of_another_model_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds no checkpoint; give --from the folder of a run"):
-        train(small_recipe(), Run(data, tmp_path / "a", source=tmp_path / "nowhere"))
-    train(small_recipe(steps=2), Run(data, tmp_path / "long"))
+        train(small_recipe(), TrainingRun(data, tmp_path / "a", source=tmp_path / "nowhere"))
+    train(small_recipe(steps=2), TrainingRun(data, tmp_path / "long"))
     other = small_recipe(learn="decoder")
     with pytest.raises(ConfigError, match="with learn = 'all', the recipe says 'decoder'"):
-        train(other, Run(data, tmp_path / "b", source=tmp_path / "long"))
+        train(other, TrainingRun(data, tmp_path / "b", source=tmp_path / "long"))
     assert newest_state(tmp_path / "b") is None
 
 
 def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=4), Run(data, tmp_path / "here", part_bytes=100_000))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "here", part_bytes=100_000))
     whole = read_state(tmp_path / "here" / LAST)
     (tmp_path / "there").mkdir()
     for path in (tmp_path / "here").glob(f"{LAST}.*"):
@@ -165,7 +165,7 @@ def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: P
     assert found is not None
     assert found[1]["progress"] == whole["progress"]
     assert same(found[1]["model"], whole["model"])
-    train(small_recipe(steps=6), Run(data, tmp_path / "there"))
+    train(small_recipe(steps=6), TrainingRun(data, tmp_path / "there"))
     assert step_of(tmp_path / "there") == 6
     assert list((tmp_path / "there").glob(f"{LAST}.*")) == []  # pieces of an older one are gone
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: P
 def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
     damage: str, data: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=4), Run(data, tmp_path, part_bytes=100_000))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path, part_bytes=100_000))
     (tmp_path / LAST).unlink()
     piece = tmp_path / f"{LAST}.001"
     if damage == "missing":
@@ -192,8 +192,8 @@ def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
 def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
     data: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=2), Run(data, tmp_path))
-    train(small_recipe(steps=4), Run(data, tmp_path / "far", part_bytes=100_000))
+    train(small_recipe(steps=2), TrainingRun(data, tmp_path))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "far", part_bytes=100_000))
     for path in (tmp_path / "far").glob(f"{LAST}.*"):
         path.rename(tmp_path / path.name)
     found = newest_state(tmp_path)
@@ -207,6 +207,6 @@ def test_the_log_says_how_long_the_rest_will_take(
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
     began = time.monotonic()
     rows: list[dict[str, float]] = []
-    train(small_recipe(steps=4), Run(data, tmp_path, report=rows.append))
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=rows.append))
     assert rows[-1]["minutes_left"] == 0
     assert 0 <= rows[0]["minutes_left"] <= (time.monotonic() - began) / 60 + 0.1

@@ -71,7 +71,7 @@ class Annotator:
 
     def seen(self) -> None:
         """The model has seen the open photo."""
-        self.until("s.desk?.seen === true")
+        self.until("s.editor?.seen === true")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """A place of the photo on the screen."""
@@ -97,7 +97,7 @@ class Annotator:
 
     def looked(self) -> None:
         """The draft's mask is on the screen."""
-        self.page.evaluate("window.anymask.session.desk.look()")
+        self.page.evaluate("window.anymask.session.editor.look()")
         self.drawn()
 
     def keys(self, *names: str) -> None:
@@ -111,18 +111,18 @@ class Annotator:
         field.press("Enter")
 
     def keep(self) -> None:
-        before = self.ask("s.desk.state.masks.length")
+        before = self.ask("s.editor.state.masks.length")
         self.keys("Enter")
-        self.until(f"s.desk.state.masks.length > {before}")
+        self.until(f"s.editor.state.masks.length > {before}")
 
     def saved(self) -> None:
         """Everything that was done has reached the store."""
-        self.page.evaluate("window.anymask.session.desk.settled()")
+        self.page.evaluate("window.anymask.session.editor.settled()")
         self.until("s.standing.waiting === 0 && !s.standing.lost")
 
     def area(self) -> int:
         """Pixels of the draft's mask as it is shown."""
-        return self.ask("s.desk.looks.patch.data.reduce((a, b) => a + b, 0)")
+        return self.ask("s.editor.looks.patch.data.reduce((a, b) => a + b, 0)")
 
     def message(self, part: str) -> None:
         self.until_so(

@@ -53,9 +53,9 @@ def measure(browser: Any, photo: Path, moves: int, *, isolated: bool, query: str
     ann.page.add_init_script(TIME_ENCODING)
     ann.open("?local=1" + query)
     ann.page.set_input_files("input[type=file]", [str(photo)])
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     ann.seen()
-    height, width = ann.ask("s.desk.hw")
+    height, width = ann.ask("s.editor.hw")
     ann.keys("v")
     for i in range(moves + 5):
         before = ann.page.evaluate("window.anymask.stage.counted")

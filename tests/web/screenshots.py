@@ -75,7 +75,7 @@ def everything(ann: Annotator, folder: Path) -> None:
     ann.open()
     ann.seen()
     ann.keys("m")
-    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1)
+    ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1)
     ann.keys("o")
     ann.page.mouse.move(*ann.at(200, 150))
     take(ann, "everything", folder)
@@ -83,10 +83,10 @@ def everything(ann: Annotator, folder: Path) -> None:
 
 def outline(ann: Annotator, folder: Path) -> None:
     ann.open()
-    ann.until("s.desk?.state.masks.length", 3)
-    ann.ask("s.desk.select(s.desk.state.masks[1].key)")
+    ann.until("s.editor?.state.masks.length", 3)
+    ann.ask("s.editor.select(s.editor.state.masks[1].key)")
     ann.keys("g")
-    ann.until("!!s.desk.draft.rings")
+    ann.until("!!s.editor.draft.rings")
     take(ann, "outline", folder)
 
 

@@ -63,7 +63,7 @@ def test_labelling_with_a_mask_in_the_making(
     ann.click(300, 180)
     ann.page.get_by_role("radio").first.wait_for()
     complaints = check(ann, axe, "labelling")
-    ann.ask("s.desk.startedAt -= 30000")
+    ann.ask("s.editor.startedAt -= 30000")
     ann.page.get_by_text("30 s on this one").wait_for()
     complaints += check(ann, axe, "thirty seconds")
     ann.keys("Escape", "k")
@@ -75,7 +75,7 @@ def test_labelling_with_a_mask_in_the_making(
 def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
     ann = sit_down(shelf(photos, arm="control"))
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     complaints = []
     for name, key in (("Help", "?"), ("Photos", "i"), ("Export", "Control+s")):
         ann.keys(key)
@@ -101,12 +101,12 @@ def test_trouble(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
     project = shelf(photos, arm="control", broken={"cat"})
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     ann.keys("PageDown")
     ann.page.get_by_role("heading", name="cat.png could not be opened").wait_for()
     complaints = check(ann, axe, "a broken photo")
     ann.keys("PageUp")
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     project.lost = True
     ann.drag((100, 300), (200, 300))
     ann.keep()

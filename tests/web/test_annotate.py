@@ -78,10 +78,10 @@ def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> 
     """Two people label one mask at once: neither label is lost unasked."""
     other = person()
     other.open()
-    other.until("s.desk?.state.masks.length", 1)
+    other.until("s.editor?.state.masks.length", 1)
     label_the_same(other, "mug", ann, "glass")
     ann.page.get_by_role("button", name="Take theirs").click()
-    ann.until("s.desk.state.masks[0].label", "mug")
+    ann.until("s.editor.state.masks[0].label", "mug")
     return other
 
 
@@ -97,7 +97,7 @@ def make_two_masks(ann: Annotator) -> None:
     ann.keep()
     ann.saved()
     ann.keys("Control+z")  # the mask is a draft again
-    ann.until("s.desk.draft.strokes.length", 1)
+    ann.until("s.editor.draft.strokes.length", 1)
     ann.keys("Escape")
     ann.saved()
 
@@ -111,8 +111,8 @@ def test_open_click_label_everything_review_and_report(
     make_two_masks(ann)
     other = change_at_the_same_time(person, ann)
     ann.keys("m")
-    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1, "the proposals")
-    ann.ask("s.desk.select(s.desk.state.masks.find(m => m.status === 'proposal').key)")
+    ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
+    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.status === 'proposal').key)")
     ann.keys("Enter")
     ann.saved()
     ann.keys("PageDown")
@@ -120,7 +120,7 @@ def test_open_click_label_everything_review_and_report(
     ann.seen()
     ann.keys("PageUp")
     ann.until("s.index", 0)
-    statuses = ann.ask("s.desk.state.masks.map(m => m.status)")
+    statuses = ann.ask("s.editor.state.masks.map(m => m.status)")
     assert statuses.count("accepted") == 2
     ann.page.get_by_role("button", name="Report").click()
     ann.page.get_by_role("dialog", name="Report").wait_for()
@@ -142,17 +142,17 @@ def test_two_servers_on_one_folder_share_its_project(
         ann, bob = people(first), people(second)
         for one, row in ((ann, 60), (bob, 120)):
             one.open()
-            one.until("s.desk !== null")
+            one.until("s.editor !== null")
             one.drag((60, row), (160, row))
             one.keep()
             one.saved()
         ann.open()
-        ann.until("s.desk?.state.masks.length", 2)
+        ann.until("s.editor?.state.masks.length", 2)
         bob.open()
-        bob.until("s.desk?.state.masks.length", 2)
+        bob.until("s.editor?.state.masks.length", 2)
         label_the_same(ann, "mug", bob, "glass")
         bob.page.get_by_role("button", name="Keep mine").click()
         bob.saved()
         ann.open()
-        ann.until("s.desk?.state.masks.map(m => m.label).sort().join()", "glass,")
+        ann.until("s.editor?.state.masks.map(m => m.label).sort().join()", "glass,")
         assert ann.errors == bob.errors == []

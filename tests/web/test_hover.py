@@ -27,7 +27,7 @@ PAINTED = """(() => {
   return count;
 })()"""
 ANSWERED = """async ([x, y]) => {
-  const {session} = window.anymask, [id, model] = [session.desk.entry.id, session.model()];
+  const {session} = window.anymask, [id, model] = [session.editor.entry.id, session.model()];
   const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
   const {candidates} = await model.answer(id, prompt, 1024, 'all');
   return window.anymask.toCoco(candidates[0].patch).counts;
@@ -53,7 +53,7 @@ def test_one_move_asks_once_and_leaving_takes_the_preview_away(
         assert ann.ask("window.hovers") == i  # the event before the frame, not the frame's again
         assert ann.page.evaluate(PAINTED) > 100
     ann.page.mouse.move(640, 20)  # the page's header
-    ann.until("s.desk.preview", None)
+    ann.until("s.editor.preview", None)
     ann.until_so(lambda: ann.page.evaluate(PAINTED) == 0, "the empty layer")
 
 
@@ -72,7 +72,7 @@ def test_of_many_moves_the_newest_is_shown_and_most_are_never_asked(
           }
         }"""
     )
-    shown = "window.anymask.toCoco(s.desk.preview.candidates[0].patch).counts"
+    shown = "window.anymask.toCoco(s.editor.preview.candidates[0].patch).counts"
     last = ann.page.evaluate(ANSWERED, [300.5, 200.5])
-    ann.until_so(lambda: ann.ask("s.desk.preview !== null") and ann.ask(shown) == last)
+    ann.until_so(lambda: ann.ask("s.editor.preview !== null") and ann.ask(shown) == last)
     assert 0 < ann.ask("window.hovers") < 20

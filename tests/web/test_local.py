@@ -22,7 +22,7 @@ SitDown = Callable[..., Any]
 def open_photos(ann: Any, files: list[Path], query: str = "?local=1") -> None:
     ann.open(query)
     ann.page.set_input_files("input[type=file]", [str(file) for file in files])
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
 
 
 def test_photos_are_labelled_kept_and_exported(
@@ -47,7 +47,7 @@ def test_photos_are_labelled_kept_and_exported(
     ann.keep()
     ann.saved()
     ann.open("?local=1")
-    ann.until("s.desk?.state.masks.length", 2)
+    ann.until("s.editor?.state.masks.length", 2)
 
     check_exports(ann, tmp_path)
 
@@ -118,7 +118,7 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
     ann.page.get_by_label("Way of working").select_option("control")
     ann.until("s.project.arm", "control")
     ann.page.set_input_files("input[type=file]", [str(tmp_path / "field.png")])
-    ann.until("s.desk?.hw.join()", f"{height},{width}")
+    ann.until("s.editor?.hw.join()", f"{height},{width}")
     ann.page.evaluate(
         "(() => { const {session, stage} = window.anymask;"
         "session.view.show([8000, 5000, 1, 1]); session.view.zoomTo(32); stage.draw(true); "
@@ -131,8 +131,8 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
     ann.looked()
     ann.keep()
     ann.saved()
-    assert ann.ask("s.desk.state.masks[0].rle.size") == [height, width]
-    assert 300 < ann.ask("s.desk.state.masks[0].area") < 600
+    assert ann.ask("s.editor.state.masks[0].rle.size") == [height, width]
+    assert 300 < ann.ask("s.editor.state.masks[0].area") < 600
 
 
 def colours(ann: Any, *places: tuple[float, float]) -> list[list[int]]:

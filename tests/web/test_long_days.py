@@ -19,11 +19,11 @@ def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown
     project = Project({f"p{i:05d}": small for i in range(10_000)}, arm="control")
     ann = sit_down(project)
     ann.open("?image=p05000")
-    ann.until("s.desk?.entry.id", "p05000")
+    ann.until("s.editor?.entry.id", "p05000")
     assert ann.ask("s.images.length") == 10_000
     assert project.asked.count("GET /api/images") == 10
     ann.keys("d")
-    ann.until("s.desk?.entry.id", "p05001")
+    ann.until("s.editor?.entry.id", "p05001")
     assert project.done == ["p05000"]
     assert ann.ask("s.images[5000].status") == "done"
     assert project.asked.count("GET /api/images") == 10
@@ -35,7 +35,7 @@ def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown
     assert dialog.get_by_role("button").count() < 520
     dialog.get_by_label("Find a photo").fill("p09876")
     ann.keys("Enter")
-    ann.until("s.desk?.entry.id", "p09876")
+    ann.until("s.editor?.entry.id", "p09876")
 
 
 def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
@@ -47,7 +47,7 @@ def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
     ann.seen()
     ann.click(300, 180)
     ann.page.get_by_role("radio").nth(1).click()
-    ann.until("s.desk.draft.candidate", 1)
+    ann.until("s.editor.draft.candidate", 1)
     ann.page.get_by_role("button", name="cup", exact=True).click()
     ann.keep()
     ann.saved()
@@ -55,7 +55,7 @@ def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
     ann.click(300, 180)
     ann.page.get_by_role("radio").nth(2).focus()
     ann.keys(" ")  # the keyboard stays where it is, though the list is drawn anew
-    ann.until("s.desk.draft.candidate", 2)
+    ann.until("s.editor.draft.candidate", 2)
     ann.until("document.activeElement.ariaChecked", "true")
 
 
@@ -69,7 +69,7 @@ def test_a_mask_under_review_is_large_and_off_the_bar(
     ann = sit_down(project)
     ann.open()
     ann.until("s.review?.item.record", "r2")
-    ann.until("!!s.desk?.state.selected")
+    ann.until("!!s.editor?.state.selected")
     bar = ann.page.get_by_role("group", name="Review").bounding_box()
     x, y, side = box
     (left, top), (right, bottom) = ann.at(x, y), ann.at(x + side, y + side)
@@ -83,7 +83,7 @@ def test_a_mask_under_review_is_large_and_off_the_bar(
         stage["x"] + stage["width"] - east
     )
     assert north - stage["y"] <= 24 or south <= bar["y"]
-    fills = ann.ask("[...s.desk.map.fills.slice(1, 3)].map(f => f >>> 24)")
+    fills = ann.ask("[...s.editor.map.fills.slice(1, 3)].map(f => f >>> 24)")
     assert sorted(fills)[0] == 0 < sorted(fills)[1]  # only the mask in question is filled
 
 
@@ -96,12 +96,12 @@ def test_thousands_of_masks_are_one_map_and_a_short_list(
         project.add("coffee", square(x, y, 5, (400, 600), label=f"n{i % 7}"))
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk?.state.masks.length", 5000)
+    ann.until("s.editor?.state.masks.length", 5000)
     ann.until_so(lambda: ann.page.locator(".line").count() > 3, "the list")
     assert ann.page.locator(".line").count() < 60
     ann.keys("o")
     ann.page.mouse.click(*ann.at(302.5, 202.5))
-    assert ann.ask("s.desk.selected.box") == [300, 200, 5, 5]
+    assert ann.ask("s.editor.selected.box") == [300, 200, 5, 5]
     ms = ann.page.evaluate(
         "(() => { const {stage} = window.anymask, t = performance.now();"
         "for (let i = 0; i < 10; i++) { stage.zoom(i % 2 ? 1.2 : 1 / 1.2); stage.drawNow(); }"

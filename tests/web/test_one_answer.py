@@ -187,7 +187,7 @@ def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: 
 ASK_ALL = """async (prompts) => {
   const {session} = window.anymask;
   const model = session.model();
-  const id = session.desk.entry.id;
+  const id = session.editor.entry.id;
   const replies = [];
   for (const {clicks, box, mask} of prompts) {
     const start = mask && {...mask, data: Uint8Array.from(mask.data)};

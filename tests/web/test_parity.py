@@ -32,7 +32,7 @@ ANSWER = """async ({points, labels, box}) => {
   const {session} = window.anymask;
   const clicks = points.map(([x, y], i) => ({x, y, label: labels[i]}));
   const model = session.model();
-  const id = session.desk.entry.id;
+  const id = session.editor.entry.id;
   const reply = await model.answer(id, {clicks, box, mask: null}, 0, "all");
   const rles = reply.candidates.map(({patch}) => window.anymask.toCoco(patch));
   return {rles, quality: reply.candidates.map((c) => c.quality)};

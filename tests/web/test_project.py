@@ -42,21 +42,21 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
     ann.open()
     ann.seen()
     ann.page.mouse.move(*ann.at(300, 180))
-    ann.until("s.desk.preview !== null")
-    assert ann.ask("s.desk.preview.candidates.length") == 1
+    ann.until("s.editor.preview !== null")
+    assert ann.ask("s.editor.preview.candidates.length") == 1
 
     ann.click(300, 180)
-    assert ann.ask("s.desk.looks.candidates.length") == 3
+    assert ann.ask("s.editor.looks.candidates.length") == 3
     first = ann.area()
     ann.keys("c")
     ann.looked()
-    assert ann.ask("s.desk.draft.candidate") == 1
+    assert ann.ask("s.editor.draft.candidate") == 1
     ann.keys("1")
     ann.looked()
     assert ann.area() == first > 0
 
     ann.click(60, 60, negative=True)
-    assert ann.ask("s.desk.draft.clicks.map(c => c.label)") == [1, 0]
+    assert ann.ask("s.editor.draft.clicks.map(c => c.label)") == [1, 0]
     ann.keep()
     ann.saved()
     (record,) = project.records.values()
@@ -70,8 +70,8 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
 
     label_undo_redo(ann, project)
     ann.open()
-    ann.until("s.desk?.state.masks.length", 1)
-    assert ann.ask("s.desk.state.masks[0].label") == "cup"
+    ann.until("s.editor?.state.masks.length", 1)
+    assert ann.ask("s.editor.state.masks[0].label") == "cup"
 
 
 def label_undo_redo(ann: Any, project: Project) -> None:
@@ -82,7 +82,7 @@ def label_undo_redo(ann: Any, project: Project) -> None:
     ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "the label")
     ann.keys("Control+z", "Control+z")
     ann.until_so(lambda: not project.records, "the undone mask")
-    assert ann.ask("s.desk.draft.clicks.length") == 2
+    assert ann.ask("s.editor.draft.clicks.length") == 2
     ann.keys("Control+Shift+Z", "Control+y")
     ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "redo")
     ann.saved()
@@ -94,22 +94,22 @@ def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Pr
     ann.seen()
     ann.keys("b")
     ann.drag((180, 60), (420, 330))
-    box = ann.ask("s.desk.draft.box")
+    box = ann.ask("s.editor.draft.box")
     assert np.allclose(box, [180, 60, 420, 330], atol=2)
-    inside = ann.ask("[s.desk.looks.patch.x, s.desk.looks.patch.y]")
+    inside = ann.ask("[s.editor.looks.patch.x, s.editor.looks.patch.y]")
     assert inside[0] >= 170
     assert inside[1] >= 50
     ann.keys("Escape", "s")
     ring = [(200, 80), (400, 80), (400, 300), (200, 300), (200, 90)]
     ann.drag(*ring)
-    assert ann.ask("s.desk.draft.lasso !== null && s.desk.draft.box !== null") is True
+    assert ann.ask("s.editor.draft.lasso !== null && s.editor.draft.box !== null") is True
     assert ann.area() > 0
     ann.keys("Escape")
     ann.drag((220, 180), (380, 180))
-    labels = ann.ask("s.desk.draft.clicks.map(c => c.label)")
+    labels = ann.ask("s.editor.draft.clicks.map(c => c.label)")
     assert len(labels) >= 4
     assert set(labels) == {1}
-    assert ann.ask("s.desk.draft.lasso") is None
+    assert ann.ask("s.editor.draft.lasso") is None
 
 
 def test_part_and_whole_are_smaller_and_larger(sit_down: SitDown, project: Project) -> None:
@@ -117,15 +117,15 @@ def test_part_and_whole_are_smaller_and_larger(sit_down: SitDown, project: Proje
     ann.open()
     ann.seen()
     ann.click(300, 180)
-    cells = ann.ask("s.desk.looks.candidates.map(c => c.cells)")
+    cells = ann.ask("s.editor.looks.candidates.map(c => c.cells)")
     for _ in range(2):
         ann.keys(".")
         ann.looked()
-    assert cells[ann.ask("s.desk.draft.candidate")] == max(cells)
+    assert cells[ann.ask("s.editor.draft.candidate")] == max(cells)
     for _ in range(2):
         ann.keys(",")
         ann.looked()
-    assert cells[ann.ask("s.desk.draft.candidate")] == min(cells)
+    assert cells[ann.ask("s.editor.draft.candidate")] == min(cells)
 
 
 def test_the_control_arm_draws_without_a_model(sit_down: SitDown, project: Project) -> None:
@@ -134,7 +134,7 @@ def test_the_control_arm_draws_without_a_model(sit_down: SitDown, project: Proje
     asked: list[str] = []
     ann.page.on("request", lambda request: asked.append(request.url))
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     assert ann.page.get_by_role("button", name="Click (V)").is_disabled()
     assert ann.ask("s.toolName") == "brush"
     ann.drag((100, 100), (200, 100))
@@ -165,11 +165,11 @@ def test_an_outline_is_edited_and_an_empty_mask_is_refused(
     project.add("coffee", square(100, 100, 50, (400, 600)))
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk?.state.masks.length", 1)
+    ann.until("s.editor?.state.masks.length", 1)
     ann.keys("o")
     ann.page.mouse.click(*ann.at(120, 120))
     ann.keys("g")
-    ann.until("s.desk.draft.rings?.[0].length", 4)
+    ann.until("s.editor.draft.rings?.[0].length", 4)
     ann.drag((150, 150), (200, 200))
     ann.keys("Enter")
     ann.until_so(lambda: project.records["r1"]["version"] == 2, "the edited mask")
@@ -188,19 +188,19 @@ def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project)
     ann = sit_down(project)
     ann.open()
     ann.seen()
-    ann.until_so(lambda: ann.ask("s.desk.state.masks.length") > 1, "the proposals")
+    ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
     proposals = dict(project.records)
     ann.keys("o")
-    key = ann.ask("s.desk.state.masks[0].key")
-    x, y, width, height = ann.ask("s.desk.state.masks[0].box")
+    key = ann.ask("s.editor.state.masks[0].key")
+    x, y, width, height = ann.ask("s.editor.state.masks[0].box")
     ann.page.mouse.click(*ann.at(x + width / 2, y + height / 2))
-    if ann.ask("s.desk.state.selected") is None:
-        ann.ask(f"s.desk.select('{key}')")
+    if ann.ask("s.editor.state.selected") is None:
+        ann.ask(f"s.editor.select('{key}')")
     ann.keys("Enter")
     ann.until_so(
         lambda: [r["status"] for r in project.records.values()].count("accepted") == 1, "accepting"
     )
-    ann.ask("s.desk.select(s.desk.state.masks.find(m => m.status === 'proposal').key)")
+    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.status === 'proposal').key)")
     ann.keys("Delete")
     ann.until_so(lambda: "rejected" in [r["status"] for r in project.records.values()], "rejecting")
     if ann.page.get_by_role("button", name="Accept all").count():
@@ -222,7 +222,7 @@ def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -
     ann.keys("a")
     ann.until("s.review?.item.record", "r2")
     ann.keys("f")
-    ann.until("s.desk.draft.fixes !== null")
+    ann.until("s.editor.draft.fixes !== null")
     ann.drag((180, 100), (180, 220))
     ann.keys("Enter")
     ann.until("s.review?.item.record", "r3")
@@ -249,7 +249,7 @@ def test_a_lost_server_loses_nothing(sit_down: SitDown, project: Project) -> Non
     project.arm = "control"
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     project.lost = True
     ann.drag((100, 100), (200, 100))
     ann.keep()
@@ -262,14 +262,14 @@ def test_a_lost_server_loses_nothing(sit_down: SitDown, project: Project) -> Non
     project.lost = False
     ann.open()  # right behind the stroke: what waited is sent, what was being made is there
     ann.until_so(lambda: len(project.records) == 2, "the kept masks")
-    ann.until("s.desk?.draft.strokes.length", 1)
-    ann.until("s.desk.state.masks.length", 2)
+    ann.until("s.editor?.draft.strokes.length", 1)
+    ann.until("s.editor.state.masks.length", 2)
     ann.saved()
     assert ann.area() > 0
     ann.keys("Escape")
     ann.open()  # what was dropped stays dropped
-    ann.until("s.desk?.state.masks.length", 2)
-    assert ann.ask("s.desk.draft.strokes.length") == 0
+    ann.until("s.editor?.state.masks.length", 2)
+    assert ann.ask("s.editor.draft.strokes.length") == 0
 
 
 def test_somebody_elses_change_is_never_overwritten_unasked(
@@ -279,7 +279,7 @@ def test_somebody_elses_change_is_never_overwritten_unasked(
     record = project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk?.state.masks.length", 1)
+    ann.until("s.editor?.state.masks.length", 1)
     record |= {"label": "lion", "version": 5}
     ann.keys("k", "l")
     ann.page.get_by_label("Label", exact=True).fill("dog")
@@ -301,13 +301,13 @@ def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
     ann.seen()
     before = project.asked.count("GET /api/images/cat/embedding")
     ann.keys("PageDown")
-    ann.until("s.desk?.entry.id", "cat")
+    ann.until("s.editor?.entry.id", "cat")
     ann.seen()
     assert project.asked.count("GET /api/images/cat/embedding") == before == 1
     ann.keys("PageDown")
     ann.message("This was the last photo")
     ann.keys("PageUp")
-    ann.until("s.desk?.entry.id", "coffee")
+    ann.until("s.editor?.entry.id", "coffee")
     ann.keys("d")
     ann.until_so(lambda: project.done == ["coffee"], "done")
 
@@ -316,7 +316,7 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
     project.token = "secret"
     ann = sit_down(project)
     ann.open("?token=secret")
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     assert "secret" not in ann.page.url
     stranger = sit_down(project)
     stranger.page.goto(stranger.url)
@@ -331,7 +331,7 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
     project.add("coffee", square(100, 100, 50, (400, 600)))
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     ann.keys("Control+s")
     ann.page.get_by_role("button", name="COCO").click()
     ann.page.get_by_text("got 70 %; review more masks").wait_for()
@@ -346,16 +346,16 @@ def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> No
     ann.open()
     ann.seen()
     ann.keys("v", *["Shift+ArrowLeft"] * 2, "ArrowUp", " ")
-    ann.until("s.desk.draft.clicks.length", 1)
+    ann.until("s.editor.draft.clicks.length", 1)
     ann.looked()
     ann.keys(*["Shift+ArrowLeft"] * 6, "x")
-    ann.until("s.desk.draft.clicks.map(c => c.label).join()", "1,0")
+    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
     ann.looked()
     ann.keep()
     ann.keys("b", " ", *["Shift+ArrowRight"] * 4, *["Shift+ArrowDown"] * 4, " ")
-    ann.until("s.desk.draft.box !== null")
+    ann.until("s.editor.draft.box !== null")
     ann.keys("Escape", "PageDown")
-    ann.until("s.desk?.entry.id", "cat")
+    ann.until("s.editor?.entry.id", "cat")
     ann.saved()
     assert len(project.records) == 1
     ann.keys("?")
@@ -366,7 +366,7 @@ def test_everything_has_a_name_and_fits(sit_down: SitDown, project: Project) -> 
     project.add("coffee", square(100, 100, 50, (400, 600)))
     ann = sit_down(project, color_scheme="dark")
     ann.open()
-    ann.until("s.desk?.state.masks.length", 1)
+    ann.until("s.editor?.state.masks.length", 1)
     nameless = ann.page.evaluate(
         "[...document.querySelectorAll('button, input, select, [role]')].filter(e => "
         "!e.ariaLabel && !e.textContent.trim() && !e.hidden && !e.closest('[hidden]')"
@@ -389,5 +389,5 @@ def test_thirty_seconds_are_enough_for_one_mask(sit_down: SitDown, project: Proj
     ann.open()
     ann.seen()
     ann.click(300, 180)
-    ann.ask("s.desk.startedAt -= 30000")
+    ann.ask("s.editor.startedAt -= 30000")
     ann.page.get_by_text("30 s on this one").wait_for()

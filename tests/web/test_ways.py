@@ -30,14 +30,14 @@ def test_a_photo_that_cannot_be_opened_is_named_and_passed(
     assert "damaged" in ann.page.locator(".empty").inner_text()
     project.broken = set()
     ann.page.get_by_role("button", name="Try again").click()
-    ann.until("s.desk?.entry.id", "coffee")
+    ann.until("s.editor?.entry.id", "coffee")
     ann.keys("PageDown")
-    ann.until("s.desk?.entry.id", "cat")
+    ann.until("s.editor?.entry.id", "cat")
     project.broken = {"coffee"}
     ann.keys("PageUp")
     ann.page.get_by_role("heading", name="coffee.png could not be opened").wait_for()
     ann.page.get_by_role("button", name="Next photo").last.click()
-    ann.until("s.desk?.entry.id", "cat")
+    ann.until("s.editor?.entry.id", "cat")
 
 
 def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: Project) -> None:
@@ -46,7 +46,7 @@ def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: P
     project.queue = ["r1"]
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     ways = ann.page.get_by_label("Way of working")
     ways.select_option("assisted")  # the model comes only now
     ann.seen()
@@ -63,7 +63,7 @@ def test_a_report_is_read_as_tables(sit_down: SitDown, project: Project) -> None
     project.arm = "control"
     ann = sit_down(project)
     ann.open()
-    ann.until("s.desk !== null")
+    ann.until("s.editor !== null")
     ann.page.get_by_role("button", name="Report").click()
     report = ann.page.get_by_role("dialog", name="Report")
     report.wait_for()

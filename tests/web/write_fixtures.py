@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from anymask.families import family_names, open_family
-from anymask.families.nano import Nano, chances, facts, fit_to_box, with_middle_clicks
-from anymask.predictors.honour import honour_negatives, violated
+from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
+from anymask.predictors.negative_clicks import obey_negatives, violated
 from anymask.primitives.candidates import Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
@@ -151,7 +151,7 @@ def clicks() -> list[dict[str, Any]]:
         plane = smooth(rng, 16)
         points = np.round(rng.uniform(0, 1, (4, 2)) * (119, 89), 1).astype(np.float32)
         prompt = Prompt.of(points=points, labels=[1, 0, 0, 0])
-        out = honour_negatives(plane[None], prompt, place, 0.0)[0]
+        out = obey_negatives(plane[None], prompt, place, 0.0)[0]
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
             "out": rounded(out.ravel()), "violated": list(violated(Mask(out, place, 0.5), prompt)),
@@ -185,7 +185,7 @@ def rankings() -> list[dict[str, Any]]:
     rng = np.random.default_rng(7)
     spec = small_spec()
     nano = open_family(spec)
-    assert isinstance(nano, Nano)
+    assert isinstance(nano, NanoFamily)
     cases = []
     for (x, y), size in zip(rng.integers(0, 64, (8, 2)).tolist(), 4 * [(90, 120), (64, 64)],
                             strict=True):  # fmt: skip

@@ -13,7 +13,7 @@ import { factsOf } from "../src/model/families/nano-facts";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
 import { chosenFirst } from "../src/model/granularity";
-import { honourNegatives, violated } from "../src/model/honour";
+import { obeyNegatives, violated } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
 import { readManifest } from "../src/model/manifest";
 import type { Spec } from "../src/model/manifest";
@@ -129,9 +129,9 @@ test.each(boxes)("a mask keeps to the box $box", (one) => {
   expectClose(fitToBox(floats(one.logits), [x0, y0, x1, y1], 64, 0), one.out, 2e-3);
 });
 
-test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are honoured, $i", (one) => {
+test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, $i", (one) => {
   const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
-  const out = honourNegatives(floats(one.logits), said, place, 0);
+  const out = obeyNegatives(floats(one.logits), said, place, 0);
   expectClose(out, one.out, 2e-3);
   expect(violated(out, said, place, 0)).toEqual(one.violated);
 });

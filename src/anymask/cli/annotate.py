@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     need_server()
     need_engine()
     from anymask.runtimes.open import find_bundle
-    from anymask.serving.app import Served, create_app
+    from anymask.serving.app import ServerParts, create_app
     from anymask.serving.pages import model_assets, page_assets
     from anymask.serving.project import project_router
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user)
         assets = page_assets() | model_assets(bundle)
-        listen(create_app(Served(inference, access, limits, assets, [router])), args)
+        listen(create_app(ServerParts(inference, access, limits, assets, [router])), args)
 
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:

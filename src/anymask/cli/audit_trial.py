@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.progress import Progress
+from anymask.cli.progress import ProgressBar
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import write_json
 
@@ -26,7 +26,7 @@ def run_trial(args: argparse.Namespace) -> None:
     cases: list[SelfTestCase] = []
     deletions: list[DeletedMask] = []
     for info, samples in sets:
-        with Progress(info.name, args.masks) as bar:
+        with ProgressBar(info.name, args.masks) as bar:
             options = args.masks, args.deletions, bar.update
             found, gone = run_self_test(model, info.name, samples, *options)
         cases, deletions = cases + found, deletions + gone

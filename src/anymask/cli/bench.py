@@ -143,14 +143,14 @@ def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
 
 def measure_server(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     """A server of its own, and clients that ask it."""
-    from anymask.cli.bench_serve import Load, serve_figures
+    from anymask.cli.bench_serve import LoadPlan, serve_figures
 
     if args.requests < 1 or args.clients < 1:
         raise InputError(
             f"wanted 1 or more --requests and --clients, got {args.requests} and {args.clients}"
         )
     model = ["--model", args.model, *(("--weights", args.weights) if args.weights else ())]
-    return serve_figures(model, Load(args.requests, args.clients, args.points_per_side))
+    return serve_figures(model, LoadPlan(args.requests, args.clients, args.points_per_side))
 
 
 def measure_everything(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:

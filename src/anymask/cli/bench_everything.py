@@ -47,7 +47,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Run:
+class BenchRun:
     """One way through one photo: seconds by the clock and of all cores, records, decodes."""
 
     wall: float
@@ -193,7 +193,7 @@ def _filtering(
     return chosen, note
 
 
-def _run(runtime: ImageRuntime, embedding: Embedding, grid: Grid) -> Run:
+def _run(runtime: ImageRuntime, embedding: Embedding, grid: Grid) -> BenchRun:
     from anymask.predictors.everything import find_everything
     from anymask.runtimes.wrapped import WrappedRuntime
 
@@ -209,10 +209,10 @@ def _run(runtime: ImageRuntime, embedding: Embedding, grid: Grid) -> Run:
     return replace(run, clicks=sum(asked))
 
 
-def _timed(find: Callable[[], list[MaskRecord]], clicks: int) -> Run:
+def _timed(find: Callable[[], list[MaskRecord]], clicks: int) -> BenchRun:
     wall, cores = time.perf_counter(), time.process_time()
     records = find()
-    return Run(time.perf_counter() - wall, time.process_time() - cores, records, clicks)
+    return BenchRun(time.perf_counter() - wall, time.process_time() - cores, records, clicks)
 
 
 def _peak() -> float | None:
@@ -226,14 +226,14 @@ def _peak() -> float | None:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def _of_run(way: str, run: Run) -> Iterator[Measurement]:
+def _of_run(way: str, run: BenchRun) -> Iterator[Measurement]:
     yield Measurement("everything", way, run.wall, "s")
     yield Measurement("seconds of all cores", way, run.cores, "s")
     yield Measurement("clicks decoded", way, run.clicks, "")
     yield Measurement("records", way, len(run.records), "")
 
 
-def _beside_plain(runs: dict[str, Run]) -> Iterator[Measurement]:
+def _beside_plain(runs: dict[str, BenchRun]) -> Iterator[Measurement]:
     plain = runs["plain"]
     for way, run in runs.items():
         if way != "plain":
@@ -265,7 +265,7 @@ def recall_of(truth: Sequence[MaskRecord], found: Sequence[MaskRecord]) -> float
     return float(np.mean(rle_iou([r.rle for r in truth], [r.rle for r in found]).max(1) >= FOUND))
 
 
-def _recall(exact: Run, adaptive: Run) -> Measurement:
+def _recall(exact: BenchRun, adaptive: BenchRun) -> Measurement:
     share = 100 * recall_of(exact.records, adaptive.records)
     return Measurement(f"exact's records found (IoU >= {FOUND})", "adaptive", share, "%")
 
@@ -282,7 +282,7 @@ def adaptive_figures(
     from anymask.predictors.pipeline import embed_image
 
     grid = replace(grid_of(runtime.family, {}), points_per_side=bench.points_per_side)
-    runs: dict[Mode, list[Run]] = {"exact": [], "adaptive": []}
+    runs: dict[Mode, list[BenchRun]] = {"exact": [], "adaptive": []}
     for path in photos:
         embedding = embed_image(runtime, load_image(path))
         for mode, done in runs.items():
@@ -296,7 +296,7 @@ def adaptive_figures(
     return figures
 
 
-def _of_all_masks(pairs: Sequence[tuple[Run, Run]]) -> Measurement:
+def _of_all_masks(pairs: Sequence[tuple[BenchRun, BenchRun]]) -> Measurement:
     """The recall of all photos' masks together: photos with many count more."""
     sizes = [len(exact.records) for exact, _ in pairs]
     shares = [recall_of(exact.records, adaptive.records) for exact, adaptive in pairs]
@@ -304,7 +304,7 @@ def _of_all_masks(pairs: Sequence[tuple[Run, Run]]) -> Measurement:
     return Measurement("the same, of all photos' masks", "adaptive", share, "%")
 
 
-def _means(way: str, runs: Sequence[Run]) -> Iterator[Measurement]:
+def _means(way: str, runs: Sequence[BenchRun]) -> Iterator[Measurement]:
     for same in zip(*(_of_run(way, run) for run in runs), strict=True):
         yield _mean(same)
 

@@ -39,7 +39,7 @@ Request = tuple[str, str, bytes]  # kind, path, body
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadPlan:
     """What is asked: how many requests, from how many clients."""
 
     requests: int = 1000
@@ -49,7 +49,7 @@ class Load:
 
 
 @dataclass
-class Heard:
+class LoadResult:
     """What the clients noted: seconds of each kind of answer, and those that were none."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SHARES})
@@ -69,7 +69,7 @@ class Heard:
                 self.errors.append(f"{kind}: {status} {body[:120]!r}")
 
 
-def serve_figures(words: list[str], load: Load) -> tuple[list[Measurement], list[str]]:
+def serve_figures(words: list[str], load: LoadPlan) -> tuple[list[Measurement], list[str]]:
     """Seconds, refusals and memory of a server under load, and notes.
 
     words  that choose the model
@@ -82,7 +82,7 @@ def serve_figures(words: list[str], load: Load) -> tuple[list[Measurement], list
         for name in hashes:  # the decoder's first call opens it
             _ask(http.client.HTTPConnection(*address), *_click(name, random.Random(0)))
         asked = requests_of(hashes, load)
-        before, heard, busy = resident(pid), Heard(), _busy()
+        before, heard, busy = resident(pid), LoadResult(), _busy()
         begun = time.perf_counter()
         _run_clients(address, pid, asked, load, heard)
         spent = time.perf_counter() - begun
@@ -160,7 +160,7 @@ def _server(words: list[str], folder: Path) -> Iterator[tuple[tuple[str, int], i
             process.terminate()
 
 
-def requests_of(hashes: list[str], load: Load) -> list[Request]:
+def requests_of(hashes: list[str], load: LoadPlan) -> list[Request]:
     """All of them in order."""
     draw = random.Random(load.seed)
     kinds = draw.choices(list(SHARES), list(SHARES.values()), k=load.requests)
@@ -172,7 +172,7 @@ def requests_of(hashes: list[str], load: Load) -> list[Request]:
 
 
 def _run_clients(
-    address: tuple[str, int], pid: int, asked: list[Request], load: Load, heard: Heard
+    address: tuple[str, int], pid: int, asked: list[Request], load: LoadPlan, heard: LoadResult
 ) -> None:
     """Every request once, each by whichever client is free."""
     numbers = iter(enumerate(asked))
@@ -205,7 +205,7 @@ def _run_clients(
 
 
 def _request(
-    kind: str, number: int, name: str, own: random.Random, load: Load
+    kind: str, number: int, name: str, own: random.Random, load: LoadPlan
 ) -> tuple[str, bytes]:
     if kind == "click":
         return _click(name, own)

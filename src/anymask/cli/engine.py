@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
-from anymask.cli.progress import Progress, follow
+from anymask.cli.progress import ProgressBar, follow
 from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
@@ -122,14 +122,14 @@ def add_simulation(parser: argparse.ArgumentParser) -> None:
 
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
-    from anymask.engine.annotator import Annotator, Hand
+    from anymask.engine.annotator import Annotator, AnnotatorSettings
     from anymask.engine.runs import Work, is_waiting, run_stage
 
     project, truth = opened(args), read_truth(args.truth)
     work = Work(
         model=chosen_model(args, project),
         stage=args.stage,
-        annotator=None if truth is None else Annotator(Hand(seed=args.seed)),
+        annotator=None if truth is None else Annotator(AnnotatorSettings(seed=args.seed)),
         truth=truth,
         arm=args.arm,
         larger=None if args.retry_model is None else open_model(args.retry_model),
@@ -142,7 +142,7 @@ def run_photos(args: argparse.Namespace) -> None:
     most = waiting if args.limit is None else min(args.limit, waiting)
     failures: list[str] = []
     photos = masks = 0
-    with Progress(args.stage, most) as progress:
+    with ProgressBar(args.stage, most) as progress:
         for image in run_stage(project, work, lambda *why: failures.append(": ".join(why))):
             photos, masks = photos + 1, masks + image.records
             progress.update(photos)
@@ -168,7 +168,7 @@ def review_options(parser: argparse.ArgumentParser) -> None:
 
 def review(args: argparse.Namespace) -> None:
     """Let the simulated annotator look at masks, and say how the batches stand."""
-    from anymask.engine.annotator import Annotator, Hand
+    from anymask.engine.annotator import Annotator, AnnotatorSettings
     from anymask.engine.exchange import accept_rest
     from anymask.engine.review import batch_states
     from anymask.engine.runs import run_review
@@ -176,7 +176,7 @@ def review(args: argparse.Namespace) -> None:
     project, truth = opened(args), read_truth(args.truth)
     if truth is not None:
         model = chosen_model(args, project)
-        hand = Annotator(Hand(seed=args.seed))
+        hand = Annotator(AnnotatorSettings(seed=args.seed))
         looks = run_review(project, model, hand, truth, args.count)
         count = sum(1 for _ in follow(looks, "review", args.count))
         print(f"looked at {count} masks")

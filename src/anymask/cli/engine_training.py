@@ -40,9 +40,9 @@ class Tuning:
 
 def recipe_of(tuning: Tuning, start: Path | None) -> Recipe:
     """Gentle steps, no composed scenes, a rate that falls to nothing."""
-    from anymask.training.recipe import Recipe, Stage
+    from anymask.training.recipe import Recipe, RecipeStage
 
-    stage = Stage(
+    stage = RecipeStage(
         steps=tuning.steps, side=tuning.side, images=tuning.images, masks=tuning.masks, cool=True
     )
     return Recipe(
@@ -79,7 +79,7 @@ def trainer(
                 "run's last.pt, or leave it out for the weights in the package"
             )
         recipe = recipe_of(tuning, begin)
-        loop.train(recipe, loop.Run(sets, folder, report=report))
+        loop.train(recipe, loop.TrainingRun(sets, folder, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
             raise KeyboardInterrupt
         write_bundle(folder, folder / "bundle")

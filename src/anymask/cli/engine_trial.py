@@ -166,7 +166,7 @@ def read_part(folder: Path, most: int) -> list[AnnotatedImage]:
 
 def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int) -> dict[str, Any]:
     """One round of labelling: what it brought and took."""
-    from anymask.engine.annotator import Annotator, Hand
+    from anymask.engine.annotator import Annotator, AnnotatorSettings
     from anymask.engine.runs import Work, run_stage
     from anymask.evaluation.metrics import Mean, cluster_mean
     from anymask.primitives.rle import rle_iou
@@ -174,8 +174,8 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
     stage = cast("Stage", STAGE_OF_ROUND[min(number, len(STAGE_OF_ROUND) - 1)])
     truth = {image.file_name: image for image in fresh}
     work = Work(
-        model=open_model(project.lead()), stage=stage, annotator=Annotator(Hand(seed=seed)),
-        truth=truth,
+        model=open_model(project.lead()), stage=stage, truth=truth,
+        annotator=Annotator(AnnotatorSettings(seed=seed)),
     )  # fmt: skip
     for _ in follow(run_stage(project, work), f"round {number + 1}", len(fresh)):
         pass

@@ -14,7 +14,7 @@ from typing import Any
 
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.options import add_model_options, read_model
-from anymask.cli.progress import Progress
+from anymask.cli.progress import ProgressBar
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
@@ -176,7 +176,7 @@ def write_texts(
         write_whole(Path(args.markdown), text)
     if args.html:
         area = report.settings.min_area
-        with Progress("worst cases", len(sets)) as progress:
+        with ProgressBar("worst cases", len(sets)) as progress:
             shots: dict[str, list[CasePicture]] = {}
             for done, (one, scores) in enumerate(zip(sets, report.sets, strict=True), start=1):
                 shots[scores.name] = draw_worst_cases(subject, one, scores, area)

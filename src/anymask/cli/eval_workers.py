@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from anymask.cli.progress import Progress
+from anymask.cli.progress import ProgressBar
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import SetScores
 from anymask.evaluation.score_cache import ScoreCache
@@ -40,9 +40,9 @@ class SetScorer:
 def score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:
     """Measure set by set in this process, each with its progress on stderr."""
     for place in places:
-        with Progress(scorer.sets[place].plan.name) as progress:
+        with ProgressBar(scorer.sets[place].plan.name) as progress:
 
-            def report(what: str, done: int, total: int, progress: Progress = progress) -> None:
+            def report(what: str, done: int, total: int, progress: ProgressBar = progress) -> None:
                 if what != progress.what:
                     progress.what, progress.began = what, progress.clock()
                 progress.update(done, total)
@@ -64,7 +64,7 @@ def score_in_workers(
     steps: dict[int, ItemStep[int]] = {}
     done = 0
     with (
-        Progress("sets", len(places)) as progress,
+        ProgressBar("sets", len(places)) as progress,
         closing(run_in_pool(task, places, workers, tries=1)) as events,
     ):
         for event in events:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from anymask.cli.progress import Progress, clock_text
+from anymask.cli.progress import ProgressBar, clock_text
 from anymask.jobs.folder import (
     FIRST_FAILURES,
     FolderJob,
@@ -99,7 +99,7 @@ def run_photo(
     what  its steps in a word, for a progress bar
     """
     with contextlib.ExitStack() as stack:
-        on_step = stack.enter_context(Progress(what)).update if what else None
+        on_step = stack.enter_context(ProgressBar(what)).update if what else None
         stack.enter_context(ending_well())
         summary = run_job(job, task, on_step=on_step)
     if summary_file:
@@ -112,12 +112,12 @@ class JobReporter:
 
     def __init__(self, job: FolderJob, stack: contextlib.ExitStack) -> None:
         self.job, self.stack = job, stack
-        self.bar: Progress | None = None
+        self.bar: ProgressBar | None = None
 
     def show(self, now: JobProgress) -> None:
         """Show how far the job is, and the failure if there is a new one."""
         if self.bar is None:
-            self.bar = self.stack.enter_context(Progress("photos", now.photos))
+            self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
                 further = f"further failures are in {self.job.log} only"

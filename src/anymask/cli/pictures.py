@@ -31,11 +31,11 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
 
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
     """The options, checked before anything is opened. Raises InputError."""
-    from anymask.data.pixels import View
+    from anymask.data.pixels import PictureView
 
     bands = None if args.bands is None else _numbers(args.bands, "--bands N[,N,N]", int)
     stretch = None if args.stretch is None else _numbers(args.stretch, "--stretch LOW,HIGH", float)
-    view = View.of(bands, args.page, stretch)
+    view = PictureView.of(bands, args.page, stretch)
     return PictureChoice(view.bands, view.page, view.stretch)
 
 

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_BARS = 0.1
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress:
+class ProgressBar:
     """Tell how far a piece of work is, and about how long the rest takes.
 
     what    the work, in a word or two
@@ -42,7 +42,7 @@ class Progress:
         self.done = self.free = 0
         self.note = ""  # shown behind the rest
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         if self.live:
             self._write("")
         return self
@@ -96,7 +96,7 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
     """Yield the items and show how far the loop over them is."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with Progress(what, total) as progress:
+    with ProgressBar(what, total) as progress:
         for done, item in enumerate(items, start=1):
             yield item
             progress.update(done)

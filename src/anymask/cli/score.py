@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.cli.progress import Progress
+from anymask.cli.progress import ProgressBar
 from anymask.primitives.errors import DataError, InputError
 from anymask.reports.tables import markdown_table
 
@@ -80,7 +80,7 @@ def _video(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     )
 
     clips, rules = read_truth(args.truth, args.split), _rules(args)
-    with Progress("videos", len(clips)) as progress:
+    with ProgressBar("videos", len(clips)) as progress:
         found = score_videos(clips, args.results, rules=rules, told=progress.update)
     if not found:
         raise DataError(f"{args.truth}: no object in the first frame of any of {len(clips)} videos")
@@ -146,7 +146,7 @@ def _panoptic(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
     _, results = read_panoptic(args.results)
     if not truth:
         raise DataError(f"{args.truth}: it has no annotations")
-    with Progress("pictures", len(truth)) as progress:
+    with ProgressBar("pictures", len(truth)) as progress:
         scores = score_panoptic(categories, truth, results, progress.update)
     means = {
         "all": scores.mean(),

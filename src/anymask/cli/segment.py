@@ -26,7 +26,7 @@ from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
-    from anymask.predictors.settings import Retry, SettingsDict
+    from anymask.predictors.settings import Retry, SegmentSettingsDict
     from anymask.primitives.candidates import Candidates
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.types import UintImage
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_answer_options(group: Any) -> None:
     """How the mask is made."""
-    from anymask.predictors.settings import Settings
+    from anymask.predictors.settings import SegmentSettings
 
     group.add_argument(
         "--zoom", action="store_true", help="look at small objects again from closer by"
@@ -85,7 +85,7 @@ def add_answer_options(group: Any) -> None:
     group.add_argument(
         "--single", action="store_true", help="ask for one mask, not for the best of three"
     )
-    add_options(group, Settings, CLICK_SETTINGS)
+    add_options(group, SegmentSettings, CLICK_SETTINGS)
     group.add_argument(
         "--retry", metavar="SECONDS", type=float, default=0,
         help="ask again for a better mask, so long at most (default: 0, never)",
@@ -160,18 +160,18 @@ def read_retry(args: argparse.Namespace) -> Retry | None:
     return retry if args.retry else None
 
 
-def read_settings(args: argparse.Namespace) -> SettingsDict:
+def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
     """How the prompt is answered. Raises InputError, before anything is opened."""
-    from anymask.predictors.settings import Settings, SettingsDict
+    from anymask.predictors.settings import SegmentSettings, SegmentSettingsDict
 
     chosen = {"multimask": False if args.single else "auto", "retry": read_retry(args)}
-    settings = cast(SettingsDict, read_options(args, Settings) | chosen)
-    Settings(**settings)
+    settings = cast(SegmentSettingsDict, read_options(args, SegmentSettings) | chosen)
+    SegmentSettings(**settings)
     return settings
 
 
 def answer_prompt(
-    model: Model, image: UintImage, prompt: Prompt, settings: SettingsDict
+    model: Model, image: UintImage, prompt: Prompt, settings: SegmentSettingsDict
 ) -> Candidates:
     """One prompt's answer; a mask alone is refined."""
     if prompt.mask is not None and prompt.points is None and prompt.box is None:
@@ -195,7 +195,7 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
 
 
 def report(found: FoundMask) -> None:
-    """The mask in one line, and each click that it does not honour in one more."""
+    """The mask in one line, and each click that it does not obey in one more."""
     from anymask.primitives.clicks import violated_points
 
     record = found.record

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         size = write_static(args.static, bundle)
         print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
         return
-    from anymask.serving.app import Served, create_app
+    from anymask.serving.app import ServerParts, create_app
 
     access, limits = read_access(args), read_limits(args)
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         assets = page_assets() | model_assets(bundle)
         routers, costly = read_backend(args, inference, limits)
         access = replace(access, costly=costly)
-        served = Served(inference, access, limits, assets, routers)
+        served = ServerParts(inference, access, limits, assets, routers)
         listen(create_app(served), args)
 
 
@@ -117,12 +117,12 @@ def read_backend(
     """
     if args.label_studio is None and args.photos is None:
         return [], frozenset()
-    from anymask.serving.label_studio import COSTLY, Pictures, label_studio_router
+    from anymask.serving.label_studio import COSTLY, TaskPictures, label_studio_router
 
     if args.photos is not None and not args.photos.is_dir():
         raise InputError(f"wanted a folder of photos, got --photos {args.photos}; name another")
     key = os.environ.get("LABEL_STUDIO_API_KEY", "")
-    pictures = Pictures(args.photos, args.label_studio or "", key)
+    pictures = TaskPictures(args.photos, args.label_studio or "", key)
     return [label_studio_router(inference, pictures, limits)], COSTLY
 
 

@@ -106,13 +106,13 @@ def check(args: argparse.Namespace) -> None:
 def train_here(recipe: Recipe, args: argparse.Namespace) -> None:
     """One sitting of the run, on the data of a folder or a pack."""
     from anymask.runtimes.devices import pick_device
-    from anymask.training.loop import Run, train
+    from anymask.training.loop import TrainingRun, train
     from anymask.training.packing import unpack
 
     data = args.data if args.data.is_dir() else unpack(args.data, args.output)
     train(
         recipe,
-        Run(
+        TrainingRun(
             data,
             args.output,
             device=str(pick_device(args.device)),

@@ -70,7 +70,7 @@ class AnnotatedMask:
 
 
 @dataclass(frozen=True)
-class Place:
+class SequencePlace:
     """Where a picture is in a clip or a stack: whose it is, and its frame or slice from 0 on."""
 
     sequence: str
@@ -122,7 +122,7 @@ class AnnotatedImage:
     file_name: str
     hw: tuple[int, int]
     masks: tuple[AnnotatedMask, ...] = ()
-    place: Place | None = field(default=None, compare=False)
+    place: SequencePlace | None = field(default=None, compare=False)
     source: Path | UintImage | None = field(default=None, repr=False, compare=False)
     benchmark: BenchmarkTruth = BenchmarkTruth()
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -185,7 +185,7 @@ def annotated_photo(
     hw: tuple[int, int],
     masks: Iterable[AnnotatedMask],
     *,
-    place: Place | None = None,
+    place: SequencePlace | None = None,
     benchmark: BenchmarkTruth | None = None,
 ) -> AnnotatedImage:
     """A photo of a data set on disk. Raises DataError where the file is absent."""

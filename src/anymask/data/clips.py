@@ -10,7 +10,7 @@ from anymask.data.annotations import (
     VOID_LABEL,
     AnnotatedImage,
     AnnotatedMask,
-    Place,
+    SequencePlace,
     annotated_photo,
 )
 from anymask.data.documents import checked_hw, located
@@ -62,4 +62,4 @@ class Clip:
         ]
         if void is not None:
             masks.append(AnnotatedMask(void, VOID_LABEL, crowd=True))
-        return annotated_photo(self.frames[index], hw, masks, place=Place(self.name, index))
+        return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))

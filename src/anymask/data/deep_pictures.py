@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.data.pixels import View, check_size
+from anymask.data.pixels import PictureView, check_size
 from anymask.primitives.errors import ImageError, MissingExtra
 from anymask.primitives.spec import MAX_PIXELS
 
@@ -33,7 +33,7 @@ _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpr
 
 
 @dataclass(frozen=True)
-class Deep:
+class DeepPicture:
     """A picture with all its bits.
 
     pixels       (H, W, C) of any number type, as `pixels.array_to_image` takes it
@@ -50,7 +50,7 @@ def is_tiff(file: BinaryIO) -> bool:
     return file.read(4) in _TIFF_HEADS
 
 
-def needs_tifffile(picture: Image.Image, view: View) -> bool:
+def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
     """Whether Pillow, which opened it, cannot give what is looked at of a TIFF."""
     if picture.format != "TIFF":
         return False
@@ -90,7 +90,7 @@ def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArra
     return np.dstack([colours, array[..., 3]]) if alpha and array.shape[2] == 4 else colours
 
 
-def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
+def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
     """A page of a TIFF by tifffile. Raises ImageError; MissingExtra without the package."""
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
@@ -98,7 +98,7 @@ def read_tiff(file: BinaryIO, name: str, view: View) -> Deep:
                 f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
                 f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
             )
-        return Deep(_in_colour(page, name, view), _turns(page))
+        return DeepPicture(_in_colour(page, name, view), _turns(page))
 
 
 def tiff_hw(file: BinaryIO, name: str) -> tuple[int, int]:
@@ -159,7 +159,7 @@ def _turns(page: Any) -> int:
     return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
 
 
-def _in_colour(page: Any, name: str, view: View) -> NDArray[Any]:  # -> (H, W, C)
+def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
     """Bands last; without bands chosen, those that the tags call colours."""
     array: NDArray[Any] = page.asarray()
     array = array[..., None] if array.ndim == 2 else array

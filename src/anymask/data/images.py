@@ -36,7 +36,7 @@ from anymask.data.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
-from anymask.data.pixels import View, array_to_image, check_size, on_white, strips
+from anymask.data.pixels import PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.types import BoolArray, UintImage
@@ -71,7 +71,7 @@ def load_image(
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
     another shape; InputError for other settings; MissingExtra for a TIFF that needs tifffile.
     """
-    view = View.of(bands, page, stretch)
+    view = PictureView.of(bands, page, stretch)
     if isinstance(source, str | Path):
         return _load_file(Path(source), view)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -179,7 +179,7 @@ def find_images(
 # Files.
 
 
-def _load_file(path: Path, view: View) -> UintImage:
+def _load_file(path: Path, view: PictureView) -> UintImage:
     with _opened(path) as file:
         return _load_stream(file, repr(str(path)), view)
 
@@ -201,7 +201,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _load_stream(file: Any, name: str, view: View) -> UintImage:
+def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     try:
         picture = open_header(file)
     except UnidentifiedImageError:
@@ -233,12 +233,12 @@ def _begins_like_tiff(file: Any) -> bool:
         return False  # it cannot be read again
 
 
-def _load_tiff(file: Any, name: str, view: View) -> UintImage:
+def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
     deep = read_tiff(file, name, view)
     return _upright(array_to_image(deep.pixels, name, view), deep.orientation)
 
 
-def _seek(picture: Image.Image, name: str, view: View) -> None:
+def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     """Turn to the page. Raises ImageError where there is none."""
     if view.page == 0:
         return
@@ -286,13 +286,15 @@ def _upright(image: UintImage, orientation: int) -> UintImage:
 # Pillow images.
 
 
-def _pillow_to_array(picture: Image.Image, name: str, view: View) -> UintImage:  # -> (H, W, 3)
+def _pillow_to_array(
+    picture: Image.Image, name: str, view: PictureView
+) -> UintImage:  # -> (H, W, 3)
     width, height = picture.size
     check_size((height, width), name)
     return decoded(lambda: _decoded(picture, name, view), name)
 
 
-def _decoded(picture: Image.Image, name: str, view: View) -> UintImage:
+def _decoded(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     picture.load()
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
         return array_to_image(np.asarray(picture), name, view)

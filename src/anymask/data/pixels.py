@@ -27,8 +27,8 @@ _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read 
 
 
 @dataclass(frozen=True)
-class View:
-    """What of a picture is looked at; `View()` is everything as it is.
+class PictureView:
+    """What of a picture is looked at; `PictureView()` is everything as it is.
 
     bands    one or three numbers of bands, counted from 1: grey, or red, green and blue; None
              leaves the picture's own colours
@@ -46,7 +46,7 @@ class View:
         bands: int | Sequence[int] | None = None,
         page: int = 0,
         stretch: Sequence[float] | None = None,
-    ) -> View:
+    ) -> PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else (bands,) if isinstance(bands, int) else tuple(bands)
         if chosen is not None and (
@@ -73,11 +73,11 @@ class View:
         return self.bands is None and self.stretch is None
 
 
-AS_IT_IS = View()
+AS_IT_IS = PictureView()
 
 
 def array_to_image(
-    source: ArrayLike, name: str = "the array", view: View = AS_IT_IS
+    source: ArrayLike, name: str = "the array", view: PictureView = AS_IT_IS
 ) -> UintImage:  # -> (H, W, 3)
     """(H, W[, C]) of any number type -> RGB; `name` is what an error calls it.
 
@@ -103,7 +103,7 @@ def array_to_image(
     return image
 
 
-def _checked_array(source: ArrayLike, name: str, view: View) -> NDArray[Any]:  # -> (H, W, C)
+def _checked_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -131,7 +131,7 @@ def _checked_array(source: ArrayLike, name: str, view: View) -> NDArray[Any]:  #
     )
 
 
-def pick_bands(array: NDArray[Any], name: str, view: View) -> NDArray[Any]:  # (H, W, C)
+def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
     """The bands that are looked at. Raises ImageError for one that is not there."""
     if view.bands is None:
         return array

@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport, Place, note_traits
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    SequencePlace,
+    note_traits,
+)
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -53,11 +59,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             ids = [int(number) for number in document["masklet_id"]]
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
-                    images.append(_frame(frame, Place(video, EVERY * number), hw, ids))
+                    images.append(_frame(frame, SequencePlace(video, EVERY * number), hw, ids))
     return images
 
 
-def _frame(frame: Any, place: Place, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
+def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
     if len(frame) != len(ids):
         raise DataError(f"wanted a mask for each of {len(ids)} objects, got {len(frame)}")
     masks = []

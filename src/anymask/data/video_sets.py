@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, Place, annotated_photo
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, SequencePlace, annotated_photo
 from anymask.data.clips import Clip
 from anymask.data.coco import segmentation_to_rle
 from anymask.data.documents import (
@@ -139,7 +139,9 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
             for index, name in enumerate(video["file_names"]):
                 photo = find_photo(str(name), places)
                 found = _frame(tracks.get(int(video["id"]), []), index, hw, names)
-                yield annotated_photo(photo, hw, found, place=Place(str(video["id"]), index))
+                yield annotated_photo(
+                    photo, hw, found, place=SequencePlace(str(video["id"]), index)
+                )
 
 
 def _frame(

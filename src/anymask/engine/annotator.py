@@ -32,7 +32,7 @@ TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hand:
+class AnnotatorSettings:
     """How the annotator works.
 
     noise    standard deviation of a click, as a part of the root of the object's area
@@ -79,7 +79,7 @@ class _Work:
 class Annotator:
     """Labels, corrects and judges by the truth."""
 
-    hand: Hand = field(default_factory=Hand)
+    hand: AnnotatorSettings = field(default_factory=AnnotatorSettings)
 
     def label(
         self,

@@ -145,7 +145,7 @@ class Draft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class RecordEntry:
     """A mask in the database; `version` grows with every change."""
 
     id: int

@@ -12,11 +12,11 @@ from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport, 
 from anymask.data.documents import write_files
 from anymask.data.formats import encode_annotations, read_annotations
 from anymask.data.outlines import Policy
-from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance
+from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
 from anymask.engine.review import batch_states
 from anymask.engine.store import draft_of
-from anymask.primitives.errors import Barred
+from anymask.primitives.errors import NotAllowedError
 from anymask.primitives.records import MaskRecord, record_from_rle
 
 ONE_FILE = {  # formats whose masks are all in one file
@@ -59,7 +59,7 @@ def take_masks(
 def annotated_images(project: Project, *, proposals: bool = False) -> list[AnnotatedImage]:
     """Every photo with its accepted masks (and proposals); double labels count once."""
     wanted = ("accepted", "proposal") if proposals else ("accepted",)
-    by_image: dict[int, list[Entry]] = {}
+    by_image: dict[int, list[RecordEntry]] = {}
     for entry in project.store.records():
         control = entry.provenance.arm == "control"
         if entry.status in wanted and not control:
@@ -77,7 +77,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
     ]
 
 
-def _once(project: Project, image_id: int, entries: list[Entry]) -> list[Entry]:
+def _once(project: Project, image_id: int, entries: list[RecordEntry]) -> list[RecordEntry]:
     every = project.settings.double_every
     people = [entry.who for entry in entries if entry.provenance.kind == "human"]
     if not every or image_id % every or len(set(people)) < 2:
@@ -92,7 +92,7 @@ def check_rule(project: Project) -> None:
     if bad:
         first = bad[0]
         good = "none" if not first.sampled else f"{100 * first.good:.0f} %"
-        raise Barred(
+        raise NotAllowedError(
             f"{len(bad)} of {len(states)} batches are not accepted: at least "
             f"{100 * settings.good_share:.0f} % of the masks of a sample of {first.needed} "
             f"must overlap by {settings.good_iou:g} before and after review; batch "
@@ -164,7 +164,7 @@ def _imported(mask: AnnotatedMask, client_id: str, proposals: bool) -> Draft:
     )
 
 
-def _mask_record(entry: Entry) -> MaskRecord:
+def _mask_record(entry: RecordEntry) -> MaskRecord:
     record = record_from_rle(
         entry.rle, quality=entry.quality, stability=entry.stability, label=entry.label
     )

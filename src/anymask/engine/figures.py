@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anymask.engine.entries import Entry, ImageEntry
+from anymask.engine.entries import ImageEntry, RecordEntry
 from anymask.engine.review import (
     Agreement,
     BatchState,
-    Said,
+    GivenVerdict,
     agreements,
     all_verdicts,
     batch_states,
 )
-from anymask.engine.stages import Settings
+from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area, rle_merge
@@ -82,7 +82,7 @@ class Figures:
         return plain
 
 
-def measure(store: Store, settings: Settings, name: str) -> Figures:
+def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     """Count everything."""
     images, entries = list(store.all_images()), store.records()
     verdicts = all_verdicts(store)
@@ -114,9 +114,9 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _paces(entries: Sequence[Entry], verdicts: Sequence[Said]) -> list[Pace]:
+def _paces(entries: Sequence[RecordEntry], verdicts: Sequence[GivenVerdict]) -> list[Pace]:
     """A row for each stage and arm; a rejected mask costs its time and counts as none."""
-    kept: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    kept: dict[tuple[str, str], list[RecordEntry]] = defaultdict(list)
     for entry in entries:
         kept[entry.provenance.stage or "import", entry.provenance.arm].append(entry)
     rows = []
@@ -131,11 +131,11 @@ def _paces(entries: Sequence[Entry], verdicts: Sequence[Said]) -> list[Pace]:
 
 
 def _shares(
-    images: Sequence[ImageEntry], entries: Sequence[Entry], *, by_label: bool
+    images: Sequence[ImageEntry], entries: Sequence[RecordEntry], *, by_label: bool
 ) -> list[Share]:
     """By label of the masks, or by group of the photos; most masks first."""
     known = {image.id: image for image in images}
-    members: dict[str, dict[int, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    members: dict[str, dict[int, list[RecordEntry]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         if entry.status == "rejected":
             continue

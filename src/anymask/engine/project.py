@@ -20,7 +20,7 @@ from sqlalchemy import select
 from anymask.data.documents import picture_hw, read_json, to_json, write_files
 from anymask.data.images import find_images
 from anymask.engine.database import open_database, reading, writing
-from anymask.engine.entries import Arm, Entry, Stage, one_of
+from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
 from anymask.engine.figures import Figures, measure
 from anymask.engine.places import (
     check_address,
@@ -29,12 +29,12 @@ from anymask.engine.places import (
     lies_in_folder,
     own_place,
 )
-from anymask.engine.stages import HINT_SECONDS, Settings
+from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.upgrading import current, upgrade
 from anymask.families import DEFAULT_MODEL
-from anymask.primitives.errors import Absent, AnymaskError, DataError, InputError, StoreError
+from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -60,7 +60,9 @@ class Project:
         with reading(self.store.database) as session:
             row = session.get(ProjectRow, 1)
         if row is None:
-            raise Absent(f"{self.folder}: the database holds no project; run `anymask engine init`")
+            raise NotFoundError(
+                f"{self.folder}: the database holds no project; run `anymask engine init`"
+            )
         return row
 
     @property
@@ -69,9 +71,9 @@ class Project:
         return self._row().name
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ProjectSettings:
         """How it works."""
-        return Settings.from_json(self._row().settings)
+        return ProjectSettings.from_json(self._row().settings)
 
     @property
     def stage(self) -> Stage:
@@ -125,7 +127,7 @@ class Project:
             row = session.get_one(ProjectRow, 1)
             row.stage, row.arm = stage or row.stage, arm or row.arm
             row.labels = row.labels if labels is None else list(labels)
-            row.settings = Settings.from_json({**row.settings, **(settings or {})}).to_json()
+            row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
 
     # Photos.
 
@@ -140,7 +142,7 @@ class Project:
             try:
                 self.file(name)
                 fresh.append((name, picture_hw(path), None))
-            except (Absent, DataError) as error:
+            except (NotFoundError, DataError) as error:
                 if failed is not None:
                     failed(name, str(error))
         return self.store.add_images(fresh)
@@ -149,7 +151,7 @@ class Project:
         """The file of a photo's name. Raises Absent, also where it leads out of the project."""
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
-            raise Absent(
+            raise NotFoundError(
                 f"the file {name!r} is not in the project's folder any more, or a link that leads "
                 "out of it; put the photo itself there"
             )
@@ -168,7 +170,7 @@ class Project:
         """The file of a photo. Raises Absent, also where it leads out of the project."""
         return self.file(self.store.image(image_id).name)
 
-    def records(self, image_id: int, who: str | None = None) -> list[Entry]:
+    def records(self, image_id: int, who: str | None = None) -> list[RecordEntry]:
         """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
         every = self.settings.double_every
         entries = self.store.records(image_id)
@@ -243,7 +245,8 @@ def create_project(
         raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
     row = ProjectRow(
         id=1, name=name or folder.resolve().name, labels=list(labels), arm="model",
-        stage="assisted", settings=Settings.from_json(settings or {}).to_json(), made=clock(),
+        stage="assisted", made=clock(),
+        settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
         _begin(folder / FOLDER, database)

@@ -19,8 +19,8 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading
-from anymask.engine.entries import Draft, Entry, Verdict, Why, one_of
-from anymask.engine.stages import Settings
+from anymask.engine.entries import Draft, RecordEntry, Verdict, Why, one_of
+from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store, draft_of, entry_of
 from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
 from anymask.primitives.errors import InputError
@@ -30,15 +30,15 @@ SAME = 0.5  # IoU from which two annotators mean the same object
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReviewItem:
     """A mask to look at, and why."""
 
-    entry: Entry
+    entry: RecordEntry
     why: Why
 
 
 @dataclass(frozen=True)
-class Said:
+class GivenVerdict:
     """One verdict."""
 
     record_id: int
@@ -49,22 +49,22 @@ class Said:
     seconds: float
 
 
-def next_asked(store: Store) -> Asked | None:
+def next_asked(store: Store) -> ReviewItem | None:
     """The mask that should be looked at next; None when all have been."""
     with reading(store.database) as session:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
         if random <= count / 2:
             found = _first(session, RecordRow.draw)
-            return None if found is None else Asked(found, "random")
+            return None if found is None else ReviewItem(found, "random")
         for status in ("proposal", "accepted"):  # what a person made comes last
             found = _first(session, RecordRow.quality, RecordRow.status == status)
             if found is not None:
-                return Asked(found, "uncertain")
+                return ReviewItem(found, "uncertain")
     return None
 
 
-def asked_about(store: Store, record_id: int) -> Asked:
+def asked_about(store: Store, record_id: int) -> ReviewItem:
     """Any mask as if the queue had asked for it: by chance where its draw is next. Raises Absent.
 
     What somebody picked for another reason says nothing about the rest of its batch.
@@ -73,10 +73,10 @@ def asked_about(store: Store, record_id: int) -> Asked:
     with reading(store.database) as session:
         drawn = _first(session, RecordRow.draw)
     is_next = drawn is not None and drawn.id == record_id
-    return Asked(entry, "random" if is_next else "uncertain")
+    return ReviewItem(entry, "random" if is_next else "uncertain")
 
 
-def _first(session: Session, order: Any, *conditions: Any) -> Entry | None:
+def _first(session: Session, order: Any, *conditions: Any) -> RecordEntry | None:
     """Of the masks that nobody has looked at, the one with the least `order`."""
     query = (
         select(RecordRow, ImageRow)
@@ -96,14 +96,14 @@ def _first(session: Session, order: Any, *conditions: Any) -> Entry | None:
 
 def give_verdict(
     store: Store,
-    asked: Asked,
+    asked: ReviewItem,
     verdict: Verdict,
     who: str,
     *,
     rle: Rle | None = None,
     seconds: float = 0.0,
     told: bool = False,
-) -> Entry:
+) -> RecordEntry:
     """Write down what somebody says of a mask, and carry it out.
 
     rle   the better mask, for the verdict "fix"
@@ -135,12 +135,12 @@ def give_verdict(
     return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
 
 
-def all_verdicts(store: Store) -> list[Said]:
+def all_verdicts(store: Store) -> list[GivenVerdict]:
     """Every verdict, the first one first."""
     with reading(store.database) as session:
         rows = session.scalars(select(VerdictRow).order_by(VerdictRow.id))
         return [
-            Said(row.record_id, row.who, row.verdict, row.why, row.agreed, row.seconds)  # type: ignore[arg-type]  # checked on their way in
+            GivenVerdict(row.record_id, row.who, row.verdict, row.why, row.agreed, row.seconds)  # type: ignore[arg-type]  # checked on their way in
             for row in rows
         ]
 
@@ -178,12 +178,12 @@ class BatchState:
         }
 
 
-def batch_states(store: Store, settings: Settings) -> list[BatchState]:
+def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
     """Every batch that has masks, by the rule of the settings."""
-    verdicts: dict[int, list[Said]] = defaultdict(list)
+    verdicts: dict[int, list[GivenVerdict]] = defaultdict(list)
     for one in all_verdicts(store):
         verdicts[one.record_id].append(one)
-    members: dict[int, list[Entry]] = defaultdict(list)
+    members: dict[int, list[RecordEntry]] = defaultdict(list)
     for entry in store.records():
         if entry.status != "rejected" or entry.id in verdicts:
             members[(entry.image_id - 1) // settings.batch].append(entry)
@@ -191,7 +191,10 @@ def batch_states(store: Store, settings: Settings) -> list[BatchState]:
 
 
 def _state(
-    number: int, entries: list[Entry], verdicts: dict[int, list[Said]], settings: Settings
+    number: int,
+    entries: list[RecordEntry],
+    verdicts: dict[int, list[GivenVerdict]],
+    settings: ProjectSettings,
 ) -> BatchState:
     firsts = [verdicts[entry.id][0] for entry in entries if entry.id in verdicts]
     ious = [one.agreed for one in firsts if one.why == "random"]
@@ -247,7 +250,7 @@ class Agreement:
     iou: float
 
 
-def agreements(entries: Iterable[Entry]) -> list[Agreement]:
+def agreements(entries: Iterable[RecordEntry]) -> list[Agreement]:
     """How far every two annotators agree, by their accepted masks."""
     by_image: dict[int, dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:

@@ -49,7 +49,7 @@ Open = Callable[[str], Model]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RoundOutcome:
     """A round of training.
 
     before, after  mean IoU of the leading and of the new model on the held-out photos
@@ -78,7 +78,7 @@ def is_held_out(name: str, share: float) -> bool:
     return number / 2**64 < share
 
 
-def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> Outcome:
+def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
     """One round. Raises InputError where there is too little to learn from or to measure on."""
     taught, held = divide(project)
     number = len(project.rounds()) + 1
@@ -89,7 +89,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> O
     lead = project.lead()
     old, new = judge(lead, held), judge(str(trained.bundle), held)
     gain, low, high = paired_gain(old, new)
-    outcome = Outcome(
+    outcome = RoundOutcome(
         round=number,
         train_images=len(taught),
         train_masks=sum(len(image.masks) for image in taught),

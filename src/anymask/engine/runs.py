@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.images import load_image
 from anymask.engine.annotator import REVIEW, Annotator, accepted
-from anymask.engine.entries import Arm, Draft, Entry, ImageEntry, Stage, one_of
+from anymask.engine.entries import Arm, Draft, ImageEntry, RecordEntry, Stage, one_of
 from anymask.engine.project import Project
-from anymask.engine.review import Asked, give_verdict, next_asked
+from anymask.engine.review import ReviewItem, give_verdict, next_asked
 from anymask.engine.stages import STAGES, propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, Conflict, InputError
@@ -177,7 +177,7 @@ def _nearest(truths: list[AnnotatedMask], draft: Draft) -> str | None:
 
 def run_review(
     project: Project, model: Model, annotator: Annotator, truth: Truth, most: int
-) -> Iterator[Entry]:
+) -> Iterator[RecordEntry]:
     """Let the annotator look at up to `most` masks of the review queue."""
     names = {image.id: image.name for image in project.store.all_images()}
     for _ in range(most):
@@ -190,8 +190,8 @@ def run_review(
 
 
 def _review(
-    project: Project, model: Model, annotator: Annotator, asked: Asked, truths: list[Rle]
-) -> Entry:
+    project: Project, model: Model, annotator: Annotator, asked: ReviewItem, truths: list[Rle]
+) -> RecordEntry:
     entry = asked.entry
     verdict, which = annotator.judge(entry.rle, truths)
     if verdict != "fix" or which is None:

@@ -35,7 +35,7 @@ STAGES: dict[Stage, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ProjectSettings:
     """How a project works; kept in its database.
 
     confident         quality from which a mask is filled in (semi)
@@ -68,7 +68,7 @@ class Settings:
     held_out: float = 0.2
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Settings:
+    def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:
         """Raises InputError for a name or a value that makes no sense."""
         kinds = {field.name: field for field in fields(cls)}
         for name, value in row.items():
@@ -92,7 +92,7 @@ def propose(
     model: Model,
     photo: UintImage,
     stage: Stage,
-    settings: Settings,
+    settings: ProjectSettings,
     larger: Model | None = None,
 ) -> list[Draft]:
     """The model's masks of a photo as proposals, the best first; none in the stage assisted.
@@ -117,7 +117,7 @@ def ask_larger(
     model: Model,
     photo: UintImage,
     records: Sequence[MaskRecord],
-    settings: Settings,
+    settings: ProjectSettings,
 ) -> list[MaskRecord]:
     """A photo's masks, those of low quality as the larger model sees them where that is better.
 
@@ -128,7 +128,7 @@ def ask_larger(
     return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
-def grid_settings(stage: Stage, settings: Settings) -> dict[str, Any]:
+def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """What `Model.everything` is told."""
     wanted: dict[str, Any] = {"points_per_side": settings.points_per_side}
     if stage == "auto":
@@ -143,7 +143,7 @@ def grid_settings(stage: Stage, settings: Settings) -> dict[str, Any]:
 
 
 def proposals_of(
-    records: Sequence[MaskRecord], model: Model, stage: Stage, settings: Settings
+    records: Sequence[MaskRecord], model: Model, stage: Stage, settings: ProjectSettings
 ) -> list[Draft]:
     """The masks that are shown to people, as proposals."""
     least = settings.confident if stage == "semi" else -float("inf")

@@ -1,11 +1,9 @@
 """A project's photos and masks in its database: added, read, changed, never lost.
 
-Every change names the version that it was made from. If the record has moved on, nothing is
-written and `Conflict` holds the record as it is now. Each call is one transaction, and has been
-written to the disk when it returns.
+A change names the version that it was made from. If the record has moved on, nothing is written and
+`Conflict` holds the record as it is now. Each call is one transaction, on the disk when it returns.
 
-A mask's seconds are those of its drafts, added up. In the events each second counts once: where the
-page tells its steps, the event that keeps the mask has none of its own.
+A mask's seconds are those of its drafts, added up. In the events each second counts once.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.checks import MOST_ID, checked_text, is_id
 from anymask.engine.database import reading, writing
-from anymask.engine.entries import Action, Draft, Entry, ImageEntry, Provenance, Status
+from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, RecordEntry, Status
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Absent, Conflict, DataError, InputError
+from anymask.primitives.errors import Conflict, DataError, InputError, NotFoundError
 from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
@@ -84,7 +82,7 @@ class Store:
         """One photo. Raises Absent."""
         found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
-            raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
+            raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
         return found[0]
 
     def group_images(self, groups: Mapping[str, str]) -> int:
@@ -126,7 +124,9 @@ class Store:
 
     # Records.
 
-    def records(self, image_id: int | None = None, statuses: Sequence[Status] = ()) -> list[Entry]:
+    def records(
+        self, image_id: int | None = None, statuses: Sequence[Status] = ()
+    ) -> list[RecordEntry]:
         """The masks of a photo (or of all), the first made first; rejected ones too."""
         query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
         query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
@@ -143,7 +143,7 @@ class Store:
         with reading(self.database) as session:
             return {label for label in session.scalars(query) if label}
 
-    def record(self, record_id: int) -> Entry:
+    def record(self, record_id: int) -> RecordEntry:
         """One mask. Raises Absent, also for one that was deleted."""
         with reading(self.database) as session:
             row = _record(session, record_id)
@@ -158,7 +158,7 @@ class Store:
         status: str | None = None,
         only_new: bool = False,
         told: bool = False,
-    ) -> list[Entry]:
+    ) -> list[RecordEntry]:
         """Keep masks of a photo, all or none.
 
         status  that the photo gets in the same transaction
@@ -177,7 +177,9 @@ class Store:
                 image.status = status
         return entries
 
-    def _add(self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool) -> Entry:
+    def _add(
+        self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool
+    ) -> RecordEntry:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
                 f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
@@ -205,7 +207,7 @@ class Store:
         beside: Sequence[Table] = (),
         *,
         told: bool = False,
-    ) -> Entry:
+    ) -> RecordEntry:
         """Replace a mask that is at `version`. Raises Absent, Conflict, InputError.
 
         beside  rows of other tables that are written in the same transaction
@@ -258,12 +260,12 @@ class Store:
         action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
         session.add(_event(action, row.image_id, row.who, row.at))
 
-    def history(self, record_id: int) -> list[Entry]:
+    def history(self, record_id: int) -> list[RecordEntry]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
             row = session.get(RecordRow, record_id) if is_id(record_id) else None
             if row is None:
-                raise Absent(f"the project has no record {record_id}")
+                raise NotFoundError(f"the project has no record {record_id}")
             image = _image(session, row.image_id)
             query = select(VersionRow).where(VersionRow.record_id == record_id)
             old = list(session.scalars(query.order_by(VersionRow.version)))
@@ -302,7 +304,7 @@ def _image(session: Session, image_id: int, lock: bool = False) -> ImageRow:
     known = is_id(image_id)
     row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
     if row is None:
-        raise Absent(f"the project has no image {image_id}; GET /api/images lists them")
+        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
     return row
 
 
@@ -310,7 +312,7 @@ def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
     known = is_id(record_id)
     row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
     if row is None or row.deleted:
-        raise Absent(f"the project has no record {record_id}, or it was deleted")
+        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
     return row
 
 
@@ -357,9 +359,9 @@ def _image_entry(row: ImageRow, records: int) -> ImageEntry:
     )
 
 
-def entry_of(row: RecordRow, image: ImageRow) -> Entry:
+def entry_of(row: RecordRow, image: ImageRow) -> RecordEntry:
     """A row as a value."""
-    return Entry(
+    return RecordEntry(
         id=row.id,
         image_id=row.image_id,
         version=row.version,
@@ -384,7 +386,7 @@ def _stored_rle(counts: str, size: tuple[int, int]) -> Rle:
         return empty_rle(size)
 
 
-def draft_of(entry: Entry, **changes: object) -> Draft:
+def draft_of(entry: RecordEntry, **changes: object) -> Draft:
     """A mask of the database as a draft, to change it; its seconds start at 0."""
     draft = Draft(
         rle=entry.rle,

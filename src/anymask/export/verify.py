@@ -22,7 +22,7 @@ from anymask.primitives.resize import padded
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.runtimes.onnx import OnnxRuntime
-from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 from anymask.runtimes.torch import TorchRuntime
 
 SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # the part of S x S that a picture fills, h and w
@@ -197,8 +197,8 @@ def _compare(
     sides: tuple[tuple[ImageRuntime, Seen], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
     (eager, eager_seen), (exported, exported_seen) = sides
-    logits, quality = require(eager, Clicks).decode(eager_seen, prompts)
-    others, other_quality = require(exported, Clicks).decode(exported_seen, prompts)
+    logits, quality = require(eager, PromptDecoding).decode(eager_seen, prompts)
+    others, other_quality = require(exported, PromptDecoding).decode(exported_seen, prompts)
     threshold = eager.spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt

@@ -11,7 +11,7 @@ from typing import Any
 
 from anymask.families.efficient_sam import EfficientSam
 from anymask.families.family import Family, Tables
-from anymask.families.nano import Nano
+from anymask.families.nano import NanoFamily
 from anymask.families.sam import Sam
 from anymask.families.sam_hq import SamHq
 from anymask.families.tables import shipped_tables
@@ -37,7 +37,7 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
     "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
-    "nano": lambda spec, tables: Nano(spec, NANO_GRID, tables),
+    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables),
 }
 
 

@@ -100,7 +100,7 @@ class RankingWeights:
 
 
 @dataclass(frozen=True)
-class Nano:
+class NanoFamily:
     """See `family.Family`; `tables` holds "ranking"."""
 
     spec: ModelSpec

@@ -2,7 +2,7 @@
 
 `tables.json` of a bundle holds them, with its hash in the manifest: "ranking" orders the masks of
 a lone click (learned by `recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic
-mask generation (see `predictors.promise`).
+mask generation (see `predictors.expected_gain`).
 """
 
 from __future__ import annotations

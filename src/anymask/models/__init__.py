@@ -18,7 +18,7 @@ if importlib.util.find_spec("torch") is None:
 
 from torch import nn
 
-from anymask.models.variants import FOR_TESTS, REGISTRY, Entry
+from anymask.models.variants import FOR_TESTS, REGISTRY, RegistryEntry
 
 __all__ = ["build", "names", "spec"]
 
@@ -42,7 +42,7 @@ def build(name: str) -> nn.Module:
     return _entry(name).build()
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> RegistryEntry:
     entry = REGISTRY.get(name) or FOR_TESTS.get(name)
     if entry is None:
         close = difflib.get_close_matches(name, REGISTRY, n=1)

@@ -65,7 +65,7 @@ EFFICIENT_TAM_S = replace(EFFICIENT_TAM_TI, width=384, heads=6)
 TINY = EfficientVitConfig(width=12, heads=3, depth=2, patch=4, pretrained=3, out_channels=8)
 
 
-class PatchEmbed(nn.Module):
+class EfficientVitPatchEmbed(nn.Module):
     """(B, 3, H, W) -> (B, C, h, w): one token per patch."""
 
     def __init__(self, channels: int, patch: int) -> None:
@@ -77,7 +77,7 @@ class PatchEmbed(nn.Module):
         return patches
 
 
-class Attention(nn.Module):
+class EfficientVitAttention(nn.Module):
     """Self-attention among all tokens."""
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -95,14 +95,14 @@ class Attention(nn.Module):
         return joined
 
 
-class Block(nn.Module):
+class EfficientVitBlock(nn.Module):
     """Attention and an MLP, each after a norm and added to its input; window 0 is global."""
 
     def __init__(self, config: EfficientVitConfig, window: int) -> None:
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(config.width, eps=EPSILON)
-        self.attn = Attention(config.width, config.heads)
+        self.attn = EfficientVitAttention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=EPSILON)
         hidden = config.width * config.expansion
         self.mlp = Mlp((config.width, hidden, config.width), config.mlp_names, "gelu")
@@ -131,9 +131,9 @@ class EfficientVit(nn.Module):
         self.config = config
         positions = config.pretrained**2 + 1  # the first one is for the class token, which is gone
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, config.width))
-        self.patch_embed = PatchEmbed(config.width, config.patch)
+        self.patch_embed = EfficientVitPatchEmbed(config.width, config.patch)
         self.blocks = nn.ModuleList(
-            Block(config, config.window if index in config.windowed else 0)
+            EfficientVitBlock(config, config.window if index in config.windowed else 0)
             for index in range(config.depth)
         )
         if config.out_channels:

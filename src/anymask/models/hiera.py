@@ -116,7 +116,7 @@ class HieraBlock(nn.Module):
         return z
 
 
-class PatchEmbed(nn.Module):
+class HieraPatchEmbed(nn.Module):
     """Overlapping 7 x 7 patches, one every 4 pixels."""
 
     def __init__(self, width: int) -> None:
@@ -135,7 +135,7 @@ class Hiera(nn.Module):
         super().__init__()
         self.config = config
         width, window = config.width, config.windows[0]
-        self.patch_embed = PatchEmbed(width)
+        self.patch_embed = HieraPatchEmbed(width)
         self.pos_embed = nn.Parameter(torch.zeros(1, width, config.grid, config.grid))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
         self.blocks = nn.ModuleList(_blocks(config))

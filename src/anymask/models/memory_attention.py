@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.narrow_attention import attend
-from anymask.models.rotary import Turns, turned
+from anymask.models.rotary import RotaryAngles, turned
 
 INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
 
@@ -34,7 +34,7 @@ class MemoryAttentionConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Recalled:
+class RecalledMemories:
     """What a frame reads.
 
     tokens  (N, K, Cm)
@@ -44,7 +44,7 @@ class Recalled:
 
     tokens: Tensor
     at: Tensor
-    turns: Turns
+    turns: RotaryAngles
 
 
 class Projections(nn.Module):
@@ -64,7 +64,7 @@ class FrameAttention(Projections):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, dim)
 
-    def forward(self, x: Tensor, turns: Turns) -> Tensor:  # (N, L, C) -> the same
+    def forward(self, x: Tensor, turns: RotaryAngles) -> Tensor:  # (N, L, C) -> the same
         q, k, v = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns), self.v_proj(x)
         mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
         y: Tensor = self.out_proj(mixed)
@@ -74,7 +74,7 @@ class FrameAttention(Projections):
 class MemoryReading(Projections):
     """The places of a frame read the memories."""
 
-    def forward(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
+    def forward(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
         """(1 or N, L, C) -> (N, L, C)."""
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
@@ -82,7 +82,7 @@ class MemoryReading(Projections):
         y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens)))
         return y
 
-    def plain(self, x: Tensor, turns: Turns, memory: Recalled) -> Tensor:
+    def plain(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
         """The same as the reference computes it: every value projected before the product."""
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
@@ -106,7 +106,9 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, turns: Turns, memory: Recalled, plain: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories, plain: bool
+    ) -> Tensor:
         """(1 or N, L, C) -> (N, L, C)."""
         x = x + self.self_attn(self.norm1(x), turns)
         read = self.cross_attn_image.plain if plain else self.cross_attn_image
@@ -124,7 +126,12 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(
-        self, frame: Tensor, at: Tensor, turns: Turns, memory: Recalled, plain: bool = False
+        self,
+        frame: Tensor,
+        at: Tensor,
+        turns: RotaryAngles,
+        memory: RecalledMemories,
+        plain: bool = False,
     ) -> Tensor:
         """Condition a frame on the memories of N objects.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability:
+class MultimaskStability:
     """When the mask of a clear prompt gives way to the best of the three of an unclear one.
 
     delta      how far the threshold is moved to both sides
@@ -61,7 +61,7 @@ class TrackingSettings:
     mask_bias: float = -10.0
     sharp_prompted: bool = False
     several_points: tuple[int, int] = (0, 1)
-    stability: Stability | None = None
+    stability: MultimaskStability | None = None
     hole_area: int = 0
     exclusive: bool = False
     exclusive_memory: bool = False
@@ -71,7 +71,7 @@ class TrackingSettings:
 
 
 # What the official builders switch on unless they are told not to (`apply_postprocessing`).
-POSTPROCESSING = TrackingSettings(stability=Stability(), hole_area=8, sharp_prompted=True)
+POSTPROCESSING = TrackingSettings(stability=MultimaskStability(), hole_area=8, sharp_prompted=True)
 
 
 def with_postprocessing(settings: TrackingSettings) -> TrackingSettings:
@@ -98,7 +98,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Moment:
+class VideoMoment:
     """Where in a video a step stands.
 
     frame     its number
@@ -120,7 +120,7 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class MemorySelection:
     """What a frame reads of one object.
 
     memories  (steps ago, memory); 0 steps: a prompted frame, whose time does not count
@@ -160,12 +160,12 @@ class MemoryBank:
         """This bank without the tracked memories of some frames."""
         return MemoryBank(self.prompted, _without(self.tracked, frames))
 
-    def kept(self, at: Moment, settings: TrackingSettings) -> MemoryBank:
+    def kept(self, at: VideoMoment, settings: TrackingSettings) -> MemoryBank:
         """This bank without tracked memories that no later frame of this direction reads."""
         reach = max((settings.frames - 1) * settings.stride, settings.pointers - 1)
         return self.without(f for f in self.tracked if not 0 <= at.age(f) <= reach)
 
-    def select(self, at: Moment, settings: TrackingSettings) -> Selection:
+    def select(self, at: VideoMoment, settings: TrackingSettings) -> MemorySelection:
         """Which memories and pointers a frame reads."""
         nearest = self._nearest(at.frame, settings.prompted_limit)
         passed = {f: m for f, m in self.prompted.items() if f not in nearest}
@@ -187,7 +187,7 @@ class MemoryBank:
                 pointers.append((steps, memory.pointer))
         if settings.pointer_times == "distance":
             pointers = [(abs(age), pointer) for age, pointer in pointers]
-        return Selection(tuple(memories), tuple(pointers))
+        return MemorySelection(tuple(memories), tuple(pointers))
 
     def _nearest(self, frame: int, limit: int | None) -> dict[int, Memory]:
         """Prompted memories: the last before, the first after, then by distance."""
@@ -200,12 +200,12 @@ class MemoryBank:
         return {f: self.prompted[f] for f in order[:limit]}
 
 
-def longest_pointer(at: Moment, settings: TrackingSettings) -> int:
+def longest_pointer(at: VideoMoment, settings: TrackingSettings) -> int:
     """The age of the oldest pointer that is read: a short video's own length limits it."""
     return (settings.pointers if at.length is None else min(at.length, settings.pointers)) - 1
 
 
-def _stepped(at: Moment, steps: int, stride: int) -> int:
+def _stepped(at: VideoMoment, steps: int, stride: int) -> int:
     """The frame of the memory `steps` places back: the last, then every stride-th frame."""
     if steps == 1:
         return at.before(1)

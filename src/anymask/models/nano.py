@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.crossing import Read, SelfAttention, Tell
+from anymask.models.cross_attention import ImageToToken, SelfAttention, TokenToImage
 from anymask.models.dense_prompts import (
     DensePrompts,
     box_corners,
@@ -86,7 +86,7 @@ class TokenBlock(nn.Module):
         dim = config.dim
         self.self_attn = SelfAttention(dim, config.heads)
         self.norm1 = nn.LayerNorm(dim)
-        self.read = Read(dim, config.heads, dim // 2)
+        self.read = TokenToImage(dim, config.heads, dim // 2)
         self.norm2 = nn.LayerNorm(dim)
         self.lin1 = nn.Linear(dim, config.mlp_dim)
         self.lin2 = nn.Linear(config.mlp_dim, dim)
@@ -229,7 +229,7 @@ class NanoDecoder(nn.Module):
         self.output_tokens = nn.Embedding(1 + N_MASKS, dim)
         self.dense = DensePrompts(dim, fine8)
         self.blocks = nn.ModuleList(TokenBlock(config) for _ in range(config.depth))
-        self.tell = Tell(dim, config.heads, dim // 2)
+        self.tell = ImageToToken(dim, config.heads, dim // 2)
         self.tell_norm = nn.LayerNorm(dim)
         self.upscale8 = nn.Linear(dim, 4 * fine8)
         self.upscale_norm = nn.LayerNorm(fine8)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from anymask.models.mask_decoder import Decoded
-from anymask.models.memory_bank import Stability
+from anymask.models.memory_bank import MultimaskStability
 from anymask.primitives.masks import remove_small_regions
 
 ABSENT = -1024.0  # every logit of an object that is not there
@@ -40,7 +40,7 @@ class ObjectAnswer:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ChosenObjectMask:
     """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C)."""
 
     logits: Tensor
@@ -48,7 +48,9 @@ class Chosen:
     token: Tensor
 
 
-def choose(decoded: Decoded, several: bool, stability: Stability | None) -> Chosen:
+def choose(
+    decoded: Decoded, several: bool, stability: MultimaskStability | None
+) -> ChosenObjectMask:
     """The mask of each object.
 
     several    the best of the masks of an unclear prompt, instead of the one of a clear one
@@ -65,9 +67,9 @@ def choose(decoded: Decoded, several: bool, stability: Stability | None) -> Chos
     return _taken(decoded, torch.where(stable, alone, best), alone)
 
 
-def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> Chosen:
+def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> ChosenObjectMask:
     rows = torch.arange(len(mask), device=mask.device)
-    return Chosen(
+    return ChosenObjectMask(
         decoded.logits[rows, mask][:, None],
         decoded.quality[rows, mask][:, None],
         decoded.tokens[rows, token],

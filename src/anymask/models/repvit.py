@@ -88,7 +88,7 @@ def squeezed_width(channels: int, squeeze: int) -> int:
     return max(8, (channels // squeeze + 4) // 8 * 8)
 
 
-class ChannelMixer(nn.Module):
+class RepViTMlp(nn.Module):
     """The MLP of the plan, as 1 x 1 convolutions, added to its input."""
 
     def __init__(self, channels: int) -> None:
@@ -102,13 +102,13 @@ class ChannelMixer(nn.Module):
         return mixed
 
 
-class Block(nn.Module):
+class RepViTBlock(nn.Module):
     """Mix in space, then among channels (B, C, h, w)."""
 
     def __init__(self, token_mixer: nn.Sequential, channels: int) -> None:
         super().__init__()
         self.token_mixer = token_mixer
-        self.channel_mixer = ChannelMixer(channels)
+        self.channel_mixer = RepViTMlp(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = self.channel_mixer(self.token_mixer(x))
@@ -175,7 +175,7 @@ def _stem(channels: int) -> nn.Sequential:
     )
 
 
-def _blocks(config: RepViTConfig) -> list[Block]:
+def _blocks(config: RepViTConfig) -> list[RepViTBlock]:
     blocks = []
     for stage, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
         if stage > 0:
@@ -186,19 +186,19 @@ def _blocks(config: RepViTConfig) -> list[Block]:
     return blocks
 
 
-def _entry(inputs: int, outputs: int) -> Block:
+def _entry(inputs: int, outputs: int) -> RepViTBlock:
     """The strided block between two stages."""
     mixer = nn.Sequential(
         ConvBn(inputs, inputs, kernel=3, stride=2, groups=inputs),
         nn.Identity(),  # keeps the published numbering
         ConvBn(inputs, outputs),
     )
-    return Block(mixer, outputs)
+    return RepViTBlock(mixer, outputs)
 
 
-def _keeper(channels: int, squeeze: int) -> Block:
+def _keeper(channels: int, squeeze: int) -> RepViTBlock:
     """A block that keeps the shape; `squeeze` 0 leaves squeeze-and-excitation out."""
     mixer = nn.Sequential(RepDepthwise(channels))
     if squeeze:
         mixer.append(SqueezeExcite(channels, squeezed_width(channels, squeeze)))
-    return Block(mixer, channels)
+    return RepViTBlock(mixer, channels)

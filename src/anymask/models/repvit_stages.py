@@ -21,7 +21,7 @@ EDGE_TAM = RepViTConfig(depths=(2, 2, 14, 2))
 TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 1, 2, 2))
 
 
-class ChannelMixer(nn.Module):
+class StagedRepViTMlp(nn.Module):
     """The MLP of the plan, as 1 x 1 convolutions."""
 
     def __init__(self, channels: int) -> None:
@@ -34,7 +34,7 @@ class ChannelMixer(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class StagedRepViTBlock(nn.Module):
     """Mix in space, then among channels (B, C, h, w); `squeeze` 0 leaves the scaling out."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
@@ -42,7 +42,7 @@ class Block(nn.Module):
         self.token_mixer = RepDepthwise(channels)
         if squeeze:
             self.se = SqueezeExcite(channels, squeezed_width(channels, squeeze))
-        self.channel_mixer = ChannelMixer(channels)
+        self.channel_mixer = StagedRepViTMlp(channels)
         self.squeezed = bool(squeeze)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,10 +58,10 @@ class Downsample(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.pre_block = Block(inputs, 0)
+        self.pre_block = StagedRepViTBlock(inputs, 0)
         self.spatial_downsample = ConvBn(inputs, inputs, kernel=3, stride=2, groups=inputs)
         self.channel_downsample = ConvBn(inputs, outputs)
-        self.ffn = ChannelMixer(outputs)
+        self.ffn = StagedRepViTMlp(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.channel_downsample(self.spatial_downsample(self.pre_block(x)))
@@ -69,7 +69,7 @@ class Downsample(nn.Module):
         return y
 
 
-class Stage(nn.Module):
+class RepViTStage(nn.Module):
     """Blocks of one width, every other one with the scaling."""
 
     def __init__(self, inputs: int, channels: int, depth: int, squeeze: int) -> None:
@@ -78,7 +78,7 @@ class Stage(nn.Module):
         if self.enters:
             self.downsample = Downsample(inputs, channels)
         self.blocks = nn.Sequential(
-            *(Block(channels, 0 if index % 2 else squeeze) for index in range(depth))
+            *(StagedRepViTBlock(channels, 0 if index % 2 else squeeze) for index in range(depth))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +108,9 @@ class StagedRepViT(nn.Module):
         self.body.add_module("stem", Stem(config.widths[0]))
         inputs = config.widths[0]
         for index, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
-            self.body.add_module(f"stages_{index}", Stage(inputs, width, depth, config.squeeze))
+            self.body.add_module(
+                f"stages_{index}", RepViTStage(inputs, width, depth, config.squeeze)
+            )
             inputs = width
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -20,7 +20,7 @@ THETA = 10000.0
 
 
 @dataclass(frozen=True)
-class Turns:
+class RotaryAngles:
     """How far each of L places turns its C / 2 pairs of channels.
 
     cosine, sine  (L, C / 2)
@@ -30,27 +30,27 @@ class Turns:
     sine: Tensor
 
 
-def grid_turns(h: int, w: int, channels: int, device: torch.device | None = None) -> Turns:
+def grid_turns(h: int, w: int, channels: int, device: torch.device | None = None) -> RotaryAngles:
     """A quarter of the channels turn with x, a quarter with y, in pairs: (h, w) -> (L, C / 2)."""
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
     speeds = 1.0 / THETA ** (steps / channels)  # (C / 4,)
     place = torch.arange(h * w, dtype=torch.float32, device=device)
     x, y = place % w, torch.div(place, w, rounding_mode="floor")
     angles = torch.cat([torch.outer(x, speeds), torch.outer(y, speeds)], dim=-1)
-    return Turns(angles.cos(), angles.sin())
+    return RotaryAngles(angles.cos(), angles.sin())
 
 
-def no_turns(places: int, channels: int, device: torch.device | None = None) -> Turns:
+def no_turns(places: int, channels: int, device: torch.device | None = None) -> RotaryAngles:
     """Places without a position: they stay as they are."""
-    return Turns(
+    return RotaryAngles(
         torch.ones(places, channels // 2, device=device),
         torch.zeros(places, channels // 2, device=device),
     )
 
 
-def joined(turns: list[Turns]) -> Turns:
+def joined(turns: list[RotaryAngles]) -> RotaryAngles:
     """One after the other: [(L, C / 2)] -> (sum of L, C / 2)."""
-    return Turns(torch.cat([t.cosine for t in turns]), torch.cat([t.sine for t in turns]))
+    return RotaryAngles(torch.cat([t.cosine for t in turns]), torch.cat([t.sine for t in turns]))
 
 
 def in_halves(channels: int, device: torch.device | None = None) -> Tensor:
@@ -58,7 +58,7 @@ def in_halves(channels: int, device: torch.device | None = None) -> Tensor:
     return torch.cat([torch.arange(half, channels, 2, device=device) for half in (0, 1)])
 
 
-def turn(x: Tensor, turns: Turns) -> Tensor:
+def turn(x: Tensor, turns: RotaryAngles) -> Tensor:
     """Turn pairs whose first halves come before their second halves: (..., L, C) -> the same."""
     first, second = x.chunk(2, dim=-1)
     cosine, sine = turns.cosine.to(x.dtype), turns.sine.to(x.dtype)
@@ -71,7 +71,7 @@ def turn(x: Tensor, turns: Turns) -> Tensor:
     )
 
 
-def turned(x: Tensor, layer: nn.Linear, turns: Turns) -> Tensor:
+def turned(x: Tensor, layer: nn.Linear, turns: RotaryAngles) -> Tensor:
     """Project, and turn what comes out: (..., L, C') -> (..., L, C), first halves first."""
     order = in_halves(layer.out_features, layer.weight.device)
     return turn(F.linear(x, layer.weight[order], layer.bias[order]), turns)

@@ -44,7 +44,7 @@ def widening(dim: int) -> nn.Sequential:
     )
 
 
-class Reading(nn.Module):
+class LatentCrossAttention(nn.Module):
     """Tokens read places of the map."""
 
     def __init__(self, dim: int) -> None:
@@ -65,7 +65,7 @@ class Reading(nn.Module):
         return y
 
 
-class Exchange(nn.Module):
+class LatentSelfAttention(nn.Module):
     """Tokens read each other."""
 
     def __init__(self, dim: int) -> None:
@@ -96,9 +96,9 @@ class PerceiverLayer(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.attn = Reading(dim)
+        self.attn = LatentCrossAttention(dim)
         self.ff = widening(dim)
-        self.self_attn = Exchange(dim)
+        self.self_attn = LatentSelfAttention(dim)
         self.self_ff = widening(dim)
 
     def forward(self, tokens: Tensor, places: Tensor, at: Tensor | None) -> Tensor:

@@ -40,7 +40,7 @@ from anymask.models.head_products import (
 )
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import MaskDecoder
-from anymask.models.two_way import Attention, TwoWayLayer
+from anymask.models.two_way import DownscaledAttention, TwoWayLayer
 
 
 def fits(model: nn.Module) -> bool:
@@ -53,7 +53,7 @@ def fits(model: nn.Module) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PromptedImage:
     """The image as N prompts see it: scale * X + shares * rows + a constant of all places.
 
     scale   (N, 1, L) of X, the (L, C) that all prompts share
@@ -69,11 +69,11 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class SweepTokens:
     """What N prompts were answered with: finished tokens (N, T, C) and the view of the image."""
 
     tokens: Tensor
-    view: View
+    view: PromptedImage
 
 
 class ClickSweep:
@@ -105,14 +105,14 @@ class ClickSweep:
         self.second = SecondLayer(second, self.first, positions, dtype)
         weight, self.constant = _affine(second.norm4)
         self.image, self.weight = self.second.image * weight, weight
-        self.read = Reading(
+        self.read = TokenReader(
             transformer.final_attn_token_to_image, self.image, positions + self.constant, dtype
         )
         self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, dtype)
 
     def ask(
         self, coords: Tensor, labels: Tensor, room: Tensor | None = None
-    ) -> tuple[Tensor, Heard]:
+    ) -> tuple[Tensor, SweepTokens]:
         """Prompts (N, P, 2), (N, P) -> quality (N, masks) of all mask tokens, and what is drawn.
 
         room  of an earlier answer: its memory is used again, and the answer can be drawn no more
@@ -125,7 +125,7 @@ class ClickSweep:
         tokens = tokens + self.read(tokens + token_at, view, self.constant)
         tokens = self.decoder.transformer.norm_final_attn(tokens)
         quality: Tensor = self.decoder.iou_prediction_head(tokens[:, 0])
-        return quality.float(), Heard(tokens, view)
+        return quality.float(), SweepTokens(tokens, view)
 
     @property
     def bytes_per_prompt(self) -> int:
@@ -139,7 +139,7 @@ class ClickSweep:
             return used[:prompts]
         return self.image.new_empty(shape, dtype=self.dtype)
 
-    def draw(self, heard: Heard, row: int, masks: Sequence[int]) -> Tensor:
+    def draw(self, heard: SweepTokens, row: int, masks: Sequence[int]) -> Tensor:
         """Some masks of the prompt in a row -> logits (k, 4 h, 4 w), lowest beyond the photo."""
         heads = self.decoder.output_hypernetworks_mlps
         weights = torch.cat([heads[i](heard.tokens[row, 1 + i][None]) for i in masks])
@@ -176,7 +176,7 @@ class Scores:
         self.image = columns(image @ self.weight.t(), heads, dtype)
         self.placed = columns(placed @ self.weight.t() + bias, heads, dtype)
 
-    def __call__(self, tokens: Tensor, view: View) -> Iterator[Tensor]:
+    def __call__(self, tokens: Tensor, view: PromptedImage) -> Iterator[Tensor]:
         """(N, T, H * D) -> prompt by prompt (H * T, L), in the view's spare memory."""
         asked = through(tokens, self.weight, self.heads)  # (N, R, C)
         of_rows = (asked @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
@@ -189,11 +189,11 @@ class Scores:
             yield scores
 
 
-class Reading:
+class TokenReader:
     """Tokens read the image (`two_way.Attention` with queries from the tokens)."""
 
     def __init__(
-        self, attention: Attention, image: Tensor, placed: Tensor, dtype: torch.dtype
+        self, attention: DownscaledAttention, image: Tensor, placed: Tensor, dtype: torch.dtype
     ) -> None:
         self.attention, heads = attention, attention.heads
         self.scores = Scores(attention.k_proj, image, placed, heads, dtype)
@@ -202,7 +202,7 @@ class Reading:
         self.values = values.to(dtype).contiguous()  # (H, L, D)
         self.back = self.weight.unflatten(0, (heads, -1)).transpose(1, 2).flatten(0, 1)  # (H*C, D)
 
-    def __call__(self, tokens: Tensor, view: View, constant: Tensor) -> Tensor:
+    def __call__(self, tokens: Tensor, view: PromptedImage, constant: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, C); constant (C,) is what all places have in common."""
         attention, heads = self.attention, self.attention.heads
         asked = _scaled(attention.q_proj(tokens), heads)
@@ -253,7 +253,7 @@ class FirstLayer:
         weight, self.constant = _affine(layer.norm4)
         self.image, self.next_carry = self.image * weight, self.carry * weight
 
-    def __call__(self, token_at: Tensor, room: Tensor) -> tuple[Tensor, View, Tensor]:
+    def __call__(self, token_at: Tensor, room: Tensor) -> tuple[Tensor, PromptedImage, Tensor]:
         """Tokens (N, T, C) -> tokens, the view after the layer, the values (N, T, H * D) told.
 
         room  (N, 2 R + 1, L) for the shares of this layer and the next
@@ -280,7 +280,7 @@ class FirstLayer:
         y: Tensor = attention.out_proj(merged.to(tokens.dtype))
         return y
 
-    def _tell(self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor) -> View:
+    def _tell(self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor) -> PromptedImage:
         rows = through(values, self.carry, self.heads)
         among = _products(rows, rows).to(self.dtype)
         asking, told = (by_head(x, self.heads, self.dtype) for x in (keys, values))
@@ -294,7 +294,7 @@ class FirstLayer:
             scale[row] = _inverse(variance, self.layer.norm4)
             shares.mul_(scale[row])
         rows = through(values, self.next_carry, self.heads)
-        return View(scale, room[:, :R], rows, spare)
+        return PromptedImage(scale, room[:, :R], rows, spare)
 
 
 def summed(spread: Tensor, shares: Tensor) -> Tensor:
@@ -321,7 +321,7 @@ class SecondLayer:
         self.layer, self.dtype, self.heads = layer, dtype, before.heads
         placed = positions + before.constant
         self.before = before.constant
-        self.read = Reading(reading, before.image, placed, dtype)
+        self.read = TokenReader(reading, before.image, placed, dtype)
         self.asks = Scores(telling.q_proj, before.image, placed, self.heads, dtype)
         # The image after this layer, centred over the channels.
         self.image = centred(before.image)
@@ -333,8 +333,8 @@ class SecondLayer:
         self.image_meets = share * (self.image @ self.constant)
 
     def __call__(
-        self, tokens: Tensor, token_at: Tensor, view: View, told: Tensor, room: Tensor
-    ) -> tuple[Tensor, View]:
+        self, tokens: Tensor, token_at: Tensor, view: PromptedImage, told: Tensor, room: Tensor
+    ) -> tuple[Tensor, PromptedImage]:
         """Tokens (N, T, C), their positions, the view and the values of the first layer, its room.
 
         Returns the tokens, and the view with the additions of both layers and the constant.
@@ -355,12 +355,14 @@ class SecondLayer:
         for row, scores in enumerate(self.asks(_scaled(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
-            self._norm(Meeting(told[row], again[row], among[row], linear[row]), view, room, row)
+            self._norm(
+                NormVariance(told[row], again[row], among[row], linear[row]), view, room, row
+            )
             scale[row] = view.scale[row] * room[row, 2 * R]
         constant = self.constant.expand(len(rows), 1, -1)
-        return tokens, View(scale, room, torch.cat([rows, constant], dim=1), view.spare)
+        return tokens, PromptedImage(scale, room, torch.cat([rows, constant], dim=1), view.spare)
 
-    def _norm(self, tokens: Meeting, view: View, room: Tensor, row: int) -> None:
+    def _norm(self, tokens: NormVariance, view: PromptedImage, room: Tensor, row: int) -> None:
         """Divide one prompt's shares by the deviation; its inverse is the last of them."""
         R = len(tokens.among) // 2
         scale, spread = view.scale[row].float()[0], view.spare[0]
@@ -381,7 +383,7 @@ class SecondLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
+class NormVariance:
     """What the variance of one prompt's image is made of, beside the image itself.
 
     first, second  (H, T, D) the values that each layer's tokens told

@@ -135,7 +135,7 @@ class WindowAttention(nn.Module):
         return joined
 
 
-class Mlp(nn.Module):
+class TinyViTMlp(nn.Module):
     """Norm, widen, GELU, narrow."""
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -156,7 +156,7 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.window = window
         self.attn = WindowAttention(channels, heads, window)
-        self.mlp = Mlp(channels, channels * expansion)
+        self.mlp = TinyViTMlp(channels, channels * expansion)
         self.local_conv = ConvBn(channels, channels, kernel=3, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class AttentionBlock(nn.Module):
         return windows_to_map(mixed, x.shape[1], x.shape[2])
 
 
-class Stage(nn.Module):
+class TinyViTStage(nn.Module):
     """Blocks of one width, then the way to the next stage (B, C, h, w)."""
 
     def __init__(self, blocks: list[nn.Module], downsample: Merging | None) -> None:
@@ -187,7 +187,7 @@ class Stage(nn.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-class PatchEmbed(nn.Module):
+class TinyViTPatchEmbed(nn.Module):
     """The stem: (B, 3, H, W) -> (B, C, H / 4, W / 4)."""
 
     def __init__(self, channels: int) -> None:
@@ -209,7 +209,7 @@ class TinyViT(nn.Module):
     def __init__(self, config: TinyViTConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config.widths[0])
+        self.patch_embed = TinyViTPatchEmbed(config.widths[0])
         self.layers = nn.ModuleList(_stage(config, index) for index in range(4))
         self.norm_head = nn.LayerNorm(config.widths[-1])
         self.head = nn.Linear(config.widths[-1], config.classes)
@@ -231,7 +231,7 @@ class TinyViT(nn.Module):
         return (self.neck(x), *tapped)
 
 
-def _stage(config: TinyViTConfig, index: int) -> Stage:
+def _stage(config: TinyViTConfig, index: int) -> TinyViTStage:
     width, depth = config.widths[index], config.depths[index]
     blocks: list[nn.Module] = []
     for _ in range(depth):
@@ -241,5 +241,7 @@ def _stage(config: TinyViTConfig, index: int) -> Stage:
             heads, window = config.heads[index - 1], config.windows[index - 1]
             blocks.append(AttentionBlock(width, heads, window, config.expansion))
     if index == 3:
-        return Stage(blocks, None)
-    return Stage(blocks, Merging(width, config.widths[index + 1], stride=1 if index == 2 else 2))
+        return TinyViTStage(blocks, None)
+    return TinyViTStage(
+        blocks, Merging(width, config.widths[index + 1], stride=1 if index == 2 else 2)
+    )

@@ -42,7 +42,7 @@ class TwoWayConfig:
     self_attention: Literal["sam", "plain"] = "sam"
 
 
-class Attention(nn.Module):
+class DownscaledAttention(nn.Module):
     """Multi-head attention that projects to a narrower width inside."""
 
     def __init__(self, dim: int, heads: int, shrink: int = 1) -> None:
@@ -73,14 +73,14 @@ class TwoWayLayer(nn.Module):
         dim, heads, shrink = config.dim, config.heads, config.shrink
         self.first = first
         self.plain = config.self_attention == "plain"
-        self.self_attn = Attention(dim, heads)
+        self.self_attn = DownscaledAttention(dim, heads)
         self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = Attention(dim, heads, shrink)
+        self.cross_attn_token_to_image = DownscaledAttention(dim, heads, shrink)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp((dim, config.mlp_dim, dim), config.mlp_names, config.activation)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = Attention(dim, heads, shrink)
+        self.cross_attn_image_to_token = DownscaledAttention(dim, heads, shrink)
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
@@ -110,7 +110,9 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, config: TwoWayConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayLayer(config, i == 0) for i in range(config.depth))
-        self.final_attn_token_to_image = Attention(config.dim, config.heads, config.shrink)
+        self.final_attn_token_to_image = DownscaledAttention(
+            config.dim, config.heads, config.shrink
+        )
         self.norm_final_attn = nn.LayerNorm(config.dim)
 
     def forward(self, tokens: Tensor, image: Tensor, image_at: Tensor) -> tuple[Tensor, Tensor]:

@@ -193,30 +193,30 @@ TINY_EFFICIENT = Variant(
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """What the registry knows of a model: how it sees a picture, and how to build it."""
 
     spec: ModelSpec
     build: Callable[[], nn.Module]
 
 
-def _entry(variant: Variant) -> Entry:
-    return Entry(variant.spec, lambda: build_variant(variant))
+def _entry(variant: Variant) -> RegistryEntry:
+    return RegistryEntry(variant.spec, lambda: build_variant(variant))
 
 
-def _video_entry(variant: VideoVariant) -> Entry:
-    return Entry(variant.spec, lambda: build_video_variant(variant))
+def _video_entry(variant: VideoVariant) -> RegistryEntry:
+    return RegistryEntry(variant.spec, lambda: build_video_variant(variant))
 
 
-REGISTRY: dict[str, Entry] = {
-    "nano": Entry(nano_spec(NanoConfig()), lambda: Nano().eval()),
+REGISTRY: dict[str, RegistryEntry] = {
+    "nano": RegistryEntry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     **{variant.spec.name: _entry(variant) for variant in VARIANTS},
     **{variant.spec.name: _video_entry(variant) for variant in VIDEO_VARIANTS},
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
-FOR_TESTS: dict[str, Entry] = {
-    "nano_tiny": Entry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
+FOR_TESTS: dict[str, RegistryEntry] = {
+    "nano_tiny": RegistryEntry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
     **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ, TINY_EFFICIENT)},
     **{variant.spec.name: _video_entry(variant) for variant in VIDEO_FOR_TESTS},
 }

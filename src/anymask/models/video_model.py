@@ -23,13 +23,13 @@ from torch.nn import functional as F
 from anymask.models.fpn import ImageEncoder
 from anymask.models.layers import Mlp
 from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
-from anymask.models.memory_attention import MemoryAttention, Recalled
+from anymask.models.memory_attention import MemoryAttention, RecalledMemories
 from anymask.models.memory_bank import (
     Memory,
     MemoryBank,
-    Moment,
-    Selection,
+    MemorySelection,
     TrackingSettings,
+    VideoMoment,
     longest_pointer,
 )
 from anymask.models.memory_encoder import MemoryEncoder
@@ -42,7 +42,7 @@ from anymask.models.object_answer import (
 )
 from anymask.models.positions import sine_grid, sine_line
 from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
-from anymask.models.rotary import Turns, grid_turns, joined, no_turns
+from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns
 from anymask.models.spatial_perceiver import SpatialPerceiver
 from anymask.models.video_records import Frame, FramePrompts, VideoConfig
 from anymask.primitives.spec import ModelSpec
@@ -151,7 +151,7 @@ class VideoModel(nn.Module):
         self,
         frame: Frame,
         banks: Sequence[MemoryBank],
-        at: Moment,
+        at: VideoMoment,
         prompts: FramePrompts | None = None,
         settings: TrackingSettings | None = None,
     ) -> ObjectAnswer:
@@ -168,7 +168,7 @@ class VideoModel(nn.Module):
         self,
         frame: Frame,
         banks: Sequence[MemoryBank],
-        at: Moment,
+        at: VideoMoment,
         settings: TrackingSettings,
         plain: bool = False,
     ) -> Tensor:
@@ -193,11 +193,11 @@ class VideoModel(nn.Module):
 
     def recall(
         self,
-        selections: Sequence[Selection],
+        selections: Sequence[MemorySelection],
         hw: tuple[int, int],
-        at: Moment,
+        at: VideoMoment,
         settings: TrackingSettings,
-    ) -> Recalled:
+    ) -> RecalledMemories:
         """What N objects of the same layout remember, as tokens."""
         memories = zip(*(selection.memories for selection in selections), strict=True)
         positions, turns = self._of_memory(*hw)
@@ -217,7 +217,7 @@ class VideoModel(nn.Module):
             places.append(times.repeat_interleave(parts, dim=1))
             still = no_turns(tokens[-1].shape[1], self.config.attention.dim, times.device)
             turned.append(still)
-        return Recalled(torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned))
+        return RecalledMemories(torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned))
 
     def answer(
         self,
@@ -275,7 +275,7 @@ class VideoModel(nn.Module):
         self,
         frame: Frame,
         answer: ObjectAnswer,
-        at: Moment,
+        at: VideoMoment,
         prompted: bool = False,
         settings: TrackingSettings | None = None,
     ) -> tuple[Memory, ...]:
@@ -323,7 +323,9 @@ class VideoModel(nn.Module):
         pointer: Tensor = there * self.obj_ptr_proj(token) + (1 - there) * self.no_obj_ptr
         return pointer
 
-    def _pointer_times(self, ages: list[int], at: Moment, settings: TrackingSettings) -> Tensor:
+    def _pointer_times(
+        self, ages: list[int], at: VideoMoment, settings: TrackingSettings
+    ) -> Tensor:
         """Positions of pointers in time, (1, pointers, Cm)."""
         device = self.no_mem_embed.device
         if settings.pointer_times == "none":
@@ -335,12 +337,12 @@ class VideoModel(nn.Module):
         )
         return times[None]
 
-    def _of_frame(self, h: int, w: int) -> tuple[Tensor, Turns]:
+    def _of_frame(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
         """Fixed positions (1, L, C) and turns of a frame's places."""
         dim, device = self.config.attention.dim, self.no_mem_embed.device
         return sine_grid(h, w, dim, device).to(self.dtype), grid_turns(h, w, dim, device)
 
-    def _of_memory(self, h: int, w: int) -> tuple[Tensor, Turns]:
+    def _of_memory(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
         """Fixed positions (1, K, Cm) and turns of a memory's tokens."""
         config, device = self.config.attention, self.no_mem_embed.device
         perceiver = self.config.perceiver
@@ -354,7 +356,7 @@ class VideoModel(nn.Module):
         return places, turns
 
 
-def _same_layout(selections: Sequence[Selection], plain: bool) -> list[list[int]]:
+def _same_layout(selections: Sequence[MemorySelection], plain: bool) -> list[list[int]]:
     """Objects that can be batched, by their places in the sequence."""
     if plain:
         return [[i] for i in range(len(selections))]

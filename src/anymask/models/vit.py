@@ -116,7 +116,7 @@ class VitBlock(nn.Module):
         return z
 
 
-class PatchEmbed(nn.Module):
+class VitPatchEmbed(nn.Module):
     """Non-overlapping patches as tokens."""
 
     def __init__(self, patch: int, dim: int) -> None:
@@ -144,7 +144,7 @@ class Vit(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config.patch, config.dim)
+        self.patch_embed = VitPatchEmbed(config.patch, config.dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
         windows = [0 if i in config.global_blocks else config.window for i in range(config.depth)]
         self.blocks = nn.ModuleList(VitBlock(config, window) for window in windows)

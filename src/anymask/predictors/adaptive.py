@@ -1,8 +1,8 @@
 """Which clicks of a grid are worth asking, when most of them find nothing new.
 
-Every fourth click along each side goes first. Then those are asked, a few at a time, that promise
-most (`promise`) after all that was answered so far. `anymask bench everything` with a folder of
-photos measures what they find.
+Every fourth click along each side goes first. Then the clicks with the largest expected gain
+(`ExpectedGain`), after all that was answered so far, are asked a few at a time.
+`anymask bench everything` with a folder of photos measures what they find.
 
 Letters: n clicks along a side, N = n * n, m the side of a low-resolution mask.
 """
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.predictors.expected_gain import AdaptiveWeights, ExpectedGain
 from anymask.predictors.grid import Grid
-from anymask.predictors.promise import AdaptiveWeights, Promise
-from anymask.predictors.screening import View
+from anymask.predictors.screening import CropView
 from anymask.primitives.resize import points_to_model
 from anymask.primitives.types import FloatArray, IntArray
 
@@ -48,14 +48,14 @@ class Frontier:
     def __init__(
         self,
         clicks: NDArray[np.float64],
-        view: View,
+        view: CropView,
         settings: Grid,
         weights: AdaptiveWeights,
         maps: Sequence[FloatArray] = (),
     ) -> None:
         self._clicks, self._view, self._settings = clicks, view, settings
         self._places = points_to_model(clicks, view.geometry)
-        self._promise = Promise(clicks, view.geometry, maps, weights)
+        self._gain = ExpectedGain(clicks, view.geometry, maps, weights)
         self._asked = np.zeros(len(clicks), np.bool_)
         self._last = np.zeros(0, np.int64)
         self._left = most_clicks(len(clicks))
@@ -67,9 +67,9 @@ class Frontier:
         elif not self._left:
             return np.zeros(0, np.int64)
         else:
-            self._promise.notice(self._last)
-            promise = np.where(self._asked, -np.inf, self._promise.of_clicks())
-            chosen = np.argsort(-promise, kind="stable")[: min(AT_ONCE, self._left)]
+            self._gain.notice(self._last)
+            gain = np.where(self._asked, -np.inf, self._gain.of_clicks())
+            chosen = np.argsort(-gain, kind="stable")[: min(AT_ONCE, self._left)]
         self._asked[chosen] = True
         self._left -= len(chosen)
         self._last = chosen
@@ -77,7 +77,7 @@ class Frontier:
 
     def facts(self) -> NDArray[np.float64]:  # (N, F)
         """What the choice of the next clicks rests on; see `recipes/fit_adaptive.py`."""
-        return self._promise.facts()
+        return self._gain.facts()
 
     def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:
         """Which candidates are promising."""
@@ -98,7 +98,7 @@ class Frontier:
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]
         place = int(np.abs(self._clicks - click).sum(1).argmin())
-        self._promise.see(on, place, value, np.count_nonzero(inside) / inside.size)
+        self._gain.see(on, place, value, np.count_nonzero(inside) / inside.size)
 
 
 def _part(value: float, wanted: float) -> float:

@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from anymask.families import DEFAULT_MODEL, Family, adaptive_table
 from anymask.families.choice import NO_POINT
 from anymask.predictors.adaptive import Frontier, most_clicks
+from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid
 from anymask.predictors.pipeline import embed_image
-from anymask.predictors.promise import AdaptiveWeights
-from anymask.predictors.screening import View, good_enough, make_record
+from anymask.predictors.screening import CropView, good_enough, make_record
 from anymask.primitives.boxes import box_area, box_nms, boxes_at_crop_edge
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.masks import remove_small_regions
@@ -65,7 +65,7 @@ def find_everything(
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
             place = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
-            view = View(window, image_hw, place.geometry, runtime.spec.mask_threshold)
+            view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
             scan = Scan(sweep, runtime.family, view, settings, place, cutters)
@@ -117,7 +117,7 @@ class Scan:
 
     sweep: Sweep
     family: Family
-    view: View
+    view: CropView
     settings: Grid
     embedding: Embedding
     cutters: Executor

@@ -20,11 +20,11 @@ from anymask.predictors.arrangement import (
 )
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import grid_of
-from anymask.predictors.large import Eye, Tile, look_around
+from anymask.predictors.large import Tile, WindowScanner, look_around
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
-from anymask.predictors.settings import Retry, Settings, SettingsDict, check_retry
+from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, PromptError
 from anymask.primitives.prompts import Prompt
@@ -76,7 +76,7 @@ class Model:
         image: ImageSource | Embedding,
         *,
         prompts: Sequence[Prompt],
-        **settings: Unpack[SettingsDict],
+        **settings: Unpack[SegmentSettingsDict],
     ) -> list[Candidates]: ...
 
     @overload
@@ -88,7 +88,7 @@ class Model:
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
-        **settings: Unpack[SettingsDict],
+        **settings: Unpack[SegmentSettingsDict],
     ) -> Candidates: ...
 
     def segment(
@@ -100,7 +100,7 @@ class Model:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         prompts: Sequence[Prompt] | None = None,
-        **settings: Unpack[SettingsDict],
+        **settings: Unpack[SegmentSettingsDict],
     ) -> Reply:
         """The masks that a prompt, or each of several, means.
 
@@ -120,7 +120,7 @@ class Model:
         embedding, or for zoom with an embedding.
         """
         given = (points, labels, box, mask)
-        chosen = Settings(**settings)
+        chosen = SegmentSettings(**settings)
         if prompts is None:
             return self._answers([Prompt.of(*given)], chosen, *self._seen(image, chosen))[0]
         if any(value is not None for value in given):
@@ -133,14 +133,14 @@ class Model:
     def _answers(
         self,
         prompts: list[Prompt],
-        settings: Settings,
+        settings: SegmentSettings,
         photo: UintImage | None,
         embedding: Embedding,
     ) -> list[Candidates]:
         return answer_prompts(self.runtime, photo, embedding, prompts, settings)
 
     def _seen(
-        self, image: ImageSource | Embedding, settings: Settings
+        self, image: ImageSource | Embedding, settings: SegmentSettings
     ) -> tuple[UintImage | None, Embedding]:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
@@ -157,7 +157,7 @@ class Model:
         requests: Iterable[Request],
         *,
         on_error: Literal["raise", "return"] = "raise",
-        **settings: Unpack[SettingsDict],
+        **settings: Unpack[SegmentSettingsDict],
     ) -> list[Reply | AnymaskError]:
         """Photos of any sizes with any numbers of prompts; equal to `segment` one by one.
 
@@ -169,7 +169,7 @@ class Model:
         """
         if on_error not in ("raise", "return"):
             raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
-        chosen = Settings(**settings)
+        chosen = SegmentSettings(**settings)
         replies: list[Reply | AnymaskError] = []
         for image, prompts in requests:
             try:
@@ -186,7 +186,7 @@ class Model:
         self,
         image: ImageSource | Embedding,
         mask: ArrayLike,
-        **settings: Unpack[SettingsDict],
+        **settings: Unpack[SegmentSettingsDict],
     ) -> Candidates:
         """A better version of a mask, or the mask itself.
 
@@ -201,7 +201,7 @@ class Model:
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
-        chosen = Settings(**settings)
+        chosen = SegmentSettings(**settings)
         photo, embedding = self._seen(image, chosen)
         check_embedding(self.runtime, embedding)
         given = mask_on_photo(
@@ -248,7 +248,7 @@ class Model:
             found = find_everything(self.runtime, image, grid, progress)
             return MaskRecords(arrange(found, arrangement))
         photo = load_image(image)
-        eye = Eye(self.runtime, grid, None if retry is None else RetryTime.start(retry))
+        eye = WindowScanner(self.runtime, grid, None if retry is None else RetryTime.start(retry))
         return MaskRecords(arrange(look_around(eye, photo, tile, progress), arrangement))
 
 

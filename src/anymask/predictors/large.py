@@ -26,7 +26,7 @@ from anymask.predictors.grid import Grid
 from anymask.predictors.pipeline import decode_prompts, embed_image, question_of
 from anymask.predictors.question import RetryTime
 from anymask.predictors.retry import agree, best_in_time, most_like
-from anymask.predictors.settings import Settings
+from anymask.predictors.settings import SegmentSettings
 from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import with_rle
@@ -50,7 +50,7 @@ Told = Callable[[int, int], None]
 AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
 AUTO_SIDE = 2048  # of their tiles
 LEAST_SIDE = 64
-AS_FOUND = Settings(multimask=True, ranking="own")  # the masks that a grid's clicks find
+AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks that a grid's clicks find
 OVERLAP = 0.25  # of a tile's side, that neighbours share
 DUPLICATE = 0.7  # mask IoU from which on two tiles' masks are one object
 COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk photo
@@ -81,7 +81,7 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
 
 
 @dataclass(frozen=True)
-class Eye:
+class WindowScanner:
     """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
 
     time  for masks of low quality; None: they stay as they are
@@ -127,7 +127,7 @@ class Eye:
 
 
 def look_around(
-    eye: Eye, photo: UintImage, tile: Tile, progress: Told | None = None
+    eye: WindowScanner, photo: UintImage, tile: Tile, progress: Told | None = None
 ) -> list[MaskRecord]:
     """Every mask of a photo (H, W, 3), in one look or in tiles. Raises InputError for `tile`."""
     side = tile_side(tile, (photo.shape[0], photo.shape[1]))
@@ -137,7 +137,7 @@ def look_around(
 
 
 def find_in_tiles(
-    eye: Eye, photo: UintImage, side: int, progress: Told | None = None
+    eye: WindowScanner, photo: UintImage, side: int, progress: Told | None = None
 ) -> list[MaskRecord]:
     """Every mask of a photo (H, W, 3), best quality first, each once.
 
@@ -178,7 +178,7 @@ def _on_photo(record: MaskRecord, window: Window, image_hw: tuple[int, int]) -> 
     )
 
 
-def _seen_from_afar(eye: Eye, photo: UintImage, side: int) -> list[MaskRecord]:
+def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[MaskRecord]:
     """What a look at the whole photo, shrunk to the size of a tile, finds of half a tile on."""
     height, width = photo.shape[:2]
     scale = max(height, width) / side
@@ -197,7 +197,7 @@ def _seen_from_afar(eye: Eye, photo: UintImage, side: int) -> list[MaskRecord]:
 
 
 def _asked_again(
-    eye: Eye, photo: UintImage, cut: Sequence[Stitched], side: int
+    eye: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
 ) -> list[MaskRecord]:
     """Objects that tiles have cut, from windows in which they lie whole."""
     image_hw = (photo.shape[0], photo.shape[1])

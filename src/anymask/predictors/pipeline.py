@@ -16,17 +16,17 @@ import numpy as np
 from anymask.families.prompts import check_prompt, group_prompts
 from anymask.predictors.cleaning import clean_masks
 from anymask.predictors.granularity import order_by_granularity
-from anymask.predictors.honour import honour_negative_clicks, name_violated_clicks
+from anymask.predictors.negative_clicks import name_violated_clicks, obey_negative_clicks
 from anymask.predictors.question import Question, RetryTime, Step
 from anymask.predictors.retry import ask_again
-from anymask.predictors.settings import Settings
+from anymask.predictors.settings import SegmentSettings
 from anymask.predictors.zoom import look_closer
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry, image_to_model
 from anymask.primitives.types import Embedding, UintImage
-from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
@@ -39,9 +39,9 @@ def choose_first(answer: Candidates, question: Question) -> Candidates:
 # What becomes of an answer, in this order; each step leaves alone what its setting does not want.
 STEPS: tuple[Step, ...] = (
     choose_first,  # granularity: which candidate is shown first
-    honour_negative_clicks,  # multimask="auto": a negative click always takes its place back
+    obey_negative_clicks,  # multimask="auto": a negative click always takes its place back
     clean_masks,  # max_hole_area, min_island_area
-    name_violated_clicks,  # which clicks the first mask still does not honour
+    name_violated_clicks,  # which clicks the first mask still does not obey
 )
 # These ask the model again, with the steps above for each further answer.
 STEPS_THAT_ASK: tuple[Step, ...] = (
@@ -55,7 +55,7 @@ def answer_prompts(
     photo: UintImage | None,
     embedding: Embedding,
     prompts: Sequence[Prompt],
-    settings: Settings,
+    settings: SegmentSettings,
 ) -> list[Candidates]:
     """Check everything first, then answer each prompt about one photo, in their order.
 
@@ -76,7 +76,7 @@ def question_of(
     photo: UintImage | None,
     embedding: Embedding,
     prompt: Prompt,
-    settings: Settings,
+    settings: SegmentSettings,
     time: RetryTime | None = None,
 ) -> Question:
     """A prompt with the ways to ask more of the same model."""
@@ -98,7 +98,10 @@ def _taken(answer: Candidates, question: Question) -> Candidates:
 
 
 def decode_prompts(
-    runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
 ) -> list[Candidates]:
     """Answers to checked prompts about one photo, through `STEPS`."""
     answers: dict[int, Candidates] = {}
@@ -111,10 +114,13 @@ def decode_prompts(
 
 
 def _decoded(
-    runtime: ImageRuntime, embedding: Embedding, prompts: Sequence[Prompt], settings: Settings
+    runtime: ImageRuntime,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
 ) -> Iterator[tuple[int, Candidates]]:
     """What the family answers, with each prompt's place."""
-    clicks, where, spec = require(runtime, Clicks), embedding.geometry, runtime.spec
+    clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         ordered = runtime.family.answer(
             lambda asked: clicks.decode(embedding.seen, asked),

@@ -19,7 +19,7 @@ from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_image
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.types import Embedding, FloatArray
-from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 
 
 def find_plainly(
@@ -30,7 +30,7 @@ def find_plainly(
     batch  clicks that are decoded at once
     """
     spec, place = runtime.spec, embedding.geometry
-    clicked = require(runtime, Clicks)
+    clicked = require(runtime, PromptDecoding)
     height, width = embedding.image_hw
     clicks = settings.points(0).astype(np.float64) * (width, height)
     found: list[MaskRecord] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from anymask.predictors.settings import Retry, Settings
+from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
@@ -59,7 +59,7 @@ class Question:
     photo: UintImage | None
     embedding: Embedding
     prompt: Prompt
-    settings: Settings
+    settings: SegmentSettings
     see: Callable[[UintImage], Embedding]
     ask: Callable[[Embedding, Sequence[Prompt]], list[Candidates]]
     time: RetryTime | None = None

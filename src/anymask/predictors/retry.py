@@ -10,7 +10,7 @@ luckiest. docs/prompts.md says what asking again is worth.
     shift   the clicks moved a little, the box a little larger and smaller; costs decodings only,
             and as the best of several like answers is mostly lucky, it must be better by `LUCK`
 
-An answer counts only if it honours as many of the user's own clicks as the one that it replaces and
+An answer counts only if it obeys as many of the user's own clicks as the one that it replaces and
 overlaps it with an IoU of at least `AGREED`: it must be the same object. Time is looked at between
 two attempts; one that has begun is finished.
 """
@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.predictors.honour import name_violated_clicks
+from anymask.predictors.negative_clicks import name_violated_clicks
 from anymask.predictors.question import Question, RetryTime
 from anymask.predictors.settings import RetryStep
 from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated

@@ -27,7 +27,7 @@ _WORTH_BOUNDS = 4  # photo pixels per logit from which the bounds cost less than
 
 
 @dataclass(frozen=True)
-class View:
+class CropView:
     """The part of a photo that the model sees at once, and how it lies in model space.
 
     window     x0, y0, x1, y1 in the photo, x1 and y1 exclusive
@@ -53,7 +53,7 @@ def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> 
 
 
 def make_record(
-    plane: FloatArray, quality: float, click: NDArray[np.float64], view: View, settings: Grid
+    plane: FloatArray, quality: float, click: NDArray[np.float64], view: CropView, settings: Grid
 ) -> list[MaskRecord]:  # (m, m), (2,) in pixels of the view
     """A candidate as a record of the photo, or nothing where it is not stable enough."""
     cut = cut_mask(plane, view, settings)
@@ -63,7 +63,9 @@ def make_record(
     return [_record(*cut, quality, (x, y), view)]
 
 
-def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float] | None:  # (m, m)
+def cut_mask(
+    plane: FloatArray, view: CropView, settings: Grid
+) -> tuple[Rle, float] | None:  # (m, m)
     """A mask in the photo and its stability, or None where that is too low."""
     middle, offset = view.threshold, settings.stability_score_offset
     wanted, place = settings.stability_score_thresh, view.geometry
@@ -87,7 +89,7 @@ def cut_mask(plane: FloatArray, view: View, settings: Grid) -> tuple[Rle, float]
 
 
 def _record(
-    rle: Rle, stability: float, quality: float, click: tuple[float, float], view: View
+    rle: Rle, stability: float, quality: float, click: tuple[float, float], view: CropView
 ) -> MaskRecord:
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     left, top, right, bottom = view.window

@@ -70,8 +70,8 @@ def check_retry(retry: object) -> Retry | None:
     raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
-class SettingsDict(TypedDict, total=False):
-    """The keyword arguments of `Settings`; a test says that the two agree."""
+class SegmentSettingsDict(TypedDict, total=False):
+    """The keyword arguments of `SegmentSettings`; a test says that the two agree."""
 
     multimask: Multimask
     zoom: Zoom
@@ -84,14 +84,14 @@ class SettingsDict(TypedDict, total=False):
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class SegmentSettings:
     """How prompts are answered. Raises InputError for values out of range."""
 
     multimask: Annotated[
         Multimask,
         Setting(
             '"auto": three masks for a lone click, which may mean a part or the whole, '
-            "one mask for a clearer prompt, and negative clicks are always honoured; True or "
+            "one mask for a clearer prompt, and negative clicks are always obeyed; True or "
             "False: the three or the one, untouched, as the model's own reference code answers"
         ),
     ] = "auto"

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from anymask.families.prompts import mask_on_photo
-from anymask.predictors.honour import violated
+from anymask.predictors.negative_clicks import violated
 from anymask.predictors.question import Question
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.candidates import Candidates

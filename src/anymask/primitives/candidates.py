@@ -74,7 +74,7 @@ class Candidates:
     """The answers to one prompt, the first one first.
 
     items            one `Mask` for each of K candidates, at least one
-    violated_points  indices of the clicks that the first mask does not honour
+    violated_points  indices of the clicks that the first mask does not obey
     """
 
     items: tuple[Mask, ...]

@@ -120,5 +120,5 @@ def violated_points(
     height, width = mask.shape
     columns = np.clip(np.floor(xy[:, 0]), 0, width - 1).astype(np.intp)
     rows = np.clip(np.floor(xy[:, 1]), 0, height - 1).astype(np.intp)
-    honoured = mask[rows, columns].astype(np.bool_) == (np.asarray(labels).reshape(-1) == 1)
-    return tuple(int(index) for index in np.flatnonzero(~honoured))
+    obeyed = mask[rows, columns].astype(np.bool_) == (np.asarray(labels).reshape(-1) == 1)
+    return tuple(int(index) for index in np.flatnonzero(~obeyed))

@@ -55,7 +55,7 @@ class StoreError(AnymaskError):
     """The data engine's database cannot do what was asked."""
 
 
-class Absent(StoreError):
+class NotFoundError(StoreError):
     """There is no such image or record in the project."""
 
 
@@ -74,7 +74,7 @@ class DiskFull(StoreError):
     """The database's disk has no room left; nothing was written."""
 
 
-class Barred(StoreError):
+class NotAllowedError(StoreError):
     """A rule of the project forbids it for now; the message says what is missing."""
 
 

@@ -319,7 +319,7 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
     return crop_to_rle(mask, (place.x, place.y), geometry.image_hw)
 
 
-class Place(NamedTuple):
+class PhotoWindow(NamedTuple):
     """A window of the photo: its first pixel and its sides."""
 
     x: int
@@ -330,7 +330,7 @@ class Place(NamedTuple):
 
 def window_strips(
     plane: FloatArray, geometry: Geometry, lowest: float, canvas: Canvas | None = None
-) -> tuple[Place, Iterator[tuple[int, FloatArray]]]:  # (h, w)
+) -> tuple[PhotoWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
     """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
 
     canvas  where a strip may be drawn that is gone when the next mask comes
@@ -340,18 +340,18 @@ def window_strips(
     """
     above = plane > lowest
     if not above.any():
-        return Place(0, 0, 0, 0), iter(())
+        return PhotoWindow(0, 0, 0, 0), iter(())
     low_y, image_y, matrix_y = _window(np.any(above, axis=1), geometry, axis=0)
     low_x, image_x, matrix_x = _window(np.any(above, axis=0), geometry, axis=1)
     (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
     height, width = geometry.image_hw
     products = rows * low_w * (low_h + columns)
     if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
-        return Place(0, 0, width, height), _strips(
+        return PhotoWindow(0, 0, width, height), _strips(
             _filled(plane, geometry), (height, width), canvas or Canvas()
         )
     low = np.asarray(plane[low_y, low_x], np.float32)
-    place = Place(image_x.start, image_y.start, columns, rows)
+    place = PhotoWindow(image_x.start, image_y.start, columns, rows)
     return place, _products(matrix_y, low, matrix_x)
 
 

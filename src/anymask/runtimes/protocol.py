@@ -1,6 +1,6 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
-A runtime sees pictures. What else it can do is a capability: a small protocol (`Clicks`,
+A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
 `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
@@ -47,7 +47,7 @@ class ImageRuntime(Protocol):
 
 
 @runtime_checkable
-class Clicks(Protocol):
+class PromptDecoding(Protocol):
     """The capability of answering prompts about a picture that was seen."""
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:

@@ -17,13 +17,13 @@ import numpy as np
 
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts, Seen
-from anymask.runtimes.protocol import Clicks, ImageRuntime, require
+from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 
 SweepPrecision = Literal["model", "mixed"]
 
 
 @runtime_checkable
-class Asked(Protocol):
+class SweepAnswer(Protocol):
     """What N prompts were answered with.
 
     quality  (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives them
@@ -50,7 +50,7 @@ class Sweep(Protocol):
     @property
     def bytes_per_prompt(self) -> int: ...
 
-    def ask(self, prompts: ModelPrompts) -> Asked:
+    def ask(self, prompts: ModelPrompts) -> SweepAnswer:
         """Answer N prompts without masks of their own."""
         ...
 
@@ -85,7 +85,7 @@ class DecodingSweep:
     _ARRAYS = 12
 
     def __init__(self, runtime: ImageRuntime, seen: Seen) -> None:
-        self._clicks = require(runtime, Clicks)
+        self._clicks = require(runtime, PromptDecoding)
         self._family = runtime.family
         self._seen = seen
         masks = 4 * 4 * runtime.spec.mask_side**2

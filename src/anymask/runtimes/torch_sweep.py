@@ -21,7 +21,7 @@ from anymask.runtimes.devices import import_torch
 if TYPE_CHECKING:
     import torch
 
-    from anymask.models.sweep import ClickSweep, Heard
+    from anymask.models.sweep import ClickSweep, SweepTokens
 
 
 class TorchSweep:
@@ -41,7 +41,7 @@ class TorchSweep:
         self._pool = single_minded(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
-    def ask(self, prompts: ModelPrompts) -> TorchAsked:
+    def ask(self, prompts: ModelPrompts) -> TorchSweepAnswer:
         """Answer N prompts without masks of their own."""
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
@@ -52,9 +52,11 @@ class TorchSweep:
         answers = list(self._pool.map(lambda part: self._ask(prompts, *part), parts))
         quality = np.concatenate([numbers for numbers, _ in answers])[:, 1:]
         rows = [(heard, row) for numbers, heard in answers for row in range(len(numbers))]
-        return TorchAsked(quality, self, rows)
+        return TorchSweepAnswer(quality, self, rows)
 
-    def _ask(self, prompts: ModelPrompts, thread: int, part: slice) -> tuple[FloatArray, Heard]:
+    def _ask(
+        self, prompts: ModelPrompts, thread: int, part: slice
+    ) -> tuple[FloatArray, SweepTokens]:
         torch = self._torch
         with torch.inference_mode():
             coords = torch.from_numpy(np.ascontiguousarray(prompts.coords[part]))
@@ -68,29 +70,29 @@ class TorchSweep:
             numbers: FloatArray = quality.cpu().numpy()
         return numbers, heard
 
-    def draw(self, asked: list[tuple[Heard, int, list[int]]]) -> Iterator[FloatArray]:
+    def draw(self, asked: list[tuple[SweepTokens, int, list[int]]]) -> Iterator[FloatArray]:
         """Some mask tokens of some prompts: (m, m) one by one, a few of them ahead."""
         ahead = 2 * self._threads
         for start in range(0, len(asked), ahead):
             for planes in self._pool.map(self._draw, asked[start : start + ahead]):
                 yield from planes
 
-    def _draw(self, asked: tuple[Heard, int, list[int]]) -> FloatArray:
+    def _draw(self, asked: tuple[SweepTokens, int, list[int]]) -> FloatArray:
         with self._torch.inference_mode():
             planes: FloatArray = self._sweep.draw(*asked).cpu().numpy()
         return planes
 
 
 @dataclass(frozen=True, eq=False)
-class TorchAsked:
-    """See `runtimes.sweep.Asked`; token 0 is no candidate.
+class TorchSweepAnswer:
+    """See `runtimes.sweep.SweepAnswer`; token 0 is no candidate.
 
     rows  of each prompt: with whom it was answered, and its row there
     """
 
     quality: FloatArray
     sweep: TorchSweep
-    rows: list[tuple[Heard, int]]
+    rows: list[tuple[SweepTokens, int]]
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
         """(N, K) bool -> (m, m) of each chosen one."""

@@ -13,7 +13,7 @@ from anymask.families import Family
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, Seen
 from anymask.runtimes.protocol import ImageRuntime
-from anymask.runtimes.sweep import Asked, Sweep
+from anymask.runtimes.sweep import Sweep, SweepAnswer
 
 C = TypeVar("C")
 
@@ -74,7 +74,7 @@ class Forwarded:
         def call(*given: Any, **named: Any) -> Any:
             told = (*given, *named.values())
             found = self._around(name, told, lambda: _computed(value(*given, **named)))
-            opened = isinstance(found, Sweep | Asked | Forwarded)
+            opened = isinstance(found, Sweep | SweepAnswer | Forwarded)
             return Forwarded(found, self._around) if opened else found
 
         return call

@@ -30,9 +30,9 @@ from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset, pages_router
 from anymask.serving.photos import from_base64, read_photo
-from anymask.serving.queued import Left
+from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import LEFT, Refusal, install_refusals
-from anymask.serving.turns import Closed
+from anymask.serving.turns import QueueClosed
 from anymask.serving.wire import (
     EverythingBody,
     SegmentBody,
@@ -55,7 +55,7 @@ _OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memo
 
 
 @dataclass(frozen=True)
-class Served:
+class ServerParts:
     """What one server is made of.
 
     inference  the model
@@ -75,7 +75,7 @@ class Served:
 class App:
     """An ASGI application; `api` is the FastAPI inside the guard."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServerParts) -> None:
         self.api = _api(served)
         self._guard = Guard(
             self.api,
@@ -89,12 +89,12 @@ class App:
         await self._guard(scope, receive, send)
 
 
-def create_app(served: Served) -> ASGIApp:
+def create_app(served: ServerParts) -> ASGIApp:
     """The application; the model is loaded when it starts, in a thread."""
     return App(served)
 
 
-def _api(served: Served) -> FastAPI:
+def _api(served: ServerParts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.inference.start()
@@ -220,12 +220,12 @@ async def done(future: Any) -> Any:
     """Wait for a future of the inference without holding up other requests."""
     try:
         return await asyncio.wrap_future(future)
-    except (Left, asyncio.CancelledError) as error:
+    except (RequestAbandoned, asyncio.CancelledError) as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise  # the request itself, not the work, was cancelled
         raise Refusal(LEFT, "a client that waits", "one that has gone", "ask again") from None
-    except Closed:
+    except QueueClosed:
         raise Refusal(
             503, "a running server", "one that goes down", "ask again", retry_after=5
         ) from None

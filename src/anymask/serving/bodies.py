@@ -16,9 +16,9 @@ from anymask.engine.entries import (
     Action,
     Arm,
     Draft,
-    Entry,
     ImageEntry,
     Provenance,
+    RecordEntry,
     Stage,
     Status,
     Verdict,
@@ -132,7 +132,7 @@ def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
     return Provenance.from_json({"stage": stage, "arm": arm, **ours})
 
 
-def record_to_json(entry: Entry) -> dict[str, Any]:
+def record_to_json(entry: RecordEntry) -> dict[str, Any]:
     """A mask as the page reads it."""
     row = entry.to_json()
     prompts = row["provenance"].get("prompts") or [{}]

@@ -181,7 +181,7 @@ class Guard:
         self._bytes += size
         try:
             values = self.limits.values if is_json else None
-            body = _Body(receive, most, self.limits.body_seconds, values)
+            body = _BoundedBody(receive, most, self.limits.body_seconds, values)
             await self.app(scope, body, send)
         finally:
             self._requests -= costly
@@ -231,7 +231,7 @@ def _too_long(most: int, got: str) -> Refusal:
     )
 
 
-class _Body:
+class _BoundedBody:
     """A request's body as it comes in, refused once it is too long, too late or has too much in it.
 
     seconds  for the whole body, and one more for each SLOWEST bytes of it

@@ -1,8 +1,8 @@
 """The model behind the server: loaded in a thread, asked in turns, with what it saw kept.
 
-Two threads run the network, each through its own `Turns`: one answers clicks, the other sees new
-photos and does what is long, one thing at a time, and steps back where both want the same core. So
-a click waits for other clicks alone. Everything hands in each batch of its clicks as a piece, so
+Two threads run the network, each through its own `ModelQueue`: one answers clicks, the other sees
+new photos and does what is long, one thing at a time, and steps back where both want the same core.
+So a click waits for other clicks alone. Everything hands in each batch of its clicks as a piece, so
 that a new photo waits for one batch at most, never for a whole photo's masks. Photos are decoded
 and fitted in threads of their own, which step back as well.
 """
@@ -27,7 +27,7 @@ from anymask.serving.cache import EmbeddingCache
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import Turns, Urgency
+from anymask.serving.turns import ModelQueue, Urgency
 
 State = Literal["loading", "ready", "failed"]
 PHOTO_THREADS = 2
@@ -60,7 +60,7 @@ class Inference:
         most_long: int = 16,
     ) -> None:
         self.cache = cache
-        self.clicks, self.heavy = Turns(), Turns(nice=BACKGROUND)
+        self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
         self._name, self._load = name, load
         self._model: Future[Model] = Future()
         self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", step_back)

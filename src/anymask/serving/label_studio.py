@@ -39,7 +39,7 @@ _PATIENCE = 30  # seconds for a picture
 
 
 @dataclass(frozen=True)
-class Pictures:
+class TaskPictures:
     """Where the tasks' pictures are.
 
     folder  that local paths are meant in; None: none
@@ -190,7 +190,7 @@ class SetupBody(BaseModel):
 @dataclass(frozen=True)
 class _Backend:
     inference: Inference
-    pictures: Pictures
+    pictures: TaskPictures
     limits: Limits
 
     def version(self) -> str:
@@ -212,7 +212,7 @@ class _Backend:
         return await run_in_threadpool(prediction, answer, tag, label)
 
 
-def label_studio_router(inference: Inference, pictures: Pictures, limits: Limits) -> APIRouter:
+def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Limits) -> APIRouter:
     """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
     router = APIRouter()
 

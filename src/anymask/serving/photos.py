@@ -14,7 +14,7 @@ from PIL import Image
 
 from anymask.data.deep_pictures import needs_tifffile
 from anymask.data.images import load_image
-from anymask.data.pixels import View
+from anymask.data.pixels import PictureView
 from anymask.primitives.types import UintImage
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
@@ -34,7 +34,7 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
     check_bytes(len(body), limits)
     try:
         with Image.open(io.BytesIO(body), formats=[*_known()]) as picture:
-            size, deep = picture.size, needs_tifffile(picture, View())
+            size, deep = picture.size, needs_tifffile(picture, PictureView())
     except _BOMBS as error:
         raise _too_large(str(error), limits) from None
     except Exception:  # Pillow raises a dozen kinds on altered bytes

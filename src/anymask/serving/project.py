@@ -20,12 +20,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.data.images import load_image
-from anymask.engine.entries import Entry
+from anymask.engine.entries import RecordEntry
 from anymask.engine.exchange import export_archive
 from anymask.engine.project import Project
 from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_asked
 from anymask.engine.stages import grid_settings, proposals_of
-from anymask.primitives.errors import Absent, Conflict
+from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
 from anymask.serving.app import done, embedded
 from anymask.serving.bodies import (
@@ -158,7 +158,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         The seconds of the body are added to those that the mask has cost before.
         """
 
-        def work() -> Entry:
+        def work() -> RecordEntry:
             draft = body.draft(project.stage, project.arm)
             who, version = user_name or user, _version(if_match)
             return store.change_record(record_id, version, draft, who, told=True)
@@ -186,17 +186,17 @@ def _version(text: str) -> int:
     return int(number)
 
 
-def _or_current(work: Callable[[], Entry | None]) -> Response:
+def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
     """The changed record; or 409 with the record as it is now, null where it was deleted."""
     try:
         made = work()
         return JSONResponse({} if made is None else record_to_json(made))
-    except (Conflict, Absent) as error:
+    except (Conflict, NotFoundError) as error:
         current = error.current if isinstance(error, Conflict) else None
         refusal = Refusal(
             409, "the record as it is now", str(error), "look at `current` and decide again"
         )
-        record = record_to_json(current) if isinstance(current, Entry) else None
+        record = record_to_json(current) if isinstance(current, RecordEntry) else None
         return JSONResponse({"error": refusal.error, "current": record}, 409)
 
 
@@ -232,7 +232,7 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
     async def everything(image_id: int) -> dict[str, Any]:
         """Proposals of the model for the whole photo, stored as such; once a photo."""
 
-        def stored() -> list[Entry]:
+        def stored() -> list[RecordEntry]:
             entries = project.store.records(image_id, ("proposal",))
             return [entry for entry in entries if entry.provenance.tool == "everything"]
 
@@ -242,7 +242,7 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
         return {"records": [record_to_json(entry) for entry in known]}
 
 
-async def _propose(project: Project, inference: Inference, image_id: int) -> list[Entry]:
+async def _propose(project: Project, inference: Inference, image_id: int) -> list[RecordEntry]:
     path = await run_in_threadpool(project.picture, image_id)
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
@@ -279,7 +279,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
 
-        def work() -> Entry:
+        def work() -> RecordEntry:
             asked = asked_about(project.store, record_id)
             version = asked.entry.version
             if if_match is not None and version != _version(if_match):

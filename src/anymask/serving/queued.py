@@ -8,15 +8,15 @@ from typing import Any
 
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.wrapped import WrappedRuntime
-from anymask.serving.turns import Turns, Urgency
+from anymask.serving.turns import ModelQueue, Urgency
 
 
-class Left(Exception):
+class RequestAbandoned(Exception):
     """Nobody waits for the answer any more; the rest of the work is not done."""
 
 
 def queue_calls(
-    inside: ImageRuntime, turns: Turns, urgency: Urgency, left: Event | None = None
+    inside: ImageRuntime, turns: ModelQueue, urgency: Urgency, left: Event | None = None
 ) -> WrappedRuntime:
     """The same answers as the runtime inside; never to be asked from the thread of the turns.
 
@@ -25,7 +25,7 @@ def queue_calls(
 
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
         if left is not None and left.is_set():
-            raise Left
+            raise RequestAbandoned
         return turns.ask(call, urgency).result()
 
     return WrappedRuntime(inside, wait)

@@ -14,20 +14,20 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from anymask.primitives.errors import (
-    Absent,
     AnymaskError,
-    Barred,
     Conflict,
     DiskFull,
     MissingExtra,
+    NotAllowedError,
+    NotFoundError,
     StoreError,
     WeightsError,
 )
 
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
-    (Absent, 404),
+    (NotFoundError, 404),
     (Conflict, 409),
-    (Barred, 403),
+    (NotAllowedError, 403),
     (DiskFull, 507),
     (StoreError, 503),
     (MissingExtra, 501),

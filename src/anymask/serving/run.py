@@ -41,7 +41,7 @@ def address_of(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-class Doorway:
+class PendingConnections:
     """Connections of which no header of a request is there yet; the oldest of too many goes."""
 
     def __init__(self, limits: Limits) -> None:
@@ -70,7 +70,7 @@ class Doorway:
 class TimedProtocol(H11Protocol):
     """uvicorn's HTTP, which does not wait for a header for ever."""
 
-    def __init__(self, doorway: Doorway, **more: Any) -> None:
+    def __init__(self, doorway: PendingConnections, **more: Any) -> None:
         super().__init__(**more)
         self._doorway = doorway
 
@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
         told: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
-        doorway = Doorway(limits or Limits())
+        doorway = PendingConnections(limits or Limits())
 
         def protocol(**more: Any) -> TimedProtocol:
             return TimedProtocol(doorway, **more)

@@ -31,7 +31,7 @@ class Urgency(IntEnum):
     LONG = 3
 
 
-class Closed(Exception):
+class QueueClosed(Exception):
     """The server is going down; the work is not done."""
 
 
@@ -45,7 +45,7 @@ class _Piece:
     future: Future[Any] = field(compare=False)
 
 
-class Turns:
+class ModelQueue:
     """The line and its thread. `start` before use, `close` after it; both may be called twice.
 
     most_together  items of one call
@@ -75,7 +75,7 @@ class Turns:
             self._changed.notify_all()
         for piece in left:
             if piece.future.set_running_or_notify_cancel():
-                piece.future.set_exception(Closed())
+                piece.future.set_exception(QueueClosed())
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)  # a model that is being loaded cannot be stopped
 
@@ -117,7 +117,7 @@ class Turns:
     ) -> None:
         with self._changed:
             if self._closed:
-                raise Closed
+                raise QueueClosed
             piece = _Piece(urgency, next(self._numbers), items, key, work, future)
             heapq.heappush(self._line, piece)
             self._changed.notify()

@@ -41,18 +41,18 @@ def at_most(count: int, what: str) -> BeforeValidator:
 _FEW_POINTS = at_most(_MOST_LISTED, "points and labels")
 
 
-class _Body(BaseModel):
+class _WireBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class RleBody(_Body):
+class RleBody(_WireBody):
     """A mask: COCO's compressed string, or its runs."""
 
     size: tuple[int, int]
     counts: str | Annotated[list[int], Field(fail_fast=True)]
 
 
-class PromptBody(_Body):
+class PromptBody(_WireBody):
     """One object, in pixels of the photo."""
 
     points: Annotated[list[tuple[float, float]], Field(fail_fast=True), _FEW_POINTS] | None = None
@@ -61,7 +61,7 @@ class PromptBody(_Body):
     mask: RleBody | None = None
 
 
-class SegmentBody(_Body):
+class SegmentBody(_WireBody):
     """`image`: the hash that an earlier answer gave, or a picture as base64."""
 
     image: str
@@ -70,7 +70,7 @@ class SegmentBody(_Body):
     granularity: Granularity = "all"
 
 
-class EverythingBody(_Body):
+class EverythingBody(_WireBody):
     """`settings`: those of `anymask everything`, by their Python names, and `tile`."""
 
     image: str

@@ -25,7 +25,7 @@ LOG = "log.jsonl"
 
 
 @dataclasses.dataclass(eq=False)
-class Progress:
+class TrainingProgress:
     """Where a run stands.
 
     step     optimiser steps done        images  pictures seen
@@ -50,7 +50,7 @@ def save_checkpoint(
     model: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
-    progress: Progress,
+    progress: TrainingProgress,
     recipe: dict[str, Any],
     *,
     part_bytes: int = 0,
@@ -97,7 +97,7 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
                 f"{found[0]} was trained with {name} = {theirs!r}, the recipe says "
                 f"{recipe[name]!r}; a copy goes on with the same"
             )
-    theirs = Progress(**state["progress"])
+    theirs = TrainingProgress(**state["progress"])
     state["progress"] = dataclasses.asdict(
         dataclasses.replace(theirs, step=0, skipped=0, before=theirs.age)
     )

@@ -52,7 +52,7 @@ class PromptRules:
 
 
 @dataclass(frozen=True, eq=False)
-class Prompts:
+class SimulatedPrompts:
     """N prompts of P slots, as a decoder takes them.
 
     coords (N, P, 2), labels (N, P) int64, masks (N, 1, s, s), has_mask (N,), ambiguous (N,) bool:
@@ -68,7 +68,7 @@ class Prompts:
 
 def first_prompts(
     places: tuple[Tensor, Tensor, Tensor], side: int, draws: Draws, rules: PromptRules
-) -> Prompts:
+) -> SimulatedPrompts:
     """A click on each of N objects, or a box around it, sometimes both.
 
     places  centres (N, 2), other inner places (N, 2), boxes (N, 4)
@@ -90,7 +90,7 @@ def first_prompts(
     labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
     labels[torch.from_numpy(with_click), 2] = 1
     s = side // rules.stride
-    return Prompts(
+    return SimulatedPrompts(
         coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
     )
 
@@ -105,8 +105,8 @@ def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
 
 
 def corrected(
-    prompts: Prompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
-) -> Prompts:
+    prompts: SimulatedPrompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
+) -> SimulatedPrompts:
     """The answer fed back, mostly with one more click a prompt, in the largest error.
 
     Without a click the model learns to better its own answer (appendix A, "no additional points").
@@ -132,8 +132,8 @@ def corrected(
 
 
 def with_clicks(
-    prompts: Prompts, clicks: Tensor, labels: Tensor, rules: PromptRules
-) -> Prompts:  # (N, 2), (N,)
+    prompts: SimulatedPrompts, clicks: Tensor, labels: Tensor, rules: PromptRules
+) -> SimulatedPrompts:  # (N, 2), (N,)
     """One more click a prompt, in a slot of its own, or in the first free one of fixed slots."""
     if not rules.slots:
         return replace(

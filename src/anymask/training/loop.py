@@ -36,7 +36,7 @@ from anymask.primitives import errors
 from anymask.primitives.errors import AnymaskError, ConfigError, WeightsError
 from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import (
-    Progress,
+    TrainingProgress,
     append_log,
     copy_run,
     newest_state,
@@ -47,7 +47,7 @@ from anymask.training.draws import Draws
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches, training_sets
-from anymask.training.step import Outcome, TrainingStep
+from anymask.training.step import StepOutcome, TrainingStep
 from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
 from anymask.training.trainee import build_trainee, make_optimiser, multiplies_halves
 
@@ -59,7 +59,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What one sitting of a training needs beside its recipe.
 
     data         folder of training sets
@@ -80,7 +80,7 @@ class Run:
     part_bytes: int = 0
 
 
-def train(recipe: Recipe, run: Run) -> None:
+def train(recipe: Recipe, run: TrainingRun) -> None:
     """Run the recipe to its end, resuming what the run's folder holds.
 
     Raises ConfigError, DataError, WeightsError, ModelError.
@@ -146,7 +146,7 @@ def check_sides(recipe: Recipe) -> None:
                 )
 
 
-def run_worker(rank: int, recipe: Recipe, run: Run, meeting: Path | None) -> None:
+def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None) -> None:
     """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
     if run.device == "cpu":
         torch.set_num_threads(1)
@@ -169,18 +169,18 @@ def run_worker(rank: int, recipe: Recipe, run: Run, meeting: Path | None) -> Non
 class TrainingWorker:
     """The state of one process: model, its running average, optimiser, progress."""
 
-    def __init__(self, rank: int, recipe: Recipe, run: Run) -> None:
+    def __init__(self, rank: int, recipe: Recipe, run: TrainingRun) -> None:
         torch.manual_seed(recipe.seed)
         self.rank, self.recipe, self.sitting = rank, recipe, run
         self.device = torch.device(run.device)
         self.model = build_trainee(recipe, run.data).train().to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = make_optimiser(self.model, recipe)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.bad_in_a_row = 0
         self.stopping = False
-        self.recent: list[Outcome] = []
-        self.began, self.began_at = time.monotonic(), Progress()
+        self.recent: list[StepOutcome] = []
+        self.began, self.began_at = time.monotonic(), TrainingProgress()
         self.saved = self.began
         self.resume()
         self.saved_step = self.progress.step
@@ -203,7 +203,7 @@ class TrainingWorker:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.progress = Progress(**state["progress"])
+            self.progress = TrainingProgress(**state["progress"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
@@ -252,7 +252,7 @@ class TrainingWorker:
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
         ):
-            outcome: Outcome = self.step(batch, balance, draws)
+            outcome: StepOutcome = self.step(batch, balance, draws)
         norm = self.descend(outcome)
         self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         self.progress.images += stage.images
@@ -262,7 +262,7 @@ class TrainingWorker:
         if self.progress.step % LOG_EVERY == 0:
             self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
 
-    def descend(self, outcome: Outcome) -> float:
+    def descend(self, outcome: StepOutcome) -> float:
         """One optimiser step, skipped when the gradient is not finite: the gradient's norm."""
         self.optimiser.zero_grad(set_to_none=True)
         outcome.loss.backward()
@@ -323,7 +323,7 @@ class TrainingWorker:
             return
         means = {
             field.name: round(float(np.mean([float(getattr(o, field.name)) for o in recent])), 4)
-            for field in dataclasses.fields(Outcome)
+            for field in dataclasses.fields(StepOutcome)
         }
         row = {
             **dataclasses.asdict(self.progress),
@@ -339,7 +339,7 @@ class TrainingWorker:
             self.sitting.report(row)
 
 
-def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: Progress) -> None:
+def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:
     """Linear warm-up, then level; a cooling stage falls to nothing along a cosine."""
     stage, _ = recipe.stage_at(progress.step)
     rate = recipe.rate * min(1.0, (progress.age + 1) / max(1, recipe.warmup))

@@ -21,7 +21,7 @@ Learn = Literal["all", "decoder", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class RecipeStage:
     """A stretch of training at one picture size.
 
     steps   optimiser steps
@@ -80,7 +80,7 @@ class Recipe:
     backbone: str = ""
     init: str = ""
     learn: Learn = "all"
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[RecipeStage, ...] = ()
     rate: float = 1e-3
     backbone_rate: float = 0.2
     weight_decay: float = 0.01
@@ -111,7 +111,7 @@ class Recipe:
             step -= stage.steps
         return left
 
-    def stage_at(self, step: int) -> tuple[Stage, int]:
+    def stage_at(self, step: int) -> tuple[RecipeStage, int]:
         """The stage of an optimiser step and the step's number inside it."""
         for stage in self.stages:
             if step < stage.steps:
@@ -169,11 +169,11 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     return recipe
 
 
-def _stage_of(raw: dict[str, Any]) -> Stage:
+def _stage_of(raw: dict[str, Any]) -> RecipeStage:
     values: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
     }
-    return Stage(**values)
+    return RecipeStage(**values)
 
 
 def _check(recipe: Recipe, where: str) -> None:
@@ -181,7 +181,7 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
     _check_kinds(recipe, Recipe(), where)
     for stage in recipe.stages:
-        _check_kinds(stage, Stage(steps=1, side=32, images=1, masks=1), where)
+        _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
     if recipe.workers < 1:
         raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
     if recipe.save_every < 1:
@@ -214,7 +214,7 @@ def _check(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
 
 
-def _check_kinds(given: Recipe | Stage, usual: Recipe | Stage, where: str) -> None:
+def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
     """Each value is of the kind of the default's; whole numbers serve as numbers."""
     for field in dataclasses.fields(given):
         value, wanted = getattr(given, field.name), type(getattr(usual, field.name))

@@ -53,7 +53,7 @@ class Batch:
     boxes: Tensor
 
 
-class Pictures(IterableDataset[tuple[Tensor, ...]]):
+class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
 
     def __init__(
@@ -203,7 +203,7 @@ def batches(
     recipe: Recipe, data: Path, photos: PhotoStore | None, *, rank: int, first_step: int
 ) -> Iterator[Batch]:
     """The batches of one worker, from a process beside it; a new stage begins a new loader."""
-    pictures = Pictures(recipe, data, photos, rank=rank, first_step=first_step)
+    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

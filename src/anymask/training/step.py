@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anymask.families import open_family
 from anymask.training.draws import Draws
-from anymask.training.interaction import PromptRules, Prompts, corrected, first_prompts
+from anymask.training.interaction import PromptRules, SimulatedPrompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
@@ -24,7 +24,7 @@ THIRD_CLICK = 0.4  # how often a correction without gradient comes before the la
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class StepOutcome:
     """What a step says: the loss to descend, and numbers for the log (detached).
 
     first_iou, last_iou  of the mask that would be shown, mean over prompts
@@ -55,7 +55,7 @@ class TrainingStep(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(spec.std)[:, None, None], persistent=False)
 
-    def forward(self, batch: Batch, balance: float, draws: Draws) -> Outcome:
+    def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Forward of one batch with two answers that learn.
 
         balance  weight of the balanced loss
@@ -88,7 +88,7 @@ class TrainingStep(nn.Module):
             prompts = self.correct(prompts, shown, targets, draws)
         second, second_quality = self.answer(features, prompts)
         second_loss, second_iou = self.judge(second, second_quality, targets, prompts, balance)
-        return Outcome(
+        return StepOutcome(
             loss=loss + second_loss,
             first_iou=first_iou,
             oracle_iou=iou.amax(1).mean().item(),
@@ -96,7 +96,9 @@ class TrainingStep(nn.Module):
             quality_error=(quality.detach() - iou).abs().mean().item(),
         )
 
-    def answer(self, features: tuple[Tensor, ...], prompts: Prompts) -> tuple[Tensor, Tensor]:
+    def answer(
+        self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
+    ) -> tuple[Tensor, Tensor]:
         """-> logits (N, T, s, s), quality (N, T), float32; a correction is added already."""
         given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
         logits, quality = cast(Trainee, self.model).decode(
@@ -109,7 +111,12 @@ class TrainingStep(nn.Module):
         return logits[:, :added] + logits[:, added:], quality[:, :added]
 
     def judge(
-        self, logits: Tensor, quality: Tensor, targets: Tensor, prompts: Prompts, balance: float
+        self,
+        logits: Tensor,
+        quality: Tensor,
+        targets: Tensor,
+        prompts: SimulatedPrompts,
+        balance: float,
     ) -> tuple[Tensor, Tensor]:
         """The mean loss of one answer, and each mask's true overlap (N, T)."""
         iou = mask_iou(logits.detach(), targets)
@@ -117,7 +124,7 @@ class TrainingStep(nn.Module):
         of_prompts = prompt_loss(losses, prompts.ambiguous.to(losses.device), self.roles)
         return (of_prompts + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
 
-    def best_shown(self, logits: Tensor, quality: Tensor, prompts: Prompts) -> Tensor:
+    def best_shown(self, logits: Tensor, quality: Tensor, prompts: SimulatedPrompts) -> Tensor:
         """The mask a user would see: the best of a lone click's or a clear prompt's: (N, s, s)."""
         picks = []
         for tokens in (self.roles.ambiguous, self.roles.clear):
@@ -126,6 +133,8 @@ class TrainingStep(nn.Module):
         pick = torch.where(prompts.ambiguous.to(quality.device), picks[0], picks[1])
         return logits.detach()[torch.arange(len(pick), device=pick.device), pick]
 
-    def correct(self, prompts: Prompts, shown: Tensor, targets: Tensor, draws: Draws) -> Prompts:
+    def correct(
+        self, prompts: SimulatedPrompts, shown: Tensor, targets: Tensor, draws: Draws
+    ) -> SimulatedPrompts:
         """The prompts with the answer fed back and mostly one more click."""
         return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), draws, self.rules)

@@ -3,7 +3,7 @@
 import type { Patch } from "../masks/patch";
 import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
-import type { Click } from "../model/honour";
+import type { Click } from "../model/negative_clicks";
 import { packed } from "./colours";
 import type { Rgb } from "./colours";
 import { samples } from "./view";

@@ -72,10 +72,10 @@ export class Stage {
 
   private bench(): Bench | null {
     const { session, view } = this;
-    const { desk } = session;
-    if (!desk || session.opening) return null;
+    const { editor } = session;
+    if (!editor || session.opening) return null;
     const drawn = () => this.drawOver();
-    return { session, desk, view, drawn, answered: (when) => this.answered(when) };
+    return { session, editor, view, drawn, answered: (when) => this.answered(when) };
   }
 
   /** The mask under the pointer is there. */
@@ -101,7 +101,7 @@ export class Stage {
     this.session.toolName = name;
     const bench = this.bench();
     if (bench) {
-      bench.desk.forget();
+      bench.editor.forget();
       this.tool.start?.(bench);
     }
     this.session.changed();
@@ -197,8 +197,8 @@ export class Stage {
 
   private left(): void {
     this.pointer = null;
-    const desk = this.session.desk;
-    desk?.forget();
+    const editor = this.session.editor;
+    editor?.forget();
     this.draw(false);
     this.told?.();
   }
@@ -231,10 +231,10 @@ export class Stage {
   step(dx: number, dy: number): void {
     const bench = this.bench();
     if (!bench) return;
-    const { view, desk } = bench;
+    const { view, editor } = bench;
     const start = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
     const [x, y] = [start[0] + dx / view.scale, start[1] + dy / view.scale];
-    const [height, width] = desk.hw;
+    const [height, width] = editor.hw;
     this.cross = [
       Math.min(width - 0.5, Math.max(0.5, x)),
       Math.min(height - 0.5, Math.max(0.5, y)),
@@ -307,14 +307,14 @@ export class Stage {
   private drawPhoto(): void {
     const [photo, masks] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
-    const { desk } = this.session;
-    if (!desk) return masks.clearRect(0, 0, masks.canvas.width, masks.canvas.height);
+    const { editor } = this.session;
+    if (!editor) return masks.clearRect(0, 0, masks.canvas.width, masks.canvas.height);
     this.session.photo?.draw(photo, this.view, devicePixelRatio);
-    desk.map.draw(masks, this.view);
+    editor.map.draw(masks, this.view);
   }
 
   private drawPreview(): void {
-    const patch = this.bench()?.desk.preview?.candidates[0].patch ?? null;
+    const patch = this.bench()?.editor.preview?.candidates[0].patch ?? null;
     this.preview.show(patch, this.view, { colour: [...ACCENT], fill: 0.4, edge: 0.95 });
     this.dimmed = patch !== null;
   }
@@ -326,21 +326,21 @@ export class Stage {
     context.clearRect(0, 0, this.view.width, this.view.height);
     const bench = this.bench();
     if (!bench) return;
-    const { desk, view } = bench;
-    const { draft, looks } = desk;
+    const { editor, view } = bench;
+    const { draft, looks } = editor;
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
       drawPatch(context, view, this.patches.get(mask)!, { colour: [...WHITE], fill, edge: 1 });
     };
-    outlined(desk.hovered, 0.2);
-    if (!draft.fixes) outlined(desk.selected, 0.28);
+    outlined(editor.hovered, 0.2);
+    if (!draft.fixes) outlined(editor.selected, 0.28);
     const fill = this.dimmed ? 0.25 : 0.5;
     drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
     drawClicks(context, view, draft.clicks, looks.violated);
     this.tool.draw?.(context, bench);
-    if (this.cross) drawCross(context, view, clipped(this.cross, desk));
+    if (this.cross) drawCross(context, view, clipped(this.cross, editor));
   }
 }

@@ -4,7 +4,7 @@ import type { Patch } from "../masks/patch";
 import { CORNERS, NO_POINT } from "./families/family";
 import { scaleXy } from "./geometry";
 import type { BoxXyxy, Geometry } from "./geometry";
-import type { Click } from "./honour";
+import type { Click } from "./negative_clicks";
 import { patchToModel } from "./logits";
 import type { Spec } from "./manifest";
 

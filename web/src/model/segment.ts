@@ -5,7 +5,7 @@ import type { Answer, Decode, Family } from "./families/family";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
-import { honourNegatives, violated } from "./honour";
+import { obeyNegatives, violated } from "./negative_clicks";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
 import { tokensOf } from "./prompts";
@@ -19,7 +19,7 @@ export interface Candidate {
 
 export interface Candidates {
   candidates: Candidate[];
-  violated: number[]; // indices of the clicks that the first candidate does not honour
+  violated: number[]; // indices of the clicks that the first candidate does not obey
 }
 
 /** A model, ready to be asked about one photo. */
@@ -40,7 +40,7 @@ export async function answersTo(
   const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
   return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => ({
     ...answer,
-    logits: honourNegatives(answer.logits, prompt.clicks, geometry, threshold),
+    logits: obeyNegatives(answer.logits, prompt.clicks, geometry, threshold),
   }));
 }
 

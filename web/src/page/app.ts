@@ -70,7 +70,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   const toCoco = (patch: Patch) => rleToCoco(patchToRle(patch));
   // For the console and the tests.
   Object.assign(window, { anymask: { session, stage, bench, toCoco } });
-  addEventListener("beforeunload", () => session.desk?.sendEvents());
+  addEventListener("beforeunload", () => session.editor?.sendEvents());
   element.focus();
 }
 
@@ -85,13 +85,13 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
     requestAnimationFrame(() => {
       waiting = false;
       for (const panel of panels) panel();
-      const { desk, photo, shown, review } = session;
+      const { editor, photo, shown, review } = session;
       const now = [
-        desk,
+        editor,
         photo,
         shown,
-        desk?.state.masks,
-        desk?.draft.fixes,
+        editor?.state.masks,
+        editor?.draft.fixes,
         review,
         view.scale,
         view.x,
@@ -164,10 +164,10 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
   session.review = null;
   if (arm === "control" && NEEDS_MODEL.includes(session.toolName)) stage.use("brush");
   if (mode === "semi" || mode === "auto") session.shown = { masks: true, proposals: true };
-  session.desk?.refresh();
+  session.editor?.refresh();
   session.changed();
   await session.wantModel();
-  if (mode === "auto" && session.desk?.seen && !session.desk.state.masks.length) {
+  if (mode === "auto" && session.editor?.seen && !session.editor.state.masks.length) {
     await session.everything();
   }
   if (mode === "review") await nextReview(session);

@@ -18,14 +18,14 @@ export async function measureHovers(
   stage: Stage,
   count: number,
 ): Promise<Timing> {
-  const { desk } = session;
+  const { editor } = session;
   const model = session.model();
-  if (!desk?.seen || !model) throw new Error("open a photo and wait until the model has seen it");
+  if (!editor?.seen || !model) throw new Error("open a photo and wait until the model has seen it");
   stage.use("point");
   const times: number[] = [];
   const { left, top } = stage.element.getBoundingClientRect();
   for (let i = 0; i < count; i++) {
-    const [height, width] = desk.hw;
+    const [height, width] = editor.hw;
     const place = [((i * 0.618) % 1) * width, ((i * 0.414) % 1) * height] as [number, number];
     const [x, y] = session.view.toScreen(place);
     const before = stage.counted;
@@ -54,8 +54,8 @@ export function startBench(session: Session, stage: Stage, count: number): void 
   stage.element.append(out);
   let measured: unknown = null;
   session.watchers.push(() => {
-    if (!session.desk?.seen || measured === session.desk) return;
-    measured = session.desk;
+    if (!session.editor?.seen || measured === session.editor) return;
+    measured = session.editor;
     void measureHovers(session, stage, count).then((timing) => {
       out.textContent =
         `${timing.hovers} hovers to mask: median ${timing.median.toFixed(1)} ms, ` +

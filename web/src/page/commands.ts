@@ -39,40 +39,40 @@ export const NEEDS_MODEL: ToolName[] = ["point", "box", "lasso"];
 /** Enter: close the polygon, keep the draft, or accept the picked proposal. */
 export async function accept(session: Session, stage: Stage): Promise<void> {
   if (stage.key("Enter")) return;
-  const { desk, review } = session;
-  if (!desk) return;
-  if (!isEmpty(desk.draft)) {
+  const { editor, review } = session;
+  if (!editor) return;
+  if (!isEmpty(editor.draft)) {
     if (review) return judge(session, "fix");
-    await desk.accept();
+    await editor.accept();
     return;
   }
-  const { selected } = desk;
-  if (selected?.status === "proposal") desk.judge([selected.key], "accepted");
+  const { selected } = editor;
+  if (selected?.status === "proposal") editor.judge([selected.key], "accepted");
 }
 
 function remove(session: Session, stage: Stage): void {
   if (stage.key("Delete")) return;
-  const { desk } = session;
-  if (!desk) return;
-  const { selected } = desk;
-  if (isEmpty(desk.draft) && selected?.status === "proposal")
-    desk.judge([selected.key], "rejected");
-  else if (isEmpty(desk.draft)) desk.remove();
-  else desk.drop();
+  const { editor } = session;
+  if (!editor) return;
+  const { selected } = editor;
+  if (isEmpty(editor.draft) && selected?.status === "proposal")
+    editor.judge([selected.key], "rejected");
+  else if (isEmpty(editor.draft)) editor.remove();
+  else editor.drop();
 }
 
 function neighbour(session: Session, step: number): void {
-  const { desk } = session;
-  const shown = desk?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
-  if (!desk || !shown.length) return;
-  const place = shown.findIndex((mask) => mask.key === desk.state.selected);
+  const { editor } = session;
+  const shown = editor?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
+  if (!editor || !shown.length) return;
+  const place = shown.findIndex((mask) => mask.key === editor.state.selected);
   const next =
     place < 0 && step < 0 ? shown.length - 1 : (place + step + shown.length) % shown.length;
-  desk.select(shown[next].key);
+  editor.select(shown[next].key);
 }
 
 export function commandsOf(session: Session, stage: Stage, pages: Pages): Command[] {
-  const desk = () => session.desk;
+  const editor = () => session.editor;
   const brush = (factor: number) => {
     session.brush = Math.min(500, Math.max(1, Math.round(session.brush * factor * 2) / 2));
     stage.draw(false);
@@ -93,21 +93,21 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Object", "Enter", "Keep the mask", () => void accept(session, stage)),
     command("Object", "Escape", "Drop what is not kept", () => {
-      if (!stage.key("Escape")) desk()?.drop();
+      if (!stage.key("Escape")) editor()?.drop();
     }),
     command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
     ...[0, 1, 2].map((i) =>
-      command("Object", String(i + 1), `Candidate ${i + 1}`, () => desk()?.choose(i)),
+      command("Object", String(i + 1), `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
-    command("Object", "C", "Next candidate", () => desk()?.choose(desk()!.draft.candidate + 1)),
-    command("Object", ",", "Part: the smaller candidate", () => desk()?.resize(-1)),
-    command("Object", ".", "Whole: the larger candidate", () => desk()?.resize(1)),
+    command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
+    command("Object", ",", "Part: the smaller candidate", () => editor()?.resize(-1)),
+    command("Object", ".", "Whole: the larger candidate", () => editor()?.resize(1)),
     command("Object", "L", "Name the object", () => pages.focusLabel()),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
-    command("Object", "Q", "Fix the picked mask", () => desk()?.edit(false)),
-    command("Object", "Ctrl+Z", "Undo", () => desk()?.undo()),
-    command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => desk()?.redo()),
+    command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
+    command("Object", "Ctrl+Z", "Undo", () => editor()?.undo()),
+    command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
     command("Photo", "PageDown", "Next photo", () => void session.go(1)),
     command("Photo", "PageUp", "Previous photo", () => void session.go(-1)),
@@ -139,7 +139,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
 export function toggle(session: Session, layer: "masks" | "proposals"): void {
   session.shown = { ...session.shown, [layer]: !session.shown[layer] };
-  session.desk?.refresh();
+  session.editor?.refresh();
   session.changed();
 }
 
@@ -147,14 +147,14 @@ const keptOf = (masks: readonly Mask[]) =>
   masks.filter((mask) => mask.status !== "rejected").length;
 
 async function done(session: Session): Promise<void> {
-  const { desk } = session;
-  if (!desk) return;
-  if (!isEmpty(desk.draft)) return session.say("Keep the mask in the making first, or drop it.");
-  desk.note("done");
-  desk.sendEvents();
+  const { editor } = session;
+  if (!editor) return;
+  if (!isEmpty(editor.draft)) return session.say("Keep the mask in the making first, or drop it.");
+  editor.note("done");
+  editor.sendEvents();
   try {
-    await session.store.done(desk.entry.id);
-    session.know(desk.entry.id, { status: "done", records: keptOf(desk.state.masks) });
+    await session.store.done(editor.entry.id);
+    session.know(editor.entry.id, { status: "done", records: keptOf(editor.state.masks) });
     await session.go(1);
   } catch (error) {
     session.say(`The photo was not marked as done: ${(error as Error).message}`);

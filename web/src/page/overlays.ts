@@ -40,10 +40,10 @@ export function toasts(session: Session): HTMLElement {
 export function reviewBar(session: Session): HTMLElement {
   const element = h("div", { class: "review", role: "group", "aria-label": "Review" });
   session.watchers.push(() => {
-    const { desk, project, review } = session;
-    element.hidden = project.stage !== "review" || !desk;
-    const fixing = desk !== null && !isEmpty(desk.draft);
-    const mask = desk?.selected ?? desk?.find(desk.draft.fixes);
+    const { editor, project, review } = session;
+    element.hidden = project.stage !== "review" || !editor;
+    const fixing = editor !== null && !isEmpty(editor.draft);
+    const mask = editor?.selected ?? editor?.find(editor.draft.fixes);
     fill(element, `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label}`, () => {
       const button = (text: string, key: string, run: () => void, kind = "") =>
         h(
@@ -71,7 +71,7 @@ export function reviewBar(session: Session): HTMLElement {
 export function emptyPage(session: Session, openFiles: () => void): HTMLElement {
   const element = h("div", { class: "empty" });
   session.watchers.push(() => {
-    element.hidden = session.desk !== null || session.opening !== null;
+    element.hidden = session.editor !== null || session.opening !== null;
     const { failed, images, index, store } = session;
     fill(element, `${failed?.name} ${failed?.why} ${index} ${images.length}`, () => {
       if (failed) return unopened(session, failed);
@@ -133,9 +133,10 @@ function unopened(session: Session, { name, why }: { name: string; why: string }
 export function progressLine(session: Session): HTMLElement {
   const line = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" });
   session.watchers.push(() => {
-    const { desk } = session;
-    const [done, all] = desk?.finding ?? [0, 0];
-    const thinking = session.opening !== null || (desk !== null && !desk.seen && !!session.model());
+    const { editor } = session;
+    const [done, all] = editor?.finding ?? [0, 0];
+    const thinking =
+      session.opening !== null || (editor !== null && !editor.seen && !!session.model());
     line.hidden = !all && !thinking;
     line.dataset.endless = String(all <= 1);
     line.style.setProperty("--done", `${all > 1 ? (100 * done) / all : 100}%`);

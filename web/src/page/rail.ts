@@ -14,8 +14,8 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   const everything = iconButton("everything", "Find everything", "M", () => {
     void session.everything();
   });
-  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => session.desk?.undo());
-  const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.desk?.redo());
+  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => session.editor?.undo());
+  const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
   const gap = () => h("span", { class: "gap" });
   const element = h(
     "div",
@@ -37,8 +37,8 @@ export function rail(session: Session, stage: Stage): HTMLElement {
       buttons[i].setAttribute("aria-pressed", String(session.toolName === name));
       buttons[i].disabled = control && NEEDS_MODEL.includes(name);
     });
-    everything.disabled = control || !session.desk || session.desk.finding !== null;
-    const work = session.desk?.work;
+    everything.disabled = control || !session.editor || session.editor.finding !== null;
+    const work = session.editor?.work;
     undo.disabled = !work?.undoable;
     redo.disabled = !work?.redoable;
     undo.title = work?.undoable ? `Undo: ${work.undoable} (Ctrl+Z)` : "Undo (Ctrl+Z)";

@@ -28,10 +28,10 @@ export function side(session: Session, kept: () => void): Side {
   });
   const known = h("datalist", { id: "labels" });
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Labels" });
-  label.addEventListener("change", () => session.desk?.name(label.value));
+  label.addEventListener("change", () => session.editor?.name(label.value));
   label.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === "Escape") {
-      if (event.key === "Enter") session.desk?.name(label.value);
+      if (event.key === "Enter") session.editor?.name(label.value);
       label.blur();
       kept();
       event.preventDefault();
@@ -44,15 +44,15 @@ export function side(session: Session, kept: () => void): Side {
   const layers = h("div", { class: "layers" });
   const list = maskList(session);
   session.watchers.push(() => {
-    const { desk, project } = session;
+    const { editor, project } = session;
     const labels = allLabels(session);
     fill(known, labels.join("\n"), () => labels.map((value) => h("option", { value })));
     fill(chips, labels.slice(0, 8).join("\n"), () =>
-      labels.slice(0, 8).map((name) => chip(name, () => session.desk?.name(name))),
+      labels.slice(0, 8).map((name) => chip(name, () => session.editor?.name(name))),
     );
-    const shown = desk?.state.label ?? "";
+    const shown = editor?.state.label ?? "";
     if (document.activeElement !== label && label.value !== shown) label.value = shown;
-    label.disabled = !desk;
+    label.disabled = !editor;
     drawCandidates(session, candidates);
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
@@ -76,7 +76,8 @@ function chip(name: string, run: () => void): HTMLElement {
 
 /** The project's labels, then those used in this photo. */
 function allLabels(session: Session): string[] {
-  const used = session.desk?.state.masks.map((mask) => mask.label).filter((l) => l !== null) ?? [];
+  const used =
+    session.editor?.state.masks.map((mask) => mask.label).filter((l) => l !== null) ?? [];
   return [...new Set([...session.project.labels, ...used])];
 }
 
@@ -94,7 +95,7 @@ function granularityChoice(session: Session): HTMLElement {
         title,
         onclick: () => {
           session.part = value;
-          void session.desk?.look();
+          void session.editor?.look();
           session.changed();
         },
       },
@@ -110,12 +111,12 @@ function granularityChoice(session: Session): HTMLElement {
 }
 
 function drawCandidates(session: Session, element: HTMLElement): void {
-  const { desk } = session;
-  const found = desk?.looks.candidates ?? [];
-  const chosen = Math.min(desk?.draft.candidate ?? 0, found.length - 1);
-  const looks = desk ? `${desk.thinking} ${found.length} ${chosen} ${desk.looks.keep}` : "";
+  const { editor } = session;
+  const found = editor?.looks.candidates ?? [];
+  const chosen = Math.min(editor?.draft.candidate ?? 0, found.length - 1);
+  const looks = editor ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep}` : "";
   fill(element, looks, () =>
-    found.length && desk
+    found.length && editor
       ? found.map(({ patch, quality }, i) =>
           h(
             "button",
@@ -125,7 +126,7 @@ function drawCandidates(session: Session, element: HTMLElement): void {
               role: "radio",
               "aria-checked": String(i === chosen),
               "aria-label": `Candidate ${i + 1}, quality ${quality.toFixed(2)}`,
-              onclick: () => desk.choose(i),
+              onclick: () => editor.choose(i),
             },
             thumbnail(patch),
             h("span", {}, h("kbd", {}, String(i + 1)), quality.toFixed(2)),
@@ -160,38 +161,38 @@ function thumbnail(patch: Patch): HTMLCanvasElement {
 }
 
 function drawActions(session: Session, element: HTMLElement): void {
-  const { desk } = session;
-  const making = desk !== null && !isEmpty(desk.draft);
-  const selected = desk?.selected ?? null;
+  const { editor } = session;
+  const making = editor !== null && !isEmpty(editor.draft);
+  const selected = editor?.selected ?? null;
   const looks = `${making} ${selected?.key} ${selected?.status} ${session.review !== null}`;
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
-    if (!desk || session.review) return [];
+    if (!editor || session.review) return [];
     if (making) {
       return [
-        button("Keep", "Enter", () => void desk.accept(), "primary"),
-        button("Drop", "Esc", () => desk.drop()),
+        button("Keep", "Enter", () => void editor.accept(), "primary"),
+        button("Drop", "Esc", () => editor.drop()),
       ];
     }
     if (selected?.status === "proposal") {
       return [
-        button("Accept", "Enter", () => desk.judge([selected.key], "accepted"), "primary"),
-        button("Fix", "Q", () => desk.edit(false)),
-        button("Reject", "Del", () => desk.judge([selected.key], "rejected")),
+        button("Accept", "Enter", () => editor.judge([selected.key], "accepted"), "primary"),
+        button("Fix", "Q", () => editor.edit(false)),
+        button("Reject", "Del", () => editor.judge([selected.key], "rejected")),
       ];
     }
     if (!selected) return [];
     return [
-      button("Fix", "Q", () => desk.edit(false)),
-      button("Outline", "G", () => desk.edit(true)),
-      button("Delete", "Del", () => desk.remove()),
+      button("Fix", "Q", () => editor.edit(false)),
+      button("Outline", "G", () => editor.edit(true)),
+      button("Delete", "Del", () => editor.remove()),
     ];
   });
 }
 
 function drawLayers(session: Session, element: HTMLElement): void {
-  const masks = session.desk?.state.masks ?? [];
+  const masks = session.editor?.state.masks ?? [];
   const accepted = masks.filter((mask) => mask.status === "accepted").length;
   const proposals = masks.filter((mask) => mask.status === "proposal");
   const { shown } = session;
@@ -210,8 +211,8 @@ function drawLayers(session: Session, element: HTMLElement): void {
       `${text} ${count}`,
     );
   const all = (status: "accepted" | "rejected") => () => {
-    const open = session.desk!.state.masks.filter((mask) => mask.status === "proposal");
-    session.desk!.judge(
+    const open = session.editor!.state.masks.filter((mask) => mask.status === "proposal");
+    session.editor!.judge(
       open.map((mask) => mask.key),
       status,
     );
@@ -238,8 +239,8 @@ function maskList(session: Session): HTMLElement {
     lines,
   );
   const draw = () => {
-    const { desk } = session;
-    const masks = desk?.state.masks ?? [];
+    const { editor } = session;
+    const masks = editor?.state.masks ?? [];
     const shown = masks.filter((mask) => mask.status !== "rejected");
     lines.style.height = `${shown.length * ROW}px`;
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
@@ -247,18 +248,18 @@ function maskList(session: Session): HTMLElement {
     const seen = shown.slice(first, last);
     const places = new Map(masks.map((mask, i) => [mask, i]));
     const looks = seen.map((m) => [m.key, m.label, m.status, m.area, places.get(m)].join()).join();
-    fill(lines, `${first} ${desk?.state.selected} ${looks}`, () =>
+    fill(lines, `${first} ${editor?.state.selected} ${looks}`, () =>
       shown.length
         ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
-        : [h("p", { class: "dim small" }, desk ? "No masks yet." : "")],
+        : [h("p", { class: "dim small" }, editor ? "No masks yet." : "")],
     );
   };
   list.addEventListener("scroll", draw);
   session.watchers.push(() => {
-    const { desk } = session;
-    const key = desk?.state.selected;
+    const { editor } = session;
+    const key = editor?.state.selected;
     if (key && key !== list.dataset.selected) {
-      const shown = desk.state.masks.filter((mask) => mask.status !== "rejected");
+      const shown = editor.state.masks.filter((mask) => mask.status !== "rejected");
       const top = shown.findIndex((mask) => mask.key === key) * ROW;
       const hidden = top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight;
       if (hidden) list.scrollTop = top - list.clientHeight / 2;
@@ -272,7 +273,7 @@ function maskList(session: Session): HTMLElement {
 function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
   const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place)));
-  const selected = session.desk?.state.selected === mask.key;
+  const selected = session.editor?.state.selected === mask.key;
   const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
   const element = h(
     "button",
@@ -282,7 +283,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
       role: "option",
       "aria-selected": String(selected),
       tabindex: "-1",
-      onclick: () => session.desk?.select(selected ? null : mask.key),
+      onclick: () => session.editor?.select(selected ? null : mask.key),
     },
     dot,
     h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),

@@ -24,13 +24,13 @@ export function status(session: Session, stage: Stage): HTMLElement {
   const move = () => {
     const at = stage.cross ?? stage.pointer;
     const zoom = `${Math.round(session.view.scale * 100)} %`;
-    const xy = at && session.desk ? `${Math.floor(at[0])}, ${Math.floor(at[1])} · ` : "";
-    place.textContent = session.desk ? xy + zoom : "";
+    const xy = at && session.editor ? `${Math.floor(at[0])}, ${Math.floor(at[1])} · ` : "";
+    place.textContent = session.editor ? xy + zoom : "";
   };
   stage.told = move;
   const tick = () => {
-    const { desk } = session;
-    const since = session.review?.since ?? desk?.startedAt ?? 0;
+    const { editor } = session;
+    const since = session.review?.since ?? editor?.startedAt ?? 0;
     const seconds = since ? Math.floor((performance.now() - since) / 1000) : 0;
     clock.textContent = since ? `${seconds} s` : "";
     const late = seconds >= HINT_S && session.project.stage === "assisted";
@@ -55,7 +55,7 @@ function modelText(session: Session): string {
   const name = session.model()?.manifest.name;
   if (session.modelState === "loading") return "loading the model …";
   if (session.modelState === "failed" || !name) return "no model";
-  return session.desk && !session.desk.seen ? `${name} looks at the photo …` : `${name} ready`;
+  return session.editor && !session.editor.seen ? `${name} looks at the photo …` : `${name} ready`;
 }
 
 const ADVICE: Record<string, string> = {
@@ -70,21 +70,21 @@ const ADVICE: Record<string, string> = {
 };
 
 function say(session: Session): string {
-  const { desk } = session;
+  const { editor } = session;
   if (session.opening) return `Opening ${session.opening} …`;
   if (session.failed) return "This photo could not be opened; Page Down goes on.";
-  if (!desk) return "Open photos to begin.";
-  if (desk.finding) {
-    const [done, all] = desk.finding;
+  if (!editor) return "Open photos to begin.";
+  if (editor.finding) {
+    const [done, all] = editor.finding;
     return all > 1
       ? `Finding everything: ${Math.round((100 * done) / all)} %`
       : "Finding everything …";
   }
-  const broken = desk.looks.violated.length;
-  if (broken && !isEmpty(desk.draft)) {
-    return `The mask does not honour ${broken} of the clicks: click again, or use the brush.`;
+  const broken = editor.looks.violated.length;
+  if (broken && !isEmpty(editor.draft)) {
+    return `The mask does not obey ${broken} of the clicks: click again, or use the brush.`;
   }
-  if (!isEmpty(desk.draft))
+  if (!isEmpty(editor.draft))
     return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
   if (session.review)
     return "Is this mask right? A accepts, F fixes, R rejects, N asks for another.";

@@ -17,14 +17,14 @@ export async function nextReview(session: Session): Promise<void> {
       session.say("The review queue is empty: every sampled mask has been looked at.");
       return session.changed();
     }
-    if (session.desk?.entry.id !== item.image) await session.open(item.image);
-    const { desk } = session;
-    const key = desk?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
-    const mask = desk?.find(key ?? item.record);
-    if (!desk || !mask)
+    if (session.editor?.entry.id !== item.image) await session.open(item.image);
+    const { editor } = session;
+    const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
+    const mask = editor?.find(key ?? item.record);
+    if (!editor || !mask)
       return session.say("This mask was deleted meanwhile; ask for the next one.");
-    desk.select(mask.key);
-    desk.refresh();
+    editor.select(mask.key);
+    editor.refresh();
     session.view.show(mask.box, BAR);
   } catch (error) {
     session.say(`No mask to review came: ${(error as Error).message}`, [
@@ -36,22 +36,22 @@ export async function nextReview(session: Session): Promise<void> {
 
 /** Say what the mask is worth, and go on. A fix takes the draft as the mask. */
 export async function judge(session: Session, verdict: Verdict): Promise<void> {
-  const { desk, review } = session;
-  const mask = desk?.selected ?? desk?.find(desk.draft.fixes);
-  if (!desk || !review || !mask) return;
-  if (verdict === "fix" && desk.draft.fixes !== mask.key) {
-    desk.edit(false);
+  const { editor, review } = session;
+  const mask = editor?.selected ?? editor?.find(editor.draft.fixes);
+  if (!editor || !review || !mask) return;
+  if (verdict === "fix" && editor.draft.fixes !== mask.key) {
+    editor.edit(false);
     session.toolName = "brush";
     return session.changed();
   }
   const seconds = Math.round(performance.now() - review.since) / 1000;
   let rle;
   if (verdict === "fix") {
-    const looks = await desk.drafting.finish(desk.draft, mask);
+    const looks = await editor.drafting.finish(editor.draft, mask);
     rle = rleToCoco(patchToRle(looks.patch));
-    desk.drop();
+    editor.drop();
   }
-  const image = desk.entry.id;
+  const image = editor.entry.id;
   await session.outbox.add({ kind: "verdict", image, key: mask.key, verdict, seconds, rle });
   session.images = [...session.images];
   await session.outbox.flush();

@@ -10,8 +10,8 @@ import { Outbox } from "../store/outbox";
 import type { Conflict, Standing } from "../store/outbox";
 import { StoreError } from "../store/store";
 import type { ImageEntry, Project, ReviewItem, SavedRecord, Store } from "../store/store";
-import { Desk } from "./desk";
-import type { Room } from "./desk";
+import { Editor } from "./editor";
+import type { EditorHost } from "./editor";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
 import type { Mask, State } from "./work";
 
@@ -24,10 +24,10 @@ export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon
 
 const PAGE = 1000; // photos listed at once: the most that the server gives
 
-export class Session implements Room {
+export class Session implements EditorHost {
   project!: Project;
   images: ImageEntry[] = [];
-  desk: Desk | null = null;
+  editor: Editor | null = null;
   photo: Photo | null = null;
   opening: string | null = null;
   failed: { name: string; why: string } | null = null; // the photo that could not be opened
@@ -67,7 +67,7 @@ export class Session implements Room {
 
   model = () => (this.project.arm === "control" ? null : this.engine);
   granularity = () => this.part;
-  layers = () => ({ ...this.shown, only: this.review ? this.desk?.state.selected : null });
+  layers = () => ({ ...this.shown, only: this.review ? this.editor?.state.selected : null });
   tool = () => this.toolName;
 
   changed(): void {
@@ -93,7 +93,7 @@ export class Session implements Room {
 
   private ask(conflict: Conflict): void {
     const { note, theirs } = conflict;
-    const own = this.desk?.entry.id === note.image ? this.desk : null;
+    const own = this.editor?.entry.id === note.image ? this.editor : null;
     const take = () => {
       if (!own) return;
       const rest = own.state.masks.filter((mask) => mask.key !== note.key);
@@ -145,7 +145,7 @@ export class Session implements Room {
     if (this.project.arm === "control") return;
     this.loading ??= this.loadModel();
     await this.loading;
-    if (this.desk && !this.desk.seen) void this.see(this.desk);
+    if (this.editor && !this.editor.seen) void this.see(this.editor);
     this.changed();
   }
 
@@ -191,9 +191,9 @@ export class Session implements Room {
       this.view.hw = photo.hw;
       this.view.fit();
       this.failed = null;
-      this.desk = new Desk(entry, photo.hw, new Work(state), this);
-      void this.see(this.desk);
-      if (!isEmpty(state.draft)) void this.desk.look();
+      this.editor = new Editor(entry, photo.hw, new Work(state), this);
+      void this.see(this.editor);
+      if (!isEmpty(state.draft)) void this.editor.look();
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
@@ -205,7 +205,7 @@ export class Session implements Room {
   /** No photo is open: this one could not be; the way to the others stays. */
   private clear(failed: { name: string; why: string }): void {
     this.photo?.close();
-    this.desk = this.photo = null;
+    this.editor = this.photo = null;
     this.failed = failed;
   }
 
@@ -215,8 +215,8 @@ export class Session implements Room {
   }
 
   private async leave(): Promise<void> {
-    this.desk?.sendEvents();
-    await this.desk?.settled();
+    this.editor?.sendEvents();
+    await this.editor?.settled();
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
@@ -237,29 +237,29 @@ export class Session implements Room {
   }
 
   /** Let the model see the photo, then the next one. */
-  private async see(desk: Desk): Promise<void> {
+  private async see(editor: Editor): Promise<void> {
     const model = this.model();
     if (!model) return;
     try {
-      await this.embed(model, desk.entry.id);
-      desk.seen = true;
-      if (!isEmpty(desk.draft)) void desk.look();
+      await this.embed(model, editor.entry.id);
+      editor.seen = true;
+      if (!isEmpty(editor.draft)) void editor.look();
       this.changed();
-      if (desk !== this.desk) return;
-      if (this.wantsProposals(desk)) await this.everything();
+      if (editor !== this.editor) return;
+      if (this.wantsProposals(editor)) await this.everything();
       const next = this.images[this.index + 1];
       if (next) await this.embed(model, next.id).catch(() => null); // it says so when it is opened
     } catch (error) {
-      if (desk !== this.desk) return;
-      const again = { title: "Try again", run: () => void this.see(desk) };
+      if (editor !== this.editor) return;
+      const again = { title: "Try again", run: () => void this.see(editor) };
       this.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
     }
   }
 
   /** Whether this way of working begins with the model's proposals. */
-  private wantsProposals(desk: Desk): boolean {
+  private wantsProposals(editor: Editor): boolean {
     const { stage } = this.project;
-    const fresh = !desk.state.masks.length && desk.entry.status !== "done";
+    const fresh = !editor.state.masks.length && editor.entry.status !== "done";
     return fresh && (stage === "semi" || stage === "auto");
   }
 
@@ -282,33 +282,33 @@ export class Session implements Room {
 
   /** Propose masks for everything in the photo. */
   async everything(): Promise<void> {
-    const desk = this.desk;
+    const editor = this.editor;
     const model = this.model();
-    if (!desk || desk.finding) return;
-    desk.finding = [0, 1];
+    if (!editor || editor.finding) return;
+    editor.finding = [0, 1];
     this.changed();
     try {
-      const sent = await this.store.everything(desk.entry.id);
-      if (sent) desk.add("everything", this.learned(sent), true);
-      else if (!model || !desk.seen) this.say("The model has not seen the photo yet.");
-      else desk.add("everything", await this.proposed(desk, model), false);
+      const sent = await this.store.everything(editor.entry.id);
+      if (sent) editor.add("everything", this.learned(sent), true);
+      else if (!model || !editor.seen) this.say("The model has not seen the photo yet.");
+      else editor.add("everything", await this.proposed(editor, model), false);
     } catch (error) {
       this.say(`Everything was not found: ${(error as Error).message}`);
     } finally {
-      desk.finding = null;
+      editor.finding = null;
       this.changed();
     }
   }
 
   private learned(records: SavedRecord[]): Mask[] {
     const keys = this.outbox.learnAll(records);
-    const known = new Set(this.desk!.state.masks.map((mask) => mask.key));
+    const known = new Set(this.editor!.state.masks.map((mask) => mask.key));
     return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
   }
 
-  private async proposed(desk: Desk, model: Model): Promise<Mask[]> {
-    const found = await model.everything(desk.entry.id, (done, all) => {
-      desk.finding = [done, all];
+  private async proposed(editor: Editor, model: Model): Promise<Mask[]> {
+    const found = await model.everything(editor.entry.id, (done, all) => {
+      editor.finding = [done, all];
       this.changed();
     });
     const { name, weights_hash } = model.manifest;

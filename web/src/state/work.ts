@@ -1,7 +1,7 @@
 /** The work on one photo: masks, the draft, and the way back and forth between their states. */
 
 import type { BoxXyxy } from "../model/geometry";
-import type { Click } from "../model/honour";
+import type { Click } from "../model/negative_clicks";
 import type { Ring } from "../masks/outline";
 import type { BoxXywh, Rle } from "../masks/rle";
 import { cocoToRle, rleToCoco } from "../masks/rle";

@@ -11,24 +11,24 @@ export class PickTool implements Tool {
     this.press({ at } as Pointed, bench);
   }
 
-  press({ at }: Pointed, { desk, session }: Bench): void {
-    if (!isEmpty(desk.draft)) {
+  press({ at }: Pointed, { editor, session }: Bench): void {
+    if (!isEmpty(editor.draft)) {
       return session.say("Keep the mask in the making first (Enter), or drop it (Esc).");
     }
-    const under = desk.map.at(Math.floor(at[0]), Math.floor(at[1]));
-    const place = under.findIndex((mask) => mask.key === desk.state.selected);
-    desk.select(under[place + 1]?.key ?? null);
+    const under = editor.map.at(Math.floor(at[0]), Math.floor(at[1]));
+    const place = under.findIndex((mask) => mask.key === editor.state.selected);
+    editor.select(under[place + 1]?.key ?? null);
   }
 
   move({ at }: Pointed, bench: Bench): void {
-    const [top] = bench.desk.map.at(Math.floor(at[0]), Math.floor(at[1]));
-    if (bench.desk.hovered === (top ?? null)) return;
-    bench.desk.hovered = top ?? null;
+    const [top] = bench.editor.map.at(Math.floor(at[0]), Math.floor(at[1]));
+    if (bench.editor.hovered === (top ?? null)) return;
+    bench.editor.hovered = top ?? null;
     bench.drawn();
   }
 
-  double(_: Pointed, { desk }: Bench): void {
-    desk.edit(false);
+  double(_: Pointed, { editor }: Bench): void {
+    editor.edit(false);
   }
 }
 

@@ -15,8 +15,8 @@ export class BrushTool implements Tool {
 
   constructor(private readonly value: 0 | 1) {}
 
-  start({ desk }: Bench): void {
-    if (desk.selected && isEmpty(desk.draft)) desk.edit(false);
+  start({ editor }: Bench): void {
+    if (editor.selected && isEmpty(editor.draft)) editor.edit(false);
   }
 
   down({ at, negative }: Pointed, bench: Bench): void {
@@ -33,14 +33,14 @@ export class BrushTool implements Tool {
     bench.drawn();
   }
 
-  up(_: Pointed, { desk, session }: Bench): void {
+  up(_: Pointed, { editor, session }: Bench): void {
     if (!this.line.length) return;
     const value = (this.turned ? 1 - this.value : this.value) as 0 | 1;
     const stroke = { value, radius: session.brush, points: this.line };
     this.line = [];
-    if (!value && isEmpty(desk.draft)) return session.say("There is nothing to erase yet.");
-    desk.say(value ? "brush stroke" : "eraser stroke", {
-      strokes: [...desk.draft.strokes, stroke],
+    if (!value && isEmpty(editor.draft)) return session.say("There is nothing to erase yet.");
+    editor.say(value ? "brush stroke" : "eraser stroke", {
+      strokes: [...editor.draft.strokes, stroke],
     });
   }
 
@@ -80,16 +80,16 @@ export class PolygonTool implements Tool {
   private active: Corner | null = null;
   private moved: readonly Ring[] | null = null; // the outlines while a corner is dragged
 
-  start({ desk }: Bench): void {
+  start({ editor }: Bench): void {
     this.open = [];
     this.active = null;
-    if (isEmpty(desk.draft)) desk.edit(true);
-    else void desk.outlined();
+    if (isEmpty(editor.draft)) editor.edit(true);
+    else void editor.outlined();
   }
 
   down({ at, screen }: Pointed, bench: Bench): void {
-    const { desk } = bench;
-    const rings = desk.draft.rings;
+    const { editor } = bench;
+    const rings = editor.draft.rings;
     this.active = null;
     if (!this.open.length && rings) {
       this.active = this.cornerAt(rings, screen, bench);
@@ -101,11 +101,11 @@ export class PolygonTool implements Tool {
         return;
       }
     }
-    this.add(clipped(at, desk), screen, bench);
+    this.add(clipped(at, editor), screen, bench);
   }
 
   press({ at, screen }: Pointed, bench: Bench): void {
-    this.add(clipped(at, bench.desk), screen, bench);
+    this.add(clipped(at, bench.editor), screen, bench);
     bench.drawn();
   }
 
@@ -119,17 +119,17 @@ export class PolygonTool implements Tool {
 
   move({ at }: Pointed, bench: Bench, pressed: boolean): void {
     this.over = at;
-    const rings = this.moved ?? bench.desk.draft.rings;
+    const rings = this.moved ?? bench.editor.draft.rings;
     const corner = this.active;
     if (pressed && corner && rings) {
-      const place = clipped(at, bench.desk);
+      const place = clipped(at, bench.editor);
       this.moved = changed(rings, corner, (ring) => ring.splice(corner.place, 1, place));
     }
     bench.drawn();
   }
 
-  up(_: Pointed, { desk }: Bench): void {
-    if (this.moved) desk.say("corner", { rings: this.moved });
+  up(_: Pointed, { editor }: Bench): void {
+    if (this.moved) editor.say("corner", { rings: this.moved });
     this.moved = null;
   }
 
@@ -141,7 +141,7 @@ export class PolygonTool implements Tool {
   }
 
   key(key: string, bench: Bench): boolean {
-    const { desk } = bench;
+    const { editor } = bench;
     if (key === "Enter" && this.open.length > 2) {
       this.close(bench);
       return true;
@@ -152,19 +152,19 @@ export class PolygonTool implements Tool {
       return true;
     }
     const { active } = this;
-    if (key === "Delete" && active && desk.draft.rings) {
-      const rings = changed(desk.draft.rings, active, (ring) => ring.splice(active.place, 1));
+    if (key === "Delete" && active && editor.draft.rings) {
+      const rings = changed(editor.draft.rings, active, (ring) => ring.splice(active.place, 1));
       this.active = null;
-      desk.say("corner deleted", { rings: rings.filter((ring) => ring.length > 2) });
+      editor.say("corner deleted", { rings: rings.filter((ring) => ring.length > 2) });
       return true;
     }
     return false;
   }
 
-  private close({ desk }: Bench): void {
-    const rings = [...(desk.draft.rings ?? []), this.open];
+  private close({ editor }: Bench): void {
+    const rings = [...(editor.draft.rings ?? []), this.open];
     this.open = [];
-    desk.say("polygon", { rings, strokes: [] });
+    editor.say("polygon", { rings, strokes: [] });
   }
 
   private cornerAt(rings: readonly Ring[], screen: XY, { view }: Bench): Corner | null {
@@ -190,8 +190,8 @@ export class PolygonTool implements Tool {
     return null;
   }
 
-  draw(context: CanvasRenderingContext2D, { view, desk }: Bench): void {
-    const rings = this.moved ?? desk.draft.rings ?? [];
+  draw(context: CanvasRenderingContext2D, { view, editor }: Bench): void {
+    const rings = this.moved ?? editor.draft.rings ?? [];
     const corners = rings.reduce((sum, ring) => sum + ring.length, 0);
     rings.forEach((ring, i) => {
       drawLine(context, view, ring, true);

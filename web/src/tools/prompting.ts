@@ -2,7 +2,7 @@
 
 import { drawBox, drawLine } from "../canvas/shapes";
 import type { XY } from "../model/geometry";
-import type { Click } from "../model/honour";
+import type { Click } from "../model/negative_clicks";
 import { clipped, onPhoto } from "./tool";
 import type { Bench, Pointed, Tool } from "./tool";
 
@@ -14,17 +14,17 @@ export class PointTool implements Tool {
     this.press(pointed, bench);
   }
 
-  press({ at, negative }: Pointed, { desk }: Bench): void {
-    if (onPhoto(at, desk)) desk.click(at[0], at[1], negative ? 0 : 1);
+  press({ at, negative }: Pointed, { editor }: Bench): void {
+    if (onPhoto(at, editor)) editor.click(at[0], at[1], negative ? 0 : 1);
   }
 
   aim({ at, negative, when }: Pointed, bench: Bench): void {
-    if (!onPhoto(at, bench.desk)) {
-      const shown = bench.desk.preview !== null;
-      bench.desk.forget();
+    if (!onPhoto(at, bench.editor)) {
+      const shown = bench.editor.preview !== null;
+      bench.editor.forget();
       return shown ? bench.drawn() : undefined;
     }
-    void bench.desk.hover(at[0], at[1], negative ? 0 : 1).then((fresh) => {
+    void bench.editor.hover(at[0], at[1], negative ? 0 : 1).then((fresh) => {
       if (fresh) bench.answered(when);
     });
   }
@@ -35,23 +35,23 @@ export class BoxTool implements Tool {
   private corners: [XY, XY] | null = null;
   private byKey = false;
 
-  down({ at }: Pointed, { desk }: Bench): void {
+  down({ at }: Pointed, { editor }: Bench): void {
     this.byKey = false;
-    this.corners = [clipped(at, desk), clipped(at, desk)];
+    this.corners = [clipped(at, editor), clipped(at, editor)];
   }
 
   move({ at }: Pointed, bench: Bench): void {
     if (!this.corners) return;
-    this.corners[1] = clipped(at, bench.desk);
+    this.corners[1] = clipped(at, bench.editor);
     bench.drawn();
   }
 
   up({ at }: Pointed, bench: Bench): void {
-    if (this.corners) this.finish(clipped(at, bench.desk), bench);
+    if (this.corners) this.finish(clipped(at, bench.editor), bench);
   }
 
   press({ at }: Pointed, bench: Bench): void {
-    if (this.corners && this.byKey) return this.finish(clipped(at, bench.desk), bench);
+    if (this.corners && this.byKey) return this.finish(clipped(at, bench.editor), bench);
     this.down({ at } as Pointed, bench);
     this.byKey = true;
   }
@@ -62,13 +62,13 @@ export class BoxTool implements Tool {
     return open && key === "Escape";
   }
 
-  private finish(end: XY, { desk }: Bench): void {
+  private finish(end: XY, { editor }: Bench): void {
     const [start] = this.corners!;
     this.corners = null;
     const xs = [start[0], end[0]].sort((a, b) => a - b);
     const ys = [start[1], end[1]].sort((a, b) => a - b);
     if (xs[1] - xs[0] < 1 || ys[1] - ys[0] < 1) return;
-    desk.say("box", { box: [xs[0], ys[0], xs[1], ys[1]], rings: null, candidate: 0 });
+    editor.say("box", { box: [xs[0], ys[0], xs[1], ys[1]], rings: null, candidate: 0 });
   }
 
   draw(context: CanvasRenderingContext2D, { view }: Bench): void {
@@ -84,17 +84,17 @@ export class LassoTool implements Tool {
   readonly cursor = "crosshair";
   private line: XY[] = [];
 
-  down({ at }: Pointed, { desk }: Bench): void {
-    this.line = [clipped(at, desk)];
+  down({ at }: Pointed, { editor }: Bench): void {
+    this.line = [clipped(at, editor)];
   }
 
   move({ at }: Pointed, bench: Bench, pressed: boolean): void {
     if (!pressed || !this.line.length) return;
-    this.line.push(clipped(at, bench.desk));
+    this.line.push(clipped(at, bench.editor));
     bench.drawn();
   }
 
-  up({ negative }: Pointed, { desk }: Bench): void {
+  up({ negative }: Pointed, { editor }: Bench): void {
     const line = this.line;
     this.line = [];
     if (line.length < 2) return;
@@ -106,14 +106,14 @@ export class LassoTool implements Tool {
       const xs = line.map((p) => p[0]);
       const ys = line.map((p) => p[1]);
       const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
-      return desk.say("lasso", { lasso: line, box: [...box], rings: null, candidate: 0 });
+      return editor.say("lasso", { lasso: line, box: [...box], rings: null, candidate: 0 });
     }
     const clicks = alongLine(line, steps, length).map(([x, y]): Click => ({
       x,
       y,
       label: negative ? 0 : 1,
     }));
-    desk.say("scribble", { clicks: [...desk.draft.clicks, ...clicks], rings: null });
+    editor.say("scribble", { clicks: [...editor.draft.clicks, ...clicks], rings: null });
   }
 
   draw(context: CanvasRenderingContext2D, { view }: Bench): void {

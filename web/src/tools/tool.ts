@@ -2,7 +2,7 @@
 
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
-import type { Desk } from "../state/desk";
+import type { Editor } from "../state/editor";
 import type { Session } from "../state/session";
 
 /** A place on the photo that was pointed at. */
@@ -15,7 +15,7 @@ export interface Pointed {
 
 export interface Bench {
   session: Session;
-  desk: Desk;
+  editor: Editor;
   view: View;
   drawn(): void; // draw what lies over the photo, now
   answered(when: number): void; // the preview of that time's place is there: draw it
@@ -38,11 +38,11 @@ export interface Tool {
 }
 
 /** Whether a place lies on the photo. */
-export function onPhoto([x, y]: XY, desk: Desk): boolean {
-  return x >= 0 && y >= 0 && x < desk.hw[1] && y < desk.hw[0];
+export function onPhoto([x, y]: XY, editor: Editor): boolean {
+  return x >= 0 && y >= 0 && x < editor.hw[1] && y < editor.hw[0];
 }
 
 /** The nearest place on the photo. */
-export function clipped([x, y]: XY, desk: Desk): XY {
-  return [Math.min(desk.hw[1], Math.max(0, x)), Math.min(desk.hw[0], Math.max(0, y))];
+export function clipped([x, y]: XY, editor: Editor): XY {
+  return [Math.min(editor.hw[1], Math.max(0, x)), Math.min(editor.hw[0], Math.max(0, y))];
 }

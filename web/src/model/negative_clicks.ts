@@ -1,5 +1,5 @@
 /**
- * What the clicks are owed (the rules of `predictors/honour.py`): negative clicks are honoured,
+ * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are obeyed,
  * clicks that are not are named.
  */
 
@@ -38,7 +38,7 @@ function logitAt(plane: Float32Array, side: number, ops: AxisOperator[], [x, y]:
   return sum;
 }
 
-/** Indices of the clicks that a mask does not honour. */
+/** Indices of the clicks that a mask does not obey. */
 export function violated(
   plane: Float32Array,
   clicks: readonly Click[],
@@ -53,8 +53,8 @@ export function violated(
   });
 }
 
-/** The same logits, cleared around the negative clicks that they do not honour. */
-export function honourNegatives(
+/** The same logits, cleared around the negative clicks that they do not obey. */
+export function obeyNegatives(
   plane: Float32Array,
   clicks: readonly Click[],
   geometry: Geometry,

@@ -37,7 +37,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-class Crossing(nn.Module):
+class CrossAttention(nn.Module):
     """Attention between few tokens and many image places, without projecting the image.
 
     A projection of the image followed by a product with a token is the image times the projected
@@ -61,7 +61,7 @@ class Crossing(nn.Module):
         return (split_heads(self.token(tokens), self.heads) @ self.image).flatten(1, 2) * self.scale
 
 
-class Read(Crossing):
+class TokenToImage(CrossAttention):
     """Tokens read the image."""
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Read(Crossing):
         return y
 
 
-class Tell(Crossing):
+class ImageToToken(CrossAttention):
     """The image reads the tokens."""
 
     def forward(self, tokens: Tensor, content: Tensor, placed: Tensor, bias: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 
 from anymask.families import DEFAULT_MODEL
 from anymask.families.tables import shipped_tables
-from anymask.predictors.promise import AdaptiveWeights, Promise
+from anymask.predictors.expected_gain import AdaptiveWeights, ExpectedGain
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry
 from tests.predictors.fakes import SPEC
@@ -18,9 +18,9 @@ FACTS = (
 )  # fmt: skip
 
 
-def promise(*maps: np.ndarray, side: int = SIDE) -> Promise:
+def gain(*maps: np.ndarray, side: int = SIDE) -> ExpectedGain:
     clicks = point_grid(side).astype(np.float64) * 128
-    return Promise(clicks, geometry((128, 128), SPEC), maps, WEIGHTS)
+    return ExpectedGain(clicks, geometry((128, 128), SPEC), maps, WEIGHTS)
 
 
 def place(row: int, column: int) -> int:
@@ -33,12 +33,12 @@ def on(*places: int) -> np.ndarray:
     return covered
 
 
-def fact(known: Promise, name: str) -> np.ndarray:
+def fact(known: ExpectedGain, name: str) -> np.ndarray:
     return known.facts()[:, FACTS.index(name)]
 
 
 def test_every_fact_has_its_weights() -> None:
-    known = promise()
+    known = gain()
     known.notice(np.array([0]))
     assert known.facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
     assert WEIGHTS.into.shape[1:] == WEIGHTS.bias.shape == WEIGHTS.out.shape
@@ -46,7 +46,7 @@ def test_every_fact_has_its_weights() -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 16, 40])
 def test_every_click_has_a_finite_promise_whatever_was_asked(side: int) -> None:
-    known = promise(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32), side=side)
+    known = gain(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32), side=side)
     for asked in (np.array([0]), np.arange(side**2)):
         known.see(np.ones(side**2, np.bool_), 0, 1.0, 1.0)
         known.notice(asked)
@@ -55,7 +55,7 @@ def test_every_click_has_a_finite_promise_whatever_was_asked(side: int) -> None:
 
 
 def test_a_click_beside_a_worthwhile_one_promises_more_than_beside_a_dull_one() -> None:
-    known = promise()
+    known = gain()
     known.see(on(place(4, 4)), place(4, 4), 1.0, 0.01)
     known.notice(np.array([place(4, 4), place(12, 12)]))
     beside, away = place(4, 6), place(12, 10)
@@ -68,7 +68,7 @@ def test_a_click_like_a_worthwhile_one_promises_more_than_one_like_a_dull_one() 
     """Three kinds of places: the photo's ground, two spots, two others; one of each was asked."""
     seen = np.zeros((2, SIDE, SIDE), np.float32)
     seen[0, 4, 4] = seen[0, 4, 11] = seen[1, 11, 4] = seen[1, 11, 11] = 1
-    known = promise(seen)
+    known = gain(seen)
     known.see(on(place(4, 4)), place(4, 4), 1.0, 0.001)
     known.notice(np.array([place(4, 4), place(11, 4), place(0, 0)]))
     like_a_good_one, like_a_dull_one = place(4, 11), place(11, 11)
@@ -79,7 +79,7 @@ def test_a_click_like_a_worthwhile_one_promises_more_than_one_like_a_dull_one() 
 def test_a_mask_that_nearly_passed_promises_close_to_its_click_and_one_that_passed_does_not() -> (
     None
 ):
-    known = promise()
+    known = gain()
     row = [place(3, column) for column in range(SIDE)]
     known.see(on(*row), place(3, 3), 0.9, 0.05)
     known.see(on(*(place(12, column) for column in range(SIDE))), place(12, 3), 1.0, 0.05)
@@ -93,7 +93,7 @@ def test_a_mask_that_nearly_passed_promises_close_to_its_click_and_one_that_pass
 
 
 def test_of_masks_on_a_click_the_smallest_counts() -> None:
-    known = promise()
+    known = gain()
     for area in (0.5, 0.01, 0.2):
         known.see(on(5), 5, 0.5, area)
     known.notice(np.array([5]))
@@ -105,7 +105,7 @@ def test_of_masks_on_a_click_the_smallest_counts() -> None:
 def test_clicks_noticed_at_once_or_one_after_the_other_are_the_same() -> None:
     maps = [np.random.default_rng(1).normal(size=(4, 8, 8)).astype(np.float32)]
     asked = np.array([3, 77, 200])
-    once, slowly = promise(*maps), promise(*maps)
+    once, slowly = gain(*maps), gain(*maps)
     for known in (once, slowly):
         for click in asked:
             known.see(on(int(click)), int(click), 0.7, 0.02)

@@ -1,10 +1,10 @@
-"""How much each click of a grid promises, by what the others were answered with.
+"""Expected gain of each click of a grid: the answers so far in, how likely a new mask is out.
 
 A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
-(`Promise.facts`) say how likely that is: what the encoder sees there (`salience`), how worthwhile
-the answers were of clicks nearby and of those that look alike (means weighted by a kernel, as in
-Nadaraya 1964, "On estimating regression"), which masks lie on it already, and how much was asked.
-A network with four hidden units makes one number of them.
+(`ExpectedGain.facts`) say how likely that is: what the encoder sees there (`saliency`), how
+worthwhile the answers were of clicks nearby and of those that look alike (means weighted by a
+kernel, as in Nadaraya 1964, "On estimating regression"), which masks lie
+on it already, and how much was asked. A network with four hidden units makes one number of them.
 
 Its weights are the table "adaptive" of the model's bundle, learned from training photos by
 `recipes/fit_adaptive.py`. They know quality and stability in units of what the settings want, so
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.predictors.salience import Salience, squares
+from anymask.predictors.saliency import Saliency, squares
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
@@ -40,7 +40,7 @@ RIM = 4.0  # from so far inside, the photo's rim does not matter
 
 @dataclass(frozen=True, eq=False)
 class AdaptiveWeights:
-    """The network that judges a click; the facts in the order of `Promise.facts`.
+    """The network that judges a click; the facts in the order of `ExpectedGain.facts`.
 
     into  (F, H)        bias  (H,)        out  (H,)
     """
@@ -55,7 +55,7 @@ class AdaptiveWeights:
         return cls(**{name: np.array(values) for name, values in table.items()})
 
 
-class Promise:
+class ExpectedGain:
     """What is known of every click of a grid.
 
     clicks  (N, 2) in pixels of the view, row by row
@@ -73,7 +73,7 @@ class Promise:
         self._weights = weights
         at = np.divmod(np.arange(count), round(count**0.5))
         self._at = (np.stack(at, 1) * (CELLS / count**0.5)).astype(np.float32)
-        self._salience = Salience(maps, clicks, geometry)
+        self._salience = Saliency(maps, clicks, geometry)
         self._far = np.full(count, np.inf, np.float32)
         self._smallest = np.ones(count)
         self._nearly, self._passed = np.zeros(count), np.zeros(count)
@@ -118,11 +118,11 @@ class Promise:
         self._total += float(worth.sum())
 
     def of_clicks(self) -> NDArray[np.float64]:  # (N,)
-        """A number for each click, the larger the more it promises, once some were noticed."""
+        """The larger, the likelier a click finds a new mask; once some answers were noticed."""
         weights = self._weights
         hidden = np.tanh(self.facts() @ weights.into + weights.bias)  # -> (N, H)
-        promise: NDArray[np.float64] = hidden @ weights.out
-        return promise
+        gain: NDArray[np.float64] = hidden @ weights.out
+        return gain
 
     def facts(self) -> NDArray[np.float64]:  # (N, F)
         """Sixteen numbers of each click."""

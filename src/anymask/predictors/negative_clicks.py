@@ -1,4 +1,4 @@
-"""Clicks against masks: candidates in, candidates that honour negative clicks out.
+"""Clicks against masks: candidates in, candidates that obey negative clicks out.
 
 Letters: K masks, h w their low-resolution logits, P clicks.
 
@@ -38,22 +38,22 @@ REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
 def name_violated_clicks(answer: Candidates, question: Question) -> Candidates:
-    """A step: the indices of the clicks that the first mask does not honour."""
+    """A step: the indices of the clicks that the first mask does not obey."""
     return replace(answer, violated_points=violated(answer.first, question.prompt))
 
 
-def honour_negative_clicks(answer: Candidates, question: Question) -> Candidates:
-    """A step: every candidate, cleared around the negative clicks that it does not honour."""
+def obey_negative_clicks(answer: Candidates, question: Question) -> Candidates:
+    """A step: every candidate, cleared around the negative clicks that it does not obey."""
     labels = question.prompt.labels
     if question.settings.multimask != "auto" or labels is None or labels.all():
         return answer
-    cleared = honour_negatives(answer.logits, question.prompt, answer.geometry, answer.threshold)
+    cleared = obey_negatives(answer.logits, question.prompt, answer.geometry, answer.threshold)
     items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
     return replace(answer, items=tuple(items))
 
 
 def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
-    """Indices of the clicks that a mask does not honour."""
+    """Indices of the clicks that a mask does not obey."""
     if prompt.points is None or prompt.labels is None:
         return ()
     if mask.finished is not None:
@@ -63,10 +63,10 @@ def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 
-def honour_negatives(
+def obey_negatives(
     logits: FloatArray, prompt: Prompt, geometry: Geometry, threshold: float
 ) -> FloatArray:  # (K, h, w) -> (K, h, w)
-    """The same logits, cleared around the negative clicks that they do not honour."""
+    """The same logits, cleared around the negative clicks that they do not obey."""
     if prompt.points is None or prompt.labels is None or prompt.labels.all():
         return logits
     pixels = point_pixels(prompt.points, geometry.image_hw)

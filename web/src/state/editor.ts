@@ -8,7 +8,7 @@ import { simplified, tracePatch } from "../masks/outline";
 import type { Model } from "../model/client";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
-import type { Click } from "../model/honour";
+import type { Click } from "../model/negative_clicks";
 import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
 import type { Happening, ImageEntry } from "../store/store";
@@ -17,8 +17,8 @@ import type { Looks } from "./drafting";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
 
-/** What the desk needs of the room around it. */
-export interface Room {
+/** What the editor needs of the host around it. */
+export interface EditorHost {
   model(): Model | null;
   granularity(): Granularity;
   layers(): Layers;
@@ -31,7 +31,7 @@ export interface Room {
 
 const HOVER_LIMIT = 1024; // pixels along the longer side of a preview
 
-export class Desk {
+export class Editor {
   readonly hw: Size;
   readonly map: LabelMap;
   readonly drafting: Drafting;
@@ -52,16 +52,16 @@ export class Desk {
     readonly entry: ImageEntry,
     hw: Size,
     readonly work: Work,
-    private readonly room: Room,
+    private readonly host: EditorHost,
   ) {
     this.hw = hw;
     this.map = new LabelMap(hw);
     this.looks = NOTHING(hw);
     this.drafting = new Drafting(
-      () => room.model(),
+      () => host.model(),
       entry.id,
       hw,
-      () => room.granularity(),
+      () => host.granularity(),
     );
     this.refresh();
   }
@@ -117,14 +117,14 @@ export class Desk {
     if (isEmpty(this.draft)) this.startedAt = 0;
     else if (!this.startedAt) this.startedAt = performance.now();
     this.preview = null;
-    this.room.keepDraft(image, this.state);
+    this.host.keepDraft(image, this.state);
     this.refresh();
     if (before.draft !== this.draft) void this.look();
-    this.room.changed();
+    this.host.changed();
   }
 
   private send(image: string, { saved, removed }: ReturnType<typeof difference>): void {
-    const { outbox } = this.room;
+    const { outbox } = this.host;
     const add = (note: Parameters<typeof outbox.add>[0]) => {
       this.sent = Promise.all([this.sent, outbox.add(note)]);
     };
@@ -140,14 +140,14 @@ export class Desk {
     const now = performance.now();
     const seconds = Math.round(now - this.lastAt) / 1000;
     this.lastAt = now;
-    this.events.push({ kind, tool: this.room.tool(), seconds, detail, record });
+    this.events.push({ kind, tool: this.host.tool(), seconds, detail, record });
     if (this.events.length >= 40) this.sendEvents();
   }
 
   sendEvents(): void {
     if (!this.events.length) return;
     const events = this.events.splice(0);
-    const added = this.room.outbox.add({ kind: "events", image: this.entry.id, events });
+    const added = this.host.outbox.add({ kind: "events", image: this.entry.id, events });
     this.sent = Promise.all([this.sent, added]);
   }
 
@@ -157,7 +157,7 @@ export class Desk {
   }
 
   refresh(): void {
-    this.map.set(this.state.masks, this.room.layers(), this.draft.fixes);
+    this.map.set(this.state.masks, this.host.layers(), this.draft.fixes);
   }
 
   /** Bring the draft's mask up to date; of several calls only the last one is shown. */
@@ -168,9 +168,9 @@ export class Desk {
       const looks = await this.drafting.look(draft, this.find(draft.fixes));
       if (turn === this.thinking) this.looks = looks;
     } catch (error) {
-      if (turn === this.thinking) this.room.say((error as Error).message);
+      if (turn === this.thinking) this.host.say((error as Error).message);
     }
-    this.room.changed();
+    this.host.changed();
   }
 
   // ------------------------------------------------------------------------------------ prompts
@@ -178,7 +178,7 @@ export class Desk {
   click(x: number, y: number, label: 0 | 1): void {
     const click: Click = { x, y, label };
     const draft = this.draft;
-    if (!this.room.model()) return this.room.say("there is no model here: draw with the brush");
+    if (!this.host.model()) return this.host.say("there is no model here: draw with the brush");
     const drawn = draft.rings ? { rings: null } : {};
     this.say(label ? "click" : "negative click", {
       clicks: [...draft.clicks, click],
@@ -189,14 +189,14 @@ export class Desk {
 
   /** The mask under the pointer, if the model has the time. Resolves when it can be drawn. */
   async hover(x: number, y: number, label: 0 | 1): Promise<boolean> {
-    const model = this.room.model();
+    const model = this.host.model();
     const { draft } = this;
     const drawn = draft.rings !== null || draft.strokes.length > 0 || draft.fixes !== null;
     if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label))
       return false;
     const clicks = [...draft.clicks, { x, y, label }];
     const prompt = () => this.drafting.promptOf({ ...draft, clicks });
-    const granularity = this.room.granularity();
+    const granularity = this.host.granularity();
     const { forgotten } = this;
     const seen = await model
       .hover(this.entry.id, prompt, HOVER_LIMIT, granularity)
@@ -242,12 +242,12 @@ export class Desk {
     if (isEmpty(draft)) return null;
     const old = this.find(draft.fixes);
     const looks = await this.drafting.finish(draft, old).catch((error: Error) => {
-      this.room.say(error.message);
+      this.host.say(error.message);
       return null;
     });
     if (!looks) return null;
     if (looksEmpty(looks)) {
-      this.room.say("The mask is empty, so it was not kept: click on the object, or paint it.");
+      this.host.say("The mask is empty, so it was not kept: click on the object, or paint it.");
       return null;
     }
     const rle = patchToRle(looks.patch);
@@ -267,13 +267,13 @@ export class Desk {
     this.cost = { key: mask.key, seconds };
     this.act("mask", { masks, draft: NO_DRAFT, selected: null });
     this.cost = null;
-    this.events.push({ kind: "accept", tool: this.room.tool(), seconds, record: mask.key });
+    this.events.push({ kind: "accept", tool: this.host.tool(), seconds, record: mask.key });
     this.sendEvents();
     return mask;
   }
 
   private provenance(draft: Draft, old: Mask | null): Record<string, unknown> {
-    const model = asksModel(draft) ? this.room.model()?.manifest : undefined;
+    const model = asksModel(draft) ? this.host.model()?.manifest : undefined;
     const points = draft.clicks.map(({ x, y }) => [x, y]);
     return {
       ...old?.provenance,
@@ -290,7 +290,7 @@ export class Desk {
   select(key: string | null): void {
     const mask = this.find(key);
     this.work.quietly({ selected: key, ...(mask && { label: mask.label ?? "" }) });
-    this.room.changed();
+    this.host.changed();
   }
 
   /** Start fixing the selected mask, with the brush or as an outline. */
@@ -351,6 +351,6 @@ export class Desk {
     if (!known) return this.act(what, { masks: all });
     this.work.act(what, { masks: all });
     this.refresh();
-    this.room.changed();
+    this.host.changed();
   }
 }

@@ -23,7 +23,7 @@ from anymask.primitives.types import FloatArray, IntArray
 MAPS = 2  # the first maps of an embedding; later ones show edges and colours more than objects
 
 
-class Salience:
+class Saliency:
     """What the encoder's maps say of the clicks of one grid.
 
     maps     (C, h, w) each, on the model's square; one alone counts for both, and without any all

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.predictors.salience import MAPS, Salience, squares, values_at
+from anymask.predictors.saliency import MAPS, Saliency, squares, values_at
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry
 from tests.predictors.fakes import SPEC
@@ -23,25 +23,25 @@ def with_spots(*spots: tuple[int, int]) -> np.ndarray:
 
 
 def test_a_spot_is_the_most_unusual_place_and_the_newest() -> None:
-    salience = Salience([with_spots((2, 5))], CLICKS, PLACE)
-    assert np.isinf(salience.new).all()
-    salience.notice(np.array([0, 7, 56, 63]))
-    for each in (*salience.unusual, *salience.new):
+    saliency = Saliency([with_spots((2, 5))], CLICKS, PLACE)
+    assert np.isinf(saliency.new).all()
+    saliency.notice(np.array([0, 7, 56, 63]))
+    for each in (*saliency.unusual, *saliency.new):
         assert each.argmax() == 2 * SIDE + 5
 
 
 def test_what_looks_like_an_asked_place_is_less_new() -> None:
-    salience = Salience([with_spots((2, 5), (6, 1))], CLICKS, PLACE)
-    salience.notice(np.array([0]))
-    before = salience.new.copy()
-    salience.notice(np.array([2 * SIDE + 5]))
-    assert (salience.new[:, 6 * SIDE + 1] < before[:, 6 * SIDE + 1]).all()
-    assert (salience.new <= before).all()
+    saliency = Saliency([with_spots((2, 5), (6, 1))], CLICKS, PLACE)
+    saliency.notice(np.array([0]))
+    before = saliency.new.copy()
+    saliency.notice(np.array([2 * SIDE + 5]))
+    assert (saliency.new[:, 6 * SIDE + 1] < before[:, 6 * SIDE + 1]).all()
+    assert (saliency.new <= before).all()
 
 
 def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
     maps = [with_spots((2, 5)), with_spots((1, 1))]
-    unlike = Salience(maps, CLICKS, PLACE).notice(np.array([3, 21]))
+    unlike = Saliency(maps, CLICKS, PLACE).notice(np.array([3, 21]))
     slowly = np.zeros((SIDE**2, 2))
     for one in maps:
         values = one.reshape(4, -1).T.astype(np.float64)
@@ -51,25 +51,25 @@ def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
 
 
 def test_noticing_no_click_changes_nothing() -> None:
-    salience = Salience([with_spots((2, 5))], CLICKS, PLACE)
-    salience.notice(np.array([0]))
-    before = salience.new.copy()
-    assert salience.notice(np.array([], np.int64)).shape == (SIDE**2, 0)
-    assert np.array_equal(salience.new, before)
+    saliency = Saliency([with_spots((2, 5))], CLICKS, PLACE)
+    saliency.notice(np.array([0]))
+    before = saliency.new.copy()
+    assert saliency.notice(np.array([], np.int64)).shape == (SIDE**2, 0)
+    assert np.array_equal(saliency.new, before)
 
 
 def test_without_maps_all_clicks_are_alike() -> None:
-    salience = Salience([], CLICKS, PLACE)
-    assert not salience.notice(np.array([3])).any()
-    assert not salience.unusual.any()
-    assert not salience.new.any()
+    saliency = Saliency([], CLICKS, PLACE)
+    assert not saliency.notice(np.array([3])).any()
+    assert not saliency.unusual.any()
+    assert not saliency.new.any()
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_map_counts_for_both_and_only_the_first_are_read(count: int) -> None:
     maps = [with_spots((1, 1)), with_spots((5, 5)), with_spots((7, 0))][:count]
     expected = maps[:MAPS] if count > 1 else maps * MAPS
-    some, others = (Salience(each, CLICKS, PLACE) for each in (maps, expected))
+    some, others = (Saliency(each, CLICKS, PLACE) for each in (maps, expected))
     assert np.array_equal(some.notice(np.array([0])), others.notice(np.array([0])))
     assert np.array_equal(some.new, others.new)
 

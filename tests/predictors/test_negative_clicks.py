@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.predictors.honour import honour_negatives
 from anymask.predictors.image import Model
+from anymask.predictors.negative_clicks import obey_negatives
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
@@ -63,7 +63,7 @@ def test_the_model_itself_is_heard_when_multimask_is_given() -> None:
 def cleared(mask: np.ndarray, *points: tuple[int, int], labels: list[int]) -> np.ndarray:
     logits = np.where(mask, 5, -5).astype(np.float32)[None]
     prompt = Prompt.of(points=points, labels=labels)
-    return honour_negatives(logits, prompt, PLACE, 0.0)[0] > 0
+    return obey_negatives(logits, prompt, PLACE, 0.0)[0] > 0
 
 
 def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:
