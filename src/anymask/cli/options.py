@@ -43,8 +43,8 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """What argparse is told of the option's value; the range is checked by the settings' class."""
     if setting.words and not setting.number:
         return {"choices": setting.words}
-    if setting.words:
-        return {"metavar": "WORD|X", "type": _number_or_word}
+    if setting.words or (setting.number and str in setting.members):
+        return {"metavar": "WORD|X" if setting.words else "X|P%%", "type": _number_or_word}
     if setting.number:
         letter = "N" if setting.number is int else "X"
         return {"metavar": setting.about.unit.upper() or letter, "type": setting.number}
