@@ -55,8 +55,14 @@ _OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memo
 def model_router(inference: Inference, limits: Limits) -> APIRouter:
     """/health and /api/embed, /api/segment, /api/everything."""
     router = APIRouter(route_class=FormRoute, responses=documented(*ANYWHERE))
-    unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
+    _add_health(router, inference)
+    _add_embed(router, inference, limits)
+    _add_segment(router, inference, limits)
+    _add_everything(router, inference, limits)
+    return router
 
+
+def _add_health(router: APIRouter, inference: Inference) -> None:
     @router.get("/health", response_model=HealthAnswer, response_model_exclude_none=True)
     async def health() -> HealthAnswer:
         """How the model is: loading, ready or failed; answered at once."""
@@ -68,6 +74,8 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
             reason=now.reason or None,
         )
 
+
+def _add_embed(router: APIRouter, inference: Inference, limits: Limits) -> None:
     @router.post(
         "/api/embed",
         response_class=Response,
@@ -77,6 +85,18 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
     async def embed(request: Request) -> Response:
         """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
         return await embedded(inference, await picture_of(request), limits)
+
+
+async def embedded(inference: Inference, photo: bytes, limits: Limits) -> Response:
+    """The bytes of a picture -> its embedding's, with the name of its pixels in a header."""
+    seen = await done(inference.embed(lambda: read_photo(photo, limits)))
+    packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
+    headers = {"X-Image-Hash": seen.image_hash}
+    return Response(packed, media_type="application/octet-stream", headers=headers)
+
+
+def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> None:
+    unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
 
     @router.post(
         "/api/segment",
@@ -108,17 +128,6 @@ def model_router(inference: Inference, limits: Limits) -> APIRouter:
             return await answered(
                 await run_in_threadpool(lambda: [prompt_of(prompt) for prompt in asked])
             )
-
-    _add_everything(router, inference, limits)
-    return router
-
-
-async def embedded(inference: Inference, photo: bytes, limits: Limits) -> Response:
-    """The bytes of a picture -> its embedding's, with the name of its pixels in a header."""
-    seen = await done(inference.embed(lambda: read_photo(photo, limits)))
-    packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
-    headers = {"X-Image-Hash": seen.image_hash}
-    return Response(packed, media_type="application/octet-stream", headers=headers)
 
 
 def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> None:
