@@ -66,7 +66,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Read the words. Raises InputError."""
-        ready = list(joined_numbers(self, words))
+        ready = list(joined_values(self, words))
         check_options(self, ready)
         return super().parse_args(ready, namespace)
 
@@ -143,15 +143,23 @@ def _sub_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
     return {}
 
 
-def joined_numbers(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
-    """The words, with the numbers behind an option of `X,Y` in one word: `--point=290,120`."""
-    counts = _number_counts(parser)
+def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
+    """The words, an option and its value in one: `--point=290,120` of `--point 290 120`.
+
+    An option that needs no value takes the next word only where it can be its value, so that
+    `--zoom photo.jpg` is a photo.
+    """
+    counts, lone = _number_counts(parser), _lone_options(parser)
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, sign, value = word.partition("=")
+        if name in lone and not sign:
+            yield f"{name}={rest.pop(0) if rest and rest[0] in lone[name] else lone[name][0]}"
+            continue
         if name not in counts:
-            yield word
+            behind = word.startswith("-") and rest and re.match(r"-\.\w", rest[0])  # `-o -.svg`
+            yield f"{word}{'=' * word.startswith('--')}{rest.pop(0)}" if behind else word
             continue
         values = [value] if sign else []
         while rest and _NUMBERS.fullmatch(rest[0]) and _count(values) < counts[name]:
@@ -169,6 +177,18 @@ def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
     for chosen in _sub_parsers(parser).values():
         counts |= _number_counts(chosen)
     return counts
+
+
+def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """The words that an option may have behind it, or not; the first is the one it stands for."""
+    found = {
+        name: str(action.metavar).split("|")
+        for name, action in parser._option_string_actions.items()
+        if action.nargs == "?" and action.const is True
+    }
+    for chosen in _sub_parsers(parser).values():
+        found |= _lone_options(chosen)
+    return found
 
 
 def _count(values: Sequence[str]) -> int:

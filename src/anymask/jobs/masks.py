@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from anymask.families import DEFAULT_MODEL
-from anymask.jobs.choices import ArrangementChoice, ModelChoice, PictureChoice, model_choice
+from anymask.jobs.choices import (
+    ArrangementChoice,
+    LookChoice,
+    ModelChoice,
+    PictureChoice,
+    model_choice,
+)
 from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
 from anymask.jobs.outputs import sa1b_document, write_overlay
 from anymask.jobs.photos import PhotoItem
@@ -77,17 +83,17 @@ def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
     from anymask.predictors.arrangement import Arrangement, split_settings
     from anymask.predictors.grid import Grid
 
-    choices = [one.name for one in fields(ArrangementChoice) if one.name != "given"]
-    known = [*choices, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
+    looks = [one.name for one in fields(LookChoice)]
+    known = [*looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise InputError(f"there is no setting {name!r}; {remedy}")
-    rest = {name: value for name, value in given.items() if name not in choices}
+    rest = {name: value for name, value in given.items() if name not in looks}
     grid, arrangement = split_settings(cast("EverythingDict", rest))
-    chosen: dict[str, Any] = {name: given[name] for name in choices if name in given}  # type: ignore[literal-required]  # names of MaskDict
-    return grid, ArrangementChoice(arrangement, **chosen)
+    chosen: dict[str, Any] = {name: given[name] for name in looks if name in given}  # type: ignore[literal-required]  # names of MaskDict
+    return grid, ArrangementChoice(arrangement, LookChoice(**chosen))
 
 
 @dataclass(frozen=True)
