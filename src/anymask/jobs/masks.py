@@ -19,10 +19,11 @@ from anymask.jobs.choices import (
     model_choice,
 )
 from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
-from anymask.jobs.outputs import sa1b_document, write_overlay
+from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.mask_files import sa1b_document
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
