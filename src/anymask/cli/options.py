@@ -35,6 +35,11 @@ def add_options(
         )
 
 
+def option_of(name: str) -> str:
+    """A setting's option, where it has no name of its own."""
+    return f"--{name.replace('_', '-')}"
+
+
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """What argparse is told of the option's value; the range is checked by the settings' class."""
     about, members = setting.about, setting.members

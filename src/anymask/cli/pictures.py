@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
 from anymask.cli.options import add_options, read_options
 from anymask.jobs.choices import PictureChoice
@@ -16,3 +18,16 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
     """The options, checked before anything is opened. Raises InputError."""
     return PictureChoice(**read_options(args, PictureChoice))
+
+
+def report_pages(photo: Path, say: Callable[[str], None]) -> None:
+    """Say which page was taken of a file that has several."""
+    from anymask.data.pages import read_pages
+
+    pages = read_pages(photo)
+    if pages.count > 1:
+        place = pages.place(0)
+        say(
+            f"{photo.name} has {pages.count} pages{pages.axes_in_words()}, took page 0"
+            f"{f' ({place})' if place else ''}; --page N takes another one, --page all each"
+        )

@@ -203,9 +203,9 @@ class LookChoice:
         float | None,
         Setting("which quality is low: less than this", default=f"{LOW_QUALITY:g}"),
     ] = None
-    retry_model: Annotated[
-        str | None, Setting("a larger model to ask as well", default="none")
-    ] = None
+    retry_model: Annotated[str | None, Setting("a larger model to ask as well", default="none")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -215,7 +215,7 @@ class LookChoice:
             )
 
     def retry(self) -> Retry | None:
-        """How long to ask again, with the larger model loaded; None for never. Raises AnymaskError."""
+        """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
         from anymask.predictors.settings import Retry
 
         if not self.retry_seconds:

@@ -18,7 +18,7 @@ from anymask.jobs.choices import (
     PictureChoice,
     model_choice,
 )
-from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
+from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
@@ -48,7 +48,7 @@ HASH_DIGITS = 32  # of a photo's file
 
 
 def everything(
-    source: str | Path,
+    source: Photos,
     output: str | Path,
     *,
     model: str | ModelChoice = DEFAULT_MODEL,
@@ -59,7 +59,7 @@ def everything(
 ) -> Summary:
     """Find the masks of everything in the photos of a folder; the same call again goes on.
 
-    source       a folder of photos with its sub-folders, or one photo
+    source       a folder of photos with its sub-folders; or one photo, or a list of photos
     output       the folder for a .json (SA-1B records) and a .png (the masks drawn) of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`
     settings     those of `Model.everything` by name (points_per_side, layout, tile, ...), and
@@ -150,7 +150,7 @@ class EverythingWork:
         picture never lies beside records of other settings.
         """
         records_path, picture_path = item.output(".json"), item.output(".png")
-        photo = PhotoFile(item.photo, self.pictures)
+        photo = PhotoFile(item.photo, self.pictures, item.page)
         records = self._records_there(records_path, photo)
         if records is not None and (picture_path.is_file() or not self.overlay):
             return None
@@ -194,8 +194,8 @@ class EverythingWork:
 class PhotoFile:
     """A photo's file, read and decoded when somebody asks."""
 
-    def __init__(self, path: Path, pictures: PictureChoice) -> None:
-        self.path, self.pictures = path, pictures
+    def __init__(self, path: Path, pictures: PictureChoice, page: int | None = None) -> None:
+        self.path, self.pictures, self.page = path, pictures, page
 
     @cached_property
     def file_hash(self) -> str:
@@ -203,14 +203,14 @@ class PhotoFile:
         try:
             with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
-            return digest + self.pictures.mark
+            return digest + self.pictures.mark(self.page)
         except OSError:
             return ""
 
     @cached_property
     def pixels(self) -> UintImage:
         """(H, W, 3). Raises ImageError."""
-        return self.pictures.load(self.path)
+        return self.pictures.load(self.path, self.page)
 
     @cached_property
     def pixels_hash(self) -> str:
