@@ -94,7 +94,9 @@ def test_a_retry_draws_small_objects_more_finely(
     coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--retry", "60"]))
     assert iou(fine, truth) > iou(coarse, truth)
     assert main(["segment", "photo.png", "--point", "5,5", "--retry", "-2", "-o", "x.png"]) == 2
-    assert "retry_seconds must be a number of seconds, 0 or more, got -2.0" in capsys.readouterr().err
+    assert (
+        "retry_seconds must be a number of seconds, 0 or more, got -2.0" in capsys.readouterr().err
+    )
 
 
 def test_a_click_may_mean_the_part_or_the_whole(folder: Path) -> None:

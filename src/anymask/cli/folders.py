@@ -68,29 +68,26 @@ def read_job(
     folder_ending: str = "-everything",
     file_suffix: str = "",
 ) -> FolderJob:
-    """The options of `add_folder_options` and of the pictures, as a job.
+    """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
 
     sources        one folder, or photos
     outputs        one folder; none: results lie in the working folder
-    ending         of the names of results in the working folder, before the suffix
-    folder_ending  of the folder for a folder's results where none is named
-    file_suffix    one output may be a file of this suffix, for one photo
-
-    Raises InputError.
+    ending         of the names of results in the working folder
+    folder_ending  of the folder of a folder's results
+    file_suffix    one output may be a file of this suffix
     """
     if len(outputs) > 1:
         raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
-    source = sources[0] if len(sources) == 1 else tuple(sources)
-    is_folder = isinstance(source, Path) and source.is_dir()
+    is_folder = len(sources) == 1 and sources[0].is_dir()
     naming = Naming(page=read_pictures(args).page, ending="" if outputs or is_folder else ending)
     named: tuple[tuple[str, Path], ...] = ()
     output = Path(outputs[0]) if outputs else Path()
     if is_folder and not outputs:
-        output = Path(f"{sources[0].resolve().name}{folder_ending}")
+        output = Path(sources[0].resolve().name + folder_ending)
     elif file_suffix and output.suffix.lower() == file_suffix and not output.is_dir():
         output, named = output.parent, ((file_suffix, output),)
     job = FolderJob(
-        source=source,
+        source=sources[0] if len(sources) == 1 else tuple(sources),
         output=output,
         workers=args.workers,
         engine=args.engine,

@@ -121,8 +121,8 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
         return None
     height, width = image_hw
     meant = " ".join(
-        ",".join(f"{value:g}" for value in (row * (width, height)).ravel().round())
-        for row in (corners.reshape(1, -1) if len(corners) else clicks)
+        ",".join(f"{value:g}" for value in (part * (width, height)).round().ravel())
+        for part in ([corners] if len(corners) else clicks)
     )
     return (
         "points and boxes are in pixels, and these lie within the first one; if parts of the "

@@ -53,11 +53,11 @@ class Naming:
 
     def items(self, item: PhotoItem) -> Iterator[PhotoItem]:
         """An item for each page of a photo that is looked at."""
-        stem = item.stem
-        for page in self._pages(item.photo):
-            number = "" if page is None else f".page{page}"
-            name = f"{stem.name}{number}{self.ending}"
-            yield replace(item, stem=stem.with_name(name), page=page)
+        pages = self._pages(item.photo)
+        for page in pages:
+            number = f".page{page}" if page or len(pages) > 1 else ""
+            stem = item.stem.with_name(f"{item.stem.name}{number}{self.ending}")
+            yield replace(item, stem=stem, page=page)
 
     def _pages(self, photo: Path) -> Sequence[int | None]:
         if self.page != "all":
@@ -67,8 +67,8 @@ class Naming:
         try:
             count = count_pages(photo)
         except AnymaskError:
-            return [None]  # whoever reads the photo says what is wrong with it
-        return range(count) if count > 1 else [None]
+            count = 1  # whoever reads the photo says what is wrong with it
+        return range(count)
 
 
 @dataclass(frozen=True, kw_only=True)
