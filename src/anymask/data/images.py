@@ -47,6 +47,10 @@ SUFFIXES = frozenset(  # that `find_images` looks for
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
 ) | {".tiff", ".webp"}
 
+_LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
+_TINTED = 24  # between a pixel's channels, from which on it is no grey
+_COLOURED, _MOST_COLOURS = 0.05, 256  # the share of such pixels, and their colours in 5 bits
+_BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, and their greys
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -135,17 +139,40 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
     Where a picture is see-through somewhere, what can be seen is the object; in any other one,
     what is more than half as bright as its brightest pixel.
 
-    Raises ImageError as `load_image` does.
+    Raises ImageError as `load_image` does, and for a photo.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
         return _load_array(path)
-    brightness: NDArray[np.uint8] = load_image(path).max(axis=2)
+    image = load_image(path)
+    brightness: NDArray[np.uint8] = image.max(axis=2)
     alpha = _alpha_of(path)
     if alpha is not None and not alpha.all():
         brightness = alpha
+    elif looks_like_photo(image):
+        raise ImageError(
+            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
+            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
+        )
     mask: BoolArray = brightness > int(brightness.max()) // 2
     return mask
+
+
+def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
+    """Whether a picture can be no mask: many colours, or greys all between black and white.
+
+    Pictures of masks have few values; those of soft edges or of JPEG files lie near the borders.
+    """
+    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
+    pixels = image[::step, ::step].reshape(-1, 3).astype(np.int32)
+    low, high = pixels.min(1), pixels.max(1)
+    tinted = pixels[high - low > _TINTED] >> 3  # a palette has few colours, a photo many
+    colours = np.unique(tinted @ np.array([1, 32, 1024])) if len(tinted) else tinted
+    if len(tinted) > _COLOURED * len(pixels) and len(colours) > _MOST_COLOURS:
+        return True
+    most = int(high.max())
+    between = (high > most // 8) & (high < most - most // 8)
+    return bool(between.mean() > _BETWEEN and len(np.unique(high[between])) > _MOST_GREYS)
 
 
 def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
