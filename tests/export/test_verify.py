@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.export.graphs import export_bundle
 from anymask.export import verify
+from anymask.export.graphs import export_bundle
 from anymask.export.verify import Check, Verification, random_prompts, verify_bundle
 from anymask.models.nano import TINY, Nano
 from anymask.runtimes.onnx import OnnxRuntime
