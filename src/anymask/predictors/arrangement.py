@@ -70,6 +70,7 @@ class Arrangement:
             'remove parts of a mask of less: pixels (50) or a share of the mask (0.05, "5%"), 0 '
             "for none; the largest stays",
             check=partial(parse_region_size, name="min_island_area"),
+            form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
         ),
     ] = 0
@@ -78,6 +79,7 @@ class Arrangement:
         Setting(
             "fill enclosed holes of less, in the same units",
             check=partial(parse_region_size, name="max_hole_area"),
+            form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
         ),
     ] = 0

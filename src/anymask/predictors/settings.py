@@ -130,6 +130,7 @@ class SegmentSettings:
             'none; "auto": 5% of the mask with multimask="auto", else 0; a negative click keeps '
             "its hole",
             check=_check_area("max_hole_area"),
+            form="PIXELS|SHARE",
         ),
     ] = "auto"
     min_island_area: Annotated[
@@ -138,6 +139,7 @@ class SegmentSettings:
             "remove parts of less, in the same units; the largest part and those of positive "
             "clicks stay",
             check=_check_area("min_island_area"),
+            form="PIXELS|SHARE",
         ),
     ] = "auto"
     retry: Annotated[
