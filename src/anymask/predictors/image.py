@@ -155,8 +155,9 @@ class Model:
         mask      a start: bool of any size, or `answer.logits[i]`
         boxes     (N, 4) several objects at once instead: a box each
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
-                  see `settings.SegmentSettings`; bgr and allow_url as for `embed`
+        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area,
+                  refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
+                  `embed`
 
         Returns one `Candidates`, the mask that is most likely meant first; a list for `boxes` and
         `prompts`.
