@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
-    from anymask.cli.train import is_done
+    from anymask.cli.run_folder import is_done
     from anymask.training.loop import TrainingRun, train
     from anymask.training.recipe import recipe_of
     from anymask.training.tuning_data import HELD_OUT, prepare
@@ -202,7 +202,7 @@ def finish(
     """Write weights, check that they answer as measured once reloaded, then report and bundle."""
     import anymask
     from anymask.cli.finetune_report import write_page
-    from anymask.cli.train import write_bundle
+    from anymask.cli.run_folder import write_bundle
     from anymask.training.checkpoint import newest_state
     from anymask.training.result import write_result
     from anymask.training.trainee import trained_module
@@ -254,6 +254,6 @@ def _in_words(means: list[float]) -> str:
 
 
 def _print_row(row: dict[str, Any]) -> None:
-    from anymask.cli.train import print_row
+    from anymask.cli.run_folder import print_row
 
     print_row(row)

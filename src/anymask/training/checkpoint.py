@@ -51,8 +51,7 @@ class TrainingProgress:
 
 def save_checkpoint(
     folder: Path,
-    model: nn.Module,
-    average: nn.Module,
+    networks: tuple[nn.Module, nn.Module],
     optimiser: torch.optim.Optimizer,
     progress: TrainingProgress,
     recipe: dict[str, Any],
@@ -62,6 +61,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `last.pt` in one move; the one before it stays as `before.pt`.
 
+    networks    the one that learns, and its running average
     best        "score" on held-out pictures, "step" and "average" weights of the best measurement
     part_bytes  size of the pieces that are written beside it; 0: none
     """
@@ -69,8 +69,8 @@ def save_checkpoint(
         "format": FORMAT,
         "recipe": recipe,
         "progress": dataclasses.asdict(progress),
-        "model": model.state_dict(),
-        "average": average.state_dict(),
+        "model": networks[0].state_dict(),
+        "average": networks[1].state_dict(),
         "optimiser": optimiser.state_dict(),
         "best": best,
     }

@@ -345,8 +345,7 @@ class TrainingWorker:
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
-                self.model,
-                self.average,
+                (self.model, self.average),
                 self.optimiser,
                 self.progress,
                 dataclasses.asdict(self.recipe),

@@ -192,17 +192,7 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_kinds(recipe, Recipe(), where)
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
-    if recipe.workers < 1:
-        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
-    if recipe.save_every < 1:
-        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
-    if recipe.lora_rank < 1 or min(recipe.judge_every, recipe.patience) < 0:
-        raise ConfigError(
-            f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
-            f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
-        )
-    if not recipe.save_minutes > 0:
-        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
+    _check_counts(recipe, where)
     for stage in recipe.stages:
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
@@ -227,6 +217,21 @@ def _check(recipe: Recipe, where: str) -> None:
     for name in ("synthetic", "boxes"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
+
+
+def _check_counts(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for a count or a time that is too small."""
+    if recipe.workers < 1:
+        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
+    if recipe.save_every < 1:
+        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
+    if recipe.lora_rank < 1 or min(recipe.judge_every, recipe.patience) < 0:
+        raise ConfigError(
+            f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
+            f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
+        )
+    if not recipe.save_minutes > 0:
+        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
 
 
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
