@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.cli import finetune
+from anymask.cli import finetune, held_out
 from anymask.cli.main import main
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.sets import load_set
@@ -58,16 +58,16 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert "5 photos with 5 masks to learn from, 1 with 1 held out" in told
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
-    _, held = load_set(run / finetune.DATA / HELD_OUT)
+    _, kept = load_set(run / finetune.DATA / HELD_OUT)
     for place in (run / finetune.WEIGHTS,):
-        again = finetune.measure(anymask.load(str(place), device="cpu"), held)
+        again = held_out.measure(anymask.load(str(place), device="cpu"), kept)
         assert again.means() == figures["after"]
-    before = finetune.measure(anymask.load(runtime="onnx"), held)
+    before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
     page = (run / finetune.PAGE).read_text("utf-8")
     assert page.count("<img ") == 1  # one held-out photo
     assert 'src="http' not in page
-    bundle = finetune.measure(anymask.load(str(tmp_path / "bundle")), held)
+    bundle = held_out.measure(anymask.load(str(tmp_path / "bundle")), kept)
     assert bundle.means() == pytest.approx(figures["after"], abs=0.02)
     assert main([*command]) == 0  # a finished run does nothing new
     assert json.loads((run / finetune.RESULT).read_text("utf-8")) == figures
@@ -87,11 +87,11 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_args, **_options: None)
-    told = finetune.measure
+    told = held_out.measure
     monkeypatch.setattr(
         finetune, "measure",
         lambda model, photos, clicks=3: told(model, photos, clicks) if model is not None
-        else finetune.Measured(np.zeros((1, 3)), [(0, 0)]),
+        else held_out.Measured(np.zeros((1, 3)), [(0, 0)]),
     )  # fmt: skip
     run = tmp_path / "run"
     assert main(["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]) == 2

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anymask.cli.held_out import CLICKS, Measured, measure, model_of
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.storage import write_json
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.data.annotations import AnnotatedImage
-    from anymask.predictors.image import Model
     from anymask.training.recipe import Recipe
     from anymask.training.tuning_data import DataReport
 
@@ -28,22 +28,8 @@ NAME = "finetune"  # in place of a recipe
 DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
     "data", "weights.safetensors", "result.json", "report.html", "adapter",
 )  # fmt: skip
-CLICKS = 3  # on every held-out mask, before and after
-MASKS_A_PHOTO = 10
 JUDGED_PHOTOS = 12  # while training
 SAME = 1e-6  # difference of IoU that a reloaded model may show
-
-
-@dataclass(frozen=True)
-class Measured:
-    """IoU of held-out masks (N, CLICKS) after each click, and each mask's photo and number."""
-
-    ious: np.ndarray
-    places: list[tuple[int, int]]
-
-    def means(self) -> list[float]:
-        """By clicks."""
-        return [round(float(value), 4) for value in self.ious.mean(0)]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -156,14 +142,6 @@ def _held_out(folder: Path) -> list[AnnotatedImage]:
     return load_set(folder)[1]
 
 
-def model_of(module: nn.Module) -> Model:
-    """A network in memory as a model that answers."""
-    from anymask.predictors.image import Model
-    from anymask.runtimes.torch import TorchRuntime
-
-    return Model(TorchRuntime(module, "in memory", device="cpu"))
-
-
 @dataclass(frozen=True)
 class _Judge:
     """The mean IoU of one click on some held-out photos; it travels to the workers."""
@@ -175,20 +153,6 @@ class _Judge:
         score = float(measured.ious.mean())
         print(f"held out: {score:.3f} IoU by one click", flush=True)
         return score
-
-
-def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
-    """IoU of the first masks of each photo after each click, in the order of the photos."""
-    from anymask.evaluation.protocols import TruthMask, click_rounds
-    from anymask.primitives.rle import rle_to_mask
-
-    scores, places = [], []
-    for number, photo in enumerate(photos):
-        rles = photo.rles[:MASKS_A_PHOTO]
-        truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
-        scores.append(click_rounds(model, model.embed(photo.image()), truths, clicks).ious)
-        places += [(number, mask) for mask in range(len(rles))]
-    return Measured(np.concatenate(scores), places)
 
 
 def finish(
@@ -221,12 +185,7 @@ def finish(
     }
     write_result(folder / WEIGHTS, module, recipe.model, about)
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
-    difference = float(np.abs(measure(again, held).ious - after.ious).max())
-    if difference > SAME:
-        raise AnymaskError(
-            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
-            f"{difference:.2g}); please report this, with {folder / 'recipe.json'}"
-        )
+    _compare(measure(again, held), after, folder)
     if recipe.learn == "lora":
         _write_adapters(folder, recipe, found[1])
     write_page(folder / PAGE, again, held, (before, after), report, recipe)
@@ -234,6 +193,16 @@ def finish(
         write_bundle(folder, bundle)
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     print(f"after:  {_in_words(after.means())}\n{folder / WEIGHTS}  {folder / PAGE}")
+
+
+def _compare(again: Measured, after: Measured, folder: Path) -> None:
+    """Raises AnymaskError where the reloaded model does not answer as the trained one."""
+    difference = float(np.abs(again.ious - after.ious).max())
+    if difference > SAME:
+        raise AnymaskError(
+            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
+            f"{difference:.2g}); please report this, with {folder / 'recipe.json'}"
+        )
 
 
 def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from anymask.reports.page import html_page, html_table, jpeg_bytes, note, pictur
 from anymask.reports.plots import Points, curve_plot
 
 if TYPE_CHECKING:
-    from anymask.cli.finetune import Measured
+    from anymask.cli.held_out import Measured
     from anymask.data.annotations import AnnotatedImage
     from anymask.predictors.image import Model
     from anymask.training.recipe import Recipe
