@@ -10,8 +10,8 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.sam import (
-    Sam,
     SamAutomaticMaskGenerator,
+    SamModel,
     SamPredictor,
     pipeline,
     sam_model_registry,
@@ -66,6 +66,13 @@ def test_the_predictor_example_runs_as_it_is_written() -> None:
     )
     assert masks.shape == (1, 400, 600)
 
+
+def test_a_batch_of_boxes_runs_as_the_predictor_example_writes_it(model: Model) -> None:
+    image = anymask.load_image(anymask.sample("coffee"))
+    predictor = SamPredictor(model)
+    predictor.set_image(image)
+    masks, _, _ = predictor.predict(box=np.array([170, 12, 415, 312]), multimask_output=False)
+
     input_boxes = torch.tensor([[170, 12, 415, 312], [10, 10, 100, 100]], device=predictor.device)
     transformed_boxes = predictor.transform.apply_boxes_torch(input_boxes, image.shape[:2])
     batch, _, _ = predictor.predict_torch(
@@ -84,7 +91,7 @@ def test_the_predictor_example_runs_as_it_is_written() -> None:
 
 def test_the_generator_example_runs_as_it_is_written(model: Model) -> None:
     image = cv2.cvtColor(cv2.imread(str(anymask.sample("cat"))), cv2.COLOR_BGR2RGB)
-    mask_generator = SamAutomaticMaskGenerator(Sam(model), points_per_side=8)
+    mask_generator = SamAutomaticMaskGenerator(SamModel(model), points_per_side=8)
     masks = mask_generator.generate(image)
     assert masks
     assert masks[0].keys() == KEYS
@@ -101,7 +108,7 @@ def test_the_generator_example_runs_as_it_is_written(model: Model) -> None:
         assert ann["crop_box"] == [0, 0, 451, 300]
 
     mask_generator_2 = SamAutomaticMaskGenerator(
-        model=Sam(model),
+        model=SamModel(model),
         points_per_side=8,
         pred_iou_thresh=0.3,
         stability_score_thresh=0.5,

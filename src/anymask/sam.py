@@ -46,7 +46,7 @@ Answer = tuple[NDArray[Any], FloatArray, FloatArray]  # masks, qualities, low-re
 
 
 @dataclass
-class Sam:
+class SamModel:
     """A model with the methods that scripts call on one: `to(device)`, `eval()`.
 
     model       the open model
@@ -58,13 +58,13 @@ class Sam:
     name: str = DEFAULT_MODEL
     checkpoint: str | Path | None = None
 
-    def to(self, device: object = "cpu") -> Sam:
+    def to(self, device: object = "cpu") -> SamModel:
         """The same model on another device; it is opened there anew."""
         if str(device) != self.device:
             self.model = load(self.name, self.checkpoint, str(device))
         return self
 
-    def eval(self) -> Sam:
+    def eval(self) -> SamModel:
         """The model itself: it is never in training."""
         return self
 
@@ -79,13 +79,13 @@ class Sam:
         return self.model.spec.mask_threshold
 
 
-def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
+def build_sam(name: str, checkpoint: str | Path | None = None) -> SamModel:
     """Open a model of the catalogue, as the functions of `sam_model_registry` do."""
-    return Sam(load(name, checkpoint), name, checkpoint)
+    return SamModel(load(name, checkpoint), name, checkpoint)
 
 
 # segment-anything's names, and the model that is always there.
-sam_model_registry: dict[str, Callable[..., Sam]] = {
+sam_model_registry: dict[str, Callable[..., SamModel]] = {
     "default": partial(build_sam, "sam_vit_h"),
     "vit_h": partial(build_sam, "sam_vit_h"),
     "vit_l": partial(build_sam, "sam_vit_l"),
@@ -95,9 +95,9 @@ sam_model_registry: dict[str, Callable[..., Sam]] = {
 }
 
 
-def _opened(model: Sam | Model | str | None) -> Model:
+def _opened(model: SamModel | Model | str | None) -> Model:
     """Any model: open already, or by name."""
-    if isinstance(model, Sam):
+    if isinstance(model, SamModel):
         return model.model
     if isinstance(model, Model):
         return model
@@ -144,7 +144,7 @@ class ResizeLongestSide:
 class SamPredictor:
     """One photo, any number of prompts. Raises InputError where no photo was set."""
 
-    def __init__(self, sam_model: Sam | Model | str | None = None) -> None:
+    def __init__(self, sam_model: SamModel | Model | str | None = None) -> None:
         self.model = _opened(sam_model)
         self.transform = ResizeLongestSide(self.model.spec)
         self._embedding: Embedding | None = None
@@ -180,7 +180,7 @@ class SamPredictor:
     @property
     def device(self) -> str:
         """Where the model computes."""
-        return Sam(self.model).device
+        return SamModel(self.model).device
 
     @property
     def _seen(self) -> Embedding:
@@ -298,7 +298,7 @@ class SamAutomaticMaskGenerator:
     Raises InputError for values out of range.
     """
 
-    model: Sam | Model | str | None = None
+    model: SamModel | Model | str | None = None
     points_per_side: int | None = 32
     points_per_batch: int = 64
     pred_iou_thresh: float | None = None
@@ -369,7 +369,7 @@ class MaskGeneration:
 
 
 def pipeline(
-    task: str = "mask-generation", model: Sam | Model | str | None = None
+    task: str = "mask-generation", model: SamModel | Model | str | None = None
 ) -> MaskGeneration:
     """transformers' way to call it. Raises InputError for another task."""
     if task != "mask-generation":
