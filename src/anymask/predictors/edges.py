@@ -102,7 +102,11 @@ def decide_edge(
         slice(max(0, int(columns[0]) - pad), int(columns[-1]) + pad + 1),
     )
     seen, inside = logits[window], mask[window].view(np.uint8)
-    undecided = _grown(inside, edge) & _grown(inside ^ 1, edge) & (np.abs(seen) < UNDECIDED)
+    undecided = (
+        _grown(inside, edge)
+        & _grown((~mask[window]).view(np.uint8), edge)
+        & (np.abs(seen) < UNDECIDED)
+    )
     undecided &= ~settled[window]
     places = np.nonzero(_grown(undecided.view(np.uint8), near))  # (n,), (n,)
     levels = (photo[window][places] // (256 // LEVELS)).astype(np.int32)
