@@ -13,21 +13,26 @@ from anymask.primitives.storage import write_json
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
 
+HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
 SUMMARY = "turn annotations from one format into another"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.data.formats import FORMATS
+    from anymask.data.formats import FORMATS, format_name
     from anymask.data.layouts import LAYOUTS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = table()
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
-    parser.add_argument("--to", metavar="FORMAT", required=True, choices=FORMATS)
     parser.add_argument(
-        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS],
+        "--to", metavar="FORMAT", choices=FORMATS, type=format_name,
+        help="of OUT (default: by its suffix, .json COCO, .xml CVAT, .png, .svg, .geojson; or by "
+        "the folder's name, such as yolo/)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS], type=format_name,
         help="of IN; recognised when left out",
     )  # fmt: skip
     parser.add_argument("--split", metavar="NAME", help="of a published data set, such as val")
@@ -81,11 +86,17 @@ def run(args: argparse.Namespace) -> None:
     """Convert and report. Raises DataError when something is lost and `--strict` is given."""
     from anymask.data.annotations import LossReport
     from anymask.data.documents import write_files
-    from anymask.data.formats import encode_annotations, read_annotations, recognise
+    from anymask.data.formats import (
+        encode_annotations,
+        format_of_target,
+        read_annotations,
+        recognise,
+    )
     from anymask.data.outlines import Policy
 
     if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
+    args.to = args.to or format_of_target(args.target)
     if args.copy_images and args.to != "set":
         raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
     policy = Policy(
@@ -130,9 +141,11 @@ def copies(
 
 
 def tell(report: LossReport) -> None:
-    """A line for each kind of loss."""
-    for line in report.lines():
+    """A line for each kind of loss; one for all that is about how masks were made."""
+    for line in report.lines(leave_out=HOW_MADE):
         print(line)
+    if made := [kind for kind in report.counts() if kind in HOW_MADE]:
+        print(f"nor how the masks were made: {', '.join(made)}")
 
 
 def write_report(
