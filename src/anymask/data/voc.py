@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.data.annotations import (
-    UNLABELLED,
     VOID_LABEL,
     AnnotatedImage,
     AnnotatedMask,
@@ -53,6 +52,7 @@ from anymask.data.label_sets import VOC_CLASSES
 from anymask.data.layouts import iter_dataset
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
+from anymask.primitives.records import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 
