@@ -1,6 +1,6 @@
 /**
- * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are obeyed,
- * clicks that are not are named.
+ * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are
+ * obeyed, clicks that are not are named.
  */
 
 import { REACH, operatorsOf } from "./geometry";
