@@ -12,6 +12,7 @@ from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
+    from anymask.data.outlines import Policy
 
 HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
 SUMMARY = "turn annotations from one format into another"
@@ -104,17 +105,8 @@ def run(args: argparse.Namespace) -> None:
     )
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
-    if args.strict:  # a first round for the report alone
-        trial = LossReport(list(lost.losses))
-        for _ in encode_annotations(images, args.target, args.to, trial, policy):
-            pass
-        if trial:
-            tell(trial)
-            write_report(args, origin, images, trial)
-            raise DataError(
-                f"{sum(trial.counts().values())} things would be lost, see above; nothing was "
-                "written; choose another format, or leave out --strict"
-            )
+    if args.strict:
+        refuse_loss(args, origin, images, LossReport(list(lost.losses)), policy)
     files = write_files(encode_annotations(images, args.target, args.to, lost, policy))
     if args.copy_images:
         files += write_files(copies(args, origin, images))
@@ -126,6 +118,27 @@ def run(args: argparse.Namespace) -> None:
         f"wrote {args.target}: {len(images)} pictures, {masks} masks, {files} files, "
         f"{origin} to {args.to}; {kept}"
     )
+
+
+def refuse_loss(
+    args: argparse.Namespace,
+    origin: str,
+    images: list[AnnotatedImage],
+    trial: LossReport,
+    policy: Policy,
+) -> None:
+    """A first round for the report alone. Raises DataError when something would be lost."""
+    from anymask.data.formats import encode_annotations
+
+    for _ in encode_annotations(images, args.target, args.to, trial, policy):
+        pass
+    if trial:
+        tell(trial)
+        write_report(args, origin, images, trial)
+        raise DataError(
+            f"{sum(trial.counts().values())} things would be lost, see above; nothing was "
+            "written; choose another format, or leave out --strict"
+        )
 
 
 def copies(
