@@ -26,7 +26,7 @@ from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import AnymaskError, InputError, PromptError
+from anymask.primitives.errors import AnymaskError, InputError, ModelError, PromptError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.record_list import MaskRecords
 from anymask.primitives.spec import ModelSpec
@@ -43,10 +43,12 @@ class Model:
     It remembers nothing between calls, so any number of threads may share one model.
 
     runtime  what encodes and decodes
+    begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
     """
 
-    def __init__(self, runtime: ImageRuntime) -> None:
+    def __init__(self, runtime: ImageRuntime, begin: Callable[..., Any] | None = None) -> None:
         self.runtime = runtime
+        self._begin = begin
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
@@ -250,6 +252,20 @@ class Model:
         photo = load_image(image)
         eye = WindowScanner(self.runtime, grid, None if retry is None else RetryTime.start(retry))
         return MaskRecords(arrange(look_around(eye, photo, tile, progress), arrangement))
+
+    def track(self, source: Any, **settings: Any) -> Any:
+        """Follow objects through a video: a `video.session.VideoSession`.
+
+        source    a video file, a folder of pictures, a list or a generator of them, a camera's
+                  number; None: frames are handed to the session's `step`
+        settings  tracker, session, every, fps, start, end, least_score, area_jump, lost_after,
+                  write_unsure: see docs/video.md
+
+        Raises InputError, DataError and MissingExtra: see `video.opening.open_session`.
+        """
+        if self._begin is None:
+            raise ModelError("this Model was not made by anymask.load, which also brings sessions")
+        return self._begin(self, source, **settings)
 
 
 def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
