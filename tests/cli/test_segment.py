@@ -94,7 +94,9 @@ def test_a_retry_draws_small_objects_more_finely(
     coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--retry", "60"]))
     assert iou(fine, truth) > iou(coarse, truth)
     assert main(["segment", "photo.png", "--point", "5,5", "--retry", "-2", "-o", "x.png"]) == 2
-    assert "seconds must be a number, 0 or more, got -2.0" in capsys.readouterr().err
+    assert (
+        "retry_seconds must be a number of seconds, 0 or more, got -2.0" in capsys.readouterr().err
+    )
 
 
 def test_a_click_may_mean_the_part_or_the_whole(folder: Path) -> None:
@@ -125,7 +127,8 @@ def test_a_negative_click_is_obeyed_whatever_the_model_does(
 
 
 def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not npy("--negative", "5,5").any()
+    Image.fromarray(np.zeros_like(LEFT)).save("nothing.png")
+    assert not npy("--mask", "nothing.png", "--negative", "90,100").any()
     assert "the mask is empty; try another click" in capsys.readouterr().out
 
 
@@ -142,7 +145,8 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
     [
         ([], "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
         (["--point", "5"], "wanted --point X,Y as 2 numbers with commas between them, got '5'"),
-        (["--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas between them"),
+        (["--negative", "5,6"], "--negative takes something away from an object, and nothing says"),
+        (["--point", "9,9", "--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas"),
         (["--box", "1,2,3"], "wanted --box X0,Y0,X1,Y1 as 4 numbers with commas between them"),
         (["--box", "9,9,5,5"], "box must have an area"),
         (["--point", "nan,3"], "points must be finite"),

@@ -1,6 +1,5 @@
 """What the README and the documents show is what happens."""
 
-import argparse
 import ast
 import re
 import shlex
@@ -13,6 +12,7 @@ import skimage.data
 from PIL import Image
 
 from anymask.cli import main as door
+from anymask.cli.parser import CommandParser
 from tests.docs import snippets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
 
 def parse(words: list[str]) -> None:
     """Check that the command and its options exist."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = CommandParser()
     door.load(words[0]).configure(parser)
     parser.parse_args(words[1:])
 

@@ -14,11 +14,10 @@ from typing import Any, Literal
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
-from anymask.primitives.records import Box, MaskRecord, record_from_rle
+from anymask.primitives.records import UNLABELLED, Box, MaskRecord, record_from_rle
 from anymask.primitives.rle import Rle, rle_merge
 from anymask.primitives.types import UintImage
 
-UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
 LossKind = Literal[

@@ -27,7 +27,6 @@ from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
-from anymask.serving.app import done, embedded
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -41,6 +40,7 @@ from anymask.serving.bodies import (
 )
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
+from anymask.serving.model_api import done, embedded
 from anymask.serving.refusals import Refusal
 
 Version = Annotated[str, Header(alias="If-Match")]
