@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anymask import jobs, models, weights
+    from anymask import jobs, models, sam, weights
     from anymask.data.images import load_image
     from anymask.data.photo_sources import list_photos
     from anymask.data.record_list import MaskRecords
@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "load_image",
     "models",
+    "sam",
     "sample",
     "weights",
 ]
@@ -65,6 +66,7 @@ _MODULES = {
     "errors": "anymask.primitives.errors",
     "jobs": "anymask.jobs",
     "models": "anymask.models",
+    "sam": "anymask.sam",
     "weights": "anymask.weights",
 }
 

@@ -1,6 +1,7 @@
 """`anymask segment` as a user calls it, on a model whose answers are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
+from anymask.cli.segment import report_lines
 from anymask.predictors.image import Model
+from anymask.primitives.mask_files import FoundMask
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
 from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
@@ -190,3 +196,13 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert error.startswith(f"anymask: error: {told}")
     assert error.count("\n") == 1
+
+
+def test_a_coin_toss_is_said_in_one_line() -> None:
+    mask = np.ones((30, 40), np.bool_)
+    record = record_from_rle(mask_to_rle(mask), quality=0.5)
+    found = FoundMask(Path("a.jpg"), None, mask, record, Prompt.of(points=[(3, 4)]))
+    assert report_lines(found) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
+    lines = report_lines(replace(found, toss=True))
+    assert len(lines) == 2
+    assert lines[1].startswith("ambiguous: another mask is as likely meant; click once more")

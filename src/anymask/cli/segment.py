@@ -262,29 +262,28 @@ def zoom_report(
 
 def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> FoundMask:
     """The best mask with its numbers; the others are never made."""
-    from anymask.primitives.masks import stability_score
-    from anymask.primitives.records import STABILITY_OFFSET, record_from_rle
-
-    first = answer.first
-    stability = stability_score(first.logits, first.threshold, STABILITY_OFFSET)
-    record = record_from_rle(first.rle(), quality=first.quality, stability=float(stability))
-    if prompt.points is not None:
-        record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-    return FoundMask(photo, image, record.mask, record, prompt)
+    record = answer.first.to_record(prompt)
+    return FoundMask(photo, image, record.mask, record, prompt, answer.ambiguous)
 
 
 def report_lines(found: FoundMask) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more."""
     from anymask.primitives.clicks import violated_points
+    from anymask.primitives.previews import percent
 
     record, lines = found.record, []
     if not record.area:
         lines.append("the mask is empty; try another click, or a box")
     else:
-        share = 100 * record.area / found.mask.size
         box = ",".join(f"{value:g}" for value in record.box_xyxy)
         lines.append(
-            f"quality {record.quality:.2f}, {record.area} pixels ({share:.2g} %), box {box}"
+            f"quality {record.quality:.2f}, {record.area} pixels ({percent(record.coverage)}), "
+            f"box {box}"
+        )
+    if found.toss:
+        lines.append(
+            "ambiguous: another mask is as likely meant; click once more, give --box, or choose "
+            "with --granularity"
         )
     asked = found.prompt
     if asked is None or asked.points is None or asked.labels is None:
