@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.flow import is_cut, reduce_frame
 from anymask.video.picks import PickedFrames
+from anymask.video.prompting import check_whole, merged_prompts, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
 from anymask.video.tracker import Finding, Tracker, TrackMoment
@@ -110,7 +110,7 @@ class VideoSession:
 
         Raises PromptError, and InputError for a frame that is not there.
         """
-        _check_whole(frame=frame, object=object)
+        check_whole(frame=frame, object=object)
         said = Prompt.of(points, labels, box, mask)
         look = self._look(frame)
         if look is None:
@@ -122,13 +122,21 @@ class VideoSession:
             known = self._store.masks(frame).get(object)
             spoken = SpokenPrompt(said, known.rle if known is not None and known.area else None)
         else:
-            spoken = SpokenPrompt(_merged(before.prompt, said), before.earlier)
+            spoken = SpokenPrompt(merged_prompts(before.prompt, said), before.earlier)
         finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(object, frame, spoken)
         self._forget_around(object, frame)
         if frame == self._stepped:  # the next step goes on from here
             return self._begin(look.seen, TrackMoment(frame), object)
         return self._write(object, frame, finding, watch_prompted(finding), prompted=True)
+
+    def _look_at(self, frame: int) -> _Look:
+        look = self._look(frame)
+        if look is None:
+            raise InputError(
+                f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
+            )
+        return look
 
     def take_back(self, object: int, frame: int) -> None:  # noqa: A002
         """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
@@ -175,7 +183,7 @@ class VideoSession:
             self._store.drop_masks(number, 0, frame - 1)
         for backward in (False, True):
             live = self._live.get((number, backward))
-            if live is not None and _rests_on(frame, live.frame, prompted, backward):
+            if live is not None and rests_on(frame, live.frame, prompted, backward):
                 self._live[number, backward] = replace(live, frame=NOWHERE)
 
     # ------------------------------------------------------------------------------------ frames
@@ -375,36 +383,6 @@ class VideoSession:
         self.frames.close()
         self._live.clear()
         self._last = None
-
-
-def _merged(before: Prompt, said: Prompt) -> Prompt:
-    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
-    points, labels = before.points, before.labels
-    if said.points is not None and said.labels is not None:
-        if points is None or labels is None:
-            points, labels = said.points, said.labels
-        else:
-            points = np.concatenate([points, said.points])
-            labels = np.concatenate([labels, said.labels])
-    return Prompt.of(
-        points,
-        labels,
-        before.box if said.box is None else said.box,
-        before.mask if said.mask is None else said.mask,
-    )
-
-
-def _rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
-    """Whether a state after the frame `live` was reached from, or over, a prompt's frame."""
-    if backward:
-        return live <= frame and not any(live <= one < frame for one in prompted)
-    return live >= frame and not any(frame < one <= live for one in prompted)
-
-
-def _check_whole(**numbers: Any) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
-            raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
 
 
 def _check_same_tracker(store: SessionStore, tracker: Tracker) -> None:
