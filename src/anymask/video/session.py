@@ -117,18 +117,21 @@ class VideoSession:
             raise InputError(
                 f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
             )
-        before = self._store.prompt(object, frame)
-        if before is None:
-            known = self._store.masks(frame).get(object)
-            spoken = SpokenPrompt(said, known.rle if known is not None and known.area else None)
-        else:
-            spoken = SpokenPrompt(merged_prompts(before.prompt, said), before.earlier)
+        spoken = self._spoken(object, frame, said)
         finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(object, frame, spoken)
         self._forget_around(object, frame)
         if frame == self._stepped:  # the next step goes on from here
             return self._begin(look.seen, TrackMoment(frame), object)
         return self._write(object, frame, finding, watch_prompted(finding), prompted=True)
+
+    def _spoken(self, number: int, frame: int, said: Prompt) -> SpokenPrompt:
+        """All that was said of an object on a frame, and its mask before that."""
+        before = self._store.prompt(number, frame)
+        if before is not None:
+            return SpokenPrompt(merged_prompts(before.prompt, said), before.earlier)
+        known = self._store.masks(frame).get(number)
+        return SpokenPrompt(said, known.rle if known is not None and known.area else None)
 
     def _look_at(self, frame: int) -> _Look:
         look = self._look(frame)
