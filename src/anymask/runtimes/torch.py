@@ -54,6 +54,9 @@ class TorchRuntime:
         self.family: Family = open_family(self.spec)
         self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
 
+    def __repr__(self) -> str:
+        return f"<TorchRuntime: {self.spec.name}, {self.device}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by its name and weights: a process that unpickles it reads them anew."""
         if self._reopened is None:
