@@ -16,9 +16,9 @@ from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
 from anymask.data.record_list import MaskRecords
 from anymask.families.prompts import mask_on_photo
-from anymask.predictors.arrangement import arrange, arrangement_of, split_settings
+from anymask.predictors.arrangement import arrange, arrangement_of, best_of, split_settings
 from anymask.predictors.everything import find_everything
-from anymask.predictors.grid import grid_of
+from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import (
     BatchKeywords,
     EverythingKeywords,
@@ -47,8 +47,9 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
 from anymask.primitives.progress import Progress, telling, told
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 
@@ -290,6 +291,9 @@ class Model:
                   min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
+        Where no mask reaches the model's own thresholds, adaptive mode gives the best that there
+        are, which overlap little; their quality says how good they are.
+
         Raises PromptError for a model that takes no clicks, InputError for settings, a keyword
         that nobody knows or another model's embedding, ImageError for the photo.
         """
@@ -298,17 +302,26 @@ class Model:
         of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
         arrangement = arrangement_of(grid, of_arrangement)
+        seen: Embedding | UintImage
+        if isinstance(image, Embedding):
+            check_embedding(self.runtime, image)
+            _check_enough(tile, retry, source)
+            seen, hw, picture = image, image.image_hw, None
+        else:
+            seen = load_one(image, source)
+            hw, picture = (seen.shape[0], seen.shape[1]), picture_of(image, seen)
         with telling(progress, "everything") as tell:
-            if isinstance(image, Embedding):
-                check_embedding(self.runtime, image)
-                _check_enough(tile, retry, source)
-                found = find_everything(self.runtime, image, grid, tell)
-                return MaskRecords(arrange(found, arrangement), image_hw=image.image_hw)
-            photo = load_one(image, source)
-            time = None if retry is None else RetryTime.start(retry)
-            found = look_around(WindowScanner(self.runtime, grid, time), photo, tile, tell)
-            hw, picture = (photo.shape[0], photo.shape[1]), picture_of(image, photo)
-            return MaskRecords(arrange(found, arrangement), image_hw=hw, picture=picture)
+
+            def look(grid: Grid) -> list[MaskRecord]:
+                if isinstance(seen, Embedding):
+                    return find_everything(self.runtime, seen, grid, tell)
+                time = None if retry is None else RetryTime.start(retry)
+                return look_around(WindowScanner(self.runtime, grid, time), seen, tile, tell)
+
+            found = arrange(look(grid), arrangement)
+            if not found and (wider := wider_grid(grid, of_grid)):
+                found = arrange(best_of(look(wider)), arrangement)
+        return MaskRecords(found, image_hw=hw, picture=picture)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
