@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
+from anymask.engine.labels import nth_colour
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -81,6 +82,7 @@ class Project:
     stage: str = "assisted"
     arm: str = "model"
     labels: list[str] = field(default_factory=lambda: ["cat", "cup"])
+    colours: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
@@ -288,16 +290,58 @@ class Handler(BaseHTTPRequestHandler):
             record["rle"] = body["rle"]
         return record
 
+    def name(self, project: Project) -> Any:
+        """Add, change or delete a name, as the server does."""
+        if self.command == "GET":
+            return {"labels": listed(project)}
+        body = self.json()
+        name = body["name"]
+        project.labels = [one["name"] for one in listed(project)]
+        if self.command == "POST":
+            project.labels = list(dict.fromkeys([*project.labels, name]))
+        if "colour" in body:
+            project.colours[name] = body["colour"]
+        if "place" in body:
+            project.labels.remove(name)
+            project.labels.insert(body["place"], name)
+        if "to" in body:
+            project.labels[project.labels.index(name)] = body["to"]
+            project.labels = list(dict.fromkeys(project.labels))
+        if self.command == "DELETE":
+            project.labels.remove(name)
+        for key, record in list(project.records.items()):
+            if record["label"] != name or not ("to" in body or self.command == "DELETE"):
+                continue
+            record |= {"label": body.get("to"), "version": record["version"] + 1}
+            if body.get("masks") == "delete":
+                del project.records[key]
+        return {"labels": listed(project)}
+
     def export(self, project: Project) -> Any:
-        if project.gated and not self.json()["force"]:
+        wish = self.json()
+        if project.gated and wish["proposals"] and not wish["force"]:
             raise refuse(403, "90 % of the sampled masks accepted", "70 %", "review more masks")
         return json.dumps({"records": list(project.records.values())}).encode()
+
+
+def listed(project: Project) -> list[dict[str, Any]]:
+    """The names with their colours; one that a mask has is known."""
+    used = [record["label"] for record in project.records.values() if record["label"]]
+    names = list(dict.fromkeys([*project.labels, *used]))
+    return [
+        {
+            "name": name,
+            "colour": project.colours.get(name, nth_colour(place)),
+            "masks": used.count(name),
+        }
+        for place, name in enumerate(names)
+    ]
 
 
 def describe(project: Project) -> dict[str, Any]:
     return {
         "name": "shelf",
-        "labels": project.labels,
+        "labels": listed(project),
         "stage": project.stage,
         "arm": project.arm,
         "user": "ann",
@@ -347,6 +391,7 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/review/next", Handler.next_review),
     (f"POST {RECORD}/verdict", Handler.verdict),
     ("GET /api/report", lambda *_: REPORT),
+    ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
     ("POST /api/export", Handler.export),
 ]
 

@@ -51,7 +51,7 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
     ann.keys("c")
     ann.looked()
     assert ann.ask("s.editor.draft.candidate") == 1
-    ann.keys("1")
+    ann.keys("Shift+1")
     ann.looked()
     assert ann.area() == first > 0
 
@@ -333,7 +333,9 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
     ann.open()
     ann.until("s.editor !== null")
     ann.keys("Control+s")
-    ann.page.get_by_role("button", name="COCO").click()
+    ann.page.get_by_label("Format").select_option("COCO")
+    ann.page.get_by_label("Proposals that nobody has accepted, too").check()
+    ann.page.get_by_role("button", name="Export", exact=True).last.click()
     ann.page.get_by_text("got 70 %; review more masks").wait_for()
     with ann.page.expect_download() as download:
         ann.page.get_by_role("button", name="Export anyway").click()

@@ -1,7 +1,8 @@
 """Quality control: which masks somebody looks at, what was said, and whether a batch is good.
 
-The queue takes a mask that the model is least sure of and one at random in turns. Only the random
-ones say how good the batch is: the others are worse by choice. How good a mask is is its overlap
+The queue takes a proposal that the model is least sure of and one at random in turns; what people
+made or accepted comes last. Only the random ones say how good the batch is: the others are worse by
+choice. How good a mask is is its overlap
 with itself after review: 1 where it was accepted, the IoU of before and after where it was fixed, 0
 where it was rejected (Segment Anything, section 5, compares automatic masks with corrected ones).
 """
@@ -20,8 +21,9 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading
 from anymask.engine.entries import Draft, RecordEntry, Verdict, Why, one_of
+from anymask.engine.rows import draft_of, entry_of
 from anymask.engine.stages import ProjectSettings
-from anymask.engine.store import Store, draft_of, entry_of
+from anymask.engine.store import Store
 from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_iou
@@ -55,10 +57,11 @@ def next_asked(store: Store) -> ReviewItem | None:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
         if random <= count / 2:
-            found = _first(session, RecordRow.draw)
-            return None if found is None else ReviewItem(found, "random")
+            found = _first(session, RecordRow.draw, RecordRow.status == "proposal")
+            if found is not None:
+                return ReviewItem(found, "random")
         for status in ("proposal", "accepted"):  # what a person made comes last
-            found = _first(session, RecordRow.quality, RecordRow.status == status)
+            found = _first(session, RecordRow.quality.nulls_last(), RecordRow.status == status)
             if found is not None:
                 return ReviewItem(found, "uncertain")
     return None
@@ -71,7 +74,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
     """
     entry = store.record(record_id)
     with reading(store.database) as session:
-        drawn = _first(session, RecordRow.draw)
+        drawn = _first(session, RecordRow.draw, RecordRow.status == "proposal")
     is_next = drawn is not None and drawn.id == record_id
     return ReviewItem(entry, "random" if is_next else "uncertain")
 
@@ -127,7 +130,10 @@ def give_verdict(
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
         old = entry.provenance
         origin = replace(old, kind="human", tool="review")
-        draft = draft_of(entry, rle=rle, status="accepted", seconds=seconds, provenance=origin)
+        draft = draft_of(
+            entry, rle=rle, status="accepted", seconds=seconds, provenance=origin, quality=None,
+            stability=None,
+        )  # fmt: skip
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
         agreed=agreed, seconds=seconds,
@@ -152,8 +158,10 @@ def all_verdicts(store: Store) -> list[GivenVerdict]:
 class BatchState:
     """How a batch of photos stands.
 
-    masks     that are not rejected, or that a verdict has rejected
+    masks     proposals, and masks that were some before somebody accepted or judged them
+    open      of them, proposals still
     sampled   of them, looked at by chance
+    doubtful  of them, looked at because the model was unsure: they say nothing of the rest
     needed    samples before the rule can say anything
     good      share of the sample that was good enough, and its 95 % interval (Wilson)
     mean_iou  of the sampled masks, before and after review
@@ -162,7 +170,9 @@ class BatchState:
 
     batch: int
     masks: int
+    open: int
     sampled: int
+    doubtful: int
     needed: int
     good: float
     low: float
@@ -185,7 +195,9 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
         verdicts[one.record_id].append(one)
     members: dict[int, list[RecordEntry]] = defaultdict(list)
     for entry in store.records():
-        if entry.status != "rejected" or entry.id in verdicts:
+        judged = entry.id in verdicts
+        open_or_model = entry.status == "proposal" or entry.provenance.kind == "model"
+        if judged or (entry.status != "rejected" and open_or_model):
             members[(entry.image_id - 1) // settings.batch].append(entry)
     return [_state(number, members[number], verdicts, settings) for number in sorted(members)]
 
@@ -203,19 +215,22 @@ def _state(
         ious = [one.agreed for one in firsts]
     good = sum(iou >= settings.good_iou for iou in ious)
     low, high = wilson(good, len(ious))
-    needed = min(settings.sample, len(entries))
+    left = sum(entry.status == "proposal" for entry in entries)
+    needed = min(settings.sample, len(ious) + left)
     share = good / len(ious) if ious else math.nan
     enough = len(ious) >= needed or looked_at_all
     return BatchState(
         batch=number + 1,
         masks=len(entries),
+        open=left,
         sampled=len(ious),
+        doubtful=len(firsts) - len(ious),
         needed=needed,
         good=share,
         low=low,
         high=high,
         mean_iou=sum(ious) / len(ious) if ious else math.nan,
-        met=enough and share >= settings.good_share,
+        met=bool(ious) and enough and share >= settings.good_share,
     )
 
 

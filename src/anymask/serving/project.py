@@ -8,20 +8,23 @@ for.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.data.images import load_image
 from anymask.engine.entries import RecordEntry
-from anymask.engine.exchange import export_archive
+from anymask.engine.exports import export_archive
 from anymask.engine.project import Project
 from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_asked
 from anymask.engine.stages import grid_settings, proposals_of
@@ -32,6 +35,8 @@ from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
     ExportBody,
+    LabelBody,
+    LabelFateBody,
     NewRecordBody,
     ProjectBody,
     RecordBody,
@@ -61,6 +66,7 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
     _add_model(router, project, inference, limits)
     _add_review(router, project, user)
     _add_results(router, project)
+    _add_labels(router, project, user)
     return router
 
 
@@ -298,12 +304,58 @@ def _add_results(router: APIRouter, project: Project) -> None:
         """The figures of `anymask engine report`."""
         return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
 
-    @router.post("/export", response_class=Response)
-    async def export(body: ExportBody) -> Response:
-        """The accepted masks as a ZIP; 403 while the acceptance rule is not met."""
-        packed = await run_in_threadpool(
-            lambda: export_archive(project, body.format, force=body.force)
+    @router.post("/export", response_class=FileResponse)
+    def export(body: ExportBody) -> Response:
+        """The masks as a ZIP; 403 for proposals while the acceptance rule is not met."""
+        folder = Path(tempfile.mkdtemp(prefix="anymask-export-"))
+        try:
+            lines = export_archive(project, body.format, folder / "masks.zip", body.settings())
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return FileResponse(
+            folder / "masks.zip",
+            media_type="application/zip",
+            filename=f"{body.format}.zip",
+            headers={"X-Summary": quote("\n".join(lines[:20]))},
+            background=BackgroundTask(shutil.rmtree, folder),
         )
-        name = json.dumps(f"{body.format}.zip")
-        headers = {"Content-Disposition": f"attachment; filename={name}"}
-        return Response(packed, media_type="application/zip", headers=headers)
+
+
+def _add_labels(router: APIRouter, project: Project, user: str) -> None:
+    labels = project.labels
+
+    def listed() -> dict[str, Any]:
+        return {"labels": [asdict(label) for label in labels.all()]}
+
+    @router.get("/labels")
+    def names() -> dict[str, Any]:
+        """The names of masks in their order, with colours and counts."""
+        return listed()
+
+    @router.post("/labels")
+    def add(body: LabelBody) -> dict[str, Any]:
+        """Add a name; nothing where it is there."""
+        labels.add(body.name, body.colour)
+        return listed()
+
+    @router.put("/labels")
+    def change(
+        body: LabelBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Another colour, place or name; the masks of a renamed one are renamed."""
+        if body.colour is not None:
+            labels.recolour(body.name, body.colour)
+        if body.place is not None:
+            labels.move(body.name, body.place)
+        if body.to is not None:
+            labels.rename(body.name, body.to, user_name or user)
+        return listed()
+
+    @router.delete("/labels")
+    def delete(
+        body: LabelFateBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Delete a name; its masks become nameless, or go too."""
+        labels.delete(body.name, body.masks, user_name or user)
+        return listed()

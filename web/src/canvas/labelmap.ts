@@ -10,12 +10,14 @@ import type { Size } from "../model/geometry";
 import type { Mask } from "../state/work";
 import { rleHas, rleRuns } from "../masks/rle";
 import { maskColour, packed } from "./colours";
+import type { Palette } from "./colours";
 import { samples } from "./view";
 import type { View } from "./view";
 
 export interface Layers {
   masks: boolean;
   proposals: boolean;
+  palette: Palette;
   only?: string | null; // the mask under review: of the others only the outlines are shown
 }
 
@@ -51,7 +53,7 @@ export class LabelMap {
     if (!goesOn) this.map.fill(0);
     for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
     order.forEach((mask, i) => {
-      const colour = maskColour(mask, places.get(mask)!);
+      const colour = maskColour(mask, places.get(mask)!, layers.palette);
       const beside = layers.only && mask.key !== layers.only;
       this.fills[i + 1] = packed(colour, beside ? 0 : FILL[mask.status]);
       this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.status]);

@@ -10,11 +10,13 @@ import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
 import { measureHovers, startBench } from "./bench";
 import { NEEDS_MODEL, commandsOf } from "./commands";
-import { exportDialog, photosDialog, reportDialog } from "./dialogs";
+import { photosDialog, reportDialog } from "./dialogs";
+import { exportDialog } from "./export";
 import { h } from "./dom";
 import { header } from "./header";
 import { helpDialog } from "./help";
 import { listenToKeys } from "./keys";
+import { namesDialog } from "./names";
 import { emptyPage, progressLine, reviewBar, toasts } from "./overlays";
 import { rail } from "./rail";
 import { side } from "./side";
@@ -30,7 +32,8 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   });
   const stage = new Stage(element, session);
   const files = fileInput(session);
-  const panel = side(session, () => element.focus());
+  const names = () => namesDialog(session);
+  const panel = side(session, () => element.focus(), names);
   const pages = {
     help: () => help.showModal(),
     theme: () => void toggleTheme(),
@@ -40,6 +43,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     export: () => exportDialog(session),
     focusLabel: () => panel.label.focus(),
     photos: () => photosDialog(session),
+    names,
     report: () => void reportDialog(session),
   };
   const commands = commandsOf(session, stage, pages);

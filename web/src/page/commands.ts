@@ -21,6 +21,7 @@ export interface Pages {
   export(): void;
   focusLabel(): void;
   photos(): void;
+  names(): void;
 }
 
 export const TOOL_KEYS: [ToolName, string, string][] = [
@@ -97,8 +98,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
     ...[0, 1, 2].map((i) =>
-      command("Object", String(i + 1), `Candidate ${i + 1}`, () => editor()?.choose(i)),
+      command("Object", `Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
+    command("Object", "1 2 3 4 5 6 7 8 9", "Name it: the nth name", () => undefined),
+    command("Page", "Ctrl+L", "Names of the project", () => pages.names()),
     command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
     command("Object", ",", "Part: the smaller candidate", () => editor()?.resize(-1)),
     command("Object", ".", "Whole: the larger candidate", () => editor()?.resize(1)),
@@ -163,6 +166,11 @@ async function done(session: Session): Promise<void> {
 
 /** A key with its modifiers as `Command.keys` names it. */
 export function keyName(event: KeyboardEvent): string {
+  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1];
+  const plain = !event.altKey && !event.getModifierState("AltGraph");
+  if (digit && plain && !event.ctrlKey && !event.metaKey) {
+    return event.shiftKey ? `Shift+${digit}` : digit; // whatever the layout has on that key
+  }
   const key = event.key === " " ? "Space" : event.key;
   const letter = key.length === 1 && /[a-z]/i.test(key);
   const shift = event.shiftKey && (letter || key.length > 1);

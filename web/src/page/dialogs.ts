@@ -1,12 +1,11 @@
 /** Dialogs: the list of photos, export, the report. */
 
-import { StoreError } from "../store/store";
-import type { ExportFormat, ImageEntry } from "../store/store";
+import type { ImageEntry } from "../store/store";
 import type { Session } from "../state/session";
 import { h, icon } from "./dom";
 import { figures } from "./figures";
 
-function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
+export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
   const close = h("button", { class: "button", type: "button" }, "Close");
   const element = h(
     "dialog",
@@ -83,48 +82,6 @@ function photoLine(image: ImageEntry, current: boolean, run: () => void): HTMLEl
     h("span", { class: "dim" }, `${image.width} × ${image.height}`),
     h("span", { class: "dim" }, image.records ? `${image.records} masks` : ""),
   );
-}
-
-const FORMATS: [ExportFormat, string, string][] = [
-  ["coco", "COCO", "one JSON with run lengths, boxes and labels"],
-  ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
-  ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
-];
-
-export function exportDialog(session: Session): void {
-  const said = h("p", { class: "said", role: "status" });
-  const run = async (format: ExportFormat, force: boolean) => {
-    said.textContent = "Writing …";
-    try {
-      await session.outbox.flush();
-      const { name, blob } = await session.store.export(format, force);
-      download(name, blob);
-      said.textContent = `${name} is with your downloads.`;
-    } catch (error) {
-      const text = (error as Error).message;
-      said.replaceChildren(text);
-      const gated = error instanceof StoreError && session.store.kind === "server" && !force;
-      if (!gated || error.kind !== "refused") return;
-      const anyway = h("button", { class: "link", type: "button" }, "Export anyway");
-      anyway.addEventListener("click", () => void run(format, true));
-      said.append(" ", anyway);
-    }
-  };
-  const choices = FORMATS.map(([format, name, what]) =>
-    h(
-      "button",
-      { class: "choice", type: "button", onclick: () => void run(format, false) },
-      h("strong", {}, name),
-      h("span", { class: "dim" }, what),
-    ),
-  );
-  dialog("Export", ...choices, said);
-}
-
-function download(name: string, blob: Blob): void {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 export async function reportDialog(session: Session): Promise<void> {

@@ -1,12 +1,13 @@
 /** The panel at the right: name, candidates, layers, the list of masks. */
 
-import { css, labelColour, maskColour } from "../canvas/colours";
+import { css, maskColour } from "../canvas/colours";
 import type { Patch } from "../masks/patch";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
 import { toggle } from "./commands";
 import { fill, h, icon } from "./dom";
+import { objectCard } from "./object";
 
 const ROW = 30; // CSS pixels of a line of the list
 const THUMB = 74;
@@ -16,27 +17,8 @@ export interface Side {
   label: HTMLInputElement;
 }
 
-export function side(session: Session, kept: () => void): Side {
-  const label = h("input", {
-    class: "label",
-    type: "text",
-    list: "labels",
-    placeholder: "Name of the object",
-    "aria-label": "Label",
-    autocomplete: "off",
-    spellcheck: "false",
-  });
-  const known = h("datalist", { id: "labels" });
-  const chips = h("div", { class: "chips", role: "group", "aria-label": "Labels" });
-  label.addEventListener("change", () => session.editor?.name(label.value));
-  label.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === "Escape") {
-      if (event.key === "Enter") session.editor?.name(label.value);
-      label.blur();
-      kept();
-      event.preventDefault();
-    }
-  });
+export function side(session: Session, kept: () => void, names: () => void): Side {
+  const object = objectCard(session, kept, names);
   const candidates = h("div", { class: "candidates", role: "radiogroup" });
   candidates.setAttribute("aria-label", "Candidates");
   const granularity = granularityChoice(session);
@@ -44,15 +26,7 @@ export function side(session: Session, kept: () => void): Side {
   const layers = h("div", { class: "layers" });
   const list = maskList(session);
   session.watchers.push(() => {
-    const { editor, project } = session;
-    const labels = allLabels(session);
-    fill(known, labels.join("\n"), () => labels.map((value) => h("option", { value })));
-    fill(chips, labels.slice(0, 8).join("\n"), () =>
-      labels.slice(0, 8).map((name) => chip(name, () => session.editor?.name(name))),
-    );
-    const shown = editor?.state.label ?? "";
-    if (document.activeElement !== label && label.value !== shown) label.value = shown;
-    label.disabled = !editor;
+    const { project } = session;
     drawCandidates(session, candidates);
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
@@ -61,24 +35,11 @@ export function side(session: Session, kept: () => void): Side {
   const element = h(
     "aside",
     { class: "side", "aria-label": "Object and masks" },
-    h("section", { class: "card" }, h("h2", {}, "Object"), label, known, chips),
+    object.element,
     h("section", { class: "card" }, h("h2", {}, "Candidates"), candidates, granularity, actions),
     h("section", { class: "card masks" }, layers, list),
   );
-  return { element, label };
-}
-
-function chip(name: string, run: () => void): HTMLElement {
-  const dot = h("i", { class: "dot" });
-  dot.style.background = css(labelColour(name));
-  return h("button", { class: "chip", type: "button", onclick: run }, dot, name);
-}
-
-/** The project's labels, then those used in this photo. */
-function allLabels(session: Session): string[] {
-  const used =
-    session.editor?.state.masks.map((mask) => mask.label).filter((l) => l !== null) ?? [];
-  return [...new Set([...session.project.labels, ...used])];
+  return { element, label: object.label };
 }
 
 function granularityChoice(session: Session): HTMLElement {
@@ -129,7 +90,7 @@ function drawCandidates(session: Session, element: HTMLElement): void {
               onclick: () => editor.choose(i),
             },
             thumbnail(patch),
-            h("span", {}, h("kbd", {}, String(i + 1)), quality.toFixed(2)),
+            h("span", {}, h("kbd", {}, `⇧${i + 1}`), quality.toFixed(2)),
           ),
         )
       : [h("p", { class: "dim small" }, hint(session))],
@@ -164,14 +125,16 @@ function drawActions(session: Session, element: HTMLElement): void {
   const { editor } = session;
   const making = editor !== null && !isEmpty(editor.draft);
   const selected = editor?.selected ?? null;
-  const looks = `${making} ${selected?.key} ${selected?.status} ${session.review !== null}`;
+  const label = editor?.state.label.trim();
+  const keep = label ? `Keep as ${label}` : "Keep";
+  const looks = `${making && keep} ${selected?.key} ${selected?.status} ${session.review !== null}`;
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
     if (!editor || session.review) return [];
     if (making) {
       return [
-        button("Keep", "Enter", () => void editor.accept(), "primary"),
+        button(keep, "Enter", () => void editor.accept(), "primary"),
         button("Drop", "Esc", () => editor.drop()),
       ];
     }
@@ -247,7 +210,10 @@ function maskList(session: Session): HTMLElement {
     const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
     const seen = shown.slice(first, last);
     const places = new Map(masks.map((mask, i) => [mask, i]));
-    const looks = seen.map((m) => [m.key, m.label, m.status, m.area, places.get(m)].join()).join();
+    const colour = (m: Mask) => m.label !== null && session.labels.colour(m.label);
+    const looks = seen
+      .map((m) => [m.key, m.label, colour(m), m.quality, m.status, m.area, places.get(m)].join())
+      .join();
     fill(lines, `${first} ${editor?.state.selected} ${looks}`, () =>
       shown.length
         ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
@@ -272,7 +238,7 @@ function maskList(session: Session): HTMLElement {
 
 function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
   const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
-  dot.style.setProperty("--colour", css(maskColour(mask, place)));
+  dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
   const selected = session.editor?.state.selected === mask.key;
   const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
   const element = h(

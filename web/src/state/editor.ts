@@ -25,6 +25,7 @@ export interface EditorHost {
   tool(): string;
   changed(): void;
   say(text: string): void;
+  learn(label: string): void;
   keepDraft(image: string, state: State): void;
   readonly outbox: Outbox;
 }
@@ -256,7 +257,7 @@ export class Editor {
       rle,
       box: rleBox(rle),
       area: rleArea(rle),
-      quality: looks.quality,
+      quality: draft.strokes.length ? null : looks.quality,
       label: label.trim() || null,
       status: "accepted",
       provenance: this.provenance(draft, old),
@@ -321,6 +322,7 @@ export class Editor {
 
   /** Name the object: the selected mask, or the one in the making. */
   name(label: string): void {
+    this.host.learn(label.trim());
     if (this.selected && isEmpty(this.draft)) {
       if ((this.selected.label ?? "") !== label.trim()) {
         this.work.quietly({ label });
@@ -329,6 +331,22 @@ export class Editor {
     } else if (this.state.label !== label) {
       this.act("label", { label });
     }
+  }
+
+  /** Every mask of a name gets another one, or goes; the steps back too. */
+  relabel(old: string, to: string | null, gone: boolean): void {
+    const renamed = new WeakMap<Mask, Mask>();
+    const rename = (mask: Mask) => {
+      if (mask.label !== old) return mask;
+      if (!renamed.has(mask)) renamed.set(mask, { ...mask, label: to });
+      return renamed.get(mask)!;
+    };
+    this.work.rewrite((state) => {
+      const masks = state.masks.filter((mask) => !gone || mask.label !== old).map(rename);
+      return { ...state, masks, label: state.label === old ? (to ?? "") : state.label };
+    });
+    this.refresh();
+    this.host.changed();
   }
 
   remove(): void {

@@ -7,9 +7,17 @@ import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import { Outbox } from "../store/outbox";
+import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
 import { StoreError } from "../store/store";
-import type { ImageEntry, Project, ReviewItem, SavedRecord, Store } from "../store/store";
+import type {
+  ImageEntry,
+  LabelFate,
+  Project,
+  ReviewItem,
+  SavedRecord,
+  Store,
+} from "../store/store";
 import { Editor } from "./editor";
 import type { EditorHost } from "./editor";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
@@ -34,13 +42,15 @@ export class Session implements EditorHost {
   toolName: ToolName = "point";
   part: Granularity = "all";
   brush = 12;
-  shown: Layers = { masks: true, proposals: true };
+  shown = { masks: true, proposals: true };
+  readonly labels: Labels;
   modelState = "loading";
   review: { item: ReviewItem; since: number } | null = null;
   standing: Standing = { waiting: 0, lost: null };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
   private engine: Model | null = null;
+  private lastLabel = ""; // goes along to the next photo; the page shows it
   private opened = 0;
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
@@ -54,6 +64,10 @@ export class Session implements EditorHost {
       this.standing = standing;
       this.changed();
     };
+    this.labels = new Labels(store, () => {
+      this.editor?.refresh();
+      this.changed();
+    });
     this.outbox = new Outbox(
       store,
       db,
@@ -67,7 +81,12 @@ export class Session implements EditorHost {
 
   model = () => (this.project.arm === "control" ? null : this.engine);
   granularity = () => this.part;
-  layers = () => ({ ...this.shown, only: this.review ? this.editor?.state.selected : null });
+  layers = (): Layers => ({
+    ...this.shown,
+    palette: this.labels.colour,
+    only: this.review ? this.editor?.state.selected : null,
+  });
+  learn = (label: string) => void this.labels.learn(label);
   tool = () => this.toolName;
 
   changed(): void {
@@ -114,6 +133,7 @@ export class Session implements EditorHost {
   async start(): Promise<void> {
     await this.outbox.open();
     this.project = await this.store.project();
+    this.labels.set(this.project.labels);
     await this.outbox.flush();
     await this.list();
   }
@@ -134,6 +154,34 @@ export class Session implements EditorHost {
   know(id: string, news: Partial<ImageEntry>): void {
     this.images = this.images.map((image) => (image.id === id ? { ...image, ...news } : image));
     this.changed();
+  }
+
+  /** Rename a name and its masks; where `to` is there, both become one. */
+  async renameLabel(name: string, to: string): Promise<void> {
+    await this.sent();
+    await this.labels.change(name, { to });
+    await this.relabelled(name, to, false);
+  }
+
+  /** Delete a name; its masks become nameless, or go too. */
+  async deleteLabel(name: string, masks: LabelFate): Promise<void> {
+    await this.sent();
+    await this.labels.delete(name, masks);
+    await this.relabelled(name, null, masks === "delete");
+  }
+
+  private async sent(): Promise<void> {
+    await this.editor?.settled();
+    await this.outbox.flush();
+    if (this.standing.lost) throw new Error("names can be changed when the server answers again");
+  }
+
+  private async relabelled(old: string, to: string | null, gone: boolean): Promise<void> {
+    if (this.editor) {
+      this.outbox.learnAll(await this.store.records(this.editor.entry.id));
+      this.editor.relabel(old, to, gone);
+    }
+    if (gone) await this.list();
   }
 
   /** Where the model comes from, once it is wanted. */
@@ -215,6 +263,7 @@ export class Session implements EditorHost {
   }
 
   private async leave(): Promise<void> {
+    this.lastLabel = this.editor?.state.label ?? this.lastLabel;
     this.editor?.sendEvents();
     await this.editor?.settled();
   }
@@ -233,7 +282,7 @@ export class Session implements EditorHost {
     const kept = [...masks.values()];
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!masks.has(draft.fixes ?? "")) draft.fixes = null;
-    return { masks: kept, draft, label: left?.label ?? "", selected: null };
+    return { masks: kept, draft, label: left?.label ?? this.lastLabel, selected: null };
   }
 
   /** Let the model see the photo, then the next one. */

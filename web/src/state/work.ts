@@ -96,6 +96,14 @@ export class Work {
     return this.future.at(-1)?.what ?? null;
   }
 
+  /** Let every state, past and future, have been another one, such as after a renaming. */
+  rewrite(change: (state: State) => State): void {
+    for (const steps of [this.past, this.future]) {
+      for (const step of steps) step.state = change(step.state);
+    }
+    this.current = change(this.current);
+  }
+
   private move(from: typeof this.past, to: typeof this.past): string | null {
     const step = from.pop();
     if (!step) return null;

@@ -5,9 +5,12 @@ import type { CocoRle } from "../masks/rle";
 import { StoreError } from "./store";
 import type {
   Draft,
-  ExportFormat,
+  ExportWish,
   Happening,
   ImageEntry,
+  LabelChange,
+  LabelEntry,
+  LabelFate,
   Project,
   ReviewItem,
   SavedRecord,
@@ -17,6 +20,7 @@ import type {
 
 const TOKEN = "anymask-token";
 const PATIENCE_MS = 60_000;
+const LONG_PATIENCE_MS = 3_600_000; // of an export with its photos
 
 /** The token of the address (`?token=`), kept for this tab and taken out of the address. */
 export function takeToken(): string {
@@ -80,6 +84,7 @@ async function failure(response: Response): Promise<StoreError> {
 
 export class ServerStore implements Store {
   readonly kind = "server";
+  readonly formats = null;
   readonly sends = true;
 
   constructor(private readonly server: Server) {}
@@ -153,14 +158,36 @@ export class ServerStore implements Store {
     return this.server.json("api/report");
   }
 
-  async export(format: ExportFormat, force: boolean): Promise<{ name: string; blob: Blob }> {
+  async export(wish: ExportWish) {
     const response = await this.server.ask("api/export", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ format, force }),
+      body: JSON.stringify(wish),
+      signal: AbortSignal.timeout(LONG_PATIENCE_MS),
     });
     const given = response.headers.get("Content-Disposition") ?? "";
-    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${format}`;
-    return { name, blob: await response.blob() };
+    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${wish.format}`;
+    const told = decodeURIComponent(response.headers.get("X-Summary") ?? "");
+    return { name, blob: await response.blob(), told };
+  }
+
+  labels(): Promise<LabelEntry[]> {
+    return this.named("GET");
+  }
+
+  addLabel(name: string, colour: string): Promise<LabelEntry[]> {
+    return this.named("POST", { name, colour });
+  }
+
+  changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]> {
+    return this.named("PUT", { name, ...change });
+  }
+
+  deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]> {
+    return this.named("DELETE", { name, masks });
+  }
+
+  private async named(method: string, body?: unknown): Promise<LabelEntry[]> {
+    return (await this.server.json<{ labels: LabelEntry[] }>("api/labels", method, body)).labels;
   }
 }
