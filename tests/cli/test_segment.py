@@ -148,7 +148,7 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         (["--point", "nan,3"], "points must be finite"),
         (["--point", "300,3"], "points must lie on the photo, 0 <= x < 300 and 0 <= y < 200"),
         (["--mask", "none.png"], "there is no file 'none.png'; check the path"),
-        (["--point", "5,5", "-o", "a.jpg"], "wanted an output that ends in .png, .json, .svg or"),
+        (["--point", "5,5", "-o", "a.doc"], "wanted an output that ends in .png, .jpg, .webp"),
         (["--point", "5,5", "-o", "photo.png"], "the output 'photo.png' is the photo itself"),
         (["--point", "5,5", "--max-hole-area", "-3"], "max_hole_area must be a number of pixels"),
         (

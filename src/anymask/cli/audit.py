@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.audit_outputs import open_picture, write_outputs
-from anymask.cli.progress import follow
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.progress import follow
 from anymask.primitives.storage import json_bytes
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.progress import ProgressBar
 from anymask.primitives.errors import InputError
+from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json
 
 

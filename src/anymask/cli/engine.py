@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
-from anymask.cli.progress import ProgressBar, follow
 from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
 from anymask.primitives.errors import InputError
+from anymask.primitives.progress import ProgressBar, follow
 from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:

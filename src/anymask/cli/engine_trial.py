@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
-from anymask.cli.progress import follow
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.progress import follow
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:

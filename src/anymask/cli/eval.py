@@ -14,7 +14,6 @@ from typing import Any
 
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.options import add_model_options, read_model
-from anymask.cli.progress import ProgressBar
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
@@ -29,6 +28,7 @@ from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from anymask.cli.progress import ProgressBar
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import SetScores
 from anymask.evaluation.score_cache import ScoreCache
@@ -15,6 +14,7 @@ from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.progress import ProgressBar
 from anymask.weights.folders import home
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from anymask.cli.progress import ProgressBar, clock_text
 from anymask.jobs.folder import (
     FIRST_FAILURES,
     FolderJob,
@@ -26,6 +25,7 @@ from anymask.jobs.folder import (
 )
 from anymask.jobs.processing import PhotoTask
 from anymask.primitives.errors import InputError
+from anymask.primitives.progress import ProgressBar, clock_text
 from anymask.primitives.storage import write_json
 
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.cli.progress import ProgressBar
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.progress import ProgressBar
 from anymask.reports.tables import markdown_table
 
 if TYPE_CHECKING:

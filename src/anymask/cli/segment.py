@@ -56,8 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", type=Path, action="append", dest="outputs",
-        help=".png cut-out (.overlay.png, .mask.png: see below), .json SA-1B record, .svg outline, "
-        ".npy array; may be given several times (default: PHOTO.cut.png in the working folder)",
+        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg, .webp, .tif, ... alike), "
+        ".json SA-1B record, .svg or .geojson outline, .npy array; may be given several times "
+        "(default: PHOTO.cut.png in the working folder)",
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
@@ -205,9 +206,10 @@ def report(found: FoundMask) -> None:
         share = 100 * record.area / found.mask.size
         box = ",".join(f"{value:g}" for value in record.box_xyxy)
         print(f"quality {record.quality:.2f}, {record.area} pixels ({share:.2g} %), box {box}")
-    if found.prompt.points is None or found.prompt.labels is None:
+    asked = found.prompt
+    if asked is None or asked.points is None or asked.labels is None:
         return
-    points, labels = found.prompt.points, found.prompt.labels
+    points, labels = asked.points, asked.labels
     for index in violated_points(found.mask, points, labels):
         x, y = points[index].tolist()
         side = "outside" if labels[index] else "inside"

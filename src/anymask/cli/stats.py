@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.progress import follow
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.progress import follow
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, AnnotatedMask

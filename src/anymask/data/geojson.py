@@ -33,11 +33,14 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, outline
 from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.polygons import Polygon, Ring, polygons_to_mask
+from anymask.primitives.polygons import (
+    IN_PIXELS,
+    Affine,
+    Polygon,
+    polygons_to_geometry,
+    polygons_to_mask,
+)
 from anymask.primitives.rle import mask_to_rle, rle_area
-
-Affine = tuple[float, float, float, float, float, float]
-_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -62,7 +65,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
         name, hw = found.name, picture_hw(found)
     else:
         name, hw = str(about["file_name"]), checked_hw(about["height"], about["width"])
-        if about.get("transform", list(_PIXELS)) != list(_PIXELS):
+        if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
             raise DataError("has coordinates of a map; write it without a transform to read it")
     masks = []
     for number, feature in enumerate(document["features"]):
@@ -116,7 +119,7 @@ def to_geojson(
     mirrors. An empty mask is a feature without a geometry. Raises InputError for a transform
     without an area.
     """
-    affine = transform or _PIXELS
+    affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
     if not np.isfinite(affine).all() or a * e == b * d:
         raise InputError(f"a transform has 6 numbers and an area; got {affine}")
@@ -124,7 +127,7 @@ def to_geojson(
     note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
     features = []
     for number, mask in enumerate(image.masks):
-        geometry = _geometry(outline(image, number, report, policy or Policy()), affine)
+        geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
         about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.quality}
         rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
@@ -134,29 +137,6 @@ def to_geojson(
     if transform is not None:
         picture["transform"] = list(transform)
     return {"type": "FeatureCollection", "anymask": picture, "features": features}
-
-
-def _geometry(polygons: list[Polygon], affine: Affine) -> dict[str, Any] | None:
-    """None for an empty mask, a Polygon for one part, a MultiPolygon for several."""
-    parts = [
-        [_placed(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
-        for polygon in polygons
-    ]
-    if not parts:
-        return None
-    if len(parts) == 1:
-        return {"type": "Polygon", "coordinates": parts[0]}
-    return {"type": "MultiPolygon", "coordinates": parts}
-
-
-def _placed(ring: Ring, affine: Affine) -> list[list[float]]:
-    """A closed ring in the map's coordinates, turned round where the map mirrors."""
-    a, b, c, d, e, f = affine
-    placed = ring @ np.array([[a, d], [b, e]]) + (c, f)
-    if a * e < b * d:
-        placed = placed[::-1]
-    closed: list[list[float]] = np.concatenate([placed, placed[:1]]).tolist()
-    return closed
 
 
 def encode(

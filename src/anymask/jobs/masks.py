@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ArrangementChoice, ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
-from anymask.jobs.outputs import sa1b_document, write_overlay
+from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.mask_files import sa1b_document
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:

@@ -1,29 +1,17 @@
-"""The files of a job: records and photos in, SA-1B documents and PNG pictures out."""
+"""The pictures of a job: a photo and its records in, one PNG with all masks out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
+from anymask.primitives.mask_files import save_picture
 from anymask.primitives.storage import whole_file
 
 if TYPE_CHECKING:
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import UintImage
-
-_COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
-
-
-def sa1b_document(
-    photo: Path, image_hw: tuple[int, int], records: Sequence[MaskRecord]
-) -> dict[str, Any]:
-    """The JSON of one picture of the SA-1B data set; ids count from 1."""
-    height, width = image_hw
-    return {
-        "image": {"image_id": 1, "width": width, "height": height, "file_name": photo.name},
-        "annotations": [record.to_sa1b(number) for number, record in enumerate(records, start=1)],
-    }
 
 
 def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int) -> None:
@@ -48,11 +36,4 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], l
         )
         mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
     with whole_file(path) as file:
-        save_png(file, overlay(small.astype(np.uint8, copy=False), masks))
-
-
-def save_png(file: BinaryIO, pixels: Any) -> None:
-    """Write an image (H, W[, C]) uint8 as PNG."""
-    from PIL import Image
-
-    Image.fromarray(pixels).save(file, "PNG", compress_level=_COMPRESSION)
+        save_picture(file, overlay(small.astype(np.uint8, copy=False), masks))

@@ -22,6 +22,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.types import BoolArray, IntArray
 
 Ring = NDArray[np.float64]
+Affine = tuple[float, float, float, float, float, float]
+IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _MOST_CUTS = 200_000_000  # of outlines with rows of pixels
 _AT_ONCE = 2_000_000  # cuts that are kept in memory
 
@@ -243,3 +245,31 @@ def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:
     rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
     parts = ("L".join(f"{x:g},{y:g}" for x, y in ring.tolist()) for ring in rings)
     return "".join(f"M{part}Z" for part in parts)
+
+
+def polygons_to_geometry(
+    polygons: Sequence[Polygon], affine: Affine = IN_PIXELS
+) -> dict[str, Any] | None:
+    """A geometry of GeoJSON: None for no polygon, a Polygon for one, a MultiPolygon for several.
+
+    affine  (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f
+    """
+    parts = [
+        [_placed(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
+        for polygon in polygons
+    ]
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0]}
+    return {"type": "MultiPolygon", "coordinates": parts}
+
+
+def _placed(ring: Ring, affine: Affine) -> list[list[float]]:
+    """A closed ring in the map's coordinates, turned round where the map mirrors."""
+    a, b, c, d, e, f = affine
+    placed = ring @ np.array([[a, d], [b, e]]) + (c, f)
+    if a * e < b * d:
+        placed = placed[::-1]
+    closed: list[list[float]] = np.concatenate([placed, placed[:1]]).tolist()
+    return closed

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anymask.cli.progress import ProgressBar, clock_text, follow
+from anymask.primitives.progress import ProgressBar, clock_text, follow
 
 
 class Terminal(io.StringIO):

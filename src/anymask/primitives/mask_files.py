@@ -1,0 +1,197 @@
+"""One mask as a file: its pixels, photo and numbers in; a picture, record, outline or array out.
+
+What a file holds follows from the end of its name. Pictures are written by Pillow, in any format
+that it can write: a cut-out where the format knows transparency, else the photo with the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.storage import json_bytes, whole_file
+
+if TYPE_CHECKING:
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.records import MaskRecord
+    from anymask.primitives.types import BoolArray, UintImage
+
+Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "npy"]
+
+DOCUMENTS: dict[str, Kind] = {".json": "json", ".svg": "svg", ".geojson": "geojson", ".npy": "npy"}
+_TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+_OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
+_COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": _COMPRESSION},
+    "JPEG": {"quality": 92},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 95},
+    "TIFF": {"compression": "tiff_deflate"},
+}
+
+
+@dataclass(frozen=True)
+class FoundMask:
+    """One photo and the mask that was found in it.
+
+    photo   its path, or only its name
+    image   (H, W, 3) uint8, or None where no output shows it
+    mask    (H, W) bool
+    record  the same mask with its numbers
+    prompt  what was asked, drawn on an overlay; None: nothing is drawn
+    """
+
+    photo: Path
+    image: UintImage | None
+    mask: BoolArray
+    record: MaskRecord
+    prompt: Prompt | None = None
+
+
+def output_kind(path: Path, plain_picture: Kind = "cutout") -> Kind:
+    """What a file is to hold, by the end of its name.
+
+    plain_picture  for a picture that is called neither .overlay.png nor .mask.png; a cut-out in a
+                   format without transparency (.jpg) is an overlay
+
+    Raises InputError for any other ending.
+    """
+    suffix = path.suffix.lower()
+    if suffix in DOCUMENTS:
+        return DOCUMENTS[suffix]
+    if picture_format(suffix) is None:
+        raise InputError(
+            "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, in "
+            f".json, .svg, .geojson or .npy, got {str(path)!r}; rename it"
+        )
+    inner = Path(path.stem).suffix.lower()
+    if inner in (".overlay", ".mask"):
+        return "overlay" if inner == ".overlay" else "mask"
+    opaque = plain_picture == "cutout" and suffix not in _TRANSPARENT
+    return "overlay" if opaque else plain_picture
+
+
+def picture_format(suffix: str) -> str | None:
+    """Pillow's name of the format of a suffix with its dot, where Pillow can write it."""
+    known = _TRANSPARENT | _OPAQUE
+    if suffix in known:
+        return known[suffix]
+    from PIL import Image
+
+    found = Image.registered_extensions().get(suffix)
+    return found if found in Image.SAVE else None
+
+
+def shows_photo(kind: Kind) -> bool:
+    """Whether such an output needs the photo's pixels."""
+    return kind in ("cutout", "overlay")
+
+
+def write_found(path: Path, kind: Kind, found: FoundMask) -> None:
+    """Write one output whole or not at all; parent folders are made. Raises InputError."""
+    with whole_file(path) as file:
+        write_kind(file, path.suffix.lower(), kind, found)
+
+
+def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: FoundMask) -> None:
+    """Write one output into an open file.
+
+    suffix  with its dot: which format a picture has
+
+    Raises InputError where the format cannot hold it.
+    """
+    if kind in ("cutout", "overlay", "mask"):
+        save_picture(file, mask_picture(kind, found), suffix)
+    elif kind == "npy":
+        import numpy as np
+
+        np.save(file, found.mask)
+    elif kind == "svg":
+        file.write(mask_to_svg(found.mask).encode())
+    elif kind == "geojson":
+        file.write(json_bytes(found_to_geojson(found)))
+    else:
+        height, width = found.mask.shape
+        document = sa1b_document(found.photo, (height, width), [found.record])
+        file.write(json_bytes(document))
+
+
+def mask_picture(kind: Kind, found: FoundMask) -> Any:  # (H, W[, C]) uint8
+    """A cut-out, the photo with the mask and the prompt on it, or the mask in white on black."""
+    import numpy as np
+
+    from anymask.primitives.draw import marks, overlay
+
+    if kind == "mask":
+        return found.mask.view(np.uint8) * np.uint8(255)
+    assert found.image is not None
+    if kind == "overlay":
+        drawn = overlay(found.image, found.mask)
+        if found.prompt is None:
+            return drawn
+        box = None if found.prompt.box is None else found.prompt.box[None]
+        return marks(drawn, found.prompt.points, found.prompt.labels, box)
+    height, width = found.mask.shape
+    rgba = np.empty((height, width, 4), np.uint8)
+    rgba[..., 3] = found.mask * np.uint8(255)
+    # What was cut away must not stay hidden in the file, so its colours go too.
+    np.multiply(found.image, found.mask[..., None], out=rgba[..., :3])
+    return rgba
+
+
+def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
+    """Write (H, W[, C]) uint8 in the format of a suffix. Raises InputError where it cannot."""
+    from PIL import Image
+
+    kind = picture_format(suffix)
+    try:
+        Image.fromarray(pixels).save(file, kind, **_OPTIONS.get(kind or "", {}))
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk
+        raise InputError(
+            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
+            f"{suffix} ({error}); choose .png"
+        ) from error
+
+
+def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
+    """The mask as one path along its pixel borders, holes and parts included; nothing is lost."""
+    from anymask.primitives.polygons import mask_to_polygons, polygons_to_svg_path
+
+    height, width = mask.shape
+    path = polygons_to_svg_path(mask_to_polygons(mask))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}">\n'
+        f'<path d="{path}" fill="#1e90ff" fill-rule="evenodd"/>\n</svg>\n'
+    )
+
+
+def found_to_geojson(found: FoundMask) -> dict[str, Any]:
+    """A FeatureCollection of one feature, in pixels; x to the right, y down."""
+    from anymask.primitives.polygons import mask_to_polygons, polygons_to_geometry
+
+    height, width = found.mask.shape
+    feature = {
+        "type": "Feature",
+        "geometry": polygons_to_geometry(mask_to_polygons(found.mask)),
+        "properties": {"id": 1, "area": found.record.area, "quality": found.record.quality},
+    }
+    picture = {"file_name": found.photo.name, "height": height, "width": width}
+    return {"type": "FeatureCollection", "anymask": picture, "features": [feature]}
+
+
+def sa1b_document(
+    photo: Path, image_hw: tuple[int, int], records: Sequence[MaskRecord]
+) -> dict[str, Any]:
+    """The JSON of one picture of the SA-1B data set; ids count from 1."""
+    height, width = image_hw
+    return {
+        "image": {"image_id": 1, "width": width, "height": height, "file_name": photo.name},
+        "annotations": [record.to_sa1b(number) for number, record in enumerate(records, start=1)],
+    }
