@@ -21,11 +21,25 @@ from anymask.engine.entries import Draft
 from anymask.engine.exports import ExportSettings, accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
 from anymask.engine.project import Project, create_project, open_project
-from anymask.engine.review import agreements, batch_states, give_verdict, next_asked, wilson
+from anymask.engine.review import (
+    agreements,
+    batch_states,
+    give_verdict,
+    next_asked,
+    take_back_verdict,
+    wilson,
+)
+from anymask.engine.rows import draft_of
 from anymask.engine.runs import Work, run_stage
 from anymask.engine.stages import propose
 from anymask.predictors.image import Model
-from anymask.primitives.errors import InputError, NotAllowedError, StoreError
+from anymask.primitives.errors import (
+    Conflict,
+    InputError,
+    NotAllowedError,
+    NotFoundError,
+    StoreError,
+)
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.engine.disc_projects import SIDE, add, work, write_photos
@@ -245,6 +259,29 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     assert asked is not None
     with pytest.raises(InputError, match="'fix' comes with the better mask"):
         give_verdict(project.store, asked, "fix", "ann")
+
+
+def test_a_verdict_is_taken_back(project: Project) -> None:
+    add(project, 1, status="proposal")
+    whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
+    (before,) = project.store.records()
+    for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
+        asked = next_asked(project.store)
+        assert asked is not None
+        give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
+        now = take_back_verdict(project.store, before.id, "bob")
+        assert (now.rle, now.status, now.quality) == (before.rle, "proposal", before.quality)
+        assert now.provenance == before.provenance
+    assert (now.version, now.seconds, now.who) == (7, 6, "bob")
+    assert project.figures().verdicts == {}
+    with pytest.raises(NotFoundError, match="nobody has judged record 1"):
+        take_back_verdict(project.store, before.id, "bob")
+    asked = next_asked(project.store)
+    assert asked is not None
+    judged = give_verdict(project.store, asked, "accept", "ann")
+    project.store.change_record(before.id, judged.version, draft_of(judged, label="x"), "cat")
+    with pytest.raises(Conflict, match="has changed since the verdict"):
+        take_back_verdict(project.store, before.id, "bob")
 
 
 def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(

@@ -170,10 +170,12 @@ def _leaving(project: Project, settings: ExportSettings) -> tuple[list[Annotated
     ]
     if not leaving:
         labelled = sum(bool(image.masks) for image in every)
-        wanted = "that are finished" if settings.only == "done" else "with accepted masks"
+        wanted, remedy = "that are finished", "take all that have masks (--only labelled)"
+        if settings.only == "labelled":
+            wanted, remedy = "with accepted masks", "take proposals, too (--proposals)"
         raise InputError(
             f"wanted photos {wanted}, got none of {len(every)} ({labelled} have masks that may "
-            "leave); finish photos in the page (D), or take all that have masks (--only labelled)"
+            f"leave); finish photos in the page (D), or {remedy}"
         )
     return leaving, len(every) - len(leaving)
 

@@ -19,13 +19,20 @@ from typing import Any, get_args
 from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
-from anymask.engine.database import reading
+from anymask.engine.database import reading, writing
 from anymask.engine.entries import Draft, RecordEntry, Verdict, Why, one_of
-from anymask.engine.rows import draft_of, entry_of
+from anymask.engine.rows import (
+    draft_of,
+    entry_of,
+    image_row,
+    record_row,
+    remember,
+    restore_row,
+)
 from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
-from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
-from anymask.primitives.errors import InputError
+from anymask.engine.tables import ImageRow, RecordRow, VerdictRow, VersionRow
+from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from anymask.primitives.rle import Rle, rle_area, rle_iou
 
 SAME = 0.5  # IoU from which two annotators mean the same object
@@ -136,7 +143,7 @@ def give_verdict(
         )  # fmt: skip
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
-        agreed=agreed, seconds=seconds,
+        agreed=agreed, seconds=seconds, version=entry.version,
     )  # fmt: skip
     return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
 
@@ -149,6 +156,33 @@ def all_verdicts(store: Store) -> list[GivenVerdict]:
             GivenVerdict(row.record_id, row.who, row.verdict, row.why, row.agreed, row.seconds)  # type: ignore[arg-type]  # checked on their way in
             for row in rows
         ]
+
+
+def take_back_verdict(store: Store, record_id: int, who: str) -> RecordEntry:
+    """Undo the last verdict on a mask: it is as it was before, and will be asked about again.
+
+    Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the mask has
+    changed since.
+    """
+    with writing(store.database) as session:
+        row = record_row(session, record_id, lock=True)
+        image = image_row(session, row.image_id)
+        query = select(VerdictRow).where(VerdictRow.record_id == record_id)
+        verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
+        if verdict is None:
+            raise NotFoundError(f"nobody has judged record {record_id}")
+        if verdict.version is None or row.version != verdict.version + 1:
+            raise Conflict(
+                f"record {record_id} has changed since the verdict; judge it again",
+                entry_of(row, image),
+            )
+        old = select(VersionRow).where(
+            VersionRow.record_id == record_id, VersionRow.version == verdict.version
+        )
+        restore_row(row, session.scalars(old).one(), who, store.clock())
+        session.delete(verdict)
+        remember(session, row, "verdict taken back", 0.0)
+        return entry_of(row, image)
 
 
 # The acceptance rule.

@@ -6,12 +6,30 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from anymask.engine.checks import checked_text
+from anymask.engine.checks import checked_text, is_id
 from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.notes import MaskNotes
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, VersionRow
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, NotFoundError
 from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
+
+
+def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
+    """A photo's row. Raises NotFoundError."""
+    known = is_id(image_id)
+    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
+    if row is None:
+        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
+    return row
+
+
+def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRow:
+    """A mask's row. Raises NotFoundError, also for one that was deleted."""
+    known = is_id(record_id)
+    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
+    if row is None or row.deleted:
+        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
+    return row
 
 
 def fill_row(row: RecordRow, draft: Draft, who: str, now: float) -> None:
@@ -32,6 +50,14 @@ _STATE = (
 def state_of(row: RecordRow) -> dict[str, object]:
     """What a version keeps of a record."""
     return {name: getattr(row, name) for name in _STATE}
+
+
+def restore_row(row: RecordRow, old: VersionRow, who: str, now: float) -> None:
+    """Make a record what it was in a version; its seconds stay."""
+    for name in _STATE:
+        if name in old.state and name != "seconds":
+            setattr(row, name, old.state[name])
+    row.who, row.at = who, now
 
 
 def event_row(action: Action, image_id: int | None, who: str, now: float) -> EventRow:

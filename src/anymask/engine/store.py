@@ -19,7 +19,15 @@ from anymask.engine.checks import MOST_ID, is_id
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, ImageEntry, RecordEntry, Status
 from anymask.engine.labels import learn_label
-from anymask.engine.rows import entry_of, event_row, fill_row, image_entry, remember
+from anymask.engine.rows import (
+    entry_of,
+    event_row,
+    fill_row,
+    image_entry,
+    image_row,
+    record_row,
+    remember,
+)
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
 from anymask.primitives.errors import Conflict, InputError, NotFoundError
 
@@ -98,7 +106,7 @@ class Store:
     ) -> ImageEntry:
         """Give a photo the status "new", "proposed" or "done". Raises Absent, Conflict."""
         with writing(self.database) as session:
-            row = _image(session, image_id)
+            row = image_row(session, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
                     f"image {image_id} is at version {row.version}, got {version}; read it again",
@@ -115,7 +123,7 @@ class Store:
         Of several that ask at the same moment one is told True. Raises Absent.
         """
         with writing(self.database) as session:
-            row = _image(session, image_id, lock=True)
+            row = image_row(session, image_id, lock=True)
             query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
             if row.status != "new" or session.scalars(query).first() is not None:
                 return False
@@ -140,8 +148,8 @@ class Store:
     def record(self, record_id: int) -> RecordEntry:
         """One mask. Raises Absent, also for one that was deleted."""
         with reading(self.database) as session:
-            row = _record(session, record_id)
-            return entry_of(row, _image(session, row.image_id))
+            row = record_row(session, record_id)
+            return entry_of(row, image_row(session, row.image_id))
 
     def add_records(
         self,
@@ -163,7 +171,7 @@ class Store:
         Raises Absent for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
-            image = _image(session, image_id, lock=only_new)
+            image = image_row(session, image_id, lock=only_new)
             if only_new and image.status != "new":
                 raise Conflict(f"image {image_id} is {image.status} by now", image_entry(image, 0))
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
@@ -233,8 +241,8 @@ class Store:
     def _at_version(
         self, session: Session, record_id: int, version: int
     ) -> tuple[RecordRow, ImageRow]:
-        row = _record(session, record_id, lock=True)
-        image = _image(session, row.image_id)
+        row = record_row(session, record_id, lock=True)
+        image = image_row(session, row.image_id)
         if row.version != version:
             raise Conflict(
                 f"record {record_id} is at version {row.version}, got version {version}: "
@@ -249,7 +257,7 @@ class Store:
             row = session.get(RecordRow, record_id) if is_id(record_id) else None
             if row is None:
                 raise NotFoundError(f"the project has no record {record_id}")
-            image = _image(session, row.image_id)
+            image = image_row(session, row.image_id)
             query = select(VersionRow).where(VersionRow.record_id == record_id)
             old = list(session.scalars(query.order_by(VersionRow.version)))
             return [
@@ -270,7 +278,7 @@ class Store:
         """Write down what was done, and count it. Raises Absent."""
         with writing(self.database) as session:
             if image_id is not None:
-                _image(session, image_id)
+                image_row(session, image_id)
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
@@ -282,19 +290,3 @@ class Store:
             query = query.where(EventRow.kind == kind)
         with reading(self.database) as session:
             return int(session.scalar(query) or 0)
-
-
-def _image(session: Session, image_id: int, lock: bool = False) -> ImageRow:
-    known = is_id(image_id)
-    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
-    if row is None:
-        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
-    return row
-
-
-def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    known = is_id(record_id)
-    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
-    if row is None or row.deleted:
-        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
-    return row

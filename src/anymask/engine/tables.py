@@ -189,7 +189,10 @@ class EventRow(Table):
 
 
 class VerdictRow(Table):
-    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after."""
+    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
+
+    version  of the record that was looked at; None in older projects
+    """
 
     __tablename__ = "verdicts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -200,6 +203,7 @@ class VerdictRow(Table):
     why: Mapped[str] = mapped_column(String(20))
     agreed: Mapped[float]
     seconds: Mapped[float]
+    version: Mapped[int | None]
 
 
 class WeightsRow(Table):

@@ -26,7 +26,7 @@ from anymask.engine.entries import (
 from anymask.engine.exports import ExportSettings, Only, read_split
 from anymask.engine.labels import Fate
 from anymask.engine.notes import MaskNotes
-from anymask.primitives.rle import coco_to_rle
+from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.serving.wire import at_most
 
 MOST_EVENTS = 1000
@@ -182,6 +182,20 @@ def record_to_json(entry: RecordEntry) -> dict[str, Any]:
     prompts = row["provenance"].get("prompts") or [{}]
     row["provenance"] |= {"by": entry.provenance.kind, **prompts[-1]}
     return row | {"id": str(entry.id)}
+
+
+def draft_to_json(draft: Draft) -> dict[str, Any]:
+    """A mask that was found and not stored, as the page reads it."""
+    prompts = [dict(prompt) for prompt in draft.provenance.prompts] or [{}]
+    return {
+        "rle": rle_to_coco(draft.rle),
+        "box": list(rle_box_xywh(draft.rle)),
+        "area": rle_area(draft.rle),
+        "quality": draft.quality,
+        "label": draft.label,
+        "status": draft.status,
+        "provenance": draft.provenance.to_json() | {"by": draft.provenance.kind, **prompts[-1]},
+    }
 
 
 def image_to_json(image: ImageEntry) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 /** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
 
 import type { Stage } from "../canvas/stage";
-import { judge, nextReview } from "../state/review";
+import { everything } from "../state/everything";
+import { judge, nextReview, undo } from "../state/review";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
@@ -22,6 +23,7 @@ export interface Pages {
   focusLabel(): void;
   photos(): void;
   names(): void;
+  adjust(): void;
 }
 
 export const TOOL_KEYS: [ToolName, string, string][] = [
@@ -64,7 +66,7 @@ function remove(session: Session, stage: Stage): void {
 
 function neighbour(session: Session, step: number): void {
   const { editor } = session;
-  const shown = editor?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
+  const shown = editor?.shown.filter((mask) => mask.status !== "rejected") ?? [];
   if (!editor || !shown.length) return;
   const place = shown.findIndex((mask) => mask.key === editor.state.selected);
   const next =
@@ -88,7 +90,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
   ): Command => ({ group, keys: keys.split(" "), title, run, inReview });
   return [
     ...TOOL_KEYS.map(([name, key, title]) => command("Tools", key, title, () => stage.use(name))),
-    command("Tools", "M", "Find everything", () => void session.everything()),
+    command("Tools", "M", "Find everything", () => void everything(session)),
     command("Tools", "[", "Smaller brush", () => brush(0.8)),
     command("Tools", "]", "Larger brush", () => brush(1.25)),
 
@@ -109,11 +111,14 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
-    command("Object", "Ctrl+Z", "Undo", () => editor()?.undo()),
+    command("Object", "Ctrl+Z", "Undo, verdicts too", () => void undo(session)),
     command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
     command("Photo", "PageDown", "Next photo", () => void session.go(1)),
     command("Photo", "PageUp", "Previous photo", () => void session.go(-1)),
+    command("Photo", "Shift+PageDown", "Next photo without masks", () => {
+      void session.goUnlabelled();
+    }),
     command("Photo", "I", "List of photos", () => pages.photos()),
     command("Photo", "D", "This photo is done", () => void done(session)),
     command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
@@ -132,6 +137,8 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("View", "W", "Show or hide masks", () => toggle(session, "masks")),
     command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
+
+    command("View", "Y", "How it looks: opacity, brightness", () => pages.adjust()),
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),

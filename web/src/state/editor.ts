@@ -14,6 +14,7 @@ import type { Outbox } from "../store/outbox";
 import type { Happening, ImageEntry } from "../store/store";
 import { Drafting, NOTHING, looksEmpty } from "./drafting";
 import type { Looks } from "./drafting";
+import { shownMasks } from "./everything";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
 
@@ -27,6 +28,7 @@ export interface EditorHost {
   say(text: string): void;
   learn(label: string): void;
   keepDraft(image: string, state: State): void;
+  counted(image: string, records: number): void;
   readonly outbox: Outbox;
 }
 
@@ -37,6 +39,7 @@ export class Editor {
   readonly map: LabelMap;
   readonly drafting: Drafting;
   looks: Looks;
+  spare: readonly Mask[] = []; // found below the model's least quality; not kept
   preview: Candidates | null = null;
   hovered: Mask | null = null;
   private forgotten = 0; // how often the pointer has left: what is answered later is not shown
@@ -76,7 +79,14 @@ export class Editor {
   }
 
   find(key: string | null): Mask | null {
-    return this.state.masks.find((mask) => mask.key === key) ?? null;
+    if (key === null) return null;
+    const has = (mask: Mask) => mask.key === key;
+    return this.state.masks.find(has) ?? this.spare.find(has) ?? null;
+  }
+
+  /** The masks that are there for the eye, whether their layer is shown or not. */
+  get shown(): readonly Mask[] {
+    return shownMasks(this.state.masks, this.spare, this.host.layers().least);
   }
 
   get selected(): Mask | null {
@@ -114,7 +124,10 @@ export class Editor {
 
   private after(before: State): void {
     const { image, masks } = { image: this.entry.id, masks: this.state.masks };
-    if (before.masks !== masks) this.send(image, difference(before.masks, masks));
+    if (before.masks !== masks) {
+      this.send(image, difference(before.masks, masks));
+      this.host.counted(image, masks.filter((mask) => mask.status !== "rejected").length);
+    }
     if (isEmpty(this.draft)) this.startedAt = 0;
     else if (!this.startedAt) this.startedAt = performance.now();
     this.preview = null;
@@ -158,7 +171,7 @@ export class Editor {
   }
 
   refresh(): void {
-    this.map.set(this.state.masks, this.host.layers(), this.draft.fixes);
+    this.map.set(this.shown, this.host.layers(), this.draft.fixes);
   }
 
   /** Bring the draft's mask up to date; of several calls only the last one is shown. */
@@ -298,6 +311,7 @@ export class Editor {
   edit(outline: boolean): void {
     const mask = this.selected;
     if (!mask || !isEmpty(this.draft)) return;
+    if (!this.state.masks.includes(mask)) this.add("proposal", [mask], false);
     this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
     if (outline) void this.outlined();
   }
@@ -333,18 +347,13 @@ export class Editor {
     }
   }
 
-  /** Every mask of a name gets another one, or goes; the steps back too. */
+  /** Every mask of a name gets another one, or goes; in the steps back, too. */
   relabel(old: string, to: string | null, gone: boolean): void {
-    const renamed = new WeakMap<Mask, Mask>();
-    const rename = (mask: Mask) => {
+    this.work.remake((mask) => {
       if (mask.label !== old) return mask;
-      if (!renamed.has(mask)) renamed.set(mask, { ...mask, label: to });
-      return renamed.get(mask)!;
-    };
-    this.work.rewrite((state) => {
-      const masks = state.masks.filter((mask) => !gone || mask.label !== old).map(rename);
-      return { ...state, masks, label: state.label === old ? (to ?? "") : state.label };
+      return gone ? null : { ...mask, label: to };
     });
+    if (this.state.label === old) this.work.quietly({ label: to ?? "" });
     this.refresh();
     this.host.changed();
   }
@@ -359,8 +368,18 @@ export class Editor {
   /** Proposals that become masks of their own, or go. */
   judge(keys: readonly string[], status: "accepted" | "rejected"): void {
     const chosen = new Set(keys);
-    const masks = this.state.masks.map((one) => (chosen.has(one.key) ? { ...one, status } : one));
+    const known = new Set(this.state.masks.map((mask) => mask.key));
+    const spare = this.spare.filter((mask) => chosen.has(mask.key) && !known.has(mask.key));
+    const masks = [...this.state.masks, ...spare].map((one) =>
+      chosen.has(one.key) ? { ...one, status } : one,
+    );
     this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null });
+  }
+
+  /** A mask that the store has accepted already: no step, nothing to send. */
+  accepted(key: string): void {
+    this.work.remake((mask) => (mask.key === key ? { ...mask, status: "accepted" } : mask));
+    this.refresh();
   }
 
   /** Add masks; those that the store knows already are not sent again. */

@@ -10,23 +10,37 @@ import { Outbox } from "../store/outbox";
 import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
 import { StoreError } from "../store/store";
-import type {
-  ImageEntry,
-  LabelFate,
-  Project,
-  ReviewItem,
-  SavedRecord,
-  Store,
-} from "../store/store";
+import type { ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import type { EditorHost } from "./editor";
+import { everything } from "./everything";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
-import type { Mask, State } from "./work";
+import type { State } from "./work";
+
+/** A verdict that can be taken back. */
+export interface Judged {
+  image: string;
+  key: string;
+  editor: Editor; // as it was then,
+  steps: number; // with so many steps
+}
 
 export interface Message {
   text: string;
   actions: { title: string; run: () => void }[];
 }
+
+/** How photo and masks are drawn. */
+export interface Look {
+  fill: number; // of a mask, 0 to 1
+  outline: number; // screen pixels
+  brightness: number;
+  contrast: number;
+  gamma: number;
+}
+
+/** Whether somebody has worked on a photo. */
+export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status === "done";
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
@@ -43,14 +57,18 @@ export class Session implements EditorHost {
   part: Granularity = "all";
   brush = 12;
   shown = { masks: true, proposals: true };
+  look: Look = { fill: 0.42, outline: 1, brightness: 1, contrast: 1, gamma: 1 };
+  redraw: () => void = () => undefined; // photo and masks, in the next frame
   readonly labels: Labels;
   modelState = "loading";
-  review: { item: ReviewItem; since: number } | null = null;
+  review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
+  judged: Judged[] = []; // the verdicts of this page, newest last
   standing: Standing = { waiting: 0, lost: null };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
   private engine: Model | null = null;
   private lastLabel = ""; // goes along to the next photo; the page shows it
+  least: number | null = null; // of the quality of proposals that are shown; null: as they came
   private opened = 0;
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
@@ -84,6 +102,9 @@ export class Session implements EditorHost {
   layers = (): Layers => ({
     ...this.shown,
     palette: this.labels.colour,
+    fill: this.look.fill,
+    outline: this.look.outline,
+    least: this.least,
     only: this.review ? this.editor?.state.selected : null,
   });
   learn = (label: string) => void this.labels.learn(label);
@@ -216,6 +237,22 @@ export class Session implements EditorHost {
     return this.images.findIndex((image) => image.id === this.at);
   }
 
+  /** Open the next photo that nobody has worked on. */
+  async goUnlabelled(): Promise<void> {
+    const { images, index } = this;
+    const next = [...images.slice(index + 1), ...images.slice(0, Math.max(0, index))].find(
+      (image) => !hasMasks(image),
+    );
+    if (next) await this.open(next.id);
+    else this.say("Every other photo has masks or is finished.");
+  }
+
+  /** How many masks a photo has by now. */
+  counted(image: string, records: number): void {
+    const known = this.images.find((one) => one.id === image);
+    if (known && known.records !== records) this.know(image, { records });
+  }
+
   async go(step: number): Promise<void> {
     const next = this.images[this.index + step];
     if (next) await this.open(next.id);
@@ -295,7 +332,7 @@ export class Session implements EditorHost {
       if (!isEmpty(editor.draft)) void editor.look();
       this.changed();
       if (editor !== this.editor) return;
-      if (this.wantsProposals(editor)) await this.everything();
+      if (this.wantsProposals(editor)) await everything(this);
       const next = this.images[this.index + 1];
       if (next) await this.embed(model, next.id).catch(() => null); // it says so when it is opened
     } catch (error) {
@@ -324,48 +361,6 @@ export class Session implements EditorHost {
           await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
         }
       }
-    });
-  }
-
-  // ---------------------------------------------------------------------------------- everything
-
-  /** Propose masks for everything in the photo. */
-  async everything(): Promise<void> {
-    const editor = this.editor;
-    const model = this.model();
-    if (!editor || editor.finding) return;
-    editor.finding = [0, 1];
-    this.changed();
-    try {
-      const sent = await this.store.everything(editor.entry.id);
-      if (sent) editor.add("everything", this.learned(sent), true);
-      else if (!model || !editor.seen) this.say("The model has not seen the photo yet.");
-      else editor.add("everything", await this.proposed(editor, model), false);
-    } catch (error) {
-      this.say(`Everything was not found: ${(error as Error).message}`);
-    } finally {
-      editor.finding = null;
-      this.changed();
-    }
-  }
-
-  private learned(records: SavedRecord[]): Mask[] {
-    const keys = this.outbox.learnAll(records);
-    const known = new Set(this.editor!.state.masks.map((mask) => mask.key));
-    return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
-  }
-
-  private async proposed(editor: Editor, model: Model): Promise<Mask[]> {
-    const found = await model.everything(editor.entry.id, (done, all) => {
-      editor.finding = [done, all];
-      this.changed();
-    });
-    const { name, weights_hash } = model.manifest;
-    return found.map((one) => {
-      const { points, stability } = one;
-      const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
-      const record = { ...one, label: null, status: "proposal" as const, provenance };
-      return toMask(record, crypto.randomUUID());
     });
   }
 }

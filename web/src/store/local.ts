@@ -25,7 +25,10 @@ import type {
 export interface Kept extends SavedRecord {
   image: string;
   reviewed?: Verdict;
+  before?: Kept; // what it was when it was judged
 }
+
+const THUMBNAIL = 160; // pixels
 
 const START: Project = {
   name: "This browser",
@@ -130,8 +133,10 @@ export class LocalStore implements Store {
       if (row.version !== record.version) {
         throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
       }
-      return { ...row, ...record, version: row.version + 1 };
+      const { before: _, ...rest } = row;
+      return { ...rest, ...record, version: row.version + 1 };
     });
+    await this.count(kept!.image);
     return kept!;
   }
 
@@ -148,7 +153,7 @@ export class LocalStore implements Store {
   }
 
   private async count(image: string): Promise<void> {
-    const records = (await this.records(image)).length;
+    const records = (await this.records(image)).filter((one) => one.status !== "rejected").length;
     await this.db.change<ImageEntry>("images", image, (row) => (row ? { ...row, records } : null));
   }
 
@@ -179,16 +184,40 @@ export class LocalStore implements Store {
     return { image: first.image, record: first.id, why };
   }
 
-  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
+  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle) {
     const kept = await this.db.change<Kept>("records", record, (row) => {
       if (!row) throw new StoreError("refused", "this mask was deleted meanwhile");
       const status = verdict === "reject" ? "rejected" : "accepted";
       const fixed = rle ? cocoToRle(rle) : null;
       const shape = fixed ? { rle: rle!, box: rleBox(fixed), area: rleArea(fixed) } : {};
-      return { ...row, ...shape, status, reviewed: verdict, version: row.version + 1 };
+      const { before: _, ...before } = row;
+      const version = row.version + 1;
+      return { ...row, ...shape, status, reviewed: verdict, version, before };
     });
     const event = { kind: "verdict", tool: "review", seconds, record, detail: { verdict } };
     await this.events(kept!.image, [event]);
+    return kept!;
+  }
+
+  async takeBack(record: string): Promise<SavedRecord> {
+    const kept = await this.db.change<Kept>("records", record, (row) => {
+      if (!row?.before) throw new StoreError("refused", "this mask has no verdict");
+      return { ...row.before, version: row.version + 1 };
+    });
+    await this.events(kept!.image, [{ kind: "verdict taken back", tool: "review", seconds: 0 }]);
+    return kept!;
+  }
+
+  async thumbnail(image: string): Promise<Blob> {
+    const photo = await createImageBitmap(await this.pixels(image));
+    const scale = Math.min(1, THUMBNAIL / Math.max(photo.width, photo.height));
+    const canvas = new OffscreenCanvas(
+      Math.max(1, Math.round(photo.width * scale)),
+      Math.max(1, Math.round(photo.height * scale)),
+    );
+    canvas.getContext("2d")!.drawImage(photo, 0, 0, canvas.width, canvas.height);
+    photo.close();
+    return canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
   }
 
   async report(): Promise<Record<string, unknown>> {

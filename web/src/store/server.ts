@@ -137,9 +137,9 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/events`, "POST", { events });
   }
 
-  async everything(image: string): Promise<SavedRecord[]> {
+  everything(image: string) {
     const path = `api/images/${image}/everything`;
-    return (await this.server.json<{ records: SavedRecord[] }>(path, "POST", {})).records;
+    return this.server.json<{ records: SavedRecord[]; others: Draft[] }>(path, "POST", {});
   }
 
   async done(image: string): Promise<void> {
@@ -150,8 +150,16 @@ export class ServerStore implements Store {
     return this.server.json("api/review/next");
   }
 
-  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
-    await this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
+  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord> {
+    return this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
+  }
+
+  takeBack(record: string): Promise<SavedRecord> {
+    return this.server.json(`api/records/${record}/verdict`, "DELETE");
+  }
+
+  async thumbnail(image: string): Promise<Blob> {
+    return (await this.server.ask(`api/images/${image}/thumbnail`)).blob();
   }
 
   report(): Promise<Record<string, unknown>> {

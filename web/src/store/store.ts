@@ -99,10 +99,13 @@ export interface Store {
   update(record: SavedRecord): Promise<SavedRecord>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
-  everything(image: string): Promise<SavedRecord[] | null>;
+  /** Stored proposals, and others below the model's least quality; null: the page finds them. */
+  everything(image: string): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   done(image: string): Promise<void>;
   nextReview(): Promise<ReviewItem | null>;
-  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void>;
+  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;
+  takeBack(record: string): Promise<SavedRecord>;
+  thumbnail(image: string): Promise<Blob>;
   report(): Promise<Record<string, unknown>>;
   export(wish: ExportWish): Promise<{ name: string; blob: Blob; told: string }>;
   labels(): Promise<LabelEntry[]>;

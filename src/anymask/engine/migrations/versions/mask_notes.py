@@ -1,4 +1,4 @@
-"""Masks have notes, and a quality and a stability only where a model gave one."""
+"""Masks have notes, scores only where a model gave one; a verdict knows what it was about."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ SCORES = ("quality", "stability")
 def upgrade() -> None:
     """Add the notes; let the scores be absent, as they are where nobody gave one."""
     op.add_column("records", sa.Column("notes", sa.JSON, nullable=False, server_default="{}"))
+    op.add_column("verdicts", sa.Column("version", sa.Integer, nullable=True))
     _remake_scores(nullable=True)
     for name in SCORES:
         op.execute(sa.text(f"UPDATE records SET {name} = NULL WHERE {name} = 0"))
@@ -24,6 +25,7 @@ def downgrade() -> None:
     for name in SCORES:
         op.execute(sa.text(f"UPDATE records SET {name} = 0 WHERE {name} IS NULL"))
     _remake_scores(nullable=False)
+    op.drop_column("verdicts", "version")
     op.drop_column("records", "notes")
 
 
