@@ -1,5 +1,5 @@
 /**
- * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are obeyed,
+ * What clicks are owed (the rules of `predictors/negative_clicks.py`): negative ones are obeyed,
  * clicks that are not are named.
  */
 

@@ -8,7 +8,7 @@ import type { Session } from "./session";
 import { toMask } from "./work";
 import type { Mask } from "./work";
 
-/** Propose masks for the whole open photo; what is below the model's least quality is kept aside. */
+/** Propose masks for the open photo; those below the model's least quality are kept aside. */
 export async function everything(session: Session): Promise<void> {
   const { editor } = session;
   const model = session.model();
