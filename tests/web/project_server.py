@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.engine.labels import nth_colour
+from tests.web.name_list import change_names, listed
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -298,30 +298,8 @@ class Handler(BaseHTTPRequestHandler):
         return record
 
     def name(self, project: Project) -> Any:
-        """Add, change or delete a name, as the server does."""
-        if self.command == "GET":
-            return {"labels": listed(project)}
-        body = self.json()
-        name = body["name"]
-        project.labels = [one["name"] for one in listed(project)]
-        if self.command == "POST":
-            project.labels = list(dict.fromkeys([*project.labels, name]))
-        if "colour" in body:
-            project.colours[name] = body["colour"]
-        if "place" in body:
-            project.labels.remove(name)
-            project.labels.insert(body["place"], name)
-        if "to" in body:
-            project.labels[project.labels.index(name)] = body["to"]
-            project.labels = list(dict.fromkeys(project.labels))
-        if self.command == "DELETE":
-            project.labels.remove(name)
-        for key, record in list(project.records.items()):
-            if record["label"] != name or not ("to" in body or self.command == "DELETE"):
-                continue
-            record |= {"label": body.get("to"), "version": record["version"] + 1}
-            if body.get("masks") == "delete":
-                del project.records[key]
+        if self.command != "GET":
+            change_names(project, self.command, self.json())
         return {"labels": listed(project)}
 
     def thumbnail(self, project: Project, image: str) -> bytes:
@@ -341,20 +319,6 @@ class Handler(BaseHTTPRequestHandler):
         if project.gated and wish["proposals"] and not wish["force"]:
             raise refuse(403, "90 % of the sampled masks accepted", "70 %", "review more masks")
         return json.dumps({"records": list(project.records.values())}).encode()
-
-
-def listed(project: Project) -> list[dict[str, Any]]:
-    """The names with their colours; one that a mask has is known."""
-    used = [record["label"] for record in project.records.values() if record["label"]]
-    names = list(dict.fromkeys([*project.labels, *used]))
-    return [
-        {
-            "name": name,
-            "colour": project.colours.get(name, nth_colour(place)),
-            "masks": used.count(name),
-        }
-        for place, name in enumerate(names)
-    ]
 
 
 def describe(project: Project) -> dict[str, Any]:

@@ -135,12 +135,8 @@ def give_verdict(
         if rle.size != entry.rle.size:
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
-        old = entry.provenance
-        origin = replace(old, kind="human", tool="review")
-        draft = draft_of(
-            entry, rle=rle, status="accepted", seconds=seconds, provenance=origin, quality=None,
-            stability=None,
-        )  # fmt: skip
+        origin = replace(entry.provenance, kind="human", tool="review")
+        draft = replace(draft, rle=rle, provenance=origin, quality=None, stability=None)
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
         agreed=agreed, seconds=seconds, version=entry.version,
