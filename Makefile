@@ -45,7 +45,7 @@ bench: $(VENV)/.core  ## measure the bundled model on this machine
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build -d dist
 
-web:  ## rebuild the labelling page (needs Node; users do not), WEBGPU=1 with the GPU variant
+web:  ## rebuild the labelling page and the JavaScript package (needs Node; users do not), WEBGPU=1 with the GPU variant
 	cd web && npm ci && npm run build && npm test
 
 clean:  ## remove the environment, caches and outputs (not runs/)

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anymask import jobs, models, weights
+    from anymask import jobs, models, sam, weights
     from anymask.data.images import load_image
+    from anymask.data.photo_sources import list_photos
+    from anymask.data.record_list import MaskRecords
+    from anymask.data.samples import sample
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
     from anymask.primitives import errors
-    from anymask.primitives.candidates import Candidates
+    from anymask.primitives.candidates import Candidates, Mask
     from anymask.primitives.prompts import Prompt
-    from anymask.primitives.record_list import MaskRecords
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import Embedding
 
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Candidates",
     "Embedding",
+    "Mask",
     "MaskRecord",
     "MaskRecords",
     "Model",
@@ -37,26 +40,33 @@ __all__ = [
     "__version__",
     "errors",
     "jobs",
+    "list_photos",
     "load",
     "load_image",
     "models",
+    "sam",
+    "sample",
     "weights",
 ]
 
 _HOMES = {
     "Candidates": "anymask.primitives.candidates",
     "Embedding": "anymask.primitives.types",
+    "Mask": "anymask.primitives.candidates",
     "MaskRecord": "anymask.primitives.records",
-    "MaskRecords": "anymask.primitives.record_list",
+    "MaskRecords": "anymask.data.record_list",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
+    "list_photos": "anymask.data.photo_sources",
     "load_image": "anymask.data.images",
+    "sample": "anymask.data.samples",
 }
 _MODULES = {
     "errors": "anymask.primitives.errors",
     "jobs": "anymask.jobs",
     "models": "anymask.models",
+    "sam": "anymask.sam",
     "weights": "anymask.weights",
 }
 
@@ -100,4 +110,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

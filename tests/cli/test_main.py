@@ -102,13 +102,57 @@ def test_a_command_gets_its_options(command: types.SimpleNamespace) -> None:
     assert command.args.number == 3
 
 
-def test_a_wrong_option_is_2_and_shows_the_usage(
+def test_a_wrong_option_is_2_and_one_line(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["probe", "--nummer", "3"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("usage: anymask probe")
-    assert "anymask probe: error: unrecognized arguments: --nummer 3" in err
+    told = "there is no option --nummer; did you mean '--number'?"
+    assert capsys.readouterr().err == f"anymask: error: {told}\n"
+
+
+@pytest.mark.parametrize("word", ["version", "--version", "-V"])
+def test_the_version_has_three_spellings(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0
+    assert capsys.readouterr().out == f"anymask {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["help"], ["--help"]),
+        (["help", "segment"], ["segment", "--help"]),
+        (["--help", "segment"], ["segment", "--help"]),
+        (["help", "engine", "run"], ["engine", "run", "--help"]),
+    ],
+)
+def test_help_is_a_command_too(
+    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert main(same) == 0
+    assert told == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["p.jpg", "--point", "1,2"], "anymask segment p.jpg --point 1,2; for all of them: anym"),
+        (["p.jpg"], "anymask segment p.jpg --point X,Y; for all of them: anymask everything p.jpg"),
+        (["https://a.b/c.jpg"], "the command comes first"),
+        (["predict", "p.jpg"], "did you mean 'segment'?"),
+        (["Segment", "p.jpg"], "did you mean 'segment'?"),
+        (["generate", "p.jpg"], "did you mean 'everything'?"),
+        (["track", "clip.mp4"], "videos are not followed yet"),
+    ],
+)
+def test_what_is_no_command_gets_a_hint(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert hint in error
+    assert error.count("\n") == 1
 
 
 def test_options_are_never_guessed_from_their_beginning(command: types.SimpleNamespace) -> None:

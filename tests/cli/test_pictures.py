@@ -1,6 +1,5 @@
 """Options that say what of a picture is looked at."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import tifffile
 
 import anymask
 from anymask.cli.main import main
+from anymask.cli.parser import CommandParser
 from anymask.cli.pictures import add_picture_options, read_pictures
 from anymask.jobs.choices import PictureChoice
 from anymask.primitives.types import Embedding
@@ -28,7 +28,7 @@ def scene(tmp_path: Path) -> Path:
 
 
 def choice(*words: str) -> PictureChoice:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     add_picture_options(parser)
     return read_pictures(parser.parse_args(words))
 
@@ -58,7 +58,7 @@ def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None
         ([], "has 6 bands and does not say which are red, green and blue; choose one or three"),
         (["--bands", "7"], "wanted band 7, '{scene}' has 6 bands, counted from 1"),
         (["--bands", "1,2"], "bands are one or three whole numbers, counted from 1"),
-        (["--bands", "red"], "wanted --bands N[,N,N] as numbers with commas, got 'red'"),
+        (["--bands", "red"], "--bands: wanted numbers with commas between them, got 'red'"),
         (["--bands", "1", "--page", "9"], "wanted page 9, '{scene}' has 2 pages, counted from 0"),
         (["--stretch", "2"], "a stretch is two percentiles of 0..100"),
     ],
@@ -80,10 +80,10 @@ def test_other_bands_are_another_picture(
         assert main([*words, bands, "--page", "1"]) == 0
         said.append(capsys.readouterr().out.startswith("there already"))
     assert said == [False, True, False]
-    assert "anymask" in json.loads((tmp_path / "out" / "scene.json").read_text())
+    assert "anymask" in json.loads((tmp_path / "out" / "scene.page1.json").read_text())
 
 
 def test_an_embedding_is_that_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
     assert main(["embed", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
     truth = anymask.load().embed(anymask.load_image(scene, bands=5, page=1))
-    assert Embedding.load(tmp_path / "scene.npz").image_hash == truth.image_hash
+    assert Embedding.load(tmp_path / "scene.page1.npz").image_hash == truth.image_hash

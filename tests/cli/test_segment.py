@@ -1,6 +1,7 @@
 """`anymask segment` as a user calls it, on a model whose answers are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
+from anymask.cli.segment import report_lines
 from anymask.predictors.image import Model
+from anymask.primitives.mask_files import FoundMask
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
 from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
@@ -94,7 +100,9 @@ def test_a_retry_draws_small_objects_more_finely(
     coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--retry", "60"]))
     assert iou(fine, truth) > iou(coarse, truth)
     assert main(["segment", "photo.png", "--point", "5,5", "--retry", "-2", "-o", "x.png"]) == 2
-    assert "seconds must be a number, 0 or more, got -2.0" in capsys.readouterr().err
+    assert (
+        "retry_seconds must be a number of seconds, 0 or more, got -2.0" in capsys.readouterr().err
+    )
 
 
 def test_a_click_may_mean_the_part_or_the_whole(folder: Path) -> None:
@@ -108,8 +116,10 @@ def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
     picture = PICTURE.copy()
     picture[95:105, 60:70] = 255
     Image.fromarray(picture).save("photo.png")
-    assert not npy("--point", "90,100")[100, 65]
-    assert npy("--point", "90,100", "--max-hole-area", "900", "--min-island-area", "9")[100, 65]
+    for size in ("0", "9", "0.1%"):
+        assert not npy("--point", "90,100", "--max-hole-area", size)[100, 65]
+    for size in ("900", "5%", "0.05"):
+        assert npy("--point", "90,100", "--max-hole-area", size, "--min-island-area", "9")[100, 65]
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +135,8 @@ def test_a_negative_click_is_obeyed_whatever_the_model_does(
 
 
 def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not npy("--negative", "5,5").any()
+    Image.fromarray(np.zeros_like(LEFT)).save("nothing.png")
+    assert not npy("--mask", "nothing.png", "--negative", "90,100").any()
     assert "the mask is empty; try another click" in capsys.readouterr().out
 
 
@@ -142,7 +153,8 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
     [
         ([], "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
         (["--point", "5"], "wanted --point X,Y as 2 numbers with commas between them, got '5'"),
-        (["--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas between them"),
+        (["--negative", "5,6"], "--negative takes something away from an object, and nothing says"),
+        (["--point", "9,9", "--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas"),
         (["--box", "1,2,3"], "wanted --box X0,Y0,X1,Y1 as 4 numbers with commas between them"),
         (["--box", "9,9,5,5"], "box must have an area"),
         (["--point", "nan,3"], "points must be finite"),
@@ -186,3 +198,13 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert error.startswith(f"anymask: error: {told}")
     assert error.count("\n") == 1
+
+
+def test_a_coin_toss_is_said_in_one_line() -> None:
+    mask = np.ones((30, 40), np.bool_)
+    record = record_from_rle(mask_to_rle(mask), quality=0.5)
+    found = FoundMask(Path("a.jpg"), None, mask, record, Prompt.of(points=[(3, 4)]))
+    assert report_lines(found) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
+    lines = report_lines(replace(found, toss=True))
+    assert len(lines) == 2
+    assert lines[1].startswith("ambiguous: another mask is as likely meant; click once more")

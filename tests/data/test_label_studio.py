@@ -15,7 +15,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.brush import brush_to_rle, mask_to_brush
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import Mask, masks, quickly
@@ -31,6 +31,17 @@ def test_two_pixels_are_the_bytes_that_one_gets_by_hand() -> None:
     by_hand = [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
     assert by_hand == [0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128]
     assert mask_to_brush(np.array([[False, True]])) == by_hand
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_a_brush_takes_a_mask_of_any_numbers(kind: type) -> None:
+    mask = np.zeros((5, 7), np.bool_)
+    mask[1:4, 2:6] = True
+    packed = mask_to_brush(mask.astype(kind) * kind(255))
+    assert packed == mask_to_brush(mask)
+    assert brush_to_rle(packed, mask.shape) == mask_to_rle(mask)
+    with pytest.raises(InputError, match="must have the shape"):
+        mask_to_brush(mask[None])
 
 
 def slow_brush(mask: Mask) -> list[int]:

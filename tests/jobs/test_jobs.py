@@ -155,7 +155,10 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"settings": {"points_per_side": 0}}, "points_per_side must be a whole number of at"),
         ({"settings": {"layout": "heap"}}, 'layout must be "flat", "partition" or "tree", got'),
         ({"settings": {"tile": 3}}, 'tile must be "auto", None or a side of at least'),
-        ({"settings": {"retry_seconds": -1}}, "seconds must be a number, 0 or more"),
+        (
+            {"settings": {"retry_seconds": -1}},
+            "retry_seconds must be a number of seconds, 0 or more",
+        ),
         ({"settings": {"retry_quality": 0.5}}, "need a time; give retry_seconds"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),

@@ -89,7 +89,7 @@ def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
     asking = frontier(9)
     for place, click in enumerate(asking._clicks):
         asking.learn(square(0, 0, 9, 9), 0.5, click)
-        assert np.count_nonzero(asking._promise._value) == place + 1
+        assert np.count_nonzero(asking._gain._value) == place + 1
 
 
 def test_masks_of_hardly_any_quality_are_not_drawn() -> None:

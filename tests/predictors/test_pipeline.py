@@ -71,7 +71,7 @@ def test_a_model_without_clicks_says_so() -> None:
         def capability(self, kind: type) -> None:
             return None
 
-    with pytest.raises(ModelError, match="fake cannot do this: it has no clicks; take another"):
+    with pytest.raises(ModelError, match="fake cannot do this: it has no prompt decoding; take"):
         Model(Deaf()).segment(PICTURE, points=[(35, 40)])
 
 

@@ -11,7 +11,7 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import MaskRecord, record_from_rle, records_from_candidates
+from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import geometry
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
 from anymask.primitives.spec import ModelSpec
@@ -98,11 +98,11 @@ def test_candidates_become_records_with_their_clicks() -> None:
     logits = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32) * 3
     quality = np.array([0.9, 0.5, -0.1], np.float32)
     answer = Candidates.of_logits(logits, quality, np.array([2, 0, 1]), place)
-    records = records_from_candidates(answer, Prompt.of(points=[(4, 5)]), label="thing")
+    records = answer.to_records(Prompt.of(points=[(4, 5)]), label="thing")
     for record, mask, number in zip(records, answer.masks, quality, strict=True):
         np.testing.assert_array_equal(record.mask, mask)
         assert record.quality == pytest.approx(float(number))
         assert record.points == ((4.0, 5.0),)
         assert record.label == "thing"
     assert [record.stability for record in records] == stability_score(logits).tolist()
-    assert records_from_candidates(answer)[0].points == ()
+    assert answer.to_records()[0].points == ()

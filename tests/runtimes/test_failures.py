@@ -59,6 +59,12 @@ def test_a_model_goes_to_another_process_by_its_folder() -> None:
         assert pool.apply(answer_of, (model,)) == pytest.approx(answer_of(model))
 
 
+def test_the_model_of_the_package_is_pickled_without_the_place_of_the_package() -> None:
+    data = pickle.dumps(Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1)))
+    assert str(ASSETS.parent).encode() not in data
+    assert b"assets/nano" in data
+
+
 @pytest.mark.parametrize("asked", ["100000", "9" * 5000, "two"])
 def test_threads_by_the_thousand_are_refused(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMASK_THREADS", asked)

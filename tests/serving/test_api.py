@@ -225,7 +225,8 @@ def test_a_defect_is_told_without_its_details() -> None:
 def test_openapi_lists_every_address() -> None:
     with client() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/health", "/api/embed", "/api/segment", "/api/everything"}
+    api = {"/health", "/api/embed", "/api/segment", "/api/everything"}
+    assert set(paths) == api | {"/model/{name}"}
 
 
 def test_a_real_server_listens_answers_and_ends() -> None:

@@ -116,6 +116,39 @@ def test_an_origin_that_was_allowed_may_ask() -> None:
             assert reply.headers["access-control-allow-origin"] == "https://tool.example"
 
 
+def test_any_origin_may_ask_only_where_a_token_is_wanted() -> None:
+    with pytest.raises(InputError, match=r"--allow-origin one by one.* got '\*'; name them"):
+        Access(origins=("*",))
+    page = {"Origin": "https://any.example"}
+    with client(access=Access("0.0.0.0", "open sesame", ("*",))) as http:
+        flight = http.options("/api/segment", headers=page)
+        assert flight.headers["access-control-allow-origin"] == "https://any.example"
+        refused = http.post("/api/segment", json={}, headers=page)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://any.example"
+
+
+@pytest.mark.parametrize("given", ["https://tool.example/", "tool.example", "https://a b", "", "x"])
+def test_an_origin_is_a_scheme_and_a_host(given: str) -> None:
+    for option in ("origins", "frames"):
+        with pytest.raises(InputError, match="wanted an origin for --allow-.* got .*; leave out"):
+            Access(**{option: (given,)})
+    assert Access(origins=("http://[::1]:80", "http://localhost:3000"))
+
+
+def test_a_page_that_was_allowed_may_show_ours_in_a_frame() -> None:
+    with client(access=Access(frames=("https://tool.example",)), assets=page_assets()) as http:
+        reply = http.get("/")
+        assert "x-frame-options" not in reply.headers
+        policy = reply.headers["content-security-policy"]
+        assert policy.endswith("frame-ancestors 'self' https://tool.example")
+        without = {name: HEADERS[name] for name in HEADERS if not name.endswith("Policy")}
+        del without["X-Frame-Options"]
+        assert without.items() <= {name: reply.headers.get(name) for name in without}.items()
+        evil = http.get("/health", headers={"Origin": "https://tool.example"})
+        assert evil.status_code == 403  # to be shown is not to ask
+
+
 def test_every_answer_tells_browsers_to_be_careful() -> None:
     assets = page_assets() | model_assets(ASSETS / "nano")
     with client(assets=assets, limits=Limits(upload_bytes=10)) as http:

@@ -14,10 +14,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
-from anymask.serving.app import check_cost, done, gives_up
 from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
+from anymask.serving.model_api import check_cost, done, gives_up
 from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import Refusal
 from tests.predictors.fakes import ColourRuntime

@@ -49,7 +49,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
-            "learn must be one of all, decoder, quality, got .some.",
+            "learn must be one of all, decoder, quality, lora, got .some.",
         ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes is a part of 1, got -1"),

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from anymask.families import family_names, open_family
+from anymask.families.choice import clean_logits
 from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
 from anymask.predictors.negative_clicks import obey_negatives, violated
+from anymask.predictors.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.candidates import Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
@@ -159,6 +161,26 @@ def clicks() -> list[dict[str, Any]]:
     return cases
 
 
+def cleanings() -> list[dict[str, Any]]:
+    """Soft blobs with specks and pits, a click on some of them."""
+    rng = np.random.default_rng(11)
+    place = geometry((90, 120), small_spec())
+    cases = []
+    for _ in range(12):
+        plane = smooth(rng, 16)
+        spots = rng.integers(0, (12, 16), (6, 2))
+        plane[tuple(spots.T)] = np.where(plane[tuple(spots.T)] > 0, -1.5, 1.5)
+        points = ((spots[:2, ::-1] + 0.5) * (120 / 16)).astype(np.float32)
+        prompt = Prompt.of(points=points, labels=[1, 0])
+        cells = pixels_to_cells(point_pixels(points, place.image_hw), plane.shape, place)
+        out = clean_logits(plane, place, (cells, prompt.labels), (0.05, 0.05), 0.0)
+        cases.append({
+            "points": rounded(points), "labels": [1, 0], "logits": rounded(plane.ravel()),
+            "out": rounded(out.ravel()),
+        })  # fmt: skip
+    return cases
+
+
 def pictures() -> list[dict[str, Any]]:
     rng = np.random.default_rng(6)
     cases = []
@@ -239,6 +261,7 @@ FIXTURES = {
     "answers": answers,
     "boxes": boxes,
     "clicks": clicks,
+    "cleanings": cleanings,
     "pictures": pictures,
     "starts": starts,
     "rankings": rankings,

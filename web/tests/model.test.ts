@@ -13,6 +13,7 @@ import { factsOf } from "../src/model/families/nano-facts";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
 import { chosenFirst } from "../src/model/granularity";
+import { cleaned } from "../src/model/cleaning";
 import { obeyNegatives, violated } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
 import { readManifest } from "../src/model/manifest";
@@ -25,6 +26,7 @@ import tables from "../../src/anymask/assets/nano/tables.json";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
 import answers from "./fixtures/answers.json";
 import boxes from "./fixtures/boxes.json";
+import cleanings from "./fixtures/cleanings.json";
 import clicks from "./fixtures/clicks.json";
 import cuts from "./fixtures/cuts.json";
 import looks from "./fixtures/looks.json";
@@ -131,6 +133,11 @@ test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, 
   const out = obeyNegatives(floats(one.logits), said, place, 0);
   expectClose(out, one.out, 2e-3);
   expect(violated(out, said, place, 0)).toEqual(one.violated);
+});
+
+test.each(cleanings.map((one, i) => ({ i, ...one })))("small holes and islands go, $i", (one) => {
+  const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+  expectClose(cleaned(floats(one.logits), said, place, 0), one.out, 2e-3);
 });
 
 test.each(pictures.map((one, i) => ({ i, ...one })))(

@@ -12,6 +12,7 @@ import { Work, NO_DRAFT, difference } from "../src/state/work";
 import type { Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
 import { LocalStore } from "../src/store/local";
+import { Server, ServerStore } from "../src/store/server";
 import { Outbox } from "../src/store/outbox";
 import type { Conflict, Standing } from "../src/store/outbox";
 import { StoreError } from "../src/store/store";
@@ -475,5 +476,29 @@ describe("undo and redo", () => {
     const [a, b, c] = ["a", "b", "c"].map(mask);
     const changed = { ...b, label: "new" };
     expect(difference([a, b], [changed, c])).toEqual({ saved: [changed, c], removed: [a] });
+  });
+});
+
+describe("the server", () => {
+  test("is waited for as long as a model or an export takes, and not for ever elsewhere", async () => {
+    const limits = new Map<string, boolean>();
+    vi.stubGlobal("fetch", async (url: URL, init: RequestInit) => {
+      limits.set(url.pathname, init.signal instanceof AbortSignal);
+      return new Response(JSON.stringify({ records: [], images: [], next: null }));
+    });
+    const store = new ServerStore(new Server("http://127.0.0.1/", ""));
+    await store.everything("a");
+    await store.pixels("a");
+    await store.export(wish);
+    await store.images(null, 1);
+    await store.done("a");
+    vi.unstubAllGlobals();
+    expect(Object.fromEntries(limits)).toEqual({
+      "/api/images/a/everything": false,
+      "/api/images/a/pixels": false,
+      "/api/export": false,
+      "/api/images": true,
+      "/api/images/a/done": true,
+    });
   });
 });

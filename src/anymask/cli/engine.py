@@ -306,7 +306,7 @@ def read_tuning(args: argparse.Namespace) -> Tuning:
 def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
     need_torch()
-    from anymask.cli.train import print_row
+    from anymask.cli.run_folder import print_row
     from anymask.engine.rounds import retrain
 
     project = opened(args)

@@ -68,7 +68,7 @@ def trainer(
     """What `engine.rounds.retrain` trains with."""
 
     def train(sets: Path, start: Path | None, folder: Path) -> Trained:
-        from anymask.cli.train import is_done, write_bundle
+        from anymask.cli.run_folder import is_done, write_bundle
         from anymask.engine.rounds import Trained
         from anymask.training import loop
 

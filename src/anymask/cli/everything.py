@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from anymask.cli.arrangement import add_arrangement_options, read_arrangement
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
-from anymask.cli.outputs import check_outputs
-from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
+from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
+from anymask.cli.sources import add_sources, open_sources
+from anymask.jobs.folder import FolderJob
 from anymask.jobs.masks import EverythingTask
-from anymask.jobs.photos import find_items
+from anymask.primitives.errors import InputError
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
     from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
+ENDING = ".everything"  # of results that lie in the working folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
     from anymask.predictors.grid import Grid
 
-    parser.add_argument("source", metavar="PHOTO|FOLDER", type=Path)
+    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
     parser.add_argument(
-        "-o", "--output", metavar="DIR", type=Path, required=True,
+        "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
-        "photo; those of the same pixels, model and settings are not made again",
+        "photo; those of the same pixels, model and settings are not made again; for one photo "
+        "also files: .json, .png and other pictures, or - for the records on standard output; may "
+        "be given several times (default: PHOTO.everything.json and .png in the working folder, "
+        "FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -65,13 +75,82 @@ def run(args: argparse.Namespace) -> None:
         read_pictures(args),
         read_arrangement(args),
     )
-    job = read_job(args)
-    if job.source.is_dir():
+    with (
+        open_sources(args.sources, allow_url=args.allow_url) as sources,
+        tempfile.TemporaryDirectory() as aside,
+    ):
+        files = [output for output in args.outputs if is_file_name(output)]
+        if not files:
+            run_to_folder(args, task, read_job(args, sources, args.outputs, ENDING))
+            return
+        if len(files) < len(args.outputs):
+            raise InputError("-o is either one folder or files of one photo, got both")
+        job = read_job(args, sources, [aside], ENDING)
+        if not job.one:
+            raise InputError(
+                f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
+                "such as out/"
+            )
+        run_to_files(args, task, job, files)
+
+
+def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob) -> None:
+    """Records and a picture for each photo, side by side in a folder."""
+    if not job.one:
         run_folder(job, task, args.json)
         return
-    (item,) = find_items(job.source, job.output)
+    item = job.item()
     check_outputs([item.output(".json"), item.output(".png")], item.photo)
+    if item.page is None:
+        report_pages(item.photo, print)
     report(item.output(".json"), run_photo(job, task, args.json, "searched"))
+
+
+@dataclass(frozen=True)
+class Files:
+    """The outputs of one photo that have names of their own."""
+
+    records: Path | None
+    picture: Path | None
+    printed: bool
+
+
+def read_files(outputs: Sequence[str], photo: Path) -> Files:
+    """What each `-o` is. Raises InputError."""
+    targets = plan_targets(outputs, photo.stem, "overlay", several=False)
+    check_outputs([target.path for target in targets if target.path], photo)
+    records: list[Target] = [one for one in targets if one.kind == "json" and not one.yolo]
+    pictures = [one for one in targets if one.kind == "overlay" and one.path]
+    if outputs == ["-"]:
+        return Files(None, None, printed=True)
+    if len(records) > 1 or len(pictures) > 1 or len(records) + len(pictures) < len(targets):
+        raise InputError(
+            f"wanted a folder, one .json or one picture such as .png, got {', '.join(outputs)}; "
+            "anymask convert turns the .json into other formats"
+        )
+    return Files(
+        records[0].path if records else None,
+        pictures[0].path if pictures else None,
+        printed=any(one.path is None for one in records),
+    )
+
+
+def run_to_files(
+    args: argparse.Namespace, task: EverythingTask, job: FolderJob, outputs: Sequence[str]
+) -> None:
+    """One photo's records and picture, under the names that were given."""
+    item = job.item()
+    files = read_files(outputs, item.photo)
+    named = [(".json", files.records), (".png", files.picture)]
+    job = replace(job, named=tuple((suffix, path) for suffix, path in named if path is not None))
+    item = job.item()
+    if item.page is None:
+        report_pages(item.photo, lambda line: print(line, file=sys.stderr))
+    found = run_photo(job, replace(task, overlay=files.picture is not None), args.json, "searched")
+    if files.printed:
+        sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
+        return
+    report(item.output(".json"), found, shown=files.records or files.picture)
 
 
 def read_grid(args: argparse.Namespace) -> GridDict:
@@ -81,12 +160,17 @@ def read_grid(args: argparse.Namespace) -> GridDict:
     return cast("GridDict", read_options(args, Grid))
 
 
-def report(path: Path, found: int | None) -> None:
-    """How many masks were found, and what to do about none."""
+def report(path: Path, found: int | None, shown: Path | None = None) -> None:
+    """How many masks were found, and what to do about none.
+
+    path   of the records
+    shown  the file that is named; the records when left out
+    """
+    name = shown or path
     if found is None:
-        print(f"there already: {path}")
+        print(f"there already: {name}")
     elif found:
         share = 100 * json.loads(path.read_bytes())["anymask"]["coverage"]
-        print(f"wrote {path}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
+        print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
-        print(f"wrote {path}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
+        print(f"wrote {name}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")

@@ -24,7 +24,7 @@ def need_engine() -> None:
 
 def need_server() -> None:
     """Raises MissingExtra where the packages of the server are not installed."""
-    need_packages(("fastapi", "uvicorn"), "serve", "the server")
+    need_packages(("fastapi", "uvicorn", "python_multipart"), "serve", "the server")
 
 
 def need_torch() -> None:

@@ -10,10 +10,11 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from anymask.cli.pictures import read_pictures
 from anymask.jobs.folder import (
     FIRST_FAILURES,
     FolderJob,
@@ -23,6 +24,7 @@ from anymask.jobs.folder import (
     run_job,
     summary_to_json,
 )
+from anymask.jobs.photos import Naming
 from anymask.jobs.processing import PhotoTask
 from anymask.primitives.errors import InputError
 from anymask.primitives.progress import ProgressBar, clock_text
@@ -58,16 +60,45 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def read_job(args: argparse.Namespace) -> FolderJob:
-    """The options of `add_folder_options`, with `source` and `output`. Raises InputError."""
-    return FolderJob(
-        source=args.source,
-        output=args.output,
+def read_job(
+    args: argparse.Namespace,
+    sources: Sequence[Path],
+    outputs: Sequence[str],
+    ending: str,
+    folder_ending: str = "-everything",
+    file_suffix: str = "",
+) -> FolderJob:
+    """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
+
+    sources        one folder, or photos
+    outputs        one folder; none: results lie in the working folder
+    ending         of the names of results in the working folder
+    folder_ending  of the folder of a folder's results
+    file_suffix    one output may be a file of this suffix
+    """
+    if len(outputs) > 1:
+        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+    is_folder = len(sources) == 1 and sources[0].is_dir()
+    naming = Naming(page=read_pictures(args).page, ending="" if outputs or is_folder else ending)
+    named: tuple[tuple[str, Path], ...] = ()
+    output = Path(outputs[0]) if outputs else Path()
+    if is_folder and not outputs:
+        output = Path(sources[0].resolve().name + folder_ending)
+    elif file_suffix and output.suffix.lower() == file_suffix and not output.is_dir():
+        output, named = output.parent, ((file_suffix, output),)
+    job = FolderJob(
+        source=sources[0] if len(sources) == 1 else tuple(sources),
+        output=output,
         workers=args.workers,
         engine=args.engine,
         shard=read_shard(args.shard) if args.shard else (1, 1),
         output_shards=args.output_shards,
+        naming=naming,
+        named=named,
     )
+    if named and not job.one:
+        raise InputError(f"-o {outputs[0]} is a file, and there are several photos; name a folder")
+    return job
 
 
 def read_shard(text: str) -> tuple[int, int]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from anymask import __version__
+from anymask.cli.parser import CommandParser, nearest
 from anymask.cli.streams import any_text, quieten_decoders
 from anymask.primitives.errors import AnymaskError
 
@@ -45,6 +46,35 @@ COMMANDS: dict[str, str] = {
     "score": "anymask.cli.score",
     "bench": "anymask.cli.bench",
 }
+
+# What other tools call our commands.
+SYNONYMS: dict[str, str] = {
+    "predict": "segment",
+    "click": "segment",
+    "mask": "segment",
+    "cut": "segment",
+    "refine": "segment",
+    "sam": "segment",
+    "auto": "everything",
+    "amg": "everything",
+    "generate": "everything",
+    "all": "everything",
+    "encode": "embed",
+    "download": "models",
+    "list": "models",
+    "label": "annotate",
+    "app": "annotate",
+    "gui": "annotate",
+    "finetune": "train",
+    "fine-tune": "train",
+    "val": "eval",
+    "evaluate": "eval",
+    "test": "eval",
+    "benchmark": "bench",
+    "server": "serve",
+}
+VIDEO = "track", "video", "propagate"  # words for what no command does
+FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # what is a file's name, or an address
 
 EXAMPLES = """\
 examples:
@@ -82,7 +112,7 @@ def run_told(words: list[str]) -> int:
     try:
         code = run(words)
         sys.stdout.flush()
-    except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
+    except SystemExit as stop:  # argparse: 0 after --help
         return stop.code if isinstance(stop.code, int) else USAGE
     except AnymaskError as error:
         return complain(str(error))
@@ -122,20 +152,22 @@ def was_interrupted(error: BaseException | None) -> bool:
 
 def run(words: list[str]) -> int:
     """Read the words up to the command's name, then hand the rest to that command."""
+    words = ["--help" if word == "help" else word for word in words[:1]] + words[1:]
+    if words[:1] == ["--help"] and len(words) > 1:  # `help segment` is `segment --help`
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(help_text(), end="")
         return 0
-    if words[0] in ("-V", "--version"):
+    if words[0] in ("-V", "--version", "version"):
         print(f"anymask {__version__}")
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        return complain(unknown(name))
+        return complain(unknown(name, rest))
     command = load(name)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"anymask {name}",
         description=command.SUMMARY,
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.configure(parser)
@@ -162,21 +194,35 @@ def help_text() -> str:
             *lines,
             "",
             "options:",
-            "  -h, --help     show this text; 'anymask COMMAND --help' shows a command's options",
-            "  -V, --version  show the version",
+            "  -h, --help     show this text; 'anymask COMMAND --help' shows a command's options,",
+            "                 and so does 'anymask help COMMAND'",
+            "  -V, --version  show the version, as 'anymask version' does",
             "",
             EXAMPLES,
         ]
     )
 
 
-def unknown(name: str) -> str:
-    """Say that a command does not exist, and name the nearest one if there is one."""
-    if name.startswith("-"):
+def unknown(name: str, rest: Sequence[str] = ()) -> str:
+    """Say that a command does not exist, and name the one that was probably meant."""
+    if name.startswith("-") and name != "-":
         return f"the command comes first, then its options; got the option {name!r}"
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown command {name!r}; {guess}'anymask --help' lists the commands"
+    listed = "'anymask --help' lists the commands"
+    if name.lower() in VIDEO:
+        return (
+            f"unknown command {name!r}: videos are not followed yet; segment frames one by one, "
+            f"or measure tracks of others with 'anymask score video'; {listed}"
+        )
+    if name.lower() not in COMMANDS and FILE.fullmatch(name):
+        prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
+        given = " ".join(rest) if prompted else "--point X,Y"
+        return (
+            f"{name!r} is no command, the command comes first; for one object: "
+            f"anymask segment {name} {given}; for all of them: anymask everything {name}"
+        )
+    near = SYNONYMS.get(name.lower()) or nearest(name, COMMANDS)
+    guess = f"did you mean {near!r}? " if near else ""
+    return f"unknown command {name!r}; {guess}{listed}"
 
 
 def complain(message: str) -> int:

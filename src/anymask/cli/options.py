@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,27 +28,57 @@ def add_options(
             continue
         told = (defaults or {}).get(setting.name, setting.default_in_words)
         group.add_argument(
-            option_of(setting.name),
+            setting.option,
+            dest=setting.name,
             help=f"{setting.about.does} (default: {told})".replace("%", "%%"),
             **_value_of(setting),
         )
 
 
 def option_of(name: str) -> str:
-    """A setting's option."""
+    """A setting's option, where it has no name of its own."""
     return f"--{name.replace('_', '-')}"
 
 
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """What argparse is told of the option's value; the range is checked by the settings' class."""
+    about, members = setting.about, setting.members
+    if about.parse is not None:
+        return {"metavar": about.form or "X", "type": _told(about.parse)}
+    if bool in members:
+        words = ("yes", "no", *setting.words)
+        return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
     if setting.words and not setting.number:
         return {"choices": setting.words}
-    if setting.words:
-        return {"metavar": "WORD|X", "type": _number_or_word}
+    if setting.number and (setting.words or str in members):
+        return {"metavar": about.form or "WORD|X", "type": _number_or_word}
     if setting.number:
         letter = "N" if setting.number is int else "X"
-        return {"metavar": setting.about.unit.upper() or letter, "type": setting.number}
-    return {"metavar": "FILE", "type": Path} if Path in setting.members else {"metavar": "NAME"}
+        return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
+    return {"metavar": "FILE", "type": Path} if Path in members else {"metavar": "NAME"}
+
+
+def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """The same function with its error as argparse shows it."""
+
+    def read(text: str) -> object:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
+    """Reads `yes`, `no` or another of the words."""
+
+    def read(text: str) -> bool | str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"wanted {', '.join(words)}, or nothing; got {text!r}")
+        return text == "yes" if text in ("yes", "no") else text
+
+    return read
 
 
 def _number_or_word(text: str) -> float | str:

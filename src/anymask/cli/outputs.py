@@ -1,20 +1,129 @@
-"""Which outputs a command may write; what they hold is `primitives.mask_files`."""
+"""The `-o` of a command and the masks that it found in, files or standard output out.
+
+What a file of one mask holds is `primitives.mask_files`; here several objects share a file, or each
+gets its own where the name holds `{n}`.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.mask_files import (
+    DOCUMENTS,
     FoundMask,
     Kind,
+    found_to_geojson,
     output_kind,
+    picture_format,
+    sa1b_document,
+    save_picture,
     shows_photo,
-    write_found,
+    write_kind,
 )
+from anymask.primitives.storage import json_bytes, write_whole
 
-__all__ = ["FoundMask", "Kind", "check_outputs", "output_kind", "shows_photo", "write_found"]
+if TYPE_CHECKING:
+    from anymask.primitives.types import UintImage
+
+__all__ = [
+    "FoundMask",
+    "Kind",
+    "Target",
+    "check_outputs",
+    "is_file_name",
+    "is_folder",
+    "plan_targets",
+    "write_objects",
+]
+
+ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
+OBJECT = "{n}"  # in an output's name: the number of the object
+YOLO = ".txt"
+NAME = "{name}"  # the name of the photo
+
+
+@dataclass(frozen=True)
+class Target:
+    """One output of one photo.
+
+    path  of the file; None: standard output
+    kind  what it holds
+    yolo  whether that is a line of YOLO for each object, which `kind` has no word for
+    """
+
+    path: Path | None
+    kind: Kind
+    suffix: str
+    yolo: bool = False
+
+    @property
+    def shows_photo(self) -> bool:
+        """Whether it needs the photo's pixels."""
+        return not self.yolo and shows_photo(self.kind)
+
+
+def is_folder(output: str) -> bool:
+    """Whether an `-o` names a folder: one that is there, or a name with a slash at its end."""
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def is_file_name(output: str) -> bool:
+    """Whether an `-o` names a file that we write, or standard output."""
+    if output == "-" or output.startswith("-."):
+        return True
+    suffix = Path(output).suffix.lower()
+    known = suffix in DOCUMENTS or suffix == YOLO or picture_format(suffix) is not None
+    return bool(suffix) and known and not is_folder(output)
+
+
+def plan_targets(
+    outputs: Sequence[str], photo: str, plain: Kind, *, several: bool, default: Kind | None = None
+) -> list[Target]:
+    """Where the masks of one photo go.
+
+    outputs  as they were typed; none: the default beside, in the working folder
+    photo    its name without suffix
+    plain    what a picture without a further word in its name holds
+    several  whether there are other photos, which need other outputs
+    default  what is written where no output was named; `plain` when left out
+
+    Raises InputError for an output that cannot be written, or that others would overwrite.
+    """
+    if not outputs:
+        kind = default or plain
+        return [Target(Path(photo + ENDINGS[kind]), kind, ".png")]
+    return [_target(output, photo, plain, several) for output in outputs]
+
+
+def _target(output: str, photo: str, plain: Kind, several: bool) -> Target:
+    if output == "-" or output.startswith("-."):
+        if several:
+            raise InputError("standard output holds one photo's masks, got several photos; name -o")
+        name = "-.png" if output == "-" else output
+        return _of_name(None, Path(f"stdout{name[1:]}"), plain)
+    if is_folder(output):
+        return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
+    if several and NAME not in output:
+        raise InputError(
+            f"-o {output} is one file, and there are several photos; name a folder, such as out/, "
+            f"or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
+        )
+    path = Path(output.replace(NAME, photo))
+    return _of_name(path, path, plain)
+
+
+def _of_name(path: Path | None, name: Path, plain: Kind) -> Target:
+    suffix = name.suffix.lower()
+    if suffix == YOLO:
+        return Target(path, "json", suffix, yolo=True)
+    return Target(path, output_kind(name, plain), suffix)
 
 
 def check_outputs(paths: Sequence[Path], photo: Path) -> None:
@@ -24,3 +133,109 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
             raise InputError(f"wanted a file to write, {str(path)!r} is a folder; add a file name")
         if path.exists() and photo.exists() and path.samefile(photo):
             raise InputError(f"the output {str(path)!r} is the photo itself; choose another name")
+
+
+def write_objects(target: Target, found: Sequence[FoundMask]) -> list[str]:
+    """Write one output of a photo's objects; what was written. Raises InputError."""
+    if target.path is None:
+        _to_stdout(_encoded(target, found))
+        return []
+    if OBJECT not in target.path.name:
+        write_whole(target.path, _encoded(target, found))
+        return [str(target.path)]
+    paths = []
+    for number, one in enumerate(found, start=1):
+        path = target.path.with_name(target.path.name.replace(OBJECT, str(number)))
+        write_whole(path, _encoded(target, [one]))
+        paths.append(str(path))
+    return paths
+
+
+def _to_stdout(data: bytes) -> None:
+    if sys.stdout.isatty() and b"\0" in data:
+        raise InputError("a picture is nothing to print on a terminal; send it on: ... -o - > file")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _encoded(target: Target, found: Sequence[FoundMask]) -> bytes:
+    """The bytes of an output that holds all objects."""
+    file = io.BytesIO()
+    if target.yolo:
+        return yolo_lines(found)
+    if len(found) == 1:
+        write_kind(file, target.suffix, target.kind, found[0])
+        return file.getvalue()
+    if target.kind == "json":
+        height, width = found[0].mask.shape
+        records = [one.record for one in found]
+        return json_bytes(sa1b_document(found[0].photo, (height, width), records))
+    if target.kind == "geojson":
+        return json_bytes(_features(found))
+    if target.kind == "svg":
+        return _svg(found)
+    if target.kind == "npy":
+        import numpy as np
+
+        np.save(file, np.stack([one.mask for one in found]))
+    elif target.kind == "overlay":
+        save_picture(file, _drawn(found), target.suffix)
+    else:
+        write_kind(file, target.suffix, target.kind, _joined(found))
+    return file.getvalue()
+
+
+def _joined(found: Sequence[FoundMask]) -> FoundMask:
+    """All objects as one mask."""
+    import numpy as np
+
+    return replace(found[0], mask=np.any([one.mask for one in found], axis=0))
+
+
+def _drawn(found: Sequence[FoundMask]) -> UintImage:
+    """The photo with every object in another colour, and what was asked."""
+    import numpy as np
+
+    from anymask.primitives.draw import marks, overlay
+
+    assert found[0].image is not None
+    drawn = overlay(found[0].image, np.stack([one.mask for one in found]))
+    for one in found:
+        if (asked := one.prompt) is not None:
+            box = None if asked.box is None else asked.box[None]
+            drawn = marks(drawn, asked.points, asked.labels, box)
+    return drawn
+
+
+def _features(found: Sequence[FoundMask]) -> dict[str, Any]:
+    documents = [found_to_geojson(one) for one in found]
+    features = [feature for document in documents for feature in document["features"]]
+    for number, feature in enumerate(features, start=1):
+        feature["properties"]["id"] = number
+    return documents[0] | {"features": features}
+
+
+def _svg(found: Sequence[FoundMask]) -> bytes:
+    """A path for each object; the picture's frame is that of the first one."""
+    drawings = []
+    for one in found:
+        file = io.BytesIO()
+        write_kind(file, ".svg", "svg", one)
+        drawings.append(file.getvalue().splitlines(keepends=True))
+    paths = [line for drawing in drawings for line in drawing if line.startswith(b"<path")]
+    frame = [line for line in drawings[0] if not line.startswith(b"<path")]
+    return b"".join([frame[0], *paths, *frame[1:]])
+
+
+def yolo_lines(found: Sequence[FoundMask]) -> bytes:
+    """A line of YOLO for each object, of class 0: corners as parts of the photo's sides."""
+    from anymask.data import yolo
+    from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport
+    from anymask.data.outlines import Policy
+
+    height, width = found[0].mask.shape
+    masks = tuple(AnnotatedMask(one.record.rle) for one in found)
+    image = AnnotatedImage(file_name=found[0].photo.name, hw=(height, width), masks=masks)
+    files = yolo.encode([image], Path("set"), LossReport(), Policy())
+    (lines,) = (data for path, data in files if path.suffix == ".txt")
+    return lines

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
 
+from anymask.cli.options import add_options, read_options
 from anymask.jobs.choices import PictureChoice
-from anymask.primitives.errors import InputError
-
-N = TypeVar("N", int, float)
 
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:
     """How photos of science and maps are read; shared by the commands that read photos."""
-    group = parser.add_argument_group("the picture")
-    group.add_argument(
-        "--bands", metavar="N[,N,N]",
-        help="one band as grey, or three as red, green, blue, counted from 1",
-    )  # fmt: skip
-    group.add_argument(
-        "--page", metavar="N", type=int, default=0,
-        help="of a TIFF, or the frame of an animation, counted from 0 (default: 0)",
-    )  # fmt: skip
-    group.add_argument(
-        "--stretch", metavar="LOW,HIGH",
-        help="percentiles that become black and white, band by band, such as 2,98",
-    )  # fmt: skip
+    add_options(parser.add_argument_group("the picture"), PictureChoice)
 
 
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
     """The options, checked before anything is opened. Raises InputError."""
-    from anymask.data.pixels import PictureView
-
-    bands = None if args.bands is None else _numbers(args.bands, "--bands N[,N,N]", int)
-    stretch = None if args.stretch is None else _numbers(args.stretch, "--stretch LOW,HIGH", float)
-    view = PictureView.of(bands, args.page, stretch)
-    return PictureChoice(view.bands, view.page, view.stretch)
+    return PictureChoice(**read_options(args, PictureChoice))
 
 
-def _numbers(text: str, option: str, kind: Callable[[str], N]) -> tuple[N, ...]:
-    try:
-        return tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"wanted {option} as numbers with commas, got {text!r}") from None
+def report_pages(photo: Path, say: Callable[[str], None]) -> None:
+    """Say which page was taken of a file that has several."""
+    from anymask.data.pages import read_pages
+
+    pages = read_pages(photo)
+    if pages.count > 1:
+        place = pages.place(0)
+        say(
+            f"{photo.name} has {pages.count} pages{pages.axes_in_words()}, took page 0"
+            f"{f' ({place})' if place else ''}; --page N takes another one, --page all each"
+        )

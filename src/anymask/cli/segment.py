@@ -1,10 +1,13 @@
-"""`anymask segment`: click or box an object in a photo and write its mask."""
+"""`anymask segment`: click or box objects in photos and write their masks."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from anymask.cli.options import (
     add_model_options,
@@ -16,49 +19,45 @@ from anymask.cli.options import (
 from anymask.cli.outputs import (
     FoundMask,
     Kind,
+    Target,
     check_outputs,
-    output_kind,
-    shows_photo,
-    write_found,
+    plan_targets,
+    write_objects,
 )
-from anymask.cli.pictures import add_picture_options, read_pictures
-from anymask.primitives.errors import PromptError
+from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
+from anymask.cli.prompts import add_prompt_options, read_prompts, scaled_prompt_hint
+from anymask.cli.sources import add_sources, open_sources
+from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
+from anymask.jobs.photos import Naming, PhotoItem, find_items
+from anymask.primitives.errors import InputError
+from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
     from anymask.predictors.image import Model
-    from anymask.predictors.settings import Retry, SegmentSettingsDict
+    from anymask.predictors.settings import SegmentSettingsDict
     from anymask.primitives.candidates import Candidates
     from anymask.primitives.prompts import Prompt
-    from anymask.primitives.types import UintImage
+    from anymask.primitives.types import Embedding, UintImage
 
-SUMMARY = "click or box an object in a photo and write its mask"
-CLICK_SETTINGS = ("granularity", "max_hole_area", "min_island_area")
+SUMMARY = "click or box objects in photos and write their masks"
+RETRIES = ("retry_seconds", "retry_quality", "retry_model")
 RENAMED = {"--fill-holes": "--max-hole-area", "--drop-islands": "--min-island-area"}
+EMBEDDING = ".npz"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("photo", metavar="PHOTO", type=Path)
-    prompt = parser.add_argument_group("the object (pixels of the upright photo)")
-    prompt.add_argument(
-        "--point", metavar="X,Y", dest="clicks", action="append", type=_positive,
-        help="a click on it; may be given several times",
-    )  # fmt: skip
-    prompt.add_argument(
-        "--negative", metavar="X,Y", dest="clicks", action="append", type=_negative,
-        help="a click beside it; may be given several times",
-    )  # fmt: skip
-    prompt.add_argument("--box", metavar="X0,Y0,X1,Y1", help="a box around it")
-    prompt.add_argument(
-        "--mask", metavar="FILE", type=Path,
-        help="a mask to start from: a picture, a cut-out or a .npy file; alone, it is refined",
-    )  # fmt: skip
+    from anymask.predictors.settings import SegmentSettings
+
+    add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
+    add_prompt_options(parser)
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, action="append", dest="outputs",
+        "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
         help=".png cut-out (.overlay.png, .mask.png: see below; .jpg, .webp, .tif, ... alike), "
-        ".json SA-1B record, .svg or .geojson outline, .npy array; may be given several times "
-        "(default: PHOTO.cut.png in the working folder)",
+        ".json SA-1B record, .svg or .geojson outline, .txt YOLO, .npy array, a folder, or - for "
+        "standard output (-.json: of that kind); {name} is the photo's name, {n} the object's "
+        "number; may be given several times (default: PHOTO.cut.png in the working folder)",
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
@@ -69,154 +68,228 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mask-png", action="store_const", const="mask", dest="png",
         help="a .png is the mask, white on black",
     )  # fmt: skip
-    add_answer_options(answer)
+    names = [one.name for one in list_settings(SegmentSettings) if one.name != "retry"]
+    add_options(answer, SegmentSettings, names)
+    answer.add_argument(
+        "--single", action="store_const", const=False, dest="multimask",
+        help="ask for one mask, not for the best of three: --multimask no",
+    )  # fmt: skip
+    add_options(answer, LookChoice, RETRIES)
     for old, new in RENAMED.items():
         refuse_old_name(parser, old, new)
     add_picture_options(parser)
     add_model_options(parser)
 
 
-def add_answer_options(group: Any) -> None:
-    """How the mask is made."""
-    from anymask.predictors.settings import SegmentSettings
+@dataclass(frozen=True)
+class Job:
+    """What is done with each photo.
 
-    group.add_argument(
-        "--zoom", action="store_true", help="look at small objects again from closer by"
-    )
-    group.add_argument(
-        "--single", action="store_true", help="ask for one mask, not for the best of three"
-    )
-    add_options(group, SegmentSettings, CLICK_SETTINGS)
-    group.add_argument(
-        "--retry", metavar="SECONDS", type=float, default=0,
-        help="ask again for a better mask, so long at most (default: 0, never)",
-    )  # fmt: skip
+    outputs  as they were typed
+    plain    what a picture is without a further word in its name
+    several  whether there are several photos
+    tell     where remarks go
+    """
 
+    prompts: list[Prompt]
+    settings: SegmentSettingsDict
+    pictures: PictureChoice
+    outputs: list[str]
+    plain: Kind
+    several: bool
+    tell: TextIO
 
-Click = tuple[str, int]
+    def targets(self, item: PhotoItem) -> list[Target]:
+        """Where a photo's masks go. Raises InputError."""
+        seen = is_embedding(item.photo)
+        targets = plan_targets(
+            self.outputs,
+            item.stem.name,
+            self.plain,
+            several=self.several,
+            default="mask" if seen else None,
+        )
+        if seen and any(target.shows_photo for target in targets):
+            raise InputError(
+                f"{str(item.photo)!r} is an embedding, without the photo's pixels; write a "
+                ".mask.png, .json, .svg, .geojson or .npy, or name the photo itself"
+            )
+        check_outputs([target.path for target in targets if target.path], item.photo)
+        return targets
 
-
-def _positive(text: str) -> Click:
-    return (text, 1)
-
-
-def _negative(text: str) -> Click:
-    return (text, 0)
+    def say(self, text: str) -> None:
+        """Print a remark."""
+        print(text, file=self.tell)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompt and write every output. Raises AnymaskError for what the user can mend."""
-    outputs = args.outputs or [Path(f"{args.photo.stem}.cut.png")]
-    kinds = [output_kind(path, args.png) for path in outputs]
-    check_outputs(outputs, args.photo)
-    prompt = read_prompt(args)
-    settings = read_settings(args)
-    image = read_pictures(args).load(args.photo)
-    answer = answer_prompt(read_model(args).load(), image, prompt, settings)
-    found = _found(args.photo, image if any(map(shows_photo, kinds)) else None, answer, prompt)
-    del image, answer
-    report(found)
-    _write(outputs, kinds, found)
-
-
-def read_prompt(args: argparse.Namespace) -> Prompt:
-    """The prompt of the command line. Raises PromptError, ImageError for the mask file."""
-    from anymask.data.images import load_mask
-    from anymask.primitives.prompts import Prompt
-
-    clicks = args.clicks or []
-    if not clicks and args.box is None and args.mask is None:
-        raise PromptError(
-            "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+    """Answer the prompts and write every output. Raises AnymaskError for what can be mended."""
+    with open_sources(args.sources, allow_url=args.allow_url) as sources:
+        pictures = read_pictures(args)
+        naming = Naming(page=pictures.page)
+        items = [item for path in sources for item in _items(path, naming)]
+        to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
+        job = Job(
+            prompts=read_prompts(args.parts),
+            settings=read_settings(args),
+            pictures=pictures,
+            outputs=args.outputs,
+            plain=args.png,
+            several=len(items) > 1,
+            tell=sys.stderr if to_stdout else sys.stdout,
         )
-    points = [
-        numbers(text, "--point X,Y" if label else "--negative X,Y", 2) for text, label in clicks
-    ]
-    return Prompt.of(
-        points=points or None,
-        labels=[label for _, label in clicks] or None,
-        box=None if args.box is None else numbers(args.box, "--box X0,Y0,X1,Y1", 4),
-        mask=None if args.mask is None else load_mask(args.mask),
-    )
+        planned = [(item, job.targets(item)) for item in items]
+        _refuse_overwriting(planned)
+        model = _choose_model(args, items).load()
+        settings = job.settings | {"retry": read_looks(args).retry()}
+        for item, targets in planned:
+            segment_photo(model, replace(job, settings=settings), item, targets)
 
 
-def numbers(text: str, option: str, count: int) -> list[float]:
-    """Numbers between commas. Raises PromptError."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise PromptError(
-            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
+def _items(path: Path, naming: Naming) -> list[PhotoItem]:
+    if path.is_dir():
+        raise InputError(
+            f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
         )
-    return values
+    if is_embedding(path):
+        return [PhotoItem(path, Path(path.stem))]
+    return find_items(path, Path(), naming=naming)
 
 
-def read_retry(args: argparse.Namespace) -> Retry | None:
-    """How long to ask again; None for not at all. Raises InputError."""
-    from anymask.predictors.settings import Retry
+def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> None:
+    """Raises InputError where two photos would write one file."""
+    owners: dict[Path, Path] = {}
+    for item, targets in planned:
+        for path in (target.path for target in targets if target.path is not None):
+            if owners.setdefault(path, item.photo) is not item.photo:
+                raise InputError(
+                    f"{str(owners[path])!r} and {str(item.photo)!r} would both be written to "
+                    f"{str(path)!r}; segment them in runs of their own"
+                )
 
-    retry = Retry(seconds=args.retry)
-    return retry if args.retry else None
+
+def is_embedding(path: Path) -> bool:
+    """Whether a file is what `anymask embed` wrote, by its name."""
+    return path.suffix.lower() == EMBEDDING
+
+
+def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> ModelChoice:
+    """The model that was named; else the one that made the embeddings."""
+    if args.model is None and items and is_embedding(items[0].photo):
+        from anymask.primitives.types import Embedding
+
+        return read_model(args, model=Embedding.load(items[0].photo).model)
+    return read_model(args)
+
+
+def read_looks(args: argparse.Namespace) -> LookChoice:
+    """Retries, checked before anything is opened. Raises InputError."""
+    return LookChoice(**read_options(args, LookChoice))
 
 
 def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
-    """How the prompt is answered. Raises InputError, before anything is opened."""
+    """How prompts are answered. Raises InputError, before anything is opened."""
     from anymask.predictors.settings import SegmentSettings, SegmentSettingsDict
 
-    chosen = {"multimask": False if args.single else "auto", "retry": read_retry(args)}
-    settings = cast(SegmentSettingsDict, read_options(args, SegmentSettings) | chosen)
+    read_looks(args)
+    settings = cast(SegmentSettingsDict, read_options(args, SegmentSettings))
     SegmentSettings(**settings)
     return settings
 
 
-def answer_prompt(
-    model: Model, image: UintImage, prompt: Prompt, settings: SegmentSettingsDict
-) -> Candidates:
-    """One prompt's answer; a mask alone is refined."""
-    if prompt.mask is not None and prompt.points is None and prompt.box is None:
-        return model.refine(image, prompt.mask, **settings)
-    return model.segment(image, prompts=[prompt], **settings)[0]
+def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
+    """Answer every prompt about one photo, tell of the masks and write them."""
+    from anymask.primitives.types import Embedding
+
+    seen: UintImage | Embedding
+    if is_embedding(item.photo):
+        seen = Embedding.load(item.photo)
+        image_hw = seen.image_hw
+    else:
+        seen = job.pictures.load(item.photo, item.page)
+        image_hw = (seen.shape[0], seen.shape[1])
+        if item.page is None:
+            report_pages(item.photo, job.say)
+    shown = seen if any(target.shows_photo for target in targets) else None
+    found = []
+    answers = answer_prompts(model, seen, job.prompts, job.settings)
+    for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
+        photo = Path(item.stem.name) if is_embedding(item.photo) else item.photo
+        found.append(_found(photo, cast("UintImage | None", shown), answer, prompt))
+        named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
+        for line in report_lines(found[-1]):
+            job.say(": ".join([*named, line]))
+        if hint := scaled_prompt_hint(prompt, image_hw):
+            job.say(hint)
+        if job.settings.get("zoom") and (reason := zoom_report(model, seen, job, prompt, answer)):
+            job.say(reason)
+    for target in targets:
+        for name in write_objects(target, found):
+            job.say(f"wrote {name}")
+
+
+def answer_prompts(
+    model: Model,
+    seen: UintImage | Embedding,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettingsDict,
+) -> list[Candidates]:
+    """An answer for each prompt; a mask alone is refined."""
+    alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
+    asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
+    answers = iter(model.segment(seen, prompts=asked, **settings) if asked else [])
+    return [
+        model.refine(seen, cast(Any, prompt.mask), **settings) if refine else next(answers)
+        for prompt, refine in zip(prompts, alone, strict=True)
+    ]
+
+
+def zoom_report(
+    model: Model, seen: UintImage | Embedding, job: Job, prompt: Prompt, answer: Candidates
+) -> str | None:
+    """Why a closer look changed nothing; None where it did."""
+    from anymask.predictors.zoom import MIN_SIDE, closer_window, object_box
+
+    plain = job.settings | {"zoom": False, "retry": None}
+    (first,) = answer_prompts(model, seen, [prompt], plain)
+    if (first.masks[0] != answer.masks[0]).any():
+        return None
+    box = object_box(prompt, first)
+    if box is None or closer_window(box, first.geometry.image_hw, MIN_SIDE) is None:
+        return "--zoom had no use here: the object fills too much of the photo for a closer look"
+    return "--zoom had no use here: by the model's own estimate the closer look was no better"
 
 
 def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> FoundMask:
     """The best mask with its numbers; the others are never made."""
-    from dataclasses import replace
-
-    from anymask.primitives.masks import stability_score
-    from anymask.primitives.records import STABILITY_OFFSET, record_from_rle
-
-    first = answer.first
-    stability = stability_score(first.logits, first.threshold, STABILITY_OFFSET)
-    record = record_from_rle(first.rle(), quality=first.quality, stability=float(stability))
-    if prompt.points is not None:
-        record = replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-    return FoundMask(photo, image, record.mask, record, prompt)
+    record = answer.first.to_record(prompt)
+    return FoundMask(photo, image, record.mask, record, prompt, answer.ambiguous)
 
 
-def report(found: FoundMask) -> None:
+def report_lines(found: FoundMask) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more."""
     from anymask.primitives.clicks import violated_points
+    from anymask.primitives.previews import percent
 
-    record = found.record
+    record, lines = found.record, []
     if not record.area:
-        print("the mask is empty; try another click, or a box")
+        lines.append("the mask is empty; try another click, or a box")
     else:
-        share = 100 * record.area / found.mask.size
         box = ",".join(f"{value:g}" for value in record.box_xyxy)
-        print(f"quality {record.quality:.2f}, {record.area} pixels ({share:.2g} %), box {box}")
+        lines.append(
+            f"quality {record.quality:.2f}, {record.area} pixels ({percent(record.coverage)}), "
+            f"box {box}"
+        )
+    if found.toss:
+        lines.append(
+            "ambiguous: another mask is as likely meant; click once more, give --box, or choose "
+            "with --granularity"
+        )
     asked = found.prompt
     if asked is None or asked.points is None or asked.labels is None:
-        return
-    points, labels = asked.points, asked.labels
-    for index in violated_points(found.mask, points, labels):
-        x, y = points[index].tolist()
-        side = "outside" if labels[index] else "inside"
-        print(f"the click at {x:g},{y:g} is {side} the mask")
-
-
-def _write(outputs: list[Path], kinds: list[Kind], found: FoundMask) -> None:
-    for path, kind in zip(outputs, kinds, strict=True):
-        write_found(path, kind, found)
-        print(f"wrote {path}")
+        return lines
+    for index in violated_points(found.mask, asked.points, asked.labels):
+        x, y = asked.points[index].tolist()
+        side = "outside" if asked.labels[index] else "inside"
+        lines.append(f"the click at {x:g},{y:g} is {side} the mask")
+    return lines

@@ -59,7 +59,12 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--allow-origin", metavar="URL", action="append", default=[],
-        help="a web page elsewhere that may ask, too; may be given several times",
+        help="a web page elsewhere that may ask, too (CORS), such as https://tool.example; may be "
+        "given several times; '*' for any, with a token",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-frame", metavar="URL", action="append", default=[],
+        help="a web page elsewhere that may show the page in a frame; may be given several times",
     )  # fmt: skip
     group.add_argument(
         "--cache", metavar="DIR", type=Path,
@@ -105,7 +110,7 @@ def read_access(args: argparse.Namespace) -> Access:
     """Who may ask. Raises InputError."""
     from anymask.serving.guard import Access
 
-    return Access(args.host, args.token, tuple(args.allow_origin))
+    return Access(args.host, args.token, tuple(args.allow_origin), tuple(args.allow_frame))
 
 
 def read_backend(

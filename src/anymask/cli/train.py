@@ -5,27 +5,34 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from anymask.cli import finetune
 from anymask.cli.extras import need_torch
+from anymask.cli.run_folder import is_done, print_row, write_bundle
 from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
-SUMMARY = "train an image model from a recipe; resumes by itself"
+SUMMARY = "train an image model from a recipe, or fine-tune one on your photos; resumes by itself"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("recipe", help="a TOML file, or the name of a recipe in the package")
+    add(
+        "recipe",
+        help="a TOML file, the name of a recipe in the package, or 'finetune': annotated photos of "
+        "any format, no recipe",
+    )
     add(
         "--data",
         type=Path,
         required=True,
-        help="folder of training sets (each with masks.jsonl), or what --pack wrote",
+        help="folder of training sets (each with masks.jsonl), or what --pack wrote; of finetune: "
+        "any file or folder that `anymask convert` reads",
     )
     add("-o", "--output", type=Path, help="folder of the run: checkpoints, log")
     add(
@@ -43,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="when done, write the averaged weights there as an ONNX bundle",
     )
     configure_elsewhere(parser)
+    finetune.configure(parser)
 
 
 def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +83,9 @@ def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
     check(args)
+    if args.recipe == finetune.NAME:
+        finetune.run(args)
+        return
     from anymask.training.recipe import find_recipe, read_recipe
 
     recipe = read_recipe(find_recipe(args.recipe))
@@ -134,48 +145,6 @@ def write_pack(recipe: Recipe, args: argparse.Namespace) -> None:
     print(
         f"{args.pack}: {what.photos} of {what.photos_in_all} photos, at most {what.side} pixels a "
         f"side, {args.pack.stat().st_size / MB:.1f} MB"
-    )
-
-
-def is_done(folder: Path, steps: int) -> bool:
-    """Whether the run's checkpoint is the recipe's last step."""
-    from anymask.training.checkpoint import newest_state
-
-    found = newest_state(folder)
-    return found is not None and int(found[1]["progress"]["step"]) >= steps
-
-
-def print_row(row: dict[str, Any]) -> None:
-    """One line of progress."""
-    print(
-        f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f}  "
-        f"iou first {row['first_iou']:.3f} last {row['last_iou']:.3f}  "
-        f"{row['images_a_second']:.1f} images/s  about {row['minutes_left']:.0f} min left",
-        flush=True,
-    )
-
-
-def write_bundle(folder: Path, target: Path) -> None:
-    """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
-    from anymask import models
-    from anymask.export.graphs import export_bundle
-    from anymask.export.halves import round_to_half
-    from anymask.training.checkpoint import newest_state, tensors_hash
-
-    found = newest_state(folder)
-    if found is None:
-        raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
-    state = found[1]
-    model = models.build(state["recipe"]["model"])
-    model.load_state_dict(state["average"])
-    round_to_half(model)
-    export_bundle(
-        model.eval(),
-        models.spec(state["recipe"]["model"]),
-        target,
-        licence="Apache-2.0",
-        weights_hash=tensors_hash(model.state_dict()),
-        half=True,
     )
 
 

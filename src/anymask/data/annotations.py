@@ -6,7 +6,7 @@ Readers and writers of formats note in a `LossReport` what does not survive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,10 @@ from typing import Any, Literal
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
-from anymask.primitives.records import Box, MaskRecord, record_from_rle
+from anymask.primitives.records import UNLABELLED, Box, MaskRecord, record_from_rle
 from anymask.primitives.rle import Rle, rle_merge
 from anymask.primitives.types import UintImage
 
-UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
 LossKind = Literal[
@@ -270,7 +269,7 @@ class LossReport:
         """How many losses there are of each kind."""
         return dict(Counter(loss.kind for loss in self.losses))
 
-    def lines(self) -> list[str]:
+    def lines(self, leave_out: Collection[str] = ()) -> list[str]:
         """A line a kind, with the first case as an example."""
         first: dict[str, Loss] = {}
         for loss in self.losses:
@@ -278,6 +277,7 @@ class LossReport:
         return [
             f"not kept: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
             for kind, count in self.counts().items()
+            if kind not in leave_out
         ]
 
     def to_json(self) -> dict[str, Any]:

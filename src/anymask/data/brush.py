@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import Rle, mask_to_rle
-from anymask.primitives.types import BoolArray, IntArray
+from anymask.primitives.types import IntArray
 
 _SIZES = np.array([3, 4, 8, 16])  # bits of a run's length
 _HEADER = (5, 4, 4, 4, 4)  # bits
@@ -27,9 +27,16 @@ _CHANNELS = 4
 _HALF = 127  # a brush has soft edges; what is more than half covered is object
 
 
-def mask_to_brush(mask: BoolArray) -> list[int]:  # (H, W)
-    """The bytes of a mask."""
-    flat = mask.ravel()
+def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
+    """The bytes of a mask of any number type; whatever is not zero is object.
+
+    Raises InputError when `mask` is not (H, W), or has no pixel.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise InputError(
+            f"a mask must have the shape (H, W); got {mask.shape}; encode masks one by one"
+        )
+    flat = mask.ravel() != 0
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
     lengths = np.diff(edges) * _CHANNELS
     values = flat[edges[:-1]].astype(np.int64) * 255

@@ -15,7 +15,6 @@ from typing import Any
 
 from anymask.data.annotations import (
     IN_RECORDS,
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -28,8 +27,8 @@ from anymask.data.documents import OutFile, checked_hw, find_files, located, rea
 from anymask.data.outlines import Policy, plain_rings
 from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
-from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import Rle, coco_to_rle, rle_area, rle_box_xywh
+from anymask.primitives.records import UNLABELLED, MaskRecord
+from anymask.primitives.rle import Rle, coco_to_rle
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -162,25 +161,13 @@ def json_target(target: Path) -> Path:
 
 
 def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
-    written = mask.record.to_sa1b()
-    for key in ("label", "parent", "depth"):  # a file has many pictures, a tree only one
-        written.pop(key, None)
-    if not written["point_coords"]:
-        written.pop("point_coords")
+    written = mask.record.to_coco(0, image_id, ids[mask.label or UNLABELLED])
     if mask.made is None:  # nobody gave it a score
-        for key in ("predicted_iou", "stability_score"):
-            written.pop(key)
-    else:
-        written["score"] = mask.quality
+        for key in ("predicted_iou", "stability_score", "score"):
+            written.pop(key, None)
     if mask.group is not None:
         written["group_id"] = mask.group
-    return written | {
-        "image_id": image_id,
-        "category_id": ids[mask.label or UNLABELLED],
-        "iscrowd": int(mask.crowd),
-        "area": rle_area(mask.rle),
-        "bbox": [float(side) for side in rle_box_xywh(mask.rle)],
-    }
+    return written | {"iscrowd": int(mask.crowd)}
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:

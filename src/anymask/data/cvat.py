@@ -14,7 +14,6 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from anymask.data.annotations import (
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -33,6 +32,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import (
     Rle,
     crop_to_rle,

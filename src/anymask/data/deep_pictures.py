@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from anymask.data.decoding import open_header
 from anymask.data.pixels import PictureView, check_size
 from anymask.primitives.errors import ImageError, MissingExtra
 from anymask.primitives.spec import MAX_PIXELS
@@ -106,6 +107,34 @@ def tiff_hw(file: BinaryIO, name: str) -> tuple[int, int]:
     with _tiff_page(file, name, 0) as page:
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _turns(page) >= 5 else (height, width)
+
+
+def count_tiff_pages(file: BinaryIO) -> int:
+    """How many pages a TIFF has, by Pillow, or by tifffile where Pillow does not know it."""
+    file.seek(0)
+    try:
+        with open_header(file) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except UnidentifiedImageError:
+        import tifffile
+
+        file.seek(0)
+        with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+            return len(document.pages)
+
+
+def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
+    """The axes of a TIFF's pages with their lengths, as ImageJ or OME names them.
+
+    Raises whatever tifffile does, and ImportError without it.
+    """
+    import tifffile
+
+    file.seek(0)
+    with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+        series = document.series[0]
+        inner = len(document.pages[0].shape)
+        return tuple(zip(series.axes, map(int, series.shape), strict=True))[: -inner or None]
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from anymask.data.deep_pictures import (
 )
 from anymask.data.pixels import PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
-from anymask.primitives.errors import DataError, ImageError
+from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.types import BoolArray, UintImage
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
@@ -47,6 +47,10 @@ SUFFIXES = frozenset(  # that `find_images` looks for
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
 ) | {".tiff", ".webp"}
 
+_LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
+_TINTED = 24  # between a pixel's channels, from which on it is no grey
+_COLOURED, _MOST_COLOURS = 0.05, 256  # the share of such pixels, and their colours in 5 bits
+_BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, and their greys
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -56,22 +60,32 @@ def load_image(
     bands: int | Sequence[int] | None = None,
     page: int = 0,
     stretch: Sequence[float] | None = None,
+    bgr: bool = False,
+    allow_url: bool = False,
 ) -> UintImage:  # -> (H, W, 3)
     """Read one picture.
 
-    source   path, bytes of a file, open binary file, Pillow image, or array (H, W[, C]) with
-             C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA, of any number type
-    bands    one band as grey, or three as red, green and blue, counted from 1: (3, 2, 1); arrays
-             may have any C then
-    page     of a TIFF, or the frame of an animation, counted from 0
-    stretch  two percentiles that become black and white, band by band: (2, 98); NaN and infinity
-             do not count
+    source     path, bytes of a file, open binary file, Pillow image, or array (H, W[, C]) with
+               C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA, of any number type
+    bands      one band as grey, or three as red, green and blue, counted from 1: (3, 2, 1); arrays
+               may have any C then
+    page       of a TIFF, or the frame of an animation, counted from 0
+    stretch    two percentiles that become black and white, band by band: (2, 98); NaN and infinity
+               do not count
+    bgr        an array holds blue, green, red, as `cv2.imread` gives it
+    allow_url  the source may be an address, http or https, of at most `web_pictures.MOST_BYTES`
 
     Raises ImageError, naming the file, when the source is absent, empty, truncated, no picture,
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
     another shape; InputError for other settings; MissingExtra for a TIFF that needs tifffile.
     """
     view = PictureView.of(bands, page, stretch)
+    if isinstance(source, str | Path) and is_address(source):
+        source = _fetched(str(source), allow_url)
+    return _load_bgr(source, view) if bgr else _load_any(source, view)
+
+
+def _load_any(source: ImageSource, view: PictureView) -> UintImage:
     if isinstance(source, str | Path):
         return _load_file(Path(source), view)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -90,23 +104,75 @@ def load_image(
     return array_to_image(source, view=view)
 
 
+def is_address(source: object) -> bool:
+    """Whether text is the address of something in the web."""
+    return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
+
+
+def _fetched(address: str, allowed: bool) -> bytes:
+    if not allowed:
+        raise ImageError(
+            f"wanted a photo on the disk, got the address {address[:200]!r}; download it, or allow "
+            "it: allow_url=True"
+        )
+    from anymask.data.web_pictures import fetch_picture  # its modules take 30 ms to load
+
+    return fetch_picture(address)
+
+
+def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
+    if isinstance(source, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(
+        source, "read"
+    ):
+        raise InputError(
+            "bgr=True says the order of an array's colours; files and Pillow images know theirs; "
+            "leave it out"
+        )
+    if view.bands is not None:
+        raise InputError("give bands or bgr, got both; bands=(3, 2, 1) is the same as bgr")
+    return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
+
+
 def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
     """Read a mask: an array file (.npy: bool, integers or float logits), or a picture.
 
     Where a picture is see-through somewhere, what can be seen is the object; in any other one,
     what is more than half as bright as its brightest pixel.
 
-    Raises ImageError as `load_image` does.
+    Raises ImageError as `load_image` does, and for a photo.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
         return _load_array(path)
-    brightness: NDArray[np.uint8] = load_image(path).max(axis=2)
+    image = load_image(path)
+    brightness: NDArray[np.uint8] = image.max(axis=2)
     alpha = _alpha_of(path)
     if alpha is not None and not alpha.all():
         brightness = alpha
+    elif looks_like_photo(image):
+        raise ImageError(
+            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
+            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
+        )
     mask: BoolArray = brightness > int(brightness.max()) // 2
     return mask
+
+
+def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
+    """Whether a picture can be no mask: many colours, or greys all between black and white.
+
+    Pictures of masks have few values; those of soft edges or of JPEG files lie near the borders.
+    """
+    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
+    pixels = image[::step, ::step].reshape(-1, 3).astype(np.int32)
+    low, high = pixels.min(1), pixels.max(1)
+    tinted = pixels[high - low > _TINTED] >> 3  # a palette has few colours, a photo many
+    colours = np.unique(tinted @ np.array([1, 32, 1024])) if len(tinted) else tinted
+    if len(tinted) > _COLOURED * len(pixels) and len(colours) > _MOST_COLOURS:
+        return True
+    most = int(high.max())
+    between = (high > most // 8) & (high < most - most // 8)
+    return bool(between.mean() > _BETWEEN and len(np.unique(high[between])) > _MOST_GREYS)
 
 
 def _alpha_of(path: Path) -> UintImage | None:  # (H, W)

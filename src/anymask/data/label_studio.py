@@ -23,7 +23,6 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from anymask.data.annotations import (
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -48,6 +47,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")

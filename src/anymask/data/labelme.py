@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from anymask.data.annotations import (
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -41,6 +40,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, plain_rings
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import (
     Rle,
     crop_to_rle,

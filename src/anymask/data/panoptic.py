@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.data.annotations import (
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -40,6 +39,7 @@ from anymask.data.documents import (
 from anymask.data.label_pictures import colours_to_numbers, painted, value_rles
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, ImageError
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import rle_area, rle_box_xywh
 
 

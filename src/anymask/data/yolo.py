@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from anymask.data.annotations import (
-    UNLABELLED,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
@@ -37,6 +36,7 @@ from anymask.data.documents import (
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
 
 SPLITS = ("train", "val", "test")

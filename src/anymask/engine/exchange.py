@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anymask.data.annotations import UNLABELLED, AnnotatedImage, AnnotatedMask
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
 from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
-from anymask.primitives.records import record_from_rle
+from anymask.primitives.records import UNLABELLED, record_from_rle
 from anymask.primitives.rle import rle_iou, rle_to_string
 
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has

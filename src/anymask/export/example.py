@@ -14,10 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime
-from family import FAMILY
+from family import FAMILY, clean_logits
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
+SMALL = 0.05  # of the mask: holes and islands of less go
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class BundleModel:
 
     def answer(self, seen: Any, points: Any, labels: list[int], logits: Any = None) -> Any:
         """Candidates for points (x, y in the photo), the first one first: logits, quality."""
-        (maps, place), spec, m = seen, self.spec, self.spec.mask_side
+        (maps, place), spec, m, side = seen, self.spec, self.spec.mask_side, self.spec.image_side
         scale = np.array(place.input_hw[::-1]) / place.size
         places, given = (np.array(points) * scale).tolist(), list(labels)
         padded = spec.pad_point and (2 not in given or spec.pad_box)
@@ -81,7 +82,12 @@ class BundleModel:
         def decode(asked: DecoderInputs) -> Any:
             return self.decoder.run(None, {**maps, **vars(asked)})
 
-        return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
+        planes, quality = self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
+        cells = (np.floor(np.array(points)) + 0.5) * scale * (m / side) - 0.5
+        clicks = cells[:, ::-1], np.array(labels)
+        threshold, shares = spec.mask_threshold, (SMALL, SMALL)
+        clean = [clean_logits(plane, place, clicks, shares, threshold) for plane in planes]
+        return np.stack(clean), quality
 
     def draw(self, logits: Any, place: SimpleNamespace) -> Any:  # (m, m) -> (H, W) bool
         """A mask in the photo's pixels."""

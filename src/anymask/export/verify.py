@@ -180,6 +180,10 @@ def random_prompts(
     if "box" in spec.accepts and p >= 2:
         labels[::2, :2] = (2, 3)
     coords = rng.random((n, p, 2)) * (input_hw[1], input_hw[0])
+    # Corners in order, as the gate of every prompt wants them. What lies in a box without an inside
+    # is empty, and of what is empty ONNX Runtime's sigmoid, which ends at -18, judges otherwise.
+    boxed = labels[:, 0] == 2
+    coords[boxed, :2] = np.sort(coords[boxed, :2], axis=1)
     missing = spec.fixed_points - p
     if missing > 0:
         labels = np.concatenate([labels, np.full((n, missing), -1)], axis=1)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
-from anymask.primitives.setting import Setting, describe_settings
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 if TYPE_CHECKING:
     from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.image import Model
-    from anymask.predictors.large import Tile
     from anymask.predictors.settings import Retry
     from anymask.primitives.types import UintImage
+
+Page = int | Literal["all"]
+Tile = int | Literal["auto"] | None  # as `predictors.large` takes it, which is costly to import
+LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
 
 
 @describe_settings
@@ -53,72 +56,201 @@ def model_choice(model: str | ModelChoice) -> ModelChoice:
     return ModelChoice(model)
 
 
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas or spaces between them. Raises InputError."""
+    try:
+        return tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(f"wanted numbers with commas between them, got {text!r}") from None
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas or spaces between them. Raises InputError."""
+    numbers = parse_numbers(text)
+    if any(not number.is_integer() for number in numbers):
+        raise InputError(f"bands are whole numbers, counted from 1, got {text!r}")
+    return tuple(int(number) for number in numbers)
+
+
+def parse_page(text: str) -> Page:
+    """`all`, or a whole number. Raises InputError."""
+    if text.lower() == "all":
+        return "all"
+    if text.isdecimal():
+        return int(text)
+    raise InputError(f"wanted a page, counted from 0, or all; got {text!r}")
+
+
+def check_page(page: object) -> None:
+    """Raises InputError for what is no page of a file."""
+    if page != "all" and (type(page) is not int or page < 0):
+        raise InputError(f'pages are whole numbers, counted from 0, or "all"; got {page!r}')
+
+
+def check_bands(bands: object) -> None:
+    """Raises InputError for what are no bands."""
+    from anymask.data.pixels import PictureView
+
+    PictureView.of(cast("Any", bands))
+
+
+def check_stretch(stretch: object) -> None:
+    """Raises InputError for what are no two percentiles."""
+    from anymask.data.pixels import PictureView
+
+    PictureView.of(stretch=cast("Any", stretch))
+
+
+@describe_settings
 @dataclass(frozen=True)
 class PictureChoice:
-    """How photos are read: the arguments of `anymask.load_image`."""
+    """What of a photo is looked at: the arguments of `anymask.load_image`."""
 
-    bands: tuple[int, ...] | None = None
-    page: int = 0
-    stretch: tuple[float, ...] | None = None
+    bands: Annotated[
+        tuple[int, ...] | None,
+        Setting(
+            "one band as grey, or three as red, green, blue, counted from 1",
+            default="the picture's own colours",
+            check=check_bands,
+            form="N[,N,N]",
+            parse=parse_bands,
+        ),
+    ] = None
+    page: Annotated[
+        Page,
+        Setting(
+            "of a TIFF, or the frame of an animation, counted from 0; all: each one, with the "
+            "page in the names of its results",
+            check=check_page,
+            form="N|all",
+            parse=parse_page,
+        ),
+    ] = 0
+    stretch: Annotated[
+        tuple[float, ...] | None,
+        Setting(
+            "percentiles that become black and white, band by band, such as 2,98",
+            default="as the type of the numbers says",
+            check=check_stretch,
+            form="LOW,HIGH",
+            parse=parse_numbers,
+        ),
+    ] = None
 
-    def load(self, path: Path) -> UintImage:
-        """(H, W, 3). Raises ImageError."""
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def load(self, path: Path, page: int | None = None) -> UintImage:
+        """(H, W, 3); `page` in place of the chosen one. Raises ImageError."""
         from anymask.data.images import load_image
 
-        return load_image(path, bands=self.bands, page=self.page, stretch=self.stretch)
+        number = self.page if page is None else page
+        if not isinstance(number, int):
+            raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
+        return load_image(path, bands=self.bands, page=number, stretch=self.stretch)
 
-    @property
-    def mark(self) -> str:
+    def mark(self, page: int | None = None) -> str:
         """What to write beside a file's hash, so that other settings are other pictures."""
-        return "" if self == PictureChoice() else f" {self.bands} {self.page} {self.stretch}"
+        number = self.page if page is None else page
+        plain = (self.bands, number, self.stretch) == (None, 0, None)
+        return "" if plain else f" {self.bands} {number} {self.stretch}"
+
+
+def parse_tile(text: str) -> Tile:
+    """A side in pixels, "auto", or None for "none". Raises InputError."""
+    tile: Any = None if text == "none" else int(text) if text.isdecimal() else text
+    try:
+        check_tile(tile)
+    except InputError as error:
+        raise InputError(f"wanted auto, none or a side in pixels, got {text!r}; {error}") from error
+    return cast("Tile", tile)
+
+
+def check_tile(tile: object) -> None:
+    """Raises InputError for what is no way to tile."""
+    from anymask.predictors.large import tile_side
+
+    tile_side(cast("Tile", tile), (1, 1))
+
+
+@describe_settings
+@dataclass(frozen=True)
+class LookChoice:
+    """How often a photo is looked at: in tiles, and again for masks of low quality.
+
+    Raises InputError for values out of range.
+    """
+
+    tile: Annotated[
+        Tile,
+        Setting(
+            "look at overlapping tiles of this side and at the whole; none: never; auto: tiles of "
+            "2048 for photos of more than 24 megapixels",
+            check=check_tile,
+            form="PIXELS",
+            parse=parse_tile,
+        ),
+    ] = "auto"
+    retry_seconds: Annotated[
+        float,
+        Setting(
+            "ask again for masks of low quality, so long for each photo; 0: never",
+            unit="seconds",
+            option="--retry",
+        ),
+    ] = 0.0
+    retry_quality: Annotated[
+        float | None,
+        Setting("which quality is low: less than this", default=f"{LOW_QUALITY:g}"),
+    ] = None
+    retry_model: Annotated[str | None, Setting("a larger model to ask as well", default="none")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not self.retry_seconds and (self.retry_quality, self.retry_model) != (None, None):
+            raise InputError(
+                "retry_quality and retry_model need a time; give retry_seconds (--retry SECONDS)"
+            )
+
+    def retry(self) -> Retry | None:
+        """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
+        from anymask.predictors.settings import Retry
+
+        if not self.retry_seconds:
+            return None
+        import anymask
+
+        larger = None if self.retry_model is None else anymask.load(self.retry_model)
+        quality = LOW_QUALITY if self.retry_quality is None else self.retry_quality
+        return Retry(seconds=self.retry_seconds, quality=quality, larger=larger)
 
 
 @dataclass(frozen=True)
 class ArrangementChoice:
     """How large photos are looked at, and what becomes of the masks.
 
-    given           settings of `Arrangement`
-    tile            as `Model.everything` takes it
-    retry_seconds   for each photo; 0: never
-    retry_quality   of masks that are asked for again
-    retry_model     a larger model's name, or None
+    given  settings of `Arrangement`
+    looks  tiles and retries
 
     Raises InputError for values out of range.
     """
 
     given: ArrangementDict = field(default_factory=lambda: cast("ArrangementDict", {}))
-    tile: Tile = "auto"
-    retry_seconds: float = 0.0
-    retry_quality: float | None = None
-    retry_model: str | None = None
+    looks: LookChoice = LookChoice()
 
     def __post_init__(self) -> None:
         from anymask.predictors.arrangement import Arrangement
-        from anymask.predictors.large import tile_side
 
         Arrangement(**self.given)
-        tile_side(self.tile, (1, 1))
-        self._retry()
-        if not self.retry_seconds and (self.retry_quality, self.retry_model) != (None, None):
-            raise InputError("retry_quality and retry_model need a time; give retry_seconds")
 
     def about(self) -> dict[str, Any]:
         """What the records depend on, ready for JSON."""
-        return asdict(self)
+        return {"given": self.given, **asdict(self.looks)}
 
     def open(self) -> dict[str, Any]:
         """The keyword arguments of `Model.everything`. Raises AnymaskError."""
-        asked: dict[str, Any] = {"tile": self.tile, **self.given}
-        if not self.retry_seconds:
-            return asked
-        import anymask
-
-        larger = None if self.retry_model is None else anymask.load(self.retry_model)
-        return asked | {"retry": replace(self._retry(), larger=larger)}
-
-    def _retry(self) -> Retry:
-        from anymask.predictors.settings import Retry
-
-        if self.retry_quality is None:
-            return Retry(seconds=self.retry_seconds)
-        return Retry(seconds=self.retry_seconds, quality=self.retry_quality)
+        asked: dict[str, Any] = {"tile": self.looks.tile, **self.given}
+        retry = self.looks.retry()
+        return asked if retry is None else asked | {"retry": retry}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
-from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
+from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
 from anymask.primitives.errors import DataError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    source: str | Path,
+    source: Photos,
     output: str | Path,
     *,
     model: str | ModelChoice = DEFAULT_MODEL,
@@ -56,7 +56,7 @@ class EmbedWork:
         """Write one embedding and return 1; None where it is there already."""
         from anymask.predictors.pipeline import image_hash
 
-        image = self.pictures.load(item.photo)
+        image = self.pictures.load(item.photo, item.page)
         path = item.output(".npz")
         if is_done(path, self.model, image_hash(image)):
             return None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.failures import FailureLog, PhotoFailure, failure_log, failures_name
-from anymask.jobs.photos import Division, PhotoItem, find_items
+from anymask.jobs.photos import Division, Naming, PhotoItem, find_items
 from anymask.jobs.pool import Idle, WorkerReady
 from anymask.jobs.processing import (
     OnStep,
@@ -31,28 +31,33 @@ from anymask.primitives.machine import this_machine
 FIRST_FAILURES = 20  # that a summary holds; the error log has them all
 
 Engine = Literal["processes", "ray"]
+Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
     """Which photos, where the results go, and who works.
 
-    source         a folder of photos, with its sub-folders; or one photo
+    source         a folder of photos, with its sub-folders; or one photo, or several
     output         the folder of the results
     workers        processes beside this one; 0 works in this one
     engine         what starts them: "processes" of this machine, or "ray"
     shard          (I, N): the I-th of N parts of the photos, each for another machine
     output_shards  spread the results over so many folders, as SA-1B does; 0: one folder
+    naming         which pages are looked at, and what the results are called
+    named          of one photo: outputs by suffix that are called otherwise
 
     Raises InputError for values out of range.
     """
 
-    source: Path
+    source: Path | tuple[Path, ...]
     output: Path
     workers: int = 0
     engine: Engine = "processes"
     shard: tuple[int, int] = (1, 1)
     output_shards: int = 0
+    naming: Naming = Naming()
+    named: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("workers", "output_shards"):
@@ -65,6 +70,17 @@ class FolderJob:
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
         if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
             raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
+
+    @property
+    def one(self) -> bool:
+        """Whether it is a single photo, whose failure is an error."""
+        source = self.source
+        return isinstance(source, Path) and not source.is_dir() and self.naming.page != "all"
+
+    def item(self) -> PhotoItem:
+        """The single photo."""
+        (item,) = find_items(self.source, self.output, naming=self.naming)
+        return replace(item, named=self.named)
 
     @property
     def division(self) -> Division:
@@ -88,19 +104,21 @@ class FolderDict(TypedDict, total=False):
 
 
 def make_job(
-    source: str | Path, output: str | Path, how: FolderDict
+    source: Photos, output: str | Path, how: FolderDict
 ) -> tuple[FolderJob, PictureChoice]:
     """The job of keyword arguments, and how its photos are read. Raises InputError."""
     pictures = how.get("pictures", PictureChoice())
     rest: dict[str, Any] = {name: value for name, value in how.items() if name != "pictures"}
-    known = [one.name for one in fields(FolderJob) if one.name not in ("source", "output")]
+    known = list(FolderDict.__annotations__)
     for name in rest:
         if name not in known:
             raise InputError(
                 f"there is no argument {name!r}; beside those of the signature there are "
-                f"{', '.join(known)} and pictures"
+                f"{', '.join(known)}"
             )
-    return FolderJob(source=Path(source), output=Path(output), **rest), pictures
+    photos = Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+    naming = Naming(page=pictures.page)
+    return FolderJob(source=photos, output=Path(output), naming=naming, **rest), pictures
 
 
 @dataclass(frozen=True)
@@ -188,11 +206,11 @@ def run_job(
     would make every photo fail: ModelError, MissingExtra, a full disk. Where `source` is one photo,
     its own error is raised.
     """
-    if not job.source.is_dir():
+    if job.one:
         return _run_photo(job, task, on_step)
     with failure_log(job.output, job.division) as log:
         unreadable: list[OSError] = []
-        items = find_items(job.source, job.output, job.division, unreadable.append)
+        items = find_items(job.source, job.output, job.division, unreadable.append, job.naming)
         run = _Run(Summary(len(items) + len(unreadable)), log, on_progress)
         for error in unreadable:
             reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
@@ -213,7 +231,7 @@ def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnStep | None) -> Summa
             f"--workers, --shard and --output-shards are for a folder, {str(job.source)!r} is "
             "none; leave them out, or name the folder"
         )
-    (item,) = find_items(job.source, job.output)
+    item = job.item()
     work = task.open()
     summary = Summary(1, about=work.about)
     began = time.time()
@@ -284,7 +302,7 @@ def summary_to_json(job: FolderJob, summary: Summary) -> dict[str, Any]:
     part, parts = job.shard
     failures = [{"file": str(one.photo), "reason": one.reason} for one in summary.failures]
     return {
-        "source": str(job.source),
+        "source": str(job.source) if isinstance(job.source, Path) else [*map(str, job.source)],
         "output": str(job.output),
         "shard": f"{part}/{parts}" if parts > 1 else None,
         "output_shards": job.output_shards,

@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from anymask.families import DEFAULT_MODEL
-from anymask.jobs.choices import ArrangementChoice, ModelChoice, PictureChoice, model_choice
-from anymask.jobs.folder import FolderDict, OnProgress, Summary, make_job, run_job
+from anymask.jobs.choices import (
+    ArrangementChoice,
+    LookChoice,
+    ModelChoice,
+    PictureChoice,
+    model_choice,
+)
+from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
@@ -42,7 +48,7 @@ HASH_DIGITS = 32  # of a photo's file
 
 
 def everything(
-    source: str | Path,
+    source: Photos,
     output: str | Path,
     *,
     model: str | ModelChoice = DEFAULT_MODEL,
@@ -53,7 +59,7 @@ def everything(
 ) -> Summary:
     """Find the masks of everything in the photos of a folder; the same call again goes on.
 
-    source       a folder of photos with its sub-folders, or one photo
+    source       a folder of photos with its sub-folders; or one photo, or a list of photos
     output       the folder for a .json (SA-1B records) and a .png (the masks drawn) of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`
     settings     those of `Model.everything` by name (points_per_side, layout, tile, ...), and
@@ -78,17 +84,17 @@ def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
     from anymask.predictors.arrangement import Arrangement, split_settings
     from anymask.predictors.grid import Grid
 
-    choices = [one.name for one in fields(ArrangementChoice) if one.name != "given"]
-    known = [*choices, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
+    looks = [one.name for one in fields(LookChoice)]
+    known = [*looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise InputError(f"there is no setting {name!r}; {remedy}")
-    rest = {name: value for name, value in given.items() if name not in choices}
+    rest = {name: value for name, value in given.items() if name not in looks}
     grid, arrangement = split_settings(cast("EverythingDict", rest))
-    chosen: dict[str, Any] = {name: given[name] for name in choices if name in given}  # type: ignore[literal-required]  # names of MaskDict
-    return grid, ArrangementChoice(arrangement, **chosen)
+    chosen: dict[str, Any] = {name: given[name] for name in looks if name in given}  # type: ignore[literal-required]  # names of MaskDict
+    return grid, ArrangementChoice(arrangement, LookChoice(**chosen))
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class EverythingWork:
         picture never lies beside records of other settings.
         """
         records_path, picture_path = item.output(".json"), item.output(".png")
-        photo = PhotoFile(item.photo, self.pictures)
+        photo = PhotoFile(item.photo, self.pictures, item.page)
         records = self._records_there(records_path, photo)
         if records is not None and (picture_path.is_file() or not self.overlay):
             return None
@@ -188,8 +194,8 @@ class EverythingWork:
 class PhotoFile:
     """A photo's file, read and decoded when somebody asks."""
 
-    def __init__(self, path: Path, pictures: PictureChoice) -> None:
-        self.path, self.pictures = path, pictures
+    def __init__(self, path: Path, pictures: PictureChoice, page: int | None = None) -> None:
+        self.path, self.pictures, self.page = path, pictures, page
 
     @cached_property
     def file_hash(self) -> str:
@@ -197,14 +203,14 @@ class PhotoFile:
         try:
             with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
-            return digest + self.pictures.mark
+            return digest + self.pictures.mark(self.page)
         except OSError:
             return ""
 
     @cached_property
     def pixels(self) -> UintImage:
         """(H, W, 3). Raises ImageError."""
-        return self.pictures.load(self.path)
+        return self.pictures.load(self.path, self.page)
 
     @cached_property
     def pixels_hash(self) -> str:

@@ -36,4 +36,4 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], l
         )
         mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
     with whole_file(path) as file:
-        save_picture(file, overlay(small.astype(np.uint8, copy=False), masks))
+        save_picture(file, overlay(small.astype(np.uint8, copy=False), masks), path.suffix.lower())

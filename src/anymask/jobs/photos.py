@@ -12,24 +12,63 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from anymask.primitives.errors import InputError
+from anymask.jobs.choices import Page
+from anymask.primitives.errors import AnymaskError, InputError
 
 
 @dataclass(frozen=True)
 class PhotoItem:
-    """One photo and the stem (folder and name without suffix) of its outputs."""
+    """One photo, or one page of it, and where its outputs go.
+
+    stem   folder and name without suffix of its outputs
+    page   counted from 0; None: as the task's own settings say
+    named  outputs by suffix that are called otherwise
+    """
 
     photo: Path
     stem: Path
+    page: int | None = None
+    named: tuple[tuple[str, Path], ...] = ()
 
     def output(self, suffix: str) -> Path:
         """The output with this suffix."""
-        return self.stem.with_name(self.stem.name + suffix)
+        return dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What stands between a photo's name and the suffix of its results.
+
+    page    that is looked at: "all" makes an item of each, with the page's number in its name
+    ending  such as ".everything"
+    """
+
+    page: Page = 0
+    ending: str = ""
+
+    def items(self, item: PhotoItem) -> Iterator[PhotoItem]:
+        """An item for each page of a photo that is looked at."""
+        pages = self._pages(item.photo)
+        for page in pages:
+            number = f".page{page}" if page or len(pages) > 1 else ""
+            stem = item.stem.with_name(f"{item.stem.name}{number}{self.ending}")
+            yield replace(item, stem=stem, page=page)
+
+    def _pages(self, photo: Path) -> Sequence[int | None]:
+        if self.page != "all":
+            return [self.page or None]
+        from anymask.data.pages import count_pages
+
+        try:
+            count = count_pages(photo)
+        except AnymaskError:
+            count = 1  # whoever reads the photo says what is wrong with it
+        return range(count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +100,31 @@ def place_number(place: Path) -> int:
 
 
 def find_items(
-    source: Path,
+    source: Path | Sequence[Path],
     out: Path,
     division: Division | None = None,
     unreadable: Callable[[OSError], None] | None = None,
+    naming: Naming | None = None,
 ) -> list[PhotoItem]:
-    """A photo, or this machine's photos in a folder, with a place in `out` for each.
+    """This machine's photos of a folder, or a photo, or several, with a place in `out` for each.
 
     unreadable  told of each sub-folder that cannot be listed; without it they are left out
+    naming      which pages are looked at, and what their results are called
 
     Raises InputError where there is no photo, or the results would lie among the photos.
     """
+    found = _items_of(source, out, division or Division(), unreadable)
+    return [page for item in found for page in (naming or Naming()).items(item)]
+
+
+def _items_of(
+    source: Path | Sequence[Path],
+    out: Path,
+    division: Division,
+    unreadable: Callable[[OSError], None] | None,
+) -> Iterable[PhotoItem]:
+    if not isinstance(source, Path):
+        return _items_of_files(source, out, division)
     if not source.is_dir():
         return [PhotoItem(source, out / source.stem)]
     if out.resolve() in (source.resolve(), *source.resolve().parents):
@@ -79,7 +132,24 @@ def find_items(
             f"the photos lie in the output folder {str(out)!r}, where results would be taken for "
             "photos; choose another one, such as a new folder beside them"
         )
-    return list(_items_of_folder(source, out, division or Division(), unreadable))
+    return _items_of_folder(source, out, division, unreadable)
+
+
+def _items_of_files(photos: Sequence[Path], out: Path, division: Division) -> Iterator[PhotoItem]:
+    """Photos from anywhere, whose results lie side by side."""
+    by_name: dict[str, Path] = {}
+    for photo in photos:
+        if photo.is_dir():
+            raise InputError(f"wanted photos or one folder, {str(photo)!r} is a folder of several")
+        other = by_name.setdefault(photo.name, photo)
+        if other is not photo and not (photo.exists() and photo.samefile(other)):
+            raise InputError(
+                f"{str(other)!r} and {str(photo)!r} have one name, and so would their results; "
+                "give each an output of its own in a run of its own"
+            )
+    for name, short in output_names(list(by_name)).items():
+        if division.holds(Path(name)):
+            yield PhotoItem(by_name[name], division.folder(out, Path(name)) / short)
 
 
 def _items_of_folder(

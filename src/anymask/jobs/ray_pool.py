@@ -135,6 +135,7 @@ def item_to_row(index: int, item: PhotoItem) -> Row:
         "index": index,
         "photo": os.fsencode(item.photo.absolute()),
         "stem": os.fsencode(item.stem.absolute()),
+        "page": -1 if item.page is None else item.page,
     }
 
 
@@ -147,6 +148,7 @@ class RayActor:
 
     def __call__(self, row: Row) -> Row:
         """One photo."""
-        item = PhotoItem(Path(os.fsdecode(row["photo"])), Path(os.fsdecode(row["stem"])))
+        photo, stem = (Path(os.fsdecode(row[name])) for name in ("photo", "stem"))
+        item = PhotoItem(photo, stem, None if row["page"] < 0 else int(row["page"]))
         result = process_photo(self.work, item)
         return {"index": row["index"], "result": json.dumps(asdict(result))}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Literal, TypedDict, cast
 
 from anymask.predictors.granularity import Level, check_level, keep_level
@@ -15,6 +16,7 @@ from anymask.predictors.grid import Grid, GridDict
 from anymask.primitives.layout import nested, partition, with_rle
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.records import MaskRecord
+from anymask.primitives.region_size import CLEAN, RegionSize, parse_region_size
 from anymask.primitives.rle_windows import clean_rle
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
@@ -28,8 +30,8 @@ class ArrangementDict(TypedDict, total=False):
 
     mask_nms_thresh: float
     min_mask_area: float
-    min_island_area: float
-    max_hole_area: float
+    min_island_area: RegionSize
+    max_hole_area: RegionSize
     granularity: Level
     layout: Layout
 
@@ -63,10 +65,24 @@ class Arrangement:
     ] = 1.0
     min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
     min_island_area: Annotated[
-        float,
-        Setting("remove parts of a mask of fewer pixels; the largest stays", unit="pixels"),
+        RegionSize,
+        Setting(
+            'remove parts of a mask of less: pixels (50) or a share of the mask (0.05, "5%"), 0 '
+            "for none; the largest stays",
+            check=partial(parse_region_size, name="min_island_area"),
+            form="PIXELS|SHARE",
+            default=f"0 in exact mode, {CLEAN} in adaptive mode",
+        ),
     ] = 0
-    max_hole_area: Annotated[float, Setting("fill holes of fewer pixels", unit="pixels")] = 0
+    max_hole_area: Annotated[
+        RegionSize,
+        Setting(
+            "fill enclosed holes of less, in the same units",
+            check=partial(parse_region_size, name="max_hole_area"),
+            form="PIXELS|SHARE",
+            default=f"0 in exact mode, {CLEAN} in adaptive mode",
+        ),
+    ] = 0
     granularity: Annotated[
         Level,
         Setting(
@@ -93,6 +109,7 @@ def arrangement_of(grid: Grid, given: ArrangementDict) -> Arrangement:
     merged = ArrangementDict()
     if grid.mode == "adaptive":
         merged["mask_nms_thresh"] = ADAPTIVE_NMS
+        merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
     return Arrangement(**merged)
 

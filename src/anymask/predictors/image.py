@@ -5,36 +5,51 @@ Letters: H W a photo, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
 from numpy.typing import ArrayLike
 
-from anymask.data.images import ImageSource, load_image
+from anymask.data.images import ImageSource
+from anymask.data.photo_sources import picture_of
+from anymask.data.record_list import MaskRecords
 from anymask.families.prompts import mask_on_photo
-from anymask.predictors.arrangement import (
-    EverythingDict,
-    arrange,
-    arrangement_of,
-    split_settings,
-)
+from anymask.predictors.arrangement import arrange, arrangement_of, split_settings
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import grid_of
+from anymask.predictors.keywords import (
+    BatchKeywords,
+    EverythingKeywords,
+    SegmentKeywords,
+    SourceDict,
+    read_source,
+    split_everything,
+    split_segment,
+)
 from anymask.predictors.large import Tile, WindowScanner, look_around
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
+from anymask.predictors.requests import (
+    Images,
+    Reply,
+    Request,
+    SeenPhoto,
+    asked_prompts,
+    list_images,
+    load_one,
+    prompt_list,
+)
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import AnymaskError, InputError, PromptError
+from anymask.primitives.errors import AnymaskError, InputError, WeightsError
+from anymask.primitives.progress import Progress, telling, told
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.record_list import MaskRecords
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import Embedding
 from anymask.runtimes.protocol import ImageRuntime
-
-Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
-Reply = Candidates | list[Candidates]
 
 
 class Model:
@@ -47,6 +62,18 @@ class Model:
 
     def __init__(self, runtime: ImageRuntime) -> None:
         self.runtime = runtime
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"runtime": self.runtime, "weights_hash": self.runtime.weights_hash}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The runtime is opened anew, by name and weights. Raises WeightsError for other ones."""
+        self.runtime = state["runtime"]
+        if self.runtime.weights_hash != state["weights_hash"]:
+            raise WeightsError(
+                f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, here they "
+                f"are {self.runtime.weights_hash[:12]}; put the same weights in place"
+            )
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
@@ -61,14 +88,22 @@ class Model:
         """As in `anymask models list`."""
         return self.spec.name
 
-    def embed(self, image: ImageSource) -> Embedding:
+    def embed(self, image: ImageSource, **source: Unpack[SourceDict]) -> Embedding:
         """See one photo; every prompt on the embedding then costs only a decoding.
 
-        image  path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
+        image   path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
+        source  bgr=True for an array as `cv2.imread` gives it; allow_url=True for a web address
 
-        Raises ImageError (see `data.images.load_image`).
+        Raises ImageError (see `data.images.load_image`), InputError for another keyword.
         """
-        return embed_image(self.runtime, load_image(image))
+        return embed_image(self.runtime, load_one(image, read_source(source)))
+
+    def embed_many(
+        self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
+    ) -> Iterator[Embedding]:
+        """One after the other; `images` and `progress` as for `everything_many`."""
+        for image in told(list_images(images), progress, "photos"):
+            yield image if isinstance(image, Embedding) else self.embed(image, **source)
 
     @overload
     def segment(
@@ -76,7 +111,16 @@ class Model:
         image: ImageSource | Embedding,
         *,
         prompts: Sequence[Prompt],
-        **settings: Unpack[SegmentSettingsDict],
+        **settings: Unpack[SegmentKeywords],
+    ) -> list[Candidates]: ...
+
+    @overload
+    def segment(
+        self,
+        image: ImageSource | Embedding,
+        *,
+        boxes: ArrayLike,
+        **settings: Unpack[SegmentKeywords],
     ) -> list[Candidates]: ...
 
     @overload
@@ -88,7 +132,7 @@ class Model:
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
-        **settings: Unpack[SegmentSettingsDict],
+        **settings: Unpack[SegmentKeywords],
     ) -> Candidates: ...
 
     def segment(
@@ -100,7 +144,7 @@ class Model:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         prompts: Sequence[Prompt] | None = None,
-        **settings: Unpack[SegmentSettingsDict],
+        **settings: Unpack[BatchKeywords],
     ) -> Reply:
         """The masks that a prompt, or each of several, means.
 
@@ -109,48 +153,52 @@ class Model:
         labels    (P,) 1 on the object, 0 off it; all 1 when left out
         box       (4,) x0, y0, x1, y1; cut at the photo's border
         mask      a start: bool of any size, or `answer.logits[i]`
+        boxes     (N, 4) several objects at once instead: a box each
         prompts   several objects at once instead: a list, one `Prompt` each
         settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
-                  see `settings.Settings`
+                  see `settings.SegmentSettings`; bgr and allow_url as for `embed`
 
-        Returns one `Candidates`, the mask that is most likely meant first; a list for `prompts`.
+        Returns one `Candidates`, the mask that is most likely meant first; a list for `boxes` and
+        `prompts`.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's
-        embedding, or for zoom with an embedding.
+        embedding, for zoom with an embedding, for a keyword that nobody knows.
         """
-        given = (points, labels, box, mask)
-        chosen = SegmentSettings(**settings)
-        if prompts is None:
-            return self._answers([Prompt.of(*given)], chosen, *self._seen(image, chosen))[0]
-        if any(value is not None for value in given):
-            raise PromptError(
-                "give points, labels, box and mask for one object, or prompts for several; got "
-                "both; put them into one of the prompts"
-            )
-        return self._answers(_prompt_list(prompts), chosen, *self._seen(image, chosen))
+        boxes = settings.pop("boxes", None)
+        source, chosen = split_segment(settings)
+        asked = asked_prompts((points, labels, box, mask), boxes, prompts)
+        answers = self._answers(asked, chosen, self._seen(image, chosen, source))
+        return answers[0] if prompts is None and boxes is None else answers
 
     def _answers(
-        self,
-        prompts: list[Prompt],
-        settings: SegmentSettings,
-        photo: UintImage | None,
-        embedding: Embedding,
+        self, prompts: list[Prompt], settings: SegmentSettings, view: SeenPhoto
     ) -> list[Candidates]:
-        return answer_prompts(self.runtime, photo, embedding, prompts, settings)
+        found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
+        return [
+            replace(answer, prompt=prompt, picture=view.picture)
+            for answer, prompt in zip(found, prompts, strict=True)
+        ]
 
     def _seen(
-        self, image: ImageSource | Embedding, settings: SegmentSettings
-    ) -> tuple[UintImage | None, Embedding]:
+        self,
+        image: ImageSource | Embedding,
+        settings: SegmentSettings,
+        source: SourceDict | None = None,
+    ) -> SeenPhoto:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
-            photo = load_image(image)
-            return photo, embed_image(self.runtime, photo)
+            photo = load_one(image, source or SourceDict())
+            return SeenPhoto(embed_image(self.runtime, photo), photo, picture_of(image, photo))
+        if source:
+            raise InputError(
+                f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
+            )
         if settings.zoom:
             raise InputError(
                 "zoom looks at the photo again, got only its embedding; pass the photo instead"
             )
-        return None, image
+        return SeenPhoto(image)
 
     def segment_many(
         self,
@@ -169,12 +217,15 @@ class Model:
         """
         if on_error not in ("raise", "return"):
             raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
-        chosen = SegmentSettings(**settings)
+        _, chosen = split_segment(settings)
         replies: list[Reply | AnymaskError] = []
         for image, prompts in requests:
             try:
-                several = _prompt_list(prompts)
-                answers = self._answers(several, chosen, *self._seen(image, chosen))
+                several = prompt_list(prompts)
+                view = self._seen(image, chosen)
+                if not isinstance(image, str | Path):  # ten thousand photos need not stay
+                    view = replace(view, picture=None)
+                answers = self._answers(several, chosen, view)
                 replies.append(answers[0] if isinstance(prompts, Prompt) else answers)
             except AnymaskError as error:
                 if on_error == "raise":
@@ -201,27 +252,28 @@ class Model:
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
-        chosen = SegmentSettings(**settings)
-        photo, embedding = self._seen(image, chosen)
-        check_embedding(self.runtime, embedding)
+        _, chosen = split_segment(settings)
+        view = self._seen(image, chosen)
+        check_embedding(self.runtime, view.embedding)
         given = mask_on_photo(
-            start, embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
+            start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )
         asked = refining_prompts(given, self.spec)
-        return keep_or_replace(given, self._answers(asked, chosen, photo, embedding))
+        kept = keep_or_replace(given, self._answers(asked, chosen, view))
+        return replace(kept, prompt=None, picture=view.picture)
 
     def everything(
         self,
         image: ImageSource | Embedding,
         *,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
         tile: Tile = "auto",
         retry: Retry | None = None,
-        **settings: Unpack[EverythingDict],
+        **settings: Unpack[EverythingKeywords],
     ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        progress  told (steps done, all steps) now and then: clicks, or tiles
+        progress  True: a bar; or told (steps done, all steps) now and then: clicks, or tiles
         tile      a side in pixels: look at overlapping tiles of that size, each with the whole
                   grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
                   more than `large.AUTO_PIXELS`; None: never
@@ -229,44 +281,50 @@ class Model:
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
                   `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
                   min_island_area, max_hole_area, granularity, layout (see
-                  `arrangement.Arrangement`)
+                  `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
-        Raises PromptError for a model that takes no clicks, InputError for settings or another
-        model's embedding, ImageError for the photo.
+        Raises PromptError for a model that takes no clicks, InputError for settings, a keyword
+        that nobody knows or another model's embedding, ImageError for the photo.
         """
         check_retry(retry)
-        of_grid, of_arrangement = split_settings(settings)
+        source, rest = split_everything(settings)
+        of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
         arrangement = arrangement_of(grid, of_arrangement)
-        if isinstance(image, Embedding):
-            check_embedding(self.runtime, image)
-            if tile not in ("auto", None) or retry is not None:
-                raise InputError(
-                    f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
-                    "got only its embedding; pass the photo instead"
-                )
-            found = find_everything(self.runtime, image, grid, progress)
-            return MaskRecords(arrange(found, arrangement))
-        photo = load_image(image)
-        eye = WindowScanner(self.runtime, grid, None if retry is None else RetryTime.start(retry))
-        return MaskRecords(arrange(look_around(eye, photo, tile, progress), arrangement))
+        with telling(progress, "everything") as tell:
+            if isinstance(image, Embedding):
+                check_embedding(self.runtime, image)
+                _check_enough(tile, retry, source)
+                found = find_everything(self.runtime, image, grid, tell)
+                return MaskRecords(arrange(found, arrangement), image_hw=image.image_hw)
+            photo = load_one(image, source)
+            time = None if retry is None else RetryTime.start(retry)
+            found = look_around(WindowScanner(self.runtime, grid, time), photo, tile, tell)
+            hw, picture = (photo.shape[0], photo.shape[1]), picture_of(image, photo)
+            return MaskRecords(arrange(found, arrangement), image_hw=hw, picture=picture)
+
+    def everything_many(
+        self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
+    ) -> Iterator[MaskRecords]:
+        """The masks of each photo, one after the other; large sets of photos are `anymask.jobs`.
+
+        images    photos as for `everything`, or a folder, or a pattern such as "photos/*.jpg"
+        progress  True: a bar; or told (photos done, all photos)
+        settings  as for `everything`
+        """
+        split_everything(settings)
+        for image in told(list_images(images), progress, "photos"):
+            yield self.everything(image, **settings)
 
 
-def _prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One prompt or several, as a list. Raises PromptError for anything else."""
-    if isinstance(prompts, Prompt):
-        return [prompts]
-    if not isinstance(prompts, Iterable):
-        raise PromptError(
-            f"prompts must be a list of anymask.Prompt objects, got {type(prompts).__name__}; for "
-            "one object give points, box or mask"
+def _check_enough(tile: Tile, retry: Retry | None, source: SourceDict) -> None:
+    """Raises InputError for what an embedding alone cannot do."""
+    if tile not in ("auto", None) or retry is not None:
+        raise InputError(
+            f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
+            "got only its embedding; pass the photo instead"
         )
-    several: list[Any] = list(prompts)
-    for prompt in several:
-        if not isinstance(prompt, Prompt):
-            raise PromptError(
-                f"prompts must be anymask.Prompt objects, one an object; got "
-                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
-                "Prompt.of(box=(x0, y0, x1, y1))"
-            )
-    return several
+    if source:
+        raise InputError(
+            f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
+        )

@@ -36,7 +36,6 @@ from anymask.primitives.records import (
     STABILITY_OFFSET,
     MaskRecord,
     record_from_rle,
-    records_from_candidates,
 )
 from anymask.primitives.rle import rle_iou, rle_to_mask
 from anymask.primitives.rle_windows import enlarged_rle, rle_in_window, rle_on_photo
@@ -117,7 +116,7 @@ class WindowScanner:
         return [
             [
                 record
-                for record in records_from_candidates(answer, prompt)
+                for record in answer.to_records(prompt)
                 if record.quality > self.settings.pred_iou_thresh
                 and record.stability >= self.settings.stability_score_thresh
                 and record.area

@@ -26,7 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import Indices, cell_weights, logits_at, point_pixels
+from anymask.predictors.sampling import (
+    Indices,
+    cell_weights,
+    logits_at,
+    pixels_to_cells,
+    point_pixels,
+)
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.prompts import Prompt
@@ -70,23 +76,16 @@ def obey_negatives(
     if prompt.points is None or prompt.labels is None or prompt.labels.all():
         return logits
     pixels = point_pixels(prompt.points, geometry.image_hw)
-    positive = _cells(pixels[prompt.labels == 1], logits.shape[1:], geometry)
+    positive = pixels_to_cells(pixels[prompt.labels == 1], logits.shape[1:], geometry)
     cleared = logits.copy()
     for pixel in pixels[prompt.labels == 0]:
         under = _cells_under(pixel, logits.shape[1:], geometry)
-        centre = _cells(pixel[None], logits.shape[1:], geometry)[0]
+        centre = pixels_to_cells(pixel[None], logits.shape[1:], geometry)[0]
         for plane in cleared:
             if _marks(plane, under, threshold):
                 part = _part_to_clear(plane > threshold, under, centre, positive)
                 plane[part] = np.minimum(plane[part], threshold - CLEARED)
     return cleared
-
-
-def _cells(pixels: Indices, low_hw: tuple[int, ...], geometry: Geometry) -> NDArray[np.float64]:
-    """Pixels (x, y) as low-resolution places (row, column), cell centres at whole numbers."""
-    scale = np.array(geometry.input_hw) / geometry.image_hw * np.array(low_hw) / geometry.side
-    places: NDArray[np.float64] = (pixels[:, ::-1] + 0.5) * scale - 0.5
-    return places
 
 
 def _cells_under(

@@ -25,6 +25,15 @@ def point_pixels(points: ArrayLike, image_hw: tuple[int, int]) -> Indices:  # (P
     return np.clip(pixels, 0, (width - 1, height - 1))
 
 
+def pixels_to_cells(
+    pixels: Indices, low_hw: tuple[int, ...], geometry: Geometry
+) -> NDArray[np.float64]:  # (P, 2) x, y -> (P, 2) row, column
+    """Pixels as low-resolution places, cell centres at whole numbers."""
+    scale = np.array(geometry.input_hw) / geometry.image_hw * np.array(low_hw) / geometry.side
+    places: NDArray[np.float64] = (pixels[:, ::-1] + 0.5) * scale - 0.5
+    return places
+
+
 def cell_weights(
     pixels: Indices, low_side: int, geometry: Geometry, axis: int
 ) -> FloatArray:  # (P,) -> (P, low_side)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 from anymask.families.family import Multimask, Ranking
 from anymask.predictors.granularity import Granularity, check_granularity
 from anymask.primitives.errors import InputError
+from anymask.primitives.region_size import CLEAN, LeastArea, RegionSize, parse_region_size
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, UintImage
@@ -70,6 +71,10 @@ def check_retry(retry: object) -> Retry | None:
     raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
+def _check_area(name: str) -> Callable[[object], object]:
+    return lambda given: given == "auto" or parse_region_size(given, name)
+
+
 class SegmentSettingsDict(TypedDict, total=False):
     """The keyword arguments of `SegmentSettings`; a test says that the two agree."""
 
@@ -77,8 +82,8 @@ class SegmentSettingsDict(TypedDict, total=False):
     zoom: Zoom
     granularity: Granularity
     ranking: Ranking
-    max_hole_area: float
-    min_island_area: float
+    max_hole_area: RegionSize
+    min_island_area: RegionSize
     retry: Retry | None
 
 
@@ -119,13 +124,24 @@ class SegmentSettings:
         ),
     ] = "expected"
     max_hole_area: Annotated[
-        float,
-        Setting("fill holes of fewer pixels; a negative click keeps its hole", unit="pixels"),
-    ] = 0
+        RegionSize,
+        Setting(
+            'fill enclosed holes of less: pixels (50) or a share of the mask (0.05, "5%"), 0 for '
+            'none; "auto": 5% of the mask with multimask="auto", else 0; a negative click keeps '
+            "its hole",
+            check=_check_area("max_hole_area"),
+            form="PIXELS|SHARE",
+        ),
+    ] = "auto"
     min_island_area: Annotated[
-        float,
-        Setting("remove parts of fewer pixels; a positive click keeps its part", unit="pixels"),
-    ] = 0
+        RegionSize,
+        Setting(
+            "remove parts of less, in the same units; the largest part and those of positive "
+            "clicks stay",
+            check=_check_area("min_island_area"),
+            form="PIXELS|SHARE",
+        ),
+    ] = "auto"
     retry: Annotated[
         Retry | None,
         Setting(
@@ -137,6 +153,11 @@ class SegmentSettings:
         check_settings(self)
 
     @property
-    def cleans(self) -> bool:
-        """Whether holes or islands are to be removed."""
-        return self.max_hole_area > 0 or self.min_island_area > 0
+    def least_areas(self) -> tuple[LeastArea, LeastArea]:
+        """Below which holes are filled and islands removed."""
+        usual = CLEAN if self.multimask == "auto" else 0
+        holes, islands = (
+            parse_region_size(usual if given == "auto" else given, "area")
+            for given in (self.max_hole_area, self.min_island_area)
+        )
+        return holes, islands

@@ -1,22 +1,49 @@
-"""Answers to one prompt: decoder logits or finished pixels in, masks with their quality out.
+"""Answers to one prompt: decoder logits or finished pixels in, masks with their quality out;
+and what users do with them: look, write, hand on.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
+from anymask.primitives.detections import to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
+from anymask.primitives.mask_files import (
+    FoundMask,
+    mask_picture,
+    output_kind,
+    shows_photo,
+    write_found,
+)
+from anymask.primitives.masks import iou, stability_score
+from anymask.primitives.polygons import Polygon, mask_to_polygons
+from anymask.primitives.previews import (
+    HeldPicture,
+    Picture,
+    percent,
+    photo_of,
+    preview_html,
+    preview_png,
+    show_picture,
+)
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import STABILITY_OFFSET, MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_masks, logits_to_rles
-from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_mask
 from anymask.primitives.spec import Geometry
-from anymask.primitives.types import BoolArray, FloatArray, IntArray
+from anymask.primitives.types import BoolArray, FloatArray, IntArray, UintImage
+
+TOSS_QUALITY = 0.03  # a smaller difference of two qualities does not say which mask is meant
+TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +65,42 @@ class Mask:
     order: int = 0
     threshold: float = 0.0
     finished: Rle | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.geometry.image_hw
+        return f"<Mask of {width}x{height}: quality {self.quality:.2f}, {percent(self.coverage)}>"
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.pixels().astype(np.bool_ if dtype is None else dtype, copy=False)
+
+    @property
+    def mask(self) -> BoolArray:
+        """(H, W) bool, made each time."""
+        return self.pixels()
+
+    @property
+    def area(self) -> int:
+        """Object pixels in the photo."""
+        return rle_area(self.rle())
+
+    @property
+    def coverage(self) -> float:
+        """The share of the photo's pixels, 0..1."""
+        return self.area / max(1, self.geometry.image_hw[0] * self.geometry.image_hw[1])
+
+    def polygons(self, tolerance: float = 0.0, min_area: float = 0.0) -> list[Polygon]:
+        """The mask's outlines, holes included (see `mask_to_polygons`)."""
+        return mask_to_polygons(self.pixels(), tolerance, min_area)
+
+    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
+        """The mask with its numbers, and the clicks of the prompt where one is given."""
+        stability = stability_score(self.logits, self.threshold, STABILITY_OFFSET)
+        record = record_from_rle(
+            self.rle(), quality=float(self.quality), stability=float(stability), label=label
+        )
+        if prompt is None or prompt.points is None:
+            return record
+        return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
 
     def pixels(self) -> BoolArray:  # (H, W)
         """The mask in the photo, made each time."""
@@ -75,10 +138,14 @@ class Candidates:
 
     items            one `Mask` for each of K candidates, at least one
     violated_points  indices of the clicks that the first mask does not obey
+    prompt           what was asked, where it is known
+    picture          reads the photo, where it is known: it is what `show` and `save` draw on
     """
 
     items: tuple[Mask, ...]
     violated_points: tuple[int, ...] = ()
+    prompt: Prompt | None = None
+    picture: Picture | None = None
 
     @classmethod
     def of_logits(
@@ -96,10 +163,55 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __iter__(self) -> Iterator[Mask]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Mask: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Candidates: ...
+
+    def __getitem__(self, index: int | slice) -> Mask | Candidates:
+        if isinstance(index, slice):
+            return self.picked(range(len(self))[index])
+        return self.items[index]
+
+    def __repr__(self) -> str:
+        height, width = self.geometry.image_hw
+        told = ", ".join(f"{one.quality:.2f} {percent(one.coverage)}" for one in self)
+        toss = ", ambiguous" if self.ambiguous else ""
+        return f"<Candidates: {len(self)} of {width}x{height}: {told}{toss}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = ("logits", "quality", "order", "masks")
+        kept = {name: value for name, value in vars(self).items() if name not in made}
+        return kept | {"picture": None if isinstance(self.picture, HeldPicture) else self.picture}
+
     @property
     def first(self) -> Mask:
         """The candidate that is shown first."""
         return self.items[0]
+
+    @property
+    def best(self) -> Mask:
+        """The mask that is most likely meant: the first one."""
+        return self.items[0]
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the first two candidates are a coin toss.
+
+        They differ (IoU under TOSS_IOU) and their qualities do not (by less than TOSS_QUALITY):
+        measured on one-click answers of the bundled model, the second is then the better mask as
+        often as the first (docs/python.md). Another click, or a box, decides.
+        """
+        if len(self) < 2:
+            return False
+        one, two = self.items[:2]
+        if abs(one.quality - two.quality) >= TOSS_QUALITY:
+            return False
+        return iou(one.logits > one.threshold, two.logits > two.threshold) < TOSS_IOU
 
     @property
     def geometry(self) -> Geometry:
@@ -161,3 +273,70 @@ class Candidates:
             return "all"
         by_size = some[np.argsort(sizes[some], kind="stable")].tolist()
         return float(by_size.index(index) / (len(some) - 1))
+
+    # What users do with an answer.
+
+    def polygons(self, tolerance: float = 0.0, min_area: float = 0.0) -> list[Polygon]:
+        """The outlines of the first mask (see `mask_to_polygons`)."""
+        return self.first.polygons(tolerance, min_area)
+
+    def to_record(self, label: str | None = None) -> MaskRecord:
+        """The first mask with its numbers and the prompt's clicks."""
+        return self.first.to_record(self.prompt, label)
+
+    def to_records(
+        self, prompt: Prompt | None = None, label: str | None = None
+    ) -> list[MaskRecord]:
+        """One record for each candidate, the first one first.
+
+        prompt  whose clicks the records keep; None: the answer's own
+        """
+        return [one.to_record(prompt or self.prompt, label) for one in self]
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
+        """The first mask as an annotation of COCO, with run-lengths."""
+        return self.to_record().to_coco(1, image_id, category_id)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
+        return to_supervision(self.to_records())
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
+        return to_dataframe(self.to_records())
+
+    def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
+        """The photo with the first mask and the prompt. Raises InputError without the photo."""
+        drawn: UintImage = mask_picture("overlay", self._found(image, with_photo=True))
+        return drawn
+
+    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
+        """Write the first mask; the end of the name says what, as on the command line.
+
+        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
+        .overlay.png and .mask.png what they say, .json .svg .geojson .npy
+
+        path   parent folders are made
+        image  (H, W, 3) the photo, where the answer does not know it
+
+        Raises InputError for another suffix, or a picture of a photo that is not known.
+        """
+        target = Path(path)
+        kind = output_kind(target)
+        write_found(target, kind, self._found(image, shows_photo(kind)))
+        return target
+
+    def show(self, image: UintImage | None = None) -> None:
+        """Open the photo with the first mask in the system's viewer of pictures."""
+        show_picture(self.draw(image))
+
+    def _found(self, image: UintImage | None, with_photo: bool) -> FoundMask:
+        path = Path("photo.jpg" if self.picture is None else self.picture.name)
+        photo = photo_of(image, self.picture, self.geometry.image_hw) if with_photo else None
+        return FoundMask(path, photo, self.first.pixels(), self.to_record(), self.prompt)
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.picture is None else preview_png(self.draw())
+
+    def _repr_html_(self) -> str:
+        return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())

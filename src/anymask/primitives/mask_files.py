@@ -43,6 +43,7 @@ class FoundMask:
     mask    (H, W) bool
     record  the same mask with its numbers
     prompt  what was asked, drawn on an overlay; None: nothing is drawn
+    toss    whether another mask is as likely meant (`Candidates.ambiguous`)
     """
 
     photo: Path
@@ -50,6 +51,7 @@ class FoundMask:
     mask: BoolArray
     record: MaskRecord
     prompt: Prompt | None = None
+    toss: bool = False
 
 
 def output_kind(path: Path, plain_picture: Kind = "cutout") -> Kind:

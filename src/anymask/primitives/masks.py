@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.region_size import RegionSize, parse_region_size
 from anymask.primitives.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
 from anymask.primitives.types import BoolArray, IntArray
 
@@ -115,17 +116,39 @@ def remove_small_regions(
 
 
 def clean_mask(
-    mask: NDArray[Any], max_hole_area: float = 0, min_island_area: float = 0
+    mask: NDArray[Any], max_hole_area: RegionSize = 0, min_island_area: RegionSize = 0
 ) -> BoolArray:  # (H, W)
-    """Fill holes of fewer than `max_hole_area` pixels, then drop islands below `min_island_area`.
+    """Fill holes below `max_hole_area`, then drop islands below `min_island_area`.
 
-    Other than in `remove_small_regions`, a mask without an object stays without one.
+    Both are pixels or a share of the mask (`region_size`). A hole is background that the mask
+    encloses; the largest island stays, and a mask without an object stays without one. Other than
+    in `remove_small_regions`, background that touches the border is no hole.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
-    if not boolean.any():
+    area = int(np.count_nonzero(boolean))
+    if not area:
         return boolean
-    boolean, _ = remove_small_regions(boolean, max_hole_area, "holes")
-    return remove_small_regions(boolean, min_island_area, "islands")[0]
+    holes = parse_region_size(max_hole_area, "max_hole_area").of(area)
+    islands = parse_region_size(min_island_area, "min_island_area").of(area)
+    if holes:
+        boolean = _filled(boolean, holes)
+    return remove_small_regions(boolean, islands, "islands")[0] if islands else boolean
+
+
+def _filled(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask with the background regions filled that it encloses and that are below an area."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=8)
+    small = enclosed(stats, mask.shape) & (stats[:, cv2.CC_STAT_AREA] < area)
+    small[0] = False
+    filled: BoolArray = mask | small[labels] if small.any() else mask
+    return filled
+
+
+def enclosed(stats: NDArray[Any], hw: tuple[int, ...]) -> BoolArray:  # (N, 5) -> (N,)
+    """Which regions of `cv2.connectedComponentsWithStats` do not touch the border of (H, W)."""
+    low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
+    inside: BoolArray = ((low > 0) & (low + size < (hw[1], hw[0]))).all(axis=1)
+    return inside
 
 
 def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArray:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
+from anymask.primitives.errors import InputError
+
 T = TypeVar("T")
+Told = Callable[[int, int], None]  # (steps done, all steps)
+Progress = Told | bool | None  # True: a bar; False and None: nothing
 
 BAR_WIDTH = 24
 SECONDS_BETWEEN_BARS = 0.1
@@ -100,6 +104,32 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
         for done, item in enumerate(items, start=1):
             yield item
             progress.update(done)
+
+
+@contextmanager
+def telling(progress: Progress, what: str) -> Iterator[Told | None]:
+    """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
+
+    Raises InputError for anything else.
+    """
+    if progress is True:
+        with ProgressBar(what) as bar:
+            yield lambda done, total: bar.update(done, total)
+    elif progress is None or progress is False:
+        yield None
+    elif callable(progress):
+        yield progress
+    else:
+        raise InputError(f"progress must be True, or a function of (done, total), got {progress!r}")
+
+
+def told(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
+    """The items one after the other; after each, `progress` is told."""
+    with telling(progress, what) as tell:
+        for done, item in enumerate(items, start=1):
+            yield item
+            if tell is not None:
+                tell(done, len(items))
 
 
 def clock_text(seconds: float) -> str:

@@ -104,6 +104,20 @@ class Prompt:
         for name, value in (given | {"labels": labels}).items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        told = [] if self.object_id is None else [f"object {self.object_id}"]
+        told += [] if self.frame is None else [f"frame {self.frame}"]
+        if self.points is not None and self.labels is not None:
+            off = int((self.labels == 0).sum())
+            told.append(f"{len(self.points)} clicks" + (f" ({off} off)" if off else ""))
+        for name, corners in (("box", self.box), ("example", self.example)):
+            if corners is not None:
+                told.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")
+        if self.mask is not None:
+            told.append(f"mask {'x'.join(map(str, self.mask.shape[::-1]))}")
+        told += [] if self.words is None else [f"words {self.words!r}"]
+        return f"<Prompt: {', '.join(told)}>"
+
     @property
     def parts(self) -> tuple[PromptPart, ...]:
         """What the prompt is made of, one part of each kind that was given."""

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.masks import stability_score
-from anymask.primitives.prompts import Prompt
+from anymask.primitives.previews import percent
 from anymask.primitives.rle import (
     Rle,
     coco_to_rle,
     rle_area,
+    rle_box_xywh,
     rle_box_xyxy,
     rle_to_coco,
     rle_to_mask,
@@ -24,6 +21,7 @@ from anymask.primitives.types import BoolArray
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
+UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 
 
@@ -54,6 +52,19 @@ class MaskRecord:
     label: str | None = None
     parent: int | None = None
     depth: int | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.rle.size
+        name = "" if self.label is None else f", label {self.label!r}"
+        return (
+            f"<MaskRecord of {width}x{height}: quality {self.quality:.2f}, "
+            f"{percent(self.coverage)}{name}>"
+        )
+
+    @property
+    def coverage(self) -> float:
+        """The share of the photo's pixels, 0..1."""
+        return self.area / max(1, self.rle.size[0] * self.rle.size[1])
 
     @property
     def mask(self) -> BoolArray:
@@ -102,6 +113,27 @@ class MaskRecord:
         raise InputError(
             f"output_mode must be one of {', '.join(get_args(OutputMode))}, got {output_mode!r}"
         )
+
+    def to_coco(
+        self, record_id: int = 1, image_id: int = 1, category_id: int = 1
+    ) -> dict[str, Any]:
+        """An annotation of COCO with run-lengths; its box counts pixels: x, y, width, height.
+
+        The keys of SA-1B stand beside COCO's own; `score` is the quality, as in COCO's results.
+        """
+        written = self.to_sa1b(record_id)
+        for key in ("label", "parent", "depth"):  # a file has many pictures, a tree only one
+            written.pop(key, None)
+        if not self.points:
+            written.pop("point_coords")
+        return written | {
+            "image_id": image_id,
+            "category_id": category_id,
+            "iscrowd": 0,
+            "area": rle_area(self.rle),
+            "bbox": [float(side) for side in rle_box_xywh(self.rle)],
+            "score": self.quality,
+        }
 
     @classmethod
     def from_sa1b(cls, record: Any) -> MaskRecord:
@@ -164,28 +196,3 @@ def record_from_rle(
         crop_box=(0.0, 0.0, float(rle.size[1]), float(rle.size[0])),
         label=label,
     )
-
-
-def records_from_candidates(
-    candidates: Candidates, prompt: Prompt | None = None, label: str | None = None
-) -> list[MaskRecord]:
-    """One record for each candidate, best first; the prompt's clicks are kept beside the mask."""
-    stabilities = stability_score(candidates.logits, candidates.threshold, STABILITY_OFFSET)
-    height, width = candidates.geometry.image_hw
-    clicks = np.zeros((0, 2)) if prompt is None or prompt.points is None else prompt.points
-    points = tuple((float(x), float(y)) for x, y in clicks)
-    return [
-        MaskRecord(
-            rle=rle,
-            box_xyxy=_box(rle),
-            area=rle_area(rle),
-            quality=float(quality),
-            stability=float(stability),
-            points=points,
-            crop_box=(0.0, 0.0, float(width), float(height)),
-            label=label,
-        )
-        for rle, quality, stability in zip(
-            candidates.rles(), candidates.quality, stabilities, strict=True
-        )
-    ]

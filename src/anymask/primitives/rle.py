@@ -36,6 +36,9 @@ class Rle:
     counts: IntArray
     size: tuple[int, int]
 
+    def __repr__(self) -> str:
+        return f"<Rle of {self.size[1]}x{self.size[0]}: {len(self.counts)} runs>"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Rle):
             return NotImplemented

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.masks import clean_mask
+from anymask.primitives.region_size import RegionSize
 from anymask.primitives.rle import (
     Rle,
     crop_to_rle,
@@ -147,15 +148,10 @@ def _taps(
     return np.clip(first, low, high) - low, np.clip(second, low, high) - low, weight
 
 
-def clean_rle(rle: Rle, max_hole_area: float = 0, min_island_area: float = 0) -> Rle:
-    """`masks.clean_mask` on run-lengths, within the mask's own surroundings.
-
-    The surroundings are wide enough that what lies around them could not count as a hole.
-    """
-    if len(rle.counts) < 2 or not (max_hole_area > 0 or min_island_area > 0):
+def clean_rle(rle: Rle, max_hole_area: RegionSize = 0, min_island_area: RegionSize = 0) -> Rle:
+    """`masks.clean_mask` on run-lengths, within the mask's own box and a pixel around it."""
+    if len(rle.counts) < 2 or not (max_hole_area or min_island_area):
         return rle
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    margin = 1 + int(max_hole_area // min(x1 - x0 + 1, y1 - y0 + 1))
-    mask, window = rle_crop(rle, margin)
+    mask, window = rle_crop(rle, margin=1)
     cleaned = clean_mask(mask, max_hole_area, min_island_area)
     return rle if np.array_equal(cleaned, mask) else crop_to_rle(cleaned, window, rle.size)

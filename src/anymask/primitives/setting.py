@@ -42,6 +42,10 @@ class Setting:
     unit     of a number, such as "pixels"
     default  the default in words, where its value does not say it
     check    raises InputError for a bad value, in place of the check by type and range
+    option   on the command line, where that is not the name with hyphens
+    form     of a value on the command line, such as "LOW,HIGH"
+    parse    a word of the command line -> the value, in place of the reading by type; raises
+             InputError
     """
 
     does: str
@@ -51,6 +55,9 @@ class Setting:
     unit: str = ""
     default: str = ""
     check: Callable[[object], object] | None = None
+    option: str = ""
+    form: str = ""
+    parse: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ class DeclaredSetting:
     def number(self) -> type[int] | type[float] | None:
         """The kind of number that it takes."""
         return next((kind for kind in (float, int) if kind in self.members), None)
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line."""
+        return self.about.option or f"--{self.name.replace('_', '-')}"
 
     @property
     def default_in_words(self) -> str:

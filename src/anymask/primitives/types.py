@@ -47,6 +47,10 @@ class ModelPrompts:
     masks: FloatArray
     has_mask: FloatArray
 
+    def __repr__(self) -> str:
+        n, p = self.labels.shape
+        return f"<ModelPrompts: {n} of {p} points, {int(self.has_mask.sum())} with a mask>"
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
@@ -54,6 +58,9 @@ class FeatureMap:
 
     name: str
     values: FloatArray
+
+    def __repr__(self) -> str:
+        return f"<FeatureMap {self.name!r} {'x'.join(map(str, self.values.shape))}>"
 
 
 class Seen(Protocol):
@@ -104,6 +111,10 @@ class Embedding:
     model: str
     model_hash: str
     image_hash: str = ""
+
+    def __repr__(self) -> str:
+        height, width = self.image_hw
+        return f"<Embedding of {width}x{height} by {self.model}, {self.nbytes / 1e6:.1f} MB>"
 
     @cached_property
     def maps(self) -> tuple[FeatureMap, ...]:

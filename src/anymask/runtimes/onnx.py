@@ -30,6 +30,7 @@ from anymask.runtimes.manifest import (
 
 C = TypeVar("C")
 
+_PACKAGE = Path(__file__).absolute().parents[1]
 PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, beside the maps
 _PROVIDERS = {
     "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
@@ -62,8 +63,14 @@ class OnnxRuntime:
         self._sessions: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its folder: a process that unpickles it opens the graphs anew."""
-        return _reopen, (str(self._folder.absolute()), self.threads, self._device)
+        """Pickled by its folder: a process that unpickles it opens the graphs anew.
+
+        A folder of this package is named relative to it, wherever the package lies there.
+        """
+        folder = self._folder.absolute()
+        inside = folder.is_relative_to(_PACKAGE)
+        place = folder.relative_to(_PACKAGE) if inside else folder
+        return _reopen, (place.as_posix(), self.threads, self._device)
 
     @property
     def spec(self) -> ModelSpec:
@@ -144,7 +151,7 @@ def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
 
 
 def _reopen(folder: str, threads: int, device: str) -> OnnxRuntime:
-    return OnnxRuntime(folder, threads=threads, device=device)
+    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device)
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
+from anymask.weights.formats import about_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,8 @@ def open_runtime(
 ) -> ImageRuntime:
     """Open a model by name.
 
-    name       "nano", a name of `anymask models list`, or the folder of an exported model
+    name       "nano", a name of `anymask models list`, the folder of an exported model, or the
+               weights.safetensors of a training
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"
     precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
@@ -45,6 +47,7 @@ def open_runtime(
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
+    name, weights = named_weights(name, weights)
     folder = find_model(name, weights, runtime)
     if folder is None:
         return _open_torch(name, weights, device, precision)
@@ -94,6 +97,20 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
 
 
+def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
+    """The network's name and the weights, where the name is a file that a training wrote."""
+    path = Path(name).expanduser()
+    if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
+        return name, weights
+    about = about_weights(path)
+    if about is None:
+        raise ModelError(
+            f"{path} does not say which network it belongs to; give the network's name, and the "
+            "file as weights"
+        )
+    return about["variant"], path
+
+
 def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
     """A checkpoint's network with its weights, in eval mode, and the sha256 of the file.
 
@@ -103,6 +120,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     from anymask.weights import entry, file_hash, find
     from anymask.weights.store import trainable_weights
 
+    name, weights = named_weights(name, weights)
     variant = entry(name).variant
     path = trainable_weights(name) if weights is None else find(name, weights)
     if path.is_dir():

@@ -9,6 +9,7 @@ prompt, m the side of its low-resolution masks.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol, TypeVar, runtime_checkable
 
 from anymask.families import Family
@@ -63,8 +64,9 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
     """A capability that must be there. Raises ModelError where it is not."""
     found = runtime.capability(kind)
     if found is None:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
         raise ModelError(
-            f"{runtime.spec.name} cannot do this: it has no {kind.__name__.lower()}; "
+            f"{runtime.spec.name} cannot do this: it has no {words}; "
             "take another model of `anymask models list`"
         )
     return found

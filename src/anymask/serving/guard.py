@@ -31,10 +31,10 @@ from anymask.serving.refusals import Refusal
 _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": f"{_POLICY}'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -42,10 +42,11 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*")
+_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?")
 _COSTLY = re.compile(
     r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels)"
 )
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON_ROOM = 4 / 3  # base64 is that much longer than the bytes
 _JSON_MORE = 1_000_000
@@ -57,18 +58,22 @@ class Access:
 
     host     that the server listens on
     token    that every request must bring; "" for none
-    origins  other web pages that may ask: ("https://tool.example",)
+    origins  other web pages that may ask: ("https://tool.example",); "*" for any, with a token
+    frames   other web pages that may show the page in a frame of theirs
     costly   further addresses that need the model
 
-    Raises InputError for a host that others can reach without a token.
+    Raises InputError for a host that others can reach without a token, and for what is no origin.
     """
 
     host: str = "127.0.0.1"
     token: str = ""
     origins: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
     costly: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        _check_origins("--allow-origin", self.origins, self.token)
+        _check_origins("--allow-frame", self.frames, self.token)
         if not self.token and not is_loopback(self.host):
             raise InputError(
                 f"wanted a token, since other machines can reach {self.host}, got none; give "
@@ -78,6 +83,20 @@ class Access:
             raise InputError(
                 f"wanted a token of at least 8 characters, got {len(self.token)}; make one with: "
                 'python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+
+
+def _check_origins(option: str, given: tuple[str, ...], token: str) -> None:
+    for one in given:
+        if one == "*" and not token:
+            raise InputError(
+                f"wanted the web pages for {option} one by one, since without a token any page in "
+                f"the user's browser could ask, got '*'; name them, or give --token SECRET too"
+            )
+        if one != "*" and not _ORIGIN.fullmatch(one):
+            raise InputError(
+                f"wanted an origin for {option}, such as https://tool.example or "
+                f"http://localhost:3000, got {one!r}; leave out path and slash at the end"
             )
 
 
@@ -102,6 +121,7 @@ class Guard:
     ) -> None:
         self.app, self.access, self.limits = app, access, limits
         self._seconds_ahead = seconds_ahead
+        self._headers = _headers_for(access.frames)
         self._requests, self._bytes = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +130,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = _with_headers(send, self._allowed_origin(headers))
+        answer = _with_headers(send, self._headers, self._allowed_origin(headers))
         try:
             if self._is_preflight(scope, headers):
                 await _no_content(answer)
@@ -124,7 +144,8 @@ class Guard:
 
     def _allowed_origin(self, headers: Headers) -> str:
         origin = headers.get("origin", "")
-        return origin if origin in self.access.origins else ""
+        known = {origin, "*"} & set(self.access.origins)
+        return origin if origin and known else ""
 
     def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
         return scope["method"] == "OPTIONS" and bool(self._allowed_origin(headers))
@@ -278,11 +299,19 @@ class _BoundedBody:
             )
 
 
-def _with_headers(send: Send, origin: str) -> Send:
+def _headers_for(frames: tuple[str, ...]) -> dict[str, str]:
+    """`HEADERS`, or those that let other pages show this one in a frame."""
+    if not frames:
+        return HEADERS
+    plain = {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"}
+    return plain | {"Content-Security-Policy": f"{_POLICY}'self' {' '.join(frames)}"}
+
+
+def _with_headers(send: Send, given: dict[str, str], origin: str) -> Send:
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
+            for name, value in given.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")
             if origin:

@@ -26,9 +26,9 @@ from starlette.concurrency import run_in_threadpool
 from anymask.data.brush import mask_to_brush
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
-from anymask.serving.app import done
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
+from anymask.serving.model_api import done
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import Refusal
 from anymask.serving.wire import at_most

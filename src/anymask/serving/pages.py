@@ -1,11 +1,12 @@
-"""The page and the model's graphs as files: over HTTP, or written into a folder.
+"""The pages and the model's graphs as files: over HTTP, or written into a folder.
 
-Every address is looked up in a table that is made once, so no address can name another file.
+Every address is a route or a name in a table that is made once, so none can name another file.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from starlette.responses import FileResponse, Response
 
 from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import MANIFEST, check_file, file_sha256, read_manifest
-from anymask.serving.refusals import Refusal
+from anymask.serving.refusals import ANYWHERE, Refusal, documented
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
+SWAGGER = WEB.parent / "swagger"  # of the npm package swagger-ui-dist, and two files of our own
 MARK = "build.json"  # of the page: a folder with it was written by us
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -63,33 +65,66 @@ def model_assets(bundle: Path | None) -> dict[str, Asset]:
     return found | {f"model/{MANIFEST}": Asset(place, file_sha256(place))}
 
 
+def docs_assets() -> dict[str, Asset]:
+    """The page that shows every address, and tries them: address -> file."""
+    names = ("start.js", "swagger-ui-bundle.js", "swagger-ui.css")
+    files = {f"docs/{name}": SWAGGER / name for name in names} | {"docs": SWAGGER / "index.html"}
+    return {address: Asset(path, file_sha256(path)) for address, path in files.items()}
+
+
 def pages_router(assets: dict[str, Asset]) -> APIRouter:
-    """The routes of the files; to be added last, since it answers every GET."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.api_route("/{name:path}", methods=["GET", "HEAD"])
-    async def file(name: str, request: Request) -> Response:
-        asset = assets.get(name or "index.html")
-        if asset is None:
-            raise _absent(name)
-        tag = f'"{asset.etag}"'
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if tag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return FileResponse(asset.path, media_type=asset.kind, headers=headers)
-
+    """A route for each file, and /model/NAME for those of an exported model."""
+    router = APIRouter()
+    _add_model_files(router, assets)
+    router.add_route("/", _sender(assets.get("index.html")), ["GET"], include_in_schema=False)
+    for name, asset in assets.items():
+        if not name.startswith("model/"):
+            router.add_route(f"/{name}", _sender(asset), ["GET"], include_in_schema=False)
     return router
 
 
-def _absent(name: str) -> Refusal:
-    if name.startswith("model/"):
-        remedy = "for a checkpoint: anymask export NAME -o DIR; anymask serve --model DIR"
-        return Refusal(404, "a file of the exported model", f"/{name[:80]}", remedy)
-    if not name:
-        return Refusal(404, "the built page", "none in this installation", "run: make web")
-    return Refusal(
-        404, "an address of this server", f"/{name[:80]}", "GET /openapi.json lists every address"
+def _add_model_files(router: APIRouter, assets: dict[str, Asset]) -> None:
+    hash_of_bytes = {"ETag": {"schema": {"type": "string"}, "description": "the hash of its bytes"}}
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+    @router.head("/model/{name}", include_in_schema=False)
+    @router.get(
+        "/model/{name}",
+        response_class=FileResponse,
+        responses={
+            200: {
+                "description": "The file",
+                "content": content | {"application/json": {"schema": {"type": "object"}}},
+                "headers": hash_of_bytes,
+            },
+            304: {"description": "The file of If-None-Match is the same still"},
+            **documented(404, 422, *ANYWHERE),
+        },
     )
+    async def model_file(name: str, request: Request) -> Response:
+        """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
+        asset = assets.get(f"model/{name}")
+        if asset is None:
+            remedy = "for a checkpoint: anymask export NAME -o DIR; anymask serve --model DIR"
+            raise Refusal(404, "a file of the exported model", f"/model/{name[:80]}", remedy)
+        return _sent(asset, request)
+
+
+def _sender(asset: Asset | None) -> Callable[[Request], Awaitable[Response]]:
+    async def send(request: Request) -> Response:
+        if asset is None:
+            raise Refusal(404, "the built page", "none in this installation", "run: make web")
+        return _sent(asset, request)
+
+    return send
+
+
+def _sent(asset: Asset, request: Request) -> Response:
+    tag = f'"{asset.etag}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(asset.path, media_type=asset.kind, headers=headers)
 
 
 def write_static(target: Path, bundle: Path | None) -> int:

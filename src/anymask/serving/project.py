@@ -36,7 +36,6 @@ from anymask.engine.review import (
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
-from anymask.serving.app import done, embedded
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -52,6 +51,7 @@ from anymask.serving.bodies import (
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
+from anymask.serving.model_api import done, embedded
 from anymask.serving.refusals import Refusal
 
 Version = Annotated[str, Header(alias="If-Match")]

@@ -1,4 +1,4 @@
-"""Every answer that is not the wanted one: {"error": {"wanted", "got", "remedy", "status"}}."""
+"""Failures -> {"error": {"wanted", "got", "remedy", "status"}}, and the schema of these answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
@@ -34,9 +35,65 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (WeightsError, 503),
     (AnymaskError, 422),
 )
+_REASONS = {
+    400: "An empty body, or one that cannot be read.",
+    401: "The server wants its token, and got none or another one.",
+    403: "Not allowed: another web page's request, or an export that the project refuses.",
+    404: "An address, a hash, a photo or a file that is not here.",
+    405: "An address that takes another method.",
+    408: "The body came in too slowly.",
+    409: "The record has been changed since; `current` is what it is now.",
+    413: "More bytes, pixels or values than the server takes.",
+    415: "A body that is no picture of a known format, or no JSON.",
+    421: "A Host that is not this machine's.",
+    422: "What came does not mean anything here: wrong types, places outside the photo, ...",
+    429: "Too much under way; ask again after the seconds of `Retry-After`.",
+    500: "A defect of the server.",
+    501: "A package that is not installed is needed.",
+    502: "Another server did not give the picture.",
+    503: "No model, or no database, or a server that goes down.",
+    507: "The server's disk is full.",
+}
+ANYWHERE = (401, 403, 405, 408, 413, 421, 429, 500, 503)  # whatever was asked
 _MOST_TOLD = 1000  # characters of each part
 LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
 _PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
+
+
+class Failure(BaseModel):
+    """What was wanted, what came, and what helps."""
+
+    wanted: str
+    got: str
+    remedy: str
+    status: int = Field(ge=400, le=599)
+
+
+class FailureBody(BaseModel):
+    """Every answer that is not the wanted one."""
+
+    error: Failure
+
+
+class ConflictBody(FailureBody):
+    """A change that came too late; `current` is the record as it is now, null where it is gone."""
+
+    current: dict[str, Any] | None
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The failures of an address, as FastAPI's `responses`."""
+    found: dict[int | str, dict[str, Any]] = {
+        status: {
+            "model": ConflictBody if status == 409 else FailureBody,
+            "description": _REASONS[status],
+        }
+        for status in statuses
+    }
+    if 429 in found:
+        wait = {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}
+        found[429]["headers"] = {"Retry-After": wait}
+    return found
 
 
 class Refusal(HTTPException):
@@ -89,14 +146,17 @@ async def _plain(request: Request, error: Exception) -> Response:
     if isinstance(error, Refusal):
         return error.response()
     assert isinstance(error, HTTPException)
-    path = f"{request.method} {request.url.path}"
-    wanted = {404: "an address of this server", 405: "another method of this address"}
-    return Refusal(
+    path, headers = f"{request.method} {request.url.path}", dict(error.headers or {})
+    allowed = " or ".join(sorted(headers.get("Allow", "another").split(", ")))
+    wanted = {404: "an address of this server", 405: f"the method {allowed} at this address"}
+    refusal = Refusal(
         error.status_code,
         wanted.get(error.status_code, "a request that can be read"),
         path if error.status_code in wanted else f"{path}: {error.detail}",
-        "GET /openapi.json lists every address and what it takes",
-    ).response()
+        "GET /openapi.json lists every address and what it takes, /docs shows them",
+    )
+    refusal.headers = headers or None
+    return refusal.response()
 
 
 async def _own(request: Request, error: Exception) -> Response:
@@ -108,6 +168,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = dict(error.errors()[0])
     place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    kind = request.headers.get("content-type", "")
+    if place == "the body" and "json" not in kind.lower():
+        return Refusal(
+            415,
+            "JSON with the header Content-Type: application/json, or a form with a file",
+            f"a body of the type {kind[:80]!r}" if kind else "a body without a Content-Type",
+            "add: -H 'Content-Type: application/json' (curl), or send the photo as -F file=@NAME",
+        ).response()
     return Refusal(
         422,
         f"{place}: {first['msg']}",

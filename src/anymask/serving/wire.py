@@ -1,4 +1,4 @@
-"""What travels: embeddings as bytes, masks as COCO run lengths, prompts as JSON.
+"""What travels: prompts and settings as JSON in, embeddings as bytes out.
 
 EMBEDDING: uint32 (little endian) the length of a JSON header, the header, then each of its `maps`
 in order, little endian. Half precision; a map that half precision cannot hold travels as float32.
@@ -15,9 +15,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anymask.predictors.granularity import Granularity
-from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import coco_to_rle, rle_to_coco, rle_to_mask
+from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, FloatArray
 from anymask.serving.limits import Limits
@@ -61,13 +60,42 @@ class PromptBody(_WireBody):
     mask: RleBody | None = None
 
 
-class SegmentBody(_WireBody):
-    """`image`: the hash that an earlier answer gave, or a picture as base64."""
+class SegmentBody(PromptBody):
+    """`image`: the hash that an earlier answer gave, or a picture as base64.
+
+    One object: its `points`, `labels`, `box`, `mask` here, or in `prompt`. Several: `prompts`.
+    """
 
     image: str
-    prompts: Annotated[list[PromptBody], Field(fail_fast=True), at_most(_MOST_LISTED, "prompts")]
+    prompt: PromptBody | None = None
+    prompts: (
+        Annotated[list[PromptBody], Field(fail_fast=True), at_most(_MOST_LISTED, "prompts")] | None
+    ) = None
     multimask: bool | Literal["auto"] = "auto"
     granularity: Granularity = "all"
+
+    def asked(self) -> list[PromptBody]:
+        """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
+        bare = {
+            name: getattr(self, name)
+            for name in PromptBody.model_fields
+            if getattr(self, name) is not None
+        }
+        ways = {
+            "prompts": self.prompts,
+            "prompt": None if self.prompt is None else [self.prompt],
+            " and ".join(bare): [PromptBody.model_construct(**bare)] if bare else None,
+        }
+        given = {name: way for name, way in ways.items() if way is not None}
+        if len(given) != 1:
+            raise Refusal(
+                422,
+                "one of points, labels, box and mask; or prompt; or a list of prompts",
+                ", ".join(given) or "none of them",
+                'send "points": [[x, y]], or "box": [x0, y0, x1, y1]',
+            )
+        (only,) = given.values()
+        return only
 
 
 class EverythingBody(_WireBody):
@@ -159,12 +187,3 @@ def prompt_of(body: PromptBody) -> Prompt:
     """A prompt from JSON. Raises PromptError, DataError for what is wrong."""
     mask = None if body.mask is None else rle_to_mask(coco_to_rle(body.mask.model_dump()))
     return Prompt.of(points=body.points, labels=body.labels, box=body.box, mask=mask)
-
-
-def answer_to_json(answer: Candidates) -> dict[str, Any]:
-    """The candidates of one prompt, best first."""
-    return {
-        "masks": [rle_to_coco(rle) for rle in answer.rles()],
-        "quality": [float(number) for number in answer.quality],
-        "violated_points": list(answer.violated_points),
-    }

@@ -31,6 +31,8 @@ class TrainingProgress:
     step     optimiser steps done        images  pictures seen
     hours    of work, over all sittings  skipped steps without a finite gradient
     before   optimiser steps of the run that this one was copied from; images and hours count them
+    stale    measurements on held-out pictures since the best one
+    ended    whether the run ended before its last step, as nothing was gained any more
     """
 
     step: int = 0
@@ -38,6 +40,8 @@ class TrainingProgress:
     hours: float = 0.0
     skipped: int = 0
     before: int = 0
+    stale: int = 0
+    ended: bool = False
 
     @property
     def age(self) -> int:
@@ -47,25 +51,28 @@ class TrainingProgress:
 
 def save_checkpoint(
     folder: Path,
-    model: nn.Module,
-    average: nn.Module,
+    networks: tuple[nn.Module, nn.Module],
     optimiser: torch.optim.Optimizer,
     progress: TrainingProgress,
     recipe: dict[str, Any],
     *,
+    best: dict[str, Any] | None = None,
     part_bytes: int = 0,
 ) -> Path:
     """Write `last.pt` in one move; the one before it stays as `before.pt`.
 
+    networks    the one that learns, and its running average
+    best        "score" on held-out pictures, "step" and "average" weights of the best measurement
     part_bytes  size of the pieces that are written beside it; 0: none
     """
     state = {
         "format": FORMAT,
         "recipe": recipe,
         "progress": dataclasses.asdict(progress),
-        "model": model.state_dict(),
-        "average": average.state_dict(),
+        "model": networks[0].state_dict(),
+        "average": networks[1].state_dict(),
         "optimiser": optimiser.state_dict(),
+        "best": best,
     }
     path = folder / LAST
     with whole_file(path) as file:

@@ -49,13 +49,20 @@ from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.step import StepOutcome, TrainingStep
 from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
-from anymask.training.trainee import build_trainee, make_optimiser, multiplies_halves
+from anymask.training.trainee import (
+    build_trainee,
+    learning_mode,
+    make_optimiser,
+    multiplies_halves,
+    trained_module,
+)
 
 BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
 LOG_EVERY = 20
 PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
+Judge = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class TrainingRun:
     report       is told each row of the log (by the first worker)
     source       folder of another run, whose state the first sitting begins with
     part_bytes   size of the pieces that each checkpoint is also written in; 0: none
+    judge        is given the averaged weights as a finished module every `judge_every` steps, and
+                 says how good they are on held-out pictures; the best ones are kept
     """
 
     data: Path
@@ -78,6 +87,7 @@ class TrainingRun:
     report: Report | None = None
     source: Path | None = None
     part_bytes: int = 0
+    judge: Judge | None = None
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
@@ -173,10 +183,11 @@ class TrainingWorker:
         torch.manual_seed(recipe.seed)
         self.rank, self.recipe, self.sitting = rank, recipe, run
         self.device = torch.device(run.device)
-        self.model = build_trainee(recipe, run.data).train().to(self.device)
+        self.model = learning_mode(build_trainee(recipe, run.data), recipe).to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = make_optimiser(self.model, recipe)
         self.progress = TrainingProgress()
+        self.best: dict[str, Any] | None = None
         self.bad_in_a_row = 0
         self.stopping = False
         self.recent: list[StepOutcome] = []
@@ -204,6 +215,7 @@ class TrainingWorker:
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.progress = TrainingProgress(**state["progress"])
+            self.best = state.get("best")
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
@@ -218,18 +230,43 @@ class TrainingWorker:
             take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
             first = self.progress.step
+            if self.progress.ended:
+                return
             photos = PhotoStore(self.sitting.folder / PHOTOS) if self.recipe.decode_once else None
             for batch in batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first
             ):
                 self.learn(batch)
-                stop, late = self.agreed(self.stopping or self.is_over(), self.is_late())
+                self.judge()
+                over = self.stopping or self.is_over() or self.progress.ended
+                stop, late = self.agreed(over, self.is_late())
                 if stop or late or self.progress.step % self.recipe.save_every == 0:
                     self.save()
                 if stop:
                     return
             if self.saved_step != self.progress.step:
                 self.save()
+
+    def judge(self) -> None:
+        """Measure the averaged weights when it is time to, in the first worker, and keep the best.
+
+        A run whose measurements gain nothing any more has ended.
+        """
+        every, step = self.recipe.judge_every, self.progress.step
+        due = every and (step % every == 0 or step == self.recipe.steps)
+        if self.sitting.judge is None or self.rank or not due:
+            return
+        average = self.average.state_dict()
+        state = {"recipe": dataclasses.asdict(self.recipe), "average": average}
+        score = self.sitting.judge(trained_module(state).to(self.device))
+        append_log(self.sitting.folder, {"step": step, "held_out": round(score, 5)})
+        self.progress.stale += 1
+        if self.best is None or score > self.best["score"]:
+            kept = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
+            self.best = {"score": score, "step": step, "average": kept}
+            self.progress.stale = 0
+        patience = self.recipe.patience
+        self.progress.ended = bool(patience) and self.progress.stale >= patience
 
     def is_over(self) -> bool:
         """Whether the sitting has had its time."""
@@ -308,11 +345,11 @@ class TrainingWorker:
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
-                self.model,
-                self.average,
+                (self.model, self.average),
                 self.optimiser,
                 self.progress,
                 dataclasses.asdict(self.recipe),
+                best=self.best,
                 part_bytes=self.sitting.part_bytes,
             )
 

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
-Learn = Literal["all", "decoder", "quality"]
+Learn = Literal["all", "decoder", "quality", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,10 @@ class Recipe:
     backbone        file of ImageNet weights below the data folder's parent, or ""
     init            checkpoint to start from, "shipped" for the weights in the package, or ""
     learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
-                    head, the rest stays as `init` has it
+                    head, the rest stays as `init` has it; "lora": low-rank adapters of all linear
+                    layers and 1 x 1 convolutions (`training.lora`)
+    lora_rank       r of the adapters
+    lora_alpha      their scale is lora_alpha / lora_rank
     stages          in order
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
@@ -72,6 +75,9 @@ class Recipe:
     decode_once     whether photos are decoded once into the run's folder
     mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
                     its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
+    judge_every     steps between measurements on held-out pictures, where the sitting has a judge;
+                    0: never
+    patience        measurements without a gain after which the run ends; 0: never
     """
 
     model: str = "nano"
@@ -80,6 +86,8 @@ class Recipe:
     backbone: str = ""
     init: str = ""
     learn: Learn = "all"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
     stages: tuple[RecipeStage, ...] = ()
     rate: float = 1e-3
     backbone_rate: float = 0.2
@@ -97,6 +105,8 @@ class Recipe:
     save_minutes: float = 5.0
     decode_once: bool = True
     mask_loss: MaskLoss = "focal"
+    judge_every: int = 0
+    patience: int = 0
 
     @property
     def steps(self) -> int:
@@ -182,12 +192,7 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_kinds(recipe, Recipe(), where)
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
-    if recipe.workers < 1:
-        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
-    if recipe.save_every < 1:
-        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
-    if not recipe.save_minutes > 0:
-        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
+    _check_counts(recipe, where)
     for stage in recipe.stages:
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
@@ -212,6 +217,21 @@ def _check(recipe: Recipe, where: str) -> None:
     for name in ("synthetic", "boxes"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
+
+
+def _check_counts(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for a count or a time that is too small."""
+    if recipe.workers < 1:
+        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
+    if recipe.save_every < 1:
+        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
+    if recipe.lora_rank < 1 or min(recipe.judge_every, recipe.patience) < 0:
+        raise ConfigError(
+            f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
+            f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
+        )
+    if not recipe.save_minutes > 0:
+        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
 
 
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:

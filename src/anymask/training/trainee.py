@@ -7,7 +7,7 @@ which masks learn from which prompts (`primitives.spec.TokenRoles`), its parts w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import ConfigError, DataError, WeightsError
 from anymask.primitives.spec import ModelSpec
 from anymask.training.checkpoint import read_state
-from anymask.training.recipe import Recipe
+from anymask.training.lora import add_adapters, merge_adapters
+from anymask.training.recipe import Recipe, recipe_of
 from anymask.weights.checkpoints import read_checkpoint
 
 
@@ -48,6 +49,15 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
         load_backbone(model, data.parent / recipe.backbone)
     if recipe.init:
         load_start(model, find_start(recipe), recipe.learn)
+    set_learning(model, recipe)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def set_learning(model: nn.Module, recipe: Recipe) -> None:
+    """Say which parameters learn; adapters are added where the recipe wants them."""
+    if recipe.learn == "lora":
+        add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+        return
     parts = cast(Trainee, model).parts
     for name, parameter in model.named_parameters():
         learns = not name.startswith(parts.frozen)
@@ -56,7 +66,33 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
         elif recipe.learn == "quality":
             learns = name.startswith(parts.quality)
         parameter.requires_grad_(learns)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def trained_module(state: dict[str, Any]) -> nn.Module:
+    """The finished model in a checkpoint: the best judged weights, else the averaged ones.
+
+    Adapters are merged. In eval mode. Raises WeightsError for the checkpoint of another model.
+    """
+    recipe = recipe_of(dict(state["recipe"]), "the checkpoint")
+    model = models.build(recipe.model)
+    set_learning(model, recipe)
+    best = state.get("best")
+    try:
+        model.load_state_dict(best["average"] if best else state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
+    merge_adapters(model)
+    return model.eval()
+
+
+def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Training mode; where trained weights are tuned, batch norms keep their statistics."""
+    model.train()
+    if recipe.init:
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+    return model
 
 
 def find_start(recipe: Recipe) -> Path:

@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from anymask.families import DEFAULT_MODEL
@@ -77,7 +78,12 @@ def entry(name: str) -> Checkpoint:
     known = catalogue()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3)
+    if Path(name).suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
+        raise ModelError(
+            f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
+            f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
+        )
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
         f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "

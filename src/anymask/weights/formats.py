@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anymask.primitives.arrays import check_members
 from anymask.primitives.errors import DataError, WeightsError
+from anymask.primitives.notation import parse_json
 
 Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
 
@@ -22,6 +23,7 @@ PICKLE = b"\x80"
 LFS = b"version https://git-lfs"
 LARGEST_HEADER = 100 << 20
 CHECKPOINTS = (".pt", ".pth")
+ABOUT = "anymask"  # key of a safetensors file's metadata: what our training says of it
 
 
 def sniff(path: str | Path) -> Format:
@@ -123,3 +125,23 @@ def _accident(head: bytes) -> str:
         "is not a checkpoint that anymask can read; .pt and .pth files of torch and .safetensors "
         "are wanted"
     )
+
+
+def about_weights(path: Path) -> dict[str, Any] | None:
+    """What a file that `anymask train` wrote says of itself, from its header; None for others.
+
+    Raises WeightsError for a damaged header.
+    """
+    if path.suffix != ".safetensors" or sniff(path) != "safetensors":
+        return None
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = file.read(length)
+    try:
+        text = parse_json(header, path).get("__metadata__", {}).get(ABOUT)
+        about = None if text is None else parse_json(text.encode(), path)
+    except (AttributeError, DataError) as error:
+        raise WeightsError(f"{path}: its header is damaged ({error}); copy it again") from error
+    if about is not None and not isinstance(about.get("variant"), str):
+        raise WeightsError(f"{path}: its header names no network; train it again")
+    return about

@@ -59,6 +59,12 @@ class Asked {
     };
   }
 
+  end(): void {
+    this.worker.terminate();
+    for (const asked of this.waiting.values()) asked.failed(new Error("the model was closed"));
+    this.waiting.clear();
+  }
+
   ask<K extends Kind>(
     kind: K,
     ask: Asks[K]["ask"],
@@ -118,7 +124,7 @@ export class Model {
   }
 
   /** See a photo; `sent` is asked first, and where it has nothing the page encodes itself. */
-  embed(key: string, photo: () => Promise<Blob>, sent?: Sent): Promise<Embedding> {
+  embed(key: string, photo: () => Promise<Blob | ImageBitmap>, sent?: Sent): Promise<Embedding> {
     const known = this.embeddings.get(key);
     if (known) return known;
     const made = (async () => {
@@ -178,6 +184,12 @@ export class Model {
       const ask = { key, prompt: prompt(), limit, granularity, keep: "" };
       return this.decoder.ask("answer", ask);
     });
+  }
+
+  /** End the workers; what they have not answered yet fails. */
+  close(): void {
+    this.decoder.end();
+    void this.encoder?.then((encoder) => encoder.end());
   }
 
   everything(key: string, progress: Progress): Promise<Proposal[]> {

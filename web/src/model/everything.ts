@@ -8,6 +8,7 @@
 import { patchArea, patchToRle } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import type { BoxXywh } from "../masks/rle";
+import { cleaned } from "./cleaning";
 import type { Answer } from "./families/family";
 import type { BoxXyxy, Geometry, Size } from "./geometry";
 import { cutLogits } from "./logits";
@@ -103,7 +104,8 @@ function boxIou(a: BoxXyxy, b: BoxXyxy): number {
 
 /** A found mask as a proposal of the photo. */
 export function toProposal(found: Found, geometry: Geometry, threshold: number) {
-  const { patch } = cutLogits(found.logits, geometry, threshold);
+  const logits = cleaned(found.logits, [], geometry, threshold);
+  const { patch } = cutLogits(logits, geometry, threshold);
   const rle = patchToRle(patch);
   const { clicks } = found.prompt;
   return {

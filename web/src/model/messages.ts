@@ -13,7 +13,7 @@ export interface Asks {
     ask: { graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
     reply: { provider: string };
   };
-  encode: { ask: { photo: Blob }; reply: Embedding };
+  encode: { ask: { photo: Blob | ImageBitmap }; reply: Embedding };
   see: { ask: { key: string; embedding: Embedding }; reply: null };
   answer: {
     ask: { key: string; prompt: Prompt; limit: number; granularity: Granularity; keep: string };

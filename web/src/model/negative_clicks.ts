@@ -1,6 +1,6 @@
 /**
- * What clicks are owed (the rules of `predictors/negative_clicks.py`): negative ones are obeyed,
- * clicks that are not are named.
+ * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are
+ * obeyed, clicks that are not are named.
  */
 
 import { REACH, operatorsOf } from "./geometry";
@@ -18,7 +18,7 @@ const DISC = 0.1; // of the root of the region's area: how far a disc reaches at
 
 const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
 
-function pixelOf(click: Click, geometry: Geometry): XY {
+export function pixelOf(click: Click, geometry: Geometry): XY {
   const [height, width] = geometry.imageHw;
   return [clamp(Math.floor(click.x), 0, width - 1), clamp(Math.floor(click.y), 0, height - 1)];
 }
@@ -91,7 +91,7 @@ function pixelsAround([x, y]: XY, geometry: Geometry): XY[] {
 }
 
 /** A pixel as a low-resolution place (row, column), cell centres at whole numbers. */
-function cellOf([x, y]: XY, side: number, geometry: Geometry): [number, number] {
+export function cellOf([x, y]: XY, side: number, geometry: Geometry): [number, number] {
   const scale = (axis: 0 | 1) =>
     ((geometry.inputHw[axis] / geometry.imageHw[axis]) * side) / geometry.side;
   return [(y + 0.5) * scale(0) - 0.5, (x + 0.5) * scale(1) - 0.5];

@@ -2,6 +2,7 @@
 
 import type { Patch } from "../masks/patch";
 import type { Answer, Decode, Family } from "./families/family";
+import { cleaned } from "./cleaning";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
@@ -40,7 +41,12 @@ export async function answersTo(
   const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
   return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => ({
     ...answer,
-    logits: obeyNegatives(answer.logits, prompt.clicks, geometry, threshold),
+    logits: cleaned(
+      obeyNegatives(answer.logits, prompt.clicks, geometry, threshold),
+      prompt.clicks,
+      geometry,
+      threshold,
+    ),
   }));
 }
 

@@ -19,8 +19,7 @@ import type {
 } from "./store";
 
 const TOKEN = "anymask-token";
-const PATIENCE_MS = 60_000;
-const LONG_PATIENCE_MS = 3_600_000; // of an export with its photos
+const PATIENCE_MS = 60_000; // for what a server does at once; long work is waited for
 
 /** The token of the address (`?token=`), kept for this tab and taken out of the address. */
 export function takeToken(): string {
@@ -40,13 +39,17 @@ export class Server {
     private readonly token: string,
   ) {}
 
-  /** Ask for `path`; every failure becomes a StoreError that says what to do. */
-  async ask(path: string, init: RequestInit = {}): Promise<Response> {
+  /**
+   * Ask for `path`; every failure becomes a StoreError that says what to do.
+   *
+   * @param long whether it is work of any length (a model's, an export's), which has no time limit
+   */
+  async ask(path: string, init: RequestInit = {}, long = false): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
     let response: Response;
     try {
-      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const signal = long ? null : AbortSignal.timeout(PATIENCE_MS);
       response = await fetch(new URL(path, this.root), { signal, ...init, headers });
     } catch {
       throw new StoreError("lost", "the server does not answer");
@@ -55,12 +58,18 @@ export class Server {
     throw await failure(response);
   }
 
-  async json<T>(path: string, method = "GET", body?: unknown, version?: number): Promise<T> {
+  async json<T>(
+    path: string,
+    method = "GET",
+    body?: unknown,
+    version?: number,
+    long = false,
+  ): Promise<T> {
     const headers: Record<string, string> = {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (version !== undefined) headers["If-Match"] = String(version);
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const response = await this.ask(path, { method, headers, body: text });
+    const response = await this.ask(path, { method, headers, body: text }, long);
     return (response.status === 204 ? null : await response.json()) as T;
   }
 }
@@ -107,11 +116,11 @@ export class ServerStore implements Store {
   }
 
   async pixels(image: string): Promise<Blob> {
-    return (await this.server.ask(`api/images/${image}/pixels`)).blob();
+    return (await this.server.ask(`api/images/${image}/pixels`, {}, true)).blob();
   }
 
   async embedding(image: string) {
-    const response = await this.server.ask(`api/images/${image}/embedding`);
+    const response = await this.server.ask(`api/images/${image}/embedding`, {}, true);
     return readEmbedding(await response.arrayBuffer());
   }
 
@@ -139,7 +148,8 @@ export class ServerStore implements Store {
 
   everything(image: string) {
     const path = `api/images/${image}/everything`;
-    return this.server.json<{ records: SavedRecord[]; others: Draft[] }>(path, "POST", {});
+    type Found = { records: SavedRecord[]; others: Draft[] };
+    return this.server.json<Found>(path, "POST", {}, undefined, true);
   }
 
   async done(image: string): Promise<void> {
@@ -167,12 +177,12 @@ export class ServerStore implements Store {
   }
 
   async export(wish: ExportWish) {
-    const response = await this.server.ask("api/export", {
+    const init = {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(wish),
-      signal: AbortSignal.timeout(LONG_PATIENCE_MS),
-    });
+    };
+    const response = await this.server.ask("api/export", init, true);
     const given = response.headers.get("Content-Disposition") ?? "";
     const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${wish.format}`;
     const told = decodeURIComponent(response.headers.get("X-Summary") ?? "");

@@ -14,14 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime
-from family import FAMILY
+from family import FAMILY, clean_logits
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
+SMALL = 0.05  # of the mask: holes and islands of less go
 
 
 @dataclass(frozen=True)
-class Prompts:
+class DecoderInputs:
     """What the decoder takes: coords (1, P, 2), labels (1, P), masks (1, 1, m, m), has_mask (1,).
 
     labels: 1 on the object, 0 off it, 2 and 3 the corners of a box, -1 no point.
@@ -33,7 +34,7 @@ class Prompts:
     has_mask: Any
 
 
-class Model:
+class BundleModel:
     """The bundle in this file's folder."""
 
     def __init__(self) -> None:
@@ -66,22 +67,27 @@ class Model:
 
     def answer(self, seen: Any, points: Any, labels: list[int], logits: Any = None) -> Any:
         """Candidates for points (x, y in the photo), the first one first: logits, quality."""
-        (maps, place), spec, m = seen, self.spec, self.spec.mask_side
+        (maps, place), spec, m, side = seen, self.spec, self.spec.mask_side, self.spec.image_side
         scale = np.array(place.input_hw[::-1]) / place.size
         places, given = (np.array(points) * scale).tolist(), list(labels)
         padded = spec.pad_point and (2 not in given or spec.pad_box)
         padding = max(spec.fixed_points - len(given), int(padded))
-        prompts = Prompts(
+        prompts = DecoderInputs(
             np.array([places + [[0, 0]] * padding], np.float32),
             np.array([given + [-1] * padding], np.int64),
             np.zeros((1, 1, m, m), np.float32) if logits is None else logits.reshape(1, 1, m, m),
             np.array([logits is not None], np.float32),
         )
 
-        def decode(asked: Prompts) -> Any:
+        def decode(asked: DecoderInputs) -> Any:
             return self.decoder.run(None, {**maps, **vars(asked)})
 
-        return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
+        planes, quality = self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
+        cells = (np.floor(np.array(points)) + 0.5) * scale * (m / side) - 0.5
+        clicks = cells[:, ::-1], np.array(labels)
+        threshold, shares = spec.mask_threshold, (SMALL, SMALL)
+        clean = [clean_logits(plane, place, clicks, shares, threshold) for plane in planes]
+        return np.stack(clean), quality
 
     def draw(self, logits: Any, place: SimpleNamespace) -> Any:  # (m, m) -> (H, W) bool
         """A mask in the photo's pixels."""
@@ -107,7 +113,7 @@ def main(arguments: list[str]) -> int:
         return 2
     photo, *numbers, target = arguments
     points = np.array(numbers, float).reshape(-1, 2)
-    model = Model()
+    model = BundleModel()
     seen = model.see(ImageOps.exif_transpose(Image.open(photo)).convert("RGB"))
     logits, quality = model.answer(seen, points, [1] if len(points) == 1 else [2, 3])
     Image.fromarray(model.draw(logits[0], seen[1])).save(target)

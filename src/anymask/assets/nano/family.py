@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-NO_POINT, POSITIVE, CORNERS = -1, 1, (2, 3)  # values of ModelPrompts.labels
+NO_POINT, NEGATIVE, POSITIVE, CORNERS = -1, 0, 1, (2, 3)  # values of ModelPrompts.labels
+CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
 
 
 def lone_clicks(prompts: ModelPrompts) -> list[bool]:
@@ -81,6 +82,65 @@ def split_choice(
         masks, numbers = pick(logits[row : row + 1], quality[row : row + 1])
         answers.append(by_quality(masks[0], numbers[0]))
     return answers
+
+
+# --- small holes and islands
+
+
+def clean_logits(
+    logits: FloatArray,
+    place: Geometry,
+    clicks: tuple[Any, Any],
+    shares: tuple[float, float],
+    threshold: float,
+) -> FloatArray:  # (m, m) -> (m, m)
+    """A mask without holes and islands below a share of its cells; itself if it has none.
+
+    place   the photo in the model's square; what lies beside it is not looked at
+    clicks  (P, 2) row and column in cells, centres at whole numbers, and their (P,) labels: a part
+            that a positive one touches stays, and so does a hole that a negative one touches
+    shares  of holes and of islands; 0 leaves them alone
+    """
+    cell = place.side / len(logits)
+    rows, columns = (min(len(logits), int((n - 0.5) / cell - 0.5) + 2) for n in place.input_hw)
+    cleaned = logits.copy()
+    seen = cleaned[:rows, :columns]
+    area = np.count_nonzero(seen > threshold)
+    for label, share in zip((NEGATIVE, POSITIVE), shares, strict=True):
+        places = clicks[0][clicks[1] == label]
+        gone = small_regions(seen > threshold, label, share * area, places, 1 / cell)
+        if label == POSITIVE:
+            seen[gone] = np.minimum(seen[gone], threshold - CLEAR)
+        else:
+            seen[gone] = np.maximum(seen[gone], threshold + CLEAR)
+    return logits if np.array_equal(cleaned, logits) else cleaned
+
+
+def small_regions(
+    mask: BoolArray, label: int, area: float, places: Any, reach: float
+) -> BoolArray:  # (h, w), (P, 2) -> (h, w)
+    """The islands (label POSITIVE) or enclosed holes (NEGATIVE) below an area; not the largest one.
+
+    places, reach  in cells: a region that a click's pixel is interpolated from is left out
+    """
+    regions = mask if label == POSITIVE else ~mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(regions.view(np.uint8))
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    small = sizes < area
+    small[0] = False
+    if label == POSITIVE and len(small) > 1:
+        small[1 + sizes[1:].argmax()] = False
+    if label == NEGATIVE:
+        low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
+        small &= ((low > 0) & (low + size < mask.shape[::-1])).all(axis=1)
+    for place in places:
+        low, high = np.floor(place - reach), np.floor(place + reach) + 1
+        (y0, x0), (y1, x1) = (
+            np.clip(n, 0, np.array(mask.shape) - 1).astype(int) for n in (low, high)
+        )
+        small[labels[y0 : y1 + 1, x0 : x1 + 1]] = False
+    found: BoolArray = small[labels]
+    return found
 
 
 LIMIT = np.float32(12.0)  # logits beyond it are as sure
@@ -133,7 +193,7 @@ class RankingWeights:
 
 
 @dataclass(frozen=True)
-class Nano:
+class NanoFamily:
     """See `family.Family`; `tables` holds "ranking"."""
 
     spec: ModelSpec
@@ -412,4 +472,4 @@ def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
     return both
 
 
-FAMILY = Nano
+FAMILY = NanoFamily

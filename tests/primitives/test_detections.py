@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.data.detections import to_supervision
+from anymask.primitives.detections import to_supervision
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import record_from_rle
 from tests.data.annotated import rings

@@ -1,4 +1,4 @@
-"""Records for the package supervision, which draws, counts and tracks detections."""
+"""Records for other packages: supervision (drawing, counting, tracking) and pandas (tables)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.annotations import UNLABELLED
 from anymask.primitives.errors import InputError
-from anymask.primitives.records import MaskRecord
+from anymask.primitives.records import UNLABELLED, MaskRecord
 from anymask.primitives.rle import rle_to_mask
+
+TABLE_COLUMNS = [
+    "label", "quality", "stability", "area", "coverage", "x0", "y0", "x1", "y1", "parent", "depth",
+]  # fmt: skip
 
 
 def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | None = None) -> Any:
@@ -25,13 +28,7 @@ def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | No
 
     Raises InputError where supervision is not installed, or sizes differ.
     """
-    try:
-        peer = importlib.import_module("supervision")
-    except ImportError as error:
-        raise InputError(
-            "this needs the package 'supervision', which is not installed; "
-            "run: pip install supervision"
-        ) from error
+    peer = _import_peer("supervision")
     sizes = {record.rle.size for record in records} | ({image_hw} if image_hw else set())
     if len(sizes) != 1:
         raise InputError(
@@ -51,3 +48,35 @@ def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | No
         class_id=np.array([classes.index(name) for name in names], np.int64),
         data={"class_name": np.array(names, np.str_)},
     )
+
+
+def to_dataframe(records: Sequence[MaskRecord]) -> Any:
+    """A `pandas.DataFrame` with a row a record, without the pixels.
+
+    The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
+    (first and last pixel), parent and depth. Raises InputError where pandas is not installed.
+    """
+    peer = _import_peer("pandas")
+    rows = [
+        {
+            "label": record.label,
+            "quality": record.quality,
+            "stability": record.stability,
+            "area": record.area,
+            "coverage": record.coverage,
+            **dict(zip(("x0", "y0", "x1", "y1"), record.box_xyxy, strict=True)),
+            "parent": record.parent,
+            "depth": record.depth,
+        }
+        for record in records
+    ]
+    return peer.DataFrame(rows, columns=TABLE_COLUMNS)
+
+
+def _import_peer(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"this needs the package {name!r}, which is not installed; run: pip install {name}"
+        ) from error

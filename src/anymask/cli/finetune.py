@@ -1,0 +1,228 @@
+"""`anymask train finetune`: annotated photos of any format in, a tuned model and its report out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anymask.cli.held_out import CLICKS, Measured, measure, model_of
+from anymask.families import DEFAULT_MODEL
+from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.storage import write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.training.recipe import Recipe
+    from anymask.training.tuning_data import DataReport
+
+NAME = "finetune"  # in place of a recipe
+DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
+    "data", "weights.safetensors", "result.json", "report.html", "adapter",
+)  # fmt: skip
+JUDGED_PHOTOS = 12  # while training
+SAME = 1e-6  # difference of IoU that a reloaded model may show
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only a fine-tuning has."""
+    group = parser.add_argument_group(f"fine-tuning (anymask train {NAME})")
+    add = group.add_argument
+    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
+    add("--weights", type=Path, metavar="FILE", help="start from these, not from the model's own")
+    add(
+        "--way",
+        default="full",
+        metavar="WAY",
+        help="full (default), decoder (the encoder stays), lora (small adapters)",
+    )
+    add("--val", type=Path, metavar="DATA", help="held-out photos (default: a fifth of --data)")
+    add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
+    add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
+    add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
+    from anymask.cli.run_folder import is_done
+    from anymask.training.loop import TrainingRun, train
+    from anymask.training.recipe import recipe_of
+    from anymask.training.tuning_data import HELD_OUT, prepare
+
+    folder: Path = args.output
+    _check(args)
+    report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
+    print("\n".join(report.lines()), flush=True)
+    held = _held_out(folder / DATA / HELD_OUT)
+    recipe = _kept_recipe(folder, lambda: _recipe(args, report))
+    before = _kept_before(folder, recipe, held)
+    print(f"before: {_in_words(before.means())}", flush=True)
+    some = held[:JUDGED_PHOTOS]
+    sitting = TrainingRun(
+        folder / DATA, folder, device=_device(args), max_minutes=args.max_minutes,
+        report=_print_row, judge=_Judge(some),
+    )  # fmt: skip
+    train(recipe_of(dataclasses.asdict(recipe), "finetune"), sitting)
+    if not is_done(folder, recipe.steps):
+        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        return
+    finish(folder, recipe, report, held, before, args.bundle)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises InputError for options that cannot be meant."""
+    if args.output is None:
+        raise InputError("-o FOLDER is needed: where checkpoints, weights and the report go")
+    if args.pictures is not None and args.pictures < 1:
+        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    for name in ("source", "pack"):
+        if getattr(args, name) is not None:
+            option = {"source": "--from", "pack": "--pack"}[name]
+            raise InputError(
+                f"{option} belongs to recipes; `anymask train {NAME}` has no use for it"
+            )
+
+
+def _stream(place: Path | None, args: argparse.Namespace) -> Any:
+    from anymask.data.streams import open_stream
+
+    return None if place is None else open_stream(place, args.format, args.images)
+
+
+def _device(args: argparse.Namespace) -> str:
+    from anymask.runtimes.devices import pick_device
+
+    return str(pick_device(args.device))
+
+
+def _recipe(args: argparse.Namespace, report: DataReport) -> Recipe:
+    from anymask.training.presets import tuning_recipe
+    from anymask.weights import entry
+
+    start = "shipped" if args.weights is None else str(args.weights.absolute())
+    variant = entry(args.model).variant if args.model != DEFAULT_MODEL else args.model
+    return tuning_recipe(variant, args.way, report.photos, init=start, pictures=args.pictures)
+
+
+def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
+    """The recipe that the run began with, so that another option cannot change it midway."""
+    from anymask.training.recipe import recipe_of
+
+    path = folder / "recipe.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, dataclasses.asdict(make()), indent=1)
+    return recipe_of(json.loads(path.read_text("utf-8")), str(path))
+
+
+def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -> Measured:
+    """What the model could before, measured once."""
+    from anymask.training.trainee import build_trainee, find_start
+
+    path = folder / "before.json"
+    if not path.is_file():
+        plain = dataclasses.replace(recipe, learn="all", init=str(find_start(recipe)))
+        measured = measure(model_of(build_trainee(plain, folder)), held)
+        write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
+    kept = json.loads(path.read_text("utf-8"))
+    return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
+
+
+def _held_out(folder: Path) -> list[AnnotatedImage]:
+    from anymask.data.sets import load_set
+
+    return load_set(folder)[1]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The mean IoU of one click on some held-out photos; it travels to the workers."""
+
+    photos: Sequence[AnnotatedImage]
+
+    def __call__(self, module: nn.Module) -> float:
+        measured = measure(model_of(module), self.photos, clicks=1)
+        score = float(measured.ious.mean())
+        print(f"held out: {score:.3f} IoU by one click", flush=True)
+        return score
+
+
+def finish(
+    folder: Path,
+    recipe: Recipe,
+    report: DataReport,
+    held: Sequence[AnnotatedImage],
+    before: Measured,
+    bundle: Path | None,
+) -> None:
+    """Write weights, check that they answer as measured once reloaded, then report and bundle."""
+    import anymask
+    from anymask.cli.finetune_report import write_page
+    from anymask.cli.run_folder import write_bundle
+    from anymask.training.checkpoint import newest_state
+    from anymask.training.result import write_result
+    from anymask.training.trainee import trained_module
+
+    found = newest_state(folder)
+    assert found is not None  # the run has just ended
+    module = trained_module(found[1])
+    after = measure(model_of(trained_module(found[1])), held)
+    figures = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
+    data = {"photos": report.photos, "masks": report.masks, "labels": report.labels}
+    about = {
+        "licence": "that of the starting weights and of your data",
+        "data": data,
+        "recipe": dataclasses.asdict(recipe),
+        "figures": figures,
+    }
+    write_result(folder / WEIGHTS, module, recipe.model, about)
+    again = anymask.load(str(folder / WEIGHTS), device="cpu")
+    _compare(measure(again, held), after, folder)
+    if recipe.learn == "lora":
+        _write_adapters(folder, recipe, found[1])
+    write_page(folder / PAGE, again, held, (before, after), report, recipe)
+    if bundle is not None:
+        write_bundle(folder, bundle)
+    write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
+    print(f"after:  {_in_words(after.means())}\n{folder / WEIGHTS}  {folder / PAGE}")
+
+
+def _compare(again: Measured, after: Measured, folder: Path) -> None:
+    """Raises AnymaskError where the reloaded model does not answer as the trained one."""
+    difference = float(np.abs(again.ious - after.ious).max())
+    if difference > SAME:
+        raise AnymaskError(
+            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
+            f"{difference:.2g}); please report this, with {folder / 'recipe.json'}"
+        )
+
+
+def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:
+    from anymask import models
+    from anymask.training.lora import save_adapters
+    from anymask.training.trainee import set_learning
+
+    module = models.build(recipe.model)
+    set_learning(module, recipe)
+    module.load_state_dict((state.get("best") or state)["average"])
+    save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
+
+
+def _in_words(means: list[float]) -> str:
+    shown = ", ".join(f"{value:.3f}" for value in means)
+    counts = " / ".join(map(str, range(1, CLICKS + 1)))
+    return f"mean IoU of held-out masks after {counts} clicks {shown}"
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    from anymask.cli.run_folder import print_row
+
+    print_row(row)

@@ -1,0 +1,52 @@
+"""Measuring on held-out photos: a model and annotated photos in, the IoU after each click out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anymask.evaluation.protocols import TruthMask, click_rounds
+from anymask.primitives.rle import rle_to_mask
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.predictors.image import Model
+
+CLICKS = 3  # on every mask
+MASKS_A_PHOTO = 10
+
+
+@dataclass(frozen=True)
+class Measured:
+    """IoU of held-out masks (N, CLICKS) after each click, and each mask's photo and number."""
+
+    ious: np.ndarray
+    places: list[tuple[int, int]]
+
+    def means(self) -> list[float]:
+        """By clicks."""
+        return [round(float(value), 4) for value in self.ious.mean(0)]
+
+
+def model_of(module: nn.Module) -> Model:
+    """A network in memory as a model that answers."""
+    from anymask.predictors.image import Model
+    from anymask.runtimes.torch import TorchRuntime
+
+    return Model(TorchRuntime(module, "in memory", device="cpu"))
+
+
+def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
+    """IoU of the first masks of each photo after each click, in the order of the photos."""
+    scores, places = [], []
+    for number, photo in enumerate(photos):
+        rles = photo.rles[:MASKS_A_PHOTO]
+        truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
+        scores.append(click_rounds(model, model.embed(photo.image()), truths, clicks).ious)
+        places += [(number, mask) for mask in range(len(rles))]
+    return Measured(np.concatenate(scores), places)

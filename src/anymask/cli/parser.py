@@ -1,0 +1,195 @@
+"""Words of a command line in, an `argparse.Namespace` out; what is wrong is one InputError.
+
+- A mistyped option, option value or sub-command gets the nearest name.
+- An option whose value is written `X,Y` takes spaces as well: `--box 180 20 400 230`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from anymask.primitives.errors import InputError
+
+# What other tools call our options.
+SYNONYMS = {
+    "--click": "--point",
+    "--coords": "--point",
+    "--point-coords": "--point",
+    "--input-point": "--point",
+    "--fg": "--point",
+    "--positive": "--point",
+    "--bg": "--negative",
+    "--background": "--negative",
+    "--bboxes": "--box",
+    "--input-box": "--box",
+    "--rect": "--box",
+    "--checkpoint": "--weights",
+    "--ckpt": "--weights",
+    "--model-type": "--model",
+    "--out": "--output",
+    "--out-dir": "--output",
+    "--output-dir": "--output",
+    "--save-dir": "--output",
+    "--format": "--to",
+    "--output-format": "--to",
+    "--channel": "--bands",
+    "--channels": "--bands",
+    "--frame": "--page",
+    "--slice": "--page",
+    "--jobs": "--workers",
+    "--num-workers": "--workers",
+    "--conf": "--pred-iou-thresh",
+}
+_KINDS = {"int": "a whole number", "float": "a number"}
+_NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
+_MESSAGES = (
+    (r"argument (.+): invalid (int|float) value: (.+)", "wanted {1} for {0}, got {2}"),
+    (r"argument (.+): expected (?:one|\d+) arguments?", "{0} needs a value, and none follows"),
+    (r"argument (.+): expected at least one argument", "{0} needs a value, and none follows"),
+    (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, got {1}"),
+    (r"argument (.+): not allowed with argument (.+)", "{0} and {1} exclude each other; take one"),
+    (r"argument (.+?): (.+)", "{0}: {1}"),
+    (r"the following arguments are required: (.+)", "{0} is missing"),
+    (r"unrecognized arguments: (.+)", "there is no use for {0!r}"),
+)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that raises InputError, and never guesses an option from its beginning."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False} | how)
+
+    def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
+        """Read the words. Raises InputError."""
+        ready = list(joined_values(self, words))
+        check_options(self, ready)
+        return super().parse_args(ready, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError: argparse's message in our words, and where help is."""
+        told = message
+        for pattern, text in _MESSAGES:
+            if found := re.fullmatch(pattern, message, re.DOTALL):
+                told = text.format(*(_KINDS.get(part, part) for part in found.groups()))
+                break
+        if message.startswith("the following") and (actions := _sub_parsers(self)):
+            told += f"; give one of {', '.join(actions)}"
+        if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
+            told += "; write the option again before each further value"
+        if "; " not in told:
+            told += f"; '{self.prog} --help' shows what is taken"
+        raise InputError(told)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        guess = did_you_mean(str(value), known)
+        remedy = guess or f"choose one of {', '.join(known)}"
+        raise argparse.ArgumentError(action, f"{str(value)!r} is not among the choices; {remedy}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'segment'?`, or nothing where no name is near."""
+    near = nearest(word, known)
+    return "" if near is None else f"did you mean {near!r}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant: in other letters, a beginning of it, or a slip away."""
+    names = list(known)
+    plain = word.lower().replace("_", "-")
+    by_plain = {name.lower().replace("_", "-"): name for name in names}
+    if (other := SYNONYMS.get(plain)) in names:
+        return other
+    if plain in by_plain:
+        return by_plain[plain]
+    begun = [name for key, name in by_plain.items() if key.startswith(plain)]
+    if len(begun) == 1 and len(plain.strip("-")) > 1:
+        return begun[0]
+    near = difflib.get_close_matches(plain, by_plain, 1)
+    return by_plain[near[0]] if near else None
+
+
+def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Raises InputError for an option that there is not, with the nearest one.
+
+    It looks before argparse does, which would complain of what the option's value left over.
+    """
+    options = parser._option_string_actions
+    for place, word in enumerate(words):
+        if word == "--":
+            return
+        if (chosen := _sub_parsers(parser).get(word)) is not None:
+            check_options(chosen, words[place + 1 :])
+            return
+        name = word.partition("=")[0]
+        if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name) or name in options:
+            continue
+        guess = did_you_mean(name, [one for one in options if one.startswith("--")])
+        remedy = guess or f"'{parser.prog} --help' lists the options"
+        raise InputError(f"there is no option {name}; {remedy}")
+
+
+def _sub_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
+    """The words, an option and its value in one: `--point=290,120` of `--point 290 120`.
+
+    An option that needs no value takes the next word only where it can be its value, so that
+    `--zoom photo.jpg` is a photo.
+    """
+    counts, lone = _number_counts(parser), _lone_options(parser)
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, sign, value = word.partition("=")
+        if name in lone and not sign:
+            yield f"{name}={rest.pop(0) if rest and rest[0] in lone[name] else lone[name][0]}"
+            continue
+        if name not in counts:
+            behind = word.startswith("-") and rest and re.match(r"-\.\w", rest[0])  # `-o -.svg`
+            yield f"{word}{'=' * word.startswith('--')}{rest.pop(0)}" if behind else word
+            continue
+        values = [value] if sign else []
+        while rest and _NUMBERS.fullmatch(rest[0]) and _count(values) < counts[name]:
+            values.append(rest.pop(0))
+        yield f"{name}={','.join(part.strip(',') for part in values)}" if values else name
+
+
+def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
+    """How many numbers an option takes at most, of the options whose value is written `X,Y`."""
+    counts = {
+        name: action.metavar.count(",") + 1
+        for name, action in parser._option_string_actions.items()
+        if isinstance(action.metavar, str) and "," in action.metavar
+    }
+    for chosen in _sub_parsers(parser).values():
+        counts |= _number_counts(chosen)
+    return counts
+
+
+def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """The words that an option may have behind it, or not; the first is the one it stands for."""
+    found = {
+        name: str(action.metavar).split("|")
+        for name, action in parser._option_string_actions.items()
+        if action.nargs == "?" and action.const is True
+    }
+    for chosen in _sub_parsers(parser).values():
+        found |= _lone_options(chosen)
+    return found
+
+
+def _count(values: Sequence[str]) -> int:
+    return sum(len([part for part in re.split(r"[,\s]+", value) if part]) for value in values)

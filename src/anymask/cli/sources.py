@@ -1,0 +1,107 @@
+"""What a command works on, as it is typed: paths, quoted globs and `-` in, existing paths out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from anymask.primitives.errors import InputError
+
+STDIN = "-"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
+_VIDEOS = frozenset(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
+)
+_DOCUMENTS = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
+
+
+def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -> None:
+    """The photos of a command, one or several."""
+    parser.add_argument(
+        "sources", metavar=metavar, nargs="+",
+        help="photos, a quoted glob such as 'photos/*.jpg', or - for standard input" + more,
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-url", action="store_true",
+        help="fetch photos that are named by http or https addresses (never without this)",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[list[Path]]:
+    """The paths that the words mean; what came by standard input or from the web lies in a file
+    until the end.
+
+    Raises InputError for addresses (unless allowed), videos, documents, and a glob that fits
+    nothing; ImageError for an address that gives nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
+        paths: list[Path] = []
+        for number, word in enumerate(words):
+            if word == STDIN:
+                paths.append(_read_stdin(aside / "stdin"))
+            elif allow_url and _ADDRESS.fullmatch(word):
+                paths.append(_fetch(word, aside / str(number)))
+            else:
+                paths += _paths_of(word)
+        yield paths
+
+
+def _paths_of(word: str) -> list[Path]:
+    """What one word means. Raises InputError."""
+    check_kind(word)
+    path = Path(word)
+    if not glob.has_magic(word) or path.exists():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
+    if not found:
+        raise InputError(f"no file fits {word!r}; check the folder and the suffix")
+    return [one for one in found if not one.is_dir()] or found
+
+
+def check_kind(word: str) -> None:
+    """Raises InputError for what is no picture by its name, with what to do instead."""
+    suffix = Path(word).suffix.lower()
+    if _ADDRESS.fullmatch(word):
+        raise InputError(
+            f"addresses are not fetched unasked, got {word!r}; add --allow-url, or download the "
+            "picture first"
+        )
+    if suffix in _VIDEOS:
+        raise InputError(
+            f"videos are not read, got {word!r}; make pictures of its frames, for example "
+            f"ffmpeg -i {word} frames/%05d.png, and name their folder or one of them"
+        )
+    if suffix in _DOCUMENTS:
+        raise InputError(
+            f"documents are not read, got {word!r}; make pictures of its pages, for example "
+            f"pdftoppm -png {word} page, and name one of them"
+        )
+
+
+def _fetch(address: str, folder: Path) -> Path:
+    """The picture of an address in a folder of its own, under its own name."""
+    from anymask.data.web_pictures import fetch_picture
+
+    name = Path(unquote(urlsplit(address).path)).name or "picture"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(fetch_picture(address))
+    return path
+
+
+def _read_stdin(path: Path) -> Path:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("- reads a picture from standard input, and none comes; < photo.jpg")
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path

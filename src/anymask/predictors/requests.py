@@ -1,0 +1,119 @@
+"""What callers hand to a model: photos and prompts in any form in, checked lists of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from anymask.data.images import ImageSource, is_address, load_image
+from anymask.data.photo_sources import list_photos
+from anymask.predictors.keywords import SourceDict
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.previews import Picture
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding, UintImage
+
+Images = str | Path | Iterable[ImageSource | Embedding]
+Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
+Reply = Candidates | list[Candidates]
+
+_PHOTOS = (str, Path, bytes, Image.Image, Embedding)  # what is a photo in a list, and no number
+
+
+@dataclass(frozen=True)
+class SeenPhoto:
+    """An embedding, and the photo where it is there.
+
+    picture  what the answers remember of the photo
+    """
+
+    embedding: Embedding
+    photo: UintImage | None = None
+    picture: Picture | None = None
+
+
+def list_images(images: Images) -> list[ImageSource | Embedding]:
+    """The photos of a folder, a pattern or a list. Raises ImageError where none is meant."""
+    listed = [images] if isinstance(images, str | Path) else images
+    found: list[ImageSource | Embedding] = []
+    for image in listed:
+        if isinstance(image, str | Path) and not is_address(image):
+            found += list_photos(image)
+        else:
+            found.append(image)
+    return found
+
+
+def load_one(image: ImageSource, source: SourceDict) -> UintImage:
+    """Read a photo. Raises ImageError, InputError for a list of photos."""
+    if isinstance(image, list | tuple) and image and isinstance(image[0], _PHOTOS):
+        raise InputError(
+            f"wanted one photo, got a {type(image).__name__} of {len(image)}; for several photos "
+            "there are embed_many, segment_many and everything_many"
+        )
+    return load_image(image, **source)
+
+
+def asked_prompts(
+    one: tuple[ArrayLike | None, ...],
+    boxes: ArrayLike | None,
+    prompts: Sequence[Prompt] | None,
+) -> list[Prompt]:
+    """The prompts of a call.
+
+    one  points, labels, box and mask of one object
+
+    Raises PromptError where several ways are mixed.
+    """
+    ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
+    if sum(ways) > 1:
+        raise PromptError(
+            "give points, labels, box and mask for one object, or boxes or prompts for several; "
+            "got both; put them into one of the prompts"
+        )
+    if prompts is not None:
+        return prompt_list(prompts)
+    return [Prompt.of(*one)] if boxes is None else box_prompts(boxes)
+
+
+def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
+    """A prompt for each box. Raises PromptError for another shape."""
+    try:
+        rows = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
+            return []
+        raise PromptError(
+            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
+            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
+        )
+    return [Prompt.of(box=row) for row in rows]
+
+
+def prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """One prompt or several, as a list. Raises PromptError for anything else."""
+    if isinstance(prompts, Prompt):
+        return [prompts]
+    if not isinstance(prompts, Iterable):
+        raise PromptError(
+            f"prompts must be a list of anymask.Prompt objects, got {type(prompts).__name__}; for "
+            "one object give points, box or mask"
+        )
+    several: list[Any] = list(prompts)
+    for prompt in several:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"prompts must be anymask.Prompt objects, one an object; got "
+                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
+                "Prompt.of(box=(x0, y0, x1, y1))"
+            )
+    return several

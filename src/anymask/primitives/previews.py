@@ -1,0 +1,101 @@
+"""What a notebook or a prompt shows of an answer: a share in words, a small PNG, HTML, a window.
+
+Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.types import UintImage
+
+PREVIEW_SIDE = 800  # pixels of the longest side at most
+
+
+class Picture(Protocol):
+    """The photo of an answer, read when it is shown; `name` is that of its file."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self) -> UintImage:  # (H, W, 3)
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HeldPicture:
+    """A photo whose pixels are in memory; other pictures are read from their file again."""
+
+    pixels: UintImage
+    name: str = "photo.jpg"
+
+    def __call__(self) -> UintImage:
+        return self.pixels
+
+
+def percent(share: float) -> str:
+    """0..1 in words: "13 %", "2.4 %", "under 0.1 %"."""
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "under 0.1 %"
+    return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
+
+
+def photo_of(
+    given: UintImage | None, picture: Picture | None, image_hw: tuple[int, int]
+) -> UintImage:
+    """The photo that somebody gave, or the one that the answer was made of.
+
+    Raises InputError where there is none, or one of another size.
+    """
+    if given is None and picture is None:
+        raise InputError(
+            "the photo of these masks is not known (they were made of an embedding); "
+            "give image=anymask.load_image(PHOTO)"
+        )
+    image = given if given is not None else picture() if picture is not None else None
+    assert image is not None
+    if image.shape[:2] != image_hw:
+        raise InputError(
+            f"the masks are {image_hw} (height, width), the photo is {image.shape[:2]}; "
+            "give image=PHOTO, the photo that they were made of"
+        )
+    return image
+
+
+def preview_png(picture: UintImage) -> bytes:
+    """The picture as PNG, its longest side at most PREVIEW_SIDE pixels."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = picture if scale == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    data = io.BytesIO()
+    Image.fromarray(np.asarray(small, np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
+    """A title, the picture where there is one, and a line for each row."""
+    parts = [f"<code>{html.escape(title)}</code>"]
+    if png is not None:
+        code = base64.b64encode(png).decode()
+        parts.append(f'<br><img alt="" src="data:image/png;base64,{code}">')
+    if rows:
+        items = "".join(f"<li><code>{html.escape(row)}</code></li>" for row in rows)
+        parts.append(f'<ol start="0">{items}</ol>')
+    return f"<div>{''.join(parts)}</div>"
+
+
+def show_picture(picture: UintImage) -> None:
+    """Open the picture in the system's viewer, as Pillow does."""
+    Image.fromarray(picture).show()

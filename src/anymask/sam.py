@@ -1,0 +1,377 @@
+"""segment-anything's classes over any model: its signatures in, its arrays and records out.
+
+    from anymask.sam import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+
+Source: the public interface of segment-anything (Apache-2.0), written anew. Deviations: coordinates
+off the photo and boxes without area are errors; the thresholds of mask generation are the model's
+own unless they are given; `point_grids` is not taken. `pipeline` answers as that of transformers
+for "mask-generation".
+
+Letters: B prompts, C masks a prompt, P clicks, H W the photo, S the model's side, m a mask's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask import load
+from anymask.data.images import ImageSource, load_image
+from anymask.families import DEFAULT_MODEL
+from anymask.predictors.grid import GridDict
+from anymask.predictors.image import Model
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import OutputMode
+from anymask.primitives.resize import (
+    boxes_to_model,
+    geometry,
+    logits_to_image,
+    points_to_model,
+)
+from anymask.primitives.spec import ModelSpec
+from anymask.primitives.types import Embedding, FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+Answer = tuple[NDArray[Any], FloatArray, FloatArray]  # masks, qualities, low-resolution logits
+
+
+@dataclass
+class SamModel:
+    """A model with the methods that scripts call on one: `to(device)`, `eval()`.
+
+    model       the open model
+    name        of the catalogue
+    checkpoint  its weights; None: those of the store, or of the package
+    """
+
+    model: Model
+    name: str = DEFAULT_MODEL
+    checkpoint: str | Path | None = None
+
+    def to(self, device: object = "cpu") -> SamModel:
+        """The same model on another device; it is opened there anew."""
+        if str(device) != self.device:
+            self.model = load(self.name, self.checkpoint, str(device))
+        return self
+
+    def eval(self) -> SamModel:
+        """The model itself: it is never in training."""
+        return self
+
+    @property
+    def device(self) -> str:
+        """Where the model computes, where it says so."""
+        return str(getattr(self.model.runtime, "device", "cpu"))
+
+    @property
+    def mask_threshold(self) -> float:
+        """Logits above it are object."""
+        return self.model.spec.mask_threshold
+
+
+def build_sam(name: str, checkpoint: str | Path | None = None) -> SamModel:
+    """Open a model of the catalogue, as the functions of `sam_model_registry` do."""
+    return SamModel(load(name, checkpoint), name, checkpoint)
+
+
+# segment-anything's names, and the model that is always there.
+sam_model_registry: dict[str, Callable[..., SamModel]] = {
+    "default": partial(build_sam, "sam_vit_h"),
+    "vit_h": partial(build_sam, "sam_vit_h"),
+    "vit_l": partial(build_sam, "sam_vit_l"),
+    "vit_b": partial(build_sam, "sam_vit_b"),
+    "vit_t": partial(build_sam, "mobile_sam"),
+    DEFAULT_MODEL: partial(build_sam, DEFAULT_MODEL),
+}
+
+
+def _opened(model: SamModel | Model | str | None) -> Model:
+    """Any model: open already, or by name."""
+    if isinstance(model, SamModel):
+        return model.model
+    if isinstance(model, Model):
+        return model
+    if model is None or isinstance(model, str):
+        return load(model)
+    raise InputError(
+        f"wanted a model: anymask.load(...), sam_model_registry[...](...) or a name, got "
+        f"{type(model).__name__}"
+    )
+
+
+@dataclass(frozen=True)
+class ResizeLongestSide:
+    """Pixels of a photo to pixels of the model, as `predict_torch` takes them; sizes are (H, W)."""
+
+    spec: ModelSpec
+
+    @property
+    def target_length(self) -> int:
+        """The model's side."""
+        return self.spec.image_side
+
+    def apply_coords(self, coords: ArrayLike, original_size: tuple[int, int]) -> FloatArray:
+        """(..., 2) -> (..., 2)."""
+        return points_to_model(coords, geometry(original_size, self.spec))
+
+    def apply_boxes(self, boxes: ArrayLike, original_size: tuple[int, int]) -> FloatArray:
+        """(B, 4) -> (B, 4)."""
+        return boxes_to_model(boxes, geometry(original_size, self.spec))
+
+    def apply_coords_torch(
+        self, coords: torch.Tensor, original_size: tuple[int, int]
+    ) -> torch.Tensor:
+        """(..., 2) -> (..., 2)."""
+        return _tensor(self.apply_coords(_array(coords), original_size))
+
+    def apply_boxes_torch(
+        self, boxes: torch.Tensor, original_size: tuple[int, int]
+    ) -> torch.Tensor:
+        """(B, 4) -> (B, 4)."""
+        return _tensor(self.apply_boxes(_array(boxes), original_size))
+
+
+class SamPredictor:
+    """One photo, any number of prompts. Raises InputError where no photo was set."""
+
+    def __init__(self, sam_model: SamModel | Model | str | None = None) -> None:
+        self.model = _opened(sam_model)
+        self.transform = ResizeLongestSide(self.model.spec)
+        self._embedding: Embedding | None = None
+
+    def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
+        """See a photo: (H, W, 3) uint8, or whatever `Model.embed` takes.
+
+        Raises ImageError; InputError for another format.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise InputError(f"image_format must be 'RGB' or 'BGR', got {image_format!r}")
+        self._embedding = self.model.embed(image, bgr=image_format == "BGR")
+
+    def reset_image(self) -> None:
+        """Forget the photo."""
+        self._embedding = None
+
+    @property
+    def is_image_set(self) -> bool:
+        """Whether there is a photo."""
+        return self._embedding is not None
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self._seen.image_hw
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(h, w) that the photo fills in the model's square."""
+        return self._seen.geometry.input_hw
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return SamModel(self.model).device
+
+    @property
+    def _seen(self) -> Embedding:
+        if self._embedding is None:
+            raise InputError("an image must be set with .set_image(...) before mask prediction")
+        return self._embedding
+
+    def predict(
+        self,
+        point_coords: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: NDArray[Any] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> Answer:
+        """The masks of one prompt, in pixels of the photo.
+
+        point_coords      (P, 2) x, y
+        point_labels      (P,) 1 on the object, 0 off it
+        box               (4,) x0, y0, x1, y1
+        mask_input        (1, m, m) logits of an earlier answer
+        multimask_output  True: three masks; False: one
+        return_logits     True: float logits (C, H, W) instead of bool masks
+
+        Returns masks (C, H, W), their qualities (C,) and their logits (C, m, m), in the model's
+        own order. Raises PromptError.
+        """
+        start = None if mask_input is None else mask_input.reshape(mask_input.shape[-2:])
+        corners = None if box is None else np.asarray(box, np.float64).reshape(-1)
+        prompt = Prompt.of(point_coords, point_labels, corners, start)
+        (answer,) = self._ask([prompt], multimask_output)
+        return _arrays(answer, return_logits)
+
+    def predict_torch(
+        self,
+        point_coords: torch.Tensor | None,
+        point_labels: torch.Tensor | None,
+        boxes: torch.Tensor | None = None,
+        mask_input: torch.Tensor | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The masks of B prompts; coordinates are the model's, see `transform`.
+
+        point_coords (B, P, 2), point_labels (B, P), boxes (B, 4), mask_input (B, 1, m, m)
+
+        Returns masks (B, C, H, W), qualities (B, C), logits (B, C, m, m). Raises PromptError, and
+        MissingExtra without torch.
+        """
+        prompts = self._batch(point_coords, point_labels, boxes, mask_input)
+        found = [_arrays(one, return_logits) for one in self._ask(prompts, multimask_output)]
+        masks, quality, logits = (_tensor(np.stack(part)) for part in zip(*found, strict=True))
+        return masks, quality, logits
+
+    def get_image_embedding(self) -> torch.Tensor:
+        """The encoder's first map, (1, C, h, w). Raises MissingExtra without torch."""
+        return _tensor(self._seen.features[None])
+
+    def _ask(self, prompts: list[Prompt], several: bool) -> list[Candidates]:
+        return self.model.segment(self._seen, prompts=prompts, multimask=bool(several))
+
+    def _batch(self, *given: Any) -> list[Prompt]:
+        """A prompt for each row of the tensors; labels of -1 are no points."""
+        coords, labels, boxes, masks = (None if part is None else _array(part) for part in given)
+        scale = np.array(self._seen.geometry.scale_xy)
+        rows = next((part for part in (coords, boxes, masks) if part is not None), ())
+        if not len(rows):
+            raise InputError("predict_torch needs points, boxes or masks of at least one object")
+        prompts = []
+        for row in range(len(rows)):
+            kept = None if labels is None else labels[row] >= 0
+            prompts.append(
+                Prompt.of(
+                    points=None if coords is None else (coords[row] / scale)[_all(kept)],
+                    labels=None if labels is None else labels[row][_all(kept)],
+                    box=None if boxes is None else boxes[row] / [*scale, *scale],
+                    mask=None if masks is None else masks[row].reshape(masks.shape[-2:]),
+                )
+            )
+        return prompts
+
+
+def _all(kept: NDArray[np.bool_] | None) -> Any:
+    return slice(None) if kept is None else kept
+
+
+def _arrays(answer: Candidates, return_logits: bool) -> Answer:
+    """An answer in the model's own order."""
+    own = answer.picked(np.argsort(answer.order, kind="stable").tolist())
+    whole = logits_to_image(own.logits, own.geometry) if return_logits else own.masks
+    return whole, own.quality, own.logits
+
+
+def _array(given: Any) -> NDArray[Any]:
+    return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Raises MissingExtra without torch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "torch", "a tensor as answer") from error
+    return torch.as_tensor(array)
+
+
+@dataclass
+class SamAutomaticMaskGenerator:
+    """The masks of everything in a photo, as a list of records.
+
+    The settings are segment-anything's, in its order and with its defaults; None of the thresholds:
+    the model's own. `output_mode` is "binary_mask", "uncompressed_rle" or "coco_rle".
+
+    Raises InputError for values out of range.
+    """
+
+    model: SamModel | Model | str | None = None
+    points_per_side: int | None = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float | None = None
+    stability_score_thresh: float | None = None
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    point_grids: Sequence[NDArray[Any]] | None = None
+    min_mask_region_area: int = 0
+    output_mode: OutputMode = "binary_mask"
+    opened: Model = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.point_grids is not None or self.points_per_side is None:
+            raise InputError("grids of your own are not taken; give points_per_side")
+        if self.output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
+            raise InputError(
+                "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', got "
+                f"{self.output_mode!r}"
+            )
+        self.opened = _opened(self.model)
+
+    def generate(self, image: ImageSource) -> list[dict[str, Any]]:
+        """A record for each mask: segmentation, area, bbox (x, y, w, h), predicted_iou,
+        point_coords, stability_score, crop_box (x, y, w, h). Raises ImageError, InputError.
+        """
+        given = ("model", "point_grids", "output_mode", "opened")
+        settings = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in given and value is not None
+        }
+        grid = GridDict(mode="exact", **settings)  # type: ignore[typeddict-item]  # fields above
+        found = self.opened.everything(image, **grid, tile=None)
+        return [record.to_sa1b(None, self.output_mode) for record in found]
+
+
+# transformers.
+
+
+@dataclass(frozen=True)
+class MaskGeneration:
+    """What `pipeline("mask-generation")` gives: called with a photo, or a list of them."""
+
+    model: Model
+
+    def __call__(
+        self,
+        inputs: ImageSource | list[ImageSource],
+        points_per_batch: int = 64,
+        **settings: Any,
+    ) -> Any:
+        """{"masks": [(H, W) bool, ...], "scores": (N,) float32}; a list of them for a list.
+
+        settings  points_per_crop (clicks along a side), pred_iou_thresh, stability_score_thresh,
+                  crops_n_layers, ... as transformers has them, or those of `Model.everything`
+        """
+        if isinstance(inputs, list):
+            return [self(one, points_per_batch, **settings) for one in inputs]
+        other = {"points_per_crop": "points_per_side", "crops_n_layers": "crop_n_layers"}
+        named = {other.get(name, name): value for name, value in settings.items()}
+        photo = load_image(inputs)
+        found = self.model.everything(photo, points_per_batch=points_per_batch, **named)
+        return found.to_pipeline()
+
+
+def pipeline(
+    task: str = "mask-generation", model: SamModel | Model | str | None = None
+) -> MaskGeneration:
+    """transformers' way to call it. Raises InputError for another task."""
+    if task != "mask-generation":
+        raise InputError(f"the only task is 'mask-generation', got {task!r}")
+    return MaskGeneration(_opened(model))

@@ -1,0 +1,126 @@
+"""Multipart forms, as `curl -F` and browsers send them -> the picture or the JSON they stand for.
+
+A form has one file, the photo, under any name. Its other fields are the keys of the JSON body, each
+with its JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Message
+
+from anymask.serving.refusals import Refusal
+
+FORM = "multipart/form-data"
+MOST_FIELDS, MOST_TEXT = 16, 200_000  # fields beside the file, and characters of each
+_PLAIN = ("image", "granularity", "multimask")  # text that is no JSON, or must not be read as such
+_FILE = {"file": {"type": "string", "format": "binary", "description": "the photo"}}
+PICTURE_BODY = {  # OpenAPI: of an address that takes a photo and nothing else
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            FORM: {"schema": {"type": "object", "properties": _FILE, "required": ["file"]}},
+        },
+    }
+}
+
+
+def form_fields(*names: str) -> dict[str, Any]:
+    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys."""
+    texts = {name: {"type": "string", "description": "as JSON"} for name in names}
+    schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+class FormRoute(APIRoute):
+    """An address that takes JSON, and forms that say the same."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As FastAPI's; a form has become JSON before its body is read."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            takes_json = self.body_field is not None
+            return await handle(await _as_json(request) if takes_json else request)
+
+        return answer
+
+
+async def picture_of(request: Request) -> bytes:
+    """The bytes of the picture in a body, or of the file in a form. Raises Refusal (400)."""
+    if not _is_form(request):
+        return await request.body()
+    photo, _ = await _read(request)
+    if photo is None:
+        raise Refusal(
+            400, "a form with a file", "fields alone", "send the photo as -F file=@photo.jpg"
+        )
+    return photo
+
+
+def _is_form(request: Request) -> bool:
+    kind = request.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower() == FORM
+
+
+async def _as_json(request: Request) -> Request:
+    if not _is_form(request):
+        return request
+    photo, texts = await _read(request)
+    body = {name: _value(name, text) for name, text in texts.items()}
+    if photo is not None:
+        body["image"] = base64.b64encode(photo).decode()
+    headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+    scope = dict(request.scope) | {"headers": [*headers, (b"content-type", b"application/json")]}
+    content: list[bytes] = [json.dumps(body).encode()]
+
+    async def receive() -> Message:
+        if content:
+            return {"type": "http.request", "body": content.pop(), "more_body": False}
+        return await request.receive()
+
+    return Request(scope, receive)
+
+
+async def _read(request: Request) -> tuple[bytes | None, dict[str, str]]:
+    """The file and the other fields of a form. Raises Refusal (400)."""
+    parser = MultiPartParser(
+        request.headers,
+        request.stream(),
+        max_files=1,
+        max_fields=MOST_FIELDS,
+        max_part_size=MOST_TEXT,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Refusal(
+            400, "a multipart form with one file", error.message, "send it as curl -F does"
+        ) from None
+    try:
+        photo = None
+        for value in form.values():
+            if isinstance(value, UploadFile):
+                photo = await value.read()
+        return photo, {name: text for name, text in form.items() if isinstance(text, str)}
+    finally:
+        await form.close()
+
+
+def _value(name: str, text: str) -> Any:
+    """JSON where it is some; else the text, which the body's own check then names."""
+    if name in _PLAIN:
+        return {"true": True, "false": False}.get(text, text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

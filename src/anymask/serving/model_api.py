@@ -1,0 +1,254 @@
+"""The model's addresses: a photo in, an embedding out; prompts or settings in, masks out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from threading import Event
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from anymask.predictors.arrangement import EverythingDict
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import Embedding, UintImage
+from anymask.serving.cost import A_LOOK, cost_of
+from anymask.serving.forms import PICTURE_BODY, FormRoute, form_fields, picture_of
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.photos import from_base64, read_photo
+from anymask.serving.queued import RequestAbandoned
+from anymask.serving.refusals import ANYWHERE, LEFT, Refusal, documented
+from anymask.serving.results import (
+    EMBEDDING,
+    PICTURES,
+    EverythingAnswer,
+    HealthAnswer,
+    MaskFormat,
+    SegmentAnswer,
+    answers_response,
+    records_response,
+)
+from anymask.serving.turns import QueueClosed
+from anymask.serving.wire import (
+    EverythingBody,
+    SegmentBody,
+    check_prompts,
+    embedding_to_bytes,
+    prompt_of,
+)
+
+HASH = re.compile(r"[0-9a-f]{32}")
+Format = Annotated[MaskFormat, Query(alias="format")]
+Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
+_SETTINGS = frozenset(EverythingDict.__optional_keys__) | {"tile"}
+_MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
+_OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memory and slices
+
+
+def model_router(inference: Inference, limits: Limits) -> APIRouter:
+    """/health and /api/embed, /api/segment, /api/everything."""
+    router = APIRouter(route_class=FormRoute, responses=documented(*ANYWHERE))
+    _add_health(router, inference)
+    _add_embed(router, inference, limits)
+    _add_segment(router, inference, limits)
+    _add_everything(router, inference, limits)
+    return router
+
+
+def _add_health(router: APIRouter, inference: Inference) -> None:
+    @router.get("/health", response_model=HealthAnswer, response_model_exclude_none=True)
+    async def health() -> HealthAnswer:
+        """How the model is: loading, ready or failed; answered at once."""
+        now = inference.health()
+        return HealthAnswer(
+            status=now.status,
+            model=now.model,
+            weights_hash=now.weights_hash,
+            reason=now.reason or None,
+        )
+
+
+def _add_embed(router: APIRouter, inference: Inference, limits: Limits) -> None:
+    @router.post(
+        "/api/embed",
+        response_class=Response,
+        openapi_extra=PICTURE_BODY,
+        responses=EMBEDDING | documented(400, 415, 422),
+    )
+    async def embed(request: Request) -> Response:
+        """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
+        return await embedded(inference, await picture_of(request), limits)
+
+
+async def embedded(inference: Inference, photo: bytes, limits: Limits) -> Response:
+    """The bytes of a picture -> its embedding's, with the name of its pixels in a header."""
+    seen = await done(inference.embed(lambda: read_photo(photo, limits)))
+    packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
+    headers = {"X-Image-Hash": seen.image_hash}
+    return Response(packed, media_type="application/octet-stream", headers=headers)
+
+
+def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> None:
+    unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
+
+    @router.post(
+        "/api/segment",
+        response_model=SegmentAnswer,
+        openapi_extra=form_fields(*SegmentBody.model_fields),
+        responses=PICTURES | documented(400, 404, 415, 422),
+    )
+    async def segment(
+        body: SegmentBody, kind: Format = "rle", tolerance: Tolerance = 0.0
+    ) -> Response:
+        """Prompts on one photo -> masks, best first."""
+        asked = body.asked()
+        check_prompts(asked, limits)
+
+        async def answered(prompts: list[Prompt]) -> Response:
+            found = inference.segment(seen, prompts, body.multimask, body.granularity)
+            answers = await done(found)
+            # Written in a thread: the one that takes requests has no time for it.
+            return await run_in_threadpool(
+                answers_response, answers, seen.image_hash, kind, tolerance
+            )
+
+        if all(prompt.mask is None for prompt in asked):
+            prompts = [prompt_of(prompt) for prompt in asked]
+            seen = await see(inference, body.image, limits)
+            return await answered(prompts)
+        seen = await see(inference, body.image, limits)
+        async with unpacking:
+            return await answered(
+                await run_in_threadpool(lambda: [prompt_of(prompt) for prompt in asked])
+            )
+
+
+def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> None:
+    @router.post(
+        "/api/everything",
+        response_model=EverythingAnswer,
+        openapi_extra=form_fields("settings"),
+        responses=PICTURES | documented(400, 404, 415, 422),
+    )
+    async def everything(
+        body: EverythingBody,
+        request: Request,
+        kind: Format = "rle",
+        tolerance: Tolerance = 0.0,
+    ) -> Response:
+        """The masks of everything in a photo, as SA-1B records, best first.
+
+        Given up once the client has gone.
+        """
+        settings = checked_settings(body.settings, limits)
+        look: Embedding | bytes = (
+            await see(inference, body.image, limits)
+            if HASH.fullmatch(body.image)
+            else await run_in_threadpool(from_base64, body.image)
+        )
+
+        sizes: list[tuple[int, int]] = []
+
+        def seen() -> UintImage | Embedding:
+            photo = read_photo(look, limits) if isinstance(look, bytes) else look
+            check_cost(photo, settings, limits)
+            sizes.append(_image_hw(photo))
+            return photo
+
+        left = threading.Event()
+        asked = inference.everything(seen, settings, left)
+        async with gives_up(request, asked, left):
+            found = await done(asked)
+        return await run_in_threadpool(records_response, found, sizes[-1], kind, tolerance)
+
+
+@asynccontextmanager
+async def gives_up(request: Request, asked: Future[Any], left: Event) -> AsyncIterator[None]:
+    """Sets `left` when the client goes away, and cancels what has not begun."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+        asked.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def done(future: Any) -> Any:
+    """Wait for a future of the inference without holding up other requests."""
+    try:
+        return await asyncio.wrap_future(future)
+    except (RequestAbandoned, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise  # the request itself, not the work, was cancelled
+        raise Refusal(LEFT, "a client that waits", "one that has gone", "ask again") from None
+    except QueueClosed:
+        raise Refusal(
+            503, "a running server", "one that goes down", "ask again", retry_after=5
+        ) from None
+
+
+async def see(inference: Inference, image: str, limits: Limits) -> Embedding:
+    """The embedding behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
+    if not inference.model.done():
+        await asyncio.wait([asyncio.wrap_future(inference.model)])
+    if not HASH.fullmatch(image):
+        photo = await run_in_threadpool(from_base64, image)
+        made: Embedding = await done(inference.embed(lambda: read_photo(photo, limits)))
+        return made
+    found = inference.remembered(image) or await run_in_threadpool(inference.recall, image)
+    if found is None:
+        raise Refusal(
+            404, "the hash of an image that this server has seen", image, "send the image"
+        )
+    return found
+
+
+def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Settings of everything that a client may choose. Raises Refusal."""
+    known = sorted(_SETTINGS - _OURS)
+    strange = sorted(set(settings) - set(known))
+    if strange:
+        raise Refusal(
+            422, f"settings of {', '.join(known)}", ", ".join(strange)[:200], "leave it out"
+        )
+    most = dict.fromkeys(known, _MOST_NUMBER)
+    most |= {"points_per_side": limits.points_per_side, "crop_n_layers": limits.crop_layers}
+    for name, value in settings.items():
+        if isinstance(value, int | float) and value > most[name]:
+            got = f"{value:g}" if value < sys.float_info.max else "a larger number"
+            raise Refusal(422, f"{name} of at most {most[name]}", got, "send a smaller one")
+    return settings
+
+
+def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: Limits) -> None:
+    """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
+    height, width = _image_hw(photo)
+    cost = cost_of((height, width), settings)
+    if cost > limits.clicks:
+        raise Refusal(
+            422,
+            f"everything of at most {limits.clicks} clicks, of which each look costs {A_LOOK}",
+            f"{cost} on a photo of {width} x {height}",
+            "send larger tiles, fewer points_per_side or fewer crop_n_layers",
+        )
+
+
+def _image_hw(photo: UintImage | Embedding) -> tuple[int, int]:
+    if isinstance(photo, Embedding):
+        return photo.image_hw
+    height, width = photo.shape[:2]
+    return height, width

@@ -1,0 +1,32 @@
+"""The result of a training: a module in, one safetensors file that says what it is out.
+
+The file's metadata has a key "anymask" with JSON: format, variant, licence, data, recipe, figures.
+`anymask.load(FILE)` opens it; nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from anymask.primitives.storage import whole_file
+from anymask.weights.formats import ABOUT
+
+FORMAT = 1
+
+
+def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, Any]) -> None:
+    """Write the weights whole or not at all.
+
+    variant  the network's name
+    about    "licence", "data", "recipe", "figures": plain values
+    """
+    from safetensors.torch import save
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    text = json.dumps({"format": FORMAT, "variant": variant, **about})
+    with whole_file(path) as file:
+        file.write(save(tensors, metadata={"format": "pt", ABOUT: text}))

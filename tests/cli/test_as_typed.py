@@ -1,0 +1,352 @@
+"""Commands as people type them: each does what was meant, or says in one line what to type."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.data import web_pictures
+from anymask.data.images import load_mask
+from anymask.predictors.image import Model
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.types import Embedding
+from tests.predictors.fakes import ColourRuntime, discs, iou
+
+PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
+BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]
+GRID = ["--mode", "exact", "--points-per-side", "4", "--pred-iou-thresh", "0.3"]
+GRID += ["--stability-score-thresh", "0.3"]
+
+
+class Stdin:
+    """What a shell pipes into a command."""
+
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with photos, where every model is a fake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    for name in ("p.png", "q.png"):
+        Image.fromarray(PICTURE).save(name)
+    return tmp_path
+
+
+@pytest.fixture
+def stack(desk: Path) -> Path:
+    """Nine pages; the disc of the last one is elsewhere."""
+    pages = np.stack([PICTURE[..., 0]] * 8 + [PICTURE[:, ::-1, 0]])
+    tifffile.imwrite("stack.tif", pages, photometric="minisblack")
+    return desk
+
+
+def out_of(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What a command prints, on either stream."""
+    capsys.readouterr()
+    assert main(list(words)) == code
+    told = capsys.readouterr()
+    return told.out + told.err
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line of an error."""
+    told = out_of(capsys, *words, code=2)
+    assert told.startswith("anymask: error: ")
+    assert told.count("\n") == 1
+    return told
+
+
+# Objects.
+
+
+def test_two_boxes_are_two_objects(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = out_of(capsys, "segment", "p.png", *BOXES, "-o", "two.npy", "-o", "two.json")
+    assert told.count("object 1: quality") == told.count("object 2: quality") == 1
+    masks = np.load("two.npy")
+    assert [iou(mask, truth) > 0.7 for mask, truth in zip(masks, (LEFT, RIGHT), strict=True)] == [
+        True,
+        True,
+    ]
+    rows = json.loads(Path("two.json").read_text())["annotations"]
+    assert [row["area"] for row in rows] == masks.sum((1, 2)).tolist()
+
+
+def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
+    words = ["--point", "90,100", "--point", "95,100", "--next", "--point", "240,100"]
+    assert main(["segment", "p.png", *words, "-o", "two.npy"]) == 0
+    first, second = np.load("two.npy")
+    assert iou(first, LEFT) > 0.7
+    assert iou(second, RIGHT) > 0.7
+
+
+@pytest.mark.parametrize(
+    "name", ["o.png", "o.overlay.jpg", "o.mask.png", "o.svg", "o.geojson", "o.txt", "o.webp"]
+)
+def test_every_output_holds_all_objects_or_one_each(desk: Path, name: str) -> None:
+    assert main(["segment", "p.png", *BOXES, "-o", name, "-o", "each{n}.png"]) == 0
+    assert Path(name).stat().st_size
+    alphas = [np.asarray(Image.open(f"each{n}.png"))[..., 3] > 0 for n in (1, 2)]
+    assert iou(alphas[0], LEFT) > 0.7
+    assert iou(alphas[1], RIGHT) > 0.7
+    if name == "o.mask.png":
+        np.testing.assert_array_equal(load_mask(name), alphas[0] | alphas[1])
+    if name in ("o.svg", "o.geojson", "o.txt"):
+        text = Path(name).read_text()
+        counts = {"o.svg": text.count("<path"), "o.geojson": text.count('"Feature"')}
+        assert counts.get(name, len(text.splitlines())) == 2
+
+
+def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
+    assert "add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
+    words = ["--point", "90,100", "--next", "--negative", "5,5"]
+    assert "nothing says from which" in refusal(capsys, "segment", "p.png", *words)
+    assert "--next stands between" in refusal(capsys, "segment", "p.png", *BOXES, "--next")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--points", "290,120"], "there is no option --points; did you mean '--point'?"),
+        (["--bbox", "1,2,3,4"], "there is no option --bbox; did you mean '--box'?"),
+        (["--neg", "1,2"], "there is no option --neg; did you mean '--negative'?"),
+        (["--point", "1,2", "--granularity", "prat"], 'granularity must be "part", "whole", "all"'),
+        (["--point", "1,2", "3,4"], "there is no use for '3,4'; write the option again"),
+    ],
+)
+def test_mistyped_options_get_the_right_one(
+    desk: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refusal(capsys, "segment", "p.png", *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["p.png", "--box", "215", "75", "265", "125"],
+        ["--box", "215", "75", "265", "125", "p.png"],
+        ["p.png", "--point", "240", "100"],
+        ["p.png", "--point", "240 100"],
+    ],
+)
+def test_spaces_are_as_good_as_commas(desk: Path, words: list[str]) -> None:
+    assert main(["segment", *words, "-o", "m.npy"]) == 0
+    assert iou(np.load("m.npy"), RIGHT) > 0.7
+
+
+def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = out_of(capsys, "segment", "p.png", "--point", "0.5,0.5", "-o", "m.npy")
+    assert "if parts of the photo's sides were meant, write 150,100" in told
+    told = out_of(capsys, "segment", "p.png", "--box", "0.1,0.1,0.5,0.9", "-o", "m.npy")
+    assert "write 30,20,150,180" in told
+    told = out_of(capsys, "segment", "p.png", "--point", "1,1", "-o", "m.npy")
+    assert "parts of the photo" not in told
+
+
+def test_a_photo_is_no_mask(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).normal(120, 40, (80, 120, 3)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noise).save("dog.jpg")
+    Image.fromarray(noise[..., 0]).save("grey.png")
+    for name in ("dog.jpg", "grey.png"):
+        told = refusal(capsys, "segment", "p.png", "--mask", name)
+        assert f"'{name}' looks like a photo" in told
+    Image.fromarray(RIGHT.astype(np.uint8) * 255).save("mask.jpg")
+    assert main(["segment", "p.png", "--mask", "mask.jpg", "-o", "m.npy"]) == 0
+    assert iou(np.load("m.npy"), RIGHT) > 0.7
+
+
+def test_zoom_says_when_it_had_no_use(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
+    Image.fromarray(big).save("big.png")
+    words = ["segment", "big.png", "-o", "m.npy", "--zoom", "--point"]
+    assert "no use here: the object fills too much" in out_of(capsys, *words, "450,500")
+    assert "no use" not in out_of(capsys, *words, "1200,500")
+
+
+# Photos.
+
+
+def test_several_photos_are_all_done(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = out_of(capsys, "segment", "p.png", "q.png", "--point", "90,100")
+    assert told.count("wrote ") == 2
+    assert Path("p.cut.png").is_file()
+    assert Path("q.cut.png").is_file()
+    assert main(["segment", "[pq].png", "--point", "90,100", "-o", "out/"]) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["p.cut.png", "q.cut.png"]
+    assert main(["segment", "?.png", "--point", "9,9", "-o", "m/{name}.mask.png"]) == 0
+    assert sorted(path.name for path in Path("m").iterdir()) == ["p.mask.png", "q.mask.png"]
+    told = refusal(capsys, "segment", "p.png", "q.png", "--point", "9,9", "-o", "one.png")
+    assert "-o one.png is one file, and there are several photos" in told
+    assert "no file fits '*.jpg'" in refusal(capsys, "segment", "*.jpg", "--point", "9,9")
+
+
+def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = out_of(capsys, "everything", "p.png", "q.png", "-o", "out", *GRID, "--no-overlay")
+    assert "2 done" in told
+    assert sorted(path.name for path in Path("out").iterdir()) == ["p.json", "q.json"]
+    told = out_of(capsys, "everything", "*.png", "-o", "out", *GRID, "--no-overlay")
+    assert "2 there already" in told
+    Path("sub").mkdir()
+    Image.fromarray(PICTURE).save("sub/p.png")
+    told = refusal(capsys, "everything", "p.png", "sub/p.png", "-o", "o2", *GRID)
+    assert "have one name" in told
+
+
+def test_everything_has_a_default_output(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "wrote p.everything.json: " in out_of(capsys, "everything", "p.png", *GRID)
+    assert Path("p.everything.png").is_file()
+    Path("photos").mkdir()
+    Path("q.png").rename("photos/q.png")
+    assert main(["everything", "photos", *GRID]) == 0
+    assert Path("photos-everything/q.json").is_file()
+    assert main(["embed", "p.png"]) == 0
+    assert Path("p.npz").is_file()
+
+
+def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["everything", "p.png", *GRID, "-o"]
+    assert main([*words, "o.json"]) == 0
+    assert Path("o.json").is_file()
+    assert not Path("o.png").exists()
+    assert "there already: o.json" in out_of(capsys, *words, "o.json")
+    assert main([*words, "a.json", "-o", "a.jpg"]) == 0
+    assert Path("a.json").is_file()
+    with Image.open("a.jpg") as picture:
+        assert picture.format == "JPEG"
+    assert "several photos" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
+    assert main(["embed", "p.png", "-o", "deep/e.npz"]) == 0
+    assert Embedding.load("deep/e.npz").image_hw == (200, 300)
+
+
+def test_a_photo_by_standard_input(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["segment", "-", "--point", "90,100"], ["everything", "-", *GRID]):
+        monkeypatch.setattr(sys, "stdin", Stdin(Path("p.png").read_bytes()))
+        assert main([*words, "-o", "m.json"]) == 0
+        rows = json.loads(Path("m.json").read_text())["annotations"]
+        masks = [MaskRecord.from_sa1b(row).mask for row in rows]
+        assert max(iou(mask, LEFT) for mask in masks) > 0.7
+
+
+def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    def piped(*words: str) -> bytes:
+        capfdbinary.readouterr()
+        assert main(["segment", "p.png", "--point", "240,100", "-o", *words]) == 0
+        out, err = capfdbinary.readouterr()
+        assert b"quality 0." in err
+        return out
+
+    with Image.open(io.BytesIO(piped("-"))) as picture:
+        assert iou(np.asarray(picture)[..., 3] > 0, RIGHT) > 0.7
+    assert json.loads(piped("-.json"))["annotations"]
+    assert piped("-.svg").startswith(b"<svg")
+    capfdbinary.readouterr()
+    assert main(["everything", "p.png", *GRID, "-o", "-"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["annotations"]
+    assert sorted(path.name for path in desk.iterdir()) == ["p.png", "q.png"]
+
+
+@pytest.mark.parametrize("command", [["segment", "--point", "1,1"], ["everything"], ["embed"]])
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (
+            "https://example.com/a.jpg",
+            "addresses are not fetched unasked, got 'https://example.com/a.jpg'; add --allow",
+        ),
+        ("clip.mp4", "videos are not read, got 'clip.mp4'; make pictures of its frames"),
+        ("doc.pdf", "documents are not read, got 'doc.pdf'; make pictures of its pages"),
+    ],
+)
+def test_what_is_no_picture_is_told_by_its_name(
+    desk: Path, command: list[str], source: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refusal(capsys, command[0], source, *command[1:])
+
+
+def test_an_address_is_fetched_where_it_is_allowed(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path("p.png").read_bytes()
+    monkeypatch.setattr(web_pictures, "fetch_picture", lambda address: data)
+    words = ["segment", "http://example.com/a%20b/cup.png?size=2", "--point", "90,100"]
+    assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
+
+
+# Pages.
+
+
+def test_the_page_that_is_taken_is_told(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["segment", "--point", "90,100"], ["everything", *GRID], ["embed"]):
+        told = out_of(capsys, words[0], "stack.tif", *words[1:])
+        assert "stack.tif has 9 pages, took page 0; --page N takes another one" in told
+        assert "pages" not in out_of(capsys, words[0], "p.png", *words[1:])
+
+
+def test_channels_are_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planes = np.stack([PICTURE[..., 0]] * 6).reshape(3, 2, 200, 300)
+    tifffile.imwrite("hyper.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
+    told = out_of(capsys, "segment", "hyper.tif", "--point", "90,100")
+    assert "hyper.tif has 6 pages (Z 3 x C 2), took page 0 (Z 0, C 0)" in told
+
+
+def test_all_pages_have_results_of_their_own(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["everything", "stack.tif", "-o", "out", *GRID, "--no-overlay", "--page"]
+    assert "9 done" in out_of(capsys, *words, "all")
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        f"stack.page{page}.json" for page in range(9)
+    ]
+    assert "9 there already" in out_of(capsys, *words, "all")
+    assert "there already: out/stack.page4.json" in out_of(capsys, *words, "4")
+    segment = ["segment", "stack.tif", "--point", "90,100", "--page"]
+    assert main([*segment, "all", "-o", "m/{name}.npy"]) == 0
+    first, last = np.load("m/stack.page0.npy"), np.load("m/stack.page8.npy")
+    assert iou(first, LEFT) > 0.7
+    assert iou(last, LEFT) < 0.7
+    assert "wrote stack.page4.cut.png" in out_of(capsys, *segment, "4")
+
+
+def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "1 done" in out_of(capsys, "embed", "p.png", "-o", "out", "--page", "all")
+    assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
+    told = refusal(capsys, "embed", "p.png", "-o", "out", "--page", "some")
+    assert "--page: wanted a page, counted from 0, or all; got 'some'" in told
+
+
+# Embeddings.
+
+
+def test_an_embedding_stands_for_its_photo(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", "p.png", "-o", "emb"]) == 0
+    told = out_of(capsys, "segment", "emb/p.npz", "--point", "240,100")
+    assert "wrote p.mask.png" in told
+    assert iou(load_mask("p.mask.png"), RIGHT) > 0.7
+    told = refusal(capsys, "segment", "emb/p.npz", "--point", "240,100", "-o", "cut.png")
+    assert "is an embedding, without the photo's pixels; write a .mask.png, .json" in told
+
+
+def test_an_embedding_names_its_model(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main(["embed", "p.png", "-o", "emb"])
+    asked: list[str] = []
+
+    def load(name: str, *_: object) -> Model:
+        asked.append(name)
+        return Model(ColourRuntime())
+
+    monkeypatch.setattr(anymask, "load", load)
+    assert main(["segment", "emb/p.npz", "--point", "240,100"]) == 0
+    assert asked == ["fake"]

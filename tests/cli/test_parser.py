@@ -1,0 +1,98 @@
+"""Mistyped words get one line that names the right ones; numbers may have spaces between them."""
+
+import pytest
+
+from anymask.cli.main import main
+from anymask.cli.parser import CommandParser, nearest
+from anymask.primitives.errors import InputError
+
+
+def parser() -> CommandParser:
+    """Like a command's, with sub-commands."""
+    made = CommandParser(prog="anymask probe")
+    made.add_argument("--box", metavar="X0,Y0,X1,Y1", action="append")
+    made.add_argument("--point", metavar="X,Y", action="append")
+    made.add_argument("--count", metavar="N", type=int)
+    made.add_argument("--layout", choices=("flat", "tree"))
+    made.add_argument("--quiet", action="store_true")
+    made.add_argument("photo", metavar="PHOTO", nargs="?")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--points", "1,2"], "there is no option --points; did you mean '--point'?"),
+        (["--bbox", "1,2"], "there is no option --bbox; did you mean '--box'?"),
+        (["--bboxes", "1,2"], "there is no option --bboxes; did you mean '--box'?"),
+        (["--zzz"], "there is no option --zzz; 'anymask probe --help' lists the options"),
+        (["-x"], "there is no option -x; 'anymask probe --help' lists the options"),
+        (["--layout", "Tree"], "--layout: 'Tree' is not among the choices; did you mean 'tree'?"),
+        (["--layout", "q"], "--layout: 'q' is not among the choices; choose one of flat, tree"),
+        (
+            ["--count", "all"],
+            "wanted a whole number for --count, got 'all'; 'anymask probe --help'",
+        ),
+        (["--count"], "--count needs a value, and none follows; 'anymask probe --help' shows"),
+        (["--quiet=1"], "--quiet takes no value, got '1'; 'anymask probe --help' shows"),
+        (["a", "b"], "there is no use for 'b'; 'anymask probe --help' shows what is taken"),
+        (["--point", "1,2", "3,4", "a.jpg"], "there is no use for 'a.jpg'"),
+        (["a", "--point", "1,2", "3,4"], "there is no use for '3,4'; write the option again"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words: list[str], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parser().parse_args(words)
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--box", "180,20,400,230"],
+        ["--box", "180", "20", "400", "230"],
+        ["--box", "180,", "20,", "400,", "230"],
+        ["--box", "180,20", "400,230"],
+        ["--box=180", "20", "400", "230"],
+    ],
+)
+def test_numbers_may_have_spaces_between_them(words: list[str]) -> None:
+    for line in ([*words, "a.jpg"], ["a.jpg", *words]):
+        args = parser().parse_args(line)
+        assert (args.box, args.photo) == (["180,20,400,230"], "a.jpg")
+
+
+def test_numbers_may_be_negative_and_no_more_are_taken_than_wanted() -> None:
+    args = parser().parse_args(["--point", "-5", "3", "12", "--point", "1", "2"])
+    assert (args.point, args.photo) == (["-5,3", "1,2"], "12")
+
+
+def test_a_sub_command_s_options_are_its_own() -> None:
+    top = CommandParser(prog="anymask probe")
+    actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list").add_argument("--json")
+    actions.add_parser("get").add_argument("--again")
+    with pytest.raises(InputError, match="ACTION is missing; give one of list, get"):
+        top.parse_args([])
+    with pytest.raises(InputError, match="ACTION: 'lst' is not among the choices; did you mean"):
+        top.parse_args(["lst"])
+    with pytest.raises(InputError, match="there is no option --jsn; did you mean '--json'"):
+        top.parse_args(["list", "--jsn", "a"])
+    assert top.parse_args(["list", "--json", "a"]).json == "a"
+
+
+def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
+    known = ["segment", "serve", "score", "--negative", "--point"]
+    found = [nearest(word, known) for word in ("SEGMENT", "seg", "sgement", "--neg", "s", "zz")]
+    assert found == ["segment", "segment", "segment", "--negative", None, None]
+
+
+def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from anymask.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        assert main([name, "--no-such-option"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("anymask: error: there is no option --no-such-option; ")
+        assert error.count("\n") == 1

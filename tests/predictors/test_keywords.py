@@ -1,0 +1,119 @@
+"""Photos and keywords as people write them who come from other tools."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError, PromptError, WeightsError
+from anymask.primitives.prompts import Prompt
+from tests.predictors.fakes import ColourRuntime, discs
+from tests.predictors.test_image import assert_same
+
+PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+CLICK = Prompt.of(points=[(35, 40)])
+
+
+def test_boxes_are_one_prompt_each() -> None:
+    model = Model(ColourRuntime())
+    boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
+    answers = model.segment(PICTURE, boxes=boxes)
+    assert len(answers) == 2
+    assert_same(answers[1], model.segment(PICTURE, box=boxes[1]))
+    assert model.segment(PICTURE, boxes=[]) == []
+    for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
+        with pytest.raises(PromptError, match=r"boxes must be \(N, 4\) numbers"):
+            model.segment(PICTURE, boxes=wrong)
+    with pytest.raises(PromptError, match="or boxes or prompts for several; got both"):
+        model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("point_coords", r"no keyword 'point_coords'; here it is points=\[\(x, y\), ...\]"),
+        ("bboxes", "here it is boxes="),
+        ("multimask_output", "here it is multimask=True"),
+        ("granulrity", "did you mean 'granularity'"),
+        ("xyzzy", "there are points, labels, box, boxes, mask, prompts, "),
+    ],
+)
+def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: str) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match=told):
+        model.segment(PICTURE, **{"points": [(1, 2)], word: 1})
+    with pytest.raises(InputError, match=f"no keyword '{word}'"):
+        model.everything(PICTURE, **{word: 1})
+    with pytest.raises(InputError, match=f"no keyword '{word}'"):
+        model.embed(PICTURE, **{word: 1})
+
+
+def test_segment_anything_s_output_mode_leads_to_the_records() -> None:
+    with pytest.raises(InputError, match=r"records.to_sa1b\(output_mode=...\)"):
+        Model(ColourRuntime()).everything(PICTURE, output_mode="binary_mask")
+
+
+def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
+    model = Model(ColourRuntime())
+    for name in ("b.png", "a.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    with pytest.raises(InputError, match="for several photos there are embed_many"):
+        model.segment([tmp_path / "a.png"], points=[(35, 40)])
+    told: list[tuple[int, int]] = []
+    found = list(
+        model.everything_many(
+            str(tmp_path / "*.png"),
+            points_per_side=4,
+            progress=lambda done, all_of: told.append((done, all_of)),
+        )
+    )
+    assert told == [(1, 2), (2, 2)]
+    alone = model.everything(PICTURE, points_per_side=4)
+    assert [record.rle for record in found[0]] == [record.rle for record in alone]
+    hashes = {seen.image_hash for seen in model.embed_many([tmp_path, PICTURE])}
+    assert hashes == {model.embed(PICTURE).image_hash}
+    with pytest.raises(InputError, match="no keyword 'points_per_sid'; did you mean"):
+        next(model.everything_many(tmp_path, points_per_sid=4))
+
+
+def test_progress_may_be_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Model(ColourRuntime())
+    model.everything(PICTURE, points_per_side=4, progress=True)
+    assert "everything" in capsys.readouterr().err
+    with pytest.raises(InputError, match="progress must be True, or a function"):
+        model.everything(PICTURE, progress="yes")
+
+
+def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
+    model = Model(ColourRuntime())
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", PICTURE):
+        answer = model.segment(source, points=[(35, 40)])
+        np.testing.assert_array_equal(answer.picture(), PICTURE)
+        assert answer.to_record().points == ((35, 40),)
+        assert model.everything(source, points_per_side=4).picture is not None
+    assert model.segment(model.embed(PICTURE), points=[(35, 40)]).picture is None
+    (of_file, of_array) = model.segment_many([(tmp_path / "a.png", CLICK), (PICTURE, CLICK)])
+    assert (of_file.picture is None, of_array.picture is None) == (False, True)
+
+
+def test_colours_of_opencv_give_the_same_answer() -> None:
+    model = Model(ColourRuntime())
+    turned = np.ascontiguousarray(PICTURE[..., ::-1])
+    assert model.embed(turned, bgr=True).image_hash == model.embed(PICTURE).image_hash
+    assert_same(
+        model.segment(turned, points=[(35, 40)], bgr=True),
+        model.segment(PICTURE, points=[(35, 40)]),
+    )
+    with pytest.raises(InputError, match="bgr is about a photo, got its embedding"):
+        model.segment(model.embed(PICTURE), points=[(35, 40)], bgr=True)
+
+
+def test_a_model_pickled_with_other_weights_is_refused() -> None:
+    model = Model(ColourRuntime())
+    state = pickle.loads(pickle.dumps(model)).__getstate__()
+    with pytest.raises(WeightsError, match="pickled with the weights other, here they are colour"):
+        Model.__new__(Model).__setstate__(state | {"weights_hash": "other"})

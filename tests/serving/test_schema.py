@@ -1,0 +1,180 @@
+"""The schema of /openapi.json says what the server does: schemathesis asks, and compares.
+
+Requests are drawn without luck (derandomised), against a server that listens; its model has no
+network, so that an answer takes no time.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from anymask.runtimes.open import ASSETS
+from anymask.serving.app import ServerParts, create_app
+from anymask.serving.guard import Access
+from anymask.serving.pages import model_assets, page_assets
+from anymask.serving.run import Server, address_of, open_socket
+from tests.serving.servers import CLICK, PATIENCE_S, PICTURE, client, error_of, inference, png
+
+EXAMPLES = 25
+IMAGE = base64.b64encode(png(PICTURE)).decode()
+TOKEN = "open sesame"
+BODIES = {"POST /api/segment": "segment", "POST /api/everything": "everything"}
+
+
+@contextmanager
+def listening(access: Access | None = None) -> Iterator[Any]:
+    """The schema of a server that answers, as schemathesis reads it."""
+    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
+    served = ServerParts(
+        inference(), access or Access(), assets=page_assets() | model_assets(ASSETS / "nano")
+    )
+    server = Server(create_app(served), ready.set)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        headers = {"Authorization": f"Bearer {access.token}"} if access else {}
+        yield schemathesis.openapi.from_url(
+            f"{address_of(bound)}/openapi.json", headers=headers, wait_for_schema=None
+        )
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        bound.close()
+
+
+@pytest.fixture(scope="module")
+def schema() -> Iterator[Any]:
+    with listening() as found:
+        yield found
+
+
+def compare(operation: Any, wrong: bool) -> None:
+    """Ask what the schema allows, or what it does not, and let every check look at the answer.
+
+    Whether bytes are a picture, or a place is inside the photo, no schema can say: what it allows
+    may be refused. `test_what_is_right_is_answered_as_the_schema_says` sends what is right.
+    """
+    from schemathesis.checks import CHECKS
+    from schemathesis.generation import GenerationMode
+
+    mode = GenerationMode.NEGATIVE if wrong else GenerationMode.POSITIVE
+    (accepted,) = CHECKS.get_by_names(["positive_data_acceptance"])
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        case.call_and_validate(excluded_checks=[accepted])
+
+    ask()
+
+
+ADDRESSES = {
+    "/health": "GET",
+    "/api/embed": "POST",
+    "/api/segment": "POST",
+    "/api/everything": "POST",
+    "/model/{name}": "GET",
+}
+
+
+@pytest.mark.filterwarnings("ignore::Warning")  # of what schemathesis imports
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_what_the_schema_allows_is_answered_as_it_says(schema: Any, path: str) -> None:
+    compare(schema[path][ADDRESSES[path]], wrong=False)
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("path", ["/api/embed", "/api/segment", "/api/everything"])
+def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path: str) -> None:
+    compare(schema[path]["POST"], wrong=True)
+
+
+GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+
+
+@pytest.mark.parametrize("kind", ["rle", "png", "svg", "polygons", "geojson"])
+def test_what_is_right_is_answered_as_the_schema_says(schema: Any, kind: str) -> None:
+    bodies: dict[str, list[Any]] = {
+        "/api/segment": [
+            {"image": IMAGE} | CLICK,
+            {"image": IMAGE, "prompt": {"box": [75, 20, 115, 60]}, "granularity": "whole"},
+            {"image": IMAGE, "prompts": [CLICK]},
+        ],
+        "/api/everything": [{"image": IMAGE}, {"image": IMAGE, "settings": GRID}],
+    }
+    for path, several in bodies.items():
+        for body in several:
+            case = schema[path]["POST"].Case(
+                body=body, query={"format": kind}, media_type="application/json"
+            )
+            reply = case.call()
+            case.validate_response(reply)
+            assert reply.status_code == 200, reply.text
+
+
+def test_a_photo_is_embedded_as_the_schema_says(schema: Any) -> None:
+    case = schema["/api/embed"]["POST"].Case(body=png(PICTURE), media_type="image/*")
+    reply = case.call(headers={"Content-Type": "image/png"})
+    case.validate_response(reply)
+    assert reply.status_code == 200
+
+
+def test_the_schema_names_the_token_and_means_it() -> None:
+    with listening(Access("0.0.0.0", TOKEN)) as guarded:
+        assert guarded.raw_schema["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+        case = guarded["/api/segment"]["POST"].Case(
+            body={"image": IMAGE} | CLICK, media_type="application/json"
+        )
+        reply = case.call(headers={"Authorization": f"Bearer {TOKEN}"})
+        case.validate_response(reply)  # asks once more without the token, and wants a 401
+        assert reply.status_code == 200
+
+
+def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> None:
+    for path, methods in schema.raw_schema["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    (content,) = answer["content"].values()
+                    assert content["schema"]["$ref"].endswith("/FailureBody"), (path, status)
+            assert {"401", "403", "413", "429", "503"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/health", "GET"),
+        ("/api/embed", "POST"),
+        ("/api/segment", "POST"),
+        ("/api/everything", "POST"),
+        ("/model/manifest.json", "GET"),
+        ("/docs", "GET or HEAD"),
+        ("/", "GET or HEAD"),
+    ],
+)
+def test_a_wrong_method_is_405_and_says_which_is_right(path: str, allowed: str) -> None:
+    with client(assets=page_assets() | model_assets(ASSETS / "nano")) as http:
+        for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {allowed[:4].strip()}:
+            reply = http.request(method, path)
+            assert error_of(reply, 405) == f"the method {allowed} at this address"
+            assert set(reply.headers["allow"].split(", ")) == set(allowed.split(" or "))
+        for method in ("GET", "POST"):
+            assert (
+                error_of(http.request(method, "/api/nothing"), 404) == "an address of this server"
+            )

@@ -1,0 +1,218 @@
+"""Scripts that were written for segment-anything run with `anymask.sam`, and give its outputs."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import anymask
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.rle import coco_to_rle, rle_to_mask
+from anymask.sam import (
+    SamAutomaticMaskGenerator,
+    SamModel,
+    SamPredictor,
+    pipeline,
+    sam_model_registry,
+)
+from tests.predictors.fakes import SPEC, ColourRuntime, discs, iou
+
+DISCS, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+KEYS = {
+    "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return anymask.load()
+
+
+# The predictor's example, with its own names and order of steps.
+
+
+def test_the_predictor_example_runs_as_it_is_written() -> None:
+    image = cv2.cvtColor(cv2.imread(str(anymask.sample("coffee"))), cv2.COLOR_BGR2RGB)
+    sam = sam_model_registry["nano"]()
+    sam.to(device="cpu")
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+
+    input_point = np.array([[290, 120]])
+    input_label = np.array([1])
+    masks, scores, logits = predictor.predict(
+        point_coords=input_point, point_labels=input_label, multimask_output=True
+    )
+    assert masks.shape == (3, 400, 600)
+    assert masks.dtype == np.bool_
+    assert scores.shape == (3,)
+    assert logits.dtype == np.float32
+
+    input_point = np.array([[290, 120], [60, 60]])
+    input_label = np.array([1, 0])
+    mask_input = logits[np.argmax(scores), :, :]
+    masks, _, _ = predictor.predict(
+        point_coords=input_point,
+        point_labels=input_label,
+        mask_input=mask_input[None, :, :],
+        multimask_output=False,
+    )
+    assert masks.shape == (1, 400, 600)
+
+    input_box = np.array([170, 12, 415, 312])
+    masks, _, _ = predictor.predict(
+        point_coords=None, point_labels=None, box=input_box[None, :], multimask_output=False
+    )
+    assert masks.shape == (1, 400, 600)
+
+
+def test_a_batch_of_boxes_runs_as_the_predictor_example_writes_it(model: Model) -> None:
+    image = anymask.load_image(anymask.sample("coffee"))
+    predictor = SamPredictor(model)
+    predictor.set_image(image)
+    masks, _, _ = predictor.predict(box=np.array([170, 12, 415, 312]), multimask_output=False)
+
+    input_boxes = torch.tensor([[170, 12, 415, 312], [10, 10, 100, 100]], device=predictor.device)
+    transformed_boxes = predictor.transform.apply_boxes_torch(input_boxes, image.shape[:2])
+    batch, _, _ = predictor.predict_torch(
+        point_coords=None, point_labels=None, boxes=transformed_boxes, multimask_output=False
+    )
+    assert batch.shape == (2, 1, 400, 600)
+    assert batch.dtype == torch.bool
+    np.testing.assert_array_equal(batch[0].cpu().numpy(), masks)
+
+    image_embedding = predictor.get_image_embedding().cpu().numpy()
+    assert image_embedding.shape[0] == 1
+
+
+# The automatic mask generator's example.
+
+
+def test_the_generator_example_runs_as_it_is_written(model: Model) -> None:
+    image = cv2.cvtColor(cv2.imread(str(anymask.sample("cat"))), cv2.COLOR_BGR2RGB)
+    mask_generator = SamAutomaticMaskGenerator(SamModel(model), points_per_side=8)
+    masks = mask_generator.generate(image)
+    assert masks
+    assert masks[0].keys() == KEYS
+    for ann in sorted(masks, key=lambda x: x["area"], reverse=True):
+        m = ann["segmentation"]
+        assert m.shape == image.shape[:2]
+        assert m.dtype == np.bool_
+        assert int(m.sum()) == ann["area"]
+        x, y, w, h = ann["bbox"]
+        rows, columns = np.nonzero(m)
+        assert (x, y, x + w, y + h) == (
+            columns.min(), rows.min(), columns.max(), rows.max(),
+        )  # fmt: skip
+        assert ann["crop_box"] == [0, 0, 451, 300]
+
+    mask_generator_2 = SamAutomaticMaskGenerator(
+        model=SamModel(model),
+        points_per_side=8,
+        pred_iou_thresh=0.3,
+        stability_score_thresh=0.5,
+        crop_n_layers=1,
+        crop_n_points_downscale_factor=2,
+        min_mask_region_area=100,
+    )
+    assert len(mask_generator_2.generate(image)) > len(masks)
+
+
+# The outputs in detail, on pictures whose answers are known.
+
+
+def test_masks_come_in_the_model_s_own_order_and_as_logits() -> None:
+    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor.set_image(DISCS)
+    assert predictor.original_size == (80, 120)
+    assert predictor.input_size == (85, 128)
+    masks, scores, _ = predictor.predict(np.array([[35, 40]]), np.array([1]))
+    assert scores.tolist() != sorted(scores.tolist(), reverse=True)  # token 1, 2, 3
+    assert masks.sum(axis=(1, 2)).tolist() == sorted(masks.sum(axis=(1, 2)).tolist())
+    logits, _, _ = predictor.predict(np.array([[35, 40]]), np.array([1]), return_logits=True)
+    np.testing.assert_array_equal(logits > 0, masks)
+
+
+def test_colours_may_be_those_of_opencv() -> None:
+    right, wrong = SamPredictor(Model(ColourRuntime())), SamPredictor(Model(ColourRuntime()))
+    right.set_image(DISCS)
+    wrong.set_image(np.ascontiguousarray(DISCS[..., ::-1]), image_format="BGR")
+    for one, two in zip(*(p.predict(box=[75, 20, 115, 60]) for p in (right, wrong)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(InputError, match="must be 'RGB' or 'BGR', got 'GBR'"):
+        right.set_image(DISCS, "GBR")
+
+
+def test_tensors_of_points_and_masks_are_prompts_too() -> None:
+    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor.set_image(DISCS)
+    places = torch.tensor([[[35.0, 40], [0, 0]], [[95, 40], [0, 0]]])
+    coords = predictor.transform.apply_coords_torch(places, (80, 120))
+    labels = torch.tensor([[1, -1], [1, -1]])  # the second is no point
+    masks, quality, low = predictor.predict_torch(coords, labels)
+    assert masks.shape == (2, 3, 80, 120)
+    assert quality.shape == (2, 3)
+    for found, truth in zip(masks[:, 1], (LEFT, RIGHT), strict=True):
+        assert iou(found.numpy(), truth) > 0.85
+    again, _, _ = predictor.predict_torch(None, None, None, low[:, 1:2], False)
+    assert again.shape == (2, 1, 80, 120)
+    with pytest.raises(InputError, match="needs points, boxes or masks"):
+        predictor.predict_torch(None, None)
+
+
+def test_a_prompt_before_the_photo_says_so() -> None:
+    predictor = SamPredictor(Model(ColourRuntime()))
+    assert not predictor.is_image_set
+    with pytest.raises(InputError, match=r"must be set with .set_image\(...\)"):
+        predictor.predict(np.array([[1, 1]]), np.array([1]))
+    predictor.set_image(DISCS)
+    assert predictor.is_image_set
+    with pytest.raises(PromptError, match="points must lie on the photo"):
+        predictor.predict(np.array([[1000, 1]]), np.array([1]))
+    predictor.reset_image()
+    assert not predictor.is_image_set
+
+
+@pytest.mark.parametrize("mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
+def test_the_three_output_modes_hold_the_same_masks(mode: str) -> None:
+    model = Model(ColourRuntime())
+    records = model.everything(DISCS, mode="exact", points_per_side=4, points_per_batch=64)
+    generator = SamAutomaticMaskGenerator(model, points_per_side=4, output_mode=mode)
+    for told, record in zip(generator.generate(DISCS), records, strict=True):
+        assert told.keys() == KEYS
+        found = told["segmentation"]
+        mask = found if mode == "binary_mask" else rle_to_mask(coco_to_rle(found))
+        np.testing.assert_array_equal(mask, record.mask)
+
+
+def test_what_is_not_taken_is_said() -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match="grids of your own are not taken"):
+        SamAutomaticMaskGenerator(model, points_per_side=None, point_grids=[np.zeros((1, 2))])
+    with pytest.raises(InputError, match="output_mode must be"):
+        SamAutomaticMaskGenerator(model, output_mode="rle")
+    with pytest.raises(InputError, match=r"wanted a model: anymask.load\(...\)"):
+        SamPredictor(SPEC)
+    with pytest.raises(InputError, match="the only task is 'mask-generation'"):
+        pipeline("depth-estimation")
+
+
+def test_the_pipeline_answers_with_masks_and_scores() -> None:
+    model = Model(ColourRuntime())
+    generator = pipeline("mask-generation", model=model)
+    outputs = generator(DISCS, points_per_batch=16, points_per_crop=4)
+    records = model.everything(DISCS, points_per_side=4)
+    assert outputs.keys() == {"masks", "scores"}
+    assert len(outputs["masks"]) == len(outputs["scores"]) == len(records)
+    np.testing.assert_array_equal(outputs["masks"][0], records[0].mask)
+    assert [len(one["masks"]) for one in generator([DISCS, DISCS], points_per_crop=4)] == [
+        len(records),
+        len(records),
+    ]
+
+
+def test_the_registry_names_the_catalogue() -> None:
+    from anymask.weights.catalogue import names
+
+    assert {one.args[0] for one in sam_model_registry.values()} <= set(names())  # type: ignore[attr-defined]

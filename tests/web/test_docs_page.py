@@ -1,0 +1,105 @@
+"""The page of the server's addresses, and the page in a frame, in a real Chromium."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from anymask.serving.app import ServerParts, create_app
+from anymask.serving.guard import Access
+from anymask.serving.pages import page_assets
+from anymask.serving.run import Server, address_of, open_socket
+from tests.serving.servers import inference
+from tests.web.conftest import PATIENCE_S
+
+TOKEN = "open sesame"
+
+
+@contextmanager
+def listening(access: Access) -> Iterator[str]:
+    """The address of a server that answers."""
+    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
+    server = Server(create_app(ServerParts(inference(), access, assets=page_assets())), ready.set)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        yield address_of(bound)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        bound.close()
+
+
+def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
+    """A page, and every address outside that it asked, and every error."""
+    page = chromium.new_context().new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda told: told.type == "error" and complaints.append(told.text))
+    page.on(
+        "request",
+        lambda asked: (
+            complaints.append(asked.url)
+            if asked.url.startswith("http") and not asked.url.startswith("http://127.0.0.1")
+            else 0
+        ),
+    )
+    page.goto(address)
+    return page, complaints
+
+
+def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: Any) -> None:
+    with listening(Access()) as address:
+        page, complaints = opened(chromium, f"{address}/docs")
+        page.wait_for_selector("#operations-default-segment_api_segment_post")
+        shown = page.locator(".opblock-summary-path").all_inner_texts()
+        told = {text.replace("\u200b", "") for text in shown}
+        assert told == {
+            "/health", "/api/embed", "/api/segment", "/api/everything", "/model/{name}"
+        }  # fmt: skip
+        page.locator("#operations-default-health_health_get .opblock-summary-control").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        answer = page.locator(".live-responses-table .response-col_description pre").first
+        assert '"status"' in answer.inner_text()
+        assert complaints == []
+        page.context.close()
+
+
+def test_docs_brings_the_token_of_its_own_address(chromium: Any) -> None:
+    with listening(Access("127.0.0.1", TOKEN)) as address:
+        page, complaints = opened(chromium, f"{address}/docs?token={TOKEN.replace(' ', '%20')}")
+        page.wait_for_selector("#operations-default-segment_api_segment_post")
+        assert complaints == []
+        page.context.close()
+
+
+@contextmanager
+def another_page(folder: Path) -> Iterator[str]:
+    """The address of plain files."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_only_a_page_that_was_allowed_shows_ours_in_a_frame(chromium: Any, tmp_path: Path) -> None:
+    with another_page(tmp_path) as around:
+        for frames, shown in (((), False), ((around,), True)):
+            with listening(Access(frames=frames)) as address:
+                (tmp_path / "index.html").write_text(f"<iframe src='{address}/'></iframe>")
+                page = chromium.new_context().new_page()
+                page.set_default_timeout(1000 * PATIENCE_S)
+                page.goto(around)
+                page.wait_for_load_state("networkidle")
+                assert (page.frames[1].locator(".stage").count() > 0) is shown
+                page.context.close()

@@ -1,0 +1,213 @@
+"""The JavaScript package: built from these sources, and used by its example page in a Chromium."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.primitives.masks import iou
+from tests.web.conftest import PATIENCE_S
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "web"
+PACKAGE = WEB / "package"
+ASSETS = ROOT / "src" / "anymask" / "assets"
+PHOTO = ASSETS / "photos" / "coffee.jpg"
+CUP = (290, 120)
+PLACES = {"lib/ort/": ASSETS / "web" / "assets" / "ort", "lib/model/": ASSETS / "nano"}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """The package's folder, with what `npm pack` puts beside the built files."""
+
+    def translate_path(self, path: str) -> str:
+        name = path.partition("?")[0].lstrip("/")
+        for folder, place in PLACES.items():
+            if name.startswith(folder):
+                return str(place / name.removeprefix(folder))
+        return str(PHOTO) if name == "photo.jpg" else super().translate_path(path)
+
+    def guess_type(self, path: Any) -> str:
+        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+        return kinds.get(Path(path).suffix) or super().guess_type(path)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=PACKAGE))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def page(chromium: Any, site: str) -> Iterator[Any]:
+    """The example page; nothing of it may fail."""
+    context = chromium.new_context()
+    opened = context.new_page()
+    opened.set_default_timeout(1000 * PATIENCE_S)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(f"{site}/example.html")
+    opened.wait_for_function("document.querySelector('#status').textContent === 'click a thing'")
+    yield opened
+    assert errors == []
+    context.close()
+
+
+def ask(page: Any, work: str) -> Any:
+    """What JavaScript makes of a model that has seen the page's photo."""
+    return page.evaluate(
+        """async (work) => {
+            const { load } = await import("./lib/index.js");
+            const model = await load();
+            const use = new Function("model", "image", `return (async () => {${work}})()`);
+            try {
+                return await use(model, document.querySelector("img"));
+            } catch (error) {
+                return String(error);
+            } finally {
+                model.close();
+            }
+        }""",
+        work,
+    )
+
+
+def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) -> None:
+    page.locator("img").click(position={"x": CUP[0], "y": CUP[1]})
+    page.wait_for_function("document.querySelector('#status').textContent.includes('pixels')")
+    shown = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#cutout");
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [width, height, Array.from(data).filter((_, at) => at % 4 === 3)];
+        }"""
+    )
+    width, height, alpha = shown
+    mask = np.array(alpha).reshape(height, width) > 0
+    wanted = anymask.load().segment(PHOTO, points=[CUP])
+    assert mask.shape == wanted.masks[0].shape
+    assert iou(mask, wanted.masks[0]) > 0.97  # the browser reads the JPEG a little otherwise
+    said = page.locator("#status").inner_text()
+    pixels, quality = re.fullmatch(r"(\d+) pixels, quality (\S+), \d+ corners", said).groups()
+    assert int(pixels) == mask.sum()
+    assert float(quality) == pytest.approx(wanted.quality[0], abs=0.03)
+
+
+def test_every_way_to_show_a_photo_and_to_ask_is_taken(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+        canvas.getContext("2d").drawImage(image, 0, 0);
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const blob = await (await fetch("photo.jpg")).blob();
+        const areas = [];
+        const bitmap = await createImageBitmap(image);
+        for (const photo of [image, canvas, data, blob, "photo.jpg", bitmap]) {
+            const seen = await model.see(photo);
+            const { masks } = await seen.segment({ points: [[290, 120]] });
+            areas.push(masks[0].area);
+        }
+        return areas;
+        """,
+    )
+    assert len(found) == 6
+    assert max(found) < 1.03 * min(found)
+
+
+def test_masks_are_had_as_pixels_boxes_and_outlines(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const seen = await model.see(image);
+        const { masks, violated } = await seen.segment({ box: [180, 20, 400, 230] });
+        const [mask] = masks;
+        const regions = mask.polygons();
+        const simple = mask.polygons(2);
+        return { area: mask.area, box: mask.box, violated, size: [mask.width, mask.height],
+                 pixels: Array.from(mask.toArray()), regions, simple: simple[0].exterior.length };
+        """,
+    )
+    import shapely
+
+    mask = np.array(found["pixels"], bool).reshape(found["size"][::-1])
+    rows, columns = np.nonzero(mask)
+    assert found["area"] == mask.sum()
+    assert found["violated"] == []
+    x0, y0, x1, y1 = found["box"]
+    assert (x0, y0) == (columns.min(), rows.min())
+    assert (x1, y1) == (columns.max() + 1, rows.max() + 1)
+    drawn = [shapely.Polygon(one["exterior"], one["holes"]).area for one in found["regions"]]
+    assert sum(drawn) == mask.sum()
+    assert found["simple"] < max(len(one["exterior"]) for one in found["regions"]) / 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("{}", "wanted points: [[x, y]] or box: [x0, y0, x1, y1], got"),
+        ("{ points: [[9999, 1]] }", "wanted points within"),
+        ("{ points: [[1, 1]], labels: [] }", "wanted a label for each point, got []"),
+        ("{ box: [5, 5, 5, 9] }", "wanted a box with x0 < x1 and y0 < y1, got [5,5,5,9]"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(page: Any, asked: str, said: str) -> None:
+    told = ask(page, f"const seen = await model.see(image); return seen.segment({asked});")
+    assert said in told
+
+
+def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
+    assert "wanted the photo at" in ask(page, "return model.see('nothing.jpg')")
+    assert "wanted a photo" in ask(page, "return model.see(7)")
+    missing = page.evaluate(
+        """async () => {
+            const { load } = await import("./lib/index.js");
+            return load({ model: "nowhere" }).catch((error) => String(error));
+        }"""
+    )
+    assert "/nowhere/manifest.json, got 404; serve an exported model there" in missing
+
+
+def sources() -> list[Path]:
+    """What the package is made of, in the order of web/package/vite.config.ts."""
+    folders = [WEB / "package" / "src", WEB / "src" / "masks", WEB / "src" / "model"]
+    inside = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    own = [WEB / "package-lock.json", PACKAGE / "vite.config.ts"]
+    return sorted([*inside, *own], key=lambda path: path.relative_to(WEB).as_posix())
+
+
+def test_the_built_package_is_made_of_these_sources() -> None:
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(f"{path.relative_to(WEB).as_posix()}\0".encode() + path.read_bytes())
+    about = json.loads((PACKAGE / "lib" / "build.json").read_text("utf-8"))
+    assert about == {"sources": digest.hexdigest()}, "run `make web`"
+
+
+def test_the_package_names_files_that_are_there_and_the_version_that_it_goes_with() -> None:
+    manifest = json.loads((PACKAGE / "package.json").read_text("utf-8"))
+    assert manifest["version"] == anymask.__version__
+    for file in manifest["exports"]["."].values():
+        assert (PACKAGE / file).is_file()
+    assert len((PACKAGE / "example.html").read_text("utf-8").splitlines()) <= 41
+    for built in (PACKAGE / "lib").glob("*.js"):
+        assert "http://" not in built.read_text("utf-8").replace("http://www.w3.org", "")

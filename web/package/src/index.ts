@@ -1,0 +1,109 @@
+/** Photos and prompts in, masks out, in the page that imports it; the model runs in two workers. */
+
+import { cocoToRle } from "../../src/masks/rle";
+import { rleToPatch } from "../../src/masks/patch";
+import { Model } from "../../src/model/client";
+import { refusal } from "../../src/model/prompts";
+import type { Prompt as Asked } from "../../src/model/prompts";
+import { PatchMask } from "./mask";
+import { photoToBitmap } from "./photo";
+import type {
+  Answer,
+  Anymask,
+  LoadOptions,
+  Mask,
+  Photo,
+  Prompt,
+  Seen,
+  SegmentOptions,
+} from "./types";
+
+export type * from "./types";
+
+/** Open a model. Throws an Error that says what was wanted, where its files are not there. */
+export async function load(options: LoadOptions = {}): Promise<Anymask> {
+  const beside = new URL("./model/", import.meta.url);
+  const folder = options.model ? new URL(options.model, document.baseURI) : beside;
+  const model = await Model.open(async (file) => {
+    const address = new URL(file, folder.href.endsWith("/") ? folder : `${folder}/`);
+    const reply = await fetch(address);
+    if (reply.ok) return reply;
+    throw new Error(`wanted ${address}, got ${reply.status}; serve an exported model there`);
+  });
+  return new OpenModel(model);
+}
+
+class OpenModel implements Anymask {
+  private count = 0;
+
+  constructor(private readonly model: Model) {}
+
+  get name(): string {
+    return this.model.manifest.name;
+  }
+
+  async see(photo: Photo): Promise<Seen> {
+    const seen = new SeenPhoto(this.model, `photo ${++this.count}`, await photoToBitmap(photo));
+    await seen.look();
+    return seen;
+  }
+
+  close(): void {
+    this.model.close();
+  }
+}
+
+class SeenPhoto implements Seen {
+  readonly width: number;
+  readonly height: number;
+
+  constructor(
+    private readonly model: Model,
+    private readonly key: string,
+    private readonly bitmap: ImageBitmap,
+  ) {
+    this.width = bitmap.width;
+    this.height = bitmap.height;
+  }
+
+  /** See it, again where other photos took its place meanwhile. */
+  async look(): Promise<void> {
+    await this.model.embed(this.key, async () => this.bitmap);
+  }
+
+  async segment(prompt: Prompt, options: SegmentOptions = {}): Promise<Answer> {
+    const asked = this.checked(prompt);
+    await this.look();
+    const { granularity = "all" } = options;
+    const answer = await this.model.answer(this.key, asked, 0, granularity);
+    return {
+      masks: answer.candidates.map(({ patch, quality }) => new PatchMask(patch, quality)),
+      violated: answer.violated,
+    };
+  }
+
+  async everything(progress: (done: number, all: number) => void = () => {}): Promise<Mask[]> {
+    await this.look();
+    const found = await this.model.everything(this.key, progress);
+    return found.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
+  }
+
+  private checked({ points = [], labels, box }: Prompt): Asked {
+    const wrong = (wanted: string, got: unknown) =>
+      new Error(`wanted ${wanted}, got ${JSON.stringify(got)}`);
+    if (!points.length && !box) throw wrong("points: [[x, y]] or box: [x0, y0, x1, y1]", "neither");
+    const outside = points.find(
+      ([x, y]) => !(x >= 0 && y >= 0 && x < this.width && y < this.height),
+    );
+    if (outside) throw wrong(`points within ${this.width} x ${this.height}`, outside);
+    if (labels && labels.length !== points.length) throw wrong("a label for each point", labels);
+    if (box && !(box[0] < box[2] && box[1] < box[3] && box.every(Number.isFinite))) {
+      throw wrong("a box with x0 < x1 and y0 < y1", box);
+    }
+    const clicks = points.map(([x, y], i) => ({ x, y, label: labels?.[i] ?? (1 as const) }));
+    const asked: Asked = { clicks, box: box ?? null, mask: null };
+    const refused = refusal(asked, this.model.manifest.spec);
+    if (refused) throw new Error(refused);
+    return asked;
+  }
+}

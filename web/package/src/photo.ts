@@ -1,0 +1,30 @@
+/** Whatever shows a photo -> its pixels, upright, as a bitmap that a worker can be sent. */
+
+import type { Photo } from "./types";
+
+/** Throws an Error that says what was wanted, for a photo that cannot be read. */
+export async function photoToBitmap(photo: Photo): Promise<ImageBitmap> {
+  const given = typeof photo === "string" || photo instanceof URL ? await fetched(photo) : photo;
+  if (given instanceof HTMLImageElement) await given.decode().catch(() => null);
+  try {
+    return await createImageBitmap(given, {
+      imageOrientation: "from-image",
+      premultiplyAlpha: "none",
+    });
+  } catch (error) {
+    throw new Error(
+      `wanted a photo (an image, canvas, bitmap, Blob or address), got ${named(photo)}: ` +
+        `${error instanceof Error ? error.message : error}; wait until it is loaded`,
+    );
+  }
+}
+
+async function fetched(address: string | URL): Promise<Blob> {
+  const reply = await fetch(address);
+  if (reply.ok) return reply.blob();
+  throw new Error(`wanted the photo at ${address}, got ${reply.status}; look at its address`);
+}
+
+function named(photo: unknown): string {
+  return photo instanceof Object ? photo.constructor.name : String(photo);
+}

@@ -1,0 +1,87 @@
+/** What goes into the package and what comes out; places are (x, y) pixels of the photo. */
+
+export type XY = [x: number, y: number];
+export type Box = [x0: number, y0: number, x1: number, y1: number];
+export type Colour = [red: number, green: number, blue: number, alpha: number]; // 0 to 255 each
+
+/** Anything that shows a photo, its file, or its address. */
+export type Photo =
+  | HTMLImageElement
+  | HTMLCanvasElement
+  | HTMLVideoElement
+  | OffscreenCanvas
+  | ImageBitmap
+  | ImageData
+  | Blob
+  | URL
+  | string;
+
+export interface LoadOptions {
+  /** The folder of an exported model; without it `nano`, which lies beside the package. */
+  model?: string | URL;
+}
+
+/** One object: clicks, a box, or both. */
+export interface Prompt {
+  points?: readonly XY[];
+  /** 1 on the object, 0 off it; one for each point, 1 where there are none. */
+  labels?: readonly (0 | 1)[];
+  box?: Box;
+}
+
+export interface SegmentOptions {
+  /** Of a click's candidates, the first: "all" the best one, 0 the smallest part, 1 the whole. */
+  granularity?: "all" | number;
+}
+
+/** One region of a mask: corners along its pixels' edges. */
+export interface Outline {
+  exterior: XY[];
+  holes: XY[][];
+}
+
+export interface Mask {
+  /** Of the photo. */
+  readonly width: number;
+  readonly height: number;
+  /** What the model thinks of it; larger is better. */
+  readonly quality: number;
+  /** Pixels of the object. */
+  readonly area: number;
+  /** The smallest box around it; x1 and y1 lie behind its last pixels. Null where it is empty. */
+  readonly box: Box | null;
+  /** Whether a pixel is in it. */
+  has(x: number, y: number): boolean;
+  /** (height, width), row by row, 1 in the object and 0 elsewhere. */
+  toArray(): Uint8Array;
+  /** The object in a colour, white without one, on nothing. */
+  toImageData(colour?: Colour): ImageData;
+  /** Its regions; `tolerance` leaves corners out that move an outline by at most so many pixels. */
+  polygons(tolerance?: number): Outline[];
+}
+
+export interface Answer {
+  /** Best first, at least one. */
+  masks: Mask[];
+  /** Indices of the points that the first mask does not obey. */
+  violated: number[];
+}
+
+/** A photo that the model has seen. */
+export interface Seen {
+  readonly width: number;
+  readonly height: number;
+  /** Answer a prompt. Throws an Error that says what was wanted. */
+  segment(prompt: Prompt, options?: SegmentOptions): Promise<Answer>;
+  /** The masks of everything, best first; `progress` is told clicks that are done, and all. */
+  everything(progress?: (done: number, all: number) => void): Promise<Mask[]>;
+}
+
+export interface Anymask {
+  /** Of the model. */
+  readonly name: string;
+  /** Look at a photo, once for all its prompts. */
+  see(photo: Photo): Promise<Seen>;
+  /** End the workers; nothing can be asked afterwards. */
+  close(): void;
+}

@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import ts from "typescript";
+import { defineConfig } from "vite";
+import type { Plugin } from "vite";
+
+const dist = join(import.meta.dirname, "../node_modules/onnxruntime-web/dist");
+const out = "package/lib";
+
+/** Every file that the package is made of, in the order of tests/web/test_package.py. */
+function sources(): string[] {
+  const folders = ["package/src", "src/masks", "src/model"].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).replaceAll("\\", "/")),
+  );
+  return [...folders, "package-lock.json", "package/vite.config.ts"].sort();
+}
+
+/** The types of what is exported, and the hash of the sources. */
+function typings(): Plugin {
+  return {
+    name: "typings",
+    apply: "build",
+    closeBundle() {
+      for (const name of ["index", "types"]) {
+        const text = readFileSync(`package/src/${name}.ts`, "utf8");
+        const { outputText } = ts.transpileDeclaration(text, { fileName: `${name}.ts` });
+        writeFileSync(`${out}/${name}.d.ts`, outputText.replaceAll('"./types"', '"./types.js"'));
+      }
+      const digest = createHash("sha256");
+      for (const file of sources()) digest.update(file + "\0").update(readFileSync(file));
+      writeFileSync(`${out}/build.json`, JSON.stringify({ sources: digest.digest("hex") }) + "\n");
+    },
+  };
+}
+
+export default defineConfig({
+  base: "./",
+  define: { WEBGPU: "false" },
+  resolve: { alias: { "onnxruntime-web/wasm": join(dist, "ort.wasm.min.mjs") } },
+  worker: { format: "es", rollupOptions: { output: { entryFileNames: "worker.js" } } },
+  plugins: [typings()],
+  build: {
+    outDir: out,
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: false,
+    chunkSizeWarningLimit: 1000,
+    rollupOptions: {
+      input: "package/src/index.ts",
+      preserveEntrySignatures: "strict",
+      output: { entryFileNames: "[name].js" },
+    },
+  },
+});

@@ -1,0 +1,91 @@
+/** Logits without small holes and islands (`clean_logits` of `families/choice.py`). */
+
+import type { Geometry } from "./geometry";
+import { cellOf, pixelOf } from "./negative_clicks";
+import type { Click } from "./negative_clicks";
+import { regions } from "./regions";
+
+const SHARE = 0.05; // of the mask: holes and islands of less go
+const CLEAR = 2; // logits from the threshold that a filled or removed cell gets at least
+
+/**
+ * The same logits where there is nothing to do. The largest part stays, and so do parts that a
+ * positive click touches and holes that a negative one touches; a hole does not touch the border.
+ */
+export function cleaned(
+  plane: Float32Array,
+  clicks: readonly Click[],
+  geometry: Geometry,
+  threshold: number,
+): Float32Array {
+  const side = Math.sqrt(plane.length);
+  const [rows, columns] = geometry.inputHw.map((n) =>
+    Math.min(side, Math.trunc(((n - 0.5) * side) / geometry.side - 0.5) + 2),
+  );
+  const mask = new Uint8Array(rows * columns);
+  const look = (source: Float32Array) => {
+    for (let y = 0; y < rows; y++) {
+      for (let x = 0; x < columns; x++) {
+        mask[y * columns + x] = source[y * side + x] > threshold ? 1 : 0;
+      }
+    }
+  };
+  look(plane);
+  const least = SHARE * mask.reduce((sum, cell) => sum + cell, 0);
+  const out = plane.slice();
+  let changed = false;
+  for (const label of [0, 1]) {
+    look(out);
+    if (label === 0) mask.forEach((cell, i) => (mask[i] = 1 - cell));
+    const places = clicks
+      .filter((click) => click.label === label)
+      .map((click) => cellOf(pixelOf(click, geometry), side, geometry));
+    const gone = smallRegions(mask, [rows, columns], label, least, places, side / geometry.side);
+    gone.forEach((taken, i) => {
+      if (!taken) return;
+      const at = Math.floor(i / columns) * side + (i % columns);
+      if (label === 0) out[at] = Math.max(out[at], threshold + CLEAR);
+      else out[at] = Math.min(out[at], threshold - CLEAR);
+      changed = true;
+    });
+  }
+  return changed ? out : plane;
+}
+
+/** The islands (label 1) or holes (0) of less than an area; not the largest island. */
+function smallRegions(
+  mask: Uint8Array,
+  [rows, columns]: [number, number],
+  label: number,
+  area: number,
+  places: [number, number][], // row and column in cells
+  reach: number,
+): Uint8Array {
+  const labels = regions(mask, rows, columns);
+  const count = labels.reduce((most, one) => Math.max(most, one), 0);
+  const sizes = new Float64Array(count + 1);
+  const kept = new Uint8Array(count + 1);
+  kept[0] = 1;
+  labels.forEach((one, i) => {
+    sizes[one]++;
+    const [y, x] = [Math.floor(i / columns), i % columns];
+    const border = y === 0 || x === 0 || y === rows - 1 || x === columns - 1;
+    if (label === 0 && border) kept[one] = 1;
+  });
+  if (label === 1 && count) {
+    let largest = 1;
+    for (let one = 2; one <= count; one++) if (sizes[one] > sizes[largest]) largest = one;
+    kept[largest] = 1;
+  }
+  const clamp = (value: number, last: number) => Math.min(last, Math.max(0, value));
+  for (const [row, column] of places) {
+    for (let y = Math.floor(row - reach); y <= Math.floor(row + reach) + 1; y++) {
+      for (let x = Math.floor(column - reach); x <= Math.floor(column + reach) + 1; x++) {
+        kept[labels[clamp(y, rows - 1) * columns + clamp(x, columns - 1)]] = 1;
+      }
+    }
+  }
+  return new Uint8Array(mask.length).map((_, i) =>
+    !kept[labels[i]] && sizes[labels[i]] < area ? 1 : 0,
+  );
+}
