@@ -12,6 +12,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
+from anymask.data import web_pictures
 from anymask.data.images import load_mask
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
@@ -261,7 +262,10 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("https://example.com/a.jpg", "addresses are not read, got 'https://example.com/a.jpg'"),
+        (
+            "https://example.com/a.jpg",
+            "addresses are not fetched unasked, got 'https://example.com/a.jpg'; add --allow",
+        ),
         ("clip.mp4", "videos are not read, got 'clip.mp4'; make pictures of its frames"),
         ("doc.pdf", "documents are not read, got 'doc.pdf'; make pictures of its pages"),
     ],
@@ -270,6 +274,15 @@ def test_what_is_no_picture_is_told_by_its_name(
     desk: Path, command: list[str], source: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told in refusal(capsys, command[0], source, *command[1:])
+
+
+def test_an_address_is_fetched_where_it_is_allowed(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path("p.png").read_bytes()
+    monkeypatch.setattr(web_pictures, "fetch_picture", lambda address: data)
+    words = ["segment", "http://example.com/a%20b/cup.png?size=2", "--point", "90,100"]
+    assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
 
 
 # Pages.

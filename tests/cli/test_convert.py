@@ -1,12 +1,17 @@
 """The command convert: nothing is lost silently."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anymask.cli.main import main
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import FORMATS, read_annotations, write_annotations
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
 from tests.data.annotated import pixels, rings
 
 
@@ -109,3 +114,54 @@ def test_runs_whose_sum_leaves_64_bits_are_named_not_decoded(
     assert main(words) == 2
     assert "a run is at most H * W = 4096 pixels long" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["out.xml"], "cvat"),
+        (["out.json"], "coco"),
+        (["out.geojson"], "geojson"),
+        (["out.svg"], "svg"),
+        (["out.PNG"], "label-png"),
+        (["yolo"], "yolo"),
+        (["VOC"], "voc"),
+        (["o", "--to", "YOLO"], "yolo"),
+        (["o", "--to", "Pascal_VOC"], "voc"),
+        (["o", "--to", "ultralytics", "--from", "SA1B"], "yolo"),
+    ],
+)
+def test_the_format_is_inferred_and_its_case_does_not_matter(
+    source: Path,
+    words: list[str],
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(source.parent)
+    assert main(["convert", "in", *words]) == 0
+    assert f"sa1b to {form}; " in capsys.readouterr().out
+
+
+def test_a_target_that_says_nothing_is_told_with_the_formats(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(source), str(source.parent / "out")]) == 2
+    assert "does not say which format is meant; add --to, one of sa1b" in capsys.readouterr().err
+    assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
+    assert "--to: 'yollo' is not among the choices; did you mean 'yolo'?" in capsys.readouterr().err
+
+
+def test_how_masks_were_made_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = record_from_rle(mask_to_rle(np.eye(6, dtype=bool)), quality=0.5, stability=0.5)
+    record = replace(record, points=((1.0, 1.0),))
+    image = AnnotatedImage(
+        file_name="a.png", hw=(6, 6), masks=(AnnotatedMask(record.rle, "cat", made=record),)
+    )
+    write_annotations([image], tmp_path / "in", "sa1b")
+    assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "nor how the masks were made: quality, stability, clicks"
+    assert len(lines) == 2

@@ -123,7 +123,7 @@ def test_a_suite_needs_to_know_where_its_sets_lie(
 
 def test_an_unknown_suite_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "no-such-suite", "--data", str(data)]) == 2
-    assert "no-such-suite.toml: wanted a suite file (.toml)" in capsys.readouterr().err
+    assert "no-such-suite: wanted a suite file (.toml)" in capsys.readouterr().err
 
 
 def test_a_file_of_other_settings_is_not_resumed(

@@ -116,8 +116,10 @@ def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
     picture = PICTURE.copy()
     picture[95:105, 60:70] = 255
     Image.fromarray(picture).save("photo.png")
-    assert not npy("--point", "90,100")[100, 65]
-    assert npy("--point", "90,100", "--max-hole-area", "900", "--min-island-area", "9")[100, 65]
+    for size in ("0", "9", "0.1%"):
+        assert not npy("--point", "90,100", "--max-hole-area", size)[100, 65]
+    for size in ("900", "5%", "0.05"):
+        assert npy("--point", "90,100", "--max-hole-area", size, "--min-island-area", "9")[100, 65]
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

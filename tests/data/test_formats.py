@@ -103,8 +103,8 @@ def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_pat
 
 
 def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown format 'voc'; there are sa1b, coco"):
-        write_annotations([], tmp_path, "voc")
+    with pytest.raises(InputError, match="unknown format 'mot'; there are sa1b, coco"):
+        write_annotations([], tmp_path, "mot")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
     with pytest.raises(InputError, match="no setting 'speed'"):
         again.change(settings={"speed": 1})
-    with pytest.raises(InputError, match="sample must be a number, 0 or more, got -1"):
+    with pytest.raises(InputError, match="sample must be a whole number of at least 0, got -1"):
         again.change(settings={"sample": -1})
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from anymask.data.sets import load_set
 from anymask.evaluation.selection import SetPlan, choose_masks
-from anymask.evaluation.suite import folder_suite, open_sets, read_suite
+from anymask.evaluation.suite import (
+    find_suite,
+    folder_suite,
+    open_sets,
+    read_suite,
+    shipped_suites,
+)
 from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.rle import empty_rle, rle_to_string
 from tests.data.published import write_voc
@@ -115,8 +121,22 @@ def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
         read_suite(write_suite(tmp_path, text))
 
 
-def test_the_paper_s_suite_names_its_23_data_sets(repository: Path) -> None:
-    suite = read_suite(repository / "suites" / "paper.toml")
+def test_suites_of_the_package_are_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert set(shipped_suites()) >= {"natural", "paper", "zero-shot"}
+    for name in shipped_suites():
+        assert read_suite(find_suite(name)).sets
+    assert find_suite("suites/paper.toml") == find_suite("paper")
+    with pytest.raises(ConfigError, match="zeroshot: .* did you mean 'zero-shot'"):
+        find_suite("zeroshot")
+    write_suite(tmp_path, '[[set]]\nname = "own"').rename("paper.toml")
+    assert find_suite("paper.toml") == Path("paper.toml")
+
+
+def test_the_paper_s_suite_names_its_23_data_sets() -> None:
+    suite = read_suite(find_suite("paper"))
     assert len({group for plan in suite.sets for group in plan.groups if group != "paper"}) == 23
     assert all("paper" in plan.groups for plan in suite.sets)
 
@@ -179,9 +199,9 @@ def test_of_several_annotators_the_first_one_counts_unless_all_are_wanted(tmp_pa
 
 
 def test_the_suite_of_this_repository_has_twelve_sets_to_develop_against(
-    repository: Path, shared: Path
+    shared: Path,
 ) -> None:
-    suite = read_suite(repository / "suites" / "zero-shot.toml")
+    suite = read_suite(find_suite("zero-shot"))
     groups = [group for plan in suite.sets for group in plan.groups]
     assert {group: groups.count(group) for group in groups} == {"dev": 12, "thin": 2, "clicks": 2}
     here = {path.name for path in (shared / "data" / "eval").iterdir() if path.is_dir()}

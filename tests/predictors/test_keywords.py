@@ -62,6 +62,8 @@ def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
         Image.fromarray(PICTURE).save(tmp_path / name)
     with pytest.raises(InputError, match="for several photos there are embed_many"):
         model.segment([tmp_path / "a.png"], points=[(35, 40)])
+    with pytest.raises(InputError, match="got the pattern '.*png'; for several photos"):
+        model.everything(str(tmp_path / "*.png"))
     told: list[tuple[int, int]] = []
     found = list(
         model.everything_many(
@@ -117,3 +119,24 @@ def test_a_model_pickled_with_other_weights_is_refused() -> None:
     state = pickle.loads(pickle.dumps(model)).__getstate__()
     with pytest.raises(WeightsError, match="pickled with the weights other, here they are colour"):
         Model.__new__(Model).__setstate__(state | {"weights_hash": "other"})
+
+
+def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
+    model = Model(ColourRuntime())
+    embedding = model.embed(PICTURE)
+    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], labels=[1, 0])
+    records = model.everything(PICTURE, points_per_side=4)
+    shown = {
+        repr(embedding): "<Embedding of 120x80 by fake, 0.0 MB>",
+        repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",
+        repr(Prompt.of(box=(1, 2, 3, 4), mask=PICTURE[..., 0] > 9)): (
+            "<Prompt: box 1,2,3,4, mask 120x80>"
+        ),
+        repr(embedding.maps[0]): "<FeatureMap 'features' 3x64x64>",
+    }
+    assert list(shown) == list(shown.values())
+    everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
+    everything += [records[0].rle, answer.geometry, embedding.seen]
+    for one in everything:
+        assert "\n" not in repr(one)
+        assert len(repr(one)) < 100

@@ -151,7 +151,7 @@ def test_every_repr_is_one_short_line() -> None:
     assert repr(given.to_record("cup")) == (
         "<MaskRecord of 40x30: quality 0.50, 100 %, label 'cup'>"
     )
-    assert repr(given.prompt) == "<Prompt: 1 clicks>"
+    assert repr(given.prompt) == "<Prompt: 1 click>"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,8 @@ def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
     given.show()
     assert shown == [(40, 30)]
+    for one in (given[0], given.to_record()):
+        assert one._repr_png_().startswith(b"\x89PNG")
     png = given._repr_png_()
     assert png is not None
     assert png.startswith(b"\x89PNG")

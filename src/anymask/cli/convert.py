@@ -12,22 +12,28 @@ from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
+    from anymask.data.outlines import Policy
 
+HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
 SUMMARY = "turn annotations from one format into another"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.data.formats import FORMATS
+    from anymask.data.formats import FORMATS, format_name
     from anymask.data.layouts import LAYOUTS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = table()
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
-    parser.add_argument("--to", metavar="FORMAT", required=True, choices=FORMATS)
     parser.add_argument(
-        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS],
+        "--to", metavar="FORMAT", choices=FORMATS, type=format_name,
+        help="of OUT (default: by its suffix, .json COCO, .xml CVAT, .png, .svg, .geojson; or by "
+        "the folder's name, such as yolo/)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS], type=format_name,
         help="of IN; recognised when left out",
     )  # fmt: skip
     parser.add_argument("--split", metavar="NAME", help="of a published data set, such as val")
@@ -81,11 +87,17 @@ def run(args: argparse.Namespace) -> None:
     """Convert and report. Raises DataError when something is lost and `--strict` is given."""
     from anymask.data.annotations import LossReport
     from anymask.data.documents import write_files
-    from anymask.data.formats import encode_annotations, read_annotations, recognise
+    from anymask.data.formats import (
+        encode_annotations,
+        format_of_target,
+        read_annotations,
+        recognise,
+    )
     from anymask.data.outlines import Policy
 
     if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
+    args.to = args.to or format_of_target(args.target)
     if args.copy_images and args.to != "set":
         raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
     policy = Policy(
@@ -93,17 +105,8 @@ def run(args: argparse.Namespace) -> None:
     )
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
-    if args.strict:  # a first round for the report alone
-        trial = LossReport(list(lost.losses))
-        for _ in encode_annotations(images, args.target, args.to, trial, policy):
-            pass
-        if trial:
-            tell(trial)
-            write_report(args, origin, images, trial)
-            raise DataError(
-                f"{sum(trial.counts().values())} things would be lost, see above; nothing was "
-                "written; choose another format, or leave out --strict"
-            )
+    if args.strict:
+        refuse_loss(args, origin, images, LossReport(list(lost.losses)), policy)
     files = write_files(encode_annotations(images, args.target, args.to, lost, policy))
     if args.copy_images:
         files += write_files(copies(args, origin, images))
@@ -115,6 +118,27 @@ def run(args: argparse.Namespace) -> None:
         f"wrote {args.target}: {len(images)} pictures, {masks} masks, {files} files, "
         f"{origin} to {args.to}; {kept}"
     )
+
+
+def refuse_loss(
+    args: argparse.Namespace,
+    origin: str,
+    images: list[AnnotatedImage],
+    trial: LossReport,
+    policy: Policy,
+) -> None:
+    """A first round for the report alone. Raises DataError when something would be lost."""
+    from anymask.data.formats import encode_annotations
+
+    for _ in encode_annotations(images, args.target, args.to, trial, policy):
+        pass
+    if trial:
+        tell(trial)
+        write_report(args, origin, images, trial)
+        raise DataError(
+            f"{sum(trial.counts().values())} things would be lost, see above; nothing was "
+            "written; choose another format, or leave out --strict"
+        )
 
 
 def copies(
@@ -130,9 +154,11 @@ def copies(
 
 
 def tell(report: LossReport) -> None:
-    """A line for each kind of loss."""
-    for line in report.lines():
+    """A line for each kind of loss; one for all that is about how masks were made."""
+    for line in report.lines(leave_out=HOW_MADE):
         print(line)
+    if made := [kind for kind in report.counts() if kind in HOW_MADE]:
+        print(f"nor how the masks were made: {', '.join(made)}")
 
 
 def write_report(

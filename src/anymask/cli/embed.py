@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Embed every photo. Raises DataError at the end when some failed."""
     task = EmbedTask(read_model(args), read_pictures(args))
-    with open_sources(args.sources) as sources:
+    with open_sources(args.sources, allow_url=args.allow_url) as sources:
         job = read_job(args, sources, args.outputs, "", "-embeddings", ".npz")
         if not job.one:
             run_folder(job, task, args.json)

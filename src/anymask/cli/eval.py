@@ -23,7 +23,17 @@ from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.evaluation.suite import Suite, folder_suite, hard_suite, open_sets, read_suite
+from anymask.evaluation.suite import (
+    RENDERED_SUITE,
+    SHIPPED,
+    Suite,
+    find_suite,
+    folder_suite,
+    hard_suite,
+    open_sets,
+    read_suite,
+    shipped_suites,
+)
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
@@ -32,8 +42,6 @@ from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
-SUITES = Path("suites")
-HARD = "hard"
 MANY = 1000  # masks from which a second process is worth its start
 
 
@@ -42,8 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "what",
-        help="a suite (.toml file, or its name in ./suites), a set, a folder of sets, or 'hard': "
-        "rendered scenes of glass, smoke, wires, ...",
+        help=f"a suite ({', '.join(shipped_suites())}, or a .toml file), a set, a folder of sets, "
+        f"or {RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ...",
     )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
@@ -287,14 +295,14 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
     if path.is_dir():
         suite, parent = folder_suite(path)
         return suite, open_sets(suite, parent, names)
-    if path.suffix != ".toml" and not path.exists():
-        path = SUITES / f"{what}.toml"
-    if what == HARD and not path.is_file():
+    if what == RENDERED_SUITE and not path.exists():
         return (suite := hard_suite()), open_sets(suite, ".", names)
-    suite = read_suite(path)
+    file = find_suite(what)
+    suite = read_suite(file)
     folder: Path | None = suite.data if data is None else Path(data).expanduser()
     if folder is None or not folder.is_dir():
-        lost = "" if folder is None else f" ({folder} is no folder)"
+        unsaid = folder is None or (data is None and file.parent == SHIPPED)
+        lost = "" if unsaid else f" ({folder} is no folder)"
         raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}")
     return suite, open_sets(suite, folder, names)
 

@@ -75,7 +75,10 @@ def run(args: argparse.Namespace) -> None:
         read_pictures(args),
         read_arrangement(args),
     )
-    with open_sources(args.sources) as sources, tempfile.TemporaryDirectory() as aside:
+    with (
+        open_sources(args.sources, allow_url=args.allow_url) as sources,
+        tempfile.TemporaryDirectory() as aside,
+    ):
         files = [output for output in args.outputs if is_file_name(output)]
         if not files:
             run_to_folder(args, task, read_job(args, sources, args.outputs, ENDING))

@@ -124,7 +124,7 @@ class Job:
 
 def run(args: argparse.Namespace) -> None:
     """Answer the prompts and write every output. Raises AnymaskError for what can be mended."""
-    with open_sources(args.sources) as sources:
+    with open_sources(args.sources, allow_url=args.allow_url) as sources:
         pictures = read_pictures(args)
         naming = Naming(page=pictures.page)
         items = [item for path in sources for item in _items(path, naming)]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from anymask.primitives.errors import InputError
 
@@ -28,19 +29,30 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
         "sources", metavar=metavar, nargs="+",
         help="photos, a quoted glob such as 'photos/*.jpg', or - for standard input" + more,
     )  # fmt: skip
+    parser.add_argument(
+        "--allow-url", action="store_true",
+        help="fetch photos that are named by http or https addresses (never without this)",
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
-def open_sources(words: Sequence[str]) -> Iterator[list[Path]]:
-    """The paths that the words mean; what came by standard input lies in a file until the end.
+def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[list[Path]]:
+    """The paths that the words mean; what came by standard input or from the web lies in a file
+    until the end.
 
-    Raises InputError for addresses, videos, documents, and a glob that fits nothing.
+    Raises InputError for addresses (unless allowed), videos, documents, and a glob that fits
+    nothing; ImageError for an address that gives nothing.
     """
     with contextlib.ExitStack() as stack:
-        paths = [path for word in words if word != STDIN for path in _paths_of(word)]
-        if STDIN in words:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-"))
-            paths.append(_read_stdin(Path(folder, "stdin")))
+        aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
+        paths: list[Path] = []
+        for number, word in enumerate(words):
+            if word == STDIN:
+                paths.append(_read_stdin(aside / "stdin"))
+            elif allow_url and _ADDRESS.fullmatch(word):
+                paths.append(_fetch(word, aside / str(number)))
+            else:
+                paths += _paths_of(word)
         yield paths
 
 
@@ -61,8 +73,8 @@ def check_kind(word: str) -> None:
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
         raise InputError(
-            f"addresses are not read, got {word!r}; download the picture first, or hand it over: "
-            f"curl -sL {word} | anymask COMMAND - ..."
+            f"addresses are not fetched unasked, got {word!r}; add --allow-url, or download the "
+            "picture first"
         )
     if suffix in _VIDEOS:
         raise InputError(
@@ -74,6 +86,17 @@ def check_kind(word: str) -> None:
             f"documents are not read, got {word!r}; make pictures of its pages, for example "
             f"pdftoppm -png {word} page, and name one of them"
         )
+
+
+def _fetch(address: str, folder: Path) -> Path:
+    """The picture of an address in a folder of its own, under its own name."""
+    from anymask.data.web_pictures import fetch_picture
+
+    name = Path(unquote(urlsplit(address).path)).name or "picture"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(fetch_picture(address))
+    return path
 
 
 def _read_stdin(path: Path) -> Path:

@@ -6,7 +6,7 @@ Readers and writers of formats note in a `LossReport` what does not survive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -267,7 +267,7 @@ class LossReport:
         """How many losses there are of each kind."""
         return dict(Counter(loss.kind for loss in self.losses))
 
-    def lines(self) -> list[str]:
+    def lines(self, leave_out: Collection[str] = ()) -> list[str]:
         """A line a kind, with the first case as an example."""
         first: dict[str, Loss] = {}
         for loss in self.losses:
@@ -275,6 +275,7 @@ class LossReport:
         return [
             f"not kept: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
             for kind, count in self.counts().items()
+            if kind not in leave_out
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ FORMATS: dict[str, Format] = {
     "coco-panoptic": Format("panoptic", "read", "encode", "COCO panoptic JSON and PNGs"),
     "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
     "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
+    "voc": Format("voc", "read", "encode", "PASCAL VOC: PNGs of classes and of objects"),
     "sav": Format("sav", "read", "encode", "SA-V JSON, a file a video"),
     "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
     "labelme-polygon": Format("labelme", "read", "encode_polygons", "labelme JSON with polygons"),
@@ -132,6 +133,36 @@ def write_annotations(
 
 # Recognising.
 
+SYNONYMS = {
+    "pascal": "voc",
+    "pascal-voc": "voc",
+    "ultralytics": "yolo",
+    "yolo-seg": "yolo",
+    "yolov8": "yolo",
+    "labelstudio": "label-studio",
+    "sam": "sa1b",
+    "panoptic": "coco-panoptic",
+    "png": "label-png",
+}
+
+
+def format_name(word: str) -> str:
+    """A format's name as it is typed, in any case, or as others call it."""
+    plain = word.lower().replace("_", "-")
+    return SYNONYMS.get(plain, plain)
+
+
+def format_of_target(target: Path) -> str:
+    """The format that a file's suffix or a folder's name says. Raises InputError."""
+    by_suffix = _SUFFIXES | {".json": "coco", ".jsonl": "set"}
+    name = by_suffix.get(target.suffix.lower()) or format_name(target.name)
+    if name in FORMATS:
+        return name
+    raise InputError(
+        f"{str(target)!r} does not say which format is meant; add --to, one of {', '.join(FORMATS)}"
+    )
+
+
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 
 
@@ -151,7 +182,10 @@ def recognise(source: Path, split: str | None = None) -> str:
             return "set"
         if (source / "Annotations_6fps").is_dir():
             return "sav"
-        if (layout := fitting_layout(source)) is not None and layout not in FORMATS:
+        if (source / "SegmentationObject").is_dir():
+            return "voc"
+        layout = fitting_layout(source)
+        if layout is not None and (layout not in FORMATS or layout == "voc"):
             return layout
         if (source / "Annotations").is_dir():
             return "davis"

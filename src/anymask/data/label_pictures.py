@@ -46,7 +46,7 @@ VOID = 255
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read 8- or 16-bit label pictures; `group` is the value. Raises DataError, naming the file."""
     return [
-        _image(path, _name(path, source, pictures), void=None)
+        _image(path, picture_name(path, source, pictures), void=None)
         for path in find_files(source, ".png")
     ]
 
@@ -64,12 +64,12 @@ def read_davis(
         deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
         source = deep[0] if len(deep) == 1 else top
     return [
-        _image(path, _name(path, source, pictures, ".jpg"), void=VOID)
+        _image(path, picture_name(path, source, pictures, ".jpg"), void=VOID)
         for path in find_files(source, ".png")
     ]
 
 
-def _name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
+def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
     """The picture's name: as it lies in `pictures`, else the label picture's own."""
     inside = path.relative_to(source) if source.is_dir() else Path(path.name)
     stem = inside.with_suffix("").as_posix()
@@ -173,7 +173,7 @@ def encode_davis(
         seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
         note_traits(report, replace(image, masks=seen), frozenset({"groups"}))
         numbers = object_numbers(image, report, VOID - 1, void)
-        yield path, _png(painted(image, numbers, report).astype(np.uint8), palette=True)
+        yield path, encode_palette(painted(image, numbers, report))
 
 
 def object_numbers(
@@ -231,6 +231,11 @@ def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossRep
         elif left[place] < area:
             hidden = f"{area - left[place]} of {area} pixels lie under other masks"
             report.add("overlaps", image.file_name, place, hidden)
+
+
+def encode_palette(values: NDArray[Any]) -> bytes:  # (H, W) 0..255
+    """An 8-bit PNG with VOC's palette."""
+    return _png(values.astype(np.uint8), palette=True)
 
 
 def _png(values: NDArray[Any], palette: bool = False) -> bytes:

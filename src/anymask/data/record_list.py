@@ -11,7 +11,6 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, LossReport, record_to_mask
-from anymask.data.formats import encode_annotations, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.detections import to_dataframe, to_supervision
 from anymask.primitives.draw import colours, overlay
@@ -234,10 +233,14 @@ class MaskRecords(list[MaskRecord]):
 
         Raises InputError for an unknown format, DataError where it cannot hold the masks.
         """
+        from anymask.data.formats import write_annotations  # all formats: 40 ms to load
+
         return write_annotations([self._annotated()], target, form, policy)
 
     def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
         """The files that `write` would write, by their names."""
+        from anymask.data.formats import encode_annotations
+
         target = Path("masks" + _ONE_FILE.get(form, ""))
         files = encode_annotations([self._annotated()], target, form, LossReport(), policy)
         return {_inside(path, target): data for path, data in files}

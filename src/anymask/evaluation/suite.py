@@ -22,6 +22,7 @@ A suite is a TOML file:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,9 @@ from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, 
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.notation import parse_toml
 
+SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
 RENDERED = "rendered"
+RENDERED_SUITE = "hard"  # which needs no file
 _LARGEST = 1_000_000_000  # of the numbers in a suite
 
 
@@ -51,6 +54,29 @@ class Suite:
     clicks: int = 3
     min_area: int = 64
     data: Path | None = None
+
+
+def shipped_suites() -> tuple[str, ...]:
+    """The names of the suites in the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_suite(word: str) -> Path:
+    """The file of a suite: a path, or the name of one in the package. Raises ConfigError."""
+    path = Path(word).expanduser()
+    if path.is_file():
+        return path
+    if word in shipped_suites():
+        return SHIPPED / f"{word}.toml"
+    if path.parts == ("suites", path.name) and path.stem in shipped_suites():
+        return SHIPPED / path.name  # where they lay in a checkout once
+    near = difflib.get_close_matches(word, [*shipped_suites(), RENDERED_SUITE], 1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(
+        f"{word}: wanted a suite file (.toml), a set folder, a folder of sets, or a suite of the "
+        f"package; there is none; {guess}the package has {', '.join(shipped_suites())} and "
+        f"{RENDERED_SUITE}"
+    )
 
 
 def read_suite(path: str | Path) -> Suite:
@@ -105,7 +131,7 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
 def hard_suite() -> Suite:
     """Every kind of rendered scene; it needs no files."""
     plans = (SetPlan(name=name, groups=("hard",), layout=RENDERED) for name in SCENES)
-    return Suite(name="hard", sets=tuple(plans))
+    return Suite(name=RENDERED_SUITE, sets=tuple(plans))
 
 
 def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:

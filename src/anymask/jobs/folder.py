@@ -166,6 +166,12 @@ class Summary:
     about: dict[str, Any] = field(default_factory=dict)
     failures: list[PhotoFailure] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Summary: {self.photos} photos, {self.done} done, {self.there} there already, "
+            f"{self.failed} failed, {self.made} made in {self.seconds:.1f} s>"
+        )
+
     @property
     def seconds(self) -> float:
         """Of the work itself."""

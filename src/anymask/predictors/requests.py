@@ -58,6 +58,11 @@ def load_one(image: ImageSource, source: SourceDict) -> UintImage:
             f"wanted one photo, got a {type(image).__name__} of {len(image)}; for several photos "
             "there are embed_many, segment_many and everything_many"
         )
+    if isinstance(image, str) and "*" in image and not is_address(image):
+        raise InputError(
+            f"wanted one photo, got the pattern {image!r}; for several photos there are "
+            "embed_many and everything_many, and anymask.list_photos"
+        )
     return load_image(image, **source)
 
 

@@ -70,6 +70,9 @@ class Mask:
         height, width = self.geometry.image_hw
         return f"<Mask of {width}x{height}: quality {self.quality:.2f}, {percent(self.coverage)}>"
 
+    def _repr_png_(self) -> bytes:
+        return preview_png(self.pixels().view(np.uint8) * np.uint8(255))
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self.pixels().astype(np.bool_ if dtype is None else dtype, copy=False)
 

@@ -39,6 +39,9 @@ class Polygon:
     exterior: Ring
     holes: tuple[Ring, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        return f"<Polygon: {len(self.exterior)} corners, {len(self.holes)} holes>"
+
     @property
     def area(self) -> float:
         """Square pixels, without the holes."""

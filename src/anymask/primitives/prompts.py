@@ -109,7 +109,8 @@ class Prompt:
         told += [] if self.frame is None else [f"frame {self.frame}"]
         if self.points is not None and self.labels is not None:
             off = int((self.labels == 0).sum())
-            told.append(f"{len(self.points)} clicks" + (f" ({off} off)" if off else ""))
+            clicks = "1 click" if len(self.points) == 1 else f"{len(self.points)} clicks"
+            told.append(clicks + (f" ({off} off)" if off else ""))
         for name, corners in (("box", self.box), ("example", self.example)):
             if corners is not None:
                 told.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")

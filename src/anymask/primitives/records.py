@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.previews import percent
+from anymask.primitives.previews import percent, preview_png
 from anymask.primitives.rle import (
     Rle,
     coco_to_rle,
@@ -60,6 +62,9 @@ class MaskRecord:
             f"<MaskRecord of {width}x{height}: quality {self.quality:.2f}, "
             f"{percent(self.coverage)}{name}>"
         )
+
+    def _repr_png_(self) -> bytes:
+        return preview_png(self.mask.astype(np.uint8) * np.uint8(255))
 
     @property
     def coverage(self) -> float:

@@ -85,6 +85,9 @@ class SeenMaps:
 
     given: tuple[FeatureMap, ...]
 
+    def __repr__(self) -> str:
+        return f"<SeenMaps: {len(self.given)} maps, {self.nbytes / 1e6:.1f} MB>"
+
     @property
     def nbytes(self) -> int:
         """See `Seen`."""

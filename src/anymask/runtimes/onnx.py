@@ -62,6 +62,9 @@ class OnnxRuntime:
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by its folder: a process that unpickles it opens the graphs anew.
 

@@ -1,0 +1,164 @@
+"""PASCAL VOC's segmentation: a picture of class numbers and one of object numbers for each photo.
+
+    <set>/SegmentationClass/<stem>.png        the class of each pixel, 0 background, 255 void
+    <set>/SegmentationObject/<stem>.png       the object of each pixel, the same
+    <set>/ImageSets/Segmentation/val.txt      the stems
+    <set>/labelmap.txt                        name:r,g,b:: for each class, the background first
+    <set>/JPEGImages/<stem>.jpg               the photos, which are the user's to put there
+
+The class numbers are those of the VOC challenge where all labels are its classes, else those of
+labelmap.txt, as CVAT writes it. Both pictures have 8 bits and VOC's palette. Layout: the VOC2012
+development kit (facts, no code).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.data.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_place,
+    located,
+    output_paths,
+    read_text,
+)
+from anymask.data.label_pictures import (
+    VOID,
+    encode_palette,
+    label_values,
+    object_numbers,
+    painted,
+    picture_name,
+    value_rles,
+    voc_palette,
+)
+from anymask.data.label_sets import VOC_CLASSES
+from anymask.data.layouts import iter_dataset
+from anymask.data.outlines import Policy
+from anymask.primitives.errors import DataError
+from anymask.primitives.records import UNLABELLED
+
+CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a set's folder: the challenge's own val, or every object picture of another one.
+
+    Raises DataError that names the file.
+    """
+    places = [OBJECTS, f"VOC*/{OBJECTS}", f"VOCdevkit/VOC*/{OBJECTS}"]
+    top = find_place(source, places, "objects of PASCAL VOC").parent
+    names = read_labels(top / LABELS)
+    if names is None and (top / "JPEGImages").is_dir():
+        return list(iter_dataset(source, "voc", None))
+    objects = top / OBJECTS
+    return [
+        _image(path, top, picture_name(path, objects, pictures, ".jpg"), names or VOC_CLASSES)
+        for path in find_files(objects, ".png")
+    ]
+
+
+def read_labels(path: Path) -> tuple[str, ...] | None:
+    """The names of a labelmap.txt by class number; None where there is no such file."""
+    if not path.is_file():
+        return None
+    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
+    return tuple(line.rsplit(":", 3)[0] for line in lines)
+
+
+def _image(path: Path, top: Path, name: str, names: tuple[str, ...]) -> AnnotatedImage:
+    with located(path):
+        values = label_values(path)
+        hw = checked_hw(*values.shape)
+        classes = _classes(top / CLASSES / path.relative_to(top / OBJECTS), values)
+    masks = []
+    for value, rle in value_rles(values).items():
+        if value == VOID:
+            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
+        elif value:
+            number = classes.get(value, 0)
+            masks.append(AnnotatedMask(rle, names[number] if 0 < number < len(names) else None))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
+    """The class number of each object, which is that of its first pixel."""
+    if not path.is_file():
+        return {}
+    with located(path):
+        numbers = label_values(path)
+        if numbers.shape != values.shape:
+            raise DataError(f"is {numbers.shape} (height, width), the objects are {values.shape}")
+    found, first = np.unique(values, return_index=True)
+    return dict(zip(found.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """Both pictures of each photo, the list of their names, and the names of the classes."""
+    seen = [replace(image, masks=tuple(m for m in image.masks if not _void(m))) for image in images]
+    names = _names(seen, report)
+    paths = output_paths(images, target / OBJECTS, ".png")
+    for image, plain, path in zip(images, seen, paths, strict=True):
+        note_traits(report, plain, frozenset({"labels"}))
+        note_unlabelled(report, plain)
+        void = [_void(mask) for mask in image.masks]
+        numbers = object_numbers(image, report, VOID - 1, void)
+        yield path, encode_palette(painted(image, numbers, report))
+        classes = [
+            VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
+            for mask, hidden in zip(image.masks, void, strict=True)
+        ]
+        stem = path.relative_to(target / OBJECTS)
+        yield target / CLASSES / stem, encode_palette(painted(image, classes, LossReport()))
+    stems = [path.relative_to(target / OBJECTS).with_suffix("").as_posix() for path in paths]
+    listed = "".join(f"{stem}\n" for stem in stems)
+    yield target / "ImageSets" / "Segmentation" / "val.txt", listed.encode()
+    colours = voc_palette().tolist()
+    rows = [
+        f"{name}:{r},{g},{b}::\n"
+        for name, (r, g, b) in zip(names, colours[: len(names)], strict=True)
+    ]
+    yield target / LABELS, "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
+
+
+def _void(mask: AnnotatedMask) -> bool:
+    return mask.crowd and mask.label == VOID_LABEL
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.lstrip("#").splitlines()) or UNLABELLED
+
+
+def _names(images: list[AnnotatedImage], report: LossReport) -> list[str]:
+    """The classes by number, the background first. Raises DataError for more than 254."""
+    labels = class_names(images)
+    if set(labels) <= set(VOC_CLASSES[1:]):
+        return list(VOC_CLASSES)
+    for label in labels:
+        if _one_line(label) != label:
+            report.add("labels", "", None, f"{label!r} became {_one_line(label)!r}")
+    names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
+    if len(names) >= VOID:
+        raise DataError(
+            f"PASCAL VOC numbers at most {VOID - 1} classes, got {len(names) - 1}; choose another "
+            "format"
+        )
+    return names

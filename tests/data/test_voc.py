@@ -1,0 +1,56 @@
+"""PASCAL VOC's pictures: class numbers and object numbers, as other readers expect them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
+from anymask.data.formats import read_annotations, write_annotations
+from anymask.data.label_sets import VOC_CLASSES, read_voc
+from anymask.primitives.rle import mask_to_rle
+
+LEFT, RIGHT = np.zeros((2, 8, 10), bool)
+LEFT[1:4, 1:4], RIGHT[5:7, 6:9] = True, True
+VOID = np.zeros((8, 10), bool)
+VOID[0] = True
+
+
+def picture(*labels: str) -> AnnotatedImage:
+    masks = [
+        AnnotatedMask(mask_to_rle(m), label) for m, label in zip((LEFT, RIGHT), labels, strict=True)
+    ]
+    masks.append(AnnotatedMask(mask_to_rle(VOID), "void", crowd=True))
+    return AnnotatedImage(file_name="street.jpg", hw=(8, 10), masks=tuple(masks))
+
+
+def numbers(path: Path) -> np.ndarray:
+    with Image.open(path) as found:
+        assert found.mode == "P"
+        return np.asarray(found)
+
+
+def test_the_challenge_s_classes_have_the_challenge_s_numbers(tmp_path: Path) -> None:
+    write_annotations([picture("dog", "person")], tmp_path / "voc", "voc")
+    classes = numbers(tmp_path / "voc" / "SegmentationClass" / "street.png")
+    objects = numbers(tmp_path / "voc" / "SegmentationObject" / "street.png")
+    truth = LEFT * VOC_CLASSES.index("dog") + RIGHT * VOC_CLASSES.index("person") + VOID * 255
+    np.testing.assert_array_equal(classes, truth)
+    np.testing.assert_array_equal(objects, LEFT * 1 + RIGHT * 2 + VOID * 255)
+    (tmp_path / "voc" / "JPEGImages").mkdir()
+    Image.new("RGB", (10, 8)).save(tmp_path / "voc" / "JPEGImages" / "street.jpg")
+    (image,) = read_voc(tmp_path / "voc", "val")  # the reader of the published set
+    assert [mask.label for mask in image.masks] == ["dog", "person", "void"]
+
+
+def test_own_classes_are_named_in_the_label_map(tmp_path: Path) -> None:
+    write_annotations([picture("wheel: left", "bolt")], tmp_path / "voc", "voc")
+    lines = (tmp_path / "voc" / "labelmap.txt").read_text().splitlines()
+    assert lines[1:] == ["background:0,0,0::", "bolt:128,0,0::", "wheel: left:0,128,0::"]
+    classes = numbers(tmp_path / "voc" / "SegmentationClass" / "street.png")
+    np.testing.assert_array_equal(classes, LEFT * 2 + RIGHT * 1 + VOID * 255)
+    (image,), lost = read_annotations(tmp_path / "voc")
+    assert [mask.label for mask in image.masks] == ["wheel: left", "bolt", "void"]
+    assert not lost
+    listed = tmp_path / "voc" / "ImageSets" / "Segmentation" / "val.txt"
+    assert listed.read_text() == "street\n"
