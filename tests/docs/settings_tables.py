@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from anymask.engine.stages import ProjectSettings
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
 from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
@@ -18,7 +19,7 @@ from anymask.primitives.setting import DeclaredSetting, list_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
-DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice)}
+DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 
 

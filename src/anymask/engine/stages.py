@@ -12,9 +12,10 @@ Segment Anything, sections 4 and 5.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 from anymask.engine.entries import Draft, Provenance, Stage
 from anymask.predictors.image import Model
@@ -23,6 +24,12 @@ from anymask.predictors.question import RetryTime
 from anymask.predictors.settings import Retry
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord
+from anymask.primitives.setting import (
+    Setting,
+    check_settings,
+    describe_settings,
+    list_settings,
+)
 from anymask.primitives.types import UintImage
 
 HINT_SECONDS = 30.0
@@ -34,54 +41,66 @@ STAGES: dict[Stage, str] = {
 }
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ProjectSettings:
-    """How a project works; kept in its database.
+    """How a project works; kept in its database. Raises InputError for values out of range."""
 
-    confident         quality from which a mask is filled in (semi)
-    quality           least quality of a mask (auto); None: the model's own default
-    stability         least stability (auto); None: the model's own default
-    points_per_side   of the grid of clicks
-    crop_layers       of the grid (auto)
-    min_area          pixels below which a mask is dropped
-    retry_seconds     a photo, to ask again for masks of low quality; 0: never
-    batch             photos of a batch, which the acceptance rule looks at together
-    good_iou          overlap before and after review from which a mask counts as good
-    good_share        of the sampled masks that must be good before a batch is accepted
-    sample            masks of a batch that must have been looked at, chosen at random
-    double_every      every n-th photo is labelled by each annotator blindly; 0: none
-    held_out          part of the photos that training never sees
-    """
+    confident: Annotated[
+        float, Setting("quality from which a mask is filled in (semi)", most=1)
+    ] = 0.7
+    quality: Annotated[
+        float | None,
+        Setting("least quality of a mask (auto)", most=1, default="the model's own"),
+    ] = None
+    stability: Annotated[
+        float | None, Setting("least stability (auto)", most=1, default="the model's own")
+    ] = None
+    points_per_side: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
+    crop_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
+    min_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
+    retry_seconds: Annotated[
+        float, Setting("a photo, to ask again for masks of low quality; 0: never")
+    ] = 0.0
+    batch: Annotated[
+        int, Setting("photos of a batch, which the acceptance rule looks at together", least=1)
+    ] = 50
+    good_iou: Annotated[
+        float,
+        Setting("overlap before and after review from which a mask counts as good", most=1),
+    ] = 0.9
+    good_share: Annotated[
+        float,
+        Setting("of the sampled masks that must be good before a batch is accepted", most=1),
+    ] = 0.9
+    sample: Annotated[
+        int, Setting("masks of a batch that must have been looked at, chosen at random")
+    ] = 20
+    double_every: Annotated[
+        int, Setting("every n-th photo is labelled by each annotator blindly; 0: none")
+    ] = 0
+    held_out: Annotated[float, Setting("part of the photos that training never sees", below=1)] = (
+        0.2
+    )
 
-    confident: float = 0.7
-    quality: float | None = None
-    stability: float | None = None
-    points_per_side: int = 32
-    crop_layers: int = 0
-    min_area: int = 16
-    retry_seconds: float = 0.0
-    batch: int = 50
-    good_iou: float = 0.9
-    good_share: float = 0.9
-    sample: int = 20
-    double_every: int = 0
-    held_out: float = 0.2
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:
         """Raises InputError for a name or a value that makes no sense."""
-        kinds = {field.name: field for field in fields(cls)}
+        known = {setting.name: setting for setting in list_settings(cls)}
+        given: dict[str, Any] = {}
         for name, value in row.items():
-            if name not in kinds:
-                raise InputError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            empty = value is None and kinds[name].default is None
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not empty and not (number and value >= 0):
-                raise InputError(f"{name} must be a number, 0 or more, got {value!r}")
-        settings = cls(**row)
-        if not settings.batch or not settings.points_per_side:
-            raise InputError("batch and points_per_side must be at least 1, got 0")
-        return settings
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                guess = f"did you mean {near[0]!r}? " if near else ""
+                raise InputError(
+                    f"there is no setting {name!r}; {guess}there are {', '.join(known)}"
+                )
+            whole = isinstance(value, float) and value.is_integer()
+            given[name] = int(value) if whole and known[name].number is int else value
+        return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """All of them."""
@@ -109,7 +128,7 @@ def propose(
     gained = [new for old, new in zip(records, better, strict=True) if new is not old]
     drafts = proposals_of(kept, model, stage, settings)
     drafts += proposals_of(gained, larger, stage, settings)
-    return sorted(drafts, key=lambda draft: -draft.quality)
+    return sorted(drafts, key=lambda draft: -(draft.quality or 0))
 
 
 def ask_larger(

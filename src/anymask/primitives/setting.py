@@ -38,6 +38,7 @@ class Setting:
     does     for docstring, command line and documents: one line, no full stop
     least    the smallest number
     above    numbers are larger than this
+    most     the largest number
     below    numbers are smaller than this; None: any, infinity too
     unit     of a number, such as "pixels"
     default  the default in words, where its value does not say it
@@ -51,6 +52,7 @@ class Setting:
     does: str
     least: float = 0
     above: float | None = None
+    most: float = math.inf
     below: float | None = math.inf
     unit: str = ""
     default: str = ""
@@ -104,8 +106,11 @@ class DeclaredSetting:
 
     def _wanted_number(self) -> str:
         if self.number is int:
-            return f"a whole number of at least {self.about.least:g}"
+            most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
+            return f"a whole number of at least {self.about.least:g}{most}"
         kind = f"a number of {self.about.unit}" if self.about.unit else "a number"
+        if self.about.most != math.inf:
+            return f"{kind} from {self.about.least:g} to {self.about.most:g}"
         if self.about.above is not None:
             return f"{kind} above {self.about.above:g}"
         ends = self.about.below in (None, math.inf)
@@ -132,7 +137,7 @@ class DeclaredSetting:
             return False
         high_enough = self.about.above is None or value > self.about.above
         low_enough = self.about.below is None or value < self.about.below
-        return high_enough and low_enough and self.about.least <= value
+        return high_enough and low_enough and self.about.least <= value <= self.about.most
 
 
 def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:

@@ -83,7 +83,9 @@ def entry(name: str) -> Checkpoint:
             f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
             f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
         )
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
+    plain = name.lower().replace("-", "_")
+    begun = [other for other in reversed(known) if plain and other.startswith(plain)]
+    near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
         f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "
