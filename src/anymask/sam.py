@@ -57,7 +57,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
+class EncoderSize:
     """The side of the square in which the model sees a photo."""
 
     img_size: int
@@ -97,9 +97,9 @@ class SamModel:
         return self.model.spec.mask_threshold
 
     @property
-    def image_encoder(self) -> ImageEncoder:
+    def image_encoder(self) -> EncoderSize:
         """What scripts ask for the model's side: `sam.image_encoder.img_size`."""
-        return ImageEncoder(self.model.spec.image_side)
+        return EncoderSize(self.model.spec.image_side)
 
     def __call__(
         self, batched_input: Sequence[Mapping[str, Any]], multimask_output: bool
