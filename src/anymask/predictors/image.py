@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -281,6 +281,8 @@ class Model:
     ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
+        Where none reaches the model's own thresholds, adaptive mode gives the best that there are.
+
         progress  True: a bar; or told (steps done, all steps) now and then: clicks, or tiles
         tile      a side in pixels: look at overlapping tiles of that size, each with the whole
                   grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
@@ -291,9 +293,6 @@ class Model:
                   min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
-        Where no mask reaches the model's own thresholds, adaptive mode gives the best that there
-        are, which overlap little; their quality says how good they are.
-
         Raises PromptError for a model that takes no clicks, InputError for settings, a keyword
         that nobody knows or another model's embedding, ImageError for the photo.
         """
@@ -302,26 +301,29 @@ class Model:
         of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
         arrangement = arrangement_of(grid, of_arrangement)
-        seen: Embedding | UintImage
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
             _check_enough(tile, retry, source)
-            seen, hw, picture = image, image.image_hw, None
-        else:
-            seen = load_one(image, source)
-            hw, picture = (seen.shape[0], seen.shape[1]), picture_of(image, seen)
+        seen = image if isinstance(image, Embedding) else load_one(image, source)
         with telling(progress, "everything") as tell:
-
-            def look(grid: Grid) -> list[MaskRecord]:
-                if isinstance(seen, Embedding):
-                    return find_everything(self.runtime, seen, grid, tell)
-                time = None if retry is None else RetryTime.start(retry)
-                return look_around(WindowScanner(self.runtime, grid, time), seen, tile, tell)
-
-            found = arrange(look(grid), arrangement)
+            found = arrange(self._look(seen, grid, (tile, retry), tell), arrangement)
             if not found and (wider := wider_grid(grid, of_grid)):
-                found = arrange(best_of(look(wider)), arrangement)
-        return MaskRecords(found, image_hw=hw, picture=picture)
+                found = arrange(best_of(self._look(seen, wider, (tile, retry), tell)), arrangement)
+        return _shown(found, image, seen)
+
+    def _look(
+        self,
+        seen: Embedding | UintImage,
+        grid: Grid,
+        how: tuple[Tile, Retry | None],
+        tell: Callable[[int, int], None] | None,
+    ) -> list[MaskRecord]:
+        """What a grid of clicks finds."""
+        if isinstance(seen, Embedding):
+            return find_everything(self.runtime, seen, grid, tell)
+        tile, retry = how
+        time = None if retry is None else RetryTime.start(retry)
+        return look_around(WindowScanner(self.runtime, grid, time), seen, tile, tell)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
@@ -349,6 +351,16 @@ class Model:
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
         return self._begin(self, source, **settings)
+
+
+def _shown(
+    found: list[MaskRecord], image: ImageSource | Embedding, seen: Embedding | UintImage
+) -> MaskRecords:
+    """The masks with what they are about."""
+    if isinstance(seen, Embedding) or isinstance(image, Embedding):
+        return MaskRecords(found, image_hw=cast(Embedding, seen).image_hw)
+    hw = (seen.shape[0], seen.shape[1])
+    return MaskRecords(found, image_hw=hw, picture=picture_of(image, seen))
 
 
 def _check_enough(tile: Tile, retry: Retry | None, source: SourceDict) -> None:
