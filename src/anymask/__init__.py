@@ -95,7 +95,15 @@ def load(
     from anymask.predictors.image import Model
     from anymask.runtimes.open import open_runtime
 
-    return Model(open_runtime(name or DEFAULT_MODEL, weights, device, precision, runtime))
+    opened = open_runtime(name or DEFAULT_MODEL, weights, device, precision, runtime)
+    return Model(opened, begin=_begin_session)
+
+
+def _begin_session(model: Model, source: Any, **settings: Any) -> Any:
+    """What `Model.track` does; the sessions' floor lies above the model's."""
+    from anymask.video.opening import open_session
+
+    return open_session(model, source, **settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ BELOW_THE_TOP = frozenset(
         "weights",
         "runtimes",
         "predictors",
+        "video",
         "training",
         "engine",
         "reports",
@@ -42,11 +43,12 @@ FLOORS: dict[str, frozenset[str]] = {
     "weights": frozenset({"primitives", "families", "models"}),
     "runtimes": frozenset({"primitives", "families", "models", "weights"}),
     "predictors": frozenset({"primitives", "families", "data", "weights", "runtimes"}),
+    "video": frozenset({"primitives", "families", "data", "runtimes", "predictors"}),
     "training": frozenset({"primitives", "data", "families", "models", "weights"}),
     "engine": frozenset({"primitives", "families", "data", "predictors", "reports"}),
     "reports": frozenset({"primitives"}),
     "statistics": frozenset({"primitives", "data", "reports"}),
-    "evaluation": frozenset({"primitives", "data", "predictors", "reports"}),
+    "evaluation": frozenset({"primitives", "data", "predictors", "video", "reports"}),
     "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
     "jobs": frozenset({"primitives", "families", "data", "predictors", "anymask"}),
     "export": BELOW_THE_TOP,
@@ -65,7 +67,9 @@ FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
     "engine": frozenset({"sqlalchemy", "alembic"}),
     "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
 }
-TORCH_FILES = frozenset({"runtimes/torch.py", "weights/remap.py", "weights/checkpoints.py"})
+TORCH_FILES = frozenset(
+    {"runtimes/torch.py", "runtimes/torch_video.py", "weights/remap.py", "weights/checkpoints.py"}
+)
 NEVER = frozenset({"timm", "torchvision"})
 
 DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc", "v2", "stuff"})

@@ -5,7 +5,7 @@ Letters: H W a photo, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
@@ -45,7 +45,7 @@ from anymask.predictors.requests import (
 from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import AnymaskError, InputError, WeightsError
+from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
 from anymask.primitives.progress import Progress, telling, told
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec
@@ -59,17 +59,23 @@ class Model:
     It remembers nothing between calls, so any number of threads may share one model.
 
     runtime  what encodes and decodes
+    begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
     """
 
-    def __init__(self, runtime: ImageRuntime) -> None:
+    def __init__(self, runtime: ImageRuntime, begin: Callable[..., Any] | None = None) -> None:
         self.runtime = runtime
+        self._begin = begin
 
     def __getstate__(self) -> dict[str, object]:
-        return {"runtime": self.runtime, "weights_hash": self.runtime.weights_hash}
+        return {
+            "runtime": self.runtime,
+            "weights_hash": self.runtime.weights_hash,
+            "begin": self._begin,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The runtime is opened anew, by name and weights. Raises WeightsError for other ones."""
-        self.runtime = state["runtime"]
+        self.runtime, self._begin = state["runtime"], state["begin"]
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
                 f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, here they "
@@ -156,8 +162,9 @@ class Model:
         mask      a start: bool of any size, or `answer.logits[i]`
         boxes     (N, 4) several objects at once instead: a box each
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
-                  see `settings.SegmentSettings`; bgr and allow_url as for `embed`
+        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area,
+                  refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
+                  `embed`
 
         Returns one `Candidates`, the mask that is most likely meant first; a list for `boxes` and
         `prompts`.
@@ -316,6 +323,20 @@ class Model:
         split_everything(settings)
         for image in told(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
+
+    def track(self, source: Any, **settings: Any) -> Any:
+        """Follow objects through a video: a `video.session.VideoSession`.
+
+        source    a video file, a folder of pictures, a list or a generator of them, a camera's
+                  number; None: frames are handed to the session's `step`
+        settings  tracker, session, every, fps, start, end, least_score, area_jump, lost_after,
+                  write_unsure: see docs/video.md
+
+        Raises InputError, DataError and MissingExtra: see `video.opening.open_session`.
+        """
+        if self._begin is None:
+            raise ModelError("this Model was not made by anymask.load, which also brings sessions")
+        return self._begin(self, source, **settings)
 
 
 def _check_enough(tile: Tile, retry: Retry | None, source: SourceDict) -> None:

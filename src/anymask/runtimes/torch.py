@@ -19,6 +19,7 @@ from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.failures import running
 from anymask.runtimes.sweep import Sweep, SweepPrecision
+from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +70,18 @@ class TorchRuntime:
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks, and sweeps where the model can."""
+        """See `ImageRuntime.capability`: it answers clicks, and sweeps or follows objects through
+        videos where the model can."""
+        if kind is VideoSteps:
+            return cast(C | None, self._video())
         return self if isinstance(self, kind) else None
+
+    def _video(self) -> VideoSteps | None:
+        from anymask.models.video_model import VideoModel
+        from anymask.runtimes.torch_video import TorchVideo
+
+        inside = self._module
+        return TorchVideo(inside, self.device) if isinstance(inside, VideoModel) else None
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""

@@ -1,0 +1,75 @@
+"""The capability of following objects through a video: frames, prompts and banks in, findings out.
+
+Banks of memories are handles of the runtime, as `Seen` is: they stay where they were computed, and
+are copied out only to be saved.
+
+Letters: S the model's input side, N objects, P points, m the side of a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.primitives.types import FloatArray, IntArray
+
+BankArrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class VideoAnswer:
+    """N objects on one frame.
+
+    logits   (N, m, m) as users get them: holes filled, overlaps taken away where the model does so
+    quality  (N,) predicted IoU
+    score    (N,) the logit of "the object is there"
+    handles  one of each object, for `VideoSteps.remember`
+    """
+
+    logits: FloatArray
+    quality: NDArray[np.float32]
+    score: NDArray[np.float32]
+    handles: tuple[Any, ...]
+
+
+@runtime_checkable
+class VideoSteps(Protocol):
+    """A video model's steps; nothing is kept between them."""
+
+    def see_frame(self, image: FloatArray) -> Any:
+        """(3, S, S) float32, normalised -> the frame's handle."""
+        ...
+
+    def answer_points(
+        self, frame: Any, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
+    ) -> VideoAnswer:
+        """One object's prompt (P, 2), (P,) in model pixels; `earlier` (m, m): what is corrected."""
+        ...
+
+    def answer_mask(self, frame: Any, mask: FloatArray) -> VideoAnswer:
+        """A mask that a person gave, (S, S) with 1 for the object."""
+        ...
+
+    def step_video(
+        self, frame: Any, banks: Sequence[Any], number: int, backward: bool
+    ) -> VideoAnswer:
+        """Find the objects of some banks on a frame."""
+        ...
+
+    def remember(
+        self, frame: Any, bank: Any | None, handle: Any, moment: tuple[int, bool], prompted: bool
+    ) -> Any:
+        """A bank, or a new one, with one object of an answer; `moment`: the frame, backwards."""
+        ...
+
+    def bank_to_arrays(self, bank: Any) -> BankArrays:
+        """A bank in memory, to be saved."""
+        ...
+
+    def arrays_to_bank(self, arrays: BankArrays) -> Any:
+        """The bank that `bank_to_arrays` gave."""
+        ...

@@ -1,0 +1,101 @@
+"""An object's cells on one frame in, how likely each cell of the next frame is the object out.
+
+The maps of an encoder, centred and normalised, are keys; a cell of the new frame takes the labels
+of the remembered cells whose keys are most like its own.
+
+Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3.2) and Jabri et al. 2020
+(arXiv:2006.14613, section 3.3, propagation of labels without training). Ours: keys of several maps
+of an image model, nothing learned.
+
+Letters: G cells of the grid, C channels of a key, M remembered cells, N objects, h w the grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from anymask.primitives.spec import Geometry
+from anymask.primitives.types import BoolArray, FeatureMap, FloatArray
+
+GRID = 32  # cells along the model's side
+SHARPNESS = 40.0  # of the softmax over cosines
+REACH = 5  # cells that a thing moves from one frame to the next at most
+
+
+@dataclass(frozen=True, eq=False)
+class CellKeys:
+    """The keys of one frame: (G, C) of unit length, row by row of a grid (h, w)."""
+
+    values: FloatArray
+    grid_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """An object on one frame that is remembered: keys, and the object's share of each cell (G,)."""
+
+    frame: int
+    keys: CellKeys
+    labels: FloatArray
+
+
+def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
+    """The keys of the part of the maps that the picture fills."""
+    height, width = (-(-GRID * filled // geometry.side) for filled in geometry.input_hw)
+    parts = []
+    for one in maps:
+        cells = _pooled(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
+        centred = cells - cells.mean(axis=1, keepdims=True)
+        parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
+    joined = np.concatenate(parts).T / np.sqrt(len(parts))
+    return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
+
+
+def _pooled(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
+    channels, side, _ = values.shape
+    if side % GRID == 0:
+        step = side // GRID
+        whole: FloatArray = values.reshape(channels, GRID, step, GRID, step).mean(axis=(2, 4))
+        return whole
+    planes = [cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA) for plane in values]
+    return np.stack(planes).astype(np.float32)
+
+
+def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
+    """A soft mask's share of each cell."""
+    cells = cv2.resize(soft, grid_hw[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(cells, np.float32).reshape(-1)
+
+
+def match_cells(
+    keys: CellKeys,
+    glimpses: tuple[Glimpse, ...],
+    others: tuple[tuple[Glimpse, ...], ...] = (),
+    where: BoolArray | None = None,
+) -> FloatArray:  # -> (N, G)
+    """The object's share of each cell, for N objects that were remembered on the same frames.
+
+    glimpses  of the first object
+    others    of each further one
+    where     (G,) the cells that are looked at; the others have 0; None: all
+    """
+    asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
+    queries = keys.values[asked]
+    scores = np.concatenate([queries @ one.keys.values.T for one in glimpses], axis=1)
+    labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
+    scores -= scores.max(axis=1, keepdims=True)
+    weights = np.exp(SHARPNESS * scores)
+    found = np.zeros((len(labels), len(keys.values)), np.float32)
+    found[:, asked] = (weights @ labels.T / weights.sum(axis=1, keepdims=True)).T
+    return found
+
+
+def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)
+    """The cells that the object can have reached since it filled `labels`."""
+    there = (labels > 0.3).astype(np.uint8).reshape(grid_hw)
+    side = 2 * REACH + 1
+    reached = cv2.dilate(there, np.ones((side, side), np.uint8))
+    return np.asarray(reached > 0).reshape(-1)

@@ -1,0 +1,99 @@
+"""A model, a source of frames and settings in, a session with its tracker out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict, Unpack
+
+from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError
+from anymask.primitives.setting import Setting, check_settings, describe_settings
+from anymask.runtimes.video import VideoSteps
+from anymask.video.image_tracker import ImageTracker
+from anymask.video.memory_tracker import MemoryTracker
+from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video.session import VideoSession
+from anymask.video.sources import open_source
+from anymask.video.store import SessionStore
+from anymask.video.tracker import Tracker
+from anymask.video.watch import WatchSettings
+
+TrackerName = Literal["auto", "memory", "match", "points"]
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class TrackSettings:
+    """How objects are followed. Raises InputError for values out of range."""
+
+    tracker: Annotated[
+        TrackerName,
+        Setting(
+            '"memory": a video model\'s own; "match": any image model, by its encoder\'s features '
+            'and optical flow; "points": any image model, by points that move with the flow; '
+            '"auto": "memory" where the model is a video model, else "match"'
+        ),
+    ] = "auto"
+    session: Annotated[
+        Path | str | None,
+        Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+class TrackDict(TypedDict, total=False):
+    """The keyword arguments of `Model.track`: those of three groups of settings."""
+
+    tracker: TrackerName
+    session: Path | str | None
+    every: int
+    fps: float | None
+    start: int
+    end: int | None
+    least_score: float
+    area_jump: float
+    lost_after: int
+    write_unsure: bool
+
+
+GROUPS = (TrackSettings, FramePicks, WatchSettings)
+
+
+def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> VideoSession:
+    """Begin to follow objects through a video, or go on with a session that was kept.
+
+    source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
+              None: frames are handed to `VideoSession.step`
+    settings  see `TrackSettings`, `picks.FramePicks` and `watch.WatchSettings`
+
+    Raises InputError for settings, ModelError for a tracker that the model cannot be, DataError for
+    a source or session that cannot be read, MissingExtra for a video file without PyAV.
+    """
+    track, picks, watching = _divided(dict(settings))
+    tracker = open_tracker(model, track.tracker)
+    frames = PickedFrames(open_source(source), picks)
+    store = SessionStore(None if track.session is None else Path(track.session).expanduser())
+    return VideoSession(tracker, frames, store, watching)
+
+
+def open_tracker(model: Model, name: TrackerName = "auto") -> Tracker:
+    """A way to follow objects with a model. Raises ModelError for a way that it does not have."""
+    steps = model.runtime.capability(VideoSteps)
+    if name == "memory" or (name == "auto" and steps is not None):
+        return MemoryTracker(model, steps)
+    return ImageTracker(model, "points" if name == "points" else "match")
+
+
+def _divided(given: dict[str, Any]) -> tuple[TrackSettings, FramePicks, WatchSettings]:
+    known = {name for group in GROUPS for name in group.__dataclass_fields__}
+    strange = sorted(set(given) - known)
+    if strange:
+        raise InputError(f"settings are {', '.join(sorted(known))}; got {strange[0]!r}")
+    track, picks, watching = (
+        {name: value for name, value in given.items() if name in group.__dataclass_fields__}
+        for group in GROUPS
+    )
+    return TrackSettings(**track), FramePicks(**picks), WatchSettings(**watching)

@@ -1,0 +1,39 @@
+"""What is said of an object on a frame, put together; and what rests on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anymask.primitives.errors import PromptError
+from anymask.primitives.prompts import Prompt
+
+
+def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
+    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
+    points, labels = before.points, before.labels
+    if said.points is not None and said.labels is not None:
+        if points is None or labels is None:
+            points, labels = said.points, said.labels
+        else:
+            points = np.concatenate([points, said.points])
+            labels = np.concatenate([labels, said.labels])
+    return Prompt.of(
+        points,
+        labels,
+        before.box if said.box is None else said.box,
+        before.mask if said.mask is None else said.mask,
+    )
+
+
+def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
+    """Whether a state after the frame `live` was reached from, or over, a prompt's frame."""
+    if backward:
+        return live <= frame and not any(live <= one < frame for one in prompted)
+    return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def check_whole(**numbers: object) -> None:
+    """Raises PromptError for what is no whole number from 0 on."""
+    for name, value in numbers.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
+            raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")

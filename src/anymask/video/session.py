@@ -1,0 +1,398 @@
+"""Objects followed through a video: prompts on any frame in, masks of every frame out.
+
+The newest prompt of an object counts from its frame on to the object's next prompt, and only what
+that changes is computed again. What is known is kept in a file (`store`), the frames are read when
+they are needed, and of each object one state in each direction is held: memory does not grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import UintImage
+from anymask.video.flow import is_cut, reduce_frame
+from anymask.video.picks import PickedFrames
+from anymask.video.prompting import check_whole, merged_prompts, rests_on
+from anymask.video.records import Direction, ObjectMask, TrackedFrame
+from anymask.video.store import SessionStore, SpokenPrompt, StoredState
+from anymask.video.tracker import Finding, Tracker, TrackMoment
+from anymask.video.watch import Judgement, Watch, WatchSettings, watch_prompted, watch_tracked
+
+COMMIT_EVERY = 50  # frames
+NOWHERE = -10  # the frame of a state whose place in the video does not count any more
+
+
+@dataclass(frozen=True, eq=False)
+class _Live:
+    """An object's state after a frame, and its past."""
+
+    frame: int
+    state: Any
+    watch: Watch
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The frame that was looked at last: as the tracker sees it, and small in grey."""
+
+    frame: int
+    seen: Any
+    grey: UintImage
+
+
+class VideoSession:
+    """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
+
+    One thread at a time.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        frames: PickedFrames,
+        store: SessionStore,
+        watching: WatchSettings,
+    ) -> None:
+        self.tracker, self.frames, self.watching = tracker, frames, watching
+        self._store = store
+        self._live: dict[tuple[int, bool], _Live] = {}
+        self._last: _Look | None = None
+        self._since_commit = 0
+        _check_same_tracker(store, tracker)
+        self._stepped = int(store.about("stepped") or -1)
+        for number, backward, held in store.states():
+            state = tracker.unpack(held.arrays)
+            self._live[number, backward] = _Live(held.frame, state, held.watch)
+
+    def __enter__(self) -> VideoSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        return self.propagate()
+
+    # ---------------------------------------------------------------------------------- prompts
+
+    @property
+    def objects(self) -> list[int]:
+        """The numbers of the objects."""
+        return self._store.objects()
+
+    def add(
+        self,
+        *,
+        frame: int = 0,
+        object: int = 1,  # noqa: A002 - what everybody calls it
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> ObjectMask:
+        """Say which object is meant on a frame, or correct its mask there; its mask on the frame.
+
+        frame          counted from 0 in what the session looks at
+        object         a number of your own choice; a new one begins a new object
+        points, labels, box, mask
+                       as for `Model.segment`; further points are added to those that were given on
+                       the frame, a box or a mask takes the place of the earlier one; a mask alone
+                       is taken as it is
+
+        What was found of the object from this frame on, up to its next prompt, is forgotten: the
+        next `propagate` finds it anew. Other objects are left alone.
+
+        Raises PromptError, and InputError for a frame that is not there.
+        """
+        check_whole(frame=frame, object=object)
+        said = Prompt.of(points, labels, box, mask)
+        look = self._look(frame)
+        if look is None:
+            raise InputError(
+                f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
+            )
+        spoken = self._spoken(object, frame, said)
+        finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        self._store.write_prompt(object, frame, spoken)
+        self._forget_around(object, frame)
+        if frame == self._stepped:  # the next step goes on from here
+            return self._begin(look.seen, TrackMoment(frame), object)
+        return self._write(object, frame, finding, watch_prompted(finding), prompted=True)
+
+    def _spoken(self, number: int, frame: int, said: Prompt) -> SpokenPrompt:
+        """All that was said of an object on a frame, and its mask before that."""
+        before = self._store.prompt(number, frame)
+        if before is not None:
+            return SpokenPrompt(merged_prompts(before.prompt, said), before.earlier)
+        known = self._store.masks(frame).get(number)
+        return SpokenPrompt(said, known.rle if known is not None and known.area else None)
+
+    def _look_at(self, frame: int) -> _Look:
+        look = self._look(frame)
+        if look is None:
+            raise InputError(
+                f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
+            )
+        return look
+
+    def take_back(self, object: int, frame: int) -> None:  # noqa: A002
+        """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
+        if self._store.prompt(object, frame) is None:
+            raise InputError(
+                f"object {object} has no prompt on frame {frame}; it has some on "
+                f"{self._store.prompted_frames(object)}"
+            )
+        self._store.drop_prompt(object, frame)
+        self._forget_around(object, frame)
+        others = self._store.prompted_frames(object)
+        if not others:
+            self.remove(object)
+        self._store.drop_masks(object, frame, frame)
+        for backward in (False, True):
+            self._live.pop((object, backward), None)
+        for other in others:  # their stretches reach over this frame now
+            self._forget_around(object, other)
+
+    def remove(self, object: int) -> None:  # noqa: A002
+        """Forget an object; the others are left alone."""
+        self._store.remove_object(object)
+        for backward in (False, True):
+            self._live.pop((object, backward), None)
+
+    def prompts(self, object: int) -> list[int]:  # noqa: A002
+        """The frames on which somebody spoke of an object."""
+        return self._store.prompted_frames(object)
+
+    def forget_before(self, object: int, frame: int) -> None:  # noqa: A002
+        """Forget what was found of an object before a prompted frame, up to the prompt before it;
+        `propagate(direction="backward")` then finds it anew from that frame."""
+        earlier = [one for one in self._store.prompted_frames(object) if one < frame]
+        self._store.drop_masks(object, max(earlier, default=-1) + 1, frame - 1)
+        self._live.pop((object, True), None)
+
+    def _forget_around(self, number: int, frame: int) -> None:
+        """Forget what was found from a prompt's frame on, up to the next prompt; and before the
+        prompt where nobody had spoken earlier."""
+        prompted = self._store.prompted_frames(number)
+        after = min((one for one in prompted if one > frame), default=None)
+        self._store.drop_masks(number, frame + 1, None if after is None else after - 1)
+        if not any(one < frame for one in prompted):
+            self._store.drop_masks(number, 0, frame - 1)
+        for backward in (False, True):
+            live = self._live.get((number, backward))
+            if live is not None and rests_on(frame, live.frame, prompted, backward):
+                self._live[number, backward] = replace(live, frame=NOWHERE)
+
+    # ------------------------------------------------------------------------------------ frames
+
+    def propagate(
+        self, direction: Direction = "forward", start: int | None = None, stop: int | None = None
+    ) -> Iterator[TrackedFrame]:
+        """Follow the objects from frame to frame; frames that are known already cost nothing.
+
+        direction  "forward" from the first prompt, "backward" from the last one, or "both":
+                   forward and then backward
+        start      the frame to begin with instead
+        stop       the last frame, inclusive
+
+        Leave the loop to pause; the next call goes on where work is left. Raises InputError where
+        nobody has spoken of an object.
+        """
+        if direction not in ("forward", "backward", "both"):
+            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+        prompted = self._store.prompted_frames()
+        if not prompted:
+            raise InputError(
+                "nothing says which object is meant; session.add(frame=0, points=[(x, y)]) first"
+            )
+        try:
+            if direction in ("forward", "both"):
+                yield from self._pass(False, prompted[0] if start is None else start, stop)
+            if direction in ("backward", "both"):
+                last = prompted[-1] if start is None or direction == "both" else start
+                yield from self._pass(True, last, stop if direction == "backward" else None)
+        finally:
+            self.checkpoint()
+
+    def _pass(self, backward: bool, start: int, stop: int | None) -> Iterator[TrackedFrame]:
+        self._catch_up(backward, start)
+        frame, step = start, -1 if backward else 1
+        while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
+            found = self._work(TrackMoment(frame, backward))
+            if found is None:
+                return
+            yield found
+            frame += step
+
+    def _catch_up(self, backward: bool, start: int) -> None:
+        """Do what is left to do before a frame, from where each object's work stands."""
+        step, known, behind = -1 if backward else 1, self._store.followed(start), []
+        for number in self.objects:
+            live = self._live.get((number, backward))
+            stands = self._store.prompted_frames(number)
+            stands += [] if live is None or live.frame < 0 else [live.frame + step]
+            passed = [frame for frame in stands if step * frame <= step * start]
+            if number not in known and passed:
+                behind.append(min(passed) if backward else max(passed))
+        first = (max if backward else min)(behind, default=start)
+        for frame in range(first, start, step):
+            self._work(TrackMoment(frame, backward))
+
+    def step(self, image: UintImage | None = None) -> TrackedFrame | None:
+        """The next frame forwards; None behind the last one.
+
+        image  (H, W, 3), where the session was begun without a source: `track(None)`
+        """
+        if image is not None:
+            push = getattr(self.frames.source, "push", None)
+            if push is None:
+                raise InputError(
+                    "this session reads its own source: call step() without an image, or begin "
+                    "the session with track(None)"
+                )
+            push(image)
+        found = self._work(TrackMoment(self._stepped + 1))
+        if found is not None:
+            self._stepped += 1
+            self._store.tell("stepped", str(self._stepped))
+        return found
+
+    def result(self, frame: int) -> TrackedFrame:
+        """What is known of a frame; nothing is computed."""
+        return TrackedFrame(
+            index=frame,
+            source_frame=self.frames.source_frame(frame),
+            seconds=self.frames.seconds(frame),
+            objects=self._store.masks(frame),
+        )
+
+    def results(self) -> Iterator[TrackedFrame]:
+        """What is known of every frame, in order."""
+        for frame in self._store.frames():
+            yield self.result(frame)
+
+    def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
+        """(frame, object, doubts) of what a person should look at."""
+        return list(self._store.doubtful())
+
+    # -------------------------------------------------------------------------------------- work
+
+    def _work(self, at: TrackMoment) -> TrackedFrame | None:
+        """Find what is missing on one frame: the only way to a mask of a tracked frame."""
+        step = -1 if at.backward else 1
+        known, ahead = self._store.followed(at.frame), self._store.followed(at.frame + step)
+        begun = [
+            number
+            for number in self.objects
+            if number not in ahead
+            and self._store.prompt(number, at.frame) is not None
+            and not self._is_live(number, at)
+        ]
+        before = replace(at, frame=at.frame - step)
+        tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
+        if not (begun or tracked) and self._is_there(at.frame):
+            return self.result(at.frame)
+        earlier = self._last
+        look = self._look(at.frame)
+        if look is None:
+            return None
+        for number in begun:
+            self._begin(look.seen, at, number)
+        if tracked:
+            cut = self._is_cut(look, before.frame, earlier)
+            self._track(look.seen, replace(at, cut=cut), tracked)
+        self._since_commit += 1
+        if self._since_commit >= COMMIT_EVERY:
+            self.checkpoint()
+        return self.result(at.frame)
+
+    def _is_there(self, frame: int) -> bool:
+        """Whether a frame is known to be in the video, so that it need not be read."""
+        length = self.frames.length
+        return (length is not None and frame < length) or bool(self._store.followed(frame))
+
+    def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
+        spoken = self._store.prompt(number, at.frame)
+        assert spoken is not None
+        finding = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
+        before = self._live.get((number, at.backward))
+        state = self.tracker.begin(seen, at, finding, None if before is None else before.state)
+        judged = watch_prompted(finding)
+        self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
+        return self._write(number, at.frame, finding, judged, prompted=True)
+
+    def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
+        lives = [self._live[number, at.backward] for number in numbers]
+        found = self.tracker.track(seen, at, [live.state for live in lives])
+        for number, live, finding in zip(numbers, lives, found, strict=True):
+            judged = watch_tracked(live.watch, finding, at.cut, self.watching)
+            state = self.tracker.remember(seen, at, live.state, finding, judged.sure)
+            self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
+            self._write(number, at.frame, finding, judged, prompted=False)
+
+    def _write(
+        self, number: int, frame: int, finding: Finding, judged: Judgement, *, prompted: bool
+    ) -> ObjectMask:
+        one = ObjectMask(
+            finding.rle, finding.score, finding.quality, judged.state, judged.doubts, prompted
+        )
+        self._store.write_mask(number, frame, one)
+        return one
+
+    def _is_live(self, number: int, at: TrackMoment) -> bool:
+        live = self._live.get((number, at.backward))
+        return live is not None and live.frame == at.frame
+
+    def _look(self, frame: int) -> _Look | None:
+        """Read and see a frame, unless it was the last one; None behind the video's end."""
+        if self._last is None or self._last.frame != frame:
+            image = self.frames.read(frame)
+            if image is None:
+                return None
+            self._last = _Look(frame, self.tracker.see(image), reduce_frame(image))
+        return self._last
+
+    def _is_cut(self, look: _Look, frame: int, earlier: _Look | None) -> bool:
+        """Whether a frame and the one that time brings before it are of two shots."""
+        if earlier is not None and earlier.frame == frame:
+            return is_cut(look.grey, earlier.grey)
+        try:  # after a pause
+            image = self.frames.read(frame)
+        except InputError:  # a stream does not go back
+            return False
+        return image is not None and is_cut(look.grey, reduce_frame(image))
+
+    # ------------------------------------------------------------------------------------ keeping
+
+    def checkpoint(self) -> None:
+        """Write what is known to the session's file, with the states from which it goes on."""
+        self._store.drop_states()
+        for (number, backward), live in self._live.items():
+            arrays = self.tracker.pack(live.state)
+            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.watch))
+        self._store.commit()
+        self._since_commit = 0
+
+    def close(self) -> None:
+        """Write what is known, and let go of the video."""
+        self.checkpoint()
+        self._store.close()
+        self.frames.close()
+        self._live.clear()
+        self._last = None
+
+
+def _check_same_tracker(store: SessionStore, tracker: Tracker) -> None:
+    held = store.about("tracker")
+    if held is not None and held != tracker.name:
+        raise InputError(
+            f"{store.path} was begun by {held}, and {tracker.name} cannot go on with it; load the "
+            "same model, or name another file for the session"
+        )
+    store.tell("tracker", tracker.name)

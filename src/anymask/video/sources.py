@@ -1,0 +1,194 @@
+"""Anything that has frames in, frames by their number out: one protocol over all of them.
+
+A video file, a folder of pictures and a list can be read in any order; a generator and a camera
+only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from anymask.data.images import ImageSource, find_images, load_image
+from anymask.primitives.errors import DataError, ImageError, InputError
+from anymask.primitives.types import UintImage
+from anymask.video.video_file import VideoFile
+
+PICTURES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
+)
+LIST_RATE = 25.0  # frames a second, where nobody says it
+
+
+class FrameSource(Protocol):
+    """Frames by their number.
+
+    length  frames in all, or None while nobody knows
+    rate    frames a second on average
+    fault   why the frames end before the source does; None: they do not
+    """
+
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def fault(self) -> str | None: ...
+
+    def read(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3); None behind the last one. Raises InputError where it is gone."""
+        ...
+
+    def seconds(self, frame: int) -> float:
+        """When a frame is shown, from the first one on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and devices."""
+        ...
+
+
+class ListedFrames:
+    """Pictures that can be opened in any order: paths, arrays, Pillow images."""
+
+    fault: str | None = None
+
+    def __init__(self, pictures: Sequence[ImageSource], rate: float = LIST_RATE) -> None:
+        self._pictures, self.rate = pictures, rate
+
+    @property
+    def length(self) -> int:
+        """See `FrameSource`."""
+        return len(self._pictures)
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`. Raises ImageError for a picture that cannot be opened."""
+        return load_image(self._pictures[frame]) if 0 <= frame < len(self._pictures) else None
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return frame / self.rate
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+
+
+class FrameStream:
+    """Frames that come once, one after the other; the last one stays at hand."""
+
+    length: int | None = None
+    fault: str | None = None
+
+    def __init__(self, pictures: Iterable[Any], rate: float = LIST_RATE) -> None:
+        self._coming, self.rate = iter(pictures), rate
+        self._frame, self._last = -1, np.zeros((0, 0, 3), np.uint8)
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`."""
+        if frame == self._frame:
+            return self._last
+        if frame < self._frame:
+            raise InputError(
+                f"frame {frame} is gone: this source is read once and forwards, and stands at "
+                f"frame {self._frame}; give a file, a folder or a list to go back"
+            )
+        while self._frame < frame:
+            picture = next(self._coming, None)
+            if picture is None:
+                return None
+            self._frame, self._last = self._frame + 1, load_image(picture)
+        return self._last
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return frame / self.rate
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+        close = getattr(self._coming, "close", None)
+        if close is not None:
+            close()
+
+
+class PushedFrames(FrameStream):
+    """Frames that somebody hands over, one after the other."""
+
+    def __init__(self, rate: float = LIST_RATE) -> None:
+        self._pushed: list[UintImage] = []
+        super().__init__(self._handed_over(), rate)
+
+    def push(self, image: Any) -> None:
+        """The next frame. Raises ImageError."""
+        self._pushed.append(load_image(image))
+
+    def _handed_over(self) -> Iterator[UintImage | None]:
+        while True:
+            yield self._pushed.pop(0) if self._pushed else None
+
+
+def open_source(source: Any) -> FrameSource:
+    """The frames of a video file, a folder of pictures in natural order, a list or a generator of
+    pictures, or a camera (a number); None: frames are handed to `VideoSession.step`.
+
+    Raises DataError for a file that is no video or a folder without pictures, InputError for
+    anything else that has no frames, MissingExtra for a video file without PyAV.
+    """
+    if source is None:
+        return PushedFrames()
+    if isinstance(source, int) and not isinstance(source, bool):
+        return FrameStream(_camera(source))
+    if isinstance(source, str | Path):
+        return _open_path(Path(source).expanduser())
+    if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
+        return source  # type: ignore[no-any-return]  # a FrameSource of the user's
+    if isinstance(source, np.ndarray) and source.ndim == 4:
+        return ListedFrames(list(source))
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        return ListedFrames(source)
+    if isinstance(source, Iterable) and not isinstance(source, np.ndarray | bytes):
+        return FrameStream(source)
+    raise InputError(
+        "wanted a video file, a folder, a list, a generator or a camera's number, got "
+        f"{type(source).__name__}"
+    )
+
+
+def _open_path(path: Path) -> FrameSource:
+    if path.is_dir():
+        pictures = sorted(find_images(path), key=natural_order)
+        if not pictures:
+            raise DataError(f"{path} holds no pictures; name a folder of frames or a video file")
+        return ListedFrames(pictures)
+    if not path.exists():
+        raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
+    if path.suffix.lower() in PICTURES - {".gif"}:
+        return ListedFrames([path])
+    return VideoFile(path)
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sorts 2.png before 10.png."""
+    parts = re.findall(r"\d+|\D+", path.as_posix())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _camera(number: int) -> Iterator[UintImage]:
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    if not camera.isOpened():
+        raise ImageError(f"camera {number} cannot be opened; check its number and who else uses it")
+    try:
+        while True:
+            arrived, picture = camera.read()
+            if not arrived:
+                return
+            yield np.asarray(picture[..., ::-1], np.uint8)
+    finally:
+        camera.release()

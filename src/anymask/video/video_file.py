@@ -1,0 +1,155 @@
+"""A video file in, its frames by number out, upright RGB with their exact times; by PyAV.
+
+The times of all frames are read first, from the packets, which decodes nothing. A frame is then
+decoded when it is asked for: the next one at once, another one from the key frame before it.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.primitives.errors import DataError, MissingExtra
+from anymask.primitives.types import UintImage
+
+KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
+DEFAULT_RATE = 25.0
+
+
+class VideoFile:
+    """The frames of one video file; see `sources.FrameSource`.
+
+    Raises DataError for a file without a video that can be read, MissingExtra without PyAV.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._av = _import_av()
+        self.path = path
+        self.fault: str | None = None
+        try:
+            self._container: Any = self._av.open(str(path))
+            self._stream: Any = self._container.streams.video[0]
+        except (self._av.error.FFmpegError, IndexError, OSError) as error:
+            raise DataError(
+                f"{path} holds no video that can be read ({_told(error)}); name a video file or a "
+                "folder of pictures; a file whose recording was cut off may lack its index"
+            ) from error
+        self._stream.thread_type = "AUTO"
+        self._times = self._scan()
+        if not self._times:
+            raise DataError(f"{path} holds no frame; it was cut off before the first one")
+        self._coming: Iterator[tuple[int, UintImage]] = iter(())
+        self._next = -1  # the frame that comes next
+        self._kept: OrderedDict[int, UintImage] = OrderedDict()
+
+    @property
+    def length(self) -> int:
+        """Frames in all; fewer once a fault was met."""
+        return len(self._times)
+
+    @property
+    def rate(self) -> float:
+        """Frames a second on average."""
+        if self._stream.average_rate:
+            return float(self._stream.average_rate)
+        span = self.seconds(self.length - 1)
+        return (self.length - 1) / span if span > 0 else DEFAULT_RATE
+
+    def seconds(self, frame: int) -> float:
+        """When a frame is shown, from the first one on."""
+        place = min(max(frame, 0), len(self._times) - 1)
+        return float((self._times[place] - self._times[0]) * self._stream.time_base)
+
+    def read(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3); None behind the last one, or behind a fault of the file."""
+        if not 0 <= frame < len(self._times):
+            return None
+        if frame not in self._kept:
+            first = frame
+            if frame < self._next or self._next < 0 or frame > self._next + KEPT:
+                backwards = 0 <= frame < self._next
+                first = max(0, frame - KEPT + 1) if backwards else frame
+                self._seek(first)
+            self._decode_up_to(frame, first)
+        return self._kept.get(frame)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._coming = iter(())
+        self._kept.clear()
+        self._container.close()
+
+    def _scan(self) -> list[int]:
+        """The time stamps of all frames, in the order in which they are shown."""
+        times = set()
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.pts is not None and packet.size and not packet.is_discard:
+                    times.add(packet.pts)
+        except self._av.error.FFmpegError as error:
+            self.fault = f"{self.path} is damaged ({_told(error)})"
+        return sorted(times)
+
+    def _seek(self, frame: int) -> None:
+        try:
+            self._container.seek(self._times[frame], stream=self._stream)
+        except self._av.error.FFmpegError:  # a format without seeking: from the start
+            self._container.close()
+            self._container = self._av.open(str(self.path))
+            self._stream = self._container.streams.video[0]
+        self._kept.clear()
+        self._coming = self._decoded()
+        self._next = frame
+
+    def _decode_up_to(self, frame: int, first: int) -> None:
+        for place, image in self._coming:
+            if place >= min(first, frame):
+                self._kept[place] = image
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            if place >= frame:
+                self._next = place + 1
+                return
+        self._end_at(frame)
+
+    def _decoded(self) -> Iterator[tuple[int, UintImage]]:
+        try:
+            for picture in self._container.decode(self._stream):
+                if picture.pts is None or picture.is_corrupt:
+                    continue
+                place = bisect.bisect_left(self._times, picture.pts)
+                if place < len(self._times) and self._times[place] == picture.pts:
+                    yield place, _upright(picture)
+        except (self._av.error.FFmpegError, EOFError) as error:
+            self.fault = f"{self.path} is damaged ({_told(error)})"
+
+    def _end_at(self, frame: int) -> None:
+        """Remember that frames from this one on cannot be decoded."""
+        last = max(self._kept, default=frame - 1)
+        reason = self.fault or f"{self.path} is cut off or damaged"
+        self.fault = f"{reason}: {last + 1} of {len(self._times)} frames can be read"
+        del self._times[max(last + 1, 1) :]
+
+
+def _upright(picture: Any) -> UintImage:
+    """RGB of 8 bits, turned as the file says."""
+    array = picture.to_ndarray(format="rgb24")
+    turns = round(getattr(picture, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
+
+
+def _told(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "video", "reading and writing video files") from None
+    return av

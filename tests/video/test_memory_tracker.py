@@ -1,0 +1,93 @@
+"""A video model of SAM 2's families behind a session: the session adds nothing to its numbers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anymask.models.memory_bank import MemoryBank, VideoMoment, with_postprocessing
+from anymask.models.video_records import FramePrompts
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
+from anymask.predictors.image import Model
+from anymask.primitives.errors import ModelError
+from anymask.primitives.resize import geometry, image_to_model, logits_to_rles, points_to_model
+from anymask.runtimes.torch import TorchRuntime
+from anymask.video.opening import open_session
+from tests.predictors.fakes import ColourRuntime
+from tests.video.clips import moving_discs
+
+PICTURES, _ = moving_discs(5)
+POINT = [(30.0, 30.0)]
+
+
+def tiny(variant: VideoVariant = TINY_VIDEO) -> Model:
+    torch.manual_seed(0)
+    module = build_video_variant(variant)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return Model(TorchRuntime(module, "tiny", device="cpu"))
+
+
+@torch.inference_mode()
+def by_hand(model: Model) -> list[object]:
+    """The masks of the first object by the model's own steps."""
+    module = model.runtime._module
+    settings = replace(with_postprocessing(module.config.settings), prompted_limit=4)
+    spec = replace(model.spec, resample="pillow_bicubic")
+    where = geometry(PICTURES[0].shape[:2], spec)
+    bank, masks = MemoryBank(), []
+    for number, picture in enumerate(PICTURES):
+        frame = module.see(torch.from_numpy(image_to_model(picture, spec))[None])
+        prompts = None
+        if number == 0:
+            coords = torch.from_numpy(points_to_model(np.array([POINT]), where))
+            prompts = FramePrompts(coords, torch.tensor([[1]]))
+        at = VideoMoment(number)
+        answer = module.step(frame, [bank], at, prompts, settings)
+        (memory,) = module.remember(frame, answer, at, prompts is not None, settings)
+        bank = bank.with_tracked(memory) if number else bank.with_prompted(memory)
+        masks.append(logits_to_rles(module.finished(answer, settings)[0].numpy(), where, 0.0)[0])
+    return masks
+
+
+@pytest.mark.parametrize("variant", [TINY_VIDEO, TINY_EDGE], ids=lambda one: one.spec.name)
+def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant) -> None:
+    model = tiny(variant)
+    with open_session(model, PICTURES, write_unsure=True) as session:
+        session.add(frame=0, points=POINT)
+        session.add(frame=0, object=2, box=(80, 50, 118, 88))
+        found = [frame.objects[1].rle for frame in session]
+    assert found == by_hand(model)
+
+
+def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
+    model, path = tiny(), tmp_path / "clip.session"
+    with open_session(model, PICTURES, write_unsure=True) as session:
+        session.add(frame=0, points=POINT)
+        wanted = [frame.objects[1].rle for frame in session]
+    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
+        session.add(frame=0, points=POINT)
+        list(itertools.islice(session, 3))
+    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
+        assert [frame.objects[1].rle for frame in session] == wanted
+
+
+def test_a_given_mask_and_a_correction_are_taken() -> None:
+    with open_session(tiny(), PICTURES) as session:
+        mask = np.zeros(PICTURES[0].shape[:2], np.bool_)
+        mask[20:44, 20:44] = True
+        given = session.add(frame=0, mask=mask)
+        assert (given.mask & mask).sum() / (given.mask | mask).sum() > 0.7
+        assert len(list(session)) == 5
+        session.add(frame=3, points=[(2, 2)], labels=[0])
+        assert [frame.index for frame in session.propagate("both")][-1] == 0
+
+
+def test_an_image_model_has_no_memory() -> None:
+    with pytest.raises(ModelError, match="fake is no video model, and tracker='memory' needs one"):
+        open_session(Model(ColourRuntime()), PICTURES, tracker="memory")
