@@ -42,6 +42,7 @@ from anymask.predictors.requests import (
     load_one,
     prompt_list,
 )
+from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
@@ -277,24 +278,22 @@ class Model:
         progress: Progress = None,
         tile: Tile = "auto",
         retry: Retry | None = None,
+        log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        Where none reaches the model's own thresholds, adaptive mode gives the best that there are.
-
-        progress  True: a bar; or told (steps done, all steps) now and then: clicks, or tiles
-        tile      a side in pixels: look at overlapping tiles of that size, each with the whole
-                  grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
-                  more than `large.AUTO_PIXELS`; None: never
+        progress  True: a bar; or told (steps done, all steps): clicks, or tiles
+        tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
+                  photo once; "auto": for photos of more than `large.AUTO_PIXELS`; None: never
         retry     when and how long to ask again for masks of low quality; None: never
+        log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
                   `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
                   min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
-        Raises PromptError for a model that takes no clicks, InputError for settings, a keyword
-        that nobody knows or another model's embedding, ImageError for the photo.
+        Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
         check_retry(retry)
         source, rest = split_everything(settings)
@@ -306,24 +305,26 @@ class Model:
             _check_enough(tile, retry, source)
         seen = image if isinstance(image, Embedding) else load_one(image, source)
         with telling(progress, "everything") as tell:
-            found = arrange(self._look(seen, grid, (tile, retry), tell), arrangement)
+            found = arrange(self._look(seen, grid, (tile, retry, log), tell), arrangement)
             if not found and (wider := wider_grid(grid, of_grid)):
-                found = arrange(best_of(self._look(seen, wider, (tile, retry), tell)), arrangement)
+                found = arrange(
+                    best_of(self._look(seen, wider, (tile, retry, None), tell)), arrangement
+                )
         return _shown(found, image, seen)
 
     def _look(
         self,
         seen: Embedding | UintImage,
         grid: Grid,
-        how: tuple[Tile, Retry | None],
+        how: tuple[Tile, Retry | None, SearchLog | None],
         tell: Callable[[int, int], None] | None,
     ) -> list[MaskRecord]:
         """What a grid of clicks finds."""
+        tile, retry, log = how
         if isinstance(seen, Embedding):
-            return find_everything(self.runtime, seen, grid, tell)
-        tile, retry = how
+            return find_everything(self.runtime, seen, grid, tell, log)
         time = None if retry is None else RetryTime.start(retry)
-        return look_around(WindowScanner(self.runtime, grid, time), seen, tile, tell)
+        return look_around(WindowScanner(self.runtime, grid, time, log), seen, tile, tell)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
