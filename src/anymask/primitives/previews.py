@@ -6,9 +6,8 @@ Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
 from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.types import UintImage
 
 PREVIEW_SIDE = 800  # pixels of the longest side at most
@@ -84,8 +83,18 @@ def preview_png(picture: UintImage) -> bytes:
     return data.getvalue()
 
 
+def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
+    """The PNG of a drawing; None where the photo cannot be read any more."""
+    try:
+        return preview_png(draw())
+    except (AnymaskError, OSError):
+        return None
+
+
 def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
     """A title, the picture where there is one, and a line for each row."""
+    import html  # a page of names: 5 ms to load, and no command needs it
+
     parts = [f"<code>{html.escape(title)}</code>"]
     if png is not None:
         code = base64.b64encode(png).decode()

@@ -53,6 +53,7 @@ from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done, embedded
 from anymask.serving.refusals import Refusal
+from anymask.serving.results import EMBEDDING, file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
 THUMBNAIL = 160  # pixels
@@ -113,7 +114,11 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
 def _add_pixels(router: APIRouter, project: Project) -> None:
     converting = asyncio.Lock()  # one photo's pixels at a time
 
-    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
+    kinds = ("image/png", "image/jpeg", "image/webp")
+
+    @router.get(
+        "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
+    )
     async def pixels(image_id: int) -> Response:
         """The upright photo: the file itself where a browser shows it so, else a PNG."""
         path = await run_in_threadpool(project.picture, image_id)
@@ -122,7 +127,11 @@ def _add_pixels(router: APIRouter, project: Project) -> None:
         async with converting:
             return await run_in_threadpool(_upright, path)
 
-    @router.get("/images/{image_id}/thumbnail", response_class=Response)
+    @router.get(
+        "/images/{image_id}/thumbnail",
+        response_class=Response,
+        responses=file_answer("image/jpeg"),
+    )
     def thumbnail(image_id: int) -> Response:
         """The upright photo, small, as a JPEG."""
         return _small(project.picture(image_id))
@@ -254,7 +263,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
 
 
 def _add_model(router: APIRouter, project: Project, inference: Inference, limits: Limits) -> None:
-    @router.get("/images/{image_id}/embedding", response_class=Response)
+    @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
     async def embedding(image_id: int) -> Response:
         """The photo's embedding; asking for the next photo's is a prefetch."""
         content = await run_in_threadpool(lambda: project.picture(image_id).read_bytes())
@@ -306,7 +315,9 @@ async def _propose(
 
 
 def _add_review(router: APIRouter, project: Project, user: str) -> None:
-    @router.get("/review/next", response_model=None)
+    done_already: dict[int | str, Any] = {204: {"description": "All have been looked at"}}
+
+    @router.get("/review/next", response_model=None, responses=done_already)
     def following() -> Response:
         """The mask that should be looked at next, and why; 204 when all have been."""
         asked = next_asked(project.store)
@@ -351,7 +362,7 @@ def _add_results(router: APIRouter, project: Project) -> None:
         """The figures of `anymask engine report`."""
         return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
 
-    @router.post("/export", response_class=FileResponse)
+    @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))
     def export(body: ExportBody) -> Response:
         """The masks as a ZIP; 403 for proposals while the acceptance rule is not met."""
         folder = Path(tempfile.mkdtemp(prefix="anymask-export-"))
