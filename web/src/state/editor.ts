@@ -355,11 +355,11 @@ export class Editor {
 
   /** Every mask of a name gets another one, or goes; in the steps back, too. */
   relabel(old: string, to: string | null, gone: boolean): void {
-    this.work.remake((mask) => {
-      if (mask.label !== old) return mask;
-      return gone ? null : { ...mask, label: to };
-    });
-    if (this.state.label === old) this.work.quietly({ label: to ?? "" });
+    const remade = (mask: Mask) => (gone ? null : { ...mask, label: to });
+    this.work.remake(
+      (mask) => (mask.label === old ? remade(mask) : mask),
+      (label) => (label === old ? (to ?? "") : label),
+    );
     this.refresh();
     this.host.changed();
   }

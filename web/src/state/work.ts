@@ -104,10 +104,11 @@ export class Work {
   }
 
   /** Let a mask have been another one, or none, in every state: past, present and future. */
-  remake(change: (mask: Mask) => Mask | null): void {
+  remake(change: (mask: Mask) => Mask | null, label = (text: string) => text): void {
     const known = new WeakMap<Mask, Mask>(); // a mask that two states share stays one
     const remade = (state: State): State => ({
       ...state,
+      label: label(state.label),
       masks: state.masks.flatMap((mask) => {
         const made = known.get(mask) ?? change(mask);
         if (made) known.set(mask, made);
