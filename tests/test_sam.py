@@ -10,6 +10,7 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.sam import (
+    ResizeLongestSide,
     SamAutomaticMaskGenerator,
     SamModel,
     SamPredictor,
@@ -86,6 +87,38 @@ def test_a_batch_of_boxes_runs_as_the_predictor_example_writes_it(model: Model) 
     assert image_embedding.shape[0] == 1
 
 
+def test_the_end_of_the_predictor_example_asks_about_several_photos_at_once() -> None:
+    sam = sam_model_registry["nano"]()
+    resize_transform = ResizeLongestSide(sam.image_encoder.img_size)
+
+    def prepare_image(image: np.ndarray) -> torch.Tensor:
+        resized = resize_transform.apply_image(image)
+        return torch.as_tensor(resized, device=sam.device).permute(2, 0, 1).contiguous()
+
+    photos = [anymask.load_image(anymask.sample(name)) for name in ("coffee", "cat")]
+    boxes = [
+        torch.tensor([[170, 12, 415, 312], [10, 10, 100, 100]], device=sam.device),
+        torch.tensor([[110, 20, 310, 280]], device=sam.device),
+    ]
+    batched_input = [
+        {
+            "image": prepare_image(image),
+            "boxes": resize_transform.apply_boxes_torch(these, image.shape[:2]),
+            "original_size": image.shape[:2],
+        }
+        for image, these in zip(photos, boxes, strict=True)
+    ]
+    batched_output = sam(batched_input, multimask_output=False)
+    assert [out["masks"].shape for out in batched_output] == [(2, 1, 400, 600), (1, 1, 300, 451)]
+    assert batched_output[0].keys() == {"masks", "iou_predictions", "low_res_logits"}
+    for image, these, out in zip(photos, boxes, batched_output, strict=True):
+        predictor = SamPredictor(sam)
+        predictor.set_image(image)
+        for box, mask in zip(these, out["masks"], strict=True):
+            wanted, _, _ = predictor.predict(box=box.numpy(), multimask_output=False)
+            assert iou(mask[0].numpy(), wanted[0]) > 0.8  # the photo was resized by other means
+
+
 # The automatic mask generator's example.
 
 
@@ -157,7 +190,7 @@ def test_tensors_of_points_and_masks_are_prompts_too() -> None:
         assert iou(found.numpy(), truth) > 0.85
     again, _, _ = predictor.predict_torch(None, None, None, low[:, 1:2], False)
     assert again.shape == (2, 1, 80, 120)
-    with pytest.raises(InputError, match="needs points, boxes or masks"):
+    with pytest.raises(InputError, match="a batch needs points, boxes or masks"):
         predictor.predict_torch(None, None)
 
 

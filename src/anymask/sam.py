@@ -12,8 +12,8 @@ Letters: B prompts, C masks a prompt, P clicks, H W the photo, S the model's sid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,22 +27,40 @@ from anymask.families import DEFAULT_MODEL
 from anymask.predictors.grid import GridDict
 from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import OutputMode
-from anymask.primitives.resize import (
-    boxes_to_model,
-    geometry,
-    logits_to_image,
-    points_to_model,
+from anymask.primitives.types import Embedding
+from anymask.sam_arrays import (
+    Answer,
+    ResizeLongestSide,
+    answer_arrays,
+    answer_tensors,
+    batch_prompts,
+    to_array,
+    to_tensor,
 )
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-Answer = tuple[NDArray[Any], FloatArray, FloatArray]  # masks, qualities, low-resolution logits
+__all__ = [
+    "MaskGeneration",
+    "ResizeLongestSide",
+    "SamAutomaticMaskGenerator",
+    "SamModel",
+    "SamPredictor",
+    "build_sam",
+    "pipeline",
+    "sam_model_registry",
+]
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """The side of the square in which the model sees a photo."""
+
+    img_size: int
 
 
 @dataclass
@@ -78,6 +96,37 @@ class SamModel:
         """Logits above it are object."""
         return self.model.spec.mask_threshold
 
+    @property
+    def image_encoder(self) -> EncoderSize:
+        """What scripts ask for the model's side: `sam.image_encoder.img_size`."""
+        return EncoderSize(self.model.spec.image_side)
+
+    def __call__(
+        self, batched_input: Sequence[Mapping[str, Any]], multimask_output: bool
+    ) -> list[dict[str, torch.Tensor]]:
+        """Several photos, each with its prompts; photos and coordinates as resized by `transform`.
+
+        batched_input     image (3, h, w), original_size (H, W), and any of point_coords (B, P, 2),
+                          point_labels (B, P), boxes (B, 4), mask_inputs (B, 1, m, m)
+        multimask_output  True: three masks a prompt; False: one
+
+        Returns masks (B, C, H, W), iou_predictions (B, C), low_res_logits (B, C, m, m) of each.
+        Raises PromptError, ImageError, and MissingExtra without torch.
+        """
+        return [self._forward(one, multimask_output) for one in batched_input]
+
+    def _forward(self, one: Mapping[str, Any], several: bool) -> dict[str, torch.Tensor]:
+        resized = to_array(one["image"]).transpose(1, 2, 0)
+        height, width = (int(side) for side in one["original_size"])
+        small = self.model.embed(resized.round().clip(0, 255).astype(np.uint8))
+        seen = replace(small, geometry=replace(small.geometry, image_hw=(height, width)))
+        scale = (resized.shape[1] / width, resized.shape[0] / height)
+        keys = ("point_coords", "point_labels", "boxes", "mask_inputs")
+        prompts = batch_prompts(tuple(one.get(key) for key in keys), scale)
+        found = self.model.segment(seen, prompts=prompts, multimask=bool(several))
+        names = ("masks", "iou_predictions", "low_res_logits")
+        return dict(zip(names, answer_tensors(found, False), strict=True))
+
 
 def build_sam(name: str, checkpoint: str | Path | None = None) -> SamModel:
     """Open a model of the catalogue, as the functions of `sam_model_registry` do."""
@@ -107,38 +156,6 @@ def _opened(model: SamModel | Model | str | None) -> Model:
         f"wanted a model: anymask.load(...), sam_model_registry[...](...) or a name, got "
         f"{type(model).__name__}"
     )
-
-
-@dataclass(frozen=True)
-class ResizeLongestSide:
-    """Pixels of a photo to pixels of the model, as `predict_torch` takes them; sizes are (H, W)."""
-
-    spec: ModelSpec
-
-    @property
-    def target_length(self) -> int:
-        """The model's side."""
-        return self.spec.image_side
-
-    def apply_coords(self, coords: ArrayLike, original_size: tuple[int, int]) -> FloatArray:
-        """(..., 2) -> (..., 2)."""
-        return points_to_model(coords, geometry(original_size, self.spec))
-
-    def apply_boxes(self, boxes: ArrayLike, original_size: tuple[int, int]) -> FloatArray:
-        """(B, 4) -> (B, 4)."""
-        return boxes_to_model(boxes, geometry(original_size, self.spec))
-
-    def apply_coords_torch(
-        self, coords: torch.Tensor, original_size: tuple[int, int]
-    ) -> torch.Tensor:
-        """(..., 2) -> (..., 2)."""
-        return _tensor(self.apply_coords(_array(coords), original_size))
-
-    def apply_boxes_torch(
-        self, boxes: torch.Tensor, original_size: tuple[int, int]
-    ) -> torch.Tensor:
-        """(B, 4) -> (B, 4)."""
-        return _tensor(self.apply_boxes(_array(boxes), original_size))
 
 
 class SamPredictor:
@@ -213,7 +230,7 @@ class SamPredictor:
         corners = None if box is None else np.asarray(box, np.float64).reshape(-1)
         prompt = Prompt.of(point_coords, point_labels, corners, start)
         (answer,) = self._ask([prompt], multimask_output)
-        return _arrays(answer, return_logits)
+        return answer_arrays(answer, return_logits)
 
     def predict_torch(
         self,
@@ -231,61 +248,16 @@ class SamPredictor:
         Returns masks (B, C, H, W), qualities (B, C), logits (B, C, m, m). Raises PromptError, and
         MissingExtra without torch.
         """
-        prompts = self._batch(point_coords, point_labels, boxes, mask_input)
-        found = [_arrays(one, return_logits) for one in self._ask(prompts, multimask_output)]
-        masks, quality, logits = (_tensor(np.stack(part)) for part in zip(*found, strict=True))
-        return masks, quality, logits
+        given = (point_coords, point_labels, boxes, mask_input)
+        prompts = batch_prompts(given, self._seen.geometry.scale_xy)
+        return answer_tensors(self._ask(prompts, multimask_output), return_logits)
 
     def get_image_embedding(self) -> torch.Tensor:
         """The encoder's first map, (1, C, h, w). Raises MissingExtra without torch."""
-        return _tensor(self._seen.features[None])
+        return to_tensor(self._seen.features[None])
 
     def _ask(self, prompts: list[Prompt], several: bool) -> list[Candidates]:
         return self.model.segment(self._seen, prompts=prompts, multimask=bool(several))
-
-    def _batch(self, *given: Any) -> list[Prompt]:
-        """A prompt for each row of the tensors; labels of -1 are no points."""
-        coords, labels, boxes, masks = (None if part is None else _array(part) for part in given)
-        scale = np.array(self._seen.geometry.scale_xy)
-        rows = next((part for part in (coords, boxes, masks) if part is not None), ())
-        if not len(rows):
-            raise InputError("predict_torch needs points, boxes or masks of at least one object")
-        prompts = []
-        for row in range(len(rows)):
-            kept = None if labels is None else labels[row] >= 0
-            prompts.append(
-                Prompt.of(
-                    points=None if coords is None else (coords[row] / scale)[_all(kept)],
-                    labels=None if labels is None else labels[row][_all(kept)],
-                    box=None if boxes is None else boxes[row] / [*scale, *scale],
-                    mask=None if masks is None else masks[row].reshape(masks.shape[-2:]),
-                )
-            )
-        return prompts
-
-
-def _all(kept: NDArray[np.bool_] | None) -> Any:
-    return slice(None) if kept is None else kept
-
-
-def _arrays(answer: Candidates, return_logits: bool) -> Answer:
-    """An answer in the model's own order."""
-    own = answer.picked(np.argsort(answer.order, kind="stable").tolist())
-    whole = logits_to_image(own.logits, own.geometry) if return_logits else own.masks
-    return whole, own.quality, own.logits
-
-
-def _array(given: Any) -> NDArray[Any]:
-    return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
-
-
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """Raises MissingExtra without torch."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "torch", "a tensor as answer") from error
-    return torch.as_tensor(array)
 
 
 @dataclass

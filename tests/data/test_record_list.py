@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from anymask.data.formats import FORMATS, read_annotations
+from anymask.data.photo_sources import PictureFile
 from anymask.data.record_list import MaskRecords
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.previews import HeldPicture
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
@@ -103,6 +104,20 @@ def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
     assert MaskRecords([], image_hw=(4, 5)).image_hw == (4, 5)
     with pytest.raises(InputError, match="empty list of masks has no size"):
         _ = MaskRecords().image_hw
+
+
+def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
+    np.testing.assert_array_equal(MaskRecords().draw(PHOTO), PHOTO)
+    np.testing.assert_array_equal(MaskRecords(image_hw=(20, 30)).draw(PHOTO), PHOTO)
+
+
+def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
+    gone = PictureFile(tmp_path / "gone.png")
+    shown = MaskRecords(SOME, picture=gone)
+    assert shown._repr_png_() is None
+    assert "3 masks of 30x20" in shown._repr_html_()
+    with pytest.raises(ImageError, match="there is no file"):
+        shown.draw()
 
 
 def test_merged_lists_hold_each_mask_once() -> None:

@@ -115,7 +115,7 @@ def test_a_stored_mask_with_a_bad_prompt_is_read_without_it(project: Project, po
     from anymask.primitives.rle import empty_rle
 
     store = project.store
-    store.add_records(1, [Draft(rle=empty_rle((128, 128)), seconds=3)], "ann")
+    store.add_records(1, [Draft(rle=empty_rle((128, 128)), quality=0.5, seconds=3)], "ann")
     good = {"points": [[1, 2]]}
     stored = {"kind": "human", "tool": "click", "prompts": [{"points": points}, good], "stage": 7}
     spoil(store, provenance=stored)

@@ -1,20 +1,18 @@
 """A project's masks leave and come in, are planned for, and train a model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anymask.data.annotations import AnnotatedImage
-from anymask.data.formats import FORMATS, write_annotations
+from anymask.data.formats import write_annotations
 from anymask.engine.annotator import REVIEW, Annotator
-from anymask.engine.entries import Draft, Provenance
-from anymask.engine.exchange import (
-    ONE_FILE,
-    export_archive,
-    take_masks,
-)
+from anymask.engine.entries import Provenance
+from anymask.engine.exchange import TakenMasks, take_masks
+from anymask.engine.exports import ONE_FILE
 from anymask.engine.figures import plan
 from anymask.engine.project import Project
 from anymask.engine.review import next_asked
@@ -23,32 +21,45 @@ from anymask.engine.runs import Work, run_review, run_stage
 from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
-from anymask.primitives.rle import mask_to_rle
-from tests.engine.disc_projects import SIDE, add, work, write_photos
+from tests.engine.disc_projects import add, work, write_photos
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav"}))
-def test_every_format_leaves_the_project(project: Project, name: str) -> None:
-    provenance = Provenance(kind="human", tool="brush")
-    block = np.zeros((SIDE, SIDE), np.bool_)
-    block[20:60, 30:70] = True
-    draft = Draft(rle=mask_to_rle(block), label="block", provenance=provenance)
-    project.store.add_records(1, [draft], "ann")
-    assert export_archive(project, name, force=True).startswith(b"PK")
-    assert project.store.count_events("export") == 1
-
-
-@pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat"])
+@pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat", "yolo", "label-studio"])
 def test_masks_come_in_once(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
 ) -> None:
     target = tmp_path / "in" / ONE_FILE.get(name, "")
     write_annotations(list(truth.values()), target, name)
-    assert take_masks(project, target, name, "ann") == 12
-    assert take_masks(project, target, name, "ann") == 0
+    assert take_masks(project, target, name, "ann") == TakenMasks(12, 0, 0)
+    assert take_masks(project, target, name, "ann") == TakenMasks(0, 12, 0)
     kept = project.store.records(2)
     assert [entry.rle for entry in kept] == [mask.rle for mask in truth["1.png"].masks]
     assert {entry.provenance.kind for entry in kept} == {"import"}
+
+
+def test_the_same_masks_in_another_format_are_noticed(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    for number, name in enumerate(("labelme", "coco", "cvat")):
+        target = tmp_path / name / ONE_FILE.get(name, "")
+        write_annotations(list(truth.values()), target, name)
+        taken = take_masks(project, target, name, "ann")
+        assert taken == (TakenMasks(0, 12, 0) if number else TakenMasks(12, 0, 0))
+    other = replace(truth["0.png"].masks[0], label="moon")  # another name is another mask
+    write_annotations([replace(truth["0.png"], masks=(other,))], tmp_path / "moon.json", "coco")
+    assert take_masks(project, tmp_path / "moon.json", None, "ann").new == 1
+
+
+def test_an_import_changes_no_photo_but_those_that_get_masks(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    project.store.mark_image(1, "done", "ann")
+    bare = replace(truth["2.png"], masks=())
+    images = [truth["0.png"], truth["1.png"], bare, replace(bare, file_name="elsewhere.png")]
+    write_annotations(images, tmp_path / "in.json", "coco")
+    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(6, 0, 1)
+    status = [image.status for image in project.store.all_images()]
+    assert status == ["done", "proposed", "new", "new"]
 
 
 # Plans.

@@ -18,18 +18,28 @@ from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
 from anymask.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from anymask.engine.entries import Draft
-from anymask.engine.exchange import (
-    accept_rest,
-    check_rule,
-    export_masks,
-)
+from anymask.engine.exports import ExportSettings, accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
 from anymask.engine.project import Project, create_project, open_project
-from anymask.engine.review import agreements, batch_states, give_verdict, next_asked, wilson
+from anymask.engine.review import (
+    agreements,
+    batch_states,
+    give_verdict,
+    next_asked,
+    take_back_verdict,
+    wilson,
+)
+from anymask.engine.rows import draft_of
 from anymask.engine.runs import Work, run_stage
 from anymask.engine.stages import propose
 from anymask.predictors.image import Model
-from anymask.primitives.errors import InputError, NotAllowedError, StoreError
+from anymask.primitives.errors import (
+    Conflict,
+    InputError,
+    NotAllowedError,
+    NotFoundError,
+    StoreError,
+)
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.engine.disc_projects import SIDE, add, work, write_photos
@@ -45,7 +55,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     assert open_project(tmp_path / "photos").settings.batch == 2
     told = again.describe("ann")
     assert told["counts"] == {"images": 5, "done": 0, "records": 0}
-    assert (told["stage"], told["labels"], told["user"]) == ("assisted", ["disc 0"], "ann")
+    assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
     again.change(stage="semi", settings={"batch": 7})
     assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
     with pytest.raises(InputError, match="no setting 'speed'"):
@@ -63,6 +73,9 @@ def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
         create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
     with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
         open_project(tmp_path)
+
+
+DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
 
 
 # The simulated annotator.
@@ -248,14 +261,38 @@ def test_verdicts_are_carried_out(project: Project) -> None:
         give_verdict(project.store, asked, "fix", "ann")
 
 
+def test_a_verdict_is_taken_back(project: Project) -> None:
+    add(project, 1, status="proposal")
+    whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
+    (before,) = project.store.records()
+    for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
+        asked = next_asked(project.store)
+        assert asked is not None
+        give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
+        now = take_back_verdict(project.store, before.id, "bob")
+        assert (now.rle, now.status, now.quality) == (before.rle, "proposal", before.quality)
+        assert now.provenance == before.provenance
+    assert (now.version, now.seconds, now.who) == (7, 6, "bob")
+    assert project.figures().verdicts == {}
+    with pytest.raises(NotFoundError, match="nobody has judged record 1"):
+        take_back_verdict(project.store, before.id, "bob")
+    asked = next_asked(project.store)
+    assert asked is not None
+    judged = give_verdict(project.store, asked, "accept", "ann")
+    project.store.change_record(before.id, judged.version, draft_of(judged, label="x"), "cat")
+    with pytest.raises(Conflict, match="has changed since the verdict"):
+        take_back_verdict(project.store, before.id, "bob")
+
+
 def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     project: Project, tmp_path: Path
 ) -> None:
     add(project, 8, status="proposal")
+    wanted = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
-        NotAllowedError, match="1 of 1 batches are not accepted.*0 looked at, none good"
+        NotAllowedError, match=r"wanted 3 proposals of batch 1 .*, got 0 looked at, none.*--force"
     ):
-        export_masks(project, tmp_path / "out.json", "coco")
+        export_masks(project, tmp_path / "out.json", "coco", wanted)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
     for verdict in answers:
         asked = next_asked(project.store)
@@ -264,16 +301,23 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
             assert asked.why == "uncertain"
         give_verdict(project.store, asked, verdict, "ann")  # type: ignore[arg-type]
     (state,) = batch_states(project.store, project.settings)
-    assert (state.masks, state.sampled, state.good, state.met) == (8, 3, 1.0, True)
+    assert (state.masks, state.open, state.sampled, state.doubtful) == (8, 3, 3, 2)
+    assert (state.good, state.met) == (1.0, True)
     assert accept_rest(project, "rule") == 3
-    (told,) = export_masks(project, tmp_path / "out.json", "coco")
+    assert project.store.image(1).status == "done"
+    first, left, told = export_masks(project, tmp_path / "out.json", "coco")
+    assert first == "1 photos, 7 masks"
+    assert left.startswith("left out: 3 photos that are not finished")
     assert "not kept: labels (7 times)" in told
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, status="proposal")  # the second batch has not been looked at
-    with pytest.raises(NotAllowedError, match="1 of 2 batches.*batch 2"):
+    with pytest.raises(NotAllowedError, match="wanted 3 proposals of batch 2"):
         check_rule(project)
-    export_masks(project, tmp_path / "forced.json", "coco", force=True)
+    export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
+    forced = ExportSettings(proposals=True, only="labelled", force=True)
+    first, *_ = export_masks(project, tmp_path / "forced.json", "coco", forced)
+    assert first == "2 photos, 12 masks"
 
 
 def test_shares_have_wilsons_interval() -> None:
@@ -315,9 +359,9 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
-        database.execute("update projects set labels = '{}'")
+        database.execute("update projects set settings = '[]'")
         database.commit()
     project = open_project(tmp_path)
-    with pytest.raises(StoreError, match="the database is damaged: projects.labels holds"):
+    with pytest.raises(StoreError, match="the database is damaged: projects.settings holds"):
         project.describe("me")
     project.store.database.dispose()

@@ -38,7 +38,9 @@ def slow_next(store: Store, first_draws: dict[int, str]) -> tuple[int, str] | No
     if not left:
         return None
     if sum(one.why == "random" for one in said) <= len(said) / 2:
-        return min(left, key=lambda entry: (first_draws[entry.id], entry.id)).id, "random"
+        drawn = [entry for entry in left if entry.status == "proposal"]
+        if drawn:  # what people made is not sampled
+            return min(drawn, key=lambda entry: (first_draws[entry.id], entry.id)).id, "random"
     unsure = min(left, key=lambda e: (e.status != "proposal", e.quality, e.id))
     return unsure.id, "uncertain"
 

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Action, Draft, Provenance
-from anymask.engine.store import Store, draft_of
+from anymask.engine.rows import draft_of
+from anymask.engine.store import Store
 from anymask.engine.tables import RecordRow
 from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from tests.engine.small import small_mask

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.primitives.detections import to_supervision
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.detections import TABLE_COLUMNS, to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import record_from_rle
+from anymask.primitives.resize import geometry
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.spec import ModelSpec
 from tests.data.annotated import rings
 
 
@@ -66,3 +70,43 @@ def test_without_supervision_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(InputError, match="not installed; run: pip install supervision"):
         to_supervision([], (1, 1))
+
+
+class Frame(list[dict[str, Any]]):
+    """A stand-in for pandas.DataFrame: the rows, and the columns in their order."""
+
+    def __init__(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
+        super().__init__(rows)
+        self.columns = columns
+
+
+def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = types.ModuleType("pandas")
+    pandas.DataFrame = Frame  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    mask = np.zeros((10, 20), np.bool_)
+    mask[2:5, 3:7] = True
+    record = record_from_rle(mask_to_rle(mask), quality=0.5, stability=0.25, label="a")
+    (row,) = frame = to_dataframe([record])
+    assert frame.columns == TABLE_COLUMNS == list(row)
+    assert row == {
+        "label": "a", "quality": 0.5, "stability": 0.25, "area": 12, "coverage": 0.06,
+        "x0": 3, "y0": 2, "x1": 6, "y1": 4, "parent": None, "depth": None,
+    }  # fmt: skip
+    assert to_dataframe([]).columns == TABLE_COLUMNS
+
+
+def test_the_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match="needs the package 'pandas'.*pip install pandas"):
+        to_dataframe([])
+
+
+@pytest.mark.usefixtures("peer")
+def test_every_candidate_of_an_answer_becomes_a_detection() -> None:
+    place = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
+    logits = np.ones((2, 16, 16), np.float32)
+    answer = Candidates.of_logits(logits, np.array([0.5, 0.25]), np.array([0, 1]), place)
+    found = answer.to_supervision()
+    assert found.mask.shape == (2, 30, 40)
+    assert found.confidence.tolist() == [0.5, 0.25]

@@ -58,7 +58,8 @@ def test_a_mask_that_would_spoil_the_project_is_not_stored(
     error_of(ask.post("/api/images/1/records", content=content, headers=JSON))
     assert ask.get("/api/images/1/records").json()["records"] == []
     assert ask.get("/api/report").status_code == 200
-    assert ask.post("/api/export", json={"format": "coco", "force": True}).status_code == 200
+    ask.post("/api/images/1/done", json={})
+    assert ask.post("/api/export", json={"format": "coco"}).status_code == 200
 
 
 def test_numbers_that_are_not_finite_are_refused(ask: TestClient) -> None:

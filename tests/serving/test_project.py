@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -180,18 +181,53 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
 def test_review_opens_the_gate(ask: TestClient) -> None:
     record = body(LEFT, status="proposal", provenance={"by": "model", "tool": "everything"})
     ask.post("/api/images/1/records", json=record)
-    closed = ask.post("/api/export", json={"format": "coco"})
+    closed = ask.post("/api/export", json={"format": "coco", "proposals": True})
     assert closed.status_code == 403
-    assert "not accepted" in str(closed.json())
+    error = closed.json()["error"]
+    assert error["wanted"].startswith("wanted 1 proposals of batch 1 drawn by chance")
+    assert error["got"] == "0 looked at, none good"
+    assert "(--force)" in error["remedy"]
     asked = ask.get("/api/review/next").json()
     assert asked == {"image": "1", "record": "1", "why": "random"}
     said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
     assert said.json()["status"] == "accepted"
     assert ask.get("/api/review/next").status_code == 204
-    opened = ask.post("/api/export", json={"format": "sa1b"})
+    opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
     assert opened.status_code == 200
+    assert "1 photos, 1 masks" in unquote(opened.headers["X-Summary"])
     with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:
-        assert archive.namelist() == ["a.json", "b.json"]
+        assert archive.namelist() == ["a.json", "a.png"]
+
+
+def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT))
+    told = ask.post("/api/labels", json={"name": "cup"}).json()["labels"]
+    assert [(one["name"], one["masks"]) for one in told] == [("disc", 1), ("cup", 0)]
+    change = {"name": "cup", "colour": "#00ff00", "place": 0, "to": "mug"}
+    told = ask.put("/api/labels", json=change).json()["labels"]
+    assert told[0] == {"name": "mug", "colour": "#00ff00", "masks": 0}
+    ask.put("/api/labels", json={"name": "disc", "to": "mug"})
+    assert ask.get("/api/labels").json()["labels"] == [told[0] | {"masks": 1}]
+    (record,) = ask.get("/api/images/1/records").json()["records"]
+    assert (record["label"], record["version"]) == ("mug", 2)
+    gone = ask.request("DELETE", "/api/labels", json={"name": "mug", "masks": "delete"})
+    assert gone.json() == {"labels": []}
+    assert ask.get("/api/images/1/records").json()["records"] == []
+    assert ask.put("/api/labels", json={"name": "mug", "place": 1}).status_code == 404
+    assert ask.post("/api/labels", json={"name": " "}).status_code == 422
+
+
+def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) -> None:
+    notes = {"tags": ["cut off"], "comment": "look again", "locked": True, "level": 2}
+    kept = ask.post("/api/images/1/records", json=body(LEFT, notes=notes)).json()
+    assert (kept["notes"], kept["quality"]) == (notes, None)
+    painted = {"by": "human", "model": "nano", "points": [[35, 40]], "drawn": True}
+    told = ask.post(
+        "/api/images/1/records", json=body(RIGHT, "k2", quality=0.8, provenance=painted)
+    ).json()
+    assert told["quality"] is None  # the score was of the shape before the brush
+    strange = body(RIGHT, "k3", notes={"colour": "red"})
+    assert ask.post("/api/images/1/records", json=strange).status_code == 422
 
 
 def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
@@ -208,6 +244,7 @@ def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
 
 def test_the_gate_can_be_forced(ask: TestClient) -> None:
     ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
-    assert ask.post("/api/export", json={"format": "coco"}).status_code == 403
-    assert ask.post("/api/export", json={"format": "coco", "force": True}).status_code == 200
+    wanted = {"format": "coco", "proposals": True, "only": "labelled"}
+    assert ask.post("/api/export", json=wanted).status_code == 403
+    assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200
     assert ask.post("/api/export", json={"format": "nothing", "force": True}).status_code == 422

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import schemathesis
+from fastapi import APIRouter
 from hypothesis import HealthCheck, Phase, given, settings
 
 from anymask.runtimes.open import ASSETS
 from anymask.serving.app import ServerParts, create_app
 from anymask.serving.guard import Access
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
 from anymask.serving.pages import model_assets, page_assets
 from anymask.serving.run import Server, address_of, open_socket
 from tests.serving.servers import CLICK, PATIENCE_S, PICTURE, client, error_of, inference, png
@@ -29,13 +32,15 @@ TOKEN = "open sesame"
 BODIES = {"POST /api/segment": "segment", "POST /api/everything": "everything"}
 
 
+Routers = Callable[[Inference], list[APIRouter]]
+
+
 @contextmanager
-def listening(access: Access | None = None) -> Iterator[Any]:
+def listening(access: Access | None = None, routers: Routers = lambda _: []) -> Iterator[Any]:
     """The schema of a server that answers, as schemathesis reads it."""
     bound, ready = open_socket("127.0.0.1", 0), threading.Event()
-    served = ServerParts(
-        inference(), access or Access(), assets=page_assets() | model_assets(ASSETS / "nano")
-    )
+    behind, assets = inference(), page_assets() | model_assets(ASSETS / "nano")
+    served = ServerParts(behind, access or Access(), assets=assets, routers=routers(behind))
     server = Server(create_app(served), ready.set)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
@@ -57,7 +62,7 @@ def schema() -> Iterator[Any]:
         yield found
 
 
-def compare(operation: Any, wrong: bool) -> None:
+def compare(operation: Any, wrong: bool, examples: int = EXAMPLES) -> None:
     """Ask what the schema allows, or what it does not, and let every check look at the answer.
 
     Whether bytes are a picture, or a place is inside the photo, no schema can say: what it allows
@@ -70,7 +75,7 @@ def compare(operation: Any, wrong: bool) -> None:
     (accepted,) = CHECKS.get_by_names(["positive_data_acceptance"])
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,
@@ -103,6 +108,44 @@ def test_what_the_schema_allows_is_answered_as_it_says(schema: Any, path: str) -
 @pytest.mark.parametrize("path", ["/api/embed", "/api/segment", "/api/everything"])
 def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path: str) -> None:
     compare(schema[path]["POST"], wrong=True)
+
+
+@pytest.fixture(scope="module")
+def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a project with one photo, and of a backend of Label Studio, on one server."""
+    from anymask.engine.project import create_project
+    from anymask.serving.label_studio import TaskPictures, label_studio_router
+    from anymask.serving.project import project_router
+
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "a.png").write_bytes(png(PICTURE))
+    settings = {"points_per_side": 6, "confident": 0.1, "quality": 0, "stability": 0}
+    project = create_project(folder, name="discs", labels=["disc"], settings=settings)
+
+    def routers(behind: Inference) -> list[APIRouter]:
+        pictures = TaskPictures(folder)
+        return [
+            project_router(project, behind, Limits(), "ann"),
+            label_studio_router(behind, pictures, Limits()),
+        ]
+
+    with listening(routers=routers) as found:
+        yield found
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("wrong", [False, True], ids=["allowed", "not allowed"])
+def test_the_addresses_of_a_project_answer_as_the_schema_says(
+    project_schema: Any, wrong: bool
+) -> None:
+    asked = 0
+    for path, methods in project_schema.raw_schema["paths"].items():
+        for method, operation in methods.items():
+            takes = "requestBody" in operation or "{" in path
+            if path not in ADDRESSES and (takes or not wrong):
+                compare(project_schema[path][method.upper()], wrong, examples=8)
+                asked += 1
+    assert asked >= 14
 
 
 GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}

@@ -140,10 +140,16 @@ def sit_down(chromium: Any) -> Iterator[Callable[..., Annotator]]:
     contexts: list[Any] = []
     people: list[Annotator] = []
 
-    def sit(project: Project | None, *, isolated: bool = True, **options: Any) -> Annotator:
+    def sit(
+        project: Project | None,
+        *,
+        isolated: bool = True,
+        size: dict[str, int] = SIZE,
+        **options: Any,
+    ) -> Annotator:
         site = Site(project, isolated=isolated)
         sites.append(site)
-        context = chromium.new_context(viewport=SIZE, accept_downloads=True, **options)
+        context = chromium.new_context(viewport=size, accept_downloads=True, **options)
         contexts.append(context)
         people.append(Annotator(context.new_page(), site.url))
         return people[-1]

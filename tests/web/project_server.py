@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
+from tests.web.name_list import change_names, listed
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -81,10 +82,12 @@ class Project:
     stage: str = "assisted"
     arm: str = "model"
     labels: list[str] = field(default_factory=lambda: ["cat", "cup"])
+    colours: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    before: dict[str, dict[str, Any]] = field(default_factory=dict)  # what verdicts changed
     queue: list[str] = field(default_factory=list)  # records to review
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
@@ -264,8 +267,13 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def everything(self, project: Project, image: str) -> Any:
-        found = model().everything(project.photos[image], points_per_side=12)
-        return {"records": [project.add(image, proposal(record)) for record in found]}
+        found = model().everything(project.photos[image], points_per_side=12, pred_iou_thresh=0.0)
+        found = sorted(found, key=lambda record: -record.quality)
+        good = [record for record in found if record.quality > 0.45]
+        return {
+            "records": [project.add(image, proposal(record)) for record in good],
+            "others": [proposal(record) for record in found[len(good) :]],
+        }
 
     def finish(self, project: Project, image: str) -> Any:
         project.done.append(image)
@@ -282,14 +290,33 @@ class Handler(BaseHTTPRequestHandler):
         project.verdicts.append({"record": name, **body})
         project.queue.remove(name)
         record = project.records[name]
+        project.before[name] = {key: record[key] for key in ("status", "rle")}
         record["status"] = "rejected" if body["verdict"] == "reject" else "accepted"
         record["version"] += 1
         if body.get("rle"):
             record["rle"] = body["rle"]
         return record
 
+    def name(self, project: Project) -> Any:
+        if self.command != "GET":
+            change_names(project, self.command, self.json())
+        return {"labels": listed(project)}
+
+    def thumbnail(self, project: Project, image: str) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(project.photos[image][::8, ::8]).save(file, "png")
+        return file.getvalue()
+
+    def take_back(self, project: Project, name: str) -> Any:
+        project.verdicts = [one for one in project.verdicts if one["record"] != name]
+        project.queue.insert(0, name)
+        before = project.before.pop(name)
+        project.records[name] |= before | {"version": project.records[name]["version"] + 1}
+        return project.records[name]
+
     def export(self, project: Project) -> Any:
-        if project.gated and not self.json()["force"]:
+        wish = self.json()
+        if project.gated and wish["proposals"] and not wish["force"]:
             raise refuse(403, "90 % of the sampled masks accepted", "70 %", "review more masks")
         return json.dumps({"records": list(project.records.values())}).encode()
 
@@ -297,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
 def describe(project: Project) -> dict[str, Any]:
     return {
         "name": "shelf",
-        "labels": project.labels,
+        "labels": listed(project),
         "stage": project.stage,
         "arm": project.arm,
         "user": "ann",
@@ -346,7 +373,10 @@ ROUTES: list[tuple[str, Route]] = [
     (f"POST {IMAGE}/done", Handler.finish),
     ("GET /api/review/next", Handler.next_review),
     (f"POST {RECORD}/verdict", Handler.verdict),
+    (f"DELETE {RECORD}/verdict", Handler.take_back),
+    (f"GET {IMAGE}/thumbnail", Handler.thumbnail),
     ("GET /api/report", lambda *_: REPORT),
+    ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
     ("POST /api/export", Handler.export),
 ]
 

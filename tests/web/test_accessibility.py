@@ -77,7 +77,12 @@ def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
     ann.open()
     ann.until("s.editor !== null")
     complaints = []
-    for name, key in (("Help", "?"), ("Photos", "i"), ("Export", "Control+s")):
+    for name, key in (
+        ("Help", "?"),
+        ("Photos", "i"),
+        ("Export", "Control+s"),
+        ("Names", "Control+l"),
+    ):
         ann.keys(key)
         ann.page.get_by_role("dialog", name=name).wait_for()
         complaints += check(ann, axe, name)

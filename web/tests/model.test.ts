@@ -104,11 +104,8 @@ test("a family that this page does not know is named", () => {
 
 test("policy comes from the bundle's manifest", () => {
   const read = readManifest(manifest);
-  const { pred_iou_thresh, stability_score_thresh } = manifest.grid;
-  expect(gridSettings(read)).toMatchObject({
-    quality: pred_iou_thresh,
-    stability: stability_score_thresh,
-  });
+  const { stability_score_thresh } = manifest.grid;
+  expect(gridSettings(read)).toMatchObject({ quality: 0, stability: stability_score_thresh });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
   expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("export the model again");
 });

@@ -3,7 +3,10 @@ import "fake-indexeddb/auto";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 
 import { crc32, greyPng } from "../src/export/png";
-import { cocoFile, labelPngs, sa1bFile } from "../src/export/files";
+import { archive, splitNames } from "../src/export/archive";
+import { cocoFile, joined, labelPngs, sa1bFiles, yoloFiles } from "../src/export/files";
+import { fillRings } from "../src/masks/outline";
+import { patchArea } from "../src/masks/patch";
 import { zipOf } from "../src/export/zip";
 import { Work, NO_DRAFT, difference } from "../src/state/work";
 import type { Mask } from "../src/state/work";
@@ -290,18 +293,63 @@ describe("a project in the browser", () => {
   });
 
   test("an export without accepted masks says so", async () => {
-    await expect(new LocalStore(db).export("coco")).rejects.toThrow(
-      "needs accepted masks, got none",
+    await expect(new LocalStore(db).export(wish)).rejects.toThrow(
+      "wanted photos that are finished, got none of 0",
     );
   });
+
+  test("names keep their colours, are renamed with their masks, and merge", async () => {
+    const store = new LocalStore(db);
+    await db.put("images", entry);
+    await store.addLabel("cat", "#112233");
+    await store.create("i", draft("dog"), "a"); // a mask's name is in the set at once
+    await store.create("i", draft("cat"), "b");
+    const names = async () => (await store.labels()).map(({ name, masks }) => [name, masks]);
+    expect(await names()).toEqual([
+      ["cat", 1],
+      ["dog", 1],
+    ]);
+    await store.changeLabel("dog", { place: 0, to: "cow" });
+    expect(await names()).toEqual([
+      ["cow", 1],
+      ["cat", 1],
+    ]);
+    await store.changeLabel("cow", { to: "cat" });
+    expect(await names()).toEqual([["cat", 2]]);
+    expect((await store.labels())[0].colour).toBe("#112233");
+    expect((await store.records("i")).map((record) => record.version)).toEqual([3, 1]);
+    await store.deleteLabel("cat", "unname");
+    expect((await store.records("i")).map((record) => record.label)).toEqual([null, null]);
+    await store.create("i", draft("owl"), "c");
+    await store.deleteLabel("owl", "delete");
+    expect((await store.records("i")).length).toBe(2);
+    expect((await store.images(null, 10)).images[0].records).toBe(2);
+  });
 });
+
+const wish = {
+  format: "yolo",
+  only: "done" as const,
+  images: true,
+  split: null as string | null,
+  tolerance: 0,
+  proposals: false,
+  force: false,
+};
 
 describe("files", () => {
   const image = { id: "i", name: "a.jpg", width: 3, height: 2, status: "", version: 1, records: 1 };
   const record = { ...draft("cat"), id: "r", version: 1, image: "i" };
 
-  test("COCO", async () => {
-    const { name, blob } = await cocoFile([image], [record]);
+  const part = (images = [image]) => ({
+    images,
+    records: [record],
+    classes: ["dog", "cat"],
+    tolerance: 0,
+  });
+
+  test("COCO; the classes have the project's order", async () => {
+    const { name, blob } = cocoFile(part(), "annotations.json");
     expect(name).toBe("annotations.json");
     expect(JSON.parse(await blob.text())).toEqual({
       images: [{ id: 1, file_name: "a.jpg", width: 3, height: 2 }],
@@ -309,28 +357,86 @@ describe("files", () => {
         {
           id: 1,
           image_id: 1,
-          category_id: 1,
+          category_id: 2,
           segmentation: { size: [2, 3], counts: "123" },
           area: 2,
           bbox: [0, 1, 2, 1],
           iscrowd: 0,
+          score: 0.5,
         },
       ],
-      categories: [{ id: 1, name: "cat" }],
+      categories: [
+        { id: 1, name: "dog" },
+        { id: 2, name: "cat" },
+      ],
     });
   });
 
-  test("SA-1B's boxes are last minus first pixel", async () => {
-    const { blob } = await sa1bFile([image], [record]);
-    expect(JSON.parse(await blob.text()).annotations[0].bbox).toEqual([0, 1, 1, 0]);
+  test("SA-1B's boxes are last minus first pixel; people's masks have no score", async () => {
+    const told = async (change: Partial<SavedRecord>) => {
+      const [{ blob }] = sa1bFiles({ ...part(), records: [{ ...record, ...change }] });
+      return JSON.parse(await blob.text()).annotations[0];
+    };
+    const provenance = { points: [[1, 1], [2, 2]], labels: [1, 0] }; // prettier-ignore
+    expect(await told({ provenance })).toMatchObject({
+      bbox: [0, 1, 1, 0],
+      point_coords: [[1, 1]],
+      predicted_iou: 0.5,
+    });
+    expect(await told({ quality: null })).not.toHaveProperty("predicted_iou");
+  });
+
+  test("YOLO's one ring holds every part and no hole", async () => {
+    const rings = [
+      [[0, 0], [6, 0], [6, 6], [0, 6]], // prettier-ignore
+      [[2, 2], [2, 4], [4, 4], [4, 2]], // prettier-ignore
+      [[8, 1], [9, 1], [9, 3], [8, 3]], // prettier-ignore
+    ] as [number, number][][];
+    const one = fillRings([joined(rings)], [8, 10]);
+    expect(patchArea(one)).toBe(36 - 4 + 2);
+    expect([...one.data]).toEqual([...fillRings(rings, [8, 10]).data]);
+    const [{ name, blob }] = yoloFiles(part());
+    expect(name).toBe("a.txt");
+    expect(await blob.text()).toMatch(/^1( (0|1|0?\.\d+)){6,}\n$/);
   });
 
   test("several photos come as one archive with names of their own", async () => {
-    const { name, blob } = await labelPngs([image, { ...image, id: "j" }], [record]);
+    const entries = await labelPngs(part([image, { ...image, id: "j" }]));
+    expect(entries.map(({ name }) => name)).toEqual(["a.png", "a-2.png"]);
+  });
+
+  test("a set that can be trained on: finished photos, their splits, data.yaml", async () => {
+    const images = Array.from({ length: 12 }, (_, i) => ({
+      ...image,
+      id: `i${i}`,
+      name: `${i}.jpg`,
+      status: i < 10 ? "done" : "new",
+    }));
+    const records = images.map(({ id }) => ({ ...record, image: id }));
+    const photo = async (id: string) => new Blob([id]);
+    const work = { images, records, names: ["dog"], photo };
+    const { name, blob, told } = await archive(work, { ...wish, split: "60/20/20" });
+    expect([name, told]).toEqual(["yolo.zip", "10 photos, 10 masks"]);
     const text = new TextDecoder("latin1").decode(await blob.arrayBuffer());
-    expect(name).toBe("labels.zip");
-    expect(text).toContain("a.png");
-    expect(text).toContain("a-2.png");
+    const splits = splitNames(
+      images.slice(0, 10).map((one) => one.name),
+      "60/20/20",
+    );
+    expect(new Set(splits.values())).toEqual(new Set(["train", "val", "test"]));
+    for (const [file, split] of splits) {
+      expect(text).toContain(`images/${split}/${file}`);
+      expect(text).toContain(`labels/${split}/${file.replace("jpg", "txt")}`);
+    }
+    expect(text).not.toContain("11.jpg");
+    expect(text).toContain("train: images/train\nval: images/val\ntest: images/test\nnames:\n");
+    expect(text).toContain('  0: "dog"\n  1: "cat"\n');
+    const all = splitNames(Array.from({ length: 2000 }, (_, i) => `${i}.jpg`), "80/10/10"); // prettier-ignore
+    const counts = ["train", "val", "test"].map(
+      (split) => [...all.values()].filter((one) => one === split).length,
+    );
+    expect(Math.abs(counts[0] - 1600)).toBeLessThan(80);
+    expect(Math.abs(counts[1] - 200)).toBeLessThan(60);
+    expect(() => splitNames(["a"], "0/0/0")).toThrow("wanted the shares");
   });
 
   test("checksums are the well-known ones", () => {
@@ -383,7 +489,7 @@ describe("the server", () => {
     const store = new ServerStore(new Server("http://127.0.0.1/", ""));
     await store.everything("a");
     await store.pixels("a");
-    await store.export("coco", false);
+    await store.export(wish);
     await store.images(null, 1);
     await store.done("a");
     vi.unstubAllGlobals();

@@ -89,8 +89,12 @@ def take(args: argparse.Namespace) -> None:
     """Read masks."""
     from anymask.engine.exchange import take_masks
 
-    count = take_masks(opened(args), args.source, args.origin, args.user, proposals=args.proposals)
-    print(f"{count} new masks")
+    taken = take_masks(opened(args), args.source, args.origin, args.user, proposals=args.proposals)
+    print(f"{taken.new} new masks")
+    if taken.same:
+        print(f"{taken.same} masks were there already and were left out")
+    if taken.strange:
+        print(f"{taken.strange} photos of {args.source} are not in the project")
 
 
 # run
@@ -169,7 +173,7 @@ def review_options(parser: argparse.ArgumentParser) -> None:
 def review(args: argparse.Namespace) -> None:
     """Let the simulated annotator look at masks, and say how the batches stand."""
     from anymask.engine.annotator import Annotator, AnnotatorSettings
-    from anymask.engine.exchange import accept_rest
+    from anymask.engine.exports import accept_rest
     from anymask.engine.review import batch_states
     from anymask.engine.runs import run_review
 
@@ -183,9 +187,10 @@ def review(args: argparse.Namespace) -> None:
     for state in batch_states(project.store, project.settings):
         verdict = "may leave" if state.met else "must stay"
         good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
+        doubtful = f" ({state.doubtful} picked as doubtful do not count)" if state.doubtful else ""
         print(
             f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
-            f"sampled, {good} good: {verdict}"
+            f"sampled, {good} good{doubtful}: {verdict}"
         )
     if args.accept_rest:
         print(f"accepted {accept_rest(project, 'acceptance rule')} more masks")
@@ -222,20 +227,37 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="file or folder")
     parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
     parser.add_argument(
-        "--force", action="store_true", help="although the acceptance rule is not met"
+        "--only", choices=("done", "labelled"), default="done",
+        help="photos that are finished, or also others that have masks (default: done)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", metavar="TRAIN/VAL/TEST", help="shares such as 80/10/10, by the photo's name"
     )
+    parser.add_argument(
+        "--images", action="store_true", help="copy the photos, so that the set trains as it is"
+    )
+    parser.add_argument(
+        "--tolerance", metavar="PX", type=float, default=0.0,
+        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
+    )  # fmt: skip
     parser.add_argument(
         "--proposals", action="store_true", help="masks that nobody has accepted, too"
     )
+    parser.add_argument(
+        "--force", action="store_true",
+        help="proposals although the acceptance rule is not met",
+    )  # fmt: skip
 
 
 def export(args: argparse.Namespace) -> None:
     """Write masks, and say what the format could not keep."""
-    from anymask.engine.exchange import export_masks
+    from anymask.engine.exports import ExportSettings, export_masks, read_split
 
-    lines = export_masks(
-        opened(args), args.output, args.to, force=args.force, proposals=args.proposals
-    )
+    settings = ExportSettings(
+        only=args.only, proposals=args.proposals, force=args.force,
+        shares=read_split(args.split), images=args.images, tolerance=args.tolerance,
+    )  # fmt: skip
+    lines = export_masks(opened(args), args.output, args.to, settings)
     print("\n".join([f"wrote {args.output}", *lines]))
 
 

@@ -71,8 +71,10 @@ def made_project(args: argparse.Namespace) -> Project:
         args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
         failed=lambda name, why: print(f"passed over {name}: {why}", file=sys.stderr),
     )  # fmt: skip
-    if settings or args.labels:
-        project.change(settings=settings, labels=args.labels or None)
+    if settings:
+        project.change(settings=settings)
+    for label in args.labels:
+        project.labels.add(label)
     if args.groups:
         project.store.group_images(read_groups(args.groups))
     return project

@@ -222,9 +222,11 @@ def annotated_mask(
     return AnnotatedMask(rle, label, group=group, crowd=crowd, made=made)
 
 
-def class_names(images: list[AnnotatedImage]) -> list[str]:
-    """Every label in alphabetical order; masks without one count as UNLABELLED."""
-    return sorted({mask.label or UNLABELLED for image in images for mask in image.masks})
+def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list[str]:
+    """`first`, then every other label by the alphabet; masks without one count as UNLABELLED."""
+    used = {mask.label or UNLABELLED for image in images for mask in image.masks}
+    begun = list(dict.fromkeys(first))
+    return begun + sorted(used - set(begun))
 
 
 # What is lost.

@@ -107,27 +107,32 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """One file with compressed run-lengths."""
-    return _encode(images, target, report, None)
+    return _encode(images, target, report, policy, polygons=False)
 
 
 def encode_polygons(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """One file with polygons; masks of a crowd stay run-lengths, as COCO has them."""
-    return _encode(images, target, report, policy)
+    return _encode(images, target, report, policy, polygons=True)
 
 
 def _encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy | None
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    *,
+    polygons: bool,
 ) -> Iterator[OutFile]:
-    ids = category_ids(images)
+    ids = category_ids(images, policy)
     rows: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):
         note_traits(report, image, IN_RECORDS)
         note_unlabelled(report, image)
         for number, mask in enumerate(image.masks):
             row = _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
-            if policy is not None and not mask.crowd:
+            if polygons and not mask.crowd:
                 rings = plain_rings(image, number, report, policy)
                 if not rings:
                     continue
@@ -157,11 +162,15 @@ def json_target(target: Path) -> Path:
 
 def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
     written = mask.record.to_coco(0, image_id, ids[mask.label or UNLABELLED])
+    if mask.made is None:  # nobody gave it a score
+        for key in ("predicted_iou", "stability_score", "score"):
+            written.pop(key, None)
     if mask.group is not None:
         written["group_id"] = mask.group
     return written | {"iscrowd": int(mask.crowd)}
 
 
-def category_ids(images: list[AnnotatedImage]) -> dict[str, int]:
+def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:
     """Class names and their ids, from 1 on."""
-    return {name: number for number, name in enumerate(class_names(images), start=1)}
+    names = class_names(images, policy.classes)
+    return {name: number for number, name in enumerate(names, start=1)}

@@ -139,7 +139,7 @@ def encode(
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
-    for name in class_names(images):
+    for name in class_names(images, policy.classes):
         label = ET.SubElement(labels, "label")
         ET.SubElement(label, "name").text = xml_text(name)
     for number, image in enumerate(images):

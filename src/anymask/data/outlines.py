@@ -28,6 +28,7 @@ class Policy:
     holes      "bridge": cut the ring open to the hole; "drop": fill the hole; "error": refuse
     parts      "merge": join the parts by bridges; "split": make an object of each
     tolerance  pixels by which an outline may move when it is simplified; 0 is exact
+    classes    names in the order of their numbers; those of other masks follow by the alphabet
     out_type   of Label Studio: "predictions" to be looked at, or "annotations" that are done
 
     Raises InputError on any other value.
@@ -36,6 +37,7 @@ class Policy:
     holes: Literal["bridge", "drop", "error"] = "bridge"
     parts: Literal["merge", "split"] = "merge"
     tolerance: float = 0.0
+    classes: tuple[str, ...] = ()
     out_type: Literal["predictions", "annotations"] = "predictions"
 
     def __post_init__(self) -> None:

@@ -192,7 +192,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """The PNGs, then the JSON file."""
     folder = json_target(target).with_suffix("")
-    ids = category_ids(images)
+    ids = category_ids(images, policy)
     rows = []
     paths = output_paths(images, folder, ".png")
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):

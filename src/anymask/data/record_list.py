@@ -23,7 +23,7 @@ from anymask.primitives.previews import (
     Picture,
     photo_of,
     preview_html,
-    preview_png,
+    preview_of,
     show_picture,
 )
 from anymask.primitives.records import MaskRecord, OutputMode
@@ -174,6 +174,8 @@ class MaskRecords(list[MaskRecord]):
 
         Raises InputError where the masks are of another size, or no photo is known.
         """
+        if not self and self._image_hw is None and image is not None:
+            return image
         drawn, palette = photo_of(image, self.picture, self.image_hw), colours(len(self))
         for index in sorted(range(len(self)), key=lambda index: -self[index].area):
             drawn = overlay(drawn, self[index].mask, alpha=alpha, palette=[palette[index]])
@@ -184,7 +186,7 @@ class MaskRecords(list[MaskRecord]):
         show_picture(self.draw(image))
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.picture is None else preview_png(self.draw())
+        return None if self.picture is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
         rows = [repr(record) for record in self[:_SHOWN]]

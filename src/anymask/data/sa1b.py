@@ -83,6 +83,9 @@ def encode(
 
 def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:
     written = mask.record.to_sa1b(annotation_id)
+    if mask.made is None:  # nobody gave it a score
+        for key in ("predicted_iou", "stability_score"):
+            written.pop(key)
     if mask.group is not None:
         written["group_id"] = mask.group
     if mask.crowd:

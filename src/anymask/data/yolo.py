@@ -1,6 +1,6 @@
 """YOLO-seg: a text file a picture, a line an object, and `data.yaml` with the class names.
 
-    <set>/data.yaml             path, train, val, names
+    <set>/data.yaml             train, val, test (folders beside it), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
     <set>/images/<stem>.jpg     the pictures; sizes are read from them
 
@@ -39,6 +39,7 @@ from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
 
+SPLITS = ("train", "val", "test")
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
 _ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
@@ -150,8 +151,11 @@ def _unquoted(text: str) -> str:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """labels/ and data.yaml; the pictures are the user's to put into images/."""
-    names = class_names(images)
+    """labels/ and data.yaml; the pictures are the user's to put into images/.
+
+    Pictures whose names begin with train/, val/ or test/ are the splits of these names.
+    """
+    names = class_names(images, policy.classes)
     paths = output_paths(images, target / "labels", ".txt")
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels"}))
@@ -166,4 +170,14 @@ def encode(
         yield path, "".join(lines).encode()
     rows = [f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(names)]
     listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
-    yield target / "data.yaml", f"path: .\ntrain: images\nval: images\n{listed}".encode()
+    yield target / "data.yaml", (_split_lines(images) + listed).encode()
+
+
+def _split_lines(images: list[AnnotatedImage]) -> str:
+    """The folders of each split; without `path` they are beside the file."""
+    found = {image.file_name.split("/")[0] for image in images if "/" in image.file_name}
+    if not found or not found <= set(SPLITS):
+        return "train: images\nval: images\n"
+    first = next(split for split in SPLITS if split in found)
+    places = {"train": first, "val": first} | {split: split for split in SPLITS if split in found}
+    return "".join(f"{split}: images/{place}\n" for split, place in places.items())

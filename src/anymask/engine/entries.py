@@ -18,6 +18,7 @@ from anymask.engine.checks import (
     checked_prompt,
     checked_text,
 )
+from anymask.engine.notes import MaskNotes
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_to_coco
 
@@ -117,6 +118,8 @@ class Draft:
     """A mask to be kept.
 
     rle        of the photo's size
+    quality    the model's number of this very shape; None where there is none, as of people's
+    stability  the same
     seconds    that somebody spent on it
     client_id  a name that its maker gives it: sent twice, it is kept once
 
@@ -126,18 +129,19 @@ class Draft:
     rle: Rle
     label: str | None = None
     status: Status = "accepted"
-    quality: float = 0.0
-    stability: float = 0.0
+    quality: float | None = None
+    stability: float | None = None
     seconds: float = 0.0
     client_id: str | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    notes: MaskNotes = field(default_factory=MaskNotes)
 
     def __post_init__(self) -> None:
         one_of("status", self.status, get_args(Status))
         checked_text("a label", self.label)
         checked_text("client_id", self.client_id)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)
-        if not (math.isfinite(self.quality) and math.isfinite(self.stability)):
+        if not (math.isfinite(self.quality or 0) and math.isfinite(self.stability or 0)):
             raise InputError(
                 "quality and stability must be finite numbers, got "
                 f"{self.quality!r} and {self.stability!r}"
@@ -156,11 +160,12 @@ class RecordEntry:
     rle: Rle
     label: str | None
     status: Status
-    quality: float
-    stability: float
+    quality: float | None
+    stability: float | None
     seconds: float
     client_id: str | None
     provenance: Provenance
+    notes: MaskNotes
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it."""
@@ -178,6 +183,7 @@ class RecordEntry:
             "seconds": self.seconds,
             "client_id": self.client_id,
             "provenance": self.provenance.to_json(),
+            "notes": self.notes.to_json(),
         }
 
 

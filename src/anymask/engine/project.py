@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from anymask.data.images import find_images
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
 from anymask.engine.figures import Figures, measure
+from anymask.engine.labels import LabelSet, learn_label
 from anymask.engine.places import (
     check_address,
     check_own_folder,
@@ -86,10 +88,9 @@ class Project:
         return self._row().arm  # type: ignore[return-value]  # checked on its way in
 
     @property
-    def labels(self) -> list[str]:
-        """Those that were given first, then those that masks have."""
-        given = [str(label) for label in self._row().labels]
-        return given + sorted(self.store.labels() - set(given))
+    def labels(self) -> LabelSet:
+        """The names of masks."""
+        return LabelSet(self.store.database, self.store.clock)
 
     def describe(self, user: str) -> dict[str, Any]:
         """What the page needs to begin."""
@@ -98,7 +99,7 @@ class Project:
         return {
             "name": row.name,
             "made": row.made,
-            "labels": self.labels,
+            "labels": [asdict(label) for label in self.labels.all()],
             "stage": row.stage,
             "arm": row.arm,
             "user": user,
@@ -115,7 +116,6 @@ class Project:
         *,
         stage: Stage | None = None,
         arm: Arm | None = None,
-        labels: Sequence[str] | None = None,
         settings: dict[str, Any] | None = None,
     ) -> None:
         """Change what is given. Raises InputError."""
@@ -126,7 +126,6 @@ class Project:
         with writing(self.store.database) as session:
             row = session.get_one(ProjectRow, 1)
             row.stage, row.arm = stage or row.stage, arm or row.arm
-            row.labels = row.labels if labels is None else list(labels)
             row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
 
     # Photos.
@@ -244,8 +243,8 @@ def create_project(
     if not folder.is_dir():
         raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
     row = ProjectRow(
-        id=1, name=name or folder.resolve().name, labels=list(labels), arm="model",
-        stage="assisted", made=clock(),
+        id=1, name=name or folder.resolve().name, arm="model", stage="assisted",
+        made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
@@ -254,6 +253,8 @@ def create_project(
     with writing(project.store.database) as session:
         if session.get(ProjectRow, 1) is None:
             session.add(row)
+            for label in labels:
+                learn_label(session, label)
     project.add_folder(failed)
     return project
 

@@ -1,7 +1,8 @@
 """Quality control: which masks somebody looks at, what was said, and whether a batch is good.
 
-The queue takes a mask that the model is least sure of and one at random in turns. Only the random
-ones say how good the batch is: the others are worse by choice. How good a mask is is its overlap
+The queue takes a proposal that the model is least sure of and one at random in turns; what people
+made or accepted comes last. Only the random ones say how good the batch is: the others are worse by
+choice. How good a mask is is its overlap
 with itself after review: 1 where it was accepted, the IoU of before and after where it was fixed, 0
 where it was rejected (Segment Anything, section 5, compares automatic masks with corrected ones).
 """
@@ -18,12 +19,20 @@ from typing import Any, get_args
 from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
-from anymask.engine.database import reading
+from anymask.engine.database import reading, writing
 from anymask.engine.entries import Draft, RecordEntry, Verdict, Why, one_of
+from anymask.engine.rows import (
+    draft_of,
+    entry_of,
+    image_row,
+    record_row,
+    remember,
+    restore_row,
+)
 from anymask.engine.stages import ProjectSettings
-from anymask.engine.store import Store, draft_of, entry_of
-from anymask.engine.tables import ImageRow, RecordRow, VerdictRow
-from anymask.primitives.errors import InputError
+from anymask.engine.store import Store
+from anymask.engine.tables import ImageRow, RecordRow, VerdictRow, VersionRow
+from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from anymask.primitives.rle import Rle, rle_area, rle_iou
 
 SAME = 0.5  # IoU from which two annotators mean the same object
@@ -55,10 +64,11 @@ def next_asked(store: Store) -> ReviewItem | None:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
         if random <= count / 2:
-            found = _first(session, RecordRow.draw)
-            return None if found is None else ReviewItem(found, "random")
+            found = _first(session, RecordRow.draw, RecordRow.status == "proposal")
+            if found is not None:
+                return ReviewItem(found, "random")
         for status in ("proposal", "accepted"):  # what a person made comes last
-            found = _first(session, RecordRow.quality, RecordRow.status == status)
+            found = _first(session, RecordRow.quality.nulls_last(), RecordRow.status == status)
             if found is not None:
                 return ReviewItem(found, "uncertain")
     return None
@@ -71,7 +81,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
     """
     entry = store.record(record_id)
     with reading(store.database) as session:
-        drawn = _first(session, RecordRow.draw)
+        drawn = _first(session, RecordRow.draw, RecordRow.status == "proposal")
     is_next = drawn is not None and drawn.id == record_id
     return ReviewItem(entry, "random" if is_next else "uncertain")
 
@@ -125,12 +135,11 @@ def give_verdict(
         if rle.size != entry.rle.size:
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
-        old = entry.provenance
-        origin = replace(old, kind="human", tool="review")
-        draft = draft_of(entry, rle=rle, status="accepted", seconds=seconds, provenance=origin)
+        origin = replace(entry.provenance, kind="human", tool="review")
+        draft = replace(draft, rle=rle, provenance=origin, quality=None, stability=None)
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
-        agreed=agreed, seconds=seconds,
+        agreed=agreed, seconds=seconds, version=entry.version,
     )  # fmt: skip
     return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
 
@@ -145,6 +154,33 @@ def all_verdicts(store: Store) -> list[GivenVerdict]:
         ]
 
 
+def take_back_verdict(store: Store, record_id: int, who: str) -> RecordEntry:
+    """Undo the last verdict on a mask: it is as it was before, and will be asked about again.
+
+    Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the mask has
+    changed since.
+    """
+    with writing(store.database) as session:
+        row = record_row(session, record_id, lock=True)
+        image = image_row(session, row.image_id)
+        query = select(VerdictRow).where(VerdictRow.record_id == record_id)
+        verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
+        if verdict is None:
+            raise NotFoundError(f"nobody has judged record {record_id}")
+        if verdict.version is None or row.version != verdict.version + 1:
+            raise Conflict(
+                f"record {record_id} has changed since the verdict; judge it again",
+                entry_of(row, image),
+            )
+        old = select(VersionRow).where(
+            VersionRow.record_id == record_id, VersionRow.version == verdict.version
+        )
+        restore_row(row, session.scalars(old).one(), who, store.clock())
+        session.delete(verdict)
+        remember(session, row, "verdict taken back", 0.0)
+        return entry_of(row, image)
+
+
 # The acceptance rule.
 
 
@@ -152,8 +188,10 @@ def all_verdicts(store: Store) -> list[GivenVerdict]:
 class BatchState:
     """How a batch of photos stands.
 
-    masks     that are not rejected, or that a verdict has rejected
+    masks     proposals, and masks that were some before somebody accepted or judged them
+    open      of them, proposals still
     sampled   of them, looked at by chance
+    doubtful  of them, looked at because the model was unsure: they say nothing of the rest
     needed    samples before the rule can say anything
     good      share of the sample that was good enough, and its 95 % interval (Wilson)
     mean_iou  of the sampled masks, before and after review
@@ -162,7 +200,9 @@ class BatchState:
 
     batch: int
     masks: int
+    open: int
     sampled: int
+    doubtful: int
     needed: int
     good: float
     low: float
@@ -185,7 +225,9 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
         verdicts[one.record_id].append(one)
     members: dict[int, list[RecordEntry]] = defaultdict(list)
     for entry in store.records():
-        if entry.status != "rejected" or entry.id in verdicts:
+        judged = entry.id in verdicts
+        open_or_model = entry.status == "proposal" or entry.provenance.kind == "model"
+        if judged or (entry.status != "rejected" and open_or_model):
             members[(entry.image_id - 1) // settings.batch].append(entry)
     return [_state(number, members[number], verdicts, settings) for number in sorted(members)]
 
@@ -203,19 +245,22 @@ def _state(
         ious = [one.agreed for one in firsts]
     good = sum(iou >= settings.good_iou for iou in ious)
     low, high = wilson(good, len(ious))
-    needed = min(settings.sample, len(entries))
+    left = sum(entry.status == "proposal" for entry in entries)
+    needed = min(settings.sample, len(ious) + left)
     share = good / len(ious) if ious else math.nan
     enough = len(ious) >= needed or looked_at_all
     return BatchState(
         batch=number + 1,
         masks=len(entries),
+        open=left,
         sampled=len(ious),
+        doubtful=len(firsts) - len(ious),
         needed=needed,
         good=share,
         low=low,
         high=high,
         mean_iou=sum(ious) / len(ious) if ious else math.nan,
-        met=enough and share >= settings.good_share,
+        met=bool(ious) and enough and share >= settings.good_share,
     )
 
 

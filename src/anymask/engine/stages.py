@@ -128,7 +128,7 @@ def propose(
     gained = [new for old, new in zip(records, better, strict=True) if new is not old]
     drafts = proposals_of(kept, model, stage, settings)
     drafts += proposals_of(gained, larger, stage, settings)
-    return sorted(drafts, key=lambda draft: -draft.quality)
+    return sorted(drafts, key=lambda draft: -(draft.quality or 0))
 
 
 def ask_larger(

@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from anymask.engine.checks import MOST_ID, checked_text, is_id
+from anymask.engine.checks import MOST_ID, is_id
 from anymask.engine.database import reading, writing
-from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, RecordEntry, Status
+from anymask.engine.entries import Action, Draft, ImageEntry, RecordEntry, Status
+from anymask.engine.labels import learn_label
+from anymask.engine.rows import (
+    entry_of,
+    event_row,
+    fill_row,
+    image_entry,
+    image_row,
+    record_row,
+    remember,
+)
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Conflict, DataError, InputError, NotFoundError
-from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
+from anymask.primitives.errors import Conflict, InputError, NotFoundError
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
@@ -69,7 +77,7 @@ class Store:
             .limit(max(1, min(limit, MOST_LISTED)))
         )
         with reading(self.database) as session:
-            return [_image_entry(row, int(count)) for row, count in session.execute(query)]
+            return [image_entry(row, int(count)) for row, count in session.execute(query)]
 
     def all_images(self) -> Iterator[ImageEntry]:
         """Every photo, page by page."""
@@ -98,15 +106,15 @@ class Store:
     ) -> ImageEntry:
         """Give a photo the status "new", "proposed" or "done". Raises Absent, Conflict."""
         with writing(self.database) as session:
-            row = _image(session, image_id)
+            row = image_row(session, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
                     f"image {image_id} is at version {row.version}, got {version}; read it again",
-                    _image_entry(row, 0),
+                    image_entry(row, 0),
                 )
             row.status = status
             action = Action(kind=f"image {status}", seconds=seconds)
-            session.add(_event(action, image_id, who, self.clock()))
+            session.add(event_row(action, image_id, who, self.clock()))
         return self.image(image_id)
 
     def claim_image(self, image_id: int, who: str) -> bool:
@@ -115,11 +123,11 @@ class Store:
         Of several that ask at the same moment one is told True. Raises Absent.
         """
         with writing(self.database) as session:
-            row = _image(session, image_id, lock=True)
+            row = image_row(session, image_id, lock=True)
             query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
             if row.status != "new" or session.scalars(query).first() is not None:
                 return False
-            session.add(_event(Action(kind=BEGUN), image_id, who, self.clock()))
+            session.add(event_row(Action(kind=BEGUN), image_id, who, self.clock()))
         return True
 
     # Records.
@@ -137,17 +145,11 @@ class Store:
         with reading(self.database) as session:
             return [entry_of(row, image) for row, image in session.execute(query)]
 
-    def labels(self) -> set[str]:
-        """Every name that a mask has."""
-        query = select(RecordRow.label).where(RecordRow.deleted.is_(False)).distinct()
-        with reading(self.database) as session:
-            return {label for label in session.scalars(query) if label}
-
     def record(self, record_id: int) -> RecordEntry:
         """One mask. Raises Absent, also for one that was deleted."""
         with reading(self.database) as session:
-            row = _record(session, record_id)
-            return entry_of(row, _image(session, row.image_id))
+            row = record_row(session, record_id)
+            return entry_of(row, image_row(session, row.image_id))
 
     def add_records(
         self,
@@ -169,9 +171,9 @@ class Store:
         Raises Absent for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
-            image = _image(session, image_id, lock=only_new)
+            image = image_row(session, image_id, lock=only_new)
             if only_new and image.status != "new":
-                raise Conflict(f"image {image_id} is {image.status} by now", _image_entry(image, 0))
+                raise Conflict(f"image {image_id} is {image.status} by now", image_entry(image, 0))
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:
                 image.status = status
@@ -192,10 +194,11 @@ class Store:
             if (known := session.scalar(query)) is not None:
                 return entry_of(known, image)
         row = RecordRow(image_id=image.id, deleted=False, client_id=draft.client_id)
-        _fill(row, draft, who, self.clock())
+        fill_row(row, draft, who, self.clock())
         row.draw = draw_of(image.id, row.counts)
+        learn_label(session, draft.label)
         session.add(row)
-        self._remember(session, row, "record added", 0.0 if told else draft.seconds)
+        remember(session, row, "record added", 0.0 if told else draft.seconds)
         return entry_of(row, image)
 
     def change_record(
@@ -221,9 +224,10 @@ class Store:
                     f"{draft.rle.size}"
                 )
             earlier = row.seconds
-            _fill(row, draft, who, self.clock())
+            fill_row(row, draft, who, self.clock())
             row.seconds = earlier + draft.seconds
-            self._remember(session, row, "record changed", 0.0 if told else draft.seconds)
+            learn_label(session, draft.label)
+            remember(session, row, "record changed", 0.0 if told else draft.seconds)
             session.add_all(beside)
             return entry_of(row, image)
 
@@ -232,13 +236,13 @@ class Store:
         with writing(self.database) as session:
             row, _ = self._at_version(session, record_id, version)
             row.deleted, row.who, row.at = True, who, self.clock()
-            self._remember(session, row, "record deleted", 0.0)
+            remember(session, row, "record deleted", 0.0)
 
     def _at_version(
         self, session: Session, record_id: int, version: int
     ) -> tuple[RecordRow, ImageRow]:
-        row = _record(session, record_id, lock=True)
-        image = _image(session, row.image_id)
+        row = record_row(session, record_id, lock=True)
+        image = image_row(session, row.image_id)
         if row.version != version:
             raise Conflict(
                 f"record {record_id} is at version {row.version}, got version {version}: "
@@ -247,33 +251,21 @@ class Store:
             )
         return row, image
 
-    def _remember(self, session: Session, row: RecordRow, kind: str, seconds: float) -> None:
-        """Write the change, the record's new version and the event."""
-        checked_text("a user's name", row.who)
-        session.flush()
-        session.add(
-            VersionRow(
-                record_id=row.id, version=row.version, who=row.who, at=row.at, state=_state(row)
-            )
-        )
-        tool = Provenance.from_stored(row.provenance).tool
-        action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
-        session.add(_event(action, row.image_id, row.who, row.at))
-
     def history(self, record_id: int) -> list[RecordEntry]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
             row = session.get(RecordRow, record_id) if is_id(record_id) else None
             if row is None:
                 raise NotFoundError(f"the project has no record {record_id}")
-            image = _image(session, row.image_id)
+            image = image_row(session, row.image_id)
             query = select(VersionRow).where(VersionRow.record_id == record_id)
             old = list(session.scalars(query.order_by(VersionRow.version)))
             return [
                 entry_of(
                     RecordRow(
                         id=row.id, image_id=row.image_id, client_id=row.client_id,
-                        version=one.version, who=one.who, at=one.at, draw=row.draw, **one.state,
+                        version=one.version, who=one.who, at=one.at, draw=row.draw,
+                        **{"notes": {}, **one.state},
                     ),
                     image,
                 )
@@ -286,9 +278,9 @@ class Store:
         """Write down what was done, and count it. Raises Absent."""
         with writing(self.database) as session:
             if image_id is not None:
-                _image(session, image_id)
+                image_row(session, image_id)
             now = self.clock()
-            session.add_all(_event(action, image_id, who, now) for action in actions)
+            session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
 
     def count_events(self, kind: str | None = None) -> int:
@@ -298,103 +290,3 @@ class Store:
             query = query.where(EventRow.kind == kind)
         with reading(self.database) as session:
             return int(session.scalar(query) or 0)
-
-
-def _image(session: Session, image_id: int, lock: bool = False) -> ImageRow:
-    known = is_id(image_id)
-    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
-    if row is None:
-        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
-    return row
-
-
-def _record(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    known = is_id(record_id)
-    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
-    if row is None or row.deleted:
-        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
-    return row
-
-
-def _fill(row: RecordRow, draft: Draft, who: str, now: float) -> None:
-    row.who, row.at = who, now
-    row.counts, row.area = rle_to_string(draft.rle), rle_area(draft.rle)
-    row.label, row.status, row.seconds = draft.label, draft.status, draft.seconds
-    row.quality, row.stability = draft.quality, draft.stability
-    row.provenance = draft.provenance.to_json()
-
-
-_STATE = (
-    "counts", "area", "label", "status", "quality", "stability", "seconds", "provenance", "deleted",
-)  # fmt: skip
-
-
-def _state(row: RecordRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in _STATE}
-
-
-def _event(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
-    checked_text("a user's name", who)
-    return EventRow(
-        at=now,
-        who=who,
-        kind=action.kind,
-        tool=action.tool,
-        seconds=action.seconds,
-        image_id=image_id,
-        record_id=action.record_id,
-        detail=dict(action.detail),
-    )
-
-
-def _image_entry(row: ImageRow, records: int) -> ImageEntry:
-    return ImageEntry(
-        id=row.id,
-        name=row.name,
-        hw=(row.height, row.width),
-        status=row.status,  # type: ignore[arg-type]  # only this floor writes it
-        version=row.version,
-        records=records,
-        group=row.group_name,
-    )
-
-
-def entry_of(row: RecordRow, image: ImageRow) -> RecordEntry:
-    """A row as a value."""
-    return RecordEntry(
-        id=row.id,
-        image_id=row.image_id,
-        version=row.version,
-        who=row.who,
-        at=row.at,
-        rle=_stored_rle(row.counts, (image.height, image.width)),
-        label=row.label,
-        status=row.status,  # type: ignore[arg-type]  # a draft has been checked
-        quality=row.quality,
-        stability=row.stability,
-        seconds=row.seconds,
-        client_id=row.client_id,
-        provenance=Provenance.from_stored(row.provenance),
-    )
-
-
-def _stored_rle(counts: str, size: tuple[int, int]) -> Rle:
-    """The mask of a row; empty where an earlier version let in runs that are no mask."""
-    try:
-        return string_to_rle(counts, size)
-    except DataError:
-        return empty_rle(size)
-
-
-def draft_of(entry: RecordEntry, **changes: object) -> Draft:
-    """A mask of the database as a draft, to change it; its seconds start at 0."""
-    draft = Draft(
-        rle=entry.rle,
-        label=entry.label,
-        status=entry.status,
-        quality=entry.quality,
-        stability=entry.stability,
-        client_id=entry.client_id,
-        provenance=entry.provenance,
-    )
-    return replace(draft, **changes)  # type: ignore[arg-type]  # the names are Draft's

@@ -1,6 +1,7 @@
 """The tables of a project's database.
 
-    projects   one row: name, labels, stage, settings
+    projects   one row: name, stage, settings
+    labels     the names of masks, with their colours, in their order
     images     the photos
     records    the masks as they are now; `version` guards every change
     versions   every state that a record ever had; rows are only added
@@ -51,7 +52,6 @@ class Table(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
         float: Double(),
         dict[str, Any]: JSON(),
-        list[Any]: JSON(),
     }
 
 
@@ -71,7 +71,7 @@ def check_kinds(row: Table, _: object) -> None:
         if value is None and not column.nullable:
             wrong = True
         elif isinstance(column.type, JSON):
-            wrong = not isinstance(value, list if column.name == "labels" else dict)
+            wrong = not isinstance(value, dict)
         else:
             wrong = value is not None and not isinstance(value, kind)
         if wrong:
@@ -81,7 +81,7 @@ def check_kinds(row: Table, _: object) -> None:
 
 
 _KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
-    Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: (list, dict),
+    Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: dict,
 }  # fmt: skip
 
 
@@ -91,11 +91,19 @@ class ProjectRow(Table):
     __tablename__ = "projects"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(400))
-    labels: Mapped[list[Any]]
     stage: Mapped[str] = mapped_column(String(20))
     arm: Mapped[str] = mapped_column(String(20))
     settings: Mapped[dict[str, Any]]
     made: Mapped[float]
+
+
+class LabelRow(Table):
+    """A name of masks."""
+
+    __tablename__ = "labels"
+    name: Mapped[str] = mapped_column(String(400), primary_key=True)
+    colour: Mapped[str] = mapped_column(String(7))
+    place: Mapped[int]
 
 
 class ImageRow(Table):
@@ -135,11 +143,12 @@ class RecordRow(Table):
     area: Mapped[int]
     label: Mapped[str | None] = mapped_column(String(400))
     status: Mapped[str] = mapped_column(String(20))
-    quality: Mapped[float]
-    stability: Mapped[float]
+    quality: Mapped[float | None]
+    stability: Mapped[float | None]
     seconds: Mapped[float]
     client_id: Mapped[str | None] = mapped_column(String(400))
     provenance: Mapped[dict[str, Any]]
+    notes: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(Boolean)
     draw: Mapped[str] = mapped_column(String(16), index=True)
 
@@ -180,7 +189,10 @@ class EventRow(Table):
 
 
 class VerdictRow(Table):
-    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after."""
+    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
+
+    version  of the record that was looked at; None in older projects
+    """
 
     __tablename__ = "verdicts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -191,6 +203,7 @@ class VerdictRow(Table):
     why: Mapped[str] = mapped_column(String(20))
     agreed: Mapped[float]
     seconds: Mapped[float]
+    version: Mapped[int | None]
 
 
 class WeightsRow(Table):

@@ -157,14 +157,28 @@ class EverythingWork:
         fresh = records is None
         if records is None:
             records_path.unlink(missing_ok=True)
-            records = self.model.everything(
-                photo.pixels, progress=on_step, **asdict(self.grid), **self.arranged
-            )
+            records = self._search(records_path, photo, on_step)
         if self.overlay:
             write_overlay(picture_path, photo.pixels, records, OVERLAY_SIDE)
         if fresh:
             self._write_records(records_path, photo, records)
         return len(records)
+
+    def _search(self, path: Path, photo: PhotoFile, on_step: OnStep | None) -> list[MaskRecord]:
+        """The masks of a photo; a search that was killed goes on from the file beside `path`."""
+        from anymask.predictors.search_log import SearchLog
+
+        place = path.with_name(f".{path.name}.search")
+        log = SearchLog(place, self.about | {"image": photo.pixels_hash})
+        done = False
+        try:
+            records = self.model.everything(
+                photo.pixels, progress=on_step, log=log, **asdict(self.grid), **self.arranged
+            )
+            done = True
+        finally:
+            log.close(done=done)
+        return records
 
     def _write_records(self, path: Path, photo: PhotoFile, records: list[MaskRecord]) -> None:
         from anymask.primitives.layout import coverage

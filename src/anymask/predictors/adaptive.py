@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anymask.predictors.expected_gain import AdaptiveWeights, ExpectedGain
 from anymask.predictors.grid import Grid
 from anymask.predictors.screening import CropView
+from anymask.predictors.search_log import Lesson
 from anymask.primitives.resize import points_to_model
 from anymask.primitives.types import FloatArray, IntArray
 
@@ -84,8 +85,8 @@ class Frontier:
         looked: NDArray[np.bool_] = quality > PROMISING * self._settings.pred_iou_thresh
         return looked
 
-    def learn(self, plane: FloatArray, quality: float, click: NDArray[np.float64]) -> None:
-        """Take notice of a candidate (m, m) and of the click (2,) that found it."""
+    def lesson(self, plane: FloatArray, quality: float, click: NDArray[np.float64]) -> Lesson:
+        """What is to be learned of a candidate (m, m) and of the click (2,) that found it."""
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
         height, width = (max(1, round(side / step)) for side in view.geometry.input_hw)
@@ -98,7 +99,11 @@ class Frontier:
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]
         place = int(np.abs(self._clicks - click).sum(1).argmin())
-        self._gain.see(on, place, value, np.count_nonzero(inside) / inside.size)
+        return Lesson(on, place, value, np.count_nonzero(inside) / inside.size)
+
+    def learn(self, lesson: Lesson) -> None:
+        """Take notice of a candidate."""
+        self._gain.see(lesson.on, lesson.place, lesson.value, lesson.area)
 
 
 def _part(value: float, wanted: float) -> float:

@@ -25,6 +25,7 @@ from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid
 from anymask.predictors.pipeline import embed_image
 from anymask.predictors.screening import CropView, good_enough, make_record
+from anymask.predictors.search_log import Lesson, LoggedBatch, SearchLog, batch_key
 from anymask.primitives.boxes import box_area, box_nms, boxes_at_crop_edge
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.masks import remove_small_regions
@@ -47,11 +48,13 @@ def find_everything(
     seen: Embedding | UintImage,
     settings: Grid,
     progress: Told | None = None,
+    log: SearchLog | None = None,
 ) -> list[MaskRecord]:
     """All masks that pass, best quality first, or those of the smallest crops first.
 
     seen      a photo (H, W, 3), or its embedding, which is enough without crops
     progress  told (clicks done, all clicks) after every batch
+    log       keeps every batch, and answers those that it has kept
 
     Raises PromptError for a model without clicks, InputError for crops of an embedding.
     """
@@ -68,7 +71,7 @@ def find_everything(
             view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            scan = Scan(sweep, runtime.family, view, settings, place, cutters)
+            scan = Scan(sweep, runtime.family, view, settings, place, cutters, log)
             found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
@@ -113,6 +116,7 @@ class Scan:
     """One view of a photo, with all that is needed to ask about it.
 
     cutters  threads that cut masks out while the model goes on
+    log      of all batches; None: nobody keeps them
     """
 
     sweep: Sweep
@@ -121,6 +125,7 @@ class Scan:
     settings: Grid
     embedding: Embedding
     cutters: Executor
+    log: SearchLog | None = None
 
     def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
         """The records that N clicks (N, 2), in pixels of the view, lead to.
@@ -128,18 +133,34 @@ class Scan:
         frontier  learns from what passes and from what nearly does
         """
         places = np.asarray(clicks, np.float64).reshape(-1, 2)
+        if self.log is None:
+            return self._answer(places, frontier).records
+        key = batch_key(self.embedding.image_hash, self.view.window, places)
+        batch = self.log.recall(key)
+        if batch is None:
+            batch = self._answer(places, frontier)
+            self.log.keep(key, batch)
+        elif frontier is not None:
+            for lesson in batch.lessons:
+                frontier.learn(lesson)
+        return batch.records
+
+    def _answer(self, places: NDArray[np.float64], frontier: Frontier | None) -> LoggedBatch:
+        """Ask the model."""
         asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         cut: list[Future[list[MaskRecord]]] = []
+        lessons: list[Lesson] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality, click = float(asked.quality[row, mask]), places[row]
             if frontier is not None:
-                frontier.learn(plane, quality, click)
+                lessons.append(frontier.lesson(plane, quality, click))
+                frontier.learn(lessons[-1])
             if good[row, mask]:
                 job = (plane, quality, click, self.view, self.settings)
                 cut.append(self.cutters.submit(make_record, *job))
-        return [record for records in cut for record in records.result()]
+        return LoggedBatch([record for records in cut for record in records.result()], lessons)
 
 
 def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: _Clock) -> list[MaskRecord]:

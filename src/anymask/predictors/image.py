@@ -42,6 +42,7 @@ from anymask.predictors.requests import (
     load_one,
     prompt_list,
 )
+from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
@@ -161,8 +162,9 @@ class Model:
         mask      a start: bool of any size, or `answer.logits[i]`
         boxes     (N, 4) several objects at once instead: a box each
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area, retry:
-                  see `settings.SegmentSettings`; bgr and allow_url as for `embed`
+        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area,
+                  refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
+                  `embed`
 
         Returns one `Candidates`, the mask that is most likely meant first; a list for `boxes` and
         `prompts`.
@@ -275,22 +277,22 @@ class Model:
         progress: Progress = None,
         tile: Tile = "auto",
         retry: Retry | None = None,
+        log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> MaskRecords:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        progress  True: a bar; or told (steps done, all steps) now and then: clicks, or tiles
-        tile      a side in pixels: look at overlapping tiles of that size, each with the whole
-                  grid, and at the photo once; "auto": tiles of `large.AUTO_SIDE` for photos of
-                  more than `large.AUTO_PIXELS`; None: never
+        progress  True: a bar; or told (steps done, all steps): clicks, or tiles
+        tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
+                  photo once; "auto": for photos of more than `large.AUTO_PIXELS`; None: never
         retry     when and how long to ask again for masks of low quality; None: never
+        log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
                   `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
                   min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
-        Raises PromptError for a model that takes no clicks, InputError for settings, a keyword
-        that nobody knows or another model's embedding, ImageError for the photo.
+        Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
         check_retry(retry)
         source, rest = split_everything(settings)
@@ -301,11 +303,11 @@ class Model:
             if isinstance(image, Embedding):
                 check_embedding(self.runtime, image)
                 _check_enough(tile, retry, source)
-                found = find_everything(self.runtime, image, grid, tell)
-                return MaskRecords(arrange(found, arrangement), image_hw=image.image_hw)
+                found = arrange(find_everything(self.runtime, image, grid, tell, log), arrangement)
+                return MaskRecords(found, image_hw=image.image_hw)
             photo = load_one(image, source)
             time = None if retry is None else RetryTime.start(retry)
-            found = look_around(WindowScanner(self.runtime, grid, time), photo, tile, tell)
+            found = look_around(WindowScanner(self.runtime, grid, time, log), photo, tile, tell)
             hw, picture = (photo.shape[0], photo.shape[1]), picture_of(image, photo)
             return MaskRecords(arrange(found, arrangement), image_hw=hw, picture=picture)
 

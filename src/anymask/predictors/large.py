@@ -26,6 +26,7 @@ from anymask.predictors.grid import Grid
 from anymask.predictors.pipeline import decode_prompts, embed_image, question_of
 from anymask.predictors.question import RetryTime
 from anymask.predictors.retry import agree, best_in_time, most_like
+from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import SegmentSettings
 from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_bands, stitch
 from anymask.primitives.errors import InputError
@@ -84,11 +85,13 @@ class WindowScanner:
     """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
 
     time  for masks of low quality; None: they stay as they are
+    log   keeps what was found, so that a killed search goes on; None: nobody does
     """
 
     runtime: ImageRuntime
     settings: Grid
     time: RetryTime | None = None
+    log: SearchLog | None = None
 
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: Told | None = None
@@ -100,7 +103,7 @@ class WindowScanner:
         """
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
-        found = find_everything(self.runtime, picture, settings, progress)
+        found = find_everything(self.runtime, picture, settings, progress, self.log)
         if self.time is None:
             return found
         better = better_records(self.runtime, picture, found, self.time)

@@ -15,6 +15,7 @@ import numpy as np
 
 from anymask.families.prompts import check_prompt, group_prompts
 from anymask.predictors.cleaning import clean_masks
+from anymask.predictors.edges import refine_edges
 from anymask.predictors.granularity import order_by_granularity
 from anymask.predictors.negative_clicks import name_violated_clicks, obey_negative_clicks
 from anymask.predictors.question import Question, RetryTime, Step
@@ -47,6 +48,10 @@ STEPS: tuple[Step, ...] = (
 STEPS_THAT_ASK: tuple[Step, ...] = (
     look_closer,  # zoom: a window around the object
     ask_again,  # retry: shifted prompts, windows, a larger model
+)
+# These look at the photo once more, after all asking.
+STEPS_ON_PHOTO: tuple[Step, ...] = (
+    refine_edges,  # refine_edges: the edge where the photo's colours part
 )
 
 
@@ -92,7 +97,7 @@ def question_of(
 
 
 def _taken(answer: Candidates, question: Question) -> Candidates:
-    for step in STEPS_THAT_ASK:
+    for step in (*STEPS_THAT_ASK, *STEPS_ON_PHOTO):
         answer = step(answer, question)
     return answer
 

@@ -16,6 +16,7 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, UintImage
 
 Zoom = bool | Literal["auto"]
+RefineEdges = bool | Literal["auto"]
 RetryStep = Literal["shift", "zoom", "tile", "larger"]
 
 RETRY_STEPS: tuple[RetryStep, ...] = ("zoom", "tile", "larger", "shift")
@@ -84,6 +85,7 @@ class SegmentSettingsDict(TypedDict, total=False):
     ranking: Ranking
     max_hole_area: RegionSize
     min_island_area: RegionSize
+    refine_edges: RefineEdges
     retry: Retry | None
 
 
@@ -140,6 +142,14 @@ class SegmentSettings:
             "clicks stay",
             check=_check_area("min_island_area"),
             form="PIXELS|SHARE",
+        ),
+    ] = "auto"
+    refine_edges: Annotated[
+        RefineEdges,
+        Setting(
+            "True: where the model's cells are coarser than the photo, put the mask's edge where "
+            "the photo's colours part; it needs the photo, from an embedding masks stay as they "
+            'are; "auto": with multimask="auto"; False: never'
         ),
     ] = "auto"
     retry: Annotated[

@@ -32,6 +32,7 @@ from anymask.primitives.previews import (
     percent,
     photo_of,
     preview_html,
+    preview_of,
     preview_png,
     show_picture,
 )
@@ -339,7 +340,7 @@ class Candidates:
         return FoundMask(path, photo, self.first.pixels(), self.to_record(), self.prompt)
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.picture is None else preview_png(self.draw())
+        return None if self.picture is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())

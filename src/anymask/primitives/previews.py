@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.types import UintImage
 
 PREVIEW_SIDE = 800  # pixels of the longest side at most
@@ -82,6 +82,14 @@ def preview_png(picture: UintImage) -> bytes:
     data = io.BytesIO()
     Image.fromarray(np.asarray(small, np.uint8)).save(data, "PNG")
     return data.getvalue()
+
+
+def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
+    """The PNG of a drawing; None where the photo cannot be read any more."""
+    try:
+        return preview_png(draw())
+    except (AnymaskError, OSError):
+        return None
 
 
 def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:

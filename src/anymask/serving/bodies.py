@@ -23,12 +23,16 @@ from anymask.engine.entries import (
     Status,
     Verdict,
 )
-from anymask.primitives.rle import coco_to_rle
+from anymask.engine.exports import ExportSettings, Only, read_split
+from anymask.engine.labels import Fate
+from anymask.engine.notes import MaskNotes
+from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.serving.wire import at_most
 
 MOST_EVENTS = 1000
 WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
 PROMPT = ("points", "labels", "box", "lasso")
+BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
 class RecordBody(BaseModel):
@@ -41,18 +45,21 @@ class RecordBody(BaseModel):
     stability: float | None = None
     seconds: float = 0.0
     provenance: dict[str, Any] = Field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict)
 
     def draft(self, stage: Stage, arm: Arm, client_id: str | None = None) -> Draft:
         """`stage` and `arm` hold where the body names none. Raises InputError, DataError."""
+        origin = provenance_of(self.provenance, stage, arm)
         return Draft(
             rle=coco_to_rle(self.rle),
             label=self.label or None,
             status=self.status,
-            quality=self.quality or 0.0,
-            stability=self.stability or 0.0,
+            quality=None if origin.tool in BY_HAND else self.quality,
+            stability=None if origin.tool in BY_HAND else self.stability,
             seconds=self.seconds,
             client_id=client_id,
-            provenance=provenance_of(self.provenance, stage, arm),
+            provenance=origin,
+            notes=MaskNotes.from_json(self.notes),
         )
 
 
@@ -114,10 +121,47 @@ class ProjectBody(BaseModel):
 
 
 class ExportBody(BaseModel):
-    """A format of `anymask convert`."""
+    """A format of `anymask convert`, and what is to leave (`engine.exports.ExportSettings`)."""
 
     format: str
     force: bool = False
+    only: Only = "done"
+    proposals: bool = False
+    split: str | None = Field(default=None, max_length=40)
+    images: bool = False
+    tolerance: float = Field(default=0.0, allow_inf_nan=False)
+
+    def settings(self) -> ExportSettings:
+        """Raises InputError."""
+        return ExportSettings(
+            only=self.only,
+            proposals=self.proposals,
+            force=self.force,
+            shares=read_split(self.split),
+            images=self.images,
+            tolerance=self.tolerance,
+        )
+
+
+class LabelBody(BaseModel):
+    """A name, and what is to change about it; what is left out stays.
+
+    to      its new name; where that one is there, both become one
+    colour  #rrggbb
+    place   in the list, 0 being the first
+    """
+
+    name: str
+    to: str | None = None
+    colour: str | None = None
+    place: int | None = Field(default=None, ge=0, le=100_000)
+
+
+class LabelFateBody(BaseModel):
+    """A name that goes; its masks become nameless, or go too."""
+
+    name: str
+    masks: Fate = "unname"
 
 
 def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
@@ -138,6 +182,20 @@ def record_to_json(entry: RecordEntry) -> dict[str, Any]:
     prompts = row["provenance"].get("prompts") or [{}]
     row["provenance"] |= {"by": entry.provenance.kind, **prompts[-1]}
     return row | {"id": str(entry.id)}
+
+
+def draft_to_json(draft: Draft) -> dict[str, Any]:
+    """A mask that was found and not stored, as the page reads it."""
+    prompts = [dict(prompt) for prompt in draft.provenance.prompts] or [{}]
+    return {
+        "rle": rle_to_coco(draft.rle),
+        "box": list(rle_box_xywh(draft.rle)),
+        "area": rle_area(draft.rle),
+        "quality": draft.quality,
+        "label": draft.label,
+        "status": draft.status,
+        "provenance": draft.provenance.to_json() | {"by": draft.provenance.kind, **prompts[-1]},
+    }
 
 
 def image_to_json(image: ImageEntry) -> dict[str, Any]:

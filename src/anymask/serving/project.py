@@ -8,22 +8,31 @@ for.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.data.images import load_image
-from anymask.engine.entries import RecordEntry
-from anymask.engine.exchange import export_archive
+from anymask.engine.entries import Draft, RecordEntry
+from anymask.engine.exports import export_archive
 from anymask.engine.project import Project
-from anymask.engine.review import all_verdicts, asked_about, give_verdict, next_asked
+from anymask.engine.review import (
+    all_verdicts,
+    asked_about,
+    give_verdict,
+    next_asked,
+    take_back_verdict,
+)
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
@@ -35,15 +44,19 @@ from anymask.serving.bodies import (
     ProjectBody,
     RecordBody,
     VerdictBody,
+    draft_to_json,
     image_to_json,
     record_to_json,
 )
 from anymask.serving.inference import Inference
+from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done, embedded
 from anymask.serving.refusals import Refusal
+from anymask.serving.results import EMBEDDING, file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
+THUMBNAIL = 160  # pixels
 _VERSION = re.compile("[0-9]{1,18}")
 User = Annotated[str | None, Query(max_length=400)]
 
@@ -61,6 +74,7 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
     _add_model(router, project, inference, limits)
     _add_review(router, project, user)
     _add_results(router, project)
+    add_labels(router, project, user)
     return router
 
 
@@ -100,7 +114,11 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
 def _add_pixels(router: APIRouter, project: Project) -> None:
     converting = asyncio.Lock()  # one photo's pixels at a time
 
-    @router.get("/images/{image_id}/pixels", response_class=FileResponse)
+    kinds = ("image/png", "image/jpeg", "image/webp")
+
+    @router.get(
+        "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
+    )
     async def pixels(image_id: int) -> Response:
         """The upright photo: the file itself where a browser shows it so, else a PNG."""
         path = await run_in_threadpool(project.picture, image_id)
@@ -108,6 +126,29 @@ def _add_pixels(router: APIRouter, project: Project) -> None:
             return FileResponse(path)
         async with converting:
             return await run_in_threadpool(_upright, path)
+
+    @router.get(
+        "/images/{image_id}/thumbnail",
+        response_class=Response,
+        responses=file_answer("image/jpeg"),
+    )
+    def thumbnail(image_id: int) -> Response:
+        """The upright photo, small, as a JPEG."""
+        return _small(project.picture(image_id))
+
+
+def _small(path: Path) -> Response:
+    """At most THUMBNAIL pixels a side. Raises ImageError."""
+    import io
+
+    from PIL import Image
+
+    picture = Image.fromarray(load_image(path))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(stream.getvalue(), media_type="image/jpeg", headers=headers)
 
 
 def _is_shown_as_it_is(path: Path) -> bool:
@@ -222,7 +263,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
 
 
 def _add_model(router: APIRouter, project: Project, inference: Inference, limits: Limits) -> None:
-    @router.get("/images/{image_id}/embedding", response_class=Response)
+    @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
     async def embedding(image_id: int) -> Response:
         """The photo's embedding; asking for the next photo's is a prefetch."""
         content = await run_in_threadpool(lambda: project.picture(image_id).read_bytes())
@@ -230,37 +271,53 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
 
     @router.post("/images/{image_id}/everything")
     async def everything(image_id: int) -> dict[str, Any]:
-        """Proposals of the model for the whole photo, stored as such; once a photo."""
+        """Proposals of the model for the whole photo, stored as such; once a photo.
+
+        others  what it found below its least quality; nobody has stored it
+        """
 
         def stored() -> list[RecordEntry]:
             entries = project.store.records(image_id, ("proposal",))
             return [entry for entry in entries if entry.provenance.tool == "everything"]
 
-        known = await run_in_threadpool(stored)
+        known, others = await run_in_threadpool(stored), list[Draft]()
         if not known:
-            known = await _propose(project, inference, image_id)
-        return {"records": [record_to_json(entry) for entry in known]}
+            known, others = await _propose(project, inference, image_id)
+        return {
+            "records": [record_to_json(entry) for entry in known],
+            "others": [draft_to_json(draft) for draft in others],
+        }
 
 
-async def _propose(project: Project, inference: Inference, image_id: int) -> list[RecordEntry]:
+async def _propose(
+    project: Project, inference: Inference, image_id: int
+) -> tuple[list[RecordEntry], list[Draft]]:
+    """The masks of `Model.everything`, stored; those below its least quality, not stored."""
     path = await run_in_threadpool(project.picture, image_id)
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    found = await done(
-        inference.everything(lambda: load_image(path), grid_settings(stage, settings))
-    )
-    drafts = proposals_of(found, inference.model.result(), stage, settings)
+    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0}
+    found = await done(inference.everything(lambda: load_image(path), wanted))
+    model = inference.model.result()
+    least = settings.quality
+    least = model.runtime.family.grid.pred_iou_thresh if least is None else least
+    drafts = proposals_of(found, model, stage, replace(settings, confident=0.0))
+    good = [draft for draft in drafts if (draft.quality or 0.0) > least or not least]
+    others = [draft for draft in drafts if draft not in good]
     named = [
         replace(draft, client_id=f"{draft.provenance.model_hash}:{number}")
-        for number, draft in enumerate(drafts)
+        for number, draft in enumerate(good)
     ]
-    return await run_in_threadpool(
+    kept = await run_in_threadpool(
         lambda: project.store.add_records(image_id, named, "model", status="proposed")
     )
+    return kept, others
 
 
 def _add_review(router: APIRouter, project: Project, user: str) -> None:
-    @router.get("/review/next", response_model=None)
+    done_already: dict[int | str, Any] = {204: {"description": "All have been looked at"}}
+
+    @router.get("/review/next", response_model=None, responses=done_already)
     def following() -> Response:
         """The mask that should be looked at next, and why; 204 when all have been."""
         asked = next_asked(project.store)
@@ -291,6 +348,13 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 
         return _or_current(work)
 
+    @router.delete("/records/{record_id}/verdict")
+    def take_back(
+        record_id: int, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> Response:
+        """Undo the last verdict; 409 where the mask has changed since, or has none."""
+        return _or_current(lambda: take_back_verdict(project.store, record_id, user_name or user))
+
 
 def _add_results(router: APIRouter, project: Project) -> None:
     @router.get("/report")
@@ -298,12 +362,19 @@ def _add_results(router: APIRouter, project: Project) -> None:
         """The figures of `anymask engine report`."""
         return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
 
-    @router.post("/export", response_class=Response)
-    async def export(body: ExportBody) -> Response:
-        """The accepted masks as a ZIP; 403 while the acceptance rule is not met."""
-        packed = await run_in_threadpool(
-            lambda: export_archive(project, body.format, force=body.force)
+    @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))
+    def export(body: ExportBody) -> Response:
+        """The masks as a ZIP; 403 for proposals while the acceptance rule is not met."""
+        folder = Path(tempfile.mkdtemp(prefix="anymask-export-"))
+        try:
+            lines = export_archive(project, body.format, folder / "masks.zip", body.settings())
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return FileResponse(
+            folder / "masks.zip",
+            media_type="application/zip",
+            filename=f"{body.format}.zip",
+            headers={"X-Summary": quote("\n".join(lines[:20]))},
+            background=BackgroundTask(shutil.rmtree, folder),
         )
-        name = json.dumps(f"{body.format}.zip")
-        headers = {"Content-Disposition": f"attachment; filename={name}"}
-        return Response(packed, media_type="application/zip", headers=headers)

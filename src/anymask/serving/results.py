@@ -52,6 +52,11 @@ EMBEDDING: dict[int | str, dict[str, Any]] = {
 }
 
 
+def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI: an answer that is a file of one of some media types."""
+    return {200: {"description": "The file", "content": dict.fromkeys(kinds, _BINARY)}}
+
+
 class HealthAnswer(BaseModel):
     """How the model is; `reason` says why it failed."""
 

@@ -10,17 +10,22 @@ import type { Size } from "../model/geometry";
 import type { Mask } from "../state/work";
 import { rleHas, rleRuns } from "../masks/rle";
 import { maskColour, packed } from "./colours";
+import type { Palette } from "./colours";
 import { samples } from "./view";
 import type { View } from "./view";
 
 export interface Layers {
   masks: boolean;
   proposals: boolean;
+  palette: Palette;
+  fill: number; // of an accepted mask, 0 to 1
+  outline: number; // pixels of the screen
+  least: number | null; // quality of a proposal that is shown; null: as they came
   only?: string | null; // the mask under review: of the others only the outlines are shown
 }
 
 const MOST = 65_535;
-const FILL = { accepted: 0.42, proposal: 0.2, rejected: 0 };
+const FILL = { accepted: 1, proposal: 0.48, rejected: 0 }; // of the layer's own
 const BESIDE = 0.5; // the edge of a mask beside the one under review
 const EDGE = { accepted: 1, proposal: 0.85, rejected: 0 };
 
@@ -29,6 +34,7 @@ export class LabelMap {
   private order: readonly Mask[] = [];
   private readonly fills = new Uint32Array(MOST + 1);
   private readonly edges = new Uint32Array(MOST + 1);
+  private outline = 1;
   private shownSeen = new Uint16Array(0);
 
   constructor(private readonly hw: Size) {
@@ -37,6 +43,7 @@ export class LabelMap {
 
   /** Show these masks: proposals below, then the larger ones below the smaller ones. */
   set(masks: readonly Mask[], layers: Layers, hidden: string | null): void {
+    this.outline = layers.outline;
     const places = new Map(masks.map((mask, i) => [mask, i]));
     const rank = (mask: Mask) => (mask.status === "proposal" ? 0 : 1);
     const wanted = masks.filter(
@@ -51,9 +58,9 @@ export class LabelMap {
     if (!goesOn) this.map.fill(0);
     for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
     order.forEach((mask, i) => {
-      const colour = maskColour(mask, places.get(mask)!);
+      const colour = maskColour(mask, places.get(mask)!, layers.palette);
       const beside = layers.only && mask.key !== layers.only;
-      this.fills[i + 1] = packed(colour, beside ? 0 : FILL[mask.status]);
+      this.fills[i + 1] = packed(colour, beside ? 0 : layers.fill * FILL[mask.status]);
       this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.status]);
     });
     this.order = order;
@@ -90,15 +97,19 @@ export class LabelMap {
   }
 
   private shade(seen: Uint16Array, pixels: Uint32Array, width: number): void {
-    const { fills, edges } = this;
+    const { fills, edges, outline } = this;
     for (let at = 0; at < seen.length; at++) {
       const here = seen[at];
-      const edge =
-        here !== seen[at + 1] ||
-        here !== seen[at - 1] ||
-        here !== seen[at + width] ||
-        here !== seen[at - width];
-      if (here) pixels[at] = edge ? edges[here] : fills[here];
+      if (!here) continue;
+      let edge = false;
+      for (let k = 1; k <= outline && !edge; k++) {
+        edge =
+          here !== seen[at + k] ||
+          here !== seen[at - k] ||
+          here !== seen[at + k * width] ||
+          here !== seen[at - k * width];
+      }
+      pixels[at] = edge ? edges[here] : fills[here];
     }
   }
 }

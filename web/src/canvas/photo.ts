@@ -4,6 +4,7 @@ import type { Size } from "../model/geometry";
 import type { View } from "./view";
 
 const TILE = 1024;
+const SMOOTH = 4; // screen pixels of one of the photo up to which it is drawn smoothly
 const MOST_PIXELS = 268_000_000; // of a bitmap in Chromium
 
 interface Tile {
@@ -55,7 +56,8 @@ export class Photo {
     const level = [...this.levels].reverse().find(({ factor }) => factor * scale <= 1);
     const { factor, tiles } = level ?? this.levels[0];
     const [height, width] = this.hw;
-    context.imageSmoothingEnabled = scale < 1; // enlarged pixels stay squares
+    context.imageSmoothingEnabled = view.scale <= SMOOTH; // beyond, pixels are squares
+    context.imageSmoothingQuality = "high";
     for (const { x, y, bitmap } of tiles) {
       const left = Math.round((view.x + x * factor * view.scale) * ratio);
       const top = Math.round((view.y + y * factor * view.scale) * ratio);

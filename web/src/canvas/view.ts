@@ -4,7 +4,8 @@ import type { Size, XY } from "../model/geometry";
 
 const MOST = 64; // screen pixels of one photo pixel
 const MARGIN = 24;
-const CONTEXT = 1.6; // sides of what is shown around a box, in the box's own
+const CONTEXT = 2.4; // sides of what is shown around a box, in the box's own
+const CLOSE = 4; // screen pixels of a photo pixel at most, for a box: as far as it is smooth
 
 export class View {
   scale = 1;
@@ -49,7 +50,7 @@ export class View {
   show([x, y, width, height]: readonly number[], below = 0): void {
     const room = this.height - below;
     const large = Math.min(this.width / width, room / height) / CONTEXT;
-    const scale = Math.max(this.fitting(below), Math.min(large, 8));
+    const scale = Math.max(this.fitting(below), Math.min(large, CLOSE));
     const [rows, columns] = this.hw;
     this.scale = scale;
     this.x = placed(this.width / 2 - (x + width / 2) * scale, columns * scale, this.width);

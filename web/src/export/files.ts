@@ -1,23 +1,29 @@
-/** The work as files: COCO with run lengths, SA-1B records, label pictures. */
+/** The work as files: COCO with run lengths, YOLO, labelme, SA-1B records, label pictures. */
 
+import { simplified, tracePatch } from "../masks/outline";
+import type { Ring } from "../masks/outline";
+import { rleToPatch } from "../masks/patch";
 import { cocoToRle, rleRuns } from "../masks/rle";
 import type { ImageEntry, SavedRecord } from "../store/store";
 import { greyPng } from "./png";
-import { zipOf } from "./zip";
 import type { Entry } from "./zip";
 
-type Placed = SavedRecord & { image: string };
-type File = Promise<{ name: string; blob: Blob }>;
+export type Placed = SavedRecord & { image: string };
+
+/** Photos of one split with their masks, and the class names in the order of their numbers. */
+export interface Part {
+  images: ImageEntry[];
+  records: Placed[];
+  classes: string[];
+  tolerance: number;
+}
+
+export const NAMELESS = "object"; // the class of a mask without a name
 
 const json = (value: unknown) => new Blob([JSON.stringify(value)], { type: "application/json" });
 
-/** One file as it is, several in an archive. */
-async function together(entries: Entry[], archive: string): File {
-  return entries.length === 1 ? entries[0] : { name: archive, blob: await zipOf(entries) };
-}
-
 /** Names without their ends, each once. */
-function stems(images: ImageEntry[]): Map<string, string> {
+export function stems(images: ImageEntry[]): Map<string, string> {
   const taken = new Set<string>();
   return new Map(
     images.map((image) => {
@@ -30,17 +36,17 @@ function stems(images: ImageEntry[]): Map<string, string> {
   );
 }
 
-export async function cocoFile(images: ImageEntry[], records: Placed[]): File {
-  const labels = [...new Set(records.map((record) => record.label ?? "object"))].sort();
+export function cocoFile({ images, records, classes }: Part, name: string): Entry {
   const numbers = new Map(images.map((image, i) => [image.id, i + 1]));
   const annotations = records.map((record, i) => ({
     id: i + 1,
     image_id: numbers.get(record.image),
-    category_id: labels.indexOf(record.label ?? "object") + 1,
+    category_id: classes.indexOf(record.label ?? NAMELESS) + 1,
     segmentation: record.rle,
     area: record.area,
     bbox: record.box,
     iscrowd: 0,
+    ...(record.quality === null ? {} : { score: record.quality }),
   }));
   const file = {
     images: images.map(({ id, name, width, height }) => ({
@@ -50,14 +56,80 @@ export async function cocoFile(images: ImageEntry[], records: Placed[]): File {
       height,
     })),
     annotations,
-    categories: labels.map((name, i) => ({ id: i + 1, name })),
+    categories: classes.map((name, i) => ({ id: i + 1, name })),
   };
-  return { name: "annotations.json", blob: json(file) };
+  return { name, blob: json(file) };
 }
 
-export async function sa1bFile(images: ImageEntry[], records: Placed[]): File {
+/** A text file a photo: class and corners of one ring a line, 0 to 1 of the photo's sides. */
+export function yoloFiles({ images, records, classes, tolerance }: Part): Entry[] {
   const names = stems(images);
-  const entries = images.map((image, i) => ({
+  return images.map((image) => {
+    const lines = records
+      .filter((record) => record.image === image.id)
+      .map((record) => {
+        const ring = joined(outlines(record, tolerance));
+        const numbers = ring.flatMap(([x, y]) => [x / image.width, y / image.height]);
+        const place = classes.indexOf(record.label ?? NAMELESS);
+        return `${[place, ...numbers.map((value) => Number(value.toFixed(7)))].join(" ")}\n`;
+      });
+    return { name: `${names.get(image.id)}.txt`, blob: new Blob(lines) };
+  });
+}
+
+/** One JSON a photo; parts of a mask, and its holes, are shapes of one group. */
+export function labelmeFiles({ images, records, tolerance }: Part): Entry[] {
+  const names = stems(images);
+  return images.map((image) => {
+    const shapes = records
+      .filter((record) => record.image === image.id)
+      .flatMap((record, group) =>
+        [joined(outlines(record, tolerance))].map((points) => ({
+          label: record.label ?? NAMELESS,
+          points,
+          group_id: group + 1,
+          shape_type: "polygon",
+          flags: {},
+        })),
+      );
+    const file = {
+      version: "5.5.0",
+      flags: {},
+      shapes,
+      imagePath: image.name.split("/").at(-1),
+      imageData: null,
+      imageHeight: image.height,
+      imageWidth: image.width,
+    };
+    return { name: `${names.get(image.id)}.json`, blob: json(file) };
+  });
+}
+
+const outlines = (record: Placed, tolerance: number): Ring[] =>
+  tracePatch(rleToPatch(cocoToRle(record.rle))).map((ring) =>
+    tolerance ? simplified(ring, tolerance) : ring,
+  );
+
+/** Rings as one: there and back again along the shortest line between two corners. */
+export function joined(rings: readonly Ring[]): Ring {
+  let whole = [...(rings[0] ?? [])];
+  for (const ring of rings.slice(1)) {
+    let [from, to, least] = [0, 0, Infinity];
+    whole.forEach(([x, y], i) =>
+      ring.forEach(([u, v], j) => {
+        const off = (x - u) ** 2 + (y - v) ** 2;
+        if (off < least) [from, to, least] = [i, j, off];
+      }),
+    );
+    const around = [...ring.slice(to), ...ring.slice(0, to + 1)];
+    whole = [...whole.slice(0, from + 1), ...around, ...whole.slice(from)];
+  }
+  return whole;
+}
+
+export function sa1bFiles({ images, records }: Part): Entry[] {
+  const names = stems(images);
+  return images.map((image, i) => ({
     name: `${names.get(image.id)}.json`,
     blob: json({
       image: {
@@ -71,27 +143,29 @@ export async function sa1bFile(images: ImageEntry[], records: Placed[]): File {
         .map((record, n) => sa1bRecord(record, image, n + 1)),
     }),
   }));
-  return together(entries, "sa1b.zip");
 }
 
 function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
   const [x, y, width, height] = record.box;
-  const prompts = (record.provenance.points ?? []) as number[][];
+  const { provenance, quality, label } = record;
+  const labels = provenance.labels as number[] | undefined;
+  const points = ((provenance.points ?? []) as number[][]).filter((_, i) => labels?.[i] !== 0);
   return {
     id,
     segmentation: record.rle,
     area: record.area,
     bbox: [x, y, Math.max(0, width - 1), Math.max(0, height - 1)], // last minus first pixel
-    predicted_iou: record.quality ?? 0,
-    point_coords: prompts,
-    stability_score: (record.provenance.stability as number | undefined) ?? 0,
+    point_coords: points,
     crop_box: [0, 0, image.width, image.height],
-    ...(record.label === null ? {} : { label: record.label }),
+    ...(quality === null
+      ? {}
+      : { predicted_iou: quality, stability_score: Number(provenance.stability ?? 0) }),
+    ...(label === null ? {} : { label }),
   };
 }
 
 /** 16-bit pictures: pixel 0 is background, n the nth mask; smaller masks lie over larger ones. */
-export async function labelPngs(images: ImageEntry[], records: Placed[]): File {
+export async function labelPngs({ images, records }: Part): Promise<Entry[]> {
   const names = stems(images);
   const entries: Entry[] = [];
   for (const image of images) {
@@ -102,7 +176,7 @@ export async function labelPngs(images: ImageEntry[], records: Placed[]): File {
     const blob = await greyPng(values, image.height, image.width);
     entries.push({ name: `${names.get(image.id)}.png`, blob });
   }
-  return together(entries, "labels.zip");
+  return entries;
 }
 
 function paint(values: Uint16Array, record: Placed, image: ImageEntry, value: number): void {

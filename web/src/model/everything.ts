@@ -24,11 +24,11 @@ export interface GridSettings {
 
 export const BATCH = 16; // clicks decoded at once
 
-/** The model's own thresholds, which its manifest gives. */
+/** Every quality, as the page chooses by it later; the stability that the manifest gives. */
 export function gridSettings({ grid }: Manifest): GridSettings {
   return {
     pointsPerSide: 16,
-    quality: grid.pred_iou_thresh,
+    quality: 0,
     stability: grid.stability_score_thresh,
     overlap: 0.7,
   };

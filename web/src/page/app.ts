@@ -5,16 +5,21 @@ import type { View } from "../canvas/view";
 import { patchToRle } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
+import { everything } from "../state/everything";
 import { nextReview } from "../state/review";
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
 import { measureHovers, startBench } from "./bench";
 import { NEEDS_MODEL, commandsOf } from "./commands";
-import { exportDialog, photosDialog, reportDialog } from "./dialogs";
+import { adjustPanel, keptLook } from "./adjust";
+import { photosDialog } from "./photos";
+import { reportDialog } from "./dialogs";
+import { exportDialog } from "./export";
 import { h } from "./dom";
 import { header } from "./header";
 import { helpDialog } from "./help";
 import { listenToKeys } from "./keys";
+import { namesDialog } from "./names";
 import { emptyPage, progressLine, reviewBar, toasts } from "./overlays";
 import { rail } from "./rail";
 import { side } from "./side";
@@ -28,9 +33,13 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     role: "application",
     "aria-label": "Photo. Arrow keys move a crosshair, Space clicks, Enter keeps, ? is help.",
   });
+  session.look = keptLook();
   const stage = new Stage(element, session);
+  session.redraw = () => stage.draw(true);
+  const adjust = adjustPanel(session, element);
   const files = fileInput(session);
-  const panel = side(session, () => element.focus());
+  const names = () => namesDialog(session);
+  const panel = side(session, () => element.focus(), names);
   const pages = {
     help: () => help.showModal(),
     theme: () => void toggleTheme(),
@@ -40,6 +49,12 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     export: () => exportDialog(session),
     focusLabel: () => panel.label.focus(),
     photos: () => photosDialog(session),
+    names,
+    adjust: () => {
+      adjust.hidden = !adjust.hidden;
+      if (!adjust.hidden) adjust.querySelector("input")?.focus();
+      else element.focus();
+    },
     report: () => void reportDialog(session),
   };
   const commands = commandsOf(session, stage, pages);
@@ -48,6 +63,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     emptyPage(session, pages.openFiles),
     progressLine(session),
     reviewBar(session),
+    adjust,
     toasts(session),
   );
   const modes = (mode: Mode, arm: Arm) => void setMode(session, stage, mode, arm);
@@ -168,7 +184,7 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
   session.changed();
   await session.wantModel();
   if (mode === "auto" && session.editor?.seen && !session.editor.state.masks.length) {
-    await session.everything();
+    await everything(session);
   }
   if (mode === "review") await nextReview(session);
 }

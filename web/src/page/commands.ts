@@ -1,7 +1,8 @@
 /** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
 
 import type { Stage } from "../canvas/stage";
-import { judge, nextReview } from "../state/review";
+import { everything } from "../state/everything";
+import { judge, nextReview, undo } from "../state/review";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
@@ -21,6 +22,8 @@ export interface Pages {
   export(): void;
   focusLabel(): void;
   photos(): void;
+  names(): void;
+  adjust(): void;
 }
 
 export const TOOL_KEYS: [ToolName, string, string][] = [
@@ -63,7 +66,7 @@ function remove(session: Session, stage: Stage): void {
 
 function neighbour(session: Session, step: number): void {
   const { editor } = session;
-  const shown = editor?.state.masks.filter((mask) => mask.status !== "rejected") ?? [];
+  const shown = editor?.shown.filter((mask) => mask.status !== "rejected") ?? [];
   if (!editor || !shown.length) return;
   const place = shown.findIndex((mask) => mask.key === editor.state.selected);
   const next =
@@ -87,7 +90,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
   ): Command => ({ group, keys: keys.split(" "), title, run, inReview });
   return [
     ...TOOL_KEYS.map(([name, key, title]) => command("Tools", key, title, () => stage.use(name))),
-    command("Tools", "M", "Find everything", () => void session.everything()),
+    command("Tools", "M", "Find everything", () => void everything(session)),
     command("Tools", "[", "Smaller brush", () => brush(0.8)),
     command("Tools", "]", "Larger brush", () => brush(1.25)),
 
@@ -97,8 +100,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
     ...[0, 1, 2].map((i) =>
-      command("Object", String(i + 1), `Candidate ${i + 1}`, () => editor()?.choose(i)),
+      command("Object", `Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
+    command("Object", "1 2 3 4 5 6 7 8 9", "Name it: the nth name", () => undefined),
+    command("Page", "Ctrl+L", "Names of the project", () => pages.names()),
     command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
     command("Object", ",", "Part: the smaller candidate", () => editor()?.resize(-1)),
     command("Object", ".", "Whole: the larger candidate", () => editor()?.resize(1)),
@@ -106,11 +111,14 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
-    command("Object", "Ctrl+Z", "Undo", () => editor()?.undo()),
+    command("Object", "Ctrl+Z", "Undo, verdicts too", () => void undo(session)),
     command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
     command("Photo", "PageDown", "Next photo", () => void session.go(1)),
     command("Photo", "PageUp", "Previous photo", () => void session.go(-1)),
+    command("Photo", "Shift+PageDown", "Next photo without masks", () => {
+      void session.goUnlabelled();
+    }),
     command("Photo", "I", "List of photos", () => pages.photos()),
     command("Photo", "D", "This photo is done", () => void done(session)),
     command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
@@ -129,6 +137,8 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("View", "W", "Show or hide masks", () => toggle(session, "masks")),
     command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
+
+    command("View", "Y", "How it looks: opacity, brightness", () => pages.adjust()),
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
@@ -163,6 +173,11 @@ async function done(session: Session): Promise<void> {
 
 /** A key with its modifiers as `Command.keys` names it. */
 export function keyName(event: KeyboardEvent): string {
+  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1];
+  const plain = !event.altKey && !event.getModifierState("AltGraph");
+  if (digit && plain && !event.ctrlKey && !event.metaKey) {
+    return event.shiftKey ? `Shift+${digit}` : digit; // whatever the layout has on that key
+  }
   const key = event.key === " " ? "Space" : event.key;
   const letter = key.length === 1 && /[a-z]/i.test(key);
   const shift = event.shiftKey && (letter || key.length > 1);

@@ -1,12 +1,10 @@
-/** Dialogs: the list of photos, export, the report. */
+/** A dialog, and the report in one. */
 
-import { StoreError } from "../store/store";
-import type { ExportFormat, ImageEntry } from "../store/store";
 import type { Session } from "../state/session";
-import { h, icon } from "./dom";
+import { h } from "./dom";
 import { figures } from "./figures";
 
-function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
+export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
   const close = h("button", { class: "button", type: "button" }, "Close");
   const element = h(
     "dialog",
@@ -22,109 +20,6 @@ function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogE
   document.body.append(element);
   element.showModal();
   return element;
-}
-
-const LISTED = 500; // photos in the list at once
-
-export function photosDialog(session: Session): void {
-  const find = h("input", {
-    class: "label",
-    type: "search",
-    placeholder: "Find a photo",
-    autofocus: true,
-  });
-  find.setAttribute("aria-label", "Find a photo");
-  const list = h("div", { class: "photo-list" });
-  const element = dialog("Photos", find, list);
-  const open = (image: ImageEntry) => {
-    element.close();
-    void session.open(image.id);
-  };
-  const found = () => {
-    const wanted = find.value.toLowerCase();
-    return session.images.filter((image) => image.name.toLowerCase().includes(wanted));
-  };
-  const draw = () => {
-    const all = found();
-    const here = all.findIndex((image) => image.id === session.images[session.index]?.id);
-    const first = Math.max(0, Math.min(here - LISTED / 2, all.length - LISTED));
-    const shown = all.slice(first, first + LISTED);
-    const more = (count: number, where: string) =>
-      count > 0 ? h("p", { class: "dim small" }, `${count} more ${where}: type to find them`) : "";
-    list.replaceChildren(
-      more(first, "before"),
-      ...shown.map((image) => photoLine(image, image === all[here], () => open(image))),
-      more(all.length - first - shown.length, "after"),
-      all.length ? "" : h("p", { class: "dim small" }, "No photo has such a name."),
-    );
-    list.querySelector("[aria-current]")?.scrollIntoView({ block: "center" });
-  };
-  find.addEventListener("input", draw);
-  find.addEventListener("keydown", (event) => {
-    const [first] = found();
-    if (event.key !== "Enter" || !find.value || !first) return;
-    event.preventDefault();
-    open(first);
-  });
-  draw();
-}
-
-function photoLine(image: ImageEntry, current: boolean, run: () => void): HTMLElement {
-  return h(
-    "button",
-    {
-      class: "photo-line",
-      type: "button",
-      "aria-current": current ? "true" : null,
-      onclick: run,
-    },
-    image.status === "done" ? icon("check") : h("span", { class: "icon" }),
-    h("span", { class: "name" }, image.name),
-    h("span", { class: "dim" }, `${image.width} × ${image.height}`),
-    h("span", { class: "dim" }, image.records ? `${image.records} masks` : ""),
-  );
-}
-
-const FORMATS: [ExportFormat, string, string][] = [
-  ["coco", "COCO", "one JSON with run lengths, boxes and labels"],
-  ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
-  ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
-];
-
-export function exportDialog(session: Session): void {
-  const said = h("p", { class: "said", role: "status" });
-  const run = async (format: ExportFormat, force: boolean) => {
-    said.textContent = "Writing …";
-    try {
-      await session.outbox.flush();
-      const { name, blob } = await session.store.export(format, force);
-      download(name, blob);
-      said.textContent = `${name} is with your downloads.`;
-    } catch (error) {
-      const text = (error as Error).message;
-      said.replaceChildren(text);
-      const gated = error instanceof StoreError && session.store.kind === "server" && !force;
-      if (!gated || error.kind !== "refused") return;
-      const anyway = h("button", { class: "link", type: "button" }, "Export anyway");
-      anyway.addEventListener("click", () => void run(format, true));
-      said.append(" ", anyway);
-    }
-  };
-  const choices = FORMATS.map(([format, name, what]) =>
-    h(
-      "button",
-      { class: "choice", type: "button", onclick: () => void run(format, false) },
-      h("strong", {}, name),
-      h("span", { class: "dim" }, what),
-    ),
-  );
-  dialog("Export", ...choices, said);
-}
-
-function download(name: string, blob: Blob): void {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 export async function reportDialog(session: Session): Promise<void> {

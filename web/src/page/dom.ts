@@ -54,6 +54,10 @@ const PATHS = {
   cross: "M6 6l12 12M18 6L6 18",
   eye: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 1 0 6 3 3 0 0 1 0-6",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  up: "M6 14l6-6 6 6",
+  down: "M6 10l6 6 6-6",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
+  sliders: "M4 7h9M17 7h3M13 5v4M4 17h3M11 17h9M9 15v4",
   fix: "M4 20l4-1L19 8l-3-3L5 16z",
 } as const;
 

@@ -61,6 +61,25 @@ export function header(
     saved.title = standing.lost ?? "Every step is saved at once";
     if (saved.textContent !== text) saved.textContent = text;
   });
+  const fold = h(
+    "div",
+    { class: "fold" },
+    modes,
+    iconButton("report", "Report", "", () => pages.report()),
+    iconButton("sliders", "How it looks", "Y", () => pages.adjust()),
+    iconButton("theme", "Dark or light", "T", () => pages.theme()),
+    iconButton("help", "Help", "?", () => pages.help()),
+  );
+  const more = iconButton("more", "More", "", () => {
+    const open = fold.dataset.open !== "true";
+    fold.dataset.open = String(open);
+    more.setAttribute("aria-expanded", String(open));
+  });
+  more.classList.add("more");
+  more.setAttribute("aria-expanded", "false");
+  fold.addEventListener("click", (event) => {
+    if ((event.target as HTMLElement).closest("button")) more.click();
+  });
   return h(
     "header",
     { class: "header" },
@@ -71,15 +90,13 @@ export function header(
     next,
     h("span", { class: "stretch" }),
     saved,
-    modes,
-    iconButton("report", "Report", "", () => pages.report()),
+    fold,
     h(
       "button",
       { class: "button primary", type: "button", title: "Export (Ctrl+S)", onclick: pages.export },
       icon("export"),
       "Export",
     ),
-    iconButton("theme", "Dark or light", "T", () => pages.theme()),
-    iconButton("help", "Help", "?", () => pages.help()),
+    more,
   );
 }

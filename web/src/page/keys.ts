@@ -14,6 +14,14 @@ const ARROWS: Record<string, [number, number]> = {
 const STEP = 8; // screen pixels
 const FAST = 5; // steps with Shift
 
+/** The object, or the next one, gets the nth name. */
+function nameByDigit(session: Session, digit: number): void {
+  const label = session.labels.all[digit - 1];
+  if (label) return session.editor?.name(label.name);
+  const count = session.labels.all.length;
+  session.say(`There are ${count} names here, none has the key ${digit}: L types a new one.`);
+}
+
 export function listenToKeys(session: Session, stage: Stage, commands: Command[]): void {
   const byKey = (name: string) =>
     commands.find((c) => c.keys.includes(name) && c.inReview && session.review) ??
@@ -37,6 +45,10 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     if (name === "Space" && !stage.cross) {
       event.preventDefault();
       return stage.hold(true);
+    }
+    if (/^[1-9]$/.test(name) && !event.altKey) {
+      event.preventDefault();
+      return nameByDigit(session, Number(name));
     }
     const command = byKey(name);
     if (!command || event.altKey) return;

@@ -44,7 +44,9 @@ export function reviewBar(session: Session): HTMLElement {
     element.hidden = project.stage !== "review" || !editor;
     const fixing = editor !== null && !isEmpty(editor.draft);
     const mask = editor?.selected ?? editor?.find(editor.draft.fixes);
-    fill(element, `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label}`, () => {
+    const nameless = mask && mask.label === null && session.labels.all.length > 0;
+    const looks = `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label} ${nameless}`;
+    fill(element, looks, () => {
       const button = (text: string, key: string, run: () => void, kind = "") =>
         h(
           "button",
@@ -55,7 +57,12 @@ export function reviewBar(session: Session): HTMLElement {
       if (!review)
         return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
       return [
-        h("span", { class: "why" }, mask?.label ?? "no label", " · ", review.item.why),
+        h(
+          "span",
+          { class: "why" },
+          mask?.label ?? h("strong", { class: "nameless" }, `no name${nameless ? ": 1–9" : ""}`),
+          ` · ${review.item.why}`,
+        ),
         fixing
           ? button("Keep the fix", "Enter", () => void judge(session, "fix"), "primary")
           : button("Accept", "A", () => void judge(session, "accept"), "good"),

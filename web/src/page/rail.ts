@@ -1,6 +1,8 @@
 /** The column of tools. */
 
 import type { Stage } from "../canvas/stage";
+import { everything } from "../state/everything";
+import { undo as stepBack } from "../state/review";
 import type { Session } from "../state/session";
 import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
 import { h, iconButton } from "./dom";
@@ -11,10 +13,10 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     button.dataset.tool = name;
     return button;
   });
-  const everything = iconButton("everything", "Find everything", "M", () => {
-    void session.everything();
+  const find = iconButton("everything", "Find everything", "M", () => {
+    void everything(session);
   });
-  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => session.editor?.undo());
+  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
   const gap = () => h("span", { class: "gap" });
   const element = h(
@@ -26,7 +28,7 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     gap(),
     ...buttons.slice(6),
     gap(),
-    everything,
+    find,
     h("span", { class: "stretch" }),
     undo,
     redo,
@@ -37,11 +39,13 @@ export function rail(session: Session, stage: Stage): HTMLElement {
       buttons[i].setAttribute("aria-pressed", String(session.toolName === name));
       buttons[i].disabled = control && NEEDS_MODEL.includes(name);
     });
-    everything.disabled = control || !session.editor || session.editor.finding !== null;
+    find.disabled = control || !session.editor || session.editor.finding !== null;
     const work = session.editor?.work;
-    undo.disabled = !work?.undoable;
+    const verdict = session.project.stage === "review" && session.judged.length > 0;
+    undo.disabled = !work?.undoable && !verdict;
     redo.disabled = !work?.redoable;
-    undo.title = work?.undoable ? `Undo: ${work.undoable} (Ctrl+Z)` : "Undo (Ctrl+Z)";
+    const back = work?.undoable ?? (verdict ? "the last verdict" : null);
+    undo.title = back ? `Undo: ${back} (Ctrl+Z)` : "Undo (Ctrl+Z)";
     redo.title = work?.redoable ? `Redo: ${work.redoable} (Ctrl+Shift+Z)` : "Redo (Ctrl+Shift+Z)";
   });
   return element;

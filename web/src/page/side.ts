@@ -1,14 +1,12 @@
 /** The panel at the right: name, candidates, layers, the list of masks. */
 
-import { css, labelColour, maskColour } from "../canvas/colours";
 import type { Patch } from "../masks/patch";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
-import type { Mask } from "../state/work";
-import { toggle } from "./commands";
-import { fill, h, icon } from "./dom";
+import { fill, h, iconButton } from "./dom";
+import { leastSlider, drawLayers, maskList } from "./masklist";
+import { objectCard } from "./object";
 
-const ROW = 30; // CSS pixels of a line of the list
 const THUMB = 74;
 
 export interface Side {
@@ -16,27 +14,8 @@ export interface Side {
   label: HTMLInputElement;
 }
 
-export function side(session: Session, kept: () => void): Side {
-  const label = h("input", {
-    class: "label",
-    type: "text",
-    list: "labels",
-    placeholder: "Name of the object",
-    "aria-label": "Label",
-    autocomplete: "off",
-    spellcheck: "false",
-  });
-  const known = h("datalist", { id: "labels" });
-  const chips = h("div", { class: "chips", role: "group", "aria-label": "Labels" });
-  label.addEventListener("change", () => session.editor?.name(label.value));
-  label.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === "Escape") {
-      if (event.key === "Enter") session.editor?.name(label.value);
-      label.blur();
-      kept();
-      event.preventDefault();
-    }
-  });
+export function side(session: Session, kept: () => void, names: () => void): Side {
+  const object = objectCard(session, kept, names);
   const candidates = h("div", { class: "candidates", role: "radiogroup" });
   candidates.setAttribute("aria-label", "Candidates");
   const granularity = granularityChoice(session);
@@ -44,41 +23,35 @@ export function side(session: Session, kept: () => void): Side {
   const layers = h("div", { class: "layers" });
   const list = maskList(session);
   session.watchers.push(() => {
-    const { editor, project } = session;
-    const labels = allLabels(session);
-    fill(known, labels.join("\n"), () => labels.map((value) => h("option", { value })));
-    fill(chips, labels.slice(0, 8).join("\n"), () =>
-      labels.slice(0, 8).map((name) => chip(name, () => session.editor?.name(name))),
-    );
-    const shown = editor?.state.label ?? "";
-    if (document.activeElement !== label && label.value !== shown) label.value = shown;
-    label.disabled = !editor;
+    const { project } = session;
     drawCandidates(session, candidates);
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
     drawLayers(session, layers);
   });
+  const unfold = iconButton("up", "More about the object and the masks", "", () => {
+    const open = element.dataset.open !== "true";
+    element.dataset.open = String(open);
+    unfold.setAttribute("aria-expanded", String(open));
+  });
+  unfold.classList.add("unfold");
+  unfold.setAttribute("aria-expanded", "false");
   const element = h(
     "aside",
     { class: "side", "aria-label": "Object and masks" },
-    h("section", { class: "card" }, h("h2", {}, "Object"), label, known, chips),
-    h("section", { class: "card" }, h("h2", {}, "Candidates"), candidates, granularity, actions),
-    h("section", { class: "card masks" }, layers, list),
+    unfold,
+    object.element,
+    h(
+      "section",
+      { class: "card candidates-card" },
+      h("h2", {}, "Candidates"),
+      candidates,
+      granularity,
+      actions,
+    ),
+    h("section", { class: "card masks" }, layers, leastSlider(session), list),
   );
-  return { element, label };
-}
-
-function chip(name: string, run: () => void): HTMLElement {
-  const dot = h("i", { class: "dot" });
-  dot.style.background = css(labelColour(name));
-  return h("button", { class: "chip", type: "button", onclick: run }, dot, name);
-}
-
-/** The project's labels, then those used in this photo. */
-function allLabels(session: Session): string[] {
-  const used =
-    session.editor?.state.masks.map((mask) => mask.label).filter((l) => l !== null) ?? [];
-  return [...new Set([...session.project.labels, ...used])];
+  return { element, label: object.label };
 }
 
 function granularityChoice(session: Session): HTMLElement {
@@ -129,7 +102,7 @@ function drawCandidates(session: Session, element: HTMLElement): void {
               onclick: () => editor.choose(i),
             },
             thumbnail(patch),
-            h("span", {}, h("kbd", {}, String(i + 1)), quality.toFixed(2)),
+            h("span", {}, h("kbd", {}, `⇧${i + 1}`), quality.toFixed(2)),
           ),
         )
       : [h("p", { class: "dim small" }, hint(session))],
@@ -164,14 +137,16 @@ function drawActions(session: Session, element: HTMLElement): void {
   const { editor } = session;
   const making = editor !== null && !isEmpty(editor.draft);
   const selected = editor?.selected ?? null;
-  const looks = `${making} ${selected?.key} ${selected?.status} ${session.review !== null}`;
+  const label = editor?.state.label.trim();
+  const keep = label ? `Keep as ${label}` : "Keep";
+  const looks = `${making && keep} ${selected?.key} ${selected?.status} ${session.review !== null}`;
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
     if (!editor || session.review) return [];
     if (making) {
       return [
-        button("Keep", "Enter", () => void editor.accept(), "primary"),
+        button(keep, "Enter", () => void editor.accept(), "primary"),
         button("Drop", "Esc", () => editor.drop()),
       ];
     }
@@ -189,107 +164,4 @@ function drawActions(session: Session, element: HTMLElement): void {
       button("Delete", "Del", () => editor.remove()),
     ];
   });
-}
-
-function drawLayers(session: Session, element: HTMLElement): void {
-  const masks = session.editor?.state.masks ?? [];
-  const accepted = masks.filter((mask) => mask.status === "accepted").length;
-  const proposals = masks.filter((mask) => mask.status === "proposal");
-  const { shown } = session;
-  const looks = JSON.stringify([accepted, proposals.length, shown]);
-  const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
-    h(
-      "button",
-      {
-        class: "layer-toggle",
-        type: "button",
-        title: `Show or hide (${key})`,
-        "aria-pressed": String(shown[name]),
-        onclick: () => toggle(session, name),
-      },
-      icon("eye"),
-      `${text} ${count}`,
-    );
-  const all = (status: "accepted" | "rejected") => () => {
-    const open = session.editor!.state.masks.filter((mask) => mask.status === "proposal");
-    session.editor!.judge(
-      open.map((mask) => mask.key),
-      status,
-    );
-  };
-  fill(element, looks, () => [
-    layer("masks", "Masks", accepted, "W"),
-    layer("proposals", "Proposals", proposals.length, "U"),
-    proposals.length > 0 &&
-      h(
-        "div",
-        { class: "all" },
-        h("button", { class: "link", type: "button", onclick: all("accepted") }, "Accept all"),
-        h("button", { class: "link", type: "button", onclick: all("rejected") }, "Reject all"),
-      ),
-  ]);
-}
-
-/** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
-function maskList(session: Session): HTMLElement {
-  const lines = h("div", { class: "lines" });
-  const list = h(
-    "div",
-    { class: "list", role: "listbox", "aria-label": "Masks", tabindex: "0" },
-    lines,
-  );
-  const draw = () => {
-    const { editor } = session;
-    const masks = editor?.state.masks ?? [];
-    const shown = masks.filter((mask) => mask.status !== "rejected");
-    lines.style.height = `${shown.length * ROW}px`;
-    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
-    const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
-    const seen = shown.slice(first, last);
-    const places = new Map(masks.map((mask, i) => [mask, i]));
-    const looks = seen.map((m) => [m.key, m.label, m.status, m.area, places.get(m)].join()).join();
-    fill(lines, `${first} ${editor?.state.selected} ${looks}`, () =>
-      shown.length
-        ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
-        : [h("p", { class: "dim small" }, editor ? "No masks yet." : "")],
-    );
-  };
-  list.addEventListener("scroll", draw);
-  session.watchers.push(() => {
-    const { editor } = session;
-    const key = editor?.state.selected;
-    if (key && key !== list.dataset.selected) {
-      const shown = editor.state.masks.filter((mask) => mask.status !== "rejected");
-      const top = shown.findIndex((mask) => mask.key === key) * ROW;
-      const hidden = top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight;
-      if (hidden) list.scrollTop = top - list.clientHeight / 2;
-    }
-    list.dataset.selected = key ?? "";
-    draw();
-  });
-  return list;
-}
-
-function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
-  const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
-  dot.style.setProperty("--colour", css(maskColour(mask, place)));
-  const selected = session.editor?.state.selected === mask.key;
-  const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
-  const element = h(
-    "button",
-    {
-      class: "line",
-      type: "button",
-      role: "option",
-      "aria-selected": String(selected),
-      tabindex: "-1",
-      onclick: () => session.editor?.select(selected ? null : mask.key),
-    },
-    dot,
-    h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
-    mask.status === "proposal" && h("span", { class: "badge" }, "proposal"),
-    h("span", { class: "dim" }, quality),
-  );
-  element.style.top = `${top}px`;
-  return element;
 }

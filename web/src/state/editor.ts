@@ -14,6 +14,7 @@ import type { Outbox } from "../store/outbox";
 import type { Happening, ImageEntry } from "../store/store";
 import { Drafting, NOTHING, looksEmpty } from "./drafting";
 import type { Looks } from "./drafting";
+import { shownMasks } from "./everything";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
 
@@ -25,7 +26,9 @@ export interface EditorHost {
   tool(): string;
   changed(): void;
   say(text: string): void;
+  learn(label: string): void;
   keepDraft(image: string, state: State): void;
+  counted(image: string, records: number): void;
   readonly outbox: Outbox;
 }
 
@@ -36,6 +39,7 @@ export class Editor {
   readonly map: LabelMap;
   readonly drafting: Drafting;
   looks: Looks;
+  spare: readonly Mask[] = []; // found below the model's least quality; not kept
   preview: Candidates | null = null;
   hovered: Mask | null = null;
   private forgotten = 0; // how often the pointer has left: what is answered later is not shown
@@ -75,7 +79,14 @@ export class Editor {
   }
 
   find(key: string | null): Mask | null {
-    return this.state.masks.find((mask) => mask.key === key) ?? null;
+    if (key === null) return null;
+    const has = (mask: Mask) => mask.key === key;
+    return this.state.masks.find(has) ?? this.spare.find(has) ?? null;
+  }
+
+  /** The masks that are there for the eye, whether their layer is shown or not. */
+  get shown(): readonly Mask[] {
+    return shownMasks(this.state.masks, this.spare, this.host.layers().least);
   }
 
   get selected(): Mask | null {
@@ -113,7 +124,10 @@ export class Editor {
 
   private after(before: State): void {
     const { image, masks } = { image: this.entry.id, masks: this.state.masks };
-    if (before.masks !== masks) this.send(image, difference(before.masks, masks));
+    if (before.masks !== masks) {
+      this.send(image, difference(before.masks, masks));
+      this.host.counted(image, masks.filter((mask) => mask.status !== "rejected").length);
+    }
     if (isEmpty(this.draft)) this.startedAt = 0;
     else if (!this.startedAt) this.startedAt = performance.now();
     this.preview = null;
@@ -157,7 +171,7 @@ export class Editor {
   }
 
   refresh(): void {
-    this.map.set(this.state.masks, this.host.layers(), this.draft.fixes);
+    this.map.set(this.shown, this.host.layers(), this.draft.fixes);
   }
 
   /** Bring the draft's mask up to date; of several calls only the last one is shown. */
@@ -256,7 +270,7 @@ export class Editor {
       rle,
       box: rleBox(rle),
       area: rleArea(rle),
-      quality: looks.quality,
+      quality: draft.strokes.length ? null : looks.quality,
       label: label.trim() || null,
       status: "accepted",
       provenance: this.provenance(draft, old),
@@ -297,6 +311,7 @@ export class Editor {
   edit(outline: boolean): void {
     const mask = this.selected;
     if (!mask || !isEmpty(this.draft)) return;
+    if (!this.state.masks.includes(mask)) this.add("proposal", [mask], false);
     this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
     if (outline) void this.outlined();
   }
@@ -321,6 +336,7 @@ export class Editor {
 
   /** Name the object: the selected mask, or the one in the making. */
   name(label: string): void {
+    this.host.learn(label.trim());
     if (this.selected && isEmpty(this.draft)) {
       if ((this.selected.label ?? "") !== label.trim()) {
         this.work.quietly({ label });
@@ -329,6 +345,17 @@ export class Editor {
     } else if (this.state.label !== label) {
       this.act("label", { label });
     }
+  }
+
+  /** Every mask of a name gets another one, or goes; in the steps back, too. */
+  relabel(old: string, to: string | null, gone: boolean): void {
+    this.work.remake((mask) => {
+      if (mask.label !== old) return mask;
+      return gone ? null : { ...mask, label: to };
+    });
+    if (this.state.label === old) this.work.quietly({ label: to ?? "" });
+    this.refresh();
+    this.host.changed();
   }
 
   remove(): void {
@@ -341,8 +368,18 @@ export class Editor {
   /** Proposals that become masks of their own, or go. */
   judge(keys: readonly string[], status: "accepted" | "rejected"): void {
     const chosen = new Set(keys);
-    const masks = this.state.masks.map((one) => (chosen.has(one.key) ? { ...one, status } : one));
+    const known = new Set(this.state.masks.map((mask) => mask.key));
+    const spare = this.spare.filter((mask) => chosen.has(mask.key) && !known.has(mask.key));
+    const masks = [...this.state.masks, ...spare].map((one) =>
+      chosen.has(one.key) ? { ...one, status } : one,
+    );
     this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null });
+  }
+
+  /** A mask that the store has accepted already: no step, nothing to send. */
+  accepted(key: string): void {
+    this.work.remake((mask) => (mask.key === key ? { ...mask, status: "accepted" } : mask));
+    this.refresh();
   }
 
   /** Add masks; those that the store knows already are not sent again. */

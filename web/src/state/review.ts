@@ -1,8 +1,9 @@
-/** The review queue: one mask after the other, accept, fix or reject. */
+/** The review queue: one mask after the other, accept, fix, reject, and back again. */
 
 import { patchToRle } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
-import type { Verdict } from "../store/store";
+import type { ReviewItem, Verdict } from "../store/store";
+import type { Mask } from "./work";
 import type { Session } from "./session";
 
 const BAR = 76; // screen pixels of the bar at the bottom
@@ -12,26 +13,32 @@ export async function nextReview(session: Session): Promise<void> {
   try {
     await session.outbox.flush();
     const item = await session.store.nextReview();
-    session.review = item && { item, since: performance.now() };
     if (!item) {
+      session.review = null;
       session.say("The review queue is empty: every sampled mask has been looked at.");
       return session.changed();
     }
-    if (session.editor?.entry.id !== item.image) await session.open(item.image);
-    const { editor } = session;
-    const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
-    const mask = editor?.find(key ?? item.record);
-    if (!editor || !mask)
-      return session.say("This mask was deleted meanwhile; ask for the next one.");
-    editor.select(mask.key);
-    editor.refresh();
-    session.view.show(mask.box, BAR);
+    await show(session, item, session.editor?.entry.id !== item.image);
   } catch (error) {
     session.say(`No mask to review came: ${(error as Error).message}`, [
       { title: "Try again", run: () => void nextReview(session) },
     ]);
   }
   session.changed();
+}
+
+/** Put a mask under review; `anew`: its photo's masks are read again. */
+async function show(session: Session, item: ReviewItem, anew: boolean): Promise<void> {
+  session.review = { item, since: performance.now() };
+  if (anew) await session.open(item.image);
+  const { editor } = session;
+  const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
+  const mask = editor?.find(key ?? item.record);
+  if (!editor || !mask)
+    return session.say("This mask was deleted meanwhile; ask for the next one.");
+  editor.select(mask.key);
+  editor.refresh();
+  session.view.show(mask.box, BAR);
 }
 
 /** Say what the mask is worth, and go on. A fix takes the draft as the mask. */
@@ -44,6 +51,7 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
     session.toolName = "brush";
     return session.changed();
   }
+  if (verdict === "accept" && wantsName(session, mask)) return;
   const seconds = Math.round(performance.now() - review.since) / 1000;
   let rle;
   if (verdict === "fix") {
@@ -55,6 +63,38 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
   await session.outbox.add({ kind: "verdict", image, key: mask.key, verdict, seconds, rle });
   session.images = [...session.images];
   await session.outbox.flush();
-  if (verdict !== "accept") await session.open(image);
+  if (verdict === "accept") editor.accepted(mask.key);
+  else await session.open(image);
+  const now = session.editor ?? editor;
+  session.judged.push({ image, key: mask.key, editor: now, steps: now.work.depth });
   await nextReview(session);
+}
+
+/** A mask without a name, where the project has names, is asked about once. */
+function wantsName(session: Session, mask: Mask): boolean {
+  const { review, labels } = session;
+  if (!review || mask.label !== null || !labels.all.length || review.asked) return false;
+  review.asked = true;
+  session.say("This mask has no name: 1 to 9 give it one, A again accepts it without.");
+  return true;
+}
+
+/** One step back: of the work on this photo, or the last verdict where that is newer. */
+export async function undo(session: Session): Promise<void> {
+  const { editor } = session;
+  const last = session.judged.at(-1);
+  if (session.project.stage !== "review" || !last) return editor?.undo();
+  const since = editor === last.editor ? last.steps : 0;
+  if (editor && editor.work.depth > since) return editor.undo();
+  try {
+    await session.outbox.flush();
+    const id = session.outbox.idOf(last.key) ?? last.key;
+    const saved = await session.store.takeBack(id);
+    session.judged.pop();
+    session.outbox.learn(last.key, saved);
+    await show(session, { image: last.image, record: saved.id, why: "taken back" }, true);
+  } catch (error) {
+    session.say(`The verdict was not taken back: ${(error as Error).message}`);
+  }
+  session.changed();
 }

@@ -7,18 +7,40 @@ import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import { Outbox } from "../store/outbox";
+import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
 import { StoreError } from "../store/store";
-import type { ImageEntry, Project, ReviewItem, SavedRecord, Store } from "../store/store";
+import type { ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import type { EditorHost } from "./editor";
+import { everything } from "./everything";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
-import type { Mask, State } from "./work";
+import type { State } from "./work";
+
+/** A verdict that can be taken back. */
+export interface Judged {
+  image: string;
+  key: string;
+  editor: Editor; // as it was then,
+  steps: number; // with so many steps
+}
 
 export interface Message {
   text: string;
   actions: { title: string; run: () => void }[];
 }
+
+/** How photo and masks are drawn. */
+export interface Look {
+  fill: number; // of a mask, 0 to 1
+  outline: number; // screen pixels
+  brightness: number;
+  contrast: number;
+  gamma: number;
+}
+
+/** Whether somebody has worked on a photo. */
+export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status === "done";
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
@@ -34,13 +56,19 @@ export class Session implements EditorHost {
   toolName: ToolName = "point";
   part: Granularity = "all";
   brush = 12;
-  shown: Layers = { masks: true, proposals: true };
+  shown = { masks: true, proposals: true };
+  look: Look = { fill: 0.42, outline: 1, brightness: 1, contrast: 1, gamma: 1 };
+  redraw: () => void = () => undefined; // photo and masks, in the next frame
+  readonly labels: Labels;
   modelState = "loading";
-  review: { item: ReviewItem; since: number } | null = null;
+  review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
+  judged: Judged[] = []; // the verdicts of this page, newest last
   standing: Standing = { waiting: 0, lost: null };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
   private engine: Model | null = null;
+  private lastLabel = ""; // goes along to the next photo; the page shows it
+  least: number | null = null; // of the quality of proposals that are shown; null: as they came
   private opened = 0;
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
@@ -54,6 +82,10 @@ export class Session implements EditorHost {
       this.standing = standing;
       this.changed();
     };
+    this.labels = new Labels(store, () => {
+      this.editor?.refresh();
+      this.changed();
+    });
     this.outbox = new Outbox(
       store,
       db,
@@ -67,7 +99,15 @@ export class Session implements EditorHost {
 
   model = () => (this.project.arm === "control" ? null : this.engine);
   granularity = () => this.part;
-  layers = () => ({ ...this.shown, only: this.review ? this.editor?.state.selected : null });
+  layers = (): Layers => ({
+    ...this.shown,
+    palette: this.labels.colour,
+    fill: this.look.fill,
+    outline: this.look.outline,
+    least: this.least,
+    only: this.review ? this.editor?.state.selected : null,
+  });
+  learn = (label: string) => void this.labels.learn(label);
   tool = () => this.toolName;
 
   changed(): void {
@@ -114,6 +154,7 @@ export class Session implements EditorHost {
   async start(): Promise<void> {
     await this.outbox.open();
     this.project = await this.store.project();
+    this.labels.set(this.project.labels);
     await this.outbox.flush();
     await this.list();
   }
@@ -134,6 +175,34 @@ export class Session implements EditorHost {
   know(id: string, news: Partial<ImageEntry>): void {
     this.images = this.images.map((image) => (image.id === id ? { ...image, ...news } : image));
     this.changed();
+  }
+
+  /** Rename a name and its masks; where `to` is there, both become one. */
+  async renameLabel(name: string, to: string): Promise<void> {
+    await this.sent();
+    await this.labels.change(name, { to });
+    await this.relabelled(name, to, false);
+  }
+
+  /** Delete a name; its masks become nameless, or go too. */
+  async deleteLabel(name: string, masks: LabelFate): Promise<void> {
+    await this.sent();
+    await this.labels.delete(name, masks);
+    await this.relabelled(name, null, masks === "delete");
+  }
+
+  private async sent(): Promise<void> {
+    await this.editor?.settled();
+    await this.outbox.flush();
+    if (this.standing.lost) throw new Error("names can be changed when the server answers again");
+  }
+
+  private async relabelled(old: string, to: string | null, gone: boolean): Promise<void> {
+    if (this.editor) {
+      this.outbox.learnAll(await this.store.records(this.editor.entry.id));
+      this.editor.relabel(old, to, gone);
+    }
+    if (gone) await this.list();
   }
 
   /** Where the model comes from, once it is wanted. */
@@ -166,6 +235,22 @@ export class Session implements EditorHost {
 
   get index(): number {
     return this.images.findIndex((image) => image.id === this.at);
+  }
+
+  /** Open the next photo that nobody has worked on. */
+  async goUnlabelled(): Promise<void> {
+    const { images, index } = this;
+    const next = [...images.slice(index + 1), ...images.slice(0, Math.max(0, index))].find(
+      (image) => !hasMasks(image),
+    );
+    if (next) await this.open(next.id);
+    else this.say("Every other photo has masks or is finished.");
+  }
+
+  /** How many masks a photo has by now. */
+  counted(image: string, records: number): void {
+    const known = this.images.find((one) => one.id === image);
+    if (known && known.records !== records) this.know(image, { records });
   }
 
   async go(step: number): Promise<void> {
@@ -215,6 +300,7 @@ export class Session implements EditorHost {
   }
 
   private async leave(): Promise<void> {
+    this.lastLabel = this.editor?.state.label ?? this.lastLabel;
     this.editor?.sendEvents();
     await this.editor?.settled();
   }
@@ -233,7 +319,7 @@ export class Session implements EditorHost {
     const kept = [...masks.values()];
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!masks.has(draft.fixes ?? "")) draft.fixes = null;
-    return { masks: kept, draft, label: left?.label ?? "", selected: null };
+    return { masks: kept, draft, label: left?.label ?? this.lastLabel, selected: null };
   }
 
   /** Let the model see the photo, then the next one. */
@@ -246,7 +332,7 @@ export class Session implements EditorHost {
       if (!isEmpty(editor.draft)) void editor.look();
       this.changed();
       if (editor !== this.editor) return;
-      if (this.wantsProposals(editor)) await this.everything();
+      if (this.wantsProposals(editor)) await everything(this);
       const next = this.images[this.index + 1];
       if (next) await this.embed(model, next.id).catch(() => null); // it says so when it is opened
     } catch (error) {
@@ -275,48 +361,6 @@ export class Session implements EditorHost {
           await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
         }
       }
-    });
-  }
-
-  // ---------------------------------------------------------------------------------- everything
-
-  /** Propose masks for everything in the photo. */
-  async everything(): Promise<void> {
-    const editor = this.editor;
-    const model = this.model();
-    if (!editor || editor.finding) return;
-    editor.finding = [0, 1];
-    this.changed();
-    try {
-      const sent = await this.store.everything(editor.entry.id);
-      if (sent) editor.add("everything", this.learned(sent), true);
-      else if (!model || !editor.seen) this.say("The model has not seen the photo yet.");
-      else editor.add("everything", await this.proposed(editor, model), false);
-    } catch (error) {
-      this.say(`Everything was not found: ${(error as Error).message}`);
-    } finally {
-      editor.finding = null;
-      this.changed();
-    }
-  }
-
-  private learned(records: SavedRecord[]): Mask[] {
-    const keys = this.outbox.learnAll(records);
-    const known = new Set(this.editor!.state.masks.map((mask) => mask.key));
-    return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
-  }
-
-  private async proposed(editor: Editor, model: Model): Promise<Mask[]> {
-    const found = await model.everything(editor.entry.id, (done, all) => {
-      editor.finding = [done, all];
-      this.changed();
-    });
-    const { name, weights_hash } = model.manifest;
-    return found.map((one) => {
-      const { points, stability } = one;
-      const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
-      const record = { ...one, label: null, status: "proposal" as const, provenance };
-      return toMask(record, crypto.randomUUID());
     });
   }
 }

@@ -88,12 +88,32 @@ export class Work {
     return this.move(this.future, this.past);
   }
 
+  /** How many steps undo can go back. */
+  get depth(): number {
+    return this.past.length;
+  }
+
   get undoable(): string | null {
     return this.past.at(-1)?.what ?? null;
   }
 
   get redoable(): string | null {
     return this.future.at(-1)?.what ?? null;
+  }
+
+  /** Let a mask have been another one, or none, in every state: past, present and future. */
+  remake(change: (mask: Mask) => Mask | null): void {
+    const known = new WeakMap<Mask, Mask>(); // a mask that two states share stays one
+    const remade = (state: State): State => ({
+      ...state,
+      masks: state.masks.flatMap((mask) => {
+        const made = known.get(mask) ?? change(mask);
+        if (made) known.set(mask, made);
+        return made ? [made] : [];
+      }),
+    });
+    for (const step of [...this.past, ...this.future]) step.state = remade(step.state);
+    this.current = remade(this.current);
   }
 
   private move(from: typeof this.past, to: typeof this.past): string | null {

@@ -1,6 +1,7 @@
 /** A project that lives in this browser: photos from the user's disk, work in IndexedDB. */
 
-import { cocoFile, labelPngs, sa1bFile } from "../export/files";
+import { freeColour } from "../canvas/colours";
+import { OWN_FORMATS, archive } from "../export/archive";
 import type { CocoRle } from "../masks/rle";
 import { cocoToRle, rleArea, rleBox } from "../masks/rle";
 import type { Embedding } from "../model/embedding";
@@ -8,9 +9,12 @@ import { Database } from "./database";
 import { StoreError } from "./store";
 import type {
   Draft,
-  ExportFormat,
+  ExportWish,
   Happening,
   ImageEntry,
+  LabelChange,
+  LabelEntry,
+  LabelFate,
   Project,
   ReviewItem,
   SavedRecord,
@@ -21,7 +25,10 @@ import type {
 export interface Kept extends SavedRecord {
   image: string;
   reviewed?: Verdict;
+  before?: Kept; // what it was when it was judged
 }
+
+const THUMBNAIL = 160; // pixels
 
 const START: Project = {
   name: "This browser",
@@ -34,6 +41,7 @@ const START: Project = {
 
 export class LocalStore implements Store {
   readonly kind = "local";
+  readonly formats = OWN_FORMATS;
 
   /** embed  what sees a photo elsewhere (a server without a project), or null */
   constructor(
@@ -50,11 +58,12 @@ export class LocalStore implements Store {
     const row = await this.db.get<{ project: Project }>("settings", "project");
     const project = { ...START, ...row?.project };
     const images = await this.db.all<ImageEntry>("images");
-    return { ...project, counts: { images: images.length } };
+    return { ...project, labels: await this.labels(), counts: { images: images.length } };
   }
 
   async configure(change: Partial<Project>): Promise<void> {
-    const project = { ...(await this.project()), ...change };
+    const { labels: _, ...before } = await this.project();
+    const project = { ...before, ...change };
     await this.db.put("settings", { name: "project", project });
   }
 
@@ -124,8 +133,10 @@ export class LocalStore implements Store {
       if (row.version !== record.version) {
         throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
       }
-      return { ...row, ...record, version: row.version + 1 };
+      const { before: _, ...rest } = row;
+      return { ...rest, ...record, version: row.version + 1 };
     });
+    await this.count(kept!.image);
     return kept!;
   }
 
@@ -142,7 +153,7 @@ export class LocalStore implements Store {
   }
 
   private async count(image: string): Promise<void> {
-    const records = (await this.records(image)).length;
+    const records = (await this.records(image)).filter((one) => one.status !== "rejected").length;
     await this.db.change<ImageEntry>("images", image, (row) => (row ? { ...row, records } : null));
   }
 
@@ -173,16 +184,40 @@ export class LocalStore implements Store {
     return { image: first.image, record: first.id, why };
   }
 
-  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
+  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle) {
     const kept = await this.db.change<Kept>("records", record, (row) => {
       if (!row) throw new StoreError("refused", "this mask was deleted meanwhile");
       const status = verdict === "reject" ? "rejected" : "accepted";
       const fixed = rle ? cocoToRle(rle) : null;
       const shape = fixed ? { rle: rle!, box: rleBox(fixed), area: rleArea(fixed) } : {};
-      return { ...row, ...shape, status, reviewed: verdict, version: row.version + 1 };
+      const { before: _, ...before } = row;
+      const version = row.version + 1;
+      return { ...row, ...shape, status, reviewed: verdict, version, before };
     });
     const event = { kind: "verdict", tool: "review", seconds, record, detail: { verdict } };
     await this.events(kept!.image, [event]);
+    return kept!;
+  }
+
+  async takeBack(record: string): Promise<SavedRecord> {
+    const kept = await this.db.change<Kept>("records", record, (row) => {
+      if (!row?.before) throw new StoreError("refused", "this mask has no verdict");
+      return { ...row.before, version: row.version + 1 };
+    });
+    await this.events(kept!.image, [{ kind: "verdict taken back", tool: "review", seconds: 0 }]);
+    return kept!;
+  }
+
+  async thumbnail(image: string): Promise<Blob> {
+    const photo = await createImageBitmap(await this.pixels(image));
+    const scale = Math.min(1, THUMBNAIL / Math.max(photo.width, photo.height));
+    const canvas = new OffscreenCanvas(
+      Math.max(1, Math.round(photo.width * scale)),
+      Math.max(1, Math.round(photo.height * scale)),
+    );
+    canvas.getContext("2d")!.drawImage(photo, 0, 0, canvas.width, canvas.height);
+    photo.close();
+    return canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
   }
 
   async report(): Promise<Record<string, unknown>> {
@@ -209,17 +244,72 @@ export class LocalStore implements Store {
     };
   }
 
-  async export(format: ExportFormat): Promise<{ name: string; blob: Blob }> {
-    const images = (await this.images(null, Infinity)).images;
+  async export(wish: ExportWish) {
+    const { images } = await this.images(null, Infinity);
     const records = await this.db.all<Kept>("records");
-    const kept = records.filter((record) => record.status === "accepted");
-    if (!kept.length) {
-      throw new StoreError(
-        "refused",
-        "an export needs accepted masks, got none; accept some first",
-      );
+    const names = (await this.labels()).map((one) => one.name);
+    return archive({ images, records, names, photo: (id) => this.pixels(id) }, wish);
+  }
+
+  // ------------------------------------------------------------------------------------ the names
+
+  async labels(): Promise<LabelEntry[]> {
+    const row = await this.db.get<{ labels: LabelEntry[] }>("settings", "labels");
+    const known = row?.labels ?? [];
+    const counts = new Map<string, number>();
+    for (const { label, status } of await this.db.all<Kept>("records")) {
+      if (label !== null && status !== "rejected") counts.set(label, (counts.get(label) ?? 0) + 1);
     }
-    if (format === "coco") return cocoFile(images, kept);
-    return format === "sa1b" ? sa1bFile(images, kept) : labelPngs(images, kept);
+    for (const name of counts.keys()) {
+      if (known.some((one) => one.name === name)) continue;
+      known.push({ name, colour: freeColour(known.map((one) => one.colour)), masks: 0 });
+    }
+    return known.map((one) => ({ ...one, masks: counts.get(one.name) ?? 0 }));
+  }
+
+  private async keepLabels(labels: LabelEntry[]): Promise<LabelEntry[]> {
+    await this.db.keep("settings", { name: "labels", labels });
+    return this.labels();
+  }
+
+  async addLabel(name: string, colour: string): Promise<LabelEntry[]> {
+    const known = await this.labels();
+    if (known.some((one) => one.name === name)) return known;
+    return this.keepLabels([...known, { name, colour, masks: 0 }]);
+  }
+
+  async changeLabel(name: string, { to, colour, place }: LabelChange): Promise<LabelEntry[]> {
+    let known = await this.labels();
+    const one = known.find((other) => other.name === name);
+    if (!one) throw new StoreError("refused", `the project has no name ${name}`);
+    if (colour !== undefined) one.colour = colour;
+    if (place !== undefined) {
+      known = known.filter((other) => other !== one);
+      known.splice(place, 0, one);
+    }
+    if (to !== undefined && to !== name) {
+      const there = known.some((other) => other.name === to);
+      if (there) known = known.filter((other) => other !== one);
+      one.name = to;
+      await this.relabel(name, (row) => ({ ...row, label: to, version: row.version + 1 }));
+    }
+    return this.keepLabels(known);
+  }
+
+  async deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]> {
+    const known = (await this.labels()).filter((one) => one.name !== name);
+    const images = await this.relabel(name, (row) =>
+      masks === "delete" ? null : { ...row, label: null, version: row.version + 1 },
+    );
+    for (const image of images) await this.count(image);
+    return this.keepLabels(known);
+  }
+
+  private async relabel(name: string, change: (row: Kept) => Kept | null): Promise<Set<string>> {
+    const rows = (await this.db.all<Kept>("records")).filter((row) => row.label === name);
+    for (const { id } of rows) {
+      await this.db.change<Kept>("records", id, (row) => (row ? change(row) : null));
+    }
+    return new Set(rows.map((row) => row.image));
   }
 }

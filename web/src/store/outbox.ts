@@ -173,7 +173,9 @@ export class Outbox {
     if (note.kind === "events") return this.store.events(note.image, note.events);
     const name = this.names.get(note.key);
     if (note.kind === "verdict") {
-      return this.store.verdict(name?.id ?? note.key, note.verdict, note.seconds, note.rle);
+      const id = name?.id ?? note.key;
+      const saved = await this.store.verdict(id, note.verdict, note.seconds, note.rle);
+      return this.learn(note.key, saved);
     }
     if (note.kind === "remove") {
       if (name) await this.store.remove(name.id, name.version);

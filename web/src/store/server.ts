@@ -5,9 +5,12 @@ import type { CocoRle } from "../masks/rle";
 import { StoreError } from "./store";
 import type {
   Draft,
-  ExportFormat,
+  ExportWish,
   Happening,
   ImageEntry,
+  LabelChange,
+  LabelEntry,
+  LabelFate,
   Project,
   ReviewItem,
   SavedRecord,
@@ -90,6 +93,7 @@ async function failure(response: Response): Promise<StoreError> {
 
 export class ServerStore implements Store {
   readonly kind = "server";
+  readonly formats = null;
   readonly sends = true;
 
   constructor(private readonly server: Server) {}
@@ -142,10 +146,10 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/events`, "POST", { events });
   }
 
-  async everything(image: string): Promise<SavedRecord[]> {
+  everything(image: string) {
     const path = `api/images/${image}/everything`;
-    return (await this.server.json<{ records: SavedRecord[] }>(path, "POST", {}, undefined, true))
-      .records;
+    type Found = { records: SavedRecord[]; others: Draft[] };
+    return this.server.json<Found>(path, "POST", {}, undefined, true);
   }
 
   async done(image: string): Promise<void> {
@@ -156,23 +160,52 @@ export class ServerStore implements Store {
     return this.server.json("api/review/next");
   }
 
-  async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void> {
-    await this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
+  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord> {
+    return this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
+  }
+
+  takeBack(record: string): Promise<SavedRecord> {
+    return this.server.json(`api/records/${record}/verdict`, "DELETE");
+  }
+
+  async thumbnail(image: string): Promise<Blob> {
+    return (await this.server.ask(`api/images/${image}/thumbnail`)).blob();
   }
 
   report(): Promise<Record<string, unknown>> {
     return this.server.json("api/report");
   }
 
-  async export(format: ExportFormat, force: boolean): Promise<{ name: string; blob: Blob }> {
+  async export(wish: ExportWish) {
     const init = {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ format, force }),
+      body: JSON.stringify(wish),
     };
     const response = await this.server.ask("api/export", init, true);
     const given = response.headers.get("Content-Disposition") ?? "";
-    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${format}`;
-    return { name, blob: await response.blob() };
+    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${wish.format}`;
+    const told = decodeURIComponent(response.headers.get("X-Summary") ?? "");
+    return { name, blob: await response.blob(), told };
+  }
+
+  labels(): Promise<LabelEntry[]> {
+    return this.named("GET");
+  }
+
+  addLabel(name: string, colour: string): Promise<LabelEntry[]> {
+    return this.named("POST", { name, colour });
+  }
+
+  changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]> {
+    return this.named("PUT", { name, ...change });
+  }
+
+  deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]> {
+    return this.named("DELETE", { name, masks });
+  }
+
+  private async named(method: string, body?: unknown): Promise<LabelEntry[]> {
+    return (await this.server.json<{ labels: LabelEntry[] }>("api/labels", method, body)).labels;
   }
 }

@@ -11,12 +11,22 @@ export type Verdict = "accept" | "fix" | "reject";
 export interface Project {
   name: string;
   made?: number; // when, which tells it from another project of this name
-  labels: string[];
+  labels: LabelEntry[];
   stage: Stage;
   arm: Arm;
   user: string;
   counts: Record<string, number>;
 }
+
+/** A name of masks, its colour as #rrggbb, and how many masks have it. */
+export interface LabelEntry {
+  name: string;
+  colour: string;
+  masks: number;
+}
+
+export type LabelChange = { to?: string; colour?: string; place?: number };
+export type LabelFate = "unname" | "delete"; // what becomes of the masks of a name that goes
 
 export interface ImageEntry {
   id: string;
@@ -60,10 +70,20 @@ export interface ReviewItem {
   why: string;
 }
 
-export type ExportFormat = "coco" | "label-png" | "sa1b";
+/** What leaves: formats are those of `anymask convert`. */
+export interface ExportWish {
+  format: string;
+  only: "done" | "labelled"; // finished photos, or also others that have masks
+  images: boolean; // the photos, too
+  split: string | null; // shares of train, val and test: "80/10/10"
+  tolerance: number; // pixels by which outlines may move
+  proposals: boolean;
+  force: boolean;
+}
 
 export interface Store {
   readonly kind: "server" | "local";
+  readonly formats: readonly string[] | null; // of exports; null: all
   readonly sends: boolean; // whether photos leave this computer to be seen
   project(): Promise<Project>;
   configure(change: Partial<Project>): Promise<void>;
@@ -79,12 +99,19 @@ export interface Store {
   update(record: SavedRecord): Promise<SavedRecord>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
-  everything(image: string): Promise<SavedRecord[] | null>;
+  /** Stored proposals, and others below the model's least quality; null: the page finds them. */
+  everything(image: string): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   done(image: string): Promise<void>;
   nextReview(): Promise<ReviewItem | null>;
-  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<void>;
+  verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;
+  takeBack(record: string): Promise<SavedRecord>;
+  thumbnail(image: string): Promise<Blob>;
   report(): Promise<Record<string, unknown>>;
-  export(format: ExportFormat, force: boolean): Promise<{ name: string; blob: Blob }>;
+  export(wish: ExportWish): Promise<{ name: string; blob: Blob; told: string }>;
+  labels(): Promise<LabelEntry[]>;
+  addLabel(name: string, colour: string): Promise<LabelEntry[]>;
+  changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
+  deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }
 
 /** Why a store did not do what it was asked. */

@@ -1,0 +1,276 @@
+"""A project's accepted masks -> files of any format, with photos and splits; the rule before them.
+
+Which photos leave: those that are finished, or also those that have masks. A photo that nobody has
+looked at never leaves as one without objects. What a person made, imported or accepted leaves;
+proposals leave where they are asked for and a sample of their batch was found good.
+
+    yolo       data.yaml, labels/SPLIT/..., images/SPLIT/...
+    coco...    annotations/instances_SPLIT.json, images/SPLIT/...
+    others     SPLIT/..., the photos in SPLIT/images, or beside the files of labelme and SA-1B
+
+Layout of YOLO sets: the segmentation page of the Ultralytics documentation (facts, no code).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from anymask.data.annotations import AnnotatedImage, LossReport, class_names
+from anymask.data.documents import OutFile, write_files
+from anymask.data.formats import encode_annotations, find_format
+from anymask.data.outlines import Policy
+from anymask.data.sets import picture_name
+from anymask.engine.entries import Action, one_of
+from anymask.engine.exchange import annotated_images
+from anymask.engine.project import Project
+from anymask.engine.review import batch_states
+from anymask.engine.rows import draft_of
+from anymask.primitives.errors import InputError, NotAllowedError
+
+Only = Literal["done", "labelled"]
+SPLITS = ("train", "val", "test")
+BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
+ONE_FILE = {  # formats whose masks are all in one file
+    "coco": "masks.json",
+    "coco-polygon": "masks.json",
+    "coco-panoptic": "masks.json",
+    "label-studio": "masks.json",
+    "label-studio-polygon": "masks.json",
+    "cvat": "masks.xml",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What leaves, and how.
+
+    only       "done": photos that are finished; "labelled": those with masks, too
+    proposals  masks that nobody has accepted, too
+    force      although the acceptance rule is not met (for proposals)
+    shares     of train, val and test; none: no split
+    images     copy the photos, so that the set can be trained on as it is
+    tolerance  pixels by which outlines may move to have fewer corners
+
+    Raises InputError for values that make no sense.
+    """
+
+    only: Only = "done"
+    proposals: bool = False
+    force: bool = False
+    shares: tuple[float, ...] = ()
+    images: bool = False
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        one_of("only", self.only, get_args(Only))
+        if self.shares and (
+            len(self.shares) not in (2, 3)
+            or not all(math.isfinite(share) and share >= 0 for share in self.shares)
+            or sum(self.shares) <= 0
+        ):
+            raise InputError(
+                "wanted the shares of train, val and test such as 80/10/10, got "
+                f"{'/'.join(f'{share:g}' for share in self.shares)}; give two or three numbers"
+            )
+        if not 0 <= self.tolerance <= 100:
+            raise InputError(f"a tolerance is 0 to 100 pixels, got {self.tolerance}; try 1")
+
+
+def read_split(text: str | None) -> tuple[float, ...]:
+    """Shares from text such as 80/10/10. Raises InputError."""
+    try:
+        return tuple(float(part) for part in (text or "").split("/") if text)
+    except ValueError as error:
+        raise InputError(
+            f"wanted the shares of train, val and test such as 80/10/10, got {text!r}; "
+            "write numbers with / between"
+        ) from error
+
+
+def check_rule(project: Project) -> None:
+    """Raises NotAllowedError that names what the acceptance rule still wants of the proposals."""
+    settings = project.settings
+    bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
+    if bad:
+        first = bad[0]
+        good = "none" if not first.sampled else f"{100 * first.good:.0f} %"
+        doubtful = f" ({first.doubtful} more were picked as doubtful: they do not count)"
+        raise NotAllowedError(
+            f"wanted {first.needed} proposals of batch {first.batch} drawn by chance and looked "
+            f"at, {100 * settings.good_share:.0f} % of them good, got {first.sampled} looked at, "
+            f"{good} good{doubtful if first.doubtful else ''}; review more (`anymask annotate "
+            "--stage review`), leave the proposals out, or force it (--force)"
+        )
+
+
+def accept_rest(project: Project, who: str) -> int:
+    """Accept the proposals of every batch that the rule accepts, and count them.
+
+    Their photos are finished then.
+    """
+    size, photos, count = project.settings.batch, set(), 0
+    met = {state.batch for state in batch_states(project.store, project.settings) if state.met}
+    for entry in project.store.records(None, ("proposal",)):
+        if (entry.image_id - 1) // size + 1 in met:
+            draft = draft_of(entry, status="accepted")
+            project.store.change_record(entry.id, entry.version, draft, who)
+            photos.add(entry.image_id)
+            count += 1
+    for number in sorted(photos):
+        project.store.mark_image(number, "done", who)
+    return count
+
+
+def export_masks(
+    project: Project, target: Path, name: str, settings: ExportSettings | None = None
+) -> list[str]:
+    """Write masks in any format; lines that say what left, what stayed, and what was lost.
+
+    Raises NotAllowedError for proposals while the acceptance rule is not met, unless forced;
+    InputError, DataError.
+    """
+    settings = settings or ExportSettings()
+    find_format(name)
+    _check_target(target, name, settings)
+    if settings.proposals and not settings.force:
+        check_rule(project)
+    images, left = _leaving(project, settings)
+    report = LossReport()
+    write_files(_files(project, images, target, name, settings, report))
+    project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
+    masks = sum(len(image.masks) for image in images)
+    lines = [f"{len(images)} photos, {masks} masks"]
+    if left:
+        lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
+    return lines + report.lines()
+
+
+def _check_target(target: Path, name: str, settings: ExportSettings) -> None:
+    if target.suffix and not target.is_dir() and (settings.images or settings.shares):
+        raise InputError(
+            f"with photos or a split the output is a folder, got {target.name!r}; leave its "
+            "ending out"
+        )
+
+
+def _leaving(project: Project, settings: ExportSettings) -> tuple[list[AnnotatedImage], int]:
+    """The photos that leave, and how many stay. Raises InputError where none leaves."""
+    status = {image.name: image.status for image in project.store.all_images()}
+    every = annotated_images(project, proposals=settings.proposals)
+    leaving = [
+        image
+        for image in every
+        if status[image.file_name] == "done" or (settings.only == "labelled" and image.masks)
+    ]
+    if not leaving:
+        labelled = sum(bool(image.masks) for image in every)
+        wanted, remedy = "that are finished", "take all that have masks (--only labelled)"
+        if settings.only == "labelled":
+            wanted, remedy = "with accepted masks", "take proposals, too (--proposals)"
+        raise InputError(
+            f"wanted photos {wanted}, got none of {len(every)} ({labelled} have masks that may "
+            f"leave); finish photos in the page (D), or {remedy}"
+        )
+    return leaving, len(every) - len(leaving)
+
+
+def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]:
+    """train, val or test for each name: by the name alone, so a photo keeps its split.
+
+    A split whose share is above 0 is not empty where there are photos enough.
+    """
+    parts = [(part, share) for part, share in zip(SPLITS, shares, strict=False) if share > 0]
+    total = sum(share for _, share in parts)
+    order = sorted(names, key=_draw)
+    found: dict[str, list[str]] = {part: [] for part, _ in parts}
+    for name in order:
+        reached = 0.0
+        for part, share in parts:
+            reached += share / total
+            if _draw(name) < reached or part == parts[-1][0]:
+                found[part].append(name)
+                break
+    for part in found if len(names) >= len(parts) else ():
+        if not found[part]:
+            found[part].append(max(found.values(), key=len).pop())
+    return {name: part for part, names in found.items() for name in names}
+
+
+def _draw(name: str) -> float:
+    """A number from 0 to 1 that depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(f"split {name}".encode()).digest()[:6]) / 2**48
+
+
+def _files(
+    project: Project,
+    images: Sequence[AnnotatedImage],
+    target: Path,
+    name: str,
+    settings: ExportSettings,
+    report: LossReport,
+) -> Iterator[OutFile]:
+    """Every file that leaves: annotations by split, then the photos."""
+    classes = class_names(list(images), [label.name for label in project.labels.all()])
+    policy = Policy(tolerance=settings.tolerance, classes=tuple(classes))
+    parts: dict[str, list[AnnotatedImage]] = {}
+    splits = split_names([image.file_name for image in images], settings.shares)
+    for image in images:
+        parts.setdefault(splits.get(image.file_name, ""), []).append(image)
+    if name == "yolo":
+        renamed = [
+            replace(image, file_name="/".join(filter(None, (part, image.file_name))))
+            for part, few in parts.items()
+            for image in few
+        ]
+        yield from encode_annotations(renamed, target, name, report, policy)
+    else:
+        whole = settings.images or settings.shares
+        for part, few in parts.items():
+            place = _place(target, name, part) if whole else target
+            yield from encode_annotations(few, place, name, report, policy)
+    if settings.images:
+        for part, few in parts.items():
+            for image in few:
+                photo = project.file(image.file_name)
+                yield _picture_place(target, name, part, image.file_name), photo.read_bytes()
+
+
+def _place(target: Path, name: str, part: str) -> Path:
+    """Where the annotations of a split go."""
+    if name.startswith("coco"):
+        stem = f"instances_{part}" if part else "instances"
+        return target / "annotations" / f"{stem}.json"
+    return target / part / ONE_FILE.get(name, "")
+
+
+def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
+    if name == "yolo" or name.startswith("coco"):
+        return target / "images" / part / file_name
+    if name in BESIDE:
+        return target / part / file_name
+    return target / part / (picture_name(file_name) if name == "set" else f"images/{file_name}")
+
+
+def export_archive(
+    project: Project, name: str, archive: Path, settings: ExportSettings | None = None
+) -> list[str]:
+    """The same as one ZIP file. Raises as `export_masks` does."""
+    root = archive.with_suffix("")
+    lines = export_masks(project, _whole(root, name, settings), name, settings)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                file.write(path, path.relative_to(root).as_posix())
+    return lines
+
+
+def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
+    """The target below a folder: a file where a format is one file and nothing else is written."""
+    alone = settings is None or not (settings.images or settings.shares)
+    return root / ONE_FILE.get(name, "") if alone else root

@@ -1,0 +1,141 @@
+"""Edges at the photo's resolution: candidates with coarse masks and the photo in, finer masks out.
+
+A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
+right to about a cell, while the photo itself shows where it runs. The pixels within a cell of the
+edge whose logit is undecided are decided anew: the logit, plus how much likelier the pixel's colour
+is among the decided object pixels nearby than among the decided background pixels nearby (two
+histograms of colours). No training; after the idea of GrabCut (Rother et al. 2004) in one pass and
+without its graph cut. What a click or a box says of a pixel is not touched.
+
+Letters: H W the photo, h w the window around the object, n pixels near the undecided ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.predictors.question import Question
+from anymask.predictors.sampling import point_pixels
+from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.resize import logits_to_image, reduced
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle_windows import enlarged_rle
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
+
+UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
+EDGE, NEAR = 1.0, 2.0  # cells: how far from the edge pixels change, how far from those one looks
+WEIGHT = 0.7  # of the colour's logit beside the model's own
+MOST = 3.0  # logits that a colour, or a neighbour, counts at most
+LEVELS = 16  # of each channel in a histogram
+SPREAD = 0.5  # of a colour's count, to each neighbouring level
+RARE = 1e-5  # chance of a colour that was never seen
+FEWEST = 50  # decided pixels on each side, below which colours say nothing
+SMALL = 36  # cells: a smaller object is nothing but edge, and stays as it is
+LONGEST = 2048  # pixels: larger photos are looked at in this size
+
+
+def refine_edges(answer: Candidates, question: Question) -> Candidates:
+    """A step: every candidate that the logits draw, with the edge where the photo has it."""
+    photo, settings = question.photo, question.settings
+    wanted = settings.refine_edges
+    if wanted == "auto":
+        wanted = settings.multimask == "auto"
+    if photo is None or not wanted or answer.first.finished is not None:
+        return answer
+    geometry = reduced(answer.geometry, LONGEST)
+    height, width = geometry.image_hw
+    if max(height, width) <= answer.first.logits.shape[-1]:  # the mask is as fine as the photo
+        return answer
+    if photo.shape[:2] != (height, width):
+        small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        photo = np.asarray(small, np.uint8)
+    scale = width / answer.geometry.image_hw[1]
+    settled = settled_pixels(question.prompt, (height, width), scale)
+    items = tuple(_refined(one, photo, settled) for one in answer.items)
+    return replace(answer, items=items)
+
+
+def settled_pixels(prompt: Prompt, hw: tuple[int, int], scale: float) -> BoolArray:  # (H, W)
+    """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
+    settled = np.zeros(hw, np.bool_)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = np.rint(prompt.box * scale).astype(int).tolist()
+        settled[:] = True
+        settled[max(y0, 0) : y1, max(x0, 0) : x1] = False
+    if prompt.points is not None:
+        for x, y in point_pixels(prompt.points * scale, hw).tolist():
+            settled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return settled
+
+
+def _refined(mask: Mask, photo: UintImage, settled: BoolArray) -> Mask:
+    place = reduced(mask.geometry, LONGEST)
+    drawn = logits_to_image(mask.logits[None], place)[0] - np.float32(mask.threshold)
+    cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
+    fine = decide_edge(drawn, photo, cell, settled)
+    if place.image_hw == mask.geometry.image_hw:
+        return mask.with_pixels(fine)
+    return replace(mask, finished=enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw))
+
+
+def decide_edge(
+    logits: FloatArray, photo: UintImage, cell: float, settled: BoolArray
+) -> BoolArray:  # (H, W), (H, W, 3), (H, W) -> (H, W)
+    """The mask above 0, its edge moved by less than a cell to where colours part.
+
+    cell     pixels of the photo that a low-resolution cell covers
+    settled  pixels that stay as the logits have them
+    """
+    mask: BoolArray = logits > 0
+    if np.count_nonzero(mask) < SMALL * cell**2:
+        return mask
+    edge, near = (max(1, round(cells * cell)) for cells in (EDGE, NEAR))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    pad = edge + near
+    window = (
+        slice(max(0, int(rows[0]) - pad), int(rows[-1]) + pad + 1),
+        slice(max(0, int(columns[0]) - pad), int(columns[-1]) + pad + 1),
+    )
+    seen, inside = logits[window], mask[window].view(np.uint8)
+    undecided = (
+        _grown(inside, edge)
+        & _grown((~mask[window]).view(np.uint8), edge)
+        & (np.abs(seen) < UNDECIDED)
+    )
+    undecided &= ~settled[window]
+    places = np.nonzero(_grown(undecided.view(np.uint8), near))  # (n,), (n,)
+    levels = (photo[window][places] // (256 // LEVELS)).astype(np.int32)
+    colour = (levels[:, 0] * LEVELS + levels[:, 1]) * LEVELS + levels[:, 2]
+    sure = seen[places]
+    on, off = colour[sure >= UNDECIDED], colour[sure <= -UNDECIDED]
+    if min(len(on), len(off)) < FEWEST:
+        return mask
+    likelier = np.clip(WEIGHT * np.log(_chances(on) / _chances(off)), -MOST, MOST)
+    score = np.clip(seen, -MOST, MOST)
+    score[places] += np.where(undecided[places], likelier[colour], 0).astype(np.float32)
+    smooth = cv2.blur(score, (3, 3))
+    mask[window][undecided] = smooth[undecided] > 0
+    return mask
+
+
+def _grown(mask: NDArray[np.uint8], reach: int) -> BoolArray:  # (h, w) -> (h, w)
+    """The pixels that have one of the mask within so many rows and columns."""
+    return cv2.dilate(mask, np.ones((2 * reach + 1,) * 2, np.uint8)).view(np.bool_)
+
+
+def _chances(colours: NDArray[np.int32]) -> FloatArray:  # (n,) -> (LEVELS^3,)
+    """How often each colour occurs, and those beside it; never quite 0."""
+    count = np.bincount(colours, minlength=LEVELS**3).reshape((LEVELS,) * 3).astype(np.float32)
+    for axis in range(3):
+        line = np.moveaxis(count, axis, 0)
+        wide = line.copy()
+        wide[1:] += SPREAD * line[:-1]
+        wide[:-1] += SPREAD * line[1:]
+        count = np.moveaxis(wide, 0, axis)
+    chances: FloatArray = count.ravel() / count.sum() + np.float32(RARE)
+    return chances

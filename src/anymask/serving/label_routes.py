@@ -1,0 +1,53 @@
+"""The addresses of a project's names: what the page's list of names asks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from anymask.engine.project import Project
+from anymask.serving.bodies import LabelBody, LabelFateBody
+
+User = Annotated[str | None, Query(max_length=400)]
+
+
+def add_labels(router: APIRouter, project: Project, user: str) -> None:
+    """Add them to a project's router; `user` works where a request does not say."""
+    labels = project.labels
+
+    def listed() -> dict[str, Any]:
+        return {"labels": [asdict(label) for label in labels.all()]}
+
+    @router.get("/labels")
+    def names() -> dict[str, Any]:
+        """The names of masks in their order, with colours and counts."""
+        return listed()
+
+    @router.post("/labels")
+    def add(body: LabelBody) -> dict[str, Any]:
+        """Add a name; nothing where it is there."""
+        labels.add(body.name, body.colour)
+        return listed()
+
+    @router.put("/labels")
+    def change(
+        body: LabelBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Another colour, place or name; the masks of a renamed one are renamed."""
+        if body.colour is not None:
+            labels.recolour(body.name, body.colour)
+        if body.place is not None:
+            labels.move(body.name, body.place)
+        if body.to is not None:
+            labels.rename(body.name, body.to, user_name or user)
+        return listed()
+
+    @router.delete("/labels")
+    def delete(
+        body: LabelFateBody, user_name: Annotated[User, Query(alias="user")] = None
+    ) -> dict[str, Any]:
+        """Delete a name; its masks become nameless, or go too."""
+        labels.delete(body.name, body.masks, user_name or user)
+        return listed()

@@ -1,0 +1,102 @@
+"""The names of a project: their order, colours, and what becomes of their masks."""
+
+import colorsys
+
+import pytest
+from sqlalchemy import text
+
+from anymask.engine import upgrading
+from anymask.engine.database import writing
+from anymask.engine.entries import Draft
+from anymask.engine.labels import LabelSet, nth_colour
+from anymask.engine.rows import draft_of
+from anymask.engine.store import Store
+from anymask.primitives.errors import InputError, NotFoundError
+from tests.engine.small import small_mask
+
+
+@pytest.fixture
+def labels(store: Store) -> LabelSet:
+    """cat, cup and dog; two masks are cats, one is a dog."""
+    labels = LabelSet(store.database)
+    for name in ("cat", "cup"):
+        labels.add(name)
+    names = ["cat", "cat", "dog", None]
+    drafts = [Draft(rle=small_mask(n + 1), label=name) for n, name in enumerate(names)]
+    store.add_records(1, drafts, "ann")
+    return labels
+
+
+def names(labels: LabelSet) -> list[tuple[str, int]]:
+    return [(label.name, label.masks) for label in labels.all()]
+
+
+def test_what_a_mask_is_called_is_in_the_set(labels: LabelSet, store: Store) -> None:
+    assert names(labels) == [("cat", 2), ("cup", 0), ("dog", 1)]
+    entry = store.records()[-1]
+    store.change_record(entry.id, 1, draft_of(entry, label="cow"), "bob")
+    assert names(labels)[-1] == ("cow", 1)
+
+
+def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
+    colours = [label.colour for label in labels.all()]
+    assert colours == [nth_colour(number) for number in range(3)]
+    hues = [
+        colorsys.rgb_to_hls(*(int(nth_colour(n)[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+        for n in range(9)
+    ]
+    gaps = [abs(a - b) for i, a in enumerate(hues) for b in hues[:i]]
+    assert min(min(gap, 1 - gap) for gap in gaps) > 0.04
+    labels.delete("cup", "unname", "ann")
+    labels.add("bowl")  # gets the colour that became free
+    assert {label.name: label.colour for label in labels.all()}["bowl"] == nth_colour(1)
+    labels.recolour("bowl", "#3d8bff")
+    assert labels.all()[-1].colour == "#3d8bff"
+
+
+def test_names_are_moved(labels: LabelSet) -> None:
+    labels.move("dog", 0)
+    assert [name for name, _ in names(labels)] == ["dog", "cat", "cup"]
+    labels.move("dog", 99)
+    assert [name for name, _ in names(labels)] == ["cat", "cup", "dog"]
+
+
+def test_renaming_renames_the_masks_and_can_merge(labels: LabelSet, store: Store) -> None:
+    assert labels.rename("cat", "lion", "bob") == 2
+    assert names(labels) == [("lion", 2), ("cup", 0), ("dog", 1)]
+    assert labels.rename("dog", "lion", "bob") == 1
+    assert names(labels) == [("lion", 3), ("cup", 0)]
+    first = store.records()[0]
+    assert (first.version, first.who) == (2, "bob")
+    assert [entry.label for entry in store.history(first.id)] == ["cat", "lion"]
+
+
+def test_deleting_a_name_unnames_its_masks_or_takes_them_along(
+    labels: LabelSet, store: Store
+) -> None:
+    assert labels.delete("cat", "unname", "bob") == 2
+    assert [entry.label for entry in store.records()] == [None, None, "dog", None]
+    assert labels.delete("dog", "delete", "bob") == 1
+    assert [entry.label for entry in store.records()] == [None, None, None]
+    assert names(labels) == [("cup", 0)]
+
+
+def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:
+    with pytest.raises(InputError, match="at least one letter"):
+        labels.add("  ")
+    with pytest.raises(InputError, match=r"a colour is #rrggbb.*got 'red'"):
+        labels.recolour("cat", "red")
+    with pytest.raises(NotFoundError, match="no name 'cow'; GET /api/labels"):
+        labels.rename("cow", "cat", "ann")
+
+
+def test_an_older_project_keeps_its_names_and_loses_its_false_scores(store: Store) -> None:
+    drafts = [Draft(rle=small_mask(2), label="zebra"), Draft(rle=small_mask(3), quality=0.5)]
+    store.add_records(1, drafts, "ann")
+    upgrading.downgrade(store.database, "0003")
+    with writing(store.database) as session:
+        session.execute(text("INSERT INTO projects VALUES (1, 'p', 'assisted', 'model', '{}', 0, "
+                             "'[\"cup\", \"ant\"]')"))  # fmt: skip
+    upgrading.upgrade(store.database)
+    assert names(LabelSet(store.database)) == [("cup", 0), ("ant", 0), ("zebra", 1)]
+    assert [entry.quality for entry in store.records()] == [None, 0.5]

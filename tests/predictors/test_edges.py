@@ -1,0 +1,87 @@
+"""Edges are put where the photo has them; what prompts settled, and what is off, stays."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import anymask
+from anymask.predictors.edges import decide_edge, settled_pixels
+from anymask.primitives.masks import iou
+from anymask.primitives.prompts import Prompt
+
+CELL = 8
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A star on a ground of another colour; its mask; coarse logits that draw it too small."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:240, :320]
+    angle = np.arctan2(y - 120, x - 160)
+    truth = np.hypot(y - 120, x - 160) < 70 + 18 * np.cos(7 * angle)
+    photo = np.where(truth[..., None], (190, 60, 50), (60, 130, 90)).astype(np.float64)
+    photo += rng.normal(0, 12, photo.shape)
+    small = cv2.resize(truth.astype(np.float32), (40, 30), interpolation=cv2.INTER_AREA)
+    logits = cv2.resize(np.log((small + 0.1) / (1.1 - small)), (320, 240)) - 0.9
+    return photo.clip(0, 255).astype(np.uint8), truth, logits.astype(np.float32)
+
+
+PHOTO, TRUTH, LOGITS = scene()
+NOTHING = np.zeros(TRUTH.shape, np.bool_)
+
+
+def test_the_edge_comes_nearer_to_the_photos() -> None:
+    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
+    assert iou(LOGITS > 0, TRUTH) < 0.95
+    assert iou(fine, TRUTH) > 0.98
+
+
+def test_what_the_model_has_decided_stays() -> None:
+    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
+    sure = np.abs(LOGITS) > np.log(3)
+    np.testing.assert_array_equal(fine[sure], (LOGITS > 0)[sure])
+
+
+def test_a_photo_of_one_colour_changes_next_to_nothing() -> None:
+    grey = np.full_like(PHOTO, 128)
+    assert iou(decide_edge(LOGITS, grey, CELL, NOTHING), LOGITS > 0) > 0.95
+
+
+@pytest.mark.parametrize("level", [-5.0, 5.0])
+def test_nothing_and_everything_stay(level: float) -> None:
+    flat = np.full(TRUTH.shape, level, np.float32)
+    assert (decide_edge(flat, PHOTO, CELL, NOTHING) == (level > 0)).all()
+
+
+def test_what_a_prompt_settles_stays() -> None:
+    """Outside of the box and under a click the pixels are those of the logits."""
+    prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
+    settled = settled_pixels(prompt, TRUTH.shape, 1.0)
+    assert settled[50, 160]
+    assert settled[:60].all()
+    assert not settled[60:200, 100:220].any()
+    fine = decide_edge(LOGITS, PHOTO, CELL, settled)
+    np.testing.assert_array_equal(fine[settled], (LOGITS > 0)[settled])
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, np.ndarray]:
+    """What nano says of the star with each setting."""
+    model = anymask.load()
+    box = (70, 30, 250, 212)
+    asked: dict[str, dict[str, Any]] = {
+        "default": {}, "on": {"refine_edges": True}, "off": {"refine_edges": False},
+        "single": {"multimask": False}, "single, on": {"multimask": False, "refine_edges": True},
+    }  # fmt: skip
+    found = {name: model.segment(PHOTO, box=box, **it).masks[0] for name, it in asked.items()}
+    found["embedding"] = model.segment(model.embed(PHOTO), box=box).masks[0]
+    return found
+
+
+def test_it_is_on_for_photos_and_off_for_the_papers_answers(answers: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(answers["default"], answers["on"])
+    np.testing.assert_array_equal(answers["embedding"], answers["off"])
+    assert (answers["on"] != answers["off"]).any()
+    assert (answers["single, on"] != answers["single"]).any()
+    assert iou(answers["on"], TRUTH) >= iou(answers["off"], TRUTH)

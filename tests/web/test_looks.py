@@ -1,0 +1,126 @@
+"""What is drawn: enlargement, sliders, small pictures, and a screen of 390 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_local import colours
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    project = Project(photos, arm="control")
+    project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
+    return project
+
+
+def opened(sit_down: SitDown, project: Project) -> Any:
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.editor !== null")
+    return ann
+
+
+def zoomed(ann: Any, scale: float, x: int, y: int) -> None:
+    ann.page.evaluate(
+        f"(() => {{ const {{session, stage}} = window.anymask; session.view.show([{x}, {y}, 1, 1]);"
+        f" session.view.zoomTo({scale}); stage.draw(true); stage.drawNow(); }})()"
+    )
+
+
+def test_pixels_are_smooth_up_to_four_times_and_squares_beyond(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    stripes = np.zeros((200, 300, 3), np.uint8)
+    stripes[:, 150:] = 255
+    ann = opened(sit_down, Project({"stripes": stripes}, arm="control"))
+    for scale, smooth in ((3.9, True), (4.5, False)):
+        zoomed(ann, scale, 150, 100)
+        row = colours(ann, *[(149 + i / 8, 100.5) for i in range(17)])
+        between = [value for value, _, _ in row if 20 < value < 235]
+        assert bool(between) is smooth
+
+
+def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    inside = """(() => {
+        const [x, y] = s.view.toScreen([125, 125]);
+        const canvas = document.querySelector('.layer-masks');
+        return canvas.getContext('2d').getImageData(x, y, 1, 1).data[3];
+    })()"""
+    assert ann.ask(inside) == pytest.approx(0.42 * 255, abs=1)
+    ann.keys("y")
+    panel = ann.page.get_by_role("group", name="How it looks")
+    panel.get_by_label("Masks: opacity").fill("0.9")
+    ann.until_so(lambda: ann.ask(inside) == pytest.approx(0.9 * 255, abs=4), "the opacity")
+    panel.get_by_label("Photo: brightness").fill("1.5")
+    panel.get_by_label("Photo: gamma").fill("2")
+    drawn = "document.querySelector('.layer-photo').style.filter"
+    assert ann.page.evaluate(drawn) == 'brightness(1.5) url("#gamma")'
+    ann.open()
+    ann.until("s.editor !== null")
+    assert ann.page.evaluate(drawn) == 'brightness(1.5) url("#gamma")'
+    ann.keys("y")
+    panel.get_by_role("button", name="As it was").click()
+    assert ann.page.evaluate(drawn) == ""
+    assert ann.ask(inside) == pytest.approx(0.42 * 255, abs=1)
+
+
+def test_photos_are_found_by_their_state_and_counts_are_right(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("i")
+    dialog = ann.page.get_by_role("dialog", name="Photos")
+    lines = dialog.locator(".photo-line")
+    pictures = "[...document.querySelectorAll('.thumb')].map(i => i.naturalWidth)"
+    ann.until_so(lambda: ann.page.evaluate(pictures) == [75, 57], "the small pictures")
+    which = dialog.get_by_label("Which photos")
+    which.select_option("With masks, not finished (1)")
+    assert [line.split("\n")[0] for line in lines.all_inner_texts()] == ["coffee.png"]
+    assert "1 mask" in lines.first.inner_text()
+    which.select_option("Without masks (1)")
+    assert [line.split("\n")[0] for line in lines.all_inner_texts()] == ["cat.png"]
+    ann.keys("Escape", "k", "Delete")
+    ann.until("s.images[0].records", 0)
+    ann.keys("Control+z")
+    ann.until("s.images[0].records", 1)
+    ann.keys("Shift+PageDown")
+    ann.until("s.editor?.entry.id", "cat")
+    ann.keys("Shift+PageDown")
+    ann.message("Every other photo has masks or is finished")
+
+
+def test_a_phone_shows_the_photo_and_everything_can_be_reached(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = sit_down(project, size=PHONE)
+    ann.open()
+    ann.until("s.editor !== null")
+    box = ann.page.locator(".stage").bounding_box()
+    assert box["width"] == 390
+    assert box["height"] >= 500
+    assert ann.page.evaluate("document.documentElement.scrollWidth") == 390
+    ann.drag((100, 200), (300, 200))
+    for name in ("Keep", "Drop", "Export", "Next photo", "More", "Undo", "Find everything"):
+        button = ann.page.get_by_role("button", name=name).first
+        button.scroll_into_view_if_needed()
+        place = button.bounding_box()
+        assert 0 <= place["x"] <= place["x"] + place["width"] <= 390, name
+        assert place["y"] + place["height"] <= 844, name
+    assert not ann.page.get_by_role("button", name="Help").is_visible()
+    ann.page.get_by_role("button", name="More", exact=True).click()
+    ann.page.get_by_role("button", name="Help").click()
+    ann.page.get_by_role("dialog", name="Help").wait_for()
+    ann.keys("Escape")
+    ann.page.get_by_role("button", name="More about the object").click()
+    ann.page.get_by_role("listbox", name="Masks").wait_for()

@@ -1,0 +1,125 @@
+"""Names in the page: one key selects the old one, digits name, and all photos know them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_local import open_photos
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    project = Project(photos, arm="control")
+    for i, label in enumerate(("cat", "cat", "cup")):
+        project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
+    return project
+
+
+def opened(sit_down: SitDown, project: Project) -> Any:
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.editor !== null")
+    return ann
+
+
+def typed(ann: Any, text: str) -> None:
+    """What somebody types after L, letter by letter."""
+    ann.keys("l")
+    ann.page.keyboard.type(text)
+    ann.keys("Enter")
+
+
+def labels(ann: Any) -> list[str]:
+    found: list[str] = ann.ask("s.editor.state.masks.map(m => m.label)")
+    return found
+
+
+def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    for row, name in ((250, "bag"), (320, "car")):
+        ann.drag((100, row), (200, row))
+        typed(ann, name)
+        ann.page.get_by_role("button", name=f"Keep as {name}").wait_for()
+        ann.keep()
+    assert labels(ann)[-2:] == ["bag", "car"]
+    ann.saved()
+    ann.keys("PageDown")
+    ann.until("s.editor?.entry.id", "cat")
+    names = ann.page.get_by_role("group", name="Labels").get_by_role("button")
+    assert names.all_inner_texts() == ["cat\n1", "cup\n2", "bag\n3", "car\n4"]
+    assert project.labels == ["cat", "cup", "bag", "car"]
+
+
+def test_digits_name_the_mask_before_and_after_it_is_made(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("2")
+    ann.drag((100, 250), (200, 250))
+    ann.keep()
+    ann.drag((100, 320), (200, 320))
+    ann.keys("1")
+    ann.keep()
+    assert labels(ann)[-2:] == ["cup", "cat"]
+    ann.keys("k", "2")
+    ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
+    ann.keys("9")
+    ann.message("There are 2 names here, none has the key 9")
+    ann.keys("Control+z")
+    assert labels(ann)[0] == "cat"
+
+
+def test_names_are_renamed_merged_moved_coloured_and_deleted(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.drag((100, 250), (200, 250))  # a step to go back to
+    ann.keys("1")
+    ann.keep()
+    ann.saved()
+    ann.keys("Control+l")
+    dialog = ann.page.get_by_role("dialog", name="Names")
+    rows = dialog.get_by_role("listitem")
+    first = dialog.get_by_label("Name 1")
+    first.fill("kitten")
+    first.press("Enter")
+    ann.until_so(lambda: labels(ann) == ["kitten", "kitten", "cup", "kitten"], "the new name")
+    dialog.get_by_label("Colour of kitten").fill("#00ff00")
+    ann.until("s.labels.all[0].colour", "#00ff00")
+    dialog.get_by_role("button", name="Move cup up").click()
+    ann.until("s.labels.all.map(l => l.name).join()", "cup,kitten")
+    second = dialog.get_by_label("Name 2")
+    second.fill("cup")
+    second.press("Enter")
+    dialog.get_by_role("button", name="Merge").click()
+    ann.until_so(lambda: labels(ann) == ["cup"] * 4, "the merged names")
+    assert rows.first.inner_text().split() == ["1", "4", "masks"]
+    dialog.get_by_role("button", name="Delete cup").click()
+    dialog.get_by_role("button", name="Leave them nameless").click()
+    ann.until_so(lambda: labels(ann) == [None] * 4, "masks without a name")
+    ann.keys("Escape", "Control+z")  # the mask of before is a draft again, its old name is gone
+    assert ann.ask("s.editor.state.label") == ""
+    ann.saved()
+    assert {record["label"] for record in project.records.values()} == {None}
+
+
+def test_a_static_page_keeps_its_names_too(sit_down: SitDown, photo_files: list[Any]) -> None:
+    ann = sit_down(None)
+    ann.open("?local=1")
+    ann.page.get_by_label("Way of working").select_option("control")
+    ann.until("s.project.arm", "control")
+    open_photos(ann, photo_files)
+    ann.drag((100, 250), (200, 250))
+    typed(ann, "spoon")
+    ann.keep()
+    ann.saved()
+    ann.open("?local=1")
+    ann.until("s.labels.all.map(l => [l.name, l.masks].join()).join()", "spoon,1")

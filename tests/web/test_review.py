@@ -1,0 +1,125 @@
+"""Proposals and the review of masks: a slider over what was found, verdicts with a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.primitives.rle import coco_to_rle, rle_area
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
+def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.keys("m")
+    ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
+    kept = ann.ask("s.editor.state.masks.length")
+    others = ann.ask("s.editor.spare.length")
+    assert kept == len(project.records)
+    assert others > 0
+    asked = len(project.asked)
+    slider = ann.page.get_by_label("Least quality of proposals")
+    slider.fill("0")
+    assert ann.ask("s.editor.shown.length") == kept + others
+    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.quality))")
+    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.quality === {lowest}).key)")
+    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.quality))")
+    slider.fill(str(int(highest * 100) / 100))
+    assert 1 <= ann.ask("s.editor.shown.length") < kept
+    assert len(project.asked) == asked  # nothing was asked for
+    slider.fill("0")
+    ann.page.locator(".stage").focus()
+    ann.keys("Enter")  # one of those below is accepted, and kept from now on
+    ann.until_so(lambda: len(project.records) == kept + 1, "the accepted one")
+    assert ann.ask("s.editor.shown.length") == kept + others
+    ann.keys("Control+z")
+    ann.until_so(lambda: len(project.records) == kept, "the one that was taken back")
+
+
+def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -> None:
+    project.stage = "review"
+    for x in (50, 150, 250):
+        project.add("coffee", square(x, 100, 60, (400, 600), label="cup"))
+    project.queue = ["r1", "r2", "r3"]
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.review?.item.record", "r1")
+    ann.page.get_by_role("group", name="Review").wait_for()
+    ann.keys("a")
+    ann.until("s.review?.item.record", "r2")
+    ann.keys("f")
+    ann.until("s.editor.draft.fixes !== null")
+    ann.drag((180, 100), (180, 220))
+    ann.keys("Enter")
+    ann.until("s.review?.item.record", "r3")
+    ann.keys("r")
+    ann.message("The review queue is empty")
+    assert [v["verdict"] for v in project.verdicts] == ["accept", "fix", "reject"]
+    assert rle_area(coco_to_rle(project.verdicts[1]["rle"])) > 60 * 60
+    assert all(verdict["seconds"] > 0 for verdict in project.verdicts)
+
+
+def under_review(ann: Any, record: str) -> None:
+    """The mask is on the screen, and keys judge it."""
+    ann.until("s.review && s.editor?.selected && s.outbox.idOf(s.editor.selected.key)", record)
+    ann.until("s.review.item.record", record)
+
+
+def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project) -> None:
+    project.stage, project.arm = "review", "control"
+    for image in ("coffee", "cat"):
+        shape = square(50, 100, 60, project.photos[image].shape[:2], label="cup")
+        project.add(image, {**shape, "status": "proposal"})
+    project.queue = ["r1", "r2"]
+    ann = sit_down(project)
+    ann.open()
+    under_review(ann, "r1")
+    ann.keys("r")
+    under_review(ann, "r2")
+    ann.until("s.editor?.entry.id", "cat")
+    ann.keys("a")
+    ann.message("The review queue is empty")
+    assert [project.records[name]["status"] for name in ("r1", "r2")] == ["rejected", "accepted"]
+    ann.keys("Control+z")
+    under_review(ann, "r2")
+    assert project.records["r2"]["status"] == "proposal"
+    ann.keys("Control+z")
+    under_review(ann, "r1")
+    ann.until("s.editor?.entry.id", "coffee")
+    ann.until("s.editor.selected?.status", "proposal")
+    assert project.verdicts == []
+    ann.keys("a")
+    under_review(ann, "r2")
+    assert [one["verdict"] for one in project.verdicts] == ["accept"]
+
+
+def test_a_review_shows_what_is_around_and_asks_for_a_name(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.stage, project.arm = "review", "control"
+    project.add("coffee", {**square(300, 200, 20, (400, 600)), "status": "proposal"})
+    project.queue = ["r1"]
+    ann = sit_down(project)
+    ann.open()
+    under_review(ann, "r1")
+    assert ann.ask("s.view.scale") <= 4  # smooth, and at least 150 pixels of the photo in sight
+    assert ann.ask("s.view.height / s.view.scale") >= 150
+    ann.keys("a")
+    ann.message("This mask has no name: 1 to 9 give it one")
+    assert project.verdicts == []
+    ann.keys("2", "a")
+    ann.until_so(lambda: bool(project.verdicts), "the verdict")
+    assert project.records["r1"]["label"] == "cup"

@@ -1,0 +1,74 @@
+/** How photo and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
+
+import type { Look, Session } from "../state/session";
+import { h } from "./dom";
+
+const KEY = "anymask-look";
+export const PLAIN: Look = { fill: 0.42, outline: 1, brightness: 1, contrast: 1, gamma: 1 };
+
+const SLIDERS: [keyof Look, string, number, number, number][] = [
+  ["fill", "Masks: opacity", 0, 1, 0.02],
+  ["outline", "Masks: outline", 0, 5, 1],
+  ["brightness", "Photo: brightness", 0.2, 3, 0.05],
+  ["contrast", "Photo: contrast", 0.2, 4, 0.05],
+  ["gamma", "Photo: gamma", 0.2, 3, 0.05],
+];
+
+export function keptLook(): Look {
+  try {
+    return { ...PLAIN, ...(JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Look>) };
+  } catch {
+    return PLAIN;
+  }
+}
+
+export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
+  const ramps = ["R", "G", "B"].map((channel) => {
+    const ramp = svg(`feFunc${channel}`, { type: "gamma", exponent: "1" });
+    return ramp;
+  });
+  const gamma = svg("filter", { id: "gamma", "color-interpolation-filters": "sRGB" });
+  gamma.append(svg("feComponentTransfer", {}, ...ramps));
+  const rows = SLIDERS.map(([name, title, min, max, step]) => {
+    const input = h("input", { type: "range", min, max, step, "aria-label": title });
+    input.addEventListener("input", () => change({ [name]: Number(input.value) }));
+    return { name, input, element: h("label", {}, h("span", {}, title), input) };
+  });
+  const photo = () => stage.querySelector<HTMLElement>(".layer-photo");
+  const apply = () => {
+    const { look } = session;
+    for (const { name, input } of rows) input.value = String(look[name]);
+    for (const ramp of ramps) ramp.setAttribute("exponent", String(1 / look.gamma));
+    const parts = [
+      look.brightness !== 1 && `brightness(${look.brightness})`,
+      look.contrast !== 1 && `contrast(${look.contrast})`,
+      look.gamma !== 1 && "url(#gamma)",
+    ];
+    if (photo()) photo()!.style.filter = parts.filter(Boolean).join(" ");
+  };
+  const change = (part: Partial<Look>) => {
+    session.look = { ...session.look, ...part };
+    localStorage.setItem(KEY, JSON.stringify(session.look));
+    apply();
+    session.editor?.refresh();
+    session.redraw();
+  };
+  const reset = h("button", { class: "link", type: "button" }, "As it was");
+  reset.addEventListener("click", () => change(PLAIN));
+  const element = h(
+    "div",
+    { class: "adjust", role: "group", "aria-label": "How it looks", hidden: true },
+    ...rows.map((row) => row.element),
+    reset,
+  );
+  element.append(svg("svg", { width: "0", height: "0", "aria-hidden": "true" }, gamma));
+  apply();
+  return element;
+}
+
+function svg(tag: string, attributes: Record<string, string>, ...inside: Element[]): SVGElement {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...inside);
+  return element;
+}

@@ -1,0 +1,152 @@
+/** The dialog of exports: format, which photos, with them or not, splits. */
+
+import { StoreError } from "../store/store";
+import type { ExportWish } from "../store/store";
+import type { Session } from "../state/session";
+import { dialog } from "./dialogs";
+import { h } from "./dom";
+
+/** The formats of `anymask convert`, those that are trained on first. */
+export const FORMATS: [name: string, title: string, about: string][] = [
+  ["yolo", "YOLO", "labels/, images/ and data.yaml, as Ultralytics trains on them"],
+  ["coco", "COCO", "one JSON with run lengths, boxes and names"],
+  ["coco-polygon", "COCO, polygons", "the same with polygons"],
+  ["coco-panoptic", "COCO panoptic", "JSON and PNGs"],
+  ["cvat", "CVAT", "CVAT for images 1.1, XML with masks"],
+  ["label-studio", "Label Studio", "JSON with brushes"],
+  ["label-studio-polygon", "Label Studio, polygons", "JSON with polygons"],
+  ["labelme", "labelme", "one JSON a photo, with masks"],
+  ["labelme-polygon", "labelme, polygons", "one JSON a photo, with polygons"],
+  ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
+  ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
+  ["geojson", "GeoJSON", "one file a photo, in pixels"],
+  ["svg", "SVG", "one file a photo, with paths"],
+  ["set", "A set of anymask", "for anymask train and eval"],
+  ["davis", "DAVIS", "frames of a clip: PNG with a palette"],
+  ["sav", "SA-V", "frames of a clip: one JSON"],
+];
+
+export function exportDialog(session: Session): void {
+  const { store } = session;
+  const offered = FORMATS.filter(([name]) => store.formats?.includes(name) ?? true);
+  const format = h(
+    "select",
+    { class: "modes", id: "format" },
+    ...offered.map(([name, title]) => h("option", { value: name }, title)),
+  );
+  const about = h("p", { class: "dim small" });
+  const tell = () => (about.textContent = offered.find(([name]) => name === format.value)![2]);
+  format.addEventListener("change", tell);
+  tell();
+  const photos = photoChoice(session);
+  const images = box("With the photos, so that the set can be trained on as it is");
+  const split = splitChoice();
+  const proposals = box("Proposals that nobody has accepted, too");
+  const tolerance = number("Pixels that outlines may move", "0", "0.5");
+  const said = h("p", { class: "said", role: "status" });
+  const wish = (force: boolean): ExportWish => ({
+    format: format.value,
+    only: photos.value(),
+    images: images.input.checked,
+    split: split.value(),
+    tolerance: Number(tolerance.input.value) || 0,
+    proposals: proposals.input.checked,
+    force,
+  });
+  const form = h(
+    "form",
+    { class: "export" },
+    h("label", { for: "format" }, "Format"),
+    h("div", {}, format, about),
+    h("span", {}, "Photos"),
+    photos.element,
+    h("span", {}, "Set"),
+    h("div", {}, images.element, split.element, tolerance.element),
+    h("span", {}),
+    h("div", {}, store.kind === "server" && proposals.element),
+    h("span", {}),
+    h("button", { class: "button primary large", type: "submit" }, "Export"),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void run(session, wish, said, false);
+  });
+  dialog("Export", form, said);
+}
+
+async function run(
+  session: Session,
+  wish: (force: boolean) => ExportWish,
+  said: HTMLElement,
+  force: boolean,
+): Promise<void> {
+  said.textContent = "Writing …";
+  try {
+    await session.outbox.flush();
+    const { name, blob, told } = await session.store.export(wish(force));
+    download(name, blob);
+    said.textContent = `${name} is with your downloads. ${told.replaceAll("\n", ". ")}`;
+  } catch (error) {
+    said.replaceChildren((error as Error).message);
+    const gated = error instanceof StoreError && wish(force).proposals && !force;
+    if (!gated || error.kind !== "refused") return;
+    const anyway = h("button", { class: "link", type: "button" }, "Export anyway");
+    anyway.addEventListener("click", () => void run(session, wish, said, true));
+    said.append(" ", anyway);
+  }
+}
+
+/** Finished photos, or all that have masks; with how many there are. */
+function photoChoice(session: Session) {
+  const done = session.images.filter((image) => image.status === "done").length;
+  const labelled = session.images.filter((image) => image.status === "done" || image.records);
+  const one = (value: string, text: string, checked: boolean) => {
+    const input = h("input", { type: "radio", name: "only", value, checked });
+    return h("label", { class: "check" }, input, text);
+  };
+  const element = h(
+    "div",
+    { role: "radiogroup", "aria-label": "Photos" },
+    one("done", `Finished ones (${done} of ${session.images.length}; D finishes a photo)`, true),
+    one("labelled", `All that are finished or have masks (${labelled.length})`, false),
+  );
+  const value = () =>
+    element.querySelector<HTMLInputElement>("input:checked")!.value as ExportWish["only"];
+  return { element, value };
+}
+
+function splitChoice() {
+  const on = box("Split into train, val and test");
+  const shares = ["80", "10", "10"].map((value, i) =>
+    h("input", {
+      class: "label share",
+      type: "number",
+      min: "0",
+      max: "100",
+      value,
+      "aria-label": `Share of ${["train", "val", "test"][i]}`,
+    }),
+  );
+  const line = h("div", { class: "shares", hidden: true }, ...shares);
+  on.input.addEventListener("change", () => (line.hidden = !on.input.checked));
+  const value = () =>
+    on.input.checked ? shares.map((share) => Number(share.value) || 0).join("/") : null;
+  return { element: h("div", {}, on.element, line), value };
+}
+
+function box(text: string) {
+  const input = h("input", { type: "checkbox" });
+  return { input, element: h("label", { class: "check" }, input, text) };
+}
+
+function number(text: string, value: string, step: string) {
+  const input = h("input", { class: "label share", type: "number", min: "0", max: "100", value });
+  input.step = step;
+  return { input, element: h("label", { class: "check" }, input, text) };
+}
+
+function download(name: string, blob: Blob): void {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name.split("/").at(-1) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,144 @@
+/** The masks of the photo: their layers, the slider over proposals, and the list. */
+
+import { css, maskColour } from "../canvas/colours";
+import type { Session } from "../state/session";
+import type { Mask } from "../state/work";
+import { toggle } from "./commands";
+import { fill, h, icon } from "./dom";
+
+const ROW = 30; // CSS pixels of a line of the list
+
+/** The least quality of the proposals that are shown; all that were found are at hand. */
+export function leastSlider(session: Session): HTMLElement {
+  const input = h("input", {
+    type: "range",
+    min: 0,
+    max: 1,
+    step: 0.01,
+    "aria-label": "Least quality of proposals",
+  });
+  const value = h("output", { class: "dim" });
+  input.addEventListener("input", () => {
+    session.least = Number(input.value);
+    session.editor?.refresh();
+    session.redraw();
+    session.changed();
+  });
+  const element = h("label", { class: "least" }, h("span", {}, "Quality from"), input, value);
+  session.watchers.push(() => {
+    const { editor, least } = session;
+    const open = editor?.state.masks.filter((mask) => mask.status === "proposal") ?? [];
+    element.hidden = !open.length && !editor?.spare.length;
+    const from = Math.min(1, ...open.map((mask) => mask.quality ?? 1));
+    const shown = least ?? Math.floor(from * 100) / 100;
+    if (document.activeElement !== input) input.value = String(shown);
+    value.textContent = shown.toFixed(2);
+  });
+  return element;
+}
+
+export function drawLayers(session: Session, element: HTMLElement): void {
+  const masks = session.editor?.shown ?? [];
+  const accepted = masks.filter((mask) => mask.status === "accepted").length;
+  const proposals = masks.filter((mask) => mask.status === "proposal");
+  const { shown } = session;
+  const looks = JSON.stringify([accepted, proposals.length, shown]);
+  const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
+    h(
+      "button",
+      {
+        class: "layer-toggle",
+        type: "button",
+        title: `Show or hide (${key})`,
+        "aria-pressed": String(shown[name]),
+        onclick: () => toggle(session, name),
+      },
+      icon("eye"),
+      `${text} ${count}`,
+    );
+  const all = (status: "accepted" | "rejected") => () => {
+    const open = session.editor!.shown.filter((mask) => mask.status === "proposal");
+    session.editor!.judge(
+      open.map((mask) => mask.key),
+      status,
+    );
+  };
+  fill(element, looks, () => [
+    layer("masks", "Masks", accepted, "W"),
+    layer("proposals", "Proposals", proposals.length, "U"),
+    proposals.length > 0 &&
+      h(
+        "div",
+        { class: "all" },
+        h("button", { class: "link", type: "button", onclick: all("accepted") }, "Accept all"),
+        h("button", { class: "link", type: "button", onclick: all("rejected") }, "Reject all"),
+      ),
+  ]);
+}
+
+/** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
+export function maskList(session: Session): HTMLElement {
+  const lines = h("div", { class: "lines" });
+  const list = h(
+    "div",
+    { class: "list", role: "listbox", "aria-label": "Masks", tabindex: "0" },
+    lines,
+  );
+  const draw = () => {
+    const { editor } = session;
+    const masks = editor?.shown ?? [];
+    const shown = masks.filter((mask) => mask.status !== "rejected");
+    lines.style.height = `${shown.length * ROW}px`;
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
+    const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
+    const seen = shown.slice(first, last);
+    const places = new Map(masks.map((mask, i) => [mask, i]));
+    const colour = (m: Mask) => m.label !== null && session.labels.colour(m.label);
+    const looks = seen
+      .map((m) => [m.key, m.label, colour(m), m.quality, m.status, m.area, places.get(m)].join())
+      .join();
+    fill(lines, `${first} ${editor?.state.selected} ${looks}`, () =>
+      shown.length
+        ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
+        : [h("p", { class: "dim small" }, editor ? "No masks yet." : "")],
+    );
+  };
+  list.addEventListener("scroll", draw);
+  session.watchers.push(() => {
+    const { editor } = session;
+    const key = editor?.state.selected;
+    if (key && key !== list.dataset.selected) {
+      const shown = editor.shown.filter((mask) => mask.status !== "rejected");
+      const top = shown.findIndex((mask) => mask.key === key) * ROW;
+      const hidden = top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight;
+      if (hidden) list.scrollTop = top - list.clientHeight / 2;
+    }
+    list.dataset.selected = key ?? "";
+    draw();
+  });
+  return list;
+}
+
+function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
+  const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
+  dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
+  const selected = session.editor?.state.selected === mask.key;
+  const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
+  const element = h(
+    "button",
+    {
+      class: "line",
+      type: "button",
+      role: "option",
+      "aria-selected": String(selected),
+      tabindex: "-1",
+      onclick: () => session.editor?.select(selected ? null : mask.key),
+    },
+    dot,
+    h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
+    mask.status === "proposal" && h("span", { class: "badge" }, "proposal"),
+    h("span", { class: "dim" }, quality),
+  );
+  element.style.top = `${top}px`;
+  return element;
+}

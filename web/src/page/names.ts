@@ -1,0 +1,118 @@
+/** The dialog of the names: colours, order, renaming, merging, and what becomes of masks. */
+
+import type { Session } from "../state/session";
+import type { LabelEntry } from "../store/store";
+import { dialog } from "./dialogs";
+import { h, iconButton } from "./dom";
+
+export function namesDialog(session: Session): void {
+  const list = h("div", { class: "names", role: "list" });
+  const said = h("p", { class: "said", role: "status" });
+  const field = h("input", { class: "label", type: "text", placeholder: "A new name" });
+  field.setAttribute("aria-label", "A new name");
+  const draw = () =>
+    list.replaceChildren(...session.labels.all.map((one, i) => row(session, one, i, work, said)));
+  const work = async (doing: Promise<void>) => {
+    said.textContent = "";
+    try {
+      await doing;
+    } catch (error) {
+      said.textContent = (error as Error).message;
+    }
+    draw();
+  };
+  const add = h("form", { class: "name-add" }, field, submit("Add"));
+  add.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = field.value.trim();
+    field.value = "";
+    if (name) void work(session.labels.learn(name));
+  });
+  dialog("Names", list, add, said);
+  draw();
+  void work(session.labels.refresh());
+}
+
+const submit = (text: string) => h("button", { class: "button", type: "submit" }, text);
+
+type Work = (doing: Promise<void>) => Promise<void>;
+
+function row(
+  session: Session,
+  one: LabelEntry,
+  place: number,
+  work: Work,
+  said: HTMLElement,
+): HTMLElement {
+  const { name, colour, masks } = one;
+  const picker = h("input", { type: "color", value: colour, "aria-label": `Colour of ${name}` });
+  picker.addEventListener("change", () => {
+    void work(session.labels.change(name, { colour: picker.value }));
+  });
+  const field = h("input", { class: "label", type: "text", value: name });
+  field.setAttribute("aria-label", `Name ${place + 1}`);
+  field.addEventListener("change", () => rename(session, one, field, work, said));
+  const move = (to: number) => () => void work(session.labels.change(name, { place: to }));
+  const up = iconButton("up", `Move ${name} up`, "", move(place - 1));
+  const down = iconButton("down", `Move ${name} down`, "", move(place + 1));
+  up.disabled = place === 0;
+  down.disabled = place === session.labels.all.length - 1;
+  const away = iconButton("trash", `Delete ${name}`, "", () => remove(session, one, work, said));
+  return h(
+    "div",
+    { class: "name-row", role: "listitem" },
+    h("kbd", {}, place < 9 ? String(place + 1) : "–"),
+    picker,
+    field,
+    h("span", { class: "dim count" }, masks === 1 ? "1 mask" : `${masks} masks`),
+    up,
+    down,
+    away,
+  );
+}
+
+/** Another name; one that is there already is asked about, as two names become one. */
+function rename(
+  session: Session,
+  { name, masks }: LabelEntry,
+  field: HTMLInputElement,
+  work: Work,
+  said: HTMLElement,
+): void {
+  const to = field.value.trim();
+  if (!to || to === name) {
+    field.value = name;
+    return;
+  }
+  const go = () => void work(session.renameLabel(name, to));
+  if (!session.labels.all.some((other) => other.name === to)) return go();
+  const text = `${to} is there already: the ${masks} masks of ${name} would join it.`;
+  const back = () => (field.value = name);
+  ask(said, text, [
+    ["Merge", go],
+    ["Leave it", back],
+  ]);
+}
+
+function remove(session: Session, { name, masks }: LabelEntry, work: Work, said: HTMLElement) {
+  const go = (fate: "unname" | "delete") => () => void work(session.deleteLabel(name, fate));
+  if (!masks) return go("unname")();
+  ask(said, `${masks} masks are called ${name}.`, [
+    ["Leave them nameless", go("unname")],
+    ["Delete them too", go("delete")],
+    ["Keep the name", () => undefined],
+  ]);
+}
+
+function ask(said: HTMLElement, text: string, answers: [string, () => void][]): void {
+  const buttons = answers.map(([title, run]) => {
+    const button = h("button", { class: "link", type: "button" }, title);
+    button.addEventListener("click", () => {
+      said.textContent = "";
+      run();
+    });
+    return button;
+  });
+  said.replaceChildren(text, ...buttons.flatMap((button) => [" ", button]));
+  buttons[0].focus();
+}

@@ -1,0 +1,115 @@
+/** The dialog of the photos: small pictures, found by name and by how far they are. */
+
+import type { Session } from "../state/session";
+import { hasMasks } from "../state/session";
+import type { ImageEntry } from "../store/store";
+import { dialog } from "./dialogs";
+import { h, icon } from "./dom";
+
+const LISTED = 500; // photos in the list at once
+
+const STATES: [title: string, holds: (image: ImageEntry) => boolean][] = [
+  ["All photos", () => true],
+  ["Without masks", (image) => !hasMasks(image)],
+  ["With masks, not finished", (image) => image.status !== "done" && image.records > 0],
+  ["Finished", (image) => image.status === "done"],
+];
+
+export function photosDialog(session: Session): void {
+  const find = h("input", {
+    class: "label",
+    type: "search",
+    placeholder: "Find a photo",
+    autofocus: true,
+  });
+  find.setAttribute("aria-label", "Find a photo");
+  const count = (holds: (image: ImageEntry) => boolean) => session.images.filter(holds).length;
+  const state = h(
+    "select",
+    { class: "modes", "aria-label": "Which photos" },
+    ...STATES.map(([title, holds], i) => h("option", { value: i }, `${title} (${count(holds)})`)),
+  );
+  const list = h("div", { class: "photo-list" });
+  const element = dialog("Photos", h("div", { class: "photo-find" }, find, state), list);
+  const small = thumbnails(session, list);
+  element.addEventListener("close", () => small.disconnect());
+  const open = (image: ImageEntry) => {
+    element.close();
+    void session.open(image.id);
+  };
+  const found = () => {
+    const wanted = find.value.toLowerCase();
+    const [, holds] = STATES[Number(state.value)];
+    return session.images.filter((one) => holds(one) && one.name.toLowerCase().includes(wanted));
+  };
+  const draw = () => {
+    const all = found();
+    const here = all.findIndex((image) => image.id === session.images[session.index]?.id);
+    const first = Math.max(0, Math.min(here - LISTED / 2, all.length - LISTED));
+    const shown = all.slice(first, first + LISTED);
+    const more = (count: number, where: string) =>
+      count > 0 ? h("p", { class: "dim small" }, `${count} more ${where}: type to find them`) : "";
+    list.replaceChildren(
+      more(first, "before"),
+      ...shown.map((image) => photoLine(image, image === all[here], () => open(image))),
+      more(all.length - first - shown.length, "after"),
+      all.length ? "" : h("p", { class: "dim small" }, "No photo is like that."),
+    );
+    for (const line of list.querySelectorAll("[data-image]")) small.observe(line);
+    list.querySelector("[aria-current]")?.scrollIntoView({ block: "center" });
+  };
+  find.addEventListener("input", draw);
+  state.addEventListener("change", draw);
+  find.addEventListener("keydown", (event) => {
+    const [first] = found();
+    if (event.key !== "Enter" || !find.value || !first) return;
+    event.preventDefault();
+    open(first);
+  });
+  draw();
+}
+
+/** Fetches the small pictures of the lines that come into sight. */
+function thumbnails(session: Session, list: HTMLElement): IntersectionObserver {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        observer.unobserve(target);
+        void fetchOne(session, target as HTMLElement);
+      }
+    },
+    { root: list, rootMargin: "200px" },
+  );
+  return observer;
+}
+
+async function fetchOne(session: Session, line: HTMLElement): Promise<void> {
+  const picture = line.querySelector("img")!;
+  try {
+    const url = URL.createObjectURL(await session.store.thumbnail(line.dataset.image!));
+    picture.addEventListener("load", () => URL.revokeObjectURL(url));
+    picture.src = url;
+  } catch {
+    picture.dataset.absent = "true"; // the photo itself says why when it is opened
+  }
+}
+
+function photoLine(image: ImageEntry, current: boolean, run: () => void): HTMLElement {
+  const masks = image.records === 1 ? "1 mask" : `${image.records} masks`;
+  return h(
+    "button",
+    {
+      class: "photo-line",
+      type: "button",
+      "aria-current": current ? "true" : null,
+      "data-image": image.id,
+      onclick: run,
+    },
+    h("img", { class: "thumb", alt: "", width: 56, height: 42 }),
+    image.status === "done" ? icon("check") : h("span", { class: "icon" }),
+    h("span", { class: "name" }, image.name),
+    h("span", { class: "dim" }, `${image.width} × ${image.height}`),
+    h("span", { class: "dim" }, image.records ? masks : ""),
+  );
+}

@@ -1,0 +1,70 @@
+/** Proposals for everything in the photo, and those that are shown of them. */
+
+import type { Model } from "../model/client";
+import type { Proposal } from "../model/everything";
+import type { SavedRecord } from "../store/store";
+import type { Editor } from "./editor";
+import type { Session } from "./session";
+import { toMask } from "./work";
+import type { Mask } from "./work";
+
+/** Propose masks for the open photo; those below the model's least quality are kept aside. */
+export async function everything(session: Session): Promise<void> {
+  const { editor } = session;
+  const model = session.model();
+  if (!editor || editor.finding) return;
+  editor.finding = [0, 1];
+  session.changed();
+  try {
+    const sent = await session.store.everything(editor.entry.id);
+    if (sent) {
+      editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
+      editor.add("everything", learned(session, editor, sent.records), true);
+    } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
+    else {
+      const found = await proposed(session, editor, model);
+      const least = model.manifest.grid.pred_iou_thresh;
+      editor.spare = found.filter((mask) => mask.quality! <= least);
+      const good = found.filter((mask) => mask.quality! > least);
+      editor.add("everything", good, false);
+    }
+  } catch (error) {
+    session.say(`Everything was not found: ${(error as Error).message}`);
+  } finally {
+    editor.finding = null;
+    session.changed();
+  }
+}
+
+function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask[] {
+  const keys = session.outbox.learnAll(records);
+  const known = new Set(editor.state.masks.map((mask) => mask.key));
+  return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
+}
+
+async function proposed(session: Session, editor: Editor, model: Model): Promise<Mask[]> {
+  const found: Proposal[] = await model.everything(editor.entry.id, (done, all) => {
+    editor.finding = [done, all];
+    session.changed();
+  });
+  const { name, weights_hash } = model.manifest;
+  return found.map((one) => {
+    const { points, stability } = one;
+    const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
+    const record = { ...one, label: null, status: "proposal" as const, provenance };
+    return toMask(record, crypto.randomUUID());
+  });
+}
+
+/** Masks that are there for the eye: proposals from the least quality on, those aside too. */
+export function shownMasks(
+  masks: readonly Mask[],
+  spare: readonly Mask[],
+  least: number | null,
+): readonly Mask[] {
+  if (least === null) return masks;
+  const good = ({ quality }: Mask) => (quality ?? 1) >= least;
+  const known = new Set(masks.map((mask) => mask.key));
+  const more = spare.filter((mask) => !known.has(mask.key) && good(mask));
+  return [...masks.filter((mask) => mask.status !== "proposal" || good(mask)), ...more];
+}
