@@ -59,8 +59,7 @@ class VideoSession:
         store: SessionStore,
         watching: WatchSettings,
     ) -> None:
-        self.tracker, self.frames, self.watching = tracker, frames, watching
-        self._store = store
+        self.tracker, self.frames, self.watching, self._store = tracker, frames, watching, store
         self._live: dict[tuple[int, bool], _Live] = {}
         self._last: _Look | None = None
         self._since_commit, self._closed = 0, False
@@ -382,8 +381,8 @@ class VideoSession:
 
     def checkpoint(self) -> None:
         """Write what is known to the session's file, with the states from which it goes on."""
-        if self._closed:  # a generator that is left unfinished ends after its session
-            return
+        if self._closed:
+            return  # a generator that is left unfinished ends after its session
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
