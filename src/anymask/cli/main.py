@@ -29,6 +29,7 @@ INTERRUPTED = 130
 READER_GONE = 141
 
 COMMANDS: dict[str, str] = {
+    "sample": "anymask.cli.sample",
     "segment": "anymask.cli.segment",
     "everything": "anymask.cli.everything",
     "track": "anymask.cli.track",

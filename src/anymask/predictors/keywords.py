@@ -5,7 +5,6 @@ Other tools have other words for the same: segment-anything, transformers, Ultra
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -78,6 +77,8 @@ def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
         if name in OTHER_WORDS:
             remedy = f"here it is {OTHER_WORDS[name]}"
         else:
+            import difflib
+
             near = difflib.get_close_matches(name, names, 1)
             remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise InputError(f"there is no keyword {name!r}; {remedy}")

@@ -6,7 +6,6 @@ Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,6 +93,8 @@ def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
 
 def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
     """A title, the picture where there is one, and a line for each row."""
+    import html  # a page of names: 5 ms to load, and no command needs it
+
     parts = [f"<code>{html.escape(title)}</code>"]
     if png is not None:
         code = base64.b64encode(png).decode()

@@ -1,0 +1,35 @@
+"""`anymask sample`: one of the photos that ship inside the package, as a file of yours."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from anymask.data.samples import SAMPLES, sample
+from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_whole
+
+SUMMARY = "write a photo to begin with"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", default="coffee",
+        help=f"{', '.join(SAMPLES)} (default: coffee)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("photo.jpg"),
+        help="the file to write, .jpg (default: photo.jpg in the working folder)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the photo. Raises InputError for another name, and where there is a file already."""
+    data, target = sample(args.name).read_bytes(), args.output
+    if target.exists():
+        raise InputError(f"there is a file {str(target)!r} already; name another one with -o FILE")
+    if target.suffix.lower() not in (".jpg", ".jpeg"):
+        raise InputError(f"the samples are JPEG, got {str(target)!r}; end its name in .jpg")
+    write_whole(target, data)
+    print(f"wrote {target}")

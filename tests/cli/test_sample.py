@@ -1,0 +1,43 @@
+"""A new user's first file."""
+
+from pathlib import Path
+
+import pytest
+
+import anymask
+from anymask.cli.main import main
+
+
+def test_a_sample_becomes_a_photo_that_the_first_command_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample"]) == 0
+    assert Path("photo.jpg").read_bytes() == anymask.sample("coffee").read_bytes()
+    assert main(["segment", "photo.jpg", "--point", "290,120", "-o", "cut.png"]) == 0
+    assert Path("cut.png").is_file()
+    assert capsys.readouterr().out.startswith("wrote photo.jpg\n")
+    assert main(["sample", "cat", "-o", "new/cat.jpg"]) == 0
+    assert Path("new/cat.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sample", "dog"], "there is no sample 'dog'; there are cat, coffee, rocket"),
+        (["sample", "-o", "there.jpg"], "there is a file 'there.jpg' already"),
+        (["sample", "-o", "a.png"], "the samples are JPEG, got 'a.png'; end its name in .jpg"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.jpg").write_text("mine")
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+    assert Path("there.jpg").read_text() == "mine"
