@@ -143,7 +143,6 @@ def test_help_is_a_command_too(
         (["predict", "p.jpg"], "did you mean 'segment'?"),
         (["Segment", "p.jpg"], "did you mean 'segment'?"),
         (["generate", "p.jpg"], "did you mean 'everything'?"),
-        (["track", "clip.mp4"], "videos are not followed yet"),
     ],
 )
 def test_what_is_no_command_gets_a_hint(

@@ -16,10 +16,14 @@ from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.setting import DeclaredSetting, list_settings
+from anymask.video.opening import TrackSettings
+from anymask.video.picks import FramePicks
+from anymask.video.watch import WatchSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
+DECLARED |= {one.__name__: one for one in (TrackSettings, FramePicks, WatchSettings)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from anymask.cli import main as door
 from anymask.cli.parser import CommandParser
 from tests.docs import snippets
+from tests.video.clips import moving_discs, write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -38,6 +39,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows, columns = np.ogrid[:400, :600]
     cup = (rows - 120) ** 2 + (columns - 290) ** 2 < 95**2
     Image.fromarray(cup).save(tmp_path / "mask.png")
+    write_video(tmp_path / "clip.mkv", moving_discs(12)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "weights"))
     return tmp_path

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "sample": "anymask.cli.sample",
     "segment": "anymask.cli.segment",
     "everything": "anymask.cli.everything",
+    "track": "anymask.cli.track",
     "embed": "anymask.cli.embed",
     "convert": "anymask.cli.convert",
     "stats": "anymask.cli.stats",
@@ -72,9 +73,10 @@ SYNONYMS: dict[str, str] = {
     "evaluate": "eval",
     "test": "eval",
     "benchmark": "bench",
+    "video": "track",
+    "propagate": "track",
     "server": "serve",
 }
-VIDEO = "track", "video", "propagate"  # words for what no command does
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # what is a file's name, or an address
 
 EXAMPLES = """\
@@ -209,11 +211,6 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
     if name.startswith("-") and name != "-":
         return f"the command comes first, then its options; got the option {name!r}"
     listed = "'anymask --help' lists the commands"
-    if name.lower() in VIDEO:
-        return (
-            f"unknown command {name!r}: videos are not followed yet; segment frames one by one, "
-            f"or measure tracks of others with 'anymask score video'; {listed}"
-        )
     if name.lower() not in COMMANDS and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
         given = " ".join(rest) if prompted else "--point X,Y"

@@ -48,7 +48,8 @@ Way = Literal["match", "points"]
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
 POINTS = 8  # that are asked about in the way of points
-CARRIED = 0.5  # the share of the prior that the flow decides
+TRUST = 0.05  # of a prompted frame, in cosines
+CARRIED = 0.4  # the share of the prior that the flow decides
 DRAWN_LIMIT = 2.0  # what the decoder's logits are cut to
 BLEND = 2.5  # the weight of the prior's log-odds beside them
 OUTSIDE = -10.0  # the logit of the padding
@@ -118,7 +119,7 @@ class ImageTracker:
     ) -> MatchState:
         """See `Tracker`."""
         soft: FloatArray = finding.soft
-        glimpse = Glimpse(at.frame, seen.keys, soft_to_labels(soft, seen.keys.grid_hw))
+        glimpse = Glimpse(at.frame, seen.keys, soft_to_labels(soft, seen.keys.grid_hw), TRUST)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
         anchors = (*kept[:1], *kept[1:][-(ANCHORS - 2) :], glimpse)
         return MatchState(anchors, (), soft, seen.grey, spread_points(soft, POINTS))
@@ -177,7 +178,8 @@ class ImageTracker:
                 begin = f"{kind}/{len(found)}"
                 frame, height, width = (int(number) for number in about)
                 keys = CellKeys(arrays[f"{begin}/keys"], (height, width))
-                found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"]))
+                trust = TRUST if kind == "anchors" else 0.0
+                found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust))
         return MatchState(
             tuple(glimpses["anchors"]), tuple(glimpses["recent"]),
             arrays["soft"], arrays["grey"], arrays["points"],

@@ -21,7 +21,7 @@ from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FeatureMap, FloatArray
 
 GRID = 32  # cells along the model's side
-SHARPNESS = 40.0  # of the softmax over cosines
+SHARPNESS = 60.0  # of the softmax over cosines
 REACH = 5  # cells that a thing moves from one frame to the next at most
 
 
@@ -35,11 +35,16 @@ class CellKeys:
 
 @dataclass(frozen=True, eq=False)
 class Glimpse:
-    """An object on one frame that is remembered: keys, and the object's share of each cell (G,)."""
+    """An object on one frame that is remembered.
+
+    labels  (G,) the object's share of each cell
+    trust   added to the likeness of its cells: what a person said counts for more
+    """
 
     frame: int
     keys: CellKeys
     labels: FloatArray
+    trust: float = 0.0
 
 
 def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
@@ -84,7 +89,7 @@ def match_cells(
     """
     asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
     queries = keys.values[asked]
-    scores = np.concatenate([queries @ one.keys.values.T for one in glimpses], axis=1)
+    scores = np.concatenate([queries @ one.keys.values.T + one.trust for one in glimpses], axis=1)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
     scores -= scores.max(axis=1, keepdims=True)
     weights = np.exp(SHARPNESS * scores)

@@ -59,12 +59,11 @@ class VideoSession:
         store: SessionStore,
         watching: WatchSettings,
     ) -> None:
-        self.tracker, self.frames, self.watching = tracker, frames, watching
-        self._store = store
+        self.tracker, self.frames, self.watching, self._store = tracker, frames, watching, store
         self._live: dict[tuple[int, bool], _Live] = {}
         self._last: _Look | None = None
-        self._since_commit = 0
-        _check_same_tracker(store, tracker)
+        self._since_commit, self._closed = 0, False
+        store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
@@ -277,6 +276,16 @@ class VideoSession:
         for frame in self._store.frames():
             yield self.result(frame)
 
+    def picture(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3). Raises InputError where a stream has passed it."""
+        return self.frames.read(frame)
+
+    def note(self, name: str, value: str | None = None) -> str | None:
+        """A word that is kept with the session; `value` writes it."""
+        if value is not None:
+            self._store.tell(f"note {name}", value)
+        return self._store.about(f"note {name}")
+
     def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """(frame, object, doubts) of what a person should look at."""
         return list(self._store.doubtful())
@@ -372,6 +381,8 @@ class VideoSession:
 
     def checkpoint(self) -> None:
         """Write what is known to the session's file, with the states from which it goes on."""
+        if self._closed:
+            return  # a generator that is left unfinished ends after its session
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
@@ -384,15 +395,6 @@ class VideoSession:
         self.checkpoint()
         self._store.close()
         self.frames.close()
+        self._closed = True
         self._live.clear()
         self._last = None
-
-
-def _check_same_tracker(store: SessionStore, tracker: Tracker) -> None:
-    held = store.about("tracker")
-    if held is not None and held != tracker.name:
-        raise InputError(
-            f"{store.path} was begun by {held}, and {tracker.name} cannot go on with it; load the "
-            "same model, or name another file for the session"
-        )
-    store.tell("tracker", tracker.name)

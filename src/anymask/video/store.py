@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from anymask.primitives.arrays import read_arrays
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
 from anymask.video.records import ObjectMask
@@ -86,6 +86,16 @@ class SessionStore:
     def tell(self, name: str, value: str) -> None:
         """Write a word about the session."""
         self._base.execute("insert or replace into about values (?, ?)", (name, value))
+
+    def check_tracker(self, name: str) -> None:
+        """A session is continued by the tracker that began it. Raises InputError."""
+        held = self.about("tracker")
+        if held is not None and held != name:
+            raise InputError(
+                f"{self.path} was begun by {held}, and {name} cannot go on with it; load the same "
+                "model, or name another file for the session"
+            )
+        self.tell("tracker", name)
 
     # ---------------------------------------------------------------------------------- objects
 

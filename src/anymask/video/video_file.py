@@ -28,7 +28,7 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._av = _import_av()
+        self._av = import_av()
         self.path = path
         self.fault: str | None = None
         try:
@@ -147,7 +147,8 @@ def _told(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _import_av() -> Any:
+def import_av() -> Any:
+    """PyAV. Raises MissingExtra."""
     try:
         import av
     except ImportError:

@@ -1,0 +1,265 @@
+"""`anymask track`: follow objects through a video and write their masks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.primitives.errors import DataError, InputError, PromptError
+
+if TYPE_CHECKING:
+    from anymask.primitives.types import UintImage
+    from anymask.video.outputs import MaskWriter
+    from anymask.video.records import TrackedFrame
+    from anymask.video.session import VideoSession
+
+SUMMARY = "follow objects through a video and write their masks"
+NOTE = """\
+PLACE is FRAME:OBJECT:, OBJECT: or nothing: which frame of the video, from 0 on, and which object,
+by a number of your own choice; frame 0 and object 1 where nothing is said. `--point 0:2:500,375`
+is a click on object 2 in frame 0.
+
+An interrupted run goes on when the same command is given again.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    from anymask.video.opening import TrackSettings
+    from anymask.video.picks import FramePicks
+    from anymask.video.watch import WatchSettings
+
+    parser.epilog = NOTE
+    parser.add_argument("video", metavar="VIDEO", help="a video file, a folder of pictures, or a camera's number")  # fmt: skip  # noqa: E501
+    said = parser.add_argument_group("the objects (pixels of the upright frame)")
+    for option, shape, about in (
+        ("--point", "X,Y", "a click on an object"),
+        ("--negative", "X,Y", "a click beside it"),
+        ("--box", "X0,Y0,X1,Y1", "a box around it"),
+        ("--mask", "FILE", "its mask: a picture, white on black, or a .npy file"),
+    ):
+        said.add_argument(
+            option, metavar=f"[PLACE]{shape}", action="append", default=[],
+            help=f"{about}; may be given several times",
+        )  # fmt: skip
+    out = parser.add_argument_group("the masks")
+    out.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, action="append", dest="outputs", required=True,
+        help=".json (SA-V), .jsonl (a line a frame, COCO run-lengths), .mp4 .mov .mkv .webm (masks "
+        "drawn on the video, sound kept), or a folder (DAVIS palette PNGs); several times",
+    )  # fmt: skip
+    out.add_argument(
+        "--cutout", action="store_true",
+        help="films and folders show the objects alone, with alpha (.webm, .mov or a folder)",
+    )  # fmt: skip
+    out.add_argument(
+        "--direction", choices=("forward", "backward", "both"), default="forward",
+        help="which way to follow them from their prompts (default: forward)",
+    )  # fmt: skip
+    add_options(parser.add_argument_group("which frames"), FramePicks)
+    add_options(
+        parser.add_argument_group("how they are followed"), TrackSettings,
+        defaults={"session": "beside the first output, until the run is complete"},
+    )  # fmt: skip
+    add_options(parser.add_argument_group("when a mask is doubted"), WatchSettings)
+    add_model_options(parser)
+
+
+@dataclass
+class Said:
+    """What the command line says of one object on one frame of the source."""
+
+    points: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    box: list[float] | None = None
+    mask: Path | None = None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Follow, write, tell. Raises AnymaskError for what the user can mend."""
+    from anymask.video.opening import TrackSettings, open_session
+    from anymask.video.outputs import check_paths
+    from anymask.video.picks import FramePicks
+    from anymask.video.watch import WatchSettings
+
+    check_paths(args.outputs, args.cutout)
+    said = read_prompts(args)
+    settings: dict[str, Any] = {}
+    for group in (TrackSettings, FramePicks, WatchSettings):
+        settings |= read_options(args, group)
+        group(**read_options(args, group))
+    source: Any = int(args.video) if args.video.isdecimal() else Path(args.video)
+    kept = settings.get("session")
+    settings["session"] = path = kept or session_path(args.outputs[0])
+    words = json.dumps([str(args.video), sorted(map(str, said)), str(said), str(settings)])
+    forget_other(path, words)
+    with open_session(read_model(args).load(), source, **settings) as session:
+        begin(session, said, words)
+        doubtful = follow(session, args)
+        tell(session, args.outputs, doubtful)
+    if kept is None:
+        path.unlink(missing_ok=True)
+
+
+def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], Said]:
+    """(frame of the source, object) -> what is said. Raises PromptError."""
+    found: dict[tuple[int, int], Said] = {}
+    for option, label in (("point", 1), ("negative", 0)):
+        for text in getattr(args, option):
+            place, rest = split_place(text)
+            one = found.setdefault(place, Said())
+            one.points.append(numbers(rest, f"--{option} [PLACE]X,Y", 2))
+            one.labels.append(label)
+    for text in args.box:
+        place, rest = split_place(text)
+        found.setdefault(place, Said()).box = numbers(rest, "--box [PLACE]X0,Y0,X1,Y1", 4)
+    for text in args.mask:
+        place, rest = split_place(text)
+        found.setdefault(place, Said()).mask = Path(rest)
+    if not found:
+        raise PromptError(
+            "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+        )
+    return found
+
+
+def split_place(text: str) -> tuple[tuple[int, int], str]:
+    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest."""
+    parts = text.split(":")
+    head: list[int] = []
+    while len(head) < 2 and len(parts) > 1 and parts[0].isdecimal():
+        head.append(int(parts.pop(0)))
+    frame, number = (head if len(head) == 2 else [0, *head]) if head else (0, 1)
+    return (frame, number), ":".join(parts)
+
+
+def numbers(text: str, option: str, count: int) -> list[float]:
+    """Numbers between commas. Raises PromptError."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise PromptError(
+            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
+        )
+    return values
+
+
+def session_path(output: Path) -> Path:
+    """Where an unfinished run is kept."""
+    return output.with_name(f".{output.name}.session")
+
+
+def forget_other(path: Path, words: str) -> None:
+    """Begin anew where the file is of a run with other words. Raises DataError for no session."""
+    from anymask.video.store import SessionStore
+
+    if not path.exists():
+        return
+    store = SessionStore(path)
+    same = store.about("note command") in (None, words)
+    store.close()
+    if not same:
+        path.unlink()
+
+
+def begin(session: VideoSession, said: dict[tuple[int, int], Said], words: str) -> None:
+    """Hand over the prompts, unless an interrupted run already did."""
+    from anymask.data.images import load_mask
+
+    if session.note("command") == words:
+        return
+    length = session.frames.length
+    for (frame, number), one in sorted(said.items()):
+        place = session.frames.nearest(frame)
+        if length is not None and not 0 <= place < length:
+            raise InputError(f"there is no frame {frame} among those looked at ({length} frames)")
+        session.add(
+            frame=place, object=number, points=one.points or None, labels=one.labels or None,
+            box=one.box, mask=None if one.mask is None else load_mask(one.mask),
+        )  # fmt: skip
+    session.note("command", words)
+    session.checkpoint()
+
+
+def follow(session: VideoSession, args: argparse.Namespace) -> int:
+    """Propagate and write every frame; how many frames a person should look at."""
+    from anymask.primitives.progress import ProgressBar
+
+    writers: list[MaskWriter] = []
+    with ProgressBar("frames", session.frames.length) as bar:
+        frames = frames_in_order(session, args.direction, bar)
+        try:
+            for frame in frames:
+                if not writers:
+                    writers = open_outputs(session, frame, args)
+                for writer in writers:
+                    writer.write(frame, partial(read_picture, session, frame.index))
+                bar.update(frame.index + 1)
+        except BaseException:
+            for writer in writers:
+                writer.abandon()
+            raise
+    for writer in writers:
+        writer.close()
+    return len({frame for frame, _, _ in session.doubtful()})
+
+
+def read_picture(session: VideoSession, frame: int) -> UintImage:
+    """A frame that was followed, once more. Raises DataError where it cannot be read again."""
+    image = session.picture(frame)
+    if image is None:
+        raise DataError(f"frame {frame} cannot be read any more; was the video changed meanwhile?")
+    return image
+
+
+def frames_in_order(session: VideoSession, direction: Any, bar: Any) -> Iterator[TrackedFrame]:
+    """Every frame from the first on: while they are followed forwards, else afterwards."""
+    if direction == "forward":
+        yield from session.propagate("forward", start=0)
+        return
+    for done, _ in enumerate(session.propagate(direction)):
+        bar.update(min(done, (session.frames.length or done + 1) - 1))
+    for index in range(session.frames.length or 0):
+        yield session.result(index)
+
+
+def open_outputs(
+    session: VideoSession, first: TrackedFrame, args: argparse.Namespace
+) -> list[MaskWriter]:
+    """The writers of all outputs, told what there is to know of the video."""
+    from anymask.video.outputs import VideoFacts, open_writers
+
+    picture = read_picture(session, first.index)
+    video = Path(args.video)
+    facts = VideoFacts(
+        name=video.stem or "video",
+        hw=(picture.shape[0], picture.shape[1]),
+        rate=session.frames.rate,
+        objects=tuple(session.objects),
+        sound=video if video.is_file() else None,
+        begin=first.seconds,
+    )
+    return open_writers(args.outputs, facts, args.cutout)
+
+
+def tell(session: VideoSession, outputs: list[Path], doubtful: int) -> None:
+    """What was written, what a person should look at, and what was wrong with the video."""
+    for path in outputs:
+        print(f"wrote {path}")
+    if doubtful:
+        listed = [
+            f"{session.frames.source_frame(frame)} (object {number}: {', '.join(doubts)})"
+            for frame, number, doubts in session.doubtful()[:8]
+        ]
+        more = f" and more, {doubtful} frames in all" if doubtful > 8 else ""
+        print(f"look at frames {'; '.join(listed)}{more}")
+    if session.frames.fault:
+        print(f"{session.frames.fault}; the masks end there")

@@ -1,0 +1,149 @@
+"""`anymask track`: a video in, masks in every format out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.main import main
+from anymask.primitives.rle import coco_to_rle, rle_to_mask
+from tests.predictors.fakes import iou
+from tests.video.clips import moving_discs, write_video
+
+FRAMES = 6
+PICTURES, TRUTH = moving_discs(FRAMES)
+BOX = "16,16,44,44"  # around the first disc in frame 0
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return with_sound(tmp_path / "clip.mkv")
+
+
+def with_sound(path: Path) -> Path:
+    """The discs with a tone of as many seconds."""
+    write_video(path.with_name("silent.mkv"), PICTURES)
+    with av.open(str(path.with_name("silent.mkv"))) as silent, av.open(str(path), "w") as out:
+        picture = out.add_stream_from_template(silent.streams.video[0])
+        tone = out.add_stream("aac", rate=16000, layout="mono")
+        for packet in silent.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = picture
+                out.mux(packet)
+        wave = np.sin(np.arange(16000 * FRAMES // 25) / 10).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        sound.rate = 16000
+        out.mux(tone.encode(sound))
+        out.mux(tone.encode())
+    return path
+
+
+def track(*words: object) -> int:
+    return main(["track", *map(str, words)])
+
+
+def test_every_output_holds_every_frame(clip: Path) -> None:
+    outputs = ["masks.json", "masks.jsonl", "davis", "drawn.mkv"]
+    said = [word for name in outputs for word in ("-o", name)]
+    assert track(clip, "--box", BOX, *said) == 0
+    lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
+    assert [line["frame"] for line in lines] == list(range(FRAMES))
+    assert [round(line["seconds"], 2) for line in lines] == [0.04 * n for n in range(FRAMES)]
+    document = json.loads(Path("masks.json").read_text("utf-8"))
+    assert (document["video_frame_count"], document["masklet_id"]) == (FRAMES, [1])
+    for frame in range(FRAMES):
+        mask = rle_to_mask(coco_to_rle(lines[frame]["objects"][0]["segmentation"]))
+        assert iou(mask, TRUTH[frame][0]) > 0.5
+        np.testing.assert_array_equal(mask, rle_to_mask(coco_to_rle(document["masklet"][frame][0])))
+        davis = Image.open(f"davis/{frame:05d}.png")
+        assert davis.mode == "P"
+        np.testing.assert_array_equal(np.asarray(davis) == 1, mask)
+    assert not list(Path().glob(".*"))  # neither drafts nor the session are left
+
+
+def test_the_drawn_video_keeps_rate_times_and_sound(clip: Path) -> None:
+    assert track(clip, "--box", BOX, "-o", "drawn.mkv") == 0
+    with av.open("drawn.mkv") as drawn, av.open(str(clip)) as original:
+        assert len(drawn.streams.audio) == 1
+        assert [round(float(frame.time), 3) for frame in drawn.decode(video=0)] == [
+            round(float(frame.time), 3) for frame in original.decode(video=0)
+        ]
+    with av.open("drawn.mkv") as drawn, av.open(str(clip)) as original:
+        sizes = [
+            [packet.size for packet in one.demux(audio=0) if packet.size]
+            for one in (drawn, original)
+        ]
+    assert sizes[0] == sizes[1]
+    assert sizes[0]
+
+
+@pytest.mark.parametrize("name", ["cut", "cut.mov"])
+def test_cut_outs_have_alpha(clip: Path, name: str) -> None:
+    assert track(clip, "--box", BOX, "--cutout", "-o", name, "--end", 2) == 0
+    if name == "cut":
+        found = np.asarray(Image.open("cut/00001.png"))
+        shown = found[..., 3] > 0
+        np.testing.assert_array_equal(found[..., :3], PICTURES[1])
+    else:
+        with av.open(name) as film:
+            frames = [frame.to_ndarray(format="rgba") for frame in film.decode(video=0)]
+        assert len(frames) == 2
+        shown = frames[1][..., 3] > 128
+    assert iou(shown, TRUTH[1][0]) > 0.5
+
+
+def test_two_objects_and_every_second_frame(clip: Path) -> None:
+    assert (
+        track(clip, "--box", BOX, "--box", "2:2:83,53,114,86", "--every", 2, "-o", "masks.jsonl")
+        == 0
+    )
+    lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
+    assert [line["frame"] for line in lines] == [0, 2, 4]
+    assert [[one["object"] for one in line["objects"]] for line in lines] == [[1], [1, 2], [1, 2]]
+
+
+def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert track(clip, "--box", BOX, "-o", "whole.jsonl") == 0
+    from anymask.video import outputs
+
+    write, seen = outputs.LineWriter.write, []
+
+    def interrupt(self: object, frame: object, picture: object) -> None:
+        seen.append(frame)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        write(self, frame, picture)
+
+    monkeypatch.setattr(outputs.LineWriter, "write", interrupt)
+    assert track(clip, "--box", BOX, "-o", "part.jsonl") == 130
+    assert Path(".part.jsonl.session").exists()
+    assert track(clip, "--box", BOX, "-o", "part.jsonl") == 0
+    assert Path("part.jsonl").read_text("utf-8") == Path("whole.jsonl").read_text("utf-8")
+    assert not Path(".part.jsonl.session").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clip.mkv", "-o", "a.json"], "nothing says which object is meant"),
+        (["clip.mkv", "--point", "5", "-o", "a.json"], "wanted --point [PLACE]X,Y as 2 numbers"),
+        (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "there is no frame 90"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "outputs are .json (SA-V), .jsonl"),
+        (["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.mp4"], "a video of cut-outs is"),
+        (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(
+    clip: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert track(*words) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
