@@ -273,7 +273,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
             "https://example.com/a.jpg",
             "addresses are not fetched unasked, got 'https://example.com/a.jpg'; add --allow",
         ),
-        ("clip.mp4", "videos are not read, got 'clip.mp4'; make pictures of its frames"),
+        ("clip.mp4", "videos are not photos, got 'clip.mp4'; follow objects in it with any"),
         ("doc.pdf", "documents are not read, got 'doc.pdf'; make pictures of its pages"),
     ],
 )

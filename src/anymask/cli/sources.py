@@ -83,8 +83,8 @@ def check_kind(word: str) -> None:
         )
     if suffix in _VIDEOS:
         raise InputError(
-            f"videos are not read, got {word!r}; make pictures of its frames, for example "
-            f"ffmpeg -i {word} frames/%05d.png, and name their folder or one of them"
+            f"videos are not photos, got {word!r}; follow objects in it with anymask track {word}, "
+            f"or make pictures of its frames: ffmpeg -i {word} frames/%05d.png"
         )
     if suffix in _DOCUMENTS:
         raise InputError(
