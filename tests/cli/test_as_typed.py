@@ -227,6 +227,13 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     with Image.open("a.jpg") as picture:
         assert picture.format == "JPEG"
     assert "several photos" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
+    more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp"]
+    assert main([*words, *more]) == 0
+    rows = json.loads(Path("a.json").read_text())["annotations"]
+    assert len(np.load("b.npy")) == len(rows)
+    assert len(json.loads(Path("b.geojson").read_text())["features"]) == len(rows)
+    assert Path("b.svg").is_file()
+    assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
     assert main(["embed", "p.png", "-o", "deep/e.npz"]) == 0
     assert Embedding.load("deep/e.npz").image_hw == (200, 300)
 
@@ -266,7 +273,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
             "https://example.com/a.jpg",
             "addresses are not fetched unasked, got 'https://example.com/a.jpg'; add --allow",
         ),
-        ("clip.mp4", "videos are not read, got 'clip.mp4'; make pictures of its frames"),
+        ("clip.mp4", "videos are not photos, got 'clip.mp4'; follow objects in it with any"),
         ("doc.pdf", "documents are not read, got 'doc.pdf'; make pictures of its pages"),
     ],
 )
@@ -283,6 +290,11 @@ def test_an_address_is_fetched_where_it_is_allowed(
     monkeypatch.setattr(web_pictures, "fetch_picture", lambda address: data)
     words = ["segment", "http://example.com/a%20b/cup.png?size=2", "--point", "90,100"]
     assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
+
+
+def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "wrote coffee.cut.png" in out_of(capsys, "segment", "sample:coffee", "--point", "9,9")
+    assert "there is no sample 'tea'" in refusal(capsys, "everything", "sample:tea")
 
 
 # Pages.

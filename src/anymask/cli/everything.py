@@ -23,9 +23,11 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
+    from anymask.data.record_list import MaskRecords
     from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
+OTHERS = ("svg", "geojson", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
 
 
@@ -38,9 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
         "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, .png and other pictures, or - for the records on standard output; may "
-        "be given several times (default: PHOTO.everything.json and .png in the working folder, "
-        "FOLDER-everything/ for a folder)",
+        "also files: .json, .png and other pictures, .svg, .geojson, .npy, or - for the records on "
+        "standard output; may be given several times (default: PHOTO.everything.json and .png in "
+        "the working folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -108,11 +110,21 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
 
 @dataclass(frozen=True)
 class Files:
-    """The outputs of one photo that have names of their own."""
+    """The outputs of one photo that have names of their own.
+
+    others   of the masks in another format: .svg, .geojson, .npy
+    printed  whether the records go to standard output
+    """
 
     records: Path | None
     picture: Path | None
-    printed: bool
+    others: tuple[Path, ...] = ()
+    printed: bool = False
+
+    @property
+    def first(self) -> Path | None:
+        """The one that is told."""
+        return self.records or self.picture or next(iter(self.others), None)
 
 
 def read_files(outputs: Sequence[str], photo: Path) -> Files:
@@ -121,16 +133,19 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     check_outputs([target.path for target in targets if target.path], photo)
     records: list[Target] = [one for one in targets if one.kind == "json" and not one.yolo]
     pictures = [one for one in targets if one.kind == "overlay" and one.path]
+    others = [one.path for one in targets if one.kind in OTHERS and one.path]
     if outputs == ["-"]:
         return Files(None, None, printed=True)
-    if len(records) > 1 or len(pictures) > 1 or len(records) + len(pictures) < len(targets):
+    known = len(records) + len(pictures) + len(others)
+    if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
-            f"wanted a folder, one .json or one picture such as .png, got {', '.join(outputs)}; "
-            "anymask convert turns the .json into other formats"
+            "wanted a folder, one .json, one picture such as .png, .svg, .geojson or .npy, got "
+            f"{', '.join(outputs)}; anymask convert turns the .json into other formats"
         )
     return Files(
         records[0].path if records else None,
         pictures[0].path if pictures else None,
+        tuple(others),
         printed=any(one.path is None for one in records),
     )
 
@@ -147,10 +162,23 @@ def run_to_files(
     if item.page is None:
         report_pages(item.photo, lambda line: print(line, file=sys.stderr))
     found = run_photo(job, replace(task, overlay=files.picture is not None), args.json, "searched")
+    for path in files.others:
+        read_records(item.output(".json")).save(path)
     if files.printed:
         sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
         return
-    report(item.output(".json"), found, shown=files.records or files.picture)
+    report(item.output(".json"), found, shown=files.first)
+
+
+def read_records(path: Path) -> MaskRecords:
+    """The records that were written."""
+    from anymask.data.record_list import MaskRecords
+    from anymask.primitives.records import MaskRecord
+
+    document = json.loads(path.read_bytes())
+    records = [MaskRecord.from_sa1b(row) for row in document["annotations"]]
+    about = document["image"]
+    return MaskRecords(records, image_hw=(about["height"], about["width"]))
 
 
 def read_grid(args: argparse.Namespace) -> GridDict:

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from anymask.data.samples import sample
 from anymask.primitives.errors import InputError
 
 STDIN = "-"
+SAMPLE = "sample:"  # before the name of a photo of the package
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 _VIDEOS = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
@@ -27,7 +29,8 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
     """The photos of a command, one or several."""
     parser.add_argument(
         "sources", metavar=metavar, nargs="+",
-        help="photos, a quoted glob such as 'photos/*.jpg', or - for standard input" + more,
+        help="photos, a quoted glob such as 'photos/*.jpg', - for standard input, or "
+        "sample:coffee, a photo of the package" + more,
     )  # fmt: skip
     parser.add_argument(
         "--allow-url", action="store_true",
@@ -49,6 +52,8 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[l
         for number, word in enumerate(words):
             if word == STDIN:
                 paths.append(_read_stdin(aside / "stdin"))
+            elif word.startswith(SAMPLE):
+                paths.append(sample(word.removeprefix(SAMPLE)))
             elif allow_url and _ADDRESS.fullmatch(word):
                 paths.append(_fetch(word, aside / str(number)))
             else:
@@ -78,8 +83,8 @@ def check_kind(word: str) -> None:
         )
     if suffix in _VIDEOS:
         raise InputError(
-            f"videos are not read, got {word!r}; make pictures of its frames, for example "
-            f"ffmpeg -i {word} frames/%05d.png, and name their folder or one of them"
+            f"videos are not photos, got {word!r}; follow objects in it with anymask track {word}, "
+            f"or make pictures of its frames: ffmpeg -i {word} frames/%05d.png"
         )
     if suffix in _DOCUMENTS:
         raise InputError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
-SUMMARY = "train an image model from a recipe, or fine-tune one on your photos; resumes by itself"
+SUMMARY = "train an image model, or fine-tune one on your photos; resumes by itself"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
