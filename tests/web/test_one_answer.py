@@ -161,7 +161,7 @@ def example() -> Iterator[ModuleType]:
 @pytest.mark.parametrize("picture", NAMES)
 def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: str) -> None:
     """All but negative clicks, which the package heeds in the finished mask as well."""
-    model = example.Model()
+    model = example.BundleModel()
     seen = model.see(Image.fromarray(pictures()[picture]))
     place = package(picture).embedding.geometry
     masks: dict[int, Any] = {}
