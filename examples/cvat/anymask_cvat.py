@@ -16,6 +16,7 @@ from PIL import Image
 import anymask
 from anymask.primitives.types import Embedding
 from anymask.serving.cvat import SHAPES, CvatModel, Tracked, mask_to_shape, shape_to_mask
+from anymask.video.image_tracker import SeenFrame
 
 
 def create(kind: str = "interaction", model: str = "nano") -> Any:
@@ -72,12 +73,12 @@ class Tracking:
         self.model = model
         self.spec = cvataa.TrackingFunctionSpec(supported_shape_types=SHAPES)
 
-    def preprocess_image(self, context: Any, image: Image.Image) -> Embedding:
-        return self.model.preprocess(image)
+    def preprocess_image(self, context: Any, image: Image.Image) -> SeenFrame:
+        return self.model.preprocess_frame(image)
 
-    def init_tracking_state(self, context: Any, pp_image: Embedding, shape: Any) -> Tracked:
+    def init_tracking_state(self, context: Any, pp_image: SeenFrame, shape: Any) -> Tracked:
         return self.model.begin(pp_image, shape.type, shape.points)
 
-    def track(self, context: Any, pp_image: Embedding, state: Tracked) -> Any:
+    def track(self, context: Any, pp_image: SeenFrame, state: Tracked) -> Any:
         points = self.model.follow(pp_image, state)
         return None if points is None else cvataa.TrackableShape(type=state.kind, points=points)

@@ -45,9 +45,9 @@ def test_interaction_answers_clicks_and_boxes(positive, negative, box, disc) -> 
 def test_tracking_follows_a_disc_that_moves(kind: str) -> None:
     frames = [discs(HW, [(35 + 4 * step, 40, 20)]) for step in range(5)]
     first, (start,) = frames[0]
-    state = MODEL.begin(MODEL.preprocess(first), kind, mask_to_shape(kind, start))
+    state = MODEL.begin(MODEL.preprocess_frame(first), kind, mask_to_shape(kind, start))
     for image, (disc,) in frames[1:]:
-        points = MODEL.follow(MODEL.preprocess(image), state)
+        points = MODEL.follow(MODEL.preprocess_frame(image), state)
         assert points is not None
         wanted = shape_to_mask(kind, mask_to_shape(kind, disc), HW)
         assert iou(shape_to_mask(kind, points, HW), wanted) > 0.75
@@ -55,9 +55,9 @@ def test_tracking_follows_a_disc_that_moves(kind: str) -> None:
 
 def test_an_object_that_is_gone_is_not_made_up() -> None:
     first, (start,) = discs(HW, [(35, 40, 20)])
-    state = MODEL.begin(MODEL.preprocess(first), "mask", mask_to_shape("mask", start))
+    state = MODEL.begin(MODEL.preprocess_frame(first), "mask", mask_to_shape("mask", start))
     elsewhere, _ = discs(HW, [(35, 40, 6)])
-    assert MODEL.follow(MODEL.preprocess(elsewhere), state) is None
+    assert MODEL.follow(MODEL.preprocess_frame(elsewhere), state) is None
 
 
 @pytest.mark.parametrize("kind", ["mask", "polygon"])

@@ -69,6 +69,10 @@ def test_labelling_with_a_mask_in_the_making(
     ann.keys("Escape", "k")
     ann.page.get_by_role("button", name="Outline").wait_for()
     complaints += check(ann, axe, "a picked mask")
+    ann.page.get_by_text("Notes", exact=True).click()
+    ann.keys("y")
+    ann.page.get_by_role("group", name="How it looks").wait_for()
+    complaints += check(ann, axe, "notes and sliders")
     assert complaints == []
 
 

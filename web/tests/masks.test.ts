@@ -16,6 +16,7 @@ import {
   stringToRle,
 } from "../src/masks/rle";
 import { withStroke } from "../src/masks/strokes";
+import { parts } from "../src/state/combining";
 import cases from "./fixtures/rle.json";
 
 function patchOf(rows: string[]): Patch {
@@ -170,4 +171,16 @@ describe("the brush", () => {
     expect([corner.x, corner.y]).toEqual([0, 0]);
     expect(patchHas(corner, 0, 0)).toBe(true);
   });
+});
+
+test("parts touch at a side or a corner, the largest comes first, and together they are all", () => {
+  const whole = patchOf(["1100010", "0010000", "0000011", "1000011"]);
+  const found = parts(whole);
+  expect(found.map(patchArea)).toEqual([4, 3, 1, 1]);
+  for (let seed = 1; seed < 20; seed++) {
+    const some = randomPatch(seed, 13, 17);
+    const sum = new Uint8Array(some.data.length);
+    for (const { data } of parts(some)) data.forEach((value, i) => (sum[i] += value));
+    expect([...sum]).toEqual([...some.data]);
+  }
 });

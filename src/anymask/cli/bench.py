@@ -46,6 +46,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
     "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
     "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
+    "video": {**OF_ALL, "threads": 2, "frames": 1000},
     "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
 }
 
@@ -54,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of all benchmarks; `take_options` refuses those of another one."""
     parser.add_argument("what", nargs="?", default="model", choices=tuple(TAKEN))
     parser.add_argument(
-        "name", nargs="?", help="the model (default: --model); of `bench folder`, the folder"
+        "name",
+        nargs="?",
+        help="the model (default: --model), or the folder of `bench folder` and `video`",
     )
     for name, said in (
         ("model", {"help": "a name of `anymask models list`"}),
@@ -65,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("threads", {"metavar": "N", "type": int, "help": "threads of the model, else all"}),
         ("rounds", {"metavar": "N", "type": int, "help": "turns of each task"}),
         ("points_per_side", {"metavar": "N", "type": int, "help": "clicks along each side"}),
+        ("frames", {"metavar": "N", "type": int, "help": "of each video, at most"}),
         ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
         ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
         ("plain", {"action": argparse.BooleanOptionalAction,
@@ -104,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print one table."""
     take_options(args)
     machine = this_machine()
-    if args.what != "folder":
+    if args.what not in ("folder", "video"):
         args.model = args.name or args.model
     with thread_setting(args.threads):
         figures, notes = measure(args)
@@ -130,6 +134,10 @@ def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
         return measure_everything(args)
     if args.what == "serve":
         return measure_server(args)
+    if args.what == "video":
+        from anymask.cli.bench_video import video_figures
+
+        return video_figures(args.name, args.model, args.weights, args.frames)
     if args.what == "folder":
         from anymask.cli.bench_folder import folder_figures, read_workers
 

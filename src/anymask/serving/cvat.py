@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from anymask.data.cvat import cvat_to_rle, mask_to_cvat
-from anymask.data.images import ImageSource
+from anymask.data.images import ImageSource, load_image
 from anymask.predictors.image import Model
-from anymask.predictors.tracking import track_mask
 from anymask.primitives.errors import InputError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
-from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding
+from anymask.video.image_tracker import ImageTracker, MatchState, SeenFrame
+from anymask.video.tracker import TrackMoment
+from anymask.video.watch import Watch, WatchSettings, watch_prompted, watch_tracked
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
@@ -34,10 +37,12 @@ class CvatMask:
 
 @dataclass
 class Tracked:
-    """What is known of an object on the last frame."""
+    """What is known of an object: the kind of its shapes, its state after a frame, its past."""
 
     kind: str
-    mask: BoolArray  # (H, W)
+    frame: int
+    state: MatchState
+    watch: Watch
 
 
 class CvatModel:
@@ -45,10 +50,15 @@ class CvatModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._tracker = ImageTracker(model)
 
     def preprocess(self, image: ImageSource) -> Embedding:
         """See a picture; what it returns may be kept and used for any number of calls."""
         return self.model.embed(image)
+
+    def preprocess_frame(self, image: ImageSource) -> SeenFrame:
+        """See a frame of a video, for `begin` and `follow`."""
+        return self._tracker.see(load_image(image))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
         """Everything in a picture; of masks of at least this quality, where one is given."""
@@ -75,25 +85,30 @@ class CvatModel:
             return None
         return CvatMask(mask_to_cvat(rle), _share(float(answer.quality[0])))
 
-    def begin(self, seen: Embedding, kind: str, points: Sequence[float]) -> Tracked:
+    def begin(self, seen: SeenFrame, kind: str, points: Sequence[float]) -> Tracked:
         """Take up an object. Raises InputError for a kind of shape that has no area."""
-        return Tracked(kind, shape_to_mask(kind, points, seen.image_hw))
+        mask = shape_to_mask(kind, points, seen.embedding.image_hw)
+        finding = self._tracker.answer(seen, Prompt.of(mask=mask), None)
+        state = self._tracker.begin(seen, TrackMoment(0), finding, None)
+        return Tracked(kind, 0, state, watch_prompted(finding).watch)
 
-    def follow(self, seen: Embedding, state: Tracked) -> list[float] | None:
-        """The object's points on the next frame, which becomes the last; None where it is gone."""
-        mask = track_mask(self.model, seen, state.mask)
-        if mask is None:
+    def follow(self, seen: SeenFrame, state: Tracked) -> list[float] | None:
+        """The object's points on the next frame, which becomes the last; None where it is gone, or
+        where its area changed at once."""
+        at = TrackMoment(state.frame + 1)
+        (finding,) = self._tracker.track(seen, at, [state.state])
+        judged = watch_tracked(state.watch, finding, False, WatchSettings())
+        state.state = self._tracker.remember(seen, at, state.state, finding, judged.sure)
+        state.frame, state.watch = at.frame, judged.watch
+        if not rle_area(finding.rle) or "area" in judged.doubts:
             return None
-        state.mask = mask
-        return mask_to_shape(state.kind, mask)
+        return mask_to_shape(state.kind, rle_to_mask(finding.rle))
 
 
 def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int]) -> BoolArray:
     """A shape of CVAT as pixels (H, W). Raises InputError for another kind, DataError for a mask
     whose runs do not fill its box."""
     if kind == "mask":
-        from anymask.primitives.rle import rle_to_mask
-
         return rle_to_mask(cvat_to_rle(points, image_hw))
     corners = np.asarray(points, np.float64).reshape(-1, 2)
     if kind == "rectangle":

@@ -50,9 +50,13 @@ export class LabelMap {
       (mask) =>
         mask.key !== hidden &&
         (mask.status === "proposal" ? layers.proposals : layers.masks) &&
-        mask.status !== "rejected",
+        mask.status !== "rejected" &&
+        !mask.notes?.hidden,
     );
-    const order = wanted.sort((a, b) => rank(a) - rank(b) || b.area - a.area).slice(-MOST);
+    const level = ({ notes }: Mask) => notes?.level ?? 0;
+    const order = wanted
+      .sort((a, b) => rank(a) - rank(b) || level(a) - level(b) || b.area - a.area)
+      .slice(-MOST);
     const added = order.length - this.order.length;
     const goesOn = added >= 0 && this.order.every((mask, i) => mask === order[i]);
     if (!goesOn) this.map.fill(0);

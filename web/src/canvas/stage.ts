@@ -334,7 +334,7 @@ export class Stage {
       drawPatch(context, view, this.patches.get(mask)!, { colour: [...WHITE], fill, edge: 1 });
     };
     outlined(editor.hovered, 0.2);
-    if (!draft.fixes) outlined(editor.selected, 0.28);
+    if (!draft.fixes) for (const mask of editor.selection) outlined(mask, 0.28);
     const fill = this.dimmed ? 0.25 : 0.5;
     drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);

@@ -1,6 +1,7 @@
 /** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
 
 import type { Stage } from "../canvas/stage";
+import { copyToNext, duplicate, merge, raise, split, subtract, turn } from "../state/combining";
 import { everything } from "../state/everything";
 import { judge, nextReview, undo } from "../state/review";
 import type { Session, ToolName } from "../state/session";
@@ -111,6 +112,15 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
+    command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
+    command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
+    command("Object", "Ctrl+K", "Split into parts", () => split(session)),
+    command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),
+    command("Object", "Ctrl+E", "Copy to the next photo", () => void copyToNext(session)),
+    command("Object", "Z", "Lock or unlock", () => turn(session, "locked")),
+    command("Object", "Ctrl+H", "Hide or show this one", () => turn(session, "hidden")),
+    command("Object", "Ctrl+]", "To the front", () => raise(session, 1)),
+    command("Object", "Ctrl+[", "To the back", () => raise(session, -1)),
     command("Object", "Ctrl+Z", "Undo, verdicts too", () => void undo(session)),
     command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 

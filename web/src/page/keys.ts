@@ -11,6 +11,9 @@ const ARROWS: Record<string, [number, number]> = {
   ArrowUp: [0, -1],
   ArrowDown: [0, 1],
 };
+const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
+const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+L"]; // also while somebody types
+const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
 const FAST = 5; // steps with Shift
 
@@ -30,10 +33,10 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
   document.addEventListener("keydown", (event) => {
     const name = keyName(event);
     const target = event.target as HTMLElement;
-    const typing = target.closest("input, select, textarea, dialog[open]") !== null;
+    const typing = target.closest(FIELDS) !== null;
     const onStage = target === stage.element || target === document.body;
-    if (typing && !/^Ctrl\+/.test(name)) return;
-    if (typing && /^Ctrl\+(Shift\+)?[ZY]$/.test(name)) return; // the field's own undo
+    if (typing && !PAGE_KEYS.includes(name)) return; // undo, copy and so on are the field's own
+    if (target.matches("[type=range]") && SLIDING.test(event.key)) return;
     const arrow = ARROWS[event.key];
     if (arrow && onStage && !event.ctrlKey && !event.altKey) {
       event.preventDefault();

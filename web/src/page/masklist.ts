@@ -81,7 +81,13 @@ export function maskList(session: Session): HTMLElement {
   const lines = h("div", { class: "lines" });
   const list = h(
     "div",
-    { class: "list", role: "listbox", "aria-label": "Masks", tabindex: "0" },
+    {
+      class: "list",
+      role: "listbox",
+      "aria-label": "Masks",
+      "aria-multiselectable": "true",
+      tabindex: "0",
+    },
     lines,
   );
   const draw = () => {
@@ -95,9 +101,20 @@ export function maskList(session: Session): HTMLElement {
     const places = new Map(masks.map((mask, i) => [mask, i]));
     const colour = (m: Mask) => m.label !== null && session.labels.colour(m.label);
     const looks = seen
-      .map((m) => [m.key, m.label, colour(m), m.quality, m.status, m.area, places.get(m)].join())
+      .map((m) =>
+        [
+          m.key,
+          m.label,
+          JSON.stringify(m.notes),
+          colour(m),
+          m.quality,
+          m.status,
+          m.area,
+          places.get(m),
+        ].join(),
+      )
       .join();
-    fill(lines, `${first} ${editor?.state.selected} ${looks}`, () =>
+    fill(lines, `${first} ${editor?.state.selected} ${editor?.state.also} ${looks}`, () =>
       shown.length
         ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
         : [h("p", { class: "dim small" }, editor ? "No masks yet." : "")],
@@ -122,7 +139,7 @@ export function maskList(session: Session): HTMLElement {
 function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
   const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
-  const selected = session.editor?.state.selected === mask.key;
+  const selected = session.editor?.selection.includes(mask) ?? false;
   const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
   const element = h(
     "button",
@@ -132,11 +149,17 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
       role: "option",
       "aria-selected": String(selected),
       tabindex: "-1",
-      onclick: () => session.editor?.select(selected ? null : mask.key),
+      onclick: (event: MouseEvent) => {
+        const more = event.shiftKey || event.ctrlKey || event.metaKey;
+        session.editor?.select(selected && !more ? null : mask.key, more);
+      },
     },
     dot,
     h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
     mask.status === "proposal" && h("span", { class: "badge" }, "proposal"),
+    !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
+    !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
+    !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),
     h("span", { class: "dim" }, quality),
   );
   element.style.top = `${top}px`;

@@ -5,6 +5,7 @@ import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, iconButton } from "./dom";
 import { leastSlider, drawLayers, maskList } from "./masklist";
+import { maskBar, notesCard } from "./maskbar";
 import { objectCard } from "./object";
 
 const THUMB = 74;
@@ -48,7 +49,9 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
       candidates,
       granularity,
       actions,
+      maskBar(session),
     ),
+    notesCard(session),
     h("section", { class: "card masks" }, layers, leastSlider(session), list),
   );
   return { element, label: object.label };

@@ -112,4 +112,23 @@ export class Drafting {
   }
 }
 
+/** Where a mask comes from that a person kept: what was said about it, and the model, if any. */
+export function provenanceOf(
+  draft: Draft,
+  old: Mask | null,
+  model: Model | null,
+): Record<string, unknown> {
+  const told = asksModel(draft) ? model?.manifest : undefined;
+  return {
+    ...old?.provenance,
+    by: "human",
+    ...(told && { model: told.name, model_hash: told.weights_hash }),
+    points: draft.clicks.map(({ x, y }) => [x, y]),
+    labels: draft.clicks.map((click) => click.label),
+    ...(draft.box && { box: draft.box }),
+    ...(draft.lasso && { lasso: draft.lasso }),
+    drawn: draft.strokes.length > 0 || draft.rings !== null,
+  };
+}
+
 export const looksEmpty = (looks: Looks) => patchArea(looks.patch) === 0;

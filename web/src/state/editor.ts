@@ -12,7 +12,7 @@ import type { Click } from "../model/negative_clicks";
 import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
 import type { Happening, ImageEntry } from "../store/store";
-import { Drafting, NOTHING, looksEmpty } from "./drafting";
+import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
 import { shownMasks } from "./everything";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
@@ -273,44 +273,50 @@ export class Editor {
       quality: draft.strokes.length ? null : looks.quality,
       label: label.trim() || null,
       status: "accepted",
-      provenance: this.provenance(draft, old),
+      provenance: provenanceOf(draft, old, this.host.model()),
+      notes: old?.notes ?? {},
     };
     const others = this.state.masks;
     const masks = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
-    this.act("mask", { masks, draft: NO_DRAFT, selected: null });
+    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [] });
     this.cost = null;
     this.events.push({ kind: "accept", tool: this.host.tool(), seconds, record: mask.key });
     this.sendEvents();
     return mask;
   }
 
-  private provenance(draft: Draft, old: Mask | null): Record<string, unknown> {
-    const model = asksModel(draft) ? this.host.model()?.manifest : undefined;
-    const points = draft.clicks.map(({ x, y }) => [x, y]);
-    return {
-      ...old?.provenance,
-      by: "human",
-      ...(model && { model: model.name, model_hash: model.weights_hash }),
-      points,
-      labels: draft.clicks.map((click) => click.label),
-      ...(draft.box && { box: draft.box }),
-      ...(draft.lasso && { lasso: draft.lasso }),
-      drawn: draft.strokes.length > 0 || draft.rings !== null,
-    };
+  /** Select a mask; `more`: beside those that are, or no longer. */
+  select(key: string | null, more = false): void {
+    const mask = this.find(key);
+    const before = this.selection.map((one) => one.key);
+    let keys = key === null ? [] : [key];
+    if (more && key !== null) {
+      keys = before.includes(key) ? before.filter((one) => one !== key) : [...before, key];
+    }
+    const label = mask && !more ? { label: mask.label ?? "" } : {};
+    this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1), ...label });
+    this.host.changed();
   }
 
-  select(key: string | null): void {
-    const mask = this.find(key);
-    this.work.quietly({ selected: key, ...(mask && { label: mask.label ?? "" }) });
-    this.host.changed();
+  /** The selected masks, the one that was selected first at the front. */
+  get selection(): Mask[] {
+    const keys = [this.state.selected, ...(this.state.also ?? [])];
+    return keys.map((key) => this.find(key)).filter((mask) => mask !== null);
+  }
+
+  /** Whether a mask may be changed; where not, the user is told. */
+  free(masks: readonly Mask[]): boolean {
+    const locked = masks.some((mask) => mask.notes?.locked);
+    if (locked) this.host.say("This mask is locked: unlock it first (Z).");
+    return !locked;
   }
 
   /** Start fixing the selected mask, with the brush or as an outline. */
   edit(outline: boolean): void {
     const mask = this.selected;
-    if (!mask || !isEmpty(this.draft)) return;
+    if (!mask || !isEmpty(this.draft) || !this.free([mask])) return;
     if (!this.state.masks.includes(mask)) this.add("proposal", [mask], false);
     this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
     if (outline) void this.outlined();
@@ -326,21 +332,21 @@ export class Editor {
     this.say("outline", { rings, strokes: [] });
   }
 
-  /** Change what is kept about the selected mask. */
-  change(what: string, part: Partial<Mask>): void {
-    const mask = this.selected;
-    if (!mask) return;
-    const masks = this.state.masks.map((one) => (one === mask ? { ...one, ...part } : one));
-    this.act(what, { masks });
+  /** Change what is kept about the selected masks. */
+  change(what: string, how: (mask: Mask) => Partial<Mask>): void {
+    const chosen = new Set(this.selection);
+    if (!chosen.size) return;
+    const change = (one: Mask) => (chosen.has(one) ? { ...one, ...how(one) } : one);
+    this.act(what, { masks: this.state.masks.map(change) });
   }
 
   /** Name the object: the selected mask, or the one in the making. */
   name(label: string): void {
     this.host.learn(label.trim());
     if (this.selected && isEmpty(this.draft)) {
-      if ((this.selected.label ?? "") !== label.trim()) {
+      if (this.selection.some((mask) => (mask.label ?? "") !== label.trim())) {
         this.work.quietly({ label });
-        this.change("label", { label: label.trim() || null });
+        this.change("label", () => ({ label: label.trim() || null }));
       }
     } else if (this.state.label !== label) {
       this.act("label", { label });
@@ -349,20 +355,21 @@ export class Editor {
 
   /** Every mask of a name gets another one, or goes; in the steps back, too. */
   relabel(old: string, to: string | null, gone: boolean): void {
-    this.work.remake((mask) => {
-      if (mask.label !== old) return mask;
-      return gone ? null : { ...mask, label: to };
-    });
-    if (this.state.label === old) this.work.quietly({ label: to ?? "" });
+    const remade = (mask: Mask) => (gone ? null : { ...mask, label: to });
+    this.work.remake(
+      (mask) => (mask.label === old ? remade(mask) : mask),
+      (label) => (label === old ? (to ?? "") : label),
+    );
     this.refresh();
     this.host.changed();
   }
 
   remove(): void {
-    const mask = this.selected;
-    if (!mask) return this.drop();
-    const masks = this.state.masks.filter((one) => one !== mask);
-    this.act("delete", { masks, selected: null });
+    const gone = new Set(this.selection);
+    if (!gone.size) return this.drop();
+    if (!this.free([...gone])) return;
+    const masks = this.state.masks.filter((one) => !gone.has(one));
+    this.act("delete", { masks, selected: null, also: [] });
   }
 
   /** Proposals that become masks of their own, or go. */
@@ -373,7 +380,7 @@ export class Editor {
     const masks = [...this.state.masks, ...spare].map((one) =>
       chosen.has(one.key) ? { ...one, status } : one,
     );
-    this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null });
+    this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 
   /** A mask that the store has accepted already: no step, nothing to send. */

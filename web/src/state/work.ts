@@ -6,7 +6,7 @@ import type { Ring } from "../masks/outline";
 import type { BoxXywh, Rle } from "../masks/rle";
 import { cocoToRle, rleToCoco } from "../masks/rle";
 import type { Stroke } from "../masks/strokes";
-import type { Draft as Sent, SavedRecord, Status } from "../store/store";
+import type { Draft as Sent, Notes, SavedRecord, Status } from "../store/store";
 
 /** A mask of the photo. Nothing in it ever changes; a changed mask is a new object. */
 export interface Mask {
@@ -18,6 +18,7 @@ export interface Mask {
   label: string | null;
   status: Status;
   provenance: Record<string, unknown>;
+  notes?: Notes;
 }
 
 /** The object that is being made or fixed: what was said about it so far. */
@@ -47,6 +48,7 @@ export interface State {
   draft: Draft;
   label: string;
   selected: string | null;
+  also?: readonly string[]; // selected beside it
 }
 
 export const asksModel = (draft: Draft) =>
@@ -102,10 +104,11 @@ export class Work {
   }
 
   /** Let a mask have been another one, or none, in every state: past, present and future. */
-  remake(change: (mask: Mask) => Mask | null): void {
+  remake(change: (mask: Mask) => Mask | null, label = (text: string) => text): void {
     const known = new WeakMap<Mask, Mask>(); // a mask that two states share stays one
     const remade = (state: State): State => ({
       ...state,
+      label: label(state.label),
       masks: state.masks.flatMap((mask) => {
         const made = known.get(mask) ?? change(mask);
         if (made) known.set(mask, made);
@@ -136,12 +139,12 @@ export function difference(before: readonly Mask[], after: readonly Mask[]) {
 }
 
 export function toSent(mask: Mask): Sent {
-  const { rle, box, area, quality, label, status, provenance } = mask;
-  return { rle: rleToCoco(rle), box, area, quality, label, status, provenance };
+  const { rle, box, area, quality, label, status, provenance, notes = {} } = mask;
+  return { rle: rleToCoco(rle), box, area, quality, label, status, provenance, notes };
 }
 
 export function toMask(record: SavedRecord | Sent, key: string): Mask {
-  const { box, area, quality, label, status, provenance } = record;
+  const { box, area, quality, label, status, provenance, notes = {} } = record;
   const rle = cocoToRle(record.rle);
-  return { key, rle, box, area, quality, label, status, provenance: provenance ?? {} };
+  return { key, rle, box, area, quality, label, status, provenance: provenance ?? {}, notes };
 }

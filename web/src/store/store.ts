@@ -38,6 +38,16 @@ export interface ImageEntry {
   records: number;
 }
 
+/** What people note on a mask beside its shape and name. */
+export interface Notes {
+  tags?: string[];
+  attributes?: Record<string, string>;
+  comment?: string;
+  locked?: boolean; // tools leave it alone
+  hidden?: boolean; // it is not drawn
+  level?: number; // the higher lies above the lower
+}
+
 /** A mask as it is kept. */
 export interface SavedRecord {
   id: string;
@@ -49,6 +59,7 @@ export interface SavedRecord {
   label: string | null;
   status: Status;
   provenance: Record<string, unknown>;
+  notes?: Notes;
   client_id?: string;
 }
 

@@ -7,15 +7,16 @@ import type { Bench, Pointed, Tool } from "./tool";
 export class PickTool implements Tool {
   readonly cursor = "default";
 
-  down({ at }: Pointed, bench: Bench): void {
-    this.press({ at } as Pointed, bench);
+  down({ at, negative }: Pointed, bench: Bench): void {
+    this.press({ at, negative } as Pointed, bench);
   }
 
-  press({ at }: Pointed, { editor, session }: Bench): void {
+  press({ at, negative }: Pointed, { editor, session }: Bench): void {
     if (!isEmpty(editor.draft)) {
       return session.say("Keep the mask in the making first (Enter), or drop it (Esc).");
     }
     const under = editor.map.at(Math.floor(at[0]), Math.floor(at[1]));
+    if (negative) return under[0] && editor.select(under[0].key, true); // Shift: beside the others
     const place = under.findIndex((mask) => mask.key === editor.state.selected);
     editor.select(under[place + 1]?.key ?? null);
   }

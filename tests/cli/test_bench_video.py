@@ -1,0 +1,66 @@
+"""`anymask bench video`: trackers beside baselines on videos whose true masks are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.evaluation.video_tracking import copy_first, read_masked_videos, score_method
+from anymask.predictors.image import Model
+from anymask.primitives.errors import DataError
+from tests.predictors.fakes import ColourRuntime
+from tests.video.clips import moving_discs
+
+FRAMES = 8
+PICTURES, TRUTH = moving_discs(FRAMES)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for part in ("images", "masks"):
+        (tmp_path / "discs" / part).mkdir(parents=True)
+    for number, (picture, (mask, _)) in enumerate(zip(PICTURES, TRUTH, strict=True)):
+        Image.fromarray(picture).save(tmp_path / "discs" / "images" / f"{number}.png")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(
+            tmp_path / "discs" / "masks" / f"{number}.png"
+        )
+    return tmp_path
+
+
+def test_the_tracker_beats_what_it_must_beat(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()))
+    assert main(["bench", "video", str(folder), "--json", str(tmp_path / "a.json")]) == 0
+    figures = json.loads((tmp_path / "a.json").read_text("utf-8"))["figures"]
+    means = {one["runtime"]: one["value"] for one in figures if one["what"] == "mean J & F"}
+    assert set(means) == {
+        "fake, auto", "fake, points", "copy the first mask", "DIS flow", "OpenCV MIL, box to fake",
+    }  # fmt: skip
+    assert means["fake, auto"] > means["copy the first mask"] + 0.1
+
+
+def test_an_object_that_never_moves_is_copied_rightly(folder: Path) -> None:
+    (video,) = read_masked_videos(folder)
+    assert len(video.frames) == FRAMES
+    still = type(video)(video.name, video.frames[:1] * 4, video.masks[:1] * 4)
+    assert score_method(copy_first, "copy", still, 4).scores.j_and_f == 1
+
+
+def test_a_folder_of_another_layout_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no videos; wanted VIDEO/images and VIDEO/masks"):
+        read_masked_videos(tmp_path / "discs")
+    (folder / "discs" / "masks" / "7.png").unlink()
+    with pytest.raises(DataError, match="got 8 images and 7 masks"):
+        read_masked_videos(folder)
+
+
+def test_a_folder_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "video"]) == 2
+    assert "name a folder of videos with masks" in capsys.readouterr().err

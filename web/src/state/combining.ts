@@ -1,0 +1,137 @@
+/** Masks made of masks: merged, subtracted, split into parts, copied; locked, hidden, raised. */
+
+import { patchToRle, rleToPatch } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import { rleArea, rleBox, rleCombine } from "../masks/rle";
+import type { Rle } from "../masks/rle";
+import type { Notes } from "../store/store";
+import type { Editor } from "./editor";
+import type { Mask } from "./work";
+import type { Session } from "./session";
+
+/** The mask with another shape, whose score nobody knows. */
+function shaped(mask: Mask, rle: Rle, key = mask.key): Mask {
+  const provenance = { ...mask.provenance, by: "human", drawn: true };
+  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), quality: null, provenance };
+}
+
+function several(session: Session, what: string): Mask[] | null {
+  const chosen = session.editor?.selection ?? [];
+  if (chosen.length > 1) return session.editor!.free(chosen) ? chosen : null;
+  session.say(`To ${what}, pick two masks or more (O): Shift + click adds one.`);
+  return null;
+}
+
+/** All selected masks become one: the first, with the pixels of all. */
+export function merge(session: Session): void {
+  const chosen = several(session, "merge");
+  if (!chosen) return;
+  const [first, ...rest] = chosen;
+  const whole = shaped(
+    first,
+    rest.reduce((rle, mask) => rleCombine(rle, mask.rle, "union"), first.rle),
+  );
+  replace(session.editor!, "merge", chosen, [{ ...whole, status: "accepted" }]);
+}
+
+/** The first selected mask loses the pixels of the others, which stay. */
+export function subtract(session: Session): void {
+  const chosen = several(session, "subtract");
+  if (!chosen) return;
+  const [first, ...rest] = chosen;
+  const rle = rest.reduce((left, mask) => rleCombine(left, mask.rle, "minus"), first.rle);
+  if (!rleArea(rle)) return session.say("Nothing of the mask would be left, so it stays.");
+  replace(session.editor!, "subtract", [first], [shaped(first, rle)]);
+}
+
+/** Every part of the selected mask becomes a mask of its own. */
+export function split(session: Session): void {
+  const mask = session.editor?.selected;
+  if (!mask || !session.editor!.free([mask])) return;
+  const found = parts(rleToPatch(mask.rle));
+  if (found.length < 2) return session.say("This mask has one part only.");
+  const made = found.map((part, i) =>
+    shaped(mask, patchToRle(part), i ? crypto.randomUUID() : mask.key),
+  );
+  replace(session.editor!, "split", [mask], made);
+}
+
+export function duplicate(session: Session): void {
+  const { editor } = session;
+  const made = (editor?.selection ?? []).map((one) => ({ ...one, key: crypto.randomUUID() }));
+  if (editor && made.length) replace(editor, "duplicate", [], made);
+}
+
+/** Masks `gone` make room for `made`, which are selected then. */
+function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void {
+  const place = editor.state.masks.findIndex((mask) => mask === gone[0]);
+  const masks = editor.state.masks.filter((mask) => !gone.includes(mask));
+  masks.splice(place < 0 ? masks.length : place, 0, ...made);
+  const [selected, ...also] = made.map((mask) => mask.key);
+  editor.act(what, { masks, selected, also });
+}
+
+/** Open the next photo, and put the selected masks there too. */
+export async function copyToNext(session: Session): Promise<void> {
+  const chosen = session.editor?.selection ?? [];
+  if (!chosen.length) return session.say("Pick the masks that are to be copied (O).");
+  const before = session.editor;
+  await session.go(1);
+  const { editor } = session;
+  if (!editor || editor === before) return;
+  const fitting = chosen.filter(({ rle }) => rle.size.join() === editor.hw.join());
+  if (!fitting.length) return session.say("The next photo has another size: nothing was copied.");
+  const made = fitting.map((mask) => ({
+    ...shaped(mask, mask.rle, crypto.randomUUID()),
+    status: "accepted" as const,
+  }));
+  replace(editor, "copy", [], made);
+}
+
+/** Lock or hide the selected masks, or no longer. */
+export function turn(session: Session, what: "locked" | "hidden"): void {
+  const { editor } = session;
+  const on = !editor?.selection.every((mask) => mask.notes?.[what]);
+  note(session, what, { [what]: on });
+}
+
+/** Above all other masks (1), or below them (-1). */
+export function raise(session: Session, way: 1 | -1): void {
+  const levels = session.editor?.state.masks.map((mask) => way * (mask.notes?.level ?? 0)) ?? [];
+  note(session, way > 0 ? "to the front" : "to the back", {
+    level: way * (Math.max(0, ...levels) + 1),
+  });
+}
+
+export function note(session: Session, what: string, change: Notes): void {
+  session.editor?.change(what, (mask) => ({ notes: { ...mask.notes, ...change } }));
+}
+
+/** The connected parts of a mask (pixels that touch at a side or a corner), the largest first. */
+export function parts(patch: Patch): Patch[] {
+  const { width, height, data } = patch;
+  const left = data.slice();
+  const found: { area: number; part: Patch }[] = [];
+  for (let seed = 0; seed < left.length; seed++) {
+    if (!left[seed]) continue;
+    const part = new Uint8Array(left.length);
+    const open = [seed];
+    left[seed] = 0;
+    let area = 0;
+    for (let at = open.pop(); at !== undefined; at = open.pop()) {
+      part[at] = 1;
+      area++;
+      const [x, y] = [at % width, Math.floor(at / width)];
+      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
+        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
+          const near = v * width + u;
+          if (!left[near]) continue;
+          left[near] = 0;
+          open.push(near);
+        }
+      }
+    }
+    found.push({ area, part: { ...patch, data: part } });
+  }
+  return found.sort((a, b) => b.area - a.area).map(({ part }) => part);
+}
