@@ -77,7 +77,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     ticks.append(time.perf_counter())
     click = model.segment(embedding, points=[scene.click])
     ticks.append(time.perf_counter())
-    box = model.segment(embedding, box=scene.box, multimask=False)
+    box = model.segment(embedding, box=scene.box)
     ticks.append(time.perf_counter())
     records = model.everything(scene.image, **GRID)
     ticks.append(time.perf_counter())

@@ -68,13 +68,13 @@ def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
 
 
 def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
-    adaptive = Arrangement(mask_nms_thresh=0.9, min_island_area="5%", max_hole_area="5%")
+    adaptive = Arrangement(mask_nms_thresh=0.5, min_island_area="5%", max_hole_area="5%")
     assert arrangement_of(Grid(mode="adaptive"), {}) == adaptive
-    assert ADAPTIVE_NMS == 0.9
+    assert ADAPTIVE_NMS == 0.5
     assert arrangement_of(Grid(mode="exact"), {}) == Arrangement()
     for mode, usual in (("adaptive", adaptive), ("exact", Arrangement())):
-        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.5, "layout": "tree"})
-        assert chosen == replace(usual, mask_nms_thresh=0.5, layout="tree")
+        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.6, "layout": "tree"})
+        assert chosen == replace(usual, mask_nms_thresh=0.6, layout="tree")
 
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:

@@ -1,5 +1,7 @@
 """Automatic masks of pictures whose objects are known, and the settings one by one."""
 
+from typing import Any
+
 import pytest
 
 from anymask.families import open_family
@@ -182,6 +184,28 @@ def test_six_fixed_points_are_filled_up() -> None:
 def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
     nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
     assert grid_of(sam, {}).pred_iou_thresh == 0.88
-    assert grid_of(nano, {}).pred_iou_thresh == 0.45
+    assert grid_of(nano, {}).pred_iou_thresh == 0.5
     assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7
-    assert grid_of(nano, {"pred_iou_thresh": 0.7}).stability_score_thresh == 0.65
+    assert grid_of(nano, {"pred_iou_thresh": 0.7}).stability_score_thresh == 0.3
+
+
+# Where nothing passes.
+
+
+class Modest(ColourRuntime):
+    """Its numbers lie below what its family asks for."""
+
+    def decode(self, *asked: Any) -> Any:
+        logits, quality = super().decode(*asked)
+        return logits, quality * 0.6
+
+
+def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() -> None:
+    model = Model(Modest())
+    found = model.everything(PICTURE, points_per_side=8)
+    assert found
+    best = max(record.quality for record in found)
+    assert best < grid_of(model.runtime.family, {}).pred_iou_thresh
+    assert all(record.quality >= 0.8 * best for record in found)
+    assert not model.everything(PICTURE, points_per_side=8, pred_iou_thresh=0.88)
+    assert not model.everything(PICTURE, points_per_side=8, mode="exact")

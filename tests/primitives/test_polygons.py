@@ -74,6 +74,24 @@ def test_simplifying_drops_corners_and_keeps_the_shape(tolerance: float) -> None
     assert (again & mask).sum() / (again | mask).sum() > 1 - 0.03 * tolerance - 0.01
 
 
+def test_a_slope_of_pixels_becomes_a_line_and_every_centre_stays_on_its_side() -> None:
+    y, x = np.mgrid[:80, :120]
+    mask = (y > x / 3 + 4) & (y < 70) & (x > 9) & (x < 100)
+    (exact,), (smooth,) = P.mask_to_polygons(mask), P.mask_to_polygons(mask, P.SMOOTH, smooth=True)
+    assert len(exact.exterior) > 40
+    assert len(smooth.exterior) <= 12
+    assert [10.0, 70.0] in smooth.exterior.tolist()  # between long sides: it stays sharp
+    again = P.polygons_to_mask([smooth], mask.shape)
+    assert (again ^ mask).sum() <= 0.005 * mask.sum()
+
+
+@quickly
+@given(masks(largest=14))
+def test_an_outline_without_stairs_loses_no_pixel(mask: Mask) -> None:
+    smooth = P.mask_to_polygons(mask, 1e-6, smooth=True)
+    np.testing.assert_array_equal(P.polygons_to_mask(smooth, mask.shape), mask)
+
+
 @quickly
 @given(masks(largest=14), st.sampled_from([1.0, 4.0]))
 def test_simplifying_never_loses_a_region(mask: Mask, tolerance: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import struct
 import zlib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.cli import serve
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.runtimes.open import ASSETS
@@ -147,6 +149,15 @@ def test_a_page_that_was_allowed_may_show_ours_in_a_frame() -> None:
         assert without.items() <= {name: reply.headers.get(name) for name in without}.items()
         evil = http.get("/health", headers={"Origin": "https://tool.example"})
         assert evil.status_code == 403  # to be shown is not to ask
+
+
+def test_the_command_takes_other_pages_several_times() -> None:
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    words = ["--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
+    access = serve.read_access(parser.parse_args([*words, "--allow-frame", "https://c.example"]))
+    assert access.origins == ("https://a.example", "https://b.example")
+    assert access.frames == ("https://c.example",)
 
 
 def test_every_answer_tells_browsers_to_be_careful() -> None:

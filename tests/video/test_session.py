@@ -291,6 +291,33 @@ def test_following_nothing_is_refused() -> None:
         begin(evry=2)
 
 
+@pytest.mark.parametrize("tracker", ["match", "points"])
+def test_a_resolution_that_changes_is_followed(tracker: str) -> None:
+    """Odd sizes, and an alpha channel, too."""
+    large = [np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)[:-1, :-1] for picture in PICTURES]
+    mixed = [*PICTURES[:3], *large[3:6]]
+    mixed[1] = np.dstack([mixed[1], np.full(mixed[1].shape[:2], 255, np.uint8)])
+    with begin(mixed, tracker=tracker) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    assert [frame.masks[1].shape for frame in frames] == [(96, 128)] * 3 + [(191, 255)] * 3
+    for frame in frames[:3]:
+        assert iou(frame.masks[1], TRUTH[frame.index][0]) > 0.7
+    for frame in frames[3:]:
+        assert iou(frame.masks[1][::2, ::2], TRUTH[frame.index][0]) > 0.7
+        assert frame.objects[1].doubts == ()
+
+
+def test_a_truncated_video_is_followed_up_to_the_fault(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with begin(path) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    assert 3 < len(frames) < 16
+    assert_followed(frames, {1: 0})
+
+
 def test_one_frame_is_a_video_too() -> None:
     with begin(PICTURES[:1]) as session:
         session.add(frame=0, points=[START])

@@ -33,6 +33,7 @@ from anymask.primitives.setting import (
 from anymask.primitives.types import UintImage
 
 HINT_SECONDS = 30.0
+ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
 LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
 STAGES: dict[Stage, str] = {
     "assisted": "a person clicks, the model answers",
@@ -47,8 +48,14 @@ class ProjectSettings:
     """How a project works; kept in its database. Raises InputError for values out of range."""
 
     confident: Annotated[
-        float, Setting("quality from which a mask is filled in (semi)", most=1)
-    ] = 0.7
+        float | None,
+        Setting(
+            "quality from which a mask is filled in (semi), and below which masks are asked for "
+            "again",
+            most=1,
+            default=f"what everything finds is filled in; asked again below {ASK_AGAIN}",
+        ),
+    ] = None
     quality: Annotated[
         float | None,
         Setting("least quality of a mask (auto)", most=1, default="the model's own"),
@@ -85,6 +92,11 @@ class ProjectSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def asked_again_below(self) -> float:
+        """The quality of masks that are asked for again, where that is wanted."""
+        return ASK_AGAIN if self.confident is None else self.confident
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:
@@ -143,7 +155,8 @@ def ask_larger(
     Each mask stays the same object.
     """
     seconds = settings.retry_seconds or LARGER_SECONDS
-    retry = Retry(seconds=seconds, quality=settings.confident, steps=("larger",), larger=larger)
+    quality = settings.asked_again_below
+    retry = Retry(seconds=seconds, quality=quality, steps=("larger",), larger=larger)
     return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
@@ -157,7 +170,8 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     if settings.stability is not None:
         wanted["stability_score_thresh"] = settings.stability
     if settings.retry_seconds:
-        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=settings.confident)
+        quality = settings.asked_again_below
+        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=quality)
     return wanted
 
 
@@ -165,7 +179,8 @@ def proposals_of(
     records: Sequence[MaskRecord], model: Model, stage: Stage, settings: ProjectSettings
 ) -> list[Draft]:
     """The masks that are shown to people, as proposals."""
-    least = settings.confident if stage == "semi" else -float("inf")
+    sure = settings.confident if stage == "semi" else None
+    least = -float("inf") if sure is None else sure
     return [
         _draft(record, model, stage)
         for record in records

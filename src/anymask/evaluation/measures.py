@@ -26,6 +26,7 @@ from anymask.evaluation.region_quality import measure_regions
 from anymask.evaluation.robustness import measure_robustness
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress
 from anymask.evaluation.set_results import MethodResult, NotMeasured, SetResult
+from anymask.evaluation.shown_masks import measure_shown
 from anymask.evaluation.text_prompts import measure_text
 from anymask.primitives.errors import ConfigError
 
@@ -79,6 +80,10 @@ MEASURES: dict[str, Measure] = {
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
         function=measure_everything,
+    ),
+    "shown": Measure(
+        about="what everything shows by default: recall and precision at IoU .5, masks a photo",
+        function=measure_shown,
     ),
     "regions": Measure(
         about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",

@@ -22,7 +22,9 @@ from anymask.primitives.setting import Setting, check_settings, describe_setting
 
 Layout = Literal["flat", "partition", "tree"]
 
-ADAPTIVE_NMS = 0.9  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
+NEARLY_BEST = 0.8  # of the best quality
+LITTLE = 0.1  # IoU
+ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
 
 
 class ArrangementDict(TypedDict, total=False):
@@ -126,6 +128,13 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     if settings.layout == "partition":
         return [share for share in partition(kept) if share.area >= settings.min_mask_area]
     return kept
+
+
+def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
+    """Of masks that none of the thresholds chose: the best ones that overlap little."""
+    most = max((record.quality for record in records), default=0.0)
+    good = [record for record in records if record.quality >= NEARLY_BEST * most]
+    return without_duplicates(good, LITTLE)
 
 
 def _cleaned(record: MaskRecord, settings: Arrangement) -> MaskRecord:

@@ -5,7 +5,7 @@ Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypedDict
 
 import numpy as np
@@ -19,6 +19,7 @@ from anymask.runtimes.sweep import SweepPrecision
 Mode = Literal["adaptive", "exact"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
+WIDER = 0.5  # of the quality that nothing reached
 MOST_AT_ONCE = 64  # clicks; larger batches are no faster
 
 
@@ -49,6 +50,17 @@ def grid_of(family: Family, given: GridDict) -> Grid:
     )
     merged.update(given)
     return Grid(**merged)
+
+
+def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
+    """What to look with where nothing passed: half the quality, any stability.
+
+    given  what the user said; None where that includes a threshold, and in exact mode
+    """
+    own = not {"pred_iou_thresh", "stability_score_thresh"} & set(given)
+    if tried.mode == "exact" or not own:
+        return None
+    return replace(tried, pred_iou_thresh=WIDER * tried.pred_iou_thresh, stability_score_thresh=0.0)
 
 
 @describe_settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -16,9 +16,9 @@ from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
 from anymask.data.record_list import MaskRecords
 from anymask.families.prompts import mask_on_photo
-from anymask.predictors.arrangement import arrange, arrangement_of, split_settings
+from anymask.predictors.arrangement import arrange, arrangement_of, best_of, split_settings
 from anymask.predictors.everything import find_everything
-from anymask.predictors.grid import grid_of
+from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import (
     BatchKeywords,
     EverythingKeywords,
@@ -48,8 +48,9 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
 from anymask.primitives.progress import Progress, telling, told
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 
@@ -299,17 +300,31 @@ class Model:
         of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
         arrangement = arrangement_of(grid, of_arrangement)
+        if isinstance(image, Embedding):
+            check_embedding(self.runtime, image)
+            _check_enough(tile, retry, source)
+        seen = image if isinstance(image, Embedding) else load_one(image, source)
         with telling(progress, "everything") as tell:
-            if isinstance(image, Embedding):
-                check_embedding(self.runtime, image)
-                _check_enough(tile, retry, source)
-                found = arrange(find_everything(self.runtime, image, grid, tell, log), arrangement)
-                return MaskRecords(found, image_hw=image.image_hw)
-            photo = load_one(image, source)
-            time = None if retry is None else RetryTime.start(retry)
-            found = look_around(WindowScanner(self.runtime, grid, time, log), photo, tile, tell)
-            hw, picture = (photo.shape[0], photo.shape[1]), picture_of(image, photo)
-            return MaskRecords(arrange(found, arrangement), image_hw=hw, picture=picture)
+            found = arrange(self._look(seen, grid, (tile, retry, log), tell), arrangement)
+            if not found and (wider := wider_grid(grid, of_grid)):
+                found = arrange(
+                    best_of(self._look(seen, wider, (tile, retry, None), tell)), arrangement
+                )
+        return _shown(found, image, seen)
+
+    def _look(
+        self,
+        seen: Embedding | UintImage,
+        grid: Grid,
+        how: tuple[Tile, Retry | None, SearchLog | None],
+        tell: Callable[[int, int], None] | None,
+    ) -> list[MaskRecord]:
+        """What a grid of clicks finds."""
+        tile, retry, log = how
+        if isinstance(seen, Embedding):
+            return find_everything(self.runtime, seen, grid, tell, log)
+        time = None if retry is None else RetryTime.start(retry)
+        return look_around(WindowScanner(self.runtime, grid, time, log), seen, tile, tell)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
@@ -337,6 +352,16 @@ class Model:
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
         return self._begin(self, source, **settings)
+
+
+def _shown(
+    found: list[MaskRecord], image: ImageSource | Embedding, seen: Embedding | UintImage
+) -> MaskRecords:
+    """The masks with what they are about."""
+    if isinstance(seen, Embedding) or isinstance(image, Embedding):
+        return MaskRecords(found, image_hw=cast(Embedding, seen).image_hw)
+    hw = (seen.shape[0], seen.shape[1])
+    return MaskRecords(found, image_hw=hw, picture=picture_of(image, seen))
 
 
 def _check_enough(tile: Tile, retry: Retry | None, source: SourceDict) -> None:

@@ -20,6 +20,8 @@ from anymask.primitives.types import BoolArray, UintImage
 
 Colour = tuple[int, int, int]
 
+SMALL_PICTURE = 400  # pixels of the longest side
+
 # Far apart in hue and readable on photos; the first is for the lone mask.
 _FIRST: tuple[Colour, ...] = (
     (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
@@ -68,7 +70,7 @@ def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
 
 def line_width(image_hw: tuple[int, int]) -> int:
     """A line that looks alike on small and big pictures, in pixels."""
-    return max(1, round(max(image_hw) / 500))
+    return max(1, round(max(image_hw) / 600))
 
 
 def overlay(
@@ -128,7 +130,8 @@ def contours(
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
     """Outlines of masks, holes included, with a thin white edge that shows on every ground.
 
-    width  of the line in pixels; fits the picture when left out
+    width  of the line in pixels; fits the picture when left out. On pictures of less than
+           SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds
     """
     stack = _stack(masks, _checked(image))
     chosen = _palette(palette, len(stack))
@@ -137,7 +140,8 @@ def contours(
     for mask, colour in zip(stack, chosen, strict=True):
         found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         lines = [_smooth(line) for line in found]
-        cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
+        if max(image.shape[:2]) >= SMALL_PICTURE:
+            cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
         cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
     return out
 

@@ -162,11 +162,11 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
 
 
 def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
-    """The mask as one path along its pixel borders, holes and parts included; nothing is lost."""
-    from anymask.primitives.polygons import mask_to_polygons, polygons_to_svg_path
+    """The mask as one smooth path, holes and parts included."""
+    from anymask.primitives.polygons import SMOOTH, mask_to_polygons, polygons_to_svg_path
 
     height, width = mask.shape
-    path = polygons_to_svg_path(mask_to_polygons(mask))
+    path = polygons_to_svg_path(mask_to_polygons(mask, SMOOTH, smooth=True))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}">\n'
@@ -175,13 +175,13 @@ def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
 
 
 def found_to_geojson(found: FoundMask) -> dict[str, Any]:
-    """A FeatureCollection of one feature, in pixels; x to the right, y down."""
-    from anymask.primitives.polygons import mask_to_polygons, polygons_to_geometry
+    """A FeatureCollection of one feature with a smooth outline, in pixels; x right, y down."""
+    from anymask.primitives.polygons import SMOOTH, mask_to_polygons, polygons_to_geometry
 
     height, width = found.mask.shape
     feature = {
         "type": "Feature",
-        "geometry": polygons_to_geometry(mask_to_polygons(found.mask)),
+        "geometry": polygons_to_geometry(mask_to_polygons(found.mask, SMOOTH, smooth=True)),
         "properties": {"id": 1, "area": found.record.area, "quality": found.record.quality},
     }
     picture = {"file_name": found.photo.name, "height": height, "width": width}

@@ -24,6 +24,8 @@ from anymask.primitives.types import BoolArray, IntArray
 Ring = NDArray[np.float64]
 Affine = tuple[float, float, float, float, float, float]
 IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+SMOOTH = 0.5  # pixels: the tolerance of outlines that people look at
+LONG = 3  # pixels of a side from which it is no stair
 _MOST_CUTS = 200_000_000  # of outlines with rows of pixels
 _AT_ONCE = 2_000_000  # cuts that are kept in memory
 
@@ -55,13 +57,15 @@ def ring_area(ring: NDArray[Any]) -> float:
 
 
 def mask_to_polygons(
-    mask: NDArray[Any], tolerance: float = 0.0, min_area: float = 0.0
+    mask: NDArray[Any], tolerance: float = 0.0, min_area: float = 0.0, smooth: bool = False
 ) -> list[Polygon]:  # (H, W)
     """The regions of a mask, in reading order of their first pixel.
 
     tolerance  0: exact, along the pixel borders. Larger: corners that move the outline by at most
                so many pixels are left out (Douglas-Peucker); 1 turns staircases into slopes. A hole
                that shrinks to nothing is dropped, a region keeps its exact ring instead
+    smooth     with a tolerance: through the middles of the pixels' edges, so that stairs become
+               slopes at a tolerance of 0.5 already; corners between long sides stay
     min_area   regions and holes of fewer square pixels are dropped
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
@@ -79,9 +83,9 @@ def mask_to_polygons(
         region = int(regions[_pixel_beside(ring)])
         if area > 0:
             if area >= min_area:
-                exteriors[region] = _simplified(ring, tolerance, keep=True)
+                exteriors[region] = _simplified(ring, tolerance, smooth, keep=True)
         elif -area >= min_area:
-            holes.setdefault(region, []).append(_simplified(ring, tolerance, keep=False))
+            holes.setdefault(region, []).append(_simplified(ring, tolerance, smooth, keep=False))
     return [
         Polygon(ring, tuple(hole for hole in holes.get(region, ()) if len(hole)))
         for region, ring in sorted(exteriors.items())
@@ -96,14 +100,36 @@ def _pixel_beside(ring: Ring) -> tuple[int, int]:
     return (int(y), int(x) - 1) if next_y > y else (int(y) - 1, int(x))
 
 
-def _simplified(ring: Ring, tolerance: float, keep: bool) -> Ring:
+def _simplified(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
     if tolerance <= 0:
         return ring
-    corners = cv2.approxPolyDP(ring.astype(np.int32)[:, None], tolerance, closed=True)[:, 0]
-    short = corners.astype(np.float64)
+    line = _without_stairs(ring) if smooth else ring
+    halves = np.rint(2 * line).astype(np.int32)
+    corners = cv2.approxPolyDP(halves[:, None], 2 * tolerance, closed=True)[:, 0]
+    short = corners.astype(np.float64) / 2
     if len(short) >= 3 and ring_area(short) * ring_area(ring) > 0:
         return short
     return ring if keep else ring[:0]
+
+
+def _without_stairs(ring: Ring) -> Ring:
+    """The same border through the middles of steps: every pixel's centre stays on its side.
+
+    Corners between two sides of LONG pixels stay.
+    """
+    step = np.roll(ring, -1, axis=0) - ring
+    length = np.abs(step).sum(axis=1)
+    ahead = step / length[:, None]
+    before = np.roll(ahead, 1, axis=0)
+    right = before[:, 0] * ahead[:, 1] > before[:, 1] * ahead[:, 0]  # the turn at each corner
+    is_step = right != np.roll(right, -1)  # a turn there and a turn back
+    sharp = (length >= LONG) & np.roll(length >= LONG, 1)
+    # In the order of the way: the corner, the first pixel's middle, the side's, the last pixel's.
+    ends = ahead / 2
+    points = np.stack([ring, ring + ends, ring + step / 2, ring + step - ends], axis=1)
+    bend = ~is_step
+    line: Ring = points[np.stack([sharp, bend, is_step, bend & (length > 1)], axis=1)]
+    return line
 
 
 # ------------------------------------------------------------------------------ following borders

@@ -135,7 +135,7 @@ class ImageTracker:
             for state, share in zip(states, shares, strict=True)
         ]
         prompts = [
-            self._prompt(seen, state, prior, flows)
+            self._prompt(seen, state, prior, None if at.cut else flows)
             for state, prior in zip(states, priors, strict=True)
         ]
         asked = [place for place, prompt in enumerate(prompts) if prompt is not None]
@@ -191,13 +191,19 @@ class ImageTracker:
         return self.model.segment(seen.embedding, prompts=prompts, multimask=True)
 
     def _prompt(
-        self, seen: SeenFrame, state: MatchState, prior: FloatArray, flows: _Flows
+        self, seen: SeenFrame, state: MatchState, prior: FloatArray, flows: _Flows | None
     ) -> Prompt | None:
-        """What the decoder is asked, in pixels of the frame; None where nothing is there."""
+        """What the decoder is asked, in pixels of the frame; None where nothing is there.
+
+        Where the flow says nothing, points are chosen anew from the prior.
+        """
         height, width = seen.embedding.image_hw
         scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
         if self.way == "points":
-            points = move_points(state.points, flows.there(state.grey), prior.shape)
+            if flows is None or not _is_flowing(seen, state):
+                points = spread_points(prior, POINTS)
+            else:
+                points = move_points(state.points, flows.there(state.grey), prior.shape)
             return Prompt.of(points=(points + 0.5) * scale) if len(points) else None
         there = prior > 0.5
         if there.mean() < LEAST:

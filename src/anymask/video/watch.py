@@ -44,8 +44,8 @@ class WatchSettings:
 class Watch:
     """What is known of an object's past.
 
-    areas    pixels on the last frames on which it was seen
-    centre   of its box, x and y, and the box's longer side, on the last of them
+    areas    millionths of the frame, on the last frames on which it was seen
+    centre   of its box, x and y, and the box's longer side, on the last of them, in frame widths
     missing  frames since then
     """
 
@@ -66,7 +66,7 @@ class Judgement:
 
 def watch_prompted(finding: Finding) -> Judgement:
     """A person spoke: what they mean is believed, and the past begins anew."""
-    area = rle_area(finding.rle)
+    area = _area(finding)
     watch = Watch((area,), _centre(finding)) if area else Watch(missing=1)
     return Judgement(watch, "visible" if area else "occluded", (), True)
 
@@ -76,7 +76,7 @@ def watch_tracked(watch: Watch, finding: Finding, cut: bool, settings: WatchSett
 
     cut  whether another shot begins with this frame
     """
-    area = rle_area(finding.rle)
+    area = _area(finding)
     doubts: list[Doubt] = ["cut"] if cut else []
     if not area:
         missing = watch.missing + 1
@@ -101,9 +101,17 @@ def watch_tracked(watch: Watch, finding: Finding, cut: bool, settings: WatchSett
     return Judgement(after, "back" if watch.missing else "visible", tuple(doubts), sure)
 
 
+def _area(finding: Finding) -> int:
+    height, width = finding.rle.size
+    return -(-1_000_000 * rle_area(finding.rle) // (height * width))
+
+
 def _centre(finding: Finding) -> tuple[float, float, float]:
+    width = finding.rle.size[1]
     x0, y0, x1, y1 = rle_box_xyxy(finding.rle)
-    return ((x0 + x1) / 2, (y0 + y1) / 2, float(max(x1 - x0, y1 - y0) + 1))
+    return (
+        (x0 + x1) / 2 / width, (y0 + y1) / 2 / width, (max(x1 - x0, y1 - y0) + 1) / width,
+    )  # fmt: skip
 
 
 def _jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
