@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anymask.predictors.image import Model
 
 CLICKS = 3  # on every mask
-MASKS_A_PHOTO = 10
+MASKS_A_PHOTO = 5
 
 
 @dataclass(frozen=True)
