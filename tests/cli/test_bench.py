@@ -141,7 +141,7 @@ def test_a_cold_start_that_fails_is_a_note(
         (["--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["--photo", "gone.jpg"], "--photo gone.jpg: wanted a picture file, there is none"),
         (["--runtime", "torch"], "nothing could be measured; skipped: torch: no checkpoint"),
-        (["decoder"], "invalid choice: 'decoder'"),
+        (["decoder"], "'decoder' is not among the choices; did you mean 'encoder'?"),
         (
             ["--requests", "5"],
             "`bench model` takes no --requests, which belongs to `bench serve`",

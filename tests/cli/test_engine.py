@@ -45,7 +45,9 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     assert "with 2 photos" in said(capsys, "engine", "init", photos, "--set", "sample=2")
     truth, out = photos.parent / "truth.json", photos.parent / "out.json"
     assert said(capsys, "engine", "import", photos, truth, "--proposals") == "6 new masks\n"
-    assert said(capsys, "engine", "import", photos, truth, "--proposals") == "0 new masks\n"
+    assert said(capsys, "engine", "import", photos, truth, "--proposals") == (
+        "0 new masks\n6 masks were there already and were left out\n"
+    )
     refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
     assert "1 of 1 batches are not accepted" in refused
     assert not out.exists()

@@ -140,7 +140,7 @@ def test_info_of_the_bundled_model_has_no_source(capsys):
     [
         (["get", "mobil_sam"], "did you mean mobile_sam"),
         (["info", "nothing_like_it"], "there is no model called 'nothing_like_it'"),
-        (["info", "SAM_VIT_B"], "did you mean sam_vit_b or "),
+        (["info", "SAM_VIT_B"], "did you mean sam_vit_b?"),
         (
             ["info", "my.pth"],
             "'my.pth' is a file of weights, and the name of its network is wanted",

@@ -248,7 +248,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
             "--split, --all-frames, --unsupervised are for videos",
         ),
         (["video", ".", ".", "--all-frames", "--unsupervised"], "counts all frames already"),
-        (["sound", ".", "."], "invalid choice: 'sound'"),
+        (["sound", ".", "."], "'sound' is not among the choices; choose one of video, panoptic"),
     ],
 )
 def test_wrong_words_are_sentences(
