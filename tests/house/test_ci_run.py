@@ -34,15 +34,20 @@ with open("{log}", "a") as log:
     print(json.dumps({{"asked": asked, "beside": beside}}), file=log)
 print({says!r})
 print("===== 3 passed in 1.00s =====")
-sys.exit({code} if asked[1:] == ["TESTS=tests/web"] else 0)
+words = asked[1].removeprefix("TESTS=").split() if asked[1:] else []
+sys.exit({code} if {failing!r} in words else 0)
 """
 
 
-def run(folder: Path, says: str = "", code: int = 0) -> tuple[int, list[dict[str, Any]], str]:
+def run(
+    folder: Path, says: str = "", code: int = 0, failing: str = "tests/web"
+) -> tuple[int, list[dict[str, Any]], str]:
     """The script's exit code, what it asked make for, and its output."""
     log = folder / "log"
     make = folder / "make"
-    make.write_text(MAKE.format(python=sys.executable, log=log, says=says, code=code), "utf-8")
+    make.write_text(
+        MAKE.format(python=sys.executable, log=log, says=says, code=code, failing=failing), "utf-8"
+    )
     make.chmod(0o755)
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -57,13 +62,33 @@ def alive(pid: int) -> bool:
 
 
 def test_the_browser_is_tested_beside_a_busy_loop_for_each_core(tmp_path: Path) -> None:
-    code, (gates, first, second), said = run(tmp_path)
+    code, (gates, *halves, last), said = run(tmp_path)
     assert code == 0, said
     assert gates["asked"] == ["lint"]
-    assert (first["asked"], first["beside"]) == (["test", "TESTS=--ignore=tests/web"], [])
-    assert second["asked"] == ["test", "TESTS=tests/web"]
-    assert len(second["beside"]) == len(os.sched_getaffinity(0))
-    assert not any(map(alive, second["beside"]))
+    assert len(halves) == 2
+    assert last["asked"] == ["test", "TESTS=tests/web"]
+    assert len(last["beside"]) == len(os.sched_getaffinity(0))
+    assert not any(map(alive, last["beside"]))
+
+
+def test_every_folder_of_tests_runs_once(tmp_path: Path) -> None:
+    _, (_, *halves, _), _ = run(tmp_path)
+    words = [row["asked"][1].removeprefix("TESTS=").split() for row in halves]
+    (named,) = [set(some) for some in words if not some[0].startswith("--")]
+    (left_out,) = [
+        {word.removeprefix("--ignore=") for word in some}
+        for some in words
+        if some[0].startswith("--")
+    ]
+    assert left_out == named | {"tests/web", "tests/house"}
+    assert all((ROOT / folder).is_dir() for folder in left_out)
+
+
+@pytest.mark.parametrize("half", ["tests/cli", "--ignore=tests/cli"])
+def test_a_failure_in_either_half_is_a_failure(half: str, tmp_path: Path) -> None:
+    code, rows, _ = run(tmp_path, code=2, failing=half)
+    assert code != 0
+    assert len(rows) == 3  # the browser is not started
 
 
 def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
