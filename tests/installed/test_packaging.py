@@ -133,7 +133,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def program(tmp_path: Path) -> Path:
     """A program that says the type of every public thing that it uses."""
     path = tmp_path / "program.py"
-    path.write_text((ROOT / "tests" / "house" / "user_program.py").read_text("utf-8"))
+    path.write_text((ROOT / "tests" / "installed" / "user_program.py").read_text("utf-8"))
     return path
 
 
