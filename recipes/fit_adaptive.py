@@ -124,7 +124,7 @@ def play(
         for click in chosen.tolist():
             missing &= ~photo.finds[click]
             for plane, quality in photo.planes[click]:
-                frontier.learn(plane, quality, photo.clicks[click])
+                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
 
 
 def share_found(photo: Answered, settings: Grid, weights: AdaptiveWeights) -> float:
@@ -135,7 +135,7 @@ def share_found(photo: Answered, settings: Grid, weights: AdaptiveWeights) -> fl
         for click in chosen.tolist():
             found |= photo.finds[click]
             for plane, quality in photo.planes[click]:
-                frontier.learn(plane, quality, photo.clicks[click])
+                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
     return float(found.mean()) if len(found) else 1.0
 
 

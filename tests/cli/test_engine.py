@@ -49,11 +49,12 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
         "0 new masks\n6 masks were there already and were left out\n"
     )
     refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
-    assert "1 of 1 batches are not accepted" in refused
+    assert "wanted photos that are finished, got none of 2" in refused
     assert not out.exists()
     told = said(capsys, "engine", "review", photos, "--truth", truth, "--count", 4,
                 "--accept-rest")  # fmt: skip
-    assert "looked at 4 masks\nbatch 1: 6 masks, 2 of 2 sampled, 100 % good: may leave" in told
+    assert "looked at 4 masks\nbatch 1: 6 masks, 2 of 2 sampled, 100 % good (2 picked" in told
+    assert "do not count): may leave" in told
     assert "accepted 2 more masks" in told
     assert "wrote" in said(capsys, "engine", "export", photos, "-o", out)
     images, _ = read_annotations(out)

@@ -263,6 +263,7 @@ def test_no_way_to_tile_is_refused(tile: object) -> None:
 def test_the_model_tiles_and_lays_out() -> None:
     model = Model(FlatRuntime())
     easy = {"points_per_side": 7, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+    easy |= {"min_island_area": 0, "max_hole_area": 0}
     records = model.everything(PHOTO, tile=SIDE, **easy)
     assert [r.to_sa1b() for r in records] == [r.to_sa1b() for r in found(PHOTO)]
     shares = model.everything(PHOTO, tile=SIDE, layout="partition", **easy)

@@ -2,6 +2,7 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -87,9 +88,12 @@ def test_a_slope_of_pixels_becomes_a_line_and_every_centre_stays_on_its_side() -
 
 @quickly
 @given(masks(largest=14))
-def test_an_outline_without_stairs_loses_no_pixel(mask: Mask) -> None:
+def test_an_outline_without_stairs_moves_pixels_of_the_border_alone(mask: Mask) -> None:
     smooth = P.mask_to_polygons(mask, 1e-6, smooth=True)
-    np.testing.assert_array_equal(P.polygons_to_mask(smooth, mask.shape), mask)
+    wrong = P.polygons_to_mask(smooth, mask.shape) ^ mask
+    for side in (mask, ~mask):
+        inside = cv2.erode(np.pad(side, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+        assert not (wrong & (inside > 0)).any()
 
 
 @quickly

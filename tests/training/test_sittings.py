@@ -113,7 +113,7 @@ def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
     for number, moments in left["optimiser"]["state"].items():
         assert same(moments, begun["optimiser"]["state"][number])
     assert begun["progress"] | {"hours": 0} == {
-        "step": 0, "before": 4, "images": 8, "hours": 0, "skipped": 0
+        "step": 0, "before": 4, "images": 8, "hours": 0, "skipped": 0, "stale": 0, "ended": False
     }  # fmt: skip
     monkeypatch.undo()
     train(recipe, TrainingRun(data, target, source=source))  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, b
 from anymask.predictors.image import Model
 from anymask.primitives.errors import ModelError
 from anymask.primitives.resize import geometry, image_to_model, logits_to_rles, points_to_model
+from anymask.primitives.rle import rle_to_mask
 from anymask.runtimes.torch import TorchRuntime
 from anymask.video.opening import open_session
 from tests.predictors.fakes import ColourRuntime
@@ -62,7 +63,9 @@ def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant
         session.add(frame=0, points=POINT)
         session.add(frame=0, object=2, box=(80, 50, 118, 88))
         found = [frame.objects[1].rle for frame in session]
-    assert found == by_hand(model)
+    for one, other in zip(found, by_hand(model), strict=True):
+        # The objects share a batch here, which moves the last bit of a float.
+        assert (rle_to_mask(one) ^ rle_to_mask(other)).sum() <= 3
 
 
 def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
