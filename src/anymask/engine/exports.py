@@ -112,18 +112,21 @@ def check_rule(project: Project) -> None:
 def accept_rest(project: Project, who: str) -> int:
     """Accept the proposals of every batch that the rule accepts, and count them.
 
-    Their photos are finished then.
+    The photos of these batches that have masks are finished then.
     """
     size, photos, count = project.settings.batch, set(), 0
     met = {state.batch for state in batch_states(project.store, project.settings) if state.met}
-    for entry in project.store.records(None, ("proposal",)):
-        if (entry.image_id - 1) // size + 1 in met:
+    for entry in project.store.records():
+        if (entry.image_id - 1) // size + 1 not in met:
+            continue
+        photos.add(entry.image_id)
+        if entry.status == "proposal":
             draft = draft_of(entry, status="accepted")
             project.store.change_record(entry.id, entry.version, draft, who)
-            photos.add(entry.image_id)
             count += 1
     for number in sorted(photos):
-        project.store.mark_image(number, "done", who)
+        if project.store.image(number).status != "done":
+            project.store.mark_image(number, "done", who)
     return count
 
 
