@@ -1,9 +1,13 @@
 """What every test may ask for."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from anymask.engine import database
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -14,9 +18,20 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("anymask")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hasty_disk() -> Iterator[None]:
+    """Nothing waits until the disk has it: only a power cut would tell, and no test is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        hasty = [pragma.replace("FULL", "OFF") for pragma in database.PRAGMAS]
+        patch.setattr(database, "PRAGMAS", tuple(hasty))
+        yield
 
 
 @pytest.fixture(scope="session")

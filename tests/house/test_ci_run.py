@@ -117,7 +117,9 @@ def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
     assert not any(map(alive, rows[-1]["beside"]))
 
 
-@pytest.mark.parametrize("where", ["lint", "TESTS=tests/audit", "--ignore=tests/cli", "TESTS=tests/web"])
+@pytest.mark.parametrize(
+    "where", ["lint", "TESTS=tests/audit", "--ignore=tests/cli", "TESTS=tests/web"]
+)
 def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: Path) -> None:
     good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
     code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)
