@@ -55,7 +55,7 @@ def test_it_trains_reports_and_writes_a_bundle(
     assert capsys.readouterr().out.startswith("step 20/20  loss ")
     assert json.loads(last.read_text())["step"] == 20
     ((module, spec, target), about) = written.pop()
-    assert (spec.name, target, about["half"]) == ("nano_tiny", bundle, True)
+    assert (spec.image_side, target, about["half"]) == (128, bundle, True)
     averaged = read_state(run / "last.pt")["average"]
     exported = module.state_dict()
     for name in averaged:
