@@ -1,4 +1,4 @@
-"""Fine-tuning and measuring for the rounds of the data engine, which knows neither."""
+"""Training for the data engine: a round's sets in; a fine-tuned bundle and its scores out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`anymask engine trial`: the whole loop on a set whose masks are hidden, round by round.
+"""`anymask engine trial`: a set with hidden masks in, figures of labelling rounds out.
 
 Each round labels new photos with the leading model and the simulated annotator, retrains on
 everything accepted so far, and promotes the new model where it is surely better. The leading model

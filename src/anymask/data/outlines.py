@@ -1,4 +1,4 @@
-"""Masks as plain rings, for formats whose polygons know neither holes nor parts.
+"""Outlines for formats of single rings: masks in, rings without holes and the loss out.
 
 A bridge joins two rings by one way, there and back. It runs along pixel borders, first level, then
 upright, so both directions cancel exactly and filling the ring gives the mask again.

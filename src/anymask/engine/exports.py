@@ -1,4 +1,4 @@
-"""A project's accepted masks -> files of any format, with photos and splits; the rule before them.
+"""Export of accepted masks: a project in; files of a format, photos and splits out.
 
 Which photos leave: those that are finished, or also those that have masks. A photo that nobody has
 looked at never leaves as one without objects. What a person made, imported or accepted leaves;

@@ -1,4 +1,4 @@
-"""From what the user says in image pixels to what a decoder takes: the gate and the conversion.
+"""Prompts for a decoder: a `Prompt` in image pixels in, checked `ModelPrompts` in model pixels out.
 
 Letters: N prompts, P points, m the side of a low-resolution mask.
 

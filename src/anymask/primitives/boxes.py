@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, conversions, suppression.
+"""Boxes: coordinates x0, y0, x1, y1 in; areas, overlaps, conversions and suppression out.
 
 Letters: N M boxes. A box is (x0, y0, x1, y1) in pixels unless the name says xywh; its area is
 (x1 - x0) * (y1 - y0), as in the detection literature, also for boxes that came from masks and name

@@ -1,4 +1,4 @@
-"""Pictures for people: overlays, outlines, cut-outs, prompt marks, contact sheets.
+"""Drawing: a picture with masks or prompts in; overlays, outlines, cut-outs, contact sheets out.
 
 Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colours are RGB 0..255; mask i
 of a list always has colour i of `colours`.

@@ -1,4 +1,4 @@
-"""What the page of a project sends, made ours; what we know, as the page reads it.
+"""Request and answer bodies of a project's API: JSON in, the engine's values out, and back.
 
 Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
 words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
