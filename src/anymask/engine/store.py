@@ -282,11 +282,3 @@ class Store:
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
-
-    def count_events(self, kind: str | None = None) -> int:
-        """How many there are, of one kind or of all."""
-        query = select(func.count()).select_from(EventRow)
-        if kind is not None:
-            query = query.where(EventRow.kind == kind)
-        with reading(self.database) as session:
-            return int(session.scalar(query) or 0)

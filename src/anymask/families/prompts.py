@@ -65,11 +65,6 @@ def n_points(prompt: Prompt) -> int:
     return clicks + 2 * (prompt.box is not None)
 
 
-def is_lone_click(prompt: Prompt) -> bool:
-    """Whether the prompt is one positive click and nothing else: the ambiguous case."""
-    return n_points(prompt) == 1 and prompt.kinds == {"point"}
-
-
 def _listed(some: frozenset[PromptKind]) -> str:
     return " and ".join(name for kind, name in KIND_NAMES.items() if kind in some)
 

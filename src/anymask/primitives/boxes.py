@@ -49,26 +49,6 @@ def pairwise_box_iou(first: ArrayLike, second: ArrayLike) -> Floats:  # (N, 4), 
     return iou
 
 
-def xyxy_to_xywh(boxes_xyxy: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
-    """Corner boxes to corner, width and height; no pixel is added."""
-    boxes = np.array(boxes_xyxy, np.float64)
-    boxes[..., 2:] -= boxes[..., :2]
-    return boxes
-
-
-def xywh_to_xyxy(boxes_xywh: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
-    """Corner, width and height to corner boxes; no pixel is removed."""
-    boxes = np.array(boxes_xywh, np.float64)
-    boxes[..., 2:] += boxes[..., :2]
-    return boxes
-
-
-def clip_boxes(boxes_xyxy: ArrayLike, image_hw: tuple[int, int]) -> Floats:  # (N, 4)
-    """Boxes cut at the borders 0..W and 0..H."""
-    height, width = image_hw
-    return np.clip(_boxes(boxes_xyxy), 0, np.array([width, height, width, height], np.float64))
-
-
 def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N, 4) or (4,)
     """First and last object pixel along x and y, both inclusive; zeros for an empty mask.
 
