@@ -18,7 +18,8 @@ from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
 from anymask.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from anymask.engine.entries import Draft
-from anymask.engine.exports import ExportSettings, accept_rest, check_rule, export_masks
+from anymask.engine.export_settings import ExportSettings
+from anymask.engine.exports import accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
 from anymask.engine.project import Project, create_project, open_project
 from anymask.engine.review import (

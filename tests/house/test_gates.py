@@ -153,6 +153,27 @@ def test_a_model_is_named_by_its_own_files_alone(
 
 
 @pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ('"""Masks: pixels in, runs out.\n\nMore."""', 0),
+        ('"""Masks: pixels in,\nruns out."""', 1),
+        ('"""Masks"""', 1),
+        ("import ast", 1),
+    ],
+)
+def test_first_lines_that_are_no_sentence_are_named(package: Path, text: str, bad: int) -> None:
+    write(package / "data/sets.py", text)
+    assert len(gates.unclear_first_lines(package)) == bad
+
+
+def test_errors_that_are_gone_are_named(package: Path) -> None:
+    write(package / "data/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""')
+    assert gates.unknown_errors(package) == []
+    write(package / "data/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
+    assert gates.unknown_errors(package) == ["anymask/data/sets.py:1: raises Gone, which is gone"]
+
+
+@pytest.mark.parametrize(
     ("file", "text", "bad"),
     [
         ("data/coco.py", "import json\nrows = json.loads(path.read_text())", True),

@@ -53,6 +53,14 @@ def test_everything_is_within_its_budget(root: Path) -> None:
     report(gates.over_budget(root))
 
 
+def test_the_first_line_of_a_module_is_a_sentence() -> None:
+    report(gates.unclear_first_lines(PACKAGE))
+
+
+def test_docstrings_name_errors_that_exist() -> None:
+    report(gates.unknown_errors(PACKAGE))
+
+
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
 def test_files_are_nouns_of_the_field(root: Path) -> None:
     report(gates.drawer_modules(root))

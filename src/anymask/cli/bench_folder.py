@@ -1,4 +1,4 @@
-"""Photos a second of `anymask everything FOLDER`, by workers, and what a large data set would need.
+"""Benchmark of folder jobs: photos and numbers of workers in, photos a second out.
 
 Each contender is the command itself, in a process of its own; all take turns. The rate is that of
 the work, from the first photo to the last, without loading models and starting Ray.

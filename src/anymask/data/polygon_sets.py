@@ -1,4 +1,4 @@
-"""Data sets whose truth is polygons in a JSON of their own: PhraseCut, VISOR, NDD20.
+"""Data sets of polygons: folders of PhraseCut, VISOR, NDD20 in, annotated images out.
 
     PhraseCut (github.com/ChenyunWu/PhraseCutDataset): refer_val.json, a task a phrase: `image_id`,
         `phrase`, `Polygons` (objects of polygons of [x, y]); images/ID.jpg;

@@ -1,4 +1,4 @@
-"""SA-V: a JSON file a video, with the run-lengths of every object in every annotated frame.
+"""SA-V: a JSON file a video with run-lengths of each object in, annotated frames out, and back.
 
 Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames a
 second and every fourth one is annotated: list entry i is frame 4 i, whose picture we call

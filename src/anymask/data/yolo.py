@@ -1,4 +1,4 @@
-"""YOLO-seg: a text file a picture, a line an object, and `data.yaml` with the class names.
+"""YOLO-seg: a text file a picture and `data.yaml` in, annotated images out, and back.
 
     <set>/data.yaml             train, val, test (folders beside it), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides

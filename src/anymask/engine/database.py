@@ -1,4 +1,4 @@
-"""Opening a project's database: SQLite in a file, or PostgreSQL at an address.
+"""Opening a project's database: a SQLite path or a database URL in, sessions out.
 
 SQLite is opened in WAL mode: readers never wait, and what was committed survives the end of the
 process at any moment. A writing transaction begins with `BEGIN IMMEDIATE`, so two writers queue

@@ -1,4 +1,4 @@
-"""The numbers that a family learned beside its network's weights: a family's name in, tables out.
+"""Learned tables: a family's name in, the numbers that it learned beside its weights out.
 
 `tables.json` of a bundle holds them, with its hash in the manifest: "ranking" orders the masks of
 a lone click (learned by `recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic

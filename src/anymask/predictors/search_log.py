@@ -1,5 +1,4 @@
-"""What a search for everything has found so far: batches of clicks in, a file that a killed search
-goes on from, and the same batches out.
+"""The log of an automatic search: batches of clicks in, a file that a killed search resumes from.
 
 The file has a line of JSON that says what is searched, how and by which model, then a line for each
 batch: the masks that passed, and what adaptive mode learned of its grid. It is removed when the

@@ -1,4 +1,4 @@
-"""Bytes of UTF-8 text, JSON or TOML in, plain values out; whatever is wrong with them is one error.
+"""Text, JSON and TOML: bytes in, plain values or one DataError out.
 
 The files come from anybody. Python's readers answer a broken one with five kinds of exceptions:
 wrong encoding, wrong syntax, nesting that is too deep, numbers of thousands of digits, dates that

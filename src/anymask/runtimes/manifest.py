@@ -1,4 +1,4 @@
-"""The manifest of an exported bundle: what a program must know to run its graphs.
+"""The manifest of an exported bundle: `manifest.json` in, a checked record of its graphs out.
 
 A bundle is a folder with one ONNX file for each graph ("encoder" and "decoder" of an image model),
 `tables.json` with the numbers that its family learned, and `manifest.json`. This module turns the

@@ -1,4 +1,4 @@
-"""Multipart forms, as `curl -F` and browsers send them -> the picture or the JSON they stand for.
+"""Multipart forms: a request of `curl -F` or a browser in, a picture or a JSON body out.
 
 A form has one file, the photo, under any name. Its other fields are the keys of the JSON body, each
 with its JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.

@@ -1,4 +1,4 @@
-"""A machine learning backend of Label Studio: clicks and boxes there, brush masks back.
+"""Label Studio's machine learning backend: its tasks with clicks and boxes in, brush masks out.
 
 The addresses and records are those of label-studio-ml-backend (`api.py`, Apache-2.0) and of Label
 Studio's own tags; the protocol, not the code. Coordinates are percent of the picture's sides.
@@ -113,7 +113,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Tag:
-    """The brush of a labelling configuration: its name, the picture's, and its labels."""
+    """The brush tag of a labelling configuration: its name, the picture's, and its labels."""
 
     name: str
     to_name: str

@@ -1,4 +1,4 @@
-"""The project's addresses: what the page of `anymask annotate` asks beside the model's own.
+"""Routes of a project: photos, masks, review, events, export and report over HTTP.
 
 Every change of a mask names its version (`If-Match`); a change that comes too late is answered with
 409 and the mask as it is now. Who is asking: `?user=NAME`, or the user that the server was started

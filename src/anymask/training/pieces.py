@@ -1,4 +1,4 @@
-"""One file in pieces of a bounded size beside it: FILE in, FILE.000, FILE.001, ... and back.
+"""Files in pieces: FILE in; FILE.000, FILE.001, ... of bounded size out, and back.
 
     FILE.pieces  {"pieces": N, "bytes": of the whole, "sha256": of the whole}, written last
 

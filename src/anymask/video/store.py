@@ -1,4 +1,4 @@
-"""A session's prompts, masks and states in one SQLite file: memory does not grow with the frames.
+"""Storage of a session: prompts, masks and tracker states in one SQLite file.
 
 What is written becomes lasting with `commit`, which also writes the states of the objects: a file
 that was left by a killed process holds masks up to a frame, and the states of that same frame.
