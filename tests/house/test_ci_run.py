@@ -123,6 +123,7 @@ def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: 
     good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
     code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)
     assert code == 0, said
+    assert good in said.partition("== summary")[2]
     # In colours, the lines would not begin with that word.
     assert all("--color=no" in row["PYTEST_ADDOPTS"] for row in rows)
     code, _, said = run(tmp_path, f"SKIPPED [1] {bad}", where)
