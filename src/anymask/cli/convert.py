@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _configure_masks(parser: argparse.ArgumentParser) -> None:
         "(default: merge)",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", metavar="PX", type=float, default=0.0,
-        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
+        "--tolerance", metavar="PX", type=float, default=SMOOTH,
+        help="pixels by which outlines may move to follow the edge instead of the pixels' stairs "
+        f"(default: {SMOOTH}; 0: exact, along the pixels)",
     )  # fmt: skip
     parser.add_argument(
         "--out-type", choices=("predictions", "annotations"), default="predictions",

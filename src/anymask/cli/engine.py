@@ -14,6 +14,7 @@ from anymask.cli.project_options import add_init_options, login, made_project
 from anymask.engine.entries import Arm
 from anymask.engine.stages import STAGES
 from anymask.primitives.errors import InputError
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.progress import ProgressBar, follow
 from anymask.primitives.storage import write_json, write_whole
 
@@ -237,8 +238,9 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--images", action="store_true", help="copy the photos, so that the set trains as it is"
     )
     parser.add_argument(
-        "--tolerance", metavar="PX", type=float, default=0.0,
-        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
+        "--tolerance", metavar="PX", type=float, default=SMOOTH,
+        help="pixels by which outlines may move to follow the edge instead of the pixels' stairs "
+        f"(default: {SMOOTH}; 0: exact, along the pixels)",
     )  # fmt: skip
     parser.add_argument(
         "--proposals", action="store_true", help="masks that nobody has accepted, too"

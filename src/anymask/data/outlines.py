@@ -1,7 +1,8 @@
 """Masks as plain rings, for formats whose polygons know neither holes nor parts.
 
-A bridge joins two rings by one way, there and back. It runs along pixel borders, first level, then
-upright, so both directions cancel exactly and filling the ring gives the mask again.
+A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
+directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
+follow the pixels' borders (a tolerance of 0).
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.polygons import Polygon, Ring, mask_to_polygons, polygons_to_mask
+from anymask.primitives.polygons import (
+    SMOOTH,
+    Polygon,
+    Ring,
+    mask_to_polygons,
+    polygons_to_mask,
+)
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
 
 _FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
@@ -27,7 +34,8 @@ class Policy:
 
     holes      "bridge": cut the ring open to the hole; "drop": fill the hole; "error": refuse
     parts      "merge": join the parts by bridges; "split": make an object of each
-    tolerance  pixels by which an outline may move when it is simplified; 0 is exact
+    tolerance  pixels by which an outline may move to follow the edge instead of the pixels' stairs;
+               0: along the pixels' borders, which reads back as the same mask
     classes    names in the order of their numbers; those of other masks follow by the alphabet
     out_type   of Label Studio: "predictions" to be looked at, or "annotations" that are done
 
@@ -36,7 +44,7 @@ class Policy:
 
     holes: Literal["bridge", "drop", "error"] = "bridge"
     parts: Literal["merge", "split"] = "merge"
-    tolerance: float = 0.0
+    tolerance: float = SMOOTH
     classes: tuple[str, ...] = ()
     out_type: Literal["predictions", "annotations"] = "predictions"
 
@@ -63,10 +71,10 @@ def outline(
     return polygons
 
 
-def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[Polygon]:
-    """As `mask_to_polygons`, looking at the mask's box only."""
+def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH) -> list[Polygon]:
+    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
     x0, y0, x1, y1 = rle_box_xyxy(rle)
-    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance)
+    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance, smooth=True)
     shift = np.array([x0, y0], np.float64)
     return [
         Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))

@@ -32,6 +32,7 @@ from anymask.engine.project import Project
 from anymask.engine.review import batch_states
 from anymask.engine.rows import draft_of
 from anymask.primitives.errors import InputError, NotAllowedError
+from anymask.primitives.polygons import SMOOTH
 
 Only = Literal["done", "labelled"]
 SPLITS = ("train", "val", "test")
@@ -55,7 +56,7 @@ class ExportSettings:
     force      although the acceptance rule is not met (for proposals)
     shares     of train, val and test; none: no split
     images     copy the photos, so that the set can be trained on as it is
-    tolerance  pixels by which outlines may move to have fewer corners
+    tolerance  pixels by which outlines may move to follow the edge; 0: along the pixels, exact
 
     Raises InputError for values that make no sense.
     """
@@ -65,7 +66,7 @@ class ExportSettings:
     force: bool = False
     shares: tuple[float, ...] = ()
     images: bool = False
-    tolerance: float = 0.0
+    tolerance: float = SMOOTH
 
     def __post_init__(self) -> None:
         one_of("only", self.only, get_args(Only))
