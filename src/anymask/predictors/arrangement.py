@@ -134,8 +134,7 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     """The records that the settings ask for; what stays, stays in its order."""
     kept = [_cleaned(record, settings) for record in records]
     kept = [record for record in kept if record.area >= settings.min_mask_area]
-    least = settings.min_objectness
-    kept = [one for one in kept if one.objectness is None or one.objectness >= least]
+    kept = [record for record in kept if is_likely(record, settings.min_objectness)]
     if settings.mask_nms_thresh < 1:
         kept = without_duplicates(kept, settings.mask_nms_thresh)
     kept = keep_level(kept, settings.granularity)
@@ -144,6 +143,11 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     if settings.layout == "partition":
         return [share for share in partition(kept) if share.area >= settings.min_mask_area]
     return kept
+
+
+def is_likely(record: MaskRecord, least: float) -> bool:
+    """Whether a mask may be shown: one that nobody judged may."""
+    return record.objectness is None or record.objectness >= least
 
 
 def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
