@@ -138,15 +138,15 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
 def write_objects(target: Target, found: Sequence[FoundMask]) -> list[str]:
     """Write one output of a photo's objects; what was written. Raises InputError."""
     if target.path is None:
-        _to_stdout(_encoded(target, found))
+        _to_stdout(_encode(target, found))
         return []
     if OBJECT not in target.path.name:
-        write_whole(target.path, _encoded(target, found))
+        write_whole(target.path, _encode(target, found))
         return [str(target.path)]
     paths = []
     for number, one in enumerate(found, start=1):
         path = target.path.with_name(target.path.name.replace(OBJECT, str(number)))
-        write_whole(path, _encoded(target, [one]))
+        write_whole(path, _encode(target, [one]))
         paths.append(str(path))
     return paths
 
@@ -158,7 +158,7 @@ def _to_stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _encoded(target: Target, found: Sequence[FoundMask]) -> bytes:
+def _encode(target: Target, found: Sequence[FoundMask]) -> bytes:
     """The bytes of an output that holds all objects."""
     file = io.BytesIO()
     if target.yolo:
@@ -179,20 +179,20 @@ def _encoded(target: Target, found: Sequence[FoundMask]) -> bytes:
 
         np.save(file, np.stack([one.mask for one in found]))
     elif target.kind == "overlay":
-        save_picture(file, _drawn(found), target.suffix)
+        save_picture(file, _draw_objects(found), target.suffix)
     else:
-        write_kind(file, target.suffix, target.kind, _joined(found))
+        write_kind(file, target.suffix, target.kind, _join_masks(found))
     return file.getvalue()
 
 
-def _joined(found: Sequence[FoundMask]) -> FoundMask:
+def _join_masks(found: Sequence[FoundMask]) -> FoundMask:
     """All objects as one mask."""
     import numpy as np
 
     return replace(found[0], mask=np.any([one.mask for one in found], axis=0))
 
 
-def _drawn(found: Sequence[FoundMask]) -> UintImage:
+def _draw_objects(found: Sequence[FoundMask]) -> UintImage:
     """The photo with every object in another colour, and what was asked."""
     import numpy as np
 
