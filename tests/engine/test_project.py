@@ -360,9 +360,13 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
-        database.execute("update projects set settings = '[]'")
-        database.commit()
-    project = open_project(tmp_path)
-    with pytest.raises(StoreError, match="the database is damaged: projects.settings holds"):
-        project.describe("me")
-    project.store.database.dispose()
+        for value, told in (
+            ("[]", "the database is damaged: projects.settings holds"),
+            ("[" * 9000, "is damaged, .*a value: wanted JSON of at most 64 lists and objects"),
+        ):
+            database.execute("update projects set settings = ?", [value])
+            database.commit()
+            project = open_project(tmp_path)
+            with pytest.raises(StoreError, match=told):
+                project.describe("me")
+            project.store.database.dispose()

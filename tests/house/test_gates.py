@@ -173,6 +173,22 @@ def test_errors_that_are_gone_are_named(package: Path) -> None:
     assert gates.unknown_errors(package) == ["anymask/data/sets.py:1: raises Gone, which is gone"]
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "bad"),
+    [
+        ("data/coco.py", "import json\nrows = json.loads(path.read_text())", True),
+        ("data/coco.py", "import json\nrows = map(json.loads, lines)", True),
+        ("data/coco.py", "import json\nwith path.open() as file:\n    json.load(file)", True),
+        ("jobs/masks.py", "import json\nabout = json.loads(json.dumps(about))", False),
+        ("primitives/notation.py", "import json\nvalue = json.loads(text)", False),
+        ("export/example.py", "import json\nvalue = json.loads(text)", False),
+    ],
+)
+def test_json_is_read_in_one_place(package: Path, file: str, text: str, bad: bool) -> None:
+    write(package / file, text)
+    assert bool(gates.json_readers(package)) == bad
+
+
 def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:
     write(tmp_path / "a.py", "def f():\n    from timm.layers import DropPath")
     assert gates.forbidden_imports(tmp_path) == ["a.py:2: imports timm.layers, which is forbidden"]

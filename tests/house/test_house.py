@@ -39,6 +39,10 @@ def test_the_core_loads_without_the_extras() -> None:
     report(gates.heavy_imports(PACKAGE, frozenset(sys.stdlib_module_names)))
 
 
+def test_json_is_read_in_one_place() -> None:
+    report(gates.json_readers(PACKAGE))
+
+
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
 def test_forbidden_packages_are_used_nowhere(root: Path) -> None:
     report(gates.forbidden_imports(root))

@@ -24,6 +24,7 @@ import numpy as np
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import follow
 from anymask.primitives.storage import write_json
 
@@ -143,7 +144,7 @@ class Trial:
         """Of the rounds that are over. Raises InputError for another trial's folder."""
         if not self._kept.is_file():
             return []
-        kept: dict[str, Any] = json.loads(self._kept.read_text("utf-8"))
+        kept: dict[str, Any] = parse_json(self._kept.read_bytes(), self._kept)
         rows: list[TrialRow] = kept.pop("rounds")
         if kept != json.loads(json.dumps(self.about)):
             raise InputError(

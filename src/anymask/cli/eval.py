@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -38,6 +37,7 @@ from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 
@@ -317,7 +317,7 @@ def finished(
     if not path.is_file():
         return {}
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = parse_json(path.read_bytes(), path)
         sets = {scores.name: scores for scores in sets_from_json(raw)}
     except (ValueError, AttributeError, TypeError, DataError) as error:
         raise DataError(f"{path}: not a report to resume ({error}); leave out --resume") from error

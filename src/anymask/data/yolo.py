@@ -35,6 +35,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
@@ -139,7 +140,7 @@ def read_names(path: Path) -> list[str]:
 
 def _unquoted(text: str) -> str:
     if text[:1] == '"':
-        return str(json.loads(text))
+        return str(parse_json(text, "a name"))
     if text[:1] == "'":
         return text[1:-1].replace("''", "'")
     return text

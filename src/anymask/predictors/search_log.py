@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.tiles import Window
 from anymask.primitives.types import BoolArray
@@ -74,8 +75,8 @@ class SearchLog:
             return {}
         known: dict[str, dict[str, Any]] = {}
         for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):
-                row = json.loads(line)
+            with contextlib.suppress(DataError, LookupError, TypeError):
+                row = parse_json(line, self.path)
                 known[str(row["key"])] = row
         return known
 

@@ -173,9 +173,9 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
         return {}
     path = check_file(folder, manifest, TABLES)
     try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON ({error}); export the model again") from error
+        tables = parse_json(path.read_bytes(), path)
+    except DataError as error:
+        raise WeightsError(f"{error}; export the model again") from error
     if not isinstance(tables, dict):
         raise WeightsError(f"{path} must hold an object; export the model again")
     return tables

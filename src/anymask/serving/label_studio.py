@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from anymask.data.brush import mask_to_brush
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
+from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
@@ -214,7 +215,7 @@ class _Backend:
 
 def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Limits) -> APIRouter:
     """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     backend = _Backend(inference, pictures, limits)
     version = backend.version
