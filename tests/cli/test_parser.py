@@ -96,3 +96,13 @@ def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -
         error = capsys.readouterr().err
         assert error.startswith("anymask: error: there is no option --no-such-option; ")
         assert error.count("\n") == 1
+
+
+def test_all_that_is_missing_is_named() -> None:
+    given = CommandParser(prog="anymask probe")
+    given.add_argument("video", metavar="VIDEO")
+    given.add_argument("-o", required=True)
+    with pytest.raises(InputError, match="VIDEO, -o are missing"):
+        given.parse_args([])
+    with pytest.raises(InputError, match="-o is missing"):
+        given.parse_args(["a.mp4"])

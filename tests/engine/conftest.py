@@ -73,8 +73,8 @@ def truth(tmp_path: Path) -> dict[str, AnnotatedImage]:
 def project(tmp_path: Path, truth: object) -> Project:
     return create_project(
         tmp_path / "photos", name="discs", labels=["disc 0"],
-        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5, "quality": 0.4,
-                  "stability": 0.1},
+        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5,
+                  "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1},
     )  # fmt: skip
 
 

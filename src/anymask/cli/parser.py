@@ -53,6 +53,7 @@ _MESSAGES = (
     (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, got {1}"),
     (r"argument (.+): not allowed with argument (.+)", "{0} and {1} exclude each other; take one"),
     (r"argument (.+?): (.+)", "{0}: {1}"),
+    (r"the following arguments are required: (.+, .+)", "{0} are missing"),
     (r"the following arguments are required: (.+)", "{0} is missing"),
     (r"unrecognized arguments: (.+)", "there is no use for {0!r}"),
 )

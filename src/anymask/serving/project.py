@@ -300,7 +300,7 @@ async def _propose(
     wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0}
     found = await done(inference.everything(lambda: load_image(path), wanted))
     model = inference.model.result()
-    least = settings.quality
+    least = settings.pred_iou_thresh
     least = model.runtime.family.grid.pred_iou_thresh if least is None else least
     drafts = proposals_of(found, model, stage, replace(settings, confident=0.0))
     good = [draft for draft in drafts if (draft.quality or 0.0) > least or not least]
