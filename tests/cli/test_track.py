@@ -140,6 +140,8 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
         (["clip.mkv", "--point", "5,5", "--negative", "2:9,9", "-o", "a.json"], "from object 2"),
         (["clip.mkv", "--box", "1,1,5,5", "--box", "7,7,9,9", "-o", "a.json"], "two; give the sec"),
         (["clip.mkv", "--mask", "a.png", "--mask", "b.png", "-o", "a.json"], "wanted one --mask"),
+        (["clip.mkv", "--point", "5,5", "-o", "-"], "not written to standard output, got '-'"),
+        (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not fetched, got 'https://a.b"),
         (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),
     ],

@@ -110,6 +110,12 @@ def check_kind(word: str) -> None:
         )
 
 
+def check_not_address(word: str) -> None:
+    """Raises InputError for the web address of a video, which no option fetches."""
+    if _ADDRESS.fullmatch(word):
+        raise InputError(f"videos are not fetched, got {word!r}; download it and name the file")
+
+
 def _fetch(address: str, folder: Path) -> Path:
     """The picture of an address in a folder of its own, under its own name."""
     from anymask.data.web_pictures import fetch_picture

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.sources import check_not_address
 from anymask.primitives.errors import DataError, InputError, PromptError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
     for group in (TrackSettings, FramePicks, WatchSettings):
         settings |= read_options(args, group)
         group(**read_options(args, group))
+    check_not_address(args.video)
     source: Any = int(args.video) if args.video.isdecimal() else Path(args.video)
     kept = settings.get("session")
     settings["session"] = path = kept or session_path(args.outputs[0])
