@@ -12,8 +12,6 @@ from anymask.primitives.errors import ModelError
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from anymask.export.verify import Verification
     from anymask.primitives.spec import ModelSpec
     from anymask.runtimes.manifest import Manifest
@@ -46,20 +44,16 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    from anymask.runtimes.open import load_module
-
     if args.int8 and args.name == DEFAULT_MODEL:
         raise ModelError(
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    print(f"reading {args.name} ...", file=sys.stderr)
-    module, weights_hash = load_module(args.name, args.weights)
-    print("writing the graphs ...", file=sys.stderr)
-    manifest = _export(args, module, weights_hash)
+    shipped = args.name == DEFAULT_MODEL and args.weights is None
+    manifest = _copy(args) if shipped else _export(args)
     report = describe(manifest, args.output)
     print(report_to_text(report))
-    verification = _verify(args, module) if args.verify else None
+    verification = _verify(args) if args.verify else None
     if args.json:
         report["verification"] = verification.to_dict() if verification else None
         write_json(args.json, report, indent=2)
@@ -103,9 +97,23 @@ def report_to_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> Manifest:
-    from anymask.export.graphs import export_bundle
+def _copy(args: argparse.Namespace) -> Manifest:
+    """The model of the package has been exported already."""
+    from anymask.export.folder import copy_bundle
+    from anymask.weights.store import bundled
 
+    folder = bundled().path
+    assert folder is not None
+    return copy_bundle(folder, args.output)
+
+
+def _export(args: argparse.Namespace) -> Manifest:
+    from anymask.export.graphs import export_bundle
+    from anymask.runtimes.open import load_module
+
+    print(f"reading {args.name} ...", file=sys.stderr)
+    module, weights_hash = load_module(args.name, args.weights)
+    print("writing the graphs ...", file=sys.stderr)
     return export_bundle(
         module,
         cast("ModelSpec", module.spec),
@@ -116,9 +124,11 @@ def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> M
     )
 
 
-def _verify(args: argparse.Namespace, module: nn.Module) -> Verification:
+def _verify(args: argparse.Namespace) -> Verification:
     from anymask.export.verify import verify_bundle
+    from anymask.runtimes.open import load_module
 
+    module, _ = load_module(args.name, args.weights)
     print("verifying ...", file=sys.stderr)
     verification = verify_bundle(module, args.output)
     print(verification.to_table())

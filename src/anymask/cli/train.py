@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "recipe",
+        metavar="RECIPE",
         help="a TOML file, the name of a recipe in the package, or 'finetune': annotated photos of "
         "any format, no recipe",
     )
