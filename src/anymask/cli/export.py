@@ -34,6 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--int8", action="store_true", help="the encoder's matrix products in 8 bits"
     )
     parser.add_argument(
+        "--video", action="store_true",
+        help="the graphs of a video's steps too, for `anymask track --model DIR` without torch",
+    )  # fmt: skip
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
@@ -55,8 +59,11 @@ def run(args: argparse.Namespace) -> None:
         )
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)
+    _check_video(args, module)
     print("writing the graphs ...", file=sys.stderr)
     manifest = _export(args, module, weights_hash)
+    if args.video:
+        manifest = _add_video(args, module)
     report = describe(manifest, args.output)
     print(report_to_text(report))
     verification = _verify(args, module) if args.verify else None
@@ -114,6 +121,24 @@ def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> M
         weights_hash=weights_hash,
         int8=args.int8,
     )
+
+
+def _check_video(args: argparse.Namespace, module: nn.Module) -> None:
+    """Raises ModelError for --video with a model of single photos."""
+    from anymask.models.video_model import VideoModel
+
+    if args.video and not isinstance(module, VideoModel):
+        raise ModelError(
+            f"{args.name} is no video model, and --video needs one (SAM 2, EdgeTAM, EfficientTAM); "
+            "leave it out: `anymask track` follows objects with image models, too"
+        )
+
+
+def _add_video(args: argparse.Namespace, module: nn.Module) -> Manifest:
+    from anymask.export.video_graphs import add_video_graphs
+    from anymask.models.video_model import VideoModel
+
+    return add_video_graphs(cast(VideoModel, module), args.output)
 
 
 def _verify(args: argparse.Namespace, module: nn.Module) -> Verification:

@@ -27,18 +27,16 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
 
 def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w) -> (h, w, 2)
     """Where each pixel of a frame was on the frame before."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     return np.asarray(search.calc(now, before, np.zeros((*now.shape, 2), np.float32)), np.float32)
 
 
 def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
     """A soft mask of the frame before, where the flow brings it."""
     height, width = flow.shape[:2]
-    columns, rows = np.meshgrid(
-        np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    )
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     moved = cv2.remap(
-        soft, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR,
+        soft, columns + flow[..., 0], rows[:, None] + flow[..., 1], cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )  # fmt: skip
     return np.asarray(moved, np.float32)
