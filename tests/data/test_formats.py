@@ -110,9 +110,9 @@ def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"holes": "keep"}, "holes must be 'bridge', 'drop' or 'error'; got 'keep'"),
-        ({"parts": "keep"}, "parts must be 'merge' or 'split'; got 'keep'"),
-        ({"tolerance": float("nan")}, "the tolerance is in pixels, 0 or more; got nan"),
+        ({"holes": "keep"}, 'holes must be "bridge", "drop" or "error", got \'keep\''),
+        ({"parts": "keep"}, 'parts must be "merge" or "split", got \'keep\''),
+        ({"tolerance": float("nan")}, "tolerance must be a number of pixels from 0 to 100000, got"),
     ],
 )
 def test_policies_are_checked(options: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A server under load: clients that click, open new photos and ask for everything.
+"""Load test of a server: clients that click and open photos in, latencies and refusals out.
 
 The server is the command itself in a process of its own; each client is a thread here with one
 connection, that asks, waits for the answer and thinks. Requests are drawn once, from a seed, and

@@ -94,6 +94,13 @@ def read_options(args: argparse.Namespace, declared: type) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(args, name, None)) is not None}
 
 
+def read_count(text: str, least: int = 1) -> int:
+    """A whole number of at least `least`, as argparse reads an option's value."""
+    if text.isdigit() and int(text) >= least:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"wanted a whole number from {least}, got {text!r}")
+
+
 def refuse_old_name(parser: argparse.ArgumentParser, old: str, new: str) -> None:
     """An option that is called otherwise now; whoever uses it is told so."""
 

@@ -1,4 +1,4 @@
-"""The `-o` of a command and the masks that it found in, files or standard output out.
+"""Outputs of masks: `-o` options and found masks in, files or standard output out.
 
 What a file of one mask holds is `primitives.mask_files`; here several objects share a file, or each
 gets its own where the name holds `{n}`.

@@ -1,4 +1,4 @@
-"""Words of a command line in, an `argparse.Namespace` out; what is wrong is one InputError.
+"""The argument parser: words of a command line in, a Namespace or one InputError out.
 
 - A mistyped option, option value or sub-command gets the nearest name.
 - An option whose value is written `X,Y` takes spaces as well: `--box 180 20 400 230`.

@@ -1,4 +1,4 @@
-"""Options that the commands of the data engine share, and what they make of them."""
+"""Options of projects: words that the engine's commands share in, an open project out."""
 
 from __future__ import annotations
 

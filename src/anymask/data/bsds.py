@@ -1,4 +1,4 @@
-"""BSDS500: photos that several people divided into regions.
+"""BSDS500: its folder in, photos with each annotator's regions out.
 
     Berkeley Segmentation Data Set 500 (its README), unpacked from BSR_bsds500.tgz:
     BSR/BSDS500/data/images/test/ID.jpg

@@ -1,4 +1,4 @@
-"""Files of annotations: found, read with errors that name the place, and named for writing.
+"""Files of annotations: paths in; documents, tables or an error that names the place out.
 
 Writers of this floor yield `(path, bytes)` pairs and leave the disk to `write_files`, so that a
 conversion can be looked at before anything is written.

@@ -1,4 +1,4 @@
-"""Any picture that a user may hand us -> (H, W, 3) uint8 RGB.
+"""Reading images: a path, address, array or Pillow image in, (H, W, 3) uint8 RGB out.
 
 Letters: H W the picture, C channels.
 

@@ -1,4 +1,4 @@
-"""Pictures whose values are object numbers: 16-bit label PNG, and DAVIS' palette PNG.
+"""Label pictures: 16-bit or DAVIS' palette PNGs of object numbers in, masks out, and back.
 
 A pixel has one number, so masks must not overlap: smaller masks are painted over larger ones and
 the report counts what was hidden. 0 is background. DAVIS and YouTube-VOS (readme of the data sets)

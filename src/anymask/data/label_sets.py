@@ -1,4 +1,4 @@
-"""Data sets whose truth is pictures: ADE20K, Cityscapes, PASCAL VOC.
+"""Data sets of label pictures: folders of ADE20K, Cityscapes, PASCAL VOC in, annotated images out.
 
 ADE20K, whole (github.com/CSAILVision/ADE20K), below images/ADE/training and .../validation:
     SCENE/ADE_val_00000001.jpg, .json, _seg.png: red / 10 * 256 + green is the class, blue the

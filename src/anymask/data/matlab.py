@@ -1,4 +1,4 @@
-"""The little of MATLAB's files that truth is kept in: arrays, cells and structs of version 5.
+"""MATLAB files of version 5: a .mat file in, its arrays, cells and structs out.
 
 Layout: "MAT-File Format", MathWorks, the chapter on level 5. Numbers come back as numpy arrays,
 cells as lists in MATLAB's order (columns first), structs as a dict for each element. Text, objects,

@@ -1,4 +1,4 @@
-"""COCO panoptic: a JSON file, and beside it a folder of the same name with a PNG a picture.
+"""COCO panoptic: a JSON file and a folder of PNGs in, annotated images out, and back.
 
 A pixel belongs to the segment R + 256 G + 65536 B; 0 is nobody's. Layout: the format page of the
 COCO data set. Masks must not overlap: smaller ones are painted over larger ones and the report

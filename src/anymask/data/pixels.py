@@ -1,4 +1,4 @@
-"""Arrays of any number type, any bands -> (H, W, 3) uint8 RGB.
+"""Conversion of pixel arrays: any number type and bands in, (H, W, 3) uint8 RGB out.
 
 Letters: H W the picture, C its channels or bands.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
+from anymask.primitives.notation import parse_json
 from anymask.primitives.previews import (
     HeldPicture,
     Picture,
@@ -261,7 +261,7 @@ class MaskRecords(list[MaskRecord]):
 
     def to_label_studio(self) -> list[dict[str, Any]]:
         """Label Studio's tasks, with brushes as predictions."""
-        tasks: list[dict[str, Any]] = json.loads(self._text("label-studio"))
+        tasks: list[dict[str, Any]] = parse_json(self._text("label-studio"), "the tasks")
         return tasks
 
     def to_geojson(self) -> dict[str, Any]:
@@ -311,7 +311,7 @@ class MaskRecords(list[MaskRecord]):
         return AnnotatedImage(file_name=name, hw=self.image_hw, masks=masks)
 
     def _mapping(self, form: str, suffix: str = ".json") -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._text(form, suffix))
+        document: dict[str, Any] = parse_json(self._text(form, suffix), form)
         return document
 
     def _text(self, form: str, suffix: str = ".json") -> str:

@@ -1,4 +1,4 @@
-"""SVG: a file a picture, a path a mask along its pixel borders, holes and parts included.
+"""SVG: a file a picture, a path a mask in, annotated images out, and back.
 
 Labels and numbers are `data-` attributes, the picture's name is the title. Paths of straight lines
 and polygons of other programs are read, too, with the even-odd rule.

@@ -1,4 +1,4 @@
-"""Data sets of videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, and the JSON of YouTube-VIS and OVIS.
+"""Data sets of videos (DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, JSON of tracks): clips, or frames.
 
     DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
         00000.png with a palette: the number of an object, 0 none, 255 void;

@@ -1,4 +1,4 @@
-"""PASCAL VOC's segmentation: a picture of class numbers and one of object numbers for each photo.
+"""PASCAL VOC: pictures of class and object numbers in, annotated images out, and back.
 
     <set>/SegmentationClass/<stem>.png        the class of each pixel, 0 background, 255 void
     <set>/SegmentationObject/<stem>.png       the object of each pixel, the same

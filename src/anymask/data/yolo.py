@@ -1,4 +1,4 @@
-"""YOLO-seg: a text file a picture, a line an object, and `data.yaml` with the class names.
+"""YOLO-seg: a text file a picture and `data.yaml` in, annotated images out, and back.
 
     <set>/data.yaml             train, val, test (folders beside it), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
@@ -35,6 +35,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
@@ -139,7 +140,7 @@ def read_names(path: Path) -> list[str]:
 
 def _unquoted(text: str) -> str:
     if text[:1] == '"':
-        return str(json.loads(text))
+        return str(parse_json(text, "a name"))
     if text[:1] == "'":
         return text[1:-1].replace("''", "'")
     return text

@@ -1,4 +1,4 @@
-"""An annotator who knows the truth: clicks with a shaky hand, takes its time, makes decisions.
+"""Simulated annotator: true masks in; noisy clicks, labelling times and verdicts out.
 
 With it the data engine can be measured without people. Its time is counted, not spent: CLICK
 seconds a click, REVIEW seconds a look at a mask. What it cannot do: name objects, get tired, find
@@ -33,7 +33,7 @@ TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorSettings:
-    """How the annotator works.
+    """Settings of the simulated annotator.
 
     noise    standard deviation of a click, as a part of the root of the object's area
     enough   IoU at which a mask is finished
@@ -77,7 +77,7 @@ class _Work:
 
 @dataclass
 class Annotator:
-    """Labels, corrects and judges by the truth."""
+    """A simulated annotator: labels, corrects and reviews masks by the true ones."""
 
     hand: AnnotatorSettings = field(default_factory=AnnotatorSettings)
 

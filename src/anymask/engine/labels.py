@@ -1,4 +1,4 @@
-"""The names of a project's masks, with colours and an order: listed, added, renamed, deleted.
+"""The label set of a project: names with colours and an order; list, add, rename, delete.
 
 A name that a mask gets is in the set at once, so the set always holds every name in use. A name's
 colour is chosen when it is added, the first of a fixed row of hues that no other name has.

@@ -1,4 +1,4 @@
-"""Whether an exported bundle answers as the eager model does, on several pictures and prompts.
+"""Verification of a bundle: a module and its exported graphs in, their differences out.
 
 Letters: N prompts, P points, T mask tokens, S the model's input side, m the side of a mask.
 

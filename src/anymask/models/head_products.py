@@ -1,4 +1,4 @@
-"""Products of tokens and places, attention head by attention head, and their layouts.
+"""Products of attention heads: tokens and places in, products in the layouts of a sweep out.
 
 Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
 """

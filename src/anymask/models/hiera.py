@@ -1,4 +1,4 @@
-"""Hiera, the image encoder's trunk of SAM 2: four stages, windows, a few global blocks.
+"""Hiera, SAM 2's trunk: pictures in, four maps at strides 4 to 32 out.
 
 Source: Ryali et al. 2023 (Hiera, arXiv:2306.00989), with the positions of Bolya et al. 2023
 (arXiv:2311.05613, "absolute win"), as in SAM 2 (arXiv:2408.00714, section 4, "Image encoder");

@@ -1,4 +1,4 @@
-"""Attention with one head whose values are narrower than its keys.
+"""One-head attention of narrow values: queries, keys, values in, weighted means out, in blocks.
 
 Source: Milakov and Gimelshein 2018 (online softmax, arXiv:1805.02867), as in Dao et al. 2022
 (FlashAttention, arXiv:2205.14135): weights of a block of queries and a block of keys at a time,

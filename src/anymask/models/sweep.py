@@ -1,4 +1,4 @@
-"""Many clicks on one image: the mask decoder without the work that prompts share.
+"""Sweep of clicks on one image: clicks in, SAM's decoder answers out, shared work done once.
 
 The two-way transformer (`two_way.py`) and the upscaling (`mask_decoder.py`), equal up to rounding,
 for prompts without masks of their own. The image enters the decoder as X (L, C) for all prompts.
@@ -190,7 +190,7 @@ class Scores:
 
 
 class TokenReader:
-    """Tokens read the image (`two_way.Attention` with queries from the tokens)."""
+    """Attention from tokens to the image (`two_way.Attention` with queries from the tokens)."""
 
     def __init__(
         self, attention: DownscaledAttention, image: Tensor, placed: Tensor, dtype: torch.dtype

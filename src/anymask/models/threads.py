@@ -1,4 +1,4 @@
-"""Pools of threads that compute alone: torch's own helpers wait for each other at every product."""
+"""Thread pools for torch: each thread computes alone, without torch's own helper threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def single_minded(threads: int, name: str) -> ThreadPoolExecutor:
-    """A pool whose threads compute alone; torch's number of threads elsewhere stays as it is."""
+    """A pool whose threads each compute alone; torch's number of threads elsewhere is left."""
     before, started = torch.get_num_threads(), Barrier(threads + 1)
     pool = ThreadPoolExecutor(threads, name, _alone)
     for _ in range(threads):

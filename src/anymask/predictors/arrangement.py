@@ -1,4 +1,4 @@
-"""What becomes of the masks that everything finds: clean, each once, of one level, laid out.
+"""Post-processing of automatic masks: records in; clean, unique, one level, disjoint records out.
 
 The order of the steps: holes and islands; small masks; duplicates; the level; the layout. Each is a
 function of records alone, so it can be used on any list of them, from whatever model or file.

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from anymask.families.choice import clean_logits
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.masks import clean_mask
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.types import BoolArray
 
 CellClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) row and column, (P,) labels

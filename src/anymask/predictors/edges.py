@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import point_pixels
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_image, reduced
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.rle_windows import enlarged_rle
+from anymask.primitives.sampling import point_pixels
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75

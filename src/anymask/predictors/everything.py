@@ -1,4 +1,4 @@
-"""Every object of a photo, found by a regular grid of clicks, or by some of them.
+"""Automatic mask generation: a photo and a grid of clicks in, records of all its objects out.
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that

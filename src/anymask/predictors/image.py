@@ -1,4 +1,4 @@
-"""A model for single photos: numpy in, numpy out, image pixels.
+"""`Model`: the public predictor for photos; numpy images and prompts in, masks in image pixels out.
 
 Letters: H W a photo, K candidates.
 """

@@ -1,4 +1,4 @@
-"""Everything in a photo that is too large for one look: tile by tile, and once as a whole.
+"""Automatic masks of large photos: a photo in tiles and as a whole in, merged records out.
 
 A model sees every photo at its own small size, so what is small in a large photo is lost. Here the
 photo is cut into overlapping tiles of one size, each is searched like a photo, and the masks are
@@ -82,7 +82,7 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class WindowScanner:
-    """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
+    """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
 
     time  for masks of low quality; None: they stay as they are
     log   keeps what was found, so that a killed search goes on; None: nobody does

@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import (
+from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.clicks import violated_points
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.sampling import (
     Indices,
     cell_weights,
     logits_at,
     pixels_to_cells,
     point_pixels,
 )
-from anymask.primitives.candidates import Candidates, Mask
-from anymask.primitives.clicks import violated_points
-from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray
 

@@ -1,4 +1,4 @@
-"""Automatic masks the plain way: decode everything, draw it all in the photo's size, then filter.
+"""Reference automatic mask generation: every mask drawn at the photo's size, then filtered.
 
 The slow truth of `everything.find_everything`, and what `anymask bench everything` compares with:
 the order of segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), no crops, no clean-up.

@@ -1,4 +1,4 @@
-"""An answer of low quality, asked for again in other ways for as long as there is time.
+"""Retry of answers of low quality: candidates in, better ones from other prompts within a time out.
 
 The model's own estimate of the quality says when, and which answer stays; so an answer never gets a
 lower estimate by asking again. That is no proof: of many answers the best estimate is also the

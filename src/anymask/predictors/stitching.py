@@ -1,4 +1,4 @@
-"""Pieces of objects that tiles cut, put together to objects without seams.
+"""Stitching of tiles: pieces of masks in, whole objects without seams out.
 
 A mask that reaches a border of its tile where the photo goes on may be cut there. Two such pieces
 of neighbouring tiles are one object when, in the strip that both tiles see, each is the other's

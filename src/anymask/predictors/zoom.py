@@ -1,4 +1,4 @@
-"""Small objects, decoded again on a window of the photo.
+"""Zoom on small objects: a first answer in, the answer decoded in a window around it out.
 
 A model sees every photo at the same size, so a small object covers few cells of its features. A
 window around the first answer shows the object larger. The second answer replaces the first only

@@ -1,5 +1,4 @@
-"""Answers to one prompt: decoder logits or finished pixels in, masks with their quality out;
-and what users do with them: look, write, hand on.
+"""Candidates: decoder logits or finished pixels in, the masks of one prompt with quality out.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """
@@ -138,7 +137,7 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The answers to one prompt, the first one first.
+    """The masks that one prompt may mean, the most likely first.
 
     items            one `Mask` for each of K candidates, at least one
     violated_points  indices of the clicks that the first mask does not obey
@@ -204,9 +203,9 @@ class Candidates:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the first two candidates are a coin toss.
+        """Whether the first two masks differ while their qualities do not.
 
-        They differ (IoU under TOSS_IOU) and their qualities do not (by less than TOSS_QUALITY):
+        Their IoU is under TOSS_IOU, their qualities differ by less than TOSS_QUALITY:
         measured on one-click answers of the bundled model, the second is then the better mask as
         often as the first (docs/python.md). Another click, or a box, decides.
         """

@@ -1,4 +1,4 @@
-"""Polygons to run-lengths as COCO's own tools do it, pixel for pixel.
+"""COCO's polygons: rings of corners in, the run-lengths that COCO's own tools give out.
 
 COCO, LVIS and their kin state areas and overlaps of masks that pycocotools made from polygons. It
 rounds each corner to a fifth of a pixel, walks along the outline one such step at a time and notes

@@ -1,4 +1,4 @@
-"""Pictures for people: overlays, outlines, cut-outs, prompt marks, contact sheets.
+"""Drawing: a picture with masks or prompts in; overlays, outlines, cut-outs, contact sheets out.
 
 Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colours are RGB 0..255; mask i
 of a list always has colour i of `colours`.
@@ -152,21 +152,6 @@ def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
     if len(chain) > 8:
         chain = np.mean([np.roll(chain, step, axis=0) for step in (-2, -1, 0, 1, 2)], axis=0)
     return (chain * 16).round().astype(np.int32)[:, None]
-
-
-def cutout_rgba(image: UintImage, mask: NDArray[Any], *, crop: bool = False) -> UintImage:
-    """The object on a transparent ground, (H, W, 4); the photo's own colours stay underneath.
-
-    crop  cut to the object's box; an empty mask then gives one transparent pixel
-    """
-    stack = _stack(mask, _checked(image))
-    if len(stack) != 1:
-        raise InputError(f"a cut-out needs one mask; got {len(stack)}; cut out one by one")
-    alpha = stack[0].view(np.uint8) * np.uint8(255)
-    rgba = np.dstack([image, alpha])
-    if not crop:
-        return rgba
-    return rgba[_extent(stack[0])] if stack[0].any() else np.zeros((1, 1, 4), np.uint8)
 
 
 def marks(

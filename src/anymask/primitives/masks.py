@@ -1,4 +1,4 @@
-"""Masks as pixels and as lists: overlap, stability, small regions, suppression.
+"""Binary masks (H, W): pixels in; overlap, stability, small regions and suppression out.
 
 Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
 """

@@ -1,4 +1,4 @@
-"""Polygons with holes, from masks and back.
+"""Polygons with holes: binary masks in, rings of corners out, and back; SVG paths and GeoJSON.
 
 A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from
 (x, y) to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are

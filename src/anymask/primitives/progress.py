@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, now and then a plain line elsewhere."""
+"""Progress of long work: steps done in, a bar on a terminal or lines of text on stderr out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks in a list: one record each, with its run lengths, box and numbers."""
+"""Mask records: run-lengths, box and scores of one mask in; annotations of SA-1B and COCO out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between image space and model space: pictures, points, boxes, masks.
+"""Resizing between image space and model space: pictures, points, boxes and masks in and out.
 
 Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
 masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at

@@ -1,4 +1,4 @@
-"""Run-length encoded masks: the form in which lists of masks are kept.
+"""Run-length encoding of masks: pixels in, runs out, and back; areas, boxes, overlaps, unions.
 
 A mask is read column by column; the runs alternate between background and object and start with
 background, so the first run may be 0. This is COCO's layout: counts and compressed strings are

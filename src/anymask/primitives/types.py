@@ -1,4 +1,4 @@
-"""The records that every floor shares: what a user asks, and what a model answers.
+"""Values between the floors: prompts and maps of a model, and `Embedding` with its file.
 
 Letters: H W the photo, h w a feature map or low-resolution mask, S the model's input side, C
 channels, N prompts (objects), P points, K candidates. Points are (x, y), sizes are (h, w), boxes

@@ -1,4 +1,4 @@
-"""Many clicks on one image on torch, asked in numpy, by as many threads as torch may use.
+"""Sweeps on torch: many clicks on one image in; quality, then logits of chosen masks out.
 
 A click's steps are small: several threads in each of them would wait for each other more than they
 work, and the more so the busier the machine is. So each thread takes clicks of its own.

@@ -1,4 +1,4 @@
-"""What the page of a project sends, made ours; what we know, as the page reads it.
+"""Request and answer bodies of a project's API: JSON in, the engine's values out, and back.
 
 Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
 words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
@@ -23,7 +23,7 @@ from anymask.engine.entries import (
     Status,
     Verdict,
 )
-from anymask.engine.exports import ExportSettings, Only, read_split
+from anymask.engine.export_settings import ExportSettings, Only, read_split
 from anymask.engine.labels import Fate
 from anymask.engine.notes import MaskNotes
 from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
@@ -121,7 +121,7 @@ class ProjectBody(BaseModel):
 
 
 class ExportBody(BaseModel):
-    """A format of `anymask convert`, and what is to leave (`engine.exports.ExportSettings`)."""
+    """A format of `anymask convert`, and what is to leave (see `ExportSettings`)."""
 
     format: str
     force: bool = False
@@ -133,14 +133,8 @@ class ExportBody(BaseModel):
 
     def settings(self) -> ExportSettings:
         """Raises InputError."""
-        return ExportSettings(
-            only=self.only,
-            proposals=self.proposals,
-            force=self.force,
-            shares=read_split(self.split),
-            images=self.images,
-            tolerance=self.tolerance,
-        )
+        given = self.model_dump(exclude={"format", "split"})
+        return ExportSettings(**given, shares=read_split(self.split))
 
 
 class LabelBody(BaseModel):

@@ -1,4 +1,4 @@
-"""The three shapes of CVAT's functions: detection, interaction, tracking; without CVAT's packages.
+"""CVAT's serverless functions: its detection, interaction and tracking calls in, shapes out.
 
 `examples/cvat` holds the two wrappers: an agent's function (cvat-sdk) and a nuclio function. A mask
 travels as CVAT's list: runs inside the box, row by row, then the box (`data.cvat.mask_to_cvat`).
@@ -45,7 +45,7 @@ class CvatFrame:
 
 @dataclass
 class Tracked:
-    """What is known of an object: the kind of its shapes, its state after a frame, its past."""
+    """A tracked object: the kind of its shapes, its state after a frame, its past."""
 
     kind: str
     frame: int

@@ -1,4 +1,4 @@
-"""The model's addresses: a photo in, an embedding out; prompts or settings in, masks out."""
+"""Routes of the model: a photo in, an embedding out; prompts or settings in, masks out."""
 
 from __future__ import annotations
 

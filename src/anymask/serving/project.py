@@ -1,4 +1,4 @@
-"""The project's addresses: what the page of `anymask annotate` asks beside the model's own.
+"""Routes of a project: photos, masks, review, events, export and report over HTTP.
 
 Every change of a mask names its version (`If-Match`); a change that comes too late is answered with
 409 and the mask as it is now. Who is asking: `?user=NAME`, or the user that the server was started
@@ -48,6 +48,7 @@ from anymask.serving.bodies import (
     image_to_json,
     record_to_json,
 )
+from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
@@ -66,7 +67,7 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
 
     user  who works where a request does not say
     """
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
     _add_pixels(router, project)
     _add_records(router, project, user)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 import math
 import os
 import signal
@@ -34,6 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 from anymask import models
 from anymask.primitives import errors
 from anymask.primitives.errors import AnymaskError, ConfigError, WeightsError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import (
     TrainingProgress,
@@ -138,7 +138,7 @@ def wait_for(workers: ProcessContext, meeting: Path) -> None:
 def raise_refusal(meeting: Path) -> None:
     """Raise the error that ended a worker, where it is one of those that the user can mend."""
     for path in sorted(meeting.glob("refused-*")):
-        kind, message = json.loads(path.read_text("utf-8"))
+        kind, message = parse_json(path.read_bytes(), path)
         raise getattr(errors, kind, AnymaskError)(message) from None
 
 

@@ -1,4 +1,4 @@
-"""Training sets in one small file, to take elsewhere: a recipe's sets in, a tar out, and back.
+"""Packs of training sets: a recipe's sets in, one tar file out, and back.
 
 Photos are recompressed, masks scaled with them. What must shrink shrinks in this order: the photos'
 quality and side (`LEVELS`), then the number of photos of every set alike.

@@ -1,5 +1,6 @@
-"""Following objects with any image model: keys of its encoder and optical flow say where an object
-has gone, and its decoder draws it there.
+"""Tracker with any image model: frames and masks so far in, the objects on the next frame out.
+
+Keys of the encoder and optical flow say where an object has gone; the decoder draws it there.
 
 On each frame two maps say how likely a place is the object: `matching`, which remembers what the
 object and its surroundings looked like, and the last mask carried along by `flow`. Their mean is

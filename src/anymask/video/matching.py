@@ -1,4 +1,4 @@
-"""An object's cells on one frame in, how likely each cell of the next frame is the object out.
+"""Matching of encoder cells: an object's cells on earlier frames in, its share of new cells out.
 
 The maps of an encoder, centred and normalised, are keys; a cell of the new frame takes the labels
 of the remembered cells whose keys are most like its own.
@@ -35,7 +35,7 @@ class CellKeys:
 
 @dataclass(frozen=True, eq=False)
 class Glimpse:
-    """An object on one frame that is remembered.
+    """One remembered frame of an object: its keys and labels.
 
     labels  (G,) the object's share of each cell
     trust   added to the likeness of its cells: what a person said counts for more

@@ -1,4 +1,4 @@
-"""A video file in, its frames by number out, upright RGB with their exact times; by PyAV.
+"""Video reading by PyAV: a file in, upright RGB frames by number with exact times out.
 
 The times of all frames are read first, from the packets, which decodes nothing. A frame is then
 decoded when it is asked for: the next one at once, another one from the key frame before it.

@@ -1,4 +1,4 @@
-"""An object's findings from frame to frame in, whether to believe them out: state and doubts.
+"""Plausibility of tracked masks: findings from frame to frame in, state and doubts out.
 
 Nothing is learned from a frame that is not believed ("no memory written when unsure"): an object
 that is hidden, a mask that is suddenly much larger, a place that cannot have been reached.
@@ -42,7 +42,7 @@ class WatchSettings:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is known of an object's past.
+    """The recent past of a tracked object: areas, centre, frames without it.
 
     areas    millionths of the frame, on the last frames on which it was seen
     centre   of its box, x and y, and the box's longer side, on the last of them, in frame widths
