@@ -153,7 +153,7 @@ def test_an_object_counts_from_the_frame_on_which_it_is_first_seen(tmp_path: Pat
         picture[0] = 255
         masks[index] = tmp_path / f"{index}.png"
         Image.fromarray(picture).save(masks[index])
-    first, second = read_tracks(Clip(name="two", frames=(tmp_path,) * 3, annotations=masks))
+    first, second = read_tracks(Clip(name="two", frames=tuple(masks.values()), annotations=masks))
     assert (first.number, first.first, sorted(first.masks)) == (1, 0, [0, 1, 2])
     assert (second.number, second.first, sorted(second.masks)) == (2, 1, [1, 2])
     assert not first.at(2).mask.any()
