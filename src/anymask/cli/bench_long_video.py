@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -21,14 +21,13 @@ from anymask.primitives.draw import overlay
 from anymask.primitives.errors import InputError
 from anymask.primitives.timing import Measurement
 from anymask.primitives.types import BoolArray, UintImage
-from anymask.reports.tables import markdown_table
 
 if TYPE_CHECKING:
     from anymask.video.session import VideoSession
     from anymask.video.sources import FrameSource
 
 HW = (480, 854)
-ROWS = 10  # of the table
+ROWS = 10  # that are told on the way
 PERIOD = 240  # frames after which the scene begins anew, without a jump
 RATE = 25.0  # frames a second of the file
 _LOOKS = ((220, 70, 50), (60, 180, 75), (70, 110, 230))  # of the objects, RGB
@@ -116,8 +115,9 @@ class LoopedFrames:
 def long_figures(
     model: str, weights: str | None, tracker: str, frames: int
 ) -> tuple[list[Measurement], list[str]]:
-    """Follow the scene; the table of memory and time is in the notes. Raises InputError."""
+    """Follow the scene; memory and time on the way are in the notes. Raises InputError."""
     from anymask import load
+    from anymask.video.opening import open_session
     from anymask.video.sources import open_source
 
     if frames < ROWS:
@@ -126,18 +126,16 @@ def long_figures(
     with tempfile.TemporaryDirectory() as folder:
         path = write_scene(scene, Path(folder) / "scene.mp4", min(frames, PERIOD))
         source = LoopedFrames(open_source(path), frames)
-        with opened.track(source, tracker=tracker) as session:
+        with open_session(opened, source, tracker=cast(Any, tracker)) as session:
             for number in range(len(_LOOKS)):
                 session.add(frame=0, object=number + 1, mask=scene.mask(number))
             rows = list(long_rows(session, frames))
-    cells = [
-        [
-            str(row.frames), _mib(row.memory), str(row.held), _mib(row.nbytes),
-            f"{row.seconds:.3f}", f"{row.rate:.1f}",
-        ]
+    notes = [
+        f"after {row.frames} frames: {_mib(row.memory)} MiB in memory, {row.held} arrays held "
+        f"({_mib(row.nbytes)} MiB), {row.seconds:.3f} s of the processor a frame, "
+        f"{row.rate:.1f} frames/s"
         for row in rows
-    ]  # fmt: skip
-    header = ("frames", "memory, MiB", "arrays held", "of MiB", "processor s a frame", "frames/s")
+    ]
     later = rows[1:]
     figures = [
         Measurement(
@@ -147,7 +145,7 @@ def long_figures(
         Measurement("arrays held", tracker, float(rows[-1].held), ""),
         Measurement("grown since the first row", tracker, _growth(rows), "bytes"),
     ]
-    return figures, [*markdown_table(header, cells).splitlines()]
+    return figures, notes
 
 
 def write_scene(scene: MadeScene, path: Path, frames: int) -> Path:
