@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from anymask.primitives.memory_bank import MultimaskStability, TrackingSettings
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.onnx_video import read_constants, to_bfloat16
 from anymask.runtimes.torch import TorchRuntime
-from anymask.runtimes.video import MemoryChoice, VideoSteps
+from anymask.runtimes.video import MemoryChoice, VideoAnswer, VideoSteps
 from anymask.video.opening import open_session
 from tests.video.clips import moving_discs
 
@@ -31,10 +32,14 @@ PICTURES, _ = moving_discs(6)
 LOGIT_ERROR = 2e-3  # of the largest: memories are kept in 16 bits, which doubles a last bit's flip
 
 
-@pytest.fixture(scope="module", params=[TINY_VIDEO, TINY_EDGE], ids=lambda one: one.spec.name)
-def network(request: pytest.FixtureRequest) -> VideoModel:
+# Everything in which the families differ, in one: SAM 2.1's marks and ages, EdgeTAM's perceiver.
+BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
+
+
+@pytest.fixture(scope="module")
+def network() -> VideoModel:
     torch.manual_seed(0)
-    module = build_video_variant(request.param)
+    module = build_video_variant(BOTH)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.05)
     return module
@@ -54,40 +59,40 @@ def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoSteps:
     return steps.choosing(MemoryChoice(distinct=2))
 
 
+def steps_of_frame(
+    steps: VideoSteps, image: np.ndarray, number: int, banks: list[object]
+) -> tuple[list[VideoAnswer], list[object]]:
+    """Two objects: on frame 0 one by a point and one by its mask, on frame 4 the first corrected."""
+    frame, prompted = steps.see_frame(image), [False, False]
+    if number == 0:
+        mask = np.zeros(image.shape[1:], np.float32)
+        mask[10:40, 20:50] = 1
+        point = np.array([[30.0, 20.0]], np.float32)
+        answers = [
+            steps.answer_points(frame, point, np.array([1]), None), steps.answer_mask(frame, mask)
+        ]  # fmt: skip
+        handles, prompted = [answer.handles[0] for answer in answers], [True, True]
+    elif number == 4:
+        coords = np.array([[5.0, 9.0], [50.0, 60.0]], np.float32)
+        earlier = np.full((image.shape[1] // 4,) * 2, 40, np.float32)
+        found = steps.answer_points(frame, coords, np.array([1, 0]), earlier)
+        answers = [found, steps.step_video(frame, banks[1:], number, False)]
+        handles, prompted = [answer.handles[0] for answer in answers], [True, False]
+    else:
+        answers = [steps.step_video(frame, banks, number, False)]
+        handles = list(answers[0].handles)
+    rows = zip(banks, handles, prompted, strict=True)
+    return answers, [steps.remember(frame, b, h, (number, False), said) for b, h, said in rows]
+
+
 def test_every_step_of_a_video_agrees_with_torch(network: VideoModel, bundle: Path) -> None:
-    """Two objects, one by points and one by its mask, a correction, seven frames, both banks."""
     sides = [steps_of(TorchRuntime(network, "f" * 64, device="cpu")), steps_of(OnnxRuntime(bundle))]
     chance, side = np.random.default_rng(0), network.spec.image_side
-    mask = np.zeros((side, side), np.float32)
-    mask[10:40, 20:50] = 1
     banks: list[list[object]] = [[None, None], [None, None]]
     for number in range(7):
-        image = chance.standard_normal((3, side, side)).astype(np.float32)
-        told = []
+        image, told = chance.standard_normal((3, side, side)).astype(np.float32), []
         for place, steps in enumerate(sides):
-            frame = steps.see_frame(image)
-            if number == 0:
-                point = steps.answer_points(
-                    frame, np.array([[30.0, 20.0]], np.float32), np.array([1]), None
-                )
-                given = steps.answer_mask(frame, mask)
-                answers = [point, given]
-                handles = [point.handles[0], given.handles[0]]
-            elif number == 4:
-                coords = np.array([[5.0, 9.0], [50.0, 60.0]], np.float32)
-                earlier = np.full((side // 4,) * 2, 40, np.float32)
-                found = steps.answer_points(frame, coords, np.array([1, 0]), earlier)
-                tracked = steps.step_video(frame, banks[place][1:], number, False)
-                answers, handles = [found, tracked], [found.handles[0], tracked.handles[0]]
-            else:
-                answers = [steps.step_video(frame, banks[place], number, False)]
-                handles = list(answers[0].handles)
-            banks[place] = [
-                steps.remember(
-                    frame, banks[place][n], handles[n], (number, False), number in (0, 4)
-                )
-                for n in range(2)
-            ]
+            answers, banks[place] = steps_of_frame(steps, image, number, banks[place])
             told.append(answers)
         for one, other in zip(*told, strict=True):
             largest = np.abs(one.logits).max()
@@ -96,8 +101,7 @@ def test_every_step_of_a_video_agrees_with_torch(network: VideoModel, bundle: Pa
             np.testing.assert_allclose(one.score, other.score, atol=2e-2)
     for mine, theirs in zip(banks[1], banks[0], strict=True):
         kept = sides[1].bank_to_arrays(mine)
-        wanted = sides[0].bank_to_arrays(theirs)
-        assert set(kept) == set(wanted)
+        assert set(kept) == set(sides[0].bank_to_arrays(theirs))
         again = sides[1].bank_to_arrays(sides[1].arrays_to_bank(kept))
         assert all(np.array_equal(kept[name], again[name]) for name in kept)
 
