@@ -62,7 +62,7 @@ def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoSteps:
 def steps_of_frame(
     steps: VideoSteps, image: np.ndarray, number: int, banks: list[object]
 ) -> tuple[list[VideoAnswer], list[object]]:
-    """Two objects: on frame 0 one by a point and one by its mask, on frame 4 the first corrected."""
+    """Two objects: on frame 0 by a point and by a mask; on frame 4 the first one is corrected."""
     frame, prompted = steps.see_frame(image), [False, False]
     if number == 0:
         mask = np.zeros(image.shape[1:], np.float32)
