@@ -58,7 +58,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
     return settings
 
 
-def made_project(args: argparse.Namespace) -> Project:
+def make_project(args: argparse.Namespace) -> Project:
     """The project of a folder, begun where it is none; says which pictures cannot be read.
 
     Raises InputError, also for a folder without a picture; StoreError.

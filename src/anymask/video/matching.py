@@ -52,14 +52,14 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
     height, width = (-(-GRID * filled // geometry.side) for filled in geometry.input_hw)
     parts = []
     for one in maps:
-        cells = _pooled(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
+        cells = _pool(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
         centred = cells - cells.mean(axis=1, keepdims=True)
         parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
 
 
-def _pooled(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
+def _pool(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
     channels, side, _ = values.shape
     if side % GRID == 0:
         step = side // GRID
