@@ -27,7 +27,7 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
 
 def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w) -> (h, w, 2)
     """Where each pixel of a frame was on the frame before."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(search.calc(now, before, np.zeros((*now.shape, 2), np.float32)), np.float32)
 
 
