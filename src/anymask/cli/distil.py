@@ -91,6 +91,7 @@ def finish(args: argparse.Namespace, recipe: Recipe) -> None:
 def recipe_of_options(args: argparse.Namespace) -> Recipe:
     """The recipe of a distillation. Raises ModelError, WeightsError."""
     from anymask import models
+    from anymask.training.presets import BRIEF
     from anymask.training.recipe import Recipe, RecipeStage
     from anymask.training.shards import is_sharded
 
@@ -116,6 +117,8 @@ def recipe_of_options(args: argparse.Namespace) -> Recipe:
         ema=0.998 if steps > 2_000 else 0.95,
         decode_once=not is_sharded(args.data),
         save_every=max(1, steps // 20),
+        workers=1 if args.pictures <= BRIEF else 2,
+        prepare_ahead=args.pictures > BRIEF,
     )
 
 
