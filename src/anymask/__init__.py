@@ -1,4 +1,4 @@
-"""anymask: click, box or outline anything in a photo and get its mask.
+"""anymask, the public surface: a photo and clicks, boxes or masks in, masks of objects out.
 
     model = anymask.load()
     answer = model.segment("photo.jpg", points=[(500, 375)])

@@ -71,7 +71,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     [
         (["in", "in", "--to", "sa1b"], "the output 'in' is the input; choose another name"),
         (["no", "out", "--to", "sa1b"], "there is no file or folder 'no'; check the path"),
-        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "the tolerance is in pixels, 0 or m"),
+        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
         (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
         (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
         (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),

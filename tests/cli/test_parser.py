@@ -82,6 +82,15 @@ def test_a_sub_command_s_options_are_its_own() -> None:
     assert top.parse_args(["list", "--json", "a"]).json == "a"
 
 
+def test_an_option_of_two_sub_commands_is_read_as_the_chosen_one_has_it() -> None:
+    made = CommandParser(prog="anymask probe")
+    actions = made.add_subparsers(dest="action")
+    actions.add_parser("take").add_argument("--all", action="store_true")
+    actions.add_parser("give").add_argument("--all", nargs="?", const=True, metavar="yes|no")
+    assert made.parse_args(["take", "--all"]).all is True
+    assert made.parse_args(["give", "--all", "no"]).all == "no"
+
+
 def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
     known = ["segment", "serve", "score", "--negative", "--point"]
     found = [nearest(word, known) for word in ("SEGMENT", "seg", "sgement", "--neg", "s", "zz")]

@@ -9,18 +9,18 @@ import pytest
 
 from anymask.data.formats import FORMATS, read_annotations
 from anymask.engine.entries import Draft, Provenance
+from anymask.engine.export_settings import ExportSettings, read_split
 from anymask.engine.exports import (
     SPLITS,
-    ExportSettings,
     export_archive,
     export_masks,
-    read_split,
     split_names,
 )
 from anymask.engine.project import Project
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle
 from tests.engine.disc_projects import SIDE, write_photos
+from tests.engine.small import count_events
 
 BY_HAND = Provenance(kind="human", tool="brush")
 CLICKED = Provenance(
@@ -52,7 +52,7 @@ def test_every_format_leaves_the_project(
     photos = [Path(one).name for one in names if one.endswith((".png",))]
     assert {"0.png", "1.png"} <= set(photos) or not settings
     assert names
-    assert project.store.count_events("export") == 1
+    assert count_events(project.store, "export") == 1
 
 
 def test_only_finished_photos_leave_unless_others_are_asked_for(

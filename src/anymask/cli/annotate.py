@@ -10,7 +10,7 @@ from typing import get_args
 
 from anymask.cli.extras import need_engine, need_server
 from anymask.cli.options import add_model_options, read_model
-from anymask.cli.project_options import add_init_options, login, made_project
+from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.cli.serve import (
     add_server_options,
     check_model,
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.serving.project import project_router
 
     access, limits = read_access(args), read_limits(args)
-    project = made_project(args)
+    project = make_project(args)
     project.change(stage=args.stage, arm=args.arm)
     choice = leading_model(read_model(args), project.lead())
     check_model(choice)

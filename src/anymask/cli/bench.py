@@ -20,6 +20,7 @@ from typing import Any
 
 from anymask.cli.options import option_of
 from anymask.families import DEFAULT_MODEL
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.machine import Machine, this_machine, thread_setting
 from anymask.primitives.storage import write_json
@@ -233,9 +234,9 @@ def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Measur
     figures: list[Measurement] = []
     notes = [f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory"]
     tasks: list[tuple[str, TimedCall]] = []
-    for label, options in _contenders(args):
+    for label, choice in _contenders(args):
         try:
-            contender = _Contender(label, options, image)
+            contender = _Contender(label, choice, image)
         except AnymaskError as error:
             notes.append(f"skipped: {label}: {error}")
             continue
@@ -249,27 +250,25 @@ def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Measur
     return figures, notes
 
 
-def _contenders(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A label and the arguments of `anymask.load` for everything to be compared."""
-    runtimes = ("onnx", "torch") if args.runtime == "auto" else (args.runtime,)
-    for runtime in runtimes:
-        yield runtime, {"name": args.model, "weights": args.weights, "runtime": runtime}
+def _contenders(args: argparse.Namespace) -> Iterator[tuple[str, ModelChoice]]:
+    """A label and a model for everything to be compared."""
+    for runtime in ("onnx", "torch") if args.runtime == "auto" else (args.runtime,):
+        yield runtime, ModelChoice(model=args.model, weights=args.weights, runtime=runtime)
     for folder in args.also:
-        yield Path(folder).name, {"name": folder, "runtime": "onnx"}
+        yield Path(folder).name, ModelChoice(model=folder, runtime="onnx")
 
 
 class _Contender:
     """One opened model, the figures of its first calls, and its tasks."""
 
-    def __init__(self, label: str, options: dict[str, Any], image: Any) -> None:
-        import anymask
+    def __init__(self, label: str, choice: ModelChoice, image: Any) -> None:
         from anymask.primitives.clicks import point_grid
 
         self.image, self.label = image, label
         height, width = image.shape[:2]
         self.points = point_grid(16) * (width, height)
         opened: list[Any] = []
-        load = TimedCall("load", lambda: opened.append(anymask.load(**options)))
+        load = TimedCall("load", lambda: opened.append(choice.load()))
         first = time_in_turns([load], 1, 0)
         self.model = opened[0]
         first += time_in_turns([TimedCall("first encode", self._embed)], 1, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from anymask.cli.held_out import CLICKS, Measured, evenly, measure, model_of
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, dataclasses.asdict(make()), indent=1)
-    return recipe_of(json.loads(path.read_text("utf-8")), str(path))
+    return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
 
 def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -> Measured:
@@ -141,7 +141,7 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
         plain = dataclasses.replace(recipe, learn="all", init=str(find_start(recipe)))
         measured = measure(model_of(build_trainee(plain, folder)), held)
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
-    kept = json.loads(path.read_text("utf-8"))
+    kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
 
 

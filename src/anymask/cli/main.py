@@ -1,4 +1,4 @@
-"""The command line's front door: find the command, run it, and turn every failure into a sentence.
+"""Entry point of the command line: words in, a command run, an exit code out.
 
 A command is a module with three names: `SUMMARY`, `configure(parser)` and `run(args)`. Only the
 chosen one is imported, so a command costs nothing to the others.

@@ -1,4 +1,4 @@
-"""Words of a command line in, an `argparse.Namespace` out; what is wrong is one InputError.
+"""The argument parser: words of a command line in, a Namespace or one InputError out.
 
 - A mistyped option, option value or sub-command gets the nearest name.
 - An option whose value is written `X,Y` takes spaces as well: `--box 180 20 400 230`.
@@ -153,6 +153,9 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        if (chosen := _sub_parsers(parser).get(word)) is not None:
+            yield from (word, *joined_values(chosen, rest))
+            return
         name, sign, value = word.partition("=")
         if name in lone and not sign:
             yield f"{name}={rest.pop(0) if rest and rest[0] in lone[name] else lone[name][0]}"
@@ -169,26 +172,20 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
 
 def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
     """How many numbers an option takes at most, of the options whose value is written `X,Y`."""
-    counts = {
+    return {
         name: action.metavar.count(",") + 1
         for name, action in parser._option_string_actions.items()
         if isinstance(action.metavar, str) and "," in action.metavar
     }
-    for chosen in _sub_parsers(parser).values():
-        counts |= _number_counts(chosen)
-    return counts
 
 
 def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     """The words that an option may have behind it, or not; the first is the one it stands for."""
-    found = {
+    return {
         name: str(action.metavar).split("|")
         for name, action in parser._option_string_actions.items()
         if action.nargs == "?" and action.const is True
     }
-    for chosen in _sub_parsers(parser).values():
-        found |= _lone_options(chosen)
-    return found
 
 
 def _count(values: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Options that the commands of the data engine share, and what they make of them."""
+"""Options of projects: words that the engine's commands share in, an open project out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
     return settings
 
 
-def made_project(args: argparse.Namespace) -> Project:
+def make_project(args: argparse.Namespace) -> Project:
     """The project of a folder, begun where it is none; says which pictures cannot be read.
 
     Raises InputError, also for a folder without a picture; StoreError.

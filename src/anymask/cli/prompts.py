@@ -1,4 +1,4 @@
-"""The options that say which objects are meant: words in, one `Prompt` for each object out.
+"""Options of prompts: clicks, boxes and masks as words in, one `Prompt` an object out.
 
 Clicks, a box and a mask belong to one object. `--next` begins another one, and so does a second
 `--box` or `--mask`; the clicks behind it are its own.

@@ -1,4 +1,4 @@
-"""A training run's folder on the command line: rows told, whether it is done, its bundle."""
+"""A training run's folder: its state in, progress rows, completion and a bundle out."""
 
 from __future__ import annotations
 

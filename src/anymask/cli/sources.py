@@ -1,4 +1,4 @@
-"""What a command works on, as it is typed: paths, quoted globs and `-` in, existing paths out."""
+"""Inputs of a command: paths, quoted patterns, addresses and `-` in, existing paths out."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.cli.options import read_count
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.progress import follow
 
@@ -30,7 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes")  # fmt: skip
-    add("--limit", metavar="N", type=_count, help="pictures of a data set at most (default: all)")
+    add(
+        "--limit",
+        metavar="N",
+        type=read_count,
+        help="pictures of a data set at most (default: all)",
+    )
     add("--group-by", metavar="KEY",
         help="count groups: label, annotator, group, or any key that the format keeps with a mask "
         "or a picture")  # fmt: skip
@@ -151,9 +157,3 @@ def read_groups(path: Path) -> dict[str, str]:
     if not groups:
         raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
     return groups
-
-
-def _count(text: str) -> int:
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")

@@ -1,4 +1,4 @@
-"""A picture with its masks, whatever it was read from: all readers give it, all else takes it.
+"""Annotated images: the one record of a picture with its masks that all readers give.
 
 Readers and writers of formats note in a `LossReport` what does not survive.
 """

@@ -1,4 +1,4 @@
-"""Videos with the masks of their objects, read frame by frame when somebody looks at them."""
+"""Video clips on disk: frames and masks that are read when they are asked for."""
 
 from __future__ import annotations
 

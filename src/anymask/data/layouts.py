@@ -1,4 +1,4 @@
-"""Published data sets as their authors publish them, by name: recognised, read photo by photo.
+"""The registry of published data sets: a folder in, its layout and annotated images out.
 
 A layout is a module of this floor with a function `read(root, split)` that yields an
 `AnnotatedImage` for each photo; pictures are opened when somebody looks at them. The module says

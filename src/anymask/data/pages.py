@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from anymask.data.decoding import decoded, open_file, open_header
+from anymask.data.decoding import decode_with, open_file, open_header
 from anymask.data.deep_pictures import count_tiff_pages, is_tiff, tiff_axes
 from anymask.primitives.errors import ImageError
 
@@ -65,14 +65,14 @@ def read_pages(path: Path) -> Pages:
             with picture:
                 if picture.format in _OF_ONE_PHOTO:
                     return Pages()
-                return Pages(int(decoded(lambda: getattr(picture, "n_frames", 1), name)))
+                return Pages(int(decode_with(lambda: getattr(picture, "n_frames", 1), name)))
     except OSError as error:
         raise ImageError(f"{name} cannot be read ({error}); check the path") from error
 
 
 def _tiff_pages(path: Path, name: str) -> Pages:
     with open_file(path) as file:
-        count = decoded(lambda: count_tiff_pages(file), name)
+        count = decode_with(lambda: count_tiff_pages(file), name)
     axes: tuple[tuple[str, int], ...] = ()
     with contextlib.suppress(Exception), open_file(path) as file:  # names are no more than a help
         axes = tiff_axes(file)

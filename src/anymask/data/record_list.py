@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
+from anymask.primitives.notation import parse_json
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import (
     HeldPicture,
     Picture,
@@ -261,7 +262,7 @@ class MaskRecords(list[MaskRecord]):
 
     def to_label_studio(self) -> list[dict[str, Any]]:
         """Label Studio's tasks, with brushes as predictions."""
-        tasks: list[dict[str, Any]] = json.loads(self._text("label-studio"))
+        tasks: list[dict[str, Any]] = parse_json(self._text("label-studio"), "the tasks")
         return tasks
 
     def to_geojson(self) -> dict[str, Any]:
@@ -276,10 +277,10 @@ class MaskRecords(list[MaskRecord]):
         """An SVG picture, a path a mask."""
         return self._text("svg", ".svg")
 
-    def to_yolo(self, tolerance: float = 0.0) -> str:
+    def to_yolo(self, tolerance: float = SMOOTH) -> str:
         """The lines of a YOLO-seg label file: class and corners, from 0 to 1.
 
-        tolerance  pixels by which an outline may move when it is simplified
+        tolerance  pixels by which an outline may move to follow the edge; 0: along the pixels
         """
         files = self.encode("yolo", Policy(tolerance=tolerance))
         return "".join(data.decode() for name, data in files.items() if name.endswith(".txt"))
@@ -311,7 +312,7 @@ class MaskRecords(list[MaskRecord]):
         return AnnotatedImage(file_name=name, hw=self.image_hw, masks=masks)
 
     def _mapping(self, form: str, suffix: str = ".json") -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._text(form, suffix))
+        document: dict[str, Any] = parse_json(self._text(form, suffix), form)
         return document
 
     def _text(self, form: str, suffix: str = ".json") -> str:

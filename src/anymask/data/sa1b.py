@@ -1,4 +1,4 @@
-"""SA-1B: a JSON file a picture; nothing is lost.
+"""SA-1B: a JSON file a picture in, annotated images out, and back; nothing is lost.
 
 The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that it does not
 know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `parent`, `depth`.

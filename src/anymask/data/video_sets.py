@@ -1,4 +1,4 @@
-"""Data sets of videos: DAVIS 2016 and 2017, YouTube-VOS, and the JSON of YouTube-VIS and OVIS.
+"""Video data sets: folders of DAVIS, YouTube-VOS, YouTube-VIS, OVIS in, annotated frames out.
 
     DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
         00000.png with a palette: the number of an object, 0 none, 255 void;

@@ -1,4 +1,4 @@
-"""Masks of any format -> a project's records; a project's records -> annotated photos."""
+"""Import and export of a project: masks of any format in, stored records out, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three stages of the data engine: what the model does before a person looks.
+"""The stages of labelling (assisted, semi, auto): a photo and a model in, proposals out.
 
     assisted  nothing: the annotator clicks, the most prominent object first, and moves on from a
               mask that takes longer than HINT_SECONDS

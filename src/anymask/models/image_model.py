@@ -1,4 +1,4 @@
-"""The lower storey of every image model: tensors in model space, batched, without checks.
+"""SAM's image model: pictures in, features out; features and prompts in, masks out; no checks.
 
 Letters: B images, S input side, N prompts, P points, T masks of the decoder, C channels, h w image
 features, m side of the low-resolution masks.
@@ -26,7 +26,7 @@ HQ_PARTS = tuple(
 
 
 class ImageModel(nn.Module):
-    """An image encoder, a prompt encoder and a mask decoder; it remembers nothing between calls.
+    """An image encoder, a prompt encoder and a mask decoder; it keeps no state between calls.
 
     image_encoder  (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ needs, if any
     """

@@ -1,4 +1,4 @@
-"""What one object's memory holds, and which of it a frame reads.
+"""Memory banks: an object's memories by frame in, those that a frame reads out.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
 order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`.

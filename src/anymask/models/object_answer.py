@@ -1,4 +1,4 @@
-"""From the masks that a decoder offers to the one that an object gets on a frame.
+"""Choice of an object's mask on a frame: a decoder's masks in, one mask, quality and token out.
 
 Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`),
 `modeling/sam/mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps).

@@ -1,4 +1,4 @@
-"""Names of a model's parts by the prefixes of their parameters, for training."""
+"""Parts of a model for training: prefixes of the parameter names of each part."""
 
 from __future__ import annotations
 

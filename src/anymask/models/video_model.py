@@ -1,4 +1,4 @@
-"""SAM 2's families: one network for pictures and for videos, one step of a video at a time.
+"""SAM 2's model of pictures and videos: a frame, prompts and memory banks in, masks out.
 
 A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
 together with what is remembered of an object, and what is found is remembered in turn. The network

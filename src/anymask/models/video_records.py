@@ -1,4 +1,4 @@
-"""What SAM 2's families are made of, and what goes in and out of a step of a video.
+"""Values of video models: configuration, encoded frames and prompts of objects on a frame.
 
 Letters: N objects, P points, C channels, h w features, m side of a mask.
 """

@@ -1,4 +1,4 @@
-"""SAM 2's families as numbers: SAM 2, SAM 2.1, EdgeTAM and EfficientTAM.
+"""The variants of SAM 2, SAM 2.1, EdgeTAM and EfficientTAM, as numbers.
 
 Sources of the numbers: the model configurations of sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM
 (`configs/edgetam.yaml`) and EfficientTAM (`configs/`), all Apache-2.0.

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, now and then a plain line elsewhere."""
+"""Progress of long work: steps done in, a bar on a terminal or lines of text on stderr out."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
 
 
 @contextmanager
-def telling(progress: Progress, what: str) -> Iterator[Told | None]:
+def pick_teller(progress: Progress, what: str) -> Iterator[Told | None]:
     """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
 
     Raises InputError for anything else.
@@ -123,9 +123,9 @@ def telling(progress: Progress, what: str) -> Iterator[Told | None]:
         raise InputError(f"progress must be True, or a function of (done, total), got {progress!r}")
 
 
-def told(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
+def tell_each(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
     """The items one after the other; after each, `progress` is told."""
-    with telling(progress, what) as tell:
+    with pick_teller(progress, what) as tell:
         for done, item in enumerate(items, start=1):
             yield item
             if tell is not None:

@@ -1,4 +1,4 @@
-"""Between image space and model space: pictures, points, boxes, masks.
+"""Resizing between image space and model space: pictures, points, boxes and masks in and out.
 
 Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
 masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at
@@ -59,7 +59,7 @@ def reduced(geometry: Geometry, limit: int | None) -> Geometry:
 # ------------------------------------------------------------------------------------- pictures
 
 
-def padded(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
     """The (h, w) of the encoder's input for a photo that fills `input_hw` of it."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
@@ -90,7 +90,7 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         pixels = _torch_bilinear(image, input_hw)
     else:
         pixels = _area(image, input_hw)
-    out = np.empty((3, *padded(input_hw, spec)), np.float32)
+    out = np.empty((3, *pad_input(input_hw, spec)), np.float32)
     out[:, input_hw[0] :] = 0
     out[:, : input_hw[0], input_hw[1] :] = 0
     for channel, plane in enumerate(cv2.split(pixels)):
@@ -232,11 +232,11 @@ def logits_to_image(
     height, width = reduced(geometry, limit).image_hw
     out = np.empty((len(logits), height, width), np.float32)
     for plane, target in zip(logits, out, strict=True):
-        cv2.resize(_filled(plane, geometry), (width, height), dst=target)
+        cv2.resize(_fill(plane, geometry), (width, height), dst=target)
     return out
 
 
-def _filled(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
+def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
     """One mask's logits at the model's own size, without the padding."""
     whole = _cv_resize(
         np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
@@ -264,7 +264,7 @@ def logits_to_masks(
     canvas = Canvas()
     for plane, mask in zip(logits, out, strict=True):
         if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
-            for top, strip in _strips(_filled(plane, place), place.image_hw, canvas):
+            for top, strip in _strips(_fill(plane, place), place.image_hw, canvas):
                 np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
     return out
 
@@ -348,7 +348,7 @@ def window_strips(
     products = rows * low_w * (low_h + columns)
     if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
         return PhotoWindow(0, 0, width, height), _strips(
-            _filled(plane, geometry), (height, width), canvas or Canvas()
+            _fill(plane, geometry), (height, width), canvas or Canvas()
         )
     low = np.asarray(plane[low_y, low_x], np.float32)
     place = PhotoWindow(image_x.start, image_y.start, columns, rows)

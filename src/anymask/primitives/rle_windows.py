@@ -1,4 +1,4 @@
-"""Run-lengths between a photo and its windows, without making the photo's pixels.
+"""Run-lengths in windows: a photo's mask in, its part in a window out, and back, without pixels.
 
 A window is x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive (`tiles.Window`). Letters: H W the
 photo, h w a window, R column runs.

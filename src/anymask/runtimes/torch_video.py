@@ -1,4 +1,4 @@
-"""SAM 2's families as steps of a video on torch: see `runtimes.video.VideoSteps`.
+"""Video steps on torch: frames, prompts and memory banks of SAM 2's families in, answers out.
 
 Letters: S the model's input side, N objects, P points, m the side of a mask.
 """

@@ -1,4 +1,4 @@
-"""A runtime around another one: every computing call goes through one function.
+"""A wrapper of runtimes: every computing call of the inner one goes through one function.
 
 That function may let the call wait for its turn, count it, or answer it from memory; whatever the
 runtime can do (its capabilities, and the sweeps that they open) is forwarded alike.

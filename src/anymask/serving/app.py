@@ -1,4 +1,4 @@
-"""The server's application: the model's addresses, the pages, and whatever routers are added."""
+"""The server's ASGI application: model, pages and routers in, one guarded application out."""
 
 from __future__ import annotations
 

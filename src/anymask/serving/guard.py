@@ -1,4 +1,4 @@
-"""What stands before every address: who may ask, how much at a time, and headers for browsers.
+"""The guard of the server: requests in; access, size and rate checks, security headers out.
 
 - A token, where there is one, for everything but the page's own files and `/health`.
 - Without a token the server listens on this machine alone; then only pages of this server may ask
@@ -54,7 +54,7 @@ _JSON_MORE = 1_000_000
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may use the server: host, token, origins.
 
     host     that the server listens on
     token    that every request must bring; "" for none

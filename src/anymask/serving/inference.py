@@ -1,4 +1,4 @@
-"""The model behind the server: loaded in a thread, asked in turns, with what it saw kept.
+"""Inference of the server: requests from any thread in, futures of answers by one model out.
 
 Two threads run the network, each through its own `ModelQueue`: one answers clicks, the other sees
 new photos and does what is long, one thing at a time, and steps back where both want the same core.
@@ -82,7 +82,7 @@ class Inference:
                 raise
 
     def close(self) -> None:
-        """Stop; what has not begun fails with `turns.Closed`."""
+        """Stop; what has not begun fails with `turns.QueueClosed`."""
         self.clicks.close()
         self.heavy.close()
         if not self._model.done():

@@ -1,4 +1,4 @@
-"""What one request may cost the server, and how many may be under way."""
+"""Limits of the server: what one request may cost, and how many may be under way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures -> {"error": {"wanted", "got", "remedy", "status"}}, and the schema of these answers."""
+"""Error answers: exceptions in; JSON of wanted, got, remedy and status, and its schema out."""
 
 from __future__ import annotations
 

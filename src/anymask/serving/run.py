@@ -1,4 +1,4 @@
-"""Listen on an address until somebody stops the server."""
+"""Running the server: an application and an address in, requests served until it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joint changes of a photo and its masks: crop, flip, colour, noise.
+"""Augmentation: a photo and its masks in, both cropped, flipped and recoloured out.
 
 Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, masks uint8 0/1.
 """

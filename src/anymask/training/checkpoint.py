@@ -1,4 +1,4 @@
-"""What a training run leaves on disk: checkpoints that resume exactly, and a log of JSON lines."""
+"""Checkpoints: networks, optimiser and progress of a run in, files that resume exactly out."""
 
 from __future__ import annotations
 

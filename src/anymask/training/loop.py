@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import tempfile
@@ -28,6 +27,7 @@ from torch.multiprocessing.spawn import (
 from anymask import models
 from anymask.primitives import errors
 from anymask.primitives.errors import AnymaskError, ConfigError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 from anymask.training.checkpoint import copy_run, newest_state, remove_drafts
 from anymask.training.parallel import TorchrunPlace
@@ -118,7 +118,7 @@ def wait_for(workers: ProcessContext, meeting: Path) -> None:
 def raise_refusal(meeting: Path) -> None:
     """Raise the error that ended a worker, where it is one of those that the user can mend."""
     for path in sorted(meeting.glob("refused-*")):
-        kind, message = json.loads(path.read_text("utf-8"))
+        kind, message = parse_json(path.read_bytes(), path)
         raise getattr(errors, kind, AnymaskError)(message) from None
 
 

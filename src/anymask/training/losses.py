@@ -1,4 +1,4 @@
-"""The paper's losses (Kirillov et al. 2023, appendix A): focal 20 : dice 1, quality squared.
+"""Losses (Kirillov et al. 2023, appendix A): logits and truth in; focal, dice, quality losses out.
 
 Letters: N prompts, T masks a prompt, s the side of a mask. Logits and targets (0..1) are float32.
 """

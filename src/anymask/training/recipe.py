@@ -1,4 +1,4 @@
-"""Recipes: what to train on, for how long, with which numbers; read from TOML.
+"""Recipes: a TOML file in, the checked settings of a training out.
 
 A recipe is frozen, has no default path, and is stored inside every checkpoint.
 """

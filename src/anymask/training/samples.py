@@ -1,4 +1,4 @@
-"""Training pictures, drawn anew each time: set, photo, crop, colour, objects.
+"""Training samples: sets of annotated photos in; random crops with masks of some objects out.
 
 A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
 Letters: B pictures, M objects a picture, S side, s the side of the target masks, which is that of

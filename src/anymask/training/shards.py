@@ -29,6 +29,7 @@ from anymask.data.documents import located
 from anymask.data.images import load_image
 from anymask.data.sa1b import document_to_image, image_to_document
 from anymask.primitives.errors import ConfigError, DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import whole_file, write_json
 
 FORMAT = 1
@@ -56,7 +57,7 @@ class ShardPictures:
     @classmethod
     def open(cls, folder: Path, index: Path, seed: int) -> ShardPictures:
         """Open the folder's shards by what `index_shards` wrote into `index`."""
-        raw = json.loads((index / INDEX).read_text("utf-8"))
+        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
         counts = np.array(raw["counts"], np.int64)
         return cls(
             folder, seed, tuple(raw["shards"]), counts, np.load(index / PLACES, mmap_mode="r")
@@ -74,7 +75,7 @@ class ShardPictures:
             file.seek(json_offset)
             text = file.read(json_size)
         with located(f"{path}, picture {number}"):
-            image = document_to_image(json.loads(text))
+            image = document_to_image(parse_json(text, path))
             return replace(image, source=load_image(photo))
 
     def which(self, place: int) -> tuple[int, int]:
@@ -115,7 +116,7 @@ def index_shards(folder: Path, index: Path) -> None:
     """
     shards = {path.name: path.stat().st_size for path in sorted(folder.glob("*.tar"))}
     if (index / INDEX).is_file():
-        raw = json.loads((index / INDEX).read_text("utf-8"))
+        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
         if raw.get("format") == FORMAT and raw["shards"] == shards:
             return
     rows: list[tuple[int, int, int, int]] = []

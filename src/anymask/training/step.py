@@ -1,4 +1,4 @@
-"""One step of interactive training: prompt, answer, correct, answer again (appendix A).
+"""One interactive training step: photos and masks in; prompts, answers, corrections, the loss out.
 
 Letters: B pictures, M objects a picture, N = B * M prompts, s the side of the masks, T masks.
 """

@@ -21,6 +21,7 @@ import numpy as np
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.streams import Stream
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_string
 from anymask.primitives.storage import write_json, write_whole
 
@@ -94,7 +95,7 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     Raises DataError for a damaged source, InputError where too little is left.
     """
     if (folder / REPORT).is_file():
-        return DataReport(**json.loads((folder / REPORT).read_text("utf-8")))
+        return DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
     report = DataReport()
     photos = _usable(source, report)
     if held_out is None:

@@ -1,4 +1,4 @@
-"""Motion from one frame to the next, by OpenCV's dense inverse search: grey pictures in, flow out.
+"""Optical flow (OpenCV's dense inverse search): two grey frames in, motion and cuts out.
 
 Source: Kroeger et al. 2016 (DIS, arXiv:1603.03590), as OpenCV has it.
 

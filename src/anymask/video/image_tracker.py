@@ -1,5 +1,6 @@
-"""Following objects with any image model: keys of its encoder and optical flow say where an object
-has gone, and its decoder draws it there.
+"""Tracker with any image model: frames and masks so far in, the objects on the next frame out.
+
+Keys of the encoder and optical flow say where an object has gone; the decoder draws it there.
 
 On each frame two maps say how likely a place is the object: `matching`, which remembers what the
 object and its surroundings looked like, and the last mask carried along by `flow`. Their mean is
@@ -289,7 +290,7 @@ def _finding(
     odds = cv2.resize(prior, (columns, rows), interpolation=cv2.INTER_AREA).clip(0.02, 0.98)
     odds = np.log(odds / (1 - odds))
     first = _most_alike(answer, odds > 0)
-    drawn = first.logits[:rows, :columns] - first.threshold
+    drawn = first.shown_logits[:rows, :columns] - first.threshold
     mixed = drawn.clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
     whole = np.full(first.logits.shape, OUTSIDE, np.float32)
     whole[:rows, :columns] = mixed
@@ -312,7 +313,7 @@ def _most_alike(answer: Candidates, prior: BoolArray) -> Mask:
     rows, columns = prior.shape
 
     def overlap(one: Mask) -> float:
-        drawn = one.logits[:rows, :columns] > one.threshold
+        drawn = one.shown_logits[:rows, :columns] > one.threshold
         return float((drawn & prior).sum() / max((drawn | prior).sum(), 1))
 
     return max(answer.items, key=overlap)

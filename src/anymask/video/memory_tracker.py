@@ -1,4 +1,4 @@
-"""Following objects with a video model of SAM 2's families: its own memory, its own steps.
+"""Tracker with a video model of SAM 2's families: frames, prompts and memories in, findings out.
 
 The features of a frame and the memories of an object stay where they were computed.
 """

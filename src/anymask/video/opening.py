@@ -1,4 +1,4 @@
-"""A model, a source of frames and settings in, a session with its tracker out."""
+"""Opening a session: a model, a source of frames and settings in, a `VideoSession` out."""
 
 from __future__ import annotations
 

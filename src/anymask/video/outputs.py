@@ -1,4 +1,4 @@
-"""Tracked frames in, files out: masks in the formats of the field, and videos for people.
+"""Writers of tracked frames: masks of frames in; RLE lines, SA-V JSON, PNGs or videos out.
 
     .json        SA-V: the run-lengths of every object in every frame
     .jsonl       a line a frame, with COCO run-lengths, scores, states and doubts

@@ -1,4 +1,4 @@
-"""Points of an object: spread over its mask, and moved with the flow to the next frame.
+"""Point tracking: a mask in, points spread over it out; points and flow in, moved points out.
 
 Letters: h w the reduced frame, P points x, y.
 """

@@ -1,4 +1,4 @@
-"""Objects followed through a video: prompts on any frame in, masks of every frame out.
+"""Video sessions: prompts on any frame in, masks of objects in every frame out.
 
 The newest prompt of an object counts from its frame on to the object's next prompt, and only what
 that changes is computed again. What is known is kept in a file (`store`), the frames are read when

@@ -1,4 +1,4 @@
-"""Anything that has frames in, frames by their number out: one protocol over all of them.
+"""Frame sources: a video file, folder, list, generator or camera in, frames by number out.
 
 A video file, a folder of pictures and a list can be read in any order; a generator and a camera
 only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for.

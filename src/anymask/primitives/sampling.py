@@ -1,4 +1,4 @@
-"""Logits at single pixels of the photo, without making the photo's whole mask.
+"""Sampling of logits: low-resolution logits and pixels in, the logit at each pixel out.
 
 Letters: K masks, h w their low-resolution logits, P pixels, S the model's input side.
 
