@@ -34,7 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("-o", "--output", type=Path, required=True, help="folder of the run")
     add("--pictures", type=int, default=40_000, metavar="N", help="to see (default: 40000)")
-    add("--side", type=int, metavar="S", help="of the student's pictures (nano: 384)")
+    add(
+        "--side",
+        type=int,
+        metavar="S",
+        help="of pictures of a student that sees any (default: 384)",
+    )
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")
     add("--bundle", type=Path, metavar="DIR", help="when done, write an ONNX bundle there")

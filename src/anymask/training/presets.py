@@ -8,7 +8,7 @@ photos are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from anymask import models
@@ -23,6 +23,18 @@ PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
 AVERAGED = 0.1  # part of a run over which its weights are averaged
 ONE_MEANING = 0.1  # part of the masks that lie inside others, up to which a click means one thing
+
+
+# What all fine-tunings have in common.
+TUNING = Recipe(
+    sets=("train",),
+    backbone_rate=0.3,
+    synthetic=0.0,
+    boxes=0.4,
+    balanced_steps=1,
+    mask_loss="normalised",
+    patience=PATIENCE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,30 +96,24 @@ def tuning_recipe(
     """
     if way not in get_args(Way):
         raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
-    stage = tuning_stage(model, photos, pictures)
-    seen, steps = stage.steps * stage.images, stage.steps
-    size = tuning_size(photos)
-    return Recipe(
+    stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
+    steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
+    every = max(1, steps // size.judgements)
+    return replace(
+        TUNING,
         model=model,
-        sets=("train",),
         init=init,
         learn=LEARN[way],  # type: ignore[index]  # checked above
         stages=(stage,),
         rate=RATES[way],  # type: ignore[index]
-        backbone_rate=0.3,
         warmup=max(1, steps // 20),
-        synthetic=0.0,
-        boxes=0.4,
         turns=size.turns,
         several=1.0 if nested <= ONE_MEANING else 0.05,
-        balanced_steps=1,
-        mask_loss="normalised",
         ema=averaged_over(AVERAGED * steps),
-        workers=1 if seen <= BRIEF else 2,
-        prepare_ahead=seen > BRIEF,
-        save_every=max(1, steps // size.judgements),
-        judge_every=max(1, steps // size.judgements),
-        patience=PATIENCE,
+        workers=1 if brief else 2,
+        prepare_ahead=not brief,
+        save_every=every,
+        judge_every=every,
     )
 
 
