@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--side",
         type=int,
         metavar="S",
-        help="of pictures of a student that sees any (default: 384)",
+        help="of the pictures, if any will do (default: 384)",
     )
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")

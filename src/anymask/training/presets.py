@@ -17,6 +17,7 @@ from anymask.training.recipe import Learn, Recipe, RecipeStage
 
 Way = Literal["full", "decoder", "lora", "hq"]
 
+# All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
 LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
 RATES: dict[Way, float] = {"full": 4e-4, "decoder": 4e-4, "lora": 1e-3, "hq": 1e-3}
 PATIENCE = 4
@@ -85,20 +86,18 @@ def tuning_recipe(
     """The recipe of a fine-tuning.
 
     model     variant to tune
-    way       "full": all weights; "decoder": what sees the picture stays; "lora": adapters; "hq":
-              the token and the layers that SAM-HQ adds to SAM
+    way       what learns, see `LEARN`
     photos    that are learned from
     init      file of weights to start from, or "shipped"
     pictures  that the run sees, each photo many times; None: by `photos`
     nested    part of the masks that lie inside another one: near 0 a click means one thing
 
-    Raises InputError for an unknown way, ModelError for an unknown model.
+    Raises InputError, ModelError.
     """
     if way not in get_args(Way):
         raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
     stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
     steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
-    every = max(1, steps // size.judgements)
     return replace(
         TUNING,
         model=model,
@@ -112,8 +111,8 @@ def tuning_recipe(
         ema=averaged_over(AVERAGED * steps),
         workers=1 if brief else 2,
         prepare_ahead=not brief,
-        save_every=every,
-        judge_every=every,
+        save_every=max(1, steps // size.judgements),
+        judge_every=max(1, steps // size.judgements),
     )
 
 
