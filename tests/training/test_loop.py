@@ -146,7 +146,7 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
 
 
 def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(steps=2, workers=2, prepare_ahead=True)
+    recipe = small_recipe(steps=2, workers=2)
     train(recipe, TrainingRun(data, tmp_path))
     state = read_state(tmp_path / LAST)
     assert state["progress"]["step"] == 2

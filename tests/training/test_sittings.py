@@ -1,6 +1,7 @@
 """A run over several sittings: time limits, copies, checkpoints in pieces, several processes."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,14 @@ from tests.training.small_data import small_recipe, write_sets
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sets(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps whose checkpoints are in pieces, too; copy it before you change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(small_recipe(steps=4), TrainingRun(data, folder, part_bytes=100_000))
+    return folder
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -99,10 +108,9 @@ def cooling(steps: int = 4) -> object:
 
 
 def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, target = tmp_path / "long", tmp_path / "cool"
-    train(small_recipe(steps=4), TrainingRun(data, source))
+    source, target = trained, tmp_path / "cool"
     files = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
     recipe = cooling()
     monkeypatch.setattr(TrainingWorker, "run", lambda self: self.save())
@@ -144,23 +152,25 @@ def test_a_copy_that_has_begun_goes_on_by_itself(data: Path, tmp_path: Path) -> 
     assert same(read_state(target / LAST)["model"], done)
 
 
-def test_a_copy_of_nothing_or_of_another_model_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_copy_of_nothing_or_of_another_model_is_refused(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
     with pytest.raises(WeightsError, match="holds no checkpoint; give --from the folder of a run"):
         train(small_recipe(), TrainingRun(data, tmp_path / "a", source=tmp_path / "nowhere"))
-    train(small_recipe(steps=2), TrainingRun(data, tmp_path / "long"))
     other = small_recipe(learn="decoder")
     with pytest.raises(ConfigError, match="with learn = 'all', the recipe says 'decoder'"):
-        train(other, TrainingRun(data, tmp_path / "b", source=tmp_path / "long"))
+        train(other, TrainingRun(data, tmp_path / "b", source=trained))
     assert newest_state(tmp_path / "b") is None
 
 
-def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "here", part_bytes=100_000))
-    whole = read_state(tmp_path / "here" / LAST)
+def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    whole = read_state(trained / LAST)
     (tmp_path / "there").mkdir()
-    for path in (tmp_path / "here").glob(f"{LAST}.*"):
+    for path in trained.glob(f"{LAST}.*"):
         assert path.stat().st_size <= 100_000
-        path.rename(tmp_path / "there" / path.name)
+        shutil.copy2(path, tmp_path / "there" / path.name)
     found = newest_state(tmp_path / "there")
     assert found is not None
     assert found[1]["progress"] == whole["progress"]
@@ -172,9 +182,9 @@ def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["missing", "short", "list"])
 def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
-    damage: str, data: Path, tmp_path: Path
+    damage: str, trained: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path, part_bytes=100_000))
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     (tmp_path / LAST).unlink()
     piece = tmp_path / f"{LAST}.001"
     if damage == "missing":
@@ -190,12 +200,11 @@ def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
 
 
 def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
-    data: Path, tmp_path: Path
+    data: Path, trained: Path, tmp_path: Path
 ) -> None:
     train(small_recipe(steps=2), TrainingRun(data, tmp_path))
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "far", part_bytes=100_000))
-    for path in (tmp_path / "far").glob(f"{LAST}.*"):
-        path.rename(tmp_path / path.name)
+    for path in trained.glob(f"{LAST}.*"):
+        shutil.copy2(path, tmp_path / path.name)
     found = newest_state(tmp_path)
     assert found is not None
     assert found[1]["progress"]["step"] == 4

@@ -239,7 +239,7 @@ def test_points_that_move_with_the_flow_find_the_discs_too() -> None:
 
 def test_a_long_stream_keeps_nothing_that_grows() -> None:
     def endless() -> Iterator[np.ndarray]:
-        return itertools.islice(itertools.cycle([*PICTURES, *reversed(PICTURES)]), 200)
+        return itertools.islice(itertools.cycle([*PICTURES, *reversed(PICTURES)]), 100)
 
     with begin(endless()) as session:
         session.add(frame=0, points=[START])

@@ -1,7 +1,8 @@
 """Outlines for formats of single rings: masks in, rings without holes and the loss out.
 
-A bridge joins two rings by one way, there and back. It runs along pixel borders, first level, then
-upright, so both directions cancel exactly and filling the ring gives the mask again.
+A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
+directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
+follow the pixels' borders (a tolerance of 0).
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.primitives.errors import DataError
-from anymask.primitives.polygons import Polygon, Ring, mask_to_polygons, polygons_to_mask
+from anymask.primitives.polygons import (
+    SMOOTH,
+    Polygon,
+    Ring,
+    mask_to_polygons,
+    polygons_to_mask,
+)
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
@@ -43,10 +50,10 @@ class Policy:
     tolerance: Annotated[
         float,
         Setting(
-            "by which outlines may move to have fewer corners; 0 is exact",
+            "by which outlines may move to follow the edge; 0: along the pixels, exact",
             most=100_000, unit="pixels",
         ),
-    ] = 0.0  # fmt: skip
+    ] = SMOOTH  # fmt: skip
     classes: tuple[str, ...] = ()
     out_type: Annotated[
         Literal["predictions", "annotations"],
@@ -67,10 +74,10 @@ def outline(
     return polygons
 
 
-def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[Polygon]:
-    """As `mask_to_polygons`, looking at the mask's box only."""
+def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH) -> list[Polygon]:
+    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
     x0, y0, x1, y1 = rle_box_xyxy(rle)
-    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance)
+    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance, smooth=True)
     shift = np.array([x0, y0], np.float64)
     return [
         Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))

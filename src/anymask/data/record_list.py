@@ -18,6 +18,7 @@ from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.notation import parse_json
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import (
     HeldPicture,
     Picture,
@@ -276,10 +277,10 @@ class MaskRecords(list[MaskRecord]):
         """An SVG picture, a path a mask."""
         return self._text("svg", ".svg")
 
-    def to_yolo(self, tolerance: float = 0.0) -> str:
+    def to_yolo(self, tolerance: float = SMOOTH) -> str:
         """The lines of a YOLO-seg label file: class and corners, from 0 to 1.
 
-        tolerance  pixels by which an outline may move when it is simplified
+        tolerance  pixels by which an outline may move to follow the edge; 0: along the pixels
         """
         files = self.encode("yolo", Policy(tolerance=tolerance))
         return "".join(data.decode() for name, data in files.items() if name.endswith(".txt"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 Only = Literal["done", "labelled"]
@@ -54,9 +55,11 @@ class ExportSettings:
     tolerance: Annotated[
         float,
         Setting(
-            "by which outlines may move to have fewer corners; 0 is exact", most=100, unit="pixels"
+            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            most=100,
+            unit="pixels",
         ),
-    ] = 0.0
+    ] = SMOOTH
     proposals: Annotated[bool, Setting("masks that nobody has accepted, too")] = False
     force: Annotated[bool, Setting("proposals although the acceptance rule is not met")] = False
 

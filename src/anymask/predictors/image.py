@@ -29,6 +29,7 @@ from anymask.predictors.keywords import (
     split_segment,
 )
 from anymask.predictors.large import Tile, WindowScanner, look_around
+from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
@@ -289,8 +290,8 @@ class Model:
         retry     when and how long to ask again for masks of low quality; None: never
         log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
-                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
-                  min_island_area, max_hole_area, granularity, layout (see
+                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_objectness,
+                  min_mask_area, min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
@@ -299,17 +300,17 @@ class Model:
         source, rest = split_everything(settings)
         of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
-        arrangement = arrangement_of(grid, of_arrangement)
+        wanted = arrangement_of(grid, of_arrangement, least_objectness(self.runtime.family))
+        loose = arrangement_of(grid, of_arrangement)
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
             _check_enough(tile, retry, source)
         seen = image if isinstance(image, Embedding) else load_one(image, source)
         with pick_teller(progress, "everything") as tell:
-            found = arrange(self._look(seen, grid, (tile, retry, log), tell), arrangement)
+            every = self._look(seen, grid, (tile, retry, log), tell)
+            found = arrange(every, wanted) or arrange(best_of(every), loose)
             if not found and (wider := wider_grid(grid, of_grid)):
-                found = arrange(
-                    best_of(self._look(seen, wider, (tile, retry, None), tell)), arrangement
-                )
+                found = arrange(best_of(self._look(seen, wider, (tile, retry, None), tell)), loose)
         return _shown(found, image, seen)
 
     def _look(

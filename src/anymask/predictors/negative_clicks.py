@@ -65,7 +65,7 @@ def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
     if mask.finished is not None:
         return violated_points(mask.pixels(), prompt.points, prompt.labels)
     pixels = point_pixels(prompt.points, mask.geometry.image_hw)
-    inside = logits_at(mask.logits[None], pixels, mask.geometry)[0] > mask.threshold
+    inside = logits_at(mask.shown_logits[None], pixels, mask.geometry)[0] > mask.threshold
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 

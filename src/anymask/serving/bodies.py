@@ -26,6 +26,7 @@ from anymask.engine.entries import (
 from anymask.engine.export_settings import ExportSettings, Only, read_split
 from anymask.engine.labels import Fate
 from anymask.engine.notes import MaskNotes
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.serving.wire import at_most
 
@@ -129,7 +130,7 @@ class ExportBody(BaseModel):
     proposals: bool = False
     split: str | None = Field(default=None, max_length=40)
     images: bool = False
-    tolerance: float = Field(default=0.0, allow_inf_nan=False)
+    tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
 
     def settings(self) -> ExportSettings:
         """Raises InputError."""

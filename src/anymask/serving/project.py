@@ -34,6 +34,8 @@ from anymask.engine.review import (
     take_back_verdict,
 )
 from anymask.engine.stages import grid_settings, proposals_of
+from anymask.predictors.arrangement import best_of, is_likely
+from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
 from anymask.serving.bodies import (
@@ -297,14 +299,22 @@ async def _propose(
     path = await run_in_threadpool(project.picture, image_id)
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0}
+    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
     found = await done(inference.everything(lambda: load_image(path), wanted))
     model = inference.model.result()
-    least = settings.quality
-    least = model.runtime.family.grid.pred_iou_thresh if least is None else least
-    drafts = proposals_of(found, model, stage, replace(settings, confident=0.0))
-    good = [draft for draft in drafts if (draft.quality or 0.0) > least or not least]
-    others = [draft for draft in drafts if draft not in good]
+    family, least = model.runtime.family, settings.quality
+    least = family.grid.pred_iou_thresh if least is None else least
+    likely = [
+        record
+        for record in found
+        if (record.quality > least or not least) and is_likely(record, least_objectness(family))
+    ]
+    likely = likely or best_of(found)
+    rest = [record for record in found if not any(record is one for one in likely)]
+    good, others = (
+        proposals_of(records, model, stage, replace(settings, confident=0.0))
+        for records in (likely, rest)
+    )
     named = [
         replace(draft, client_id=f"{draft.provenance.model_hash}:{number}")
         for number, draft in enumerate(good)

@@ -290,7 +290,7 @@ def _finding(
     odds = cv2.resize(prior, (columns, rows), interpolation=cv2.INTER_AREA).clip(0.02, 0.98)
     odds = np.log(odds / (1 - odds))
     first = _most_alike(answer, odds > 0)
-    drawn = first.logits[:rows, :columns] - first.threshold
+    drawn = first.shown_logits[:rows, :columns] - first.threshold
     mixed = drawn.clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
     whole = np.full(first.logits.shape, OUTSIDE, np.float32)
     whole[:rows, :columns] = mixed
@@ -313,7 +313,7 @@ def _most_alike(answer: Candidates, prior: BoolArray) -> Mask:
     rows, columns = prior.shape
 
     def overlap(one: Mask) -> float:
-        drawn = one.logits[:rows, :columns] > one.threshold
+        drawn = one.shown_logits[:rows, :columns] > one.threshold
         return float((drawn & prior).sum() / max((drawn | prior).sum(), 1))
 
     return max(answer.items, key=overlap)
