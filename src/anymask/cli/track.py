@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
 from anymask.primitives.errors import DataError, InputError, PromptError
 
@@ -164,19 +165,6 @@ def split_place(text: str) -> tuple[tuple[int, int], str]:
         head.append(int(parts.pop(0)))
     frame, number = (head if len(head) == 2 else [0, *head]) if head else (0, 1)
     return (frame, number), ":".join(parts)
-
-
-def numbers(text: str, option: str, count: int) -> list[float]:
-    """Numbers between commas. Raises PromptError."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise PromptError(
-            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
-        )
-    return values
 
 
 def session_path(output: Path) -> Path:
