@@ -53,7 +53,8 @@ not heed, is left to anymask.
 
 ## Graphs
 
-A letter is a dimension that may vary: B images, N prompts (objects), P points of each.
+A letter is a dimension that may vary: B images, N prompts (objects), P points of each, K tokens of
+memories (of a video).
 
 {graphs}
 """
