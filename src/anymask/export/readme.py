@@ -53,8 +53,7 @@ not heed, is left to anymask.
 
 ## Graphs
 
-A letter is a dimension that may vary: B images, N prompts (objects), P points of each, K tokens of
-memories (of a video).
+A letter is a dimension that may vary: B images, N prompts (objects), P points of each.
 
 {graphs}
 """
