@@ -55,9 +55,13 @@ TAKEN: dict[str, dict[str, Any]] = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of all benchmarks; `take_options` refuses those of another one."""
-    parser.add_argument("what", nargs="?", default="model", choices=tuple(TAKEN))
+    parser.add_argument(
+        "what", metavar="WHAT", nargs="?", default="model", choices=tuple(TAKEN),
+        help=f"{', '.join(TAKEN)} (default: model)",
+    )  # fmt: skip
     parser.add_argument(
         "name",
+        metavar="NAME|FOLDER",
         nargs="?",
         help="the model (default: --model), or the folder of `bench folder` and `video`",
     )

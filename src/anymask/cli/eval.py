@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "what",
+        metavar="SUITE|SET|FOLDER",
         help=f"a suite ({', '.join(shipped_suites())}, or a .toml file), a set, a folder of sets, "
         f"{RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects "
         "followed through the videos of --data",

@@ -50,23 +50,16 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    from anymask.runtimes.open import load_module
-
     if args.int8 and args.name == DEFAULT_MODEL:
         raise ModelError(
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    print(f"reading {args.name} ...", file=sys.stderr)
-    module, weights_hash = load_module(args.name, args.weights)
-    _check_video(args, module)
-    print("writing the graphs ...", file=sys.stderr)
-    manifest = _export(args, module, weights_hash)
-    if args.video:
-        manifest = _add_video(args, module)
+    shipped = args.name == DEFAULT_MODEL and args.weights is None and not args.video
+    manifest = _copy(args) if shipped else _export(args)
     report = describe(manifest, args.output)
     print(report_to_text(report))
-    verification = _verify(args, module) if args.verify else None
+    verification = _verify(args) if args.verify else None
     if args.json:
         report["verification"] = verification.to_dict() if verification else None
         write_json(args.json, report, indent=2)
@@ -110,10 +103,25 @@ def report_to_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> Manifest:
-    from anymask.export.graphs import export_bundle
+def _copy(args: argparse.Namespace) -> Manifest:
+    """The model of the package has been exported already."""
+    from anymask.export.folder import copy_bundle
+    from anymask.weights.store import bundled
 
-    return export_bundle(
+    folder = bundled().path
+    assert folder is not None
+    return copy_bundle(folder, args.output)
+
+
+def _export(args: argparse.Namespace) -> Manifest:
+    from anymask.export.graphs import export_bundle
+    from anymask.runtimes.open import load_module
+
+    print(f"reading {args.name} ...", file=sys.stderr)
+    module, weights_hash = load_module(args.name, args.weights)
+    _check_video(args, module)
+    print("writing the graphs ...", file=sys.stderr)
+    manifest = export_bundle(
         module,
         cast("ModelSpec", module.spec),
         args.output,
@@ -121,6 +129,7 @@ def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> M
         weights_hash=weights_hash,
         int8=args.int8,
     )
+    return _add_video(args, module) if args.video else manifest
 
 
 def _check_video(args: argparse.Namespace, module: nn.Module) -> None:
@@ -141,9 +150,11 @@ def _add_video(args: argparse.Namespace, module: nn.Module) -> Manifest:
     return add_video_graphs(cast(VideoModel, module), args.output)
 
 
-def _verify(args: argparse.Namespace, module: nn.Module) -> Verification:
+def _verify(args: argparse.Namespace) -> Verification:
     from anymask.export.verify import verify_bundle
+    from anymask.runtimes.open import load_module
 
+    module, _ = load_module(args.name, args.weights)
     print("verifying ...", file=sys.stderr)
     verification = verify_bundle(module, args.output)
     print(verification.to_table())

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,15 +26,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from anymask.export.folder import refuse_to_replace, staging
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import EXAMPLE, FAMILY, README, write_readme
+from anymask.export.readme import write_readme
 from anymask.families.tables import shipped_tables
 from anymask.models.folding import fuse
-from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ModelSpec
 from anymask.runtimes.manifest import (
-    CONSTANTS,
     DECODER,
     ENCODER,
     MANIFEST,
@@ -48,7 +46,6 @@ from anymask.runtimes.manifest import (
 )
 
 OPSET = 20  # the first that has GELU as one operator
-OURS = (MANIFEST, TABLES, CONSTANTS, README, EXAMPLE, FAMILY)  # files that no export carries over
 PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 
@@ -97,8 +94,8 @@ def export_bundle(
 
     Its tables are the package's (`manifest.write_tables`). Raises InputError for a foreign folder.
     """
-    _refuse_to_replace(Path(folder))
-    with _staging(Path(folder)) as stage:
+    refuse_to_replace(Path(folder))
+    with staging(Path(folder)) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
         for info in graphs if half else ():
             store_half(stage / info.file)
@@ -230,46 +227,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _refuse_to_replace(target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise InputError(f"{target} is a file; give the name of a folder for the exported model")
-    if any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise InputError(
-            f"{target} holds files that are no exported model and would be mixed with one; "
-            "give the name of a new folder"
-        )
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place at the end, or vanishes on an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        stage.chmod(0o755)
-        yield stage
-        if target.exists():
-            _keep_others(target, stage)
-            old = stage.with_name(f"{stage.name}.old")
-            target.rename(old)
-            stage.rename(target)
-            shutil.rmtree(old)
-        else:
-            stage.rename(target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _keep_others(target: Path, stage: Path) -> None:
-    """Carry over what an earlier export did not write, such as a model card."""
-    for path in target.iterdir():
-        if path.name in OURS or ".onnx" in path.name:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, stage / path.name)
-        else:
-            shutil.copy2(path, stage / path.name)

@@ -255,6 +255,11 @@ def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
     """Raises InputError for an ending that is not known, before anything is opened."""
     for path in paths:
         ending = path.suffix.lower()
+        if path.name == "-" or path.name.startswith("-."):
+            raise InputError(
+                f"tracks are not written to standard output, got {path.name!r}; name a file, such "
+                "as masks.jsonl"
+            )
         if ending in FILMS:
             check_film(path, "cutout" if cutout else "picture")
         elif ending not in ("", ".json", ".jsonl"):
