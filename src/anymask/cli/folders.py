@@ -78,6 +78,8 @@ def read_job(
     """
     if len(outputs) > 1:
         raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+    if outputs and (outputs[0] == "-" or outputs[0].startswith("-.")):
+        raise InputError(f"this goes into files, got -o {outputs[0]}; name a folder, such as out/")
     is_folder = len(sources) == 1 and sources[0].is_dir()
     naming = Naming(page=read_pictures(args).page, ending="" if outputs or is_folder else ending)
     named: tuple[tuple[str, Path], ...] = ()
