@@ -12,6 +12,8 @@ from anymask.primitives.errors import ModelError
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from anymask.export.verify import Verification
     from anymask.primitives.spec import ModelSpec
     from anymask.runtimes.manifest import Manifest
@@ -32,6 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--int8", action="store_true", help="the encoder's matrix products in 8 bits"
     )
     parser.add_argument(
+        "--video", action="store_true",
+        help="the graphs of a video's steps too, for `anymask track --model DIR` without torch",
+    )  # fmt: skip
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
@@ -49,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    shipped = args.name == DEFAULT_MODEL and args.weights is None
+    shipped = args.name == DEFAULT_MODEL and args.weights is None and not args.video
     manifest = _copy(args) if shipped else _export(args)
     report = describe(manifest, args.output)
     print(report_to_text(report))
@@ -113,8 +119,9 @@ def _export(args: argparse.Namespace) -> Manifest:
 
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)
+    _check_video(args, module)
     print("writing the graphs ...", file=sys.stderr)
-    return export_bundle(
+    manifest = export_bundle(
         module,
         cast("ModelSpec", module.spec),
         args.output,
@@ -122,6 +129,25 @@ def _export(args: argparse.Namespace) -> Manifest:
         weights_hash=weights_hash,
         int8=args.int8,
     )
+    return _add_video(args, module) if args.video else manifest
+
+
+def _check_video(args: argparse.Namespace, module: nn.Module) -> None:
+    """Raises ModelError for --video with a model of single photos."""
+    from anymask.models.video_model import VideoModel
+
+    if args.video and not isinstance(module, VideoModel):
+        raise ModelError(
+            f"{args.name} is no video model, and --video needs one (SAM 2, EdgeTAM, EfficientTAM); "
+            "leave it out: `anymask track` follows objects with image models, too"
+        )
+
+
+def _add_video(args: argparse.Namespace, module: nn.Module) -> Manifest:
+    from anymask.export.video_graphs import add_video_graphs
+    from anymask.models.video_model import VideoModel
+
+    return add_video_graphs(cast(VideoModel, module), args.output)
 
 
 def _verify(args: argparse.Namespace) -> Verification:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
 from anymask.primitives.errors import DataError, InputError, PromptError
 
@@ -32,10 +33,6 @@ An interrupted run goes on when the same command is given again.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.video.opening import TrackSettings
-    from anymask.video.picks import FramePicks
-    from anymask.video.watch import WatchSettings
-
     parser.epilog = NOTE
     parser.add_argument("video", metavar="VIDEO", help="a video file, a folder of pictures, or a camera's number")  # fmt: skip  # noqa: E501
     said = parser.add_argument_group("the objects (pixels of the upright frame)")
@@ -63,13 +60,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--direction", choices=("forward", "backward", "both"), default="forward",
         help="which way to follow them from their prompts (default: forward)",
     )  # fmt: skip
+    _configure_settings(parser)
+    add_model_options(parser)
+
+
+def _configure_settings(parser: argparse.ArgumentParser) -> None:
+    from anymask.video.memory_settings import MemorySettings
+    from anymask.video.opening import TrackSettings
+    from anymask.video.picks import FramePicks
+    from anymask.video.watch import WatchSettings
+
     add_options(parser.add_argument_group("which frames"), FramePicks)
     add_options(
         parser.add_argument_group("how they are followed"), TrackSettings,
         defaults={"session": "beside the first output, until the run is complete"},
     )  # fmt: skip
     add_options(parser.add_argument_group("when a mask is doubted"), WatchSettings)
-    add_model_options(parser)
+    add_options(parser.add_argument_group("what is remembered"), MemorySettings)
 
 
 @dataclass
@@ -84,15 +91,13 @@ class Said:
 
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
-    from anymask.video.opening import TrackSettings, open_session
+    from anymask.video.opening import GROUPS, open_session
     from anymask.video.outputs import check_paths
-    from anymask.video.picks import FramePicks
-    from anymask.video.watch import WatchSettings
 
     check_paths(args.outputs, args.cutout)
     said = read_prompts(args)
     settings: dict[str, Any] = {}
-    for group in (TrackSettings, FramePicks, WatchSettings):
+    for group in GROUPS:
         settings |= read_options(args, group)
         group(**read_options(args, group))
     check_not_address(args.video)
@@ -160,19 +165,6 @@ def split_place(text: str) -> tuple[tuple[int, int], str]:
         head.append(int(parts.pop(0)))
     frame, number = (head if len(head) == 2 else [0, *head]) if head else (0, 1)
     return (frame, number), ":".join(parts)
-
-
-def numbers(text: str, option: str, count: int) -> list[float]:
-    """Numbers between commas. Raises PromptError."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise PromptError(
-            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
-        )
-    return values
 
 
 def session_path(output: Path) -> Path:

@@ -100,6 +100,17 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """A group by the picture's name, of a table with the columns image and group.
+
+    Raises DataError.
+    """
+    groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
+    if not groups:
+        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
+    return groups
+
+
 def read_rows(path: Path) -> list[list[str]]:
     """The rows of a CSV file without names of columns. Raises DataError that names the file."""
     try:

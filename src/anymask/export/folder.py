@@ -13,9 +13,17 @@ from pathlib import Path
 
 from anymask.export.readme import EXAMPLE, FAMILY, README
 from anymask.primitives.errors import InputError
-from anymask.runtimes.manifest import MANIFEST, TABLES, Manifest, check_file, read_manifest
+from anymask.runtimes.manifest import (
+    CONSTANTS,
+    MANIFEST,
+    TABLES,
+    Manifest,
+    check_file,
+    read_manifest,
+)
 
 MODEL_CARD = "MODEL_CARD.md"
+OURS = (MANIFEST, TABLES, CONSTANTS, README, EXAMPLE, FAMILY)  # files that no export carries over
 
 
 def copy_bundle(source: Path, target: Path) -> Manifest:
@@ -70,7 +78,7 @@ def staging(target: Path) -> Iterator[Path]:
 def _keep_others(target: Path, stage: Path) -> None:
     """Carry over what an earlier export did not write, such as a model card."""
     for path in target.iterdir():
-        if path.name in (MANIFEST, TABLES, README, EXAMPLE, FAMILY) or ".onnx" in path.name:
+        if path.name in OURS or ".onnx" in path.name:
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)

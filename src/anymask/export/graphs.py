@@ -143,9 +143,11 @@ def _write_graphs(
     maps = encoder(images)
     map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     encoder_info = GraphInfo(
-        ENCODER, _describe(["images"], [images], letters), _describe(map_names, maps, "B")
+        ENCODER,
+        describe_tensors(["images"], [images], letters),
+        describe_tensors(map_names, maps, "B"),
     )
-    _write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
+    write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
 
     decoder = DecoderGraph(model).eval()
     # Two of everything: torch takes a size of one for a constant.
@@ -154,21 +156,21 @@ def _write_graphs(
     varying = (*({} for _ in maps), per_point, per_point, {0: prompts}, {0: prompts})
     inputs = (*(tensor[:1] for tensor in maps), *given)
     answers = decoder(*inputs)
-    points_info = _describe(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
+    points_info = describe_tensors(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
     decoder_info = GraphInfo(
         DECODER,
         (
-            *_describe(map_names, inputs[: len(maps)], ""),
+            *describe_tensors(map_names, inputs[: len(maps)], ""),
             *points_info,
-            *_describe(PROMPTS[2:], given[2:], "N"),
+            *describe_tensors(PROMPTS[2:], given[2:], "N"),
         ),
-        _describe(ANSWERS, answers, "N"),
+        describe_tensors(ANSWERS, answers, "N"),
     )
-    _write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
+    write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
     return encoder_info, decoder_info
 
 
-def _write_graph(
+def write_graph(
     graph: nn.Module,
     inputs: tuple[Tensor, ...],
     info: GraphInfo,
@@ -199,7 +201,7 @@ def _write_graph(
         optimise(raw, stage / info.file)
 
 
-def _describe(
+def describe_tensors(
     names: Sequence[str], tensors: Sequence[Tensor], letters: Sequence[int | str]
 ) -> tuple[TensorInfo, ...]:
     """Names, types and shapes; the first dimensions are `letters` instead of the example's."""

@@ -24,6 +24,7 @@ from PIL import Image
 
 from anymask.primitives.errors import ImageError, PromptError
 from anymask.primitives.rle import Rle, crop_to_rle
+from anymask.primitives.sampling import bilinear_taps
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
@@ -137,7 +138,8 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
     pixels that count become float, so the photo's own size costs nothing.
     """
     (y0, y1, wy), (x0, x1, wx) = (
-        _taps(old, new) for old, new in zip(image.shape[:2], size_hw, strict=True)
+        bilinear_taps(np.arange(new), old, new)
+        for old, new in zip(image.shape[:2], size_hw, strict=True)
     )
     weight = wx[None, :, None]
     out: FloatArray | None = None
@@ -149,14 +151,6 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
         out = left if out is None else out + left
     assert out is not None
     return out
-
-
-def _taps(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """For each of `new` half-pixel places: the two old pixels around it, the second's weight."""
-    place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
-    first = np.minimum(place.astype(np.intp), old - 1)
-    second = np.minimum(first + 1, old - 1)
-    return first, second, (place - first).astype(np.float32)
 
 
 def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
@@ -247,7 +241,7 @@ def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> inp
 
 def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
     """The rows and columns of `side` x `side` logits that the photo is made of, from the first."""
-    _, last, _ = _taps(side, geometry.side)
+    _, last, _ = bilinear_taps(np.arange(geometry.side), side, geometry.side)
     rows, columns = (int(last[length - 1]) + 1 for length in geometry.input_hw)
     return rows, columns
 
@@ -296,7 +290,7 @@ def _strips(
         whole = canvas.room(image_hw, np.float32)
         yield 0, np.asarray(cv2.resize(filled, (width, height), dst=whole))
         return
-    first, second, weight = _taps(filled.shape[0], height)
+    first, second, weight = bilinear_taps(np.arange(height), filled.shape[0], height)
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
         lines = filled[first[part]]
@@ -388,11 +382,11 @@ def axis_operator(
     low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
     full    pixels of the photo
     """
-    first, second, weight = _taps(low, side)
+    first, second, weight = bilinear_taps(np.arange(side), low, side)
     up = np.zeros((side, low), np.float32)
     np.add.at(up, (np.arange(side), first), 1 - weight)
     np.add.at(up, (np.arange(side), second), weight)
-    first, second, weight = _taps(filled, full)
+    first, second, weight = bilinear_taps(np.arange(full), filled, full)
     matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
     taps = matrix != 0
     starts = taps.argmax(axis=1)
