@@ -1,4 +1,4 @@
-"""anymask: click, box or outline anything in a photo and get its mask.
+"""anymask, the public surface: a photo and clicks, boxes or masks in, masks of objects out.
 
     model = anymask.load()
     answer = model.segment("photo.jpg", points=[(500, 375)])
@@ -95,7 +95,8 @@ def load(
     from anymask.predictors.image import Model
     from anymask.runtimes.open import open_runtime
 
-    opened = open_runtime(name or DEFAULT_MODEL, weights, device, precision, runtime)
+    name = DEFAULT_MODEL if name is None else name
+    opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session)
 
 

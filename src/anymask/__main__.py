@@ -1,4 +1,4 @@
-"""`python -m anymask` is the `anymask` command."""
+"""`python -m anymask`: runs the `anymask` command."""
 
 import sys
 

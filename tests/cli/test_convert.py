@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
@@ -71,7 +72,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     [
         (["in", "in", "--to", "sa1b"], "the output 'in' is the input; choose another name"),
         (["no", "out", "--to", "sa1b"], "there is no file or folder 'no'; check the path"),
-        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "the tolerance is in pixels, 0 or m"),
+        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
         (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
         (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
         (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),
@@ -165,3 +166,19 @@ def test_how_masks_were_made_is_one_line(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "nor how the masks were made: quality, stability, clicks"
     assert len(lines) == 2
+
+
+def test_a_yolo_set_is_written_with_its_photos(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (12, 9)).save(source / "rings.png")
+    target = source.parent / "set"
+    words = ["convert", str(source), str(target), "--to", "yolo", "--copy-images"]
+    assert main(words) == 0
+    assert (target / "images" / "rings.png").read_bytes() == (source / "rings.png").read_bytes()
+    assert (target / "labels" / "rings.txt").is_file()
+    images, _ = read_annotations(target)
+    assert len(images) == 1
+    words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
+    assert main(words) == 2
+    assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err

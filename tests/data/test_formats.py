@@ -4,20 +4,22 @@ import contextlib
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import output_paths, output_stem, picture_hw, write_files
 from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import AnymaskError, DataError, InputError
-from anymask.primitives.rle import Rle
+from anymask.primitives.rle import Rle, mask_to_rle, rle_iou
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import quickly
 
+TEXTS = {".txt", ".json", ".xml", ".svg", ".geojson"}
 ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
 
 
@@ -110,14 +112,44 @@ def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"holes": "keep"}, "holes must be 'bridge', 'drop' or 'error'; got 'keep'"),
-        ({"parts": "keep"}, "parts must be 'merge' or 'split'; got 'keep'"),
-        ({"tolerance": float("nan")}, "the tolerance is in pixels, 0 or more; got nan"),
+        ({"holes": "keep"}, 'holes must be "bridge", "drop" or "error", got \'keep\''),
+        ({"parts": "keep"}, 'parts must be "merge" or "split", got \'keep\''),
+        ({"tolerance": float("nan")}, "tolerance must be a number of pixels from 0 to 100000, got"),
     ],
 )
 def test_policies_are_checked(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Policy(**options)  # type: ignore[arg-type]
+
+
+OUTLINES = ("yolo", "coco-polygon", "labelme-polygon", "label-studio-polygon", "svg", "geojson")
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: Path) -> None:
+    """A tilted ellipse: its outline has far fewer corners than stairs, and its loss is reported."""
+    y, x = np.mgrid[:80, :100] + 0.5
+    along, across = 0.8 * (x - 50) + 0.6 * (y - 40), 0.8 * (y - 40) - 0.6 * (x - 50)
+    mask = (along / 38) ** 2 + (across / 17) ** 2 < 1
+    drawn = annotated_mask(mask_to_rle(mask), "egg")
+    image = AnnotatedImage(file_name="a.png", hw=mask.shape, masks=(drawn,))
+    sizes, lost = [], []
+    for policy in (Policy(), Policy(tolerance=0)):
+        target = place(tmp_path / str(policy.tolerance), name)
+        report = write_annotations([image], target, name, policy)
+        pictures = with_pictures(tmp_path / str(policy.tolerance), image)
+        (again,), _ = read_annotations(target, name, pictures)
+        overlap = float(rle_iou([drawn.rle], [again.masks[0].rle])[0, 0])
+        told = [float(loss.reason.split()[-1]) for loss in report.losses if loss.kind == "pixels"]
+        assert told == (
+            [pytest.approx(overlap, abs=1e-3)] if again.masks[0].rle != drawn.rle else []
+        )
+        lost.append(overlap)
+        written = [path for path in [target, *target.rglob("*")] if path.suffix in TEXTS]
+        sizes.append(sum(path.stat().st_size for path in written))
+    assert lost[1] == 1
+    assert lost[0] > 0.975
+    assert sizes[0] < 0.7 * sizes[1]
 
 
 def test_masks_of_another_size_are_refused() -> None:
@@ -203,3 +235,15 @@ def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
     with pytest.raises(DataError, match="a.json: a value has a wrong type"):
         read_annotations(tmp_path / "a.json")
+
+
+def test_how_masks_were_made_is_one_line_of_the_report() -> None:
+    report = LossReport()
+    for image in ("a.jpg", "b.jpg"):
+        report.add("quality", image, None, "quality of 2 masks have no place")
+        report.add("clicks", image, None, "clicks of 2 masks have no place")
+    report.add("holes", "a.jpg", 1, "1 hole filled")
+    assert report.lines() == [
+        "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
+        "nor how the masks were made: quality, clicks",
+    ]

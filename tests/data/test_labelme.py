@@ -24,7 +24,7 @@ from tests.primitives.strategies import quickly
 def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
     encode = labelme.encode_polygons if polygons else labelme.encode
-    write_files(encode(images, target, report, Policy()))
+    write_files(encode(images, target, report, Policy(tolerance=0)))
     return report
 
 

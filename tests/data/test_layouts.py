@@ -293,6 +293,17 @@ def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
     assert [frame.place for frame in frames] == [SequencePlace("bear", 0), SequencePlace("bear", 1)]
 
 
+def test_a_sparse_frame_of_visor_knows_its_video_and_its_number(tmp_path: Path) -> None:
+    published.write_visor(tmp_path)
+    (frame,) = load_dataset(tmp_path)[1]
+    assert frame.place == SequencePlace("P01_01", 298)
+    (path,) = tmp_path.rglob("P01_01.json")
+    path.write_text(path.read_text().replace("_frame_0000000298", "_still"))
+    assert isinstance(frame.source, Path)
+    frame.source.rename(frame.source.with_name("P01_01_still.jpg"))
+    assert load_dataset(tmp_path)[1][0].place is None  # a name without a number tells none
+
+
 def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:
     published.write_davis(tmp_path)
     (clip,) = load_clips(tmp_path, split="2016/val")

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as peer
 
 from anymask.data import sav
-from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.data.annotations import AnnotatedImage, LossReport, SequencePlace, annotated_mask
 from anymask.data.documents import write_files
 from anymask.data.formats import recognise
 from anymask.data.outlines import Policy
@@ -75,7 +75,9 @@ def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:
     assert document["masklet_size_bucket"] == ["small", "small"]
     areas = [[int(peer.area(row)) for row in frame] for frame in document["masklet"]]
     assert areas == [[4, 0], [0, 0], [16, 81], [0, 0]]
-    assert sav.read(tmp_path, LossReport()) == images
+    found = sav.read(tmp_path, LossReport())
+    assert found == images
+    assert [one.place for one in found] == [SequencePlace("dogs", 4 * n) for n in range(4)]
 
 
 def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
@@ -108,7 +110,9 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
         Image.fromarray(square(side).astype(np.uint8) * 255).save(path)
     truth = clip({3: square(2), 8: square(5)}, {8: square(9)})
     assert recognise(tmp_path) == "sav"
-    assert sav.read(tmp_path, LossReport()) == truth
+    found = sav.read(tmp_path, LossReport())
+    assert found == truth
+    assert [one.place for one in found] == [SequencePlace("dogs", 0), SequencePlace("dogs", 4)]
     path.rename(tmp_path / "Annotations_6fps" / "00000.png")
     with pytest.raises(DataError, match="00000.png: wanted <video>/<object number>/<frame>.png"):
         sav.read(tmp_path, LossReport())

@@ -1,7 +1,11 @@
-"""Small masks for small photos."""
+"""Small masks for small photos, and what a store holds of events."""
 
 import numpy as np
+from sqlalchemy import func, select
 
+from anymask.engine.database import reading
+from anymask.engine.store import Store
+from anymask.engine.tables import EventRow
 from anymask.primitives.rle import Rle, mask_to_rle
 
 
@@ -10,3 +14,10 @@ def small_mask(columns: int) -> Rle:
     mask = np.zeros((6, 8), np.bool_)
     mask[:, :columns] = True
     return mask_to_rle(mask)
+
+
+def count_events(store: Store, kind: str) -> int:
+    """How many events of a kind the store has kept."""
+    query = select(func.count()).select_from(EventRow).where(EventRow.kind == kind)
+    with reading(store.database) as session:
+        return int(session.scalar(query) or 0)

@@ -11,18 +11,18 @@ import pytest
 from anymask.data.formats import FORMATS, read_annotations
 from anymask.engine.entries import Draft, Provenance
 from anymask.engine.exchange import page_name, photo_name
+from anymask.engine.export_settings import ExportSettings, read_split
 from anymask.engine.exports import (
     SPLITS,
-    ExportSettings,
     export_archive,
     export_masks,
-    read_split,
     split_names,
 )
 from anymask.engine.project import Project
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle
 from tests.engine.disc_projects import SIDE, write_photos
+from tests.engine.small import count_events
 
 BY_HAND = Provenance(kind="human", tool="brush")
 CLICKED = Provenance(
@@ -54,7 +54,7 @@ def test_every_format_leaves_the_project(
     photos = [Path(one).name for one in names if one.endswith((".png",))]
     assert {"0.png", "1.png"} <= set(photos) or not settings
     assert names
-    assert project.store.count_events("export") == 1
+    assert count_events(project.store, "export") == 1
 
 
 def test_only_finished_photos_leave_unless_others_are_asked_for(
@@ -153,6 +153,13 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
     images, _ = read_annotations(tmp_path / "set")
     assert len(images) == 10
     assert {mask.rle for image in images for mask in image.masks} == {block().rle}
+
+
+def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
+    told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
+    assert "data.yaml expects the photos in images/; --images copies them there" in told
+    told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
+    assert not any("--images" in line for line in told)
 
 
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
 from anymask.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from anymask.engine.entries import Draft
-from anymask.engine.exports import ExportSettings, accept_rest, check_rule, export_masks
+from anymask.engine.export_settings import ExportSettings
+from anymask.engine.exports import accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
 from anymask.engine.project import Project, create_project, open_project
 from anymask.engine.review import (
@@ -31,7 +32,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.rows import draft_of
 from anymask.engine.runs import Work, run_stage
-from anymask.engine.stages import propose
+from anymask.engine.stages import ProjectSettings, grid_settings, propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import (
     Conflict,
@@ -359,9 +360,24 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
-        database.execute("update projects set settings = '[]'")
-        database.commit()
-    project = open_project(tmp_path)
-    with pytest.raises(StoreError, match="the database is damaged: projects.settings holds"):
-        project.describe("me")
-    project.store.database.dispose()
+        for value, told in (
+            ("[]", "the database is damaged: projects.settings holds"),
+            ("[" * 9000, "is damaged, .*a value: wanted JSON of at most 64 lists and objects"),
+        ):
+            database.execute("update projects set settings = ?", [value])
+            database.commit()
+            project = open_project(tmp_path)
+            with pytest.raises(StoreError, match=told):
+                project.describe("me")
+            project.store.database.dispose()
+
+
+def test_settings_by_their_former_names_are_those_of_everything() -> None:
+    former = {"quality": 0.4, "stability": 0.3, "crop_layers": 1, "min_area": 9}
+    settings = ProjectSettings.from_json(former)
+    wanted = grid_settings("auto", settings)
+    assert wanted["pred_iou_thresh"] == 0.4
+    assert wanted["stability_score_thresh"] == 0.3
+    assert wanted["crop_n_layers"] == 1
+    assert settings.min_mask_area == 9
+    assert ProjectSettings.from_json(settings.to_json()) == settings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.families.prompts import check_prompt, group_prompts, is_lone_click, mask_on_photo
+from anymask.families.prompts import check_prompt, group_prompts, mask_on_photo
 from anymask.primitives.errors import PromptError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry
@@ -67,15 +67,6 @@ def test_a_box_is_cut_at_the_border() -> None:
 def test_a_box_off_the_photo_is_refused(box: tuple[float, ...]) -> None:
     with pytest.raises(PromptError, match="a box must overlap the photo of 96 x 48 pixels; got"):
         check_prompt(Prompt.of(box=box), PHOTO_HW, SAM)
-
-
-def test_a_lone_click_is_one_positive_click_and_nothing_else() -> None:
-    assert is_lone_click(Prompt.of(points=[(1, 2)]))
-    assert not is_lone_click(Prompt.of(points=[(1, 2)], labels=[0]))
-    assert not is_lone_click(Prompt.of(points=[(1, 2), (3, 4)]))
-    assert not is_lone_click(Prompt.of(points=[(1, 2)], box=BOX))
-    assert not is_lone_click(Prompt.of(points=[(1, 2)], mask=MASK))
-    assert not is_lone_click(Prompt.of(box=BOX))
 
 
 def test_for_sam_2_a_box_ends_with_no_point_too() -> None:

@@ -76,6 +76,7 @@ DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "mi
 
 # Files that an exported bundle runs beside each other, without this package.
 STANDALONE = ("export/example.py", "assets/")
+JSON_READER = "primitives/notation.py"
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
@@ -236,6 +237,30 @@ def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:
                     f"{package.name}/{inside}:{line}: imports {first} when loaded; "
                     "import it in the function that needs it, or name it in the core"
                 )
+    return complaints
+
+
+def json_readers(package: Path) -> list[str]:
+    """Uses of Python's own JSON reader; a copy of what was just written is none."""
+    complaints = []
+    for path in python_files(package):
+        inside = path.relative_to(package).as_posix()
+        if inside == JSON_READER or inside.startswith(STANDALONE):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        copies = {
+            id(node.func)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node).startswith("json.loads(json.dumps(")
+        }
+        complaints += [
+            f"{package.name}/{inside}:{node.lineno}: reads JSON by itself; use parse_json of "
+            "primitives/notation.py, which bounds its depth"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and ast.unparse(node) in ("json.load", "json.loads", "json.JSONDecoder")
+            and id(node) not in copies
+        ]
     return complaints
 
 

@@ -31,8 +31,11 @@ def others():
 asked = sys.argv[1:]
 beside = sorted(set(others()) - {{os.getpid()}})
 with open("{log}", "a") as log:
-    print(json.dumps({{"asked": asked, "beside": beside}}), file=log)
-print({says!r})
+    names = ("ANYMASK_THREADS", "PYTEST_ADDOPTS")
+    about = {{name: os.environ.get(name) for name in names}}
+    print(json.dumps({{"asked": asked, "beside": beside, **about}}), file=log)
+if {saying!r} in " ".join(asked):
+    print({says!r})
 print("===== 3 passed in 1.00s =====")
 words = asked[1].removeprefix("TESTS=").split() if asked[1:] else []
 sys.exit({code} if {failing!r} in words else 0)
@@ -40,18 +43,26 @@ sys.exit({code} if {failing!r} in words else 0)
 
 
 def run(
-    folder: Path, says: str = "", code: int = 0, failing: str = "tests/web"
+    folder: Path, says: str = "", saying: str = "", code: int = 0, failing: str = "tests/web"
 ) -> tuple[int, list[dict[str, Any]], str]:
-    """The script's exit code, what it asked make for, and its output."""
+    """The script's exit code, what it asked make for, and its output.
+
+    says     what every make prints whose words hold `saying`
+    failing  the folder whose tests end with `code`
+    """
     log = folder / "log"
     make = folder / "make"
     make.write_text(
-        MAKE.format(python=sys.executable, log=log, says=says, code=code, failing=failing), "utf-8"
+        MAKE.format(
+            python=sys.executable, log=log, says=says, saying=saying, code=code, failing=failing
+        ),
+        "utf-8",
     )
     make.chmod(0o755)
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    plain = {name: value for name, value in os.environ.items() if name != "ANYMASK_THREADS"}
     done = subprocess.run(
-        [ROOT / ".ci" / "run"], env={**os.environ, "PATH": path}, capture_output=True, text=True
+        [ROOT / ".ci" / "run"], env={**plain, "PATH": path}, capture_output=True, text=True
     )
     rows = [json.loads(row) for row in log.read_text("utf-8").splitlines()]
     return done.returncode, rows, done.stdout + done.stderr
@@ -84,6 +95,13 @@ def test_every_folder_of_tests_runs_once(tmp_path: Path) -> None:
     assert all((ROOT / folder).is_dir() for folder in left_out)
 
 
+def test_the_halves_share_the_cores_and_the_browser_has_them_all(tmp_path: Path) -> None:
+    _, (_, *halves, last), _ = run(tmp_path)
+    part = str((len(os.sched_getaffinity(0)) + 1) // 2)
+    assert [half["ANYMASK_THREADS"] for half in halves] == [part, part]
+    assert last["ANYMASK_THREADS"] is None
+
+
 @pytest.mark.parametrize("half", ["tests/cli", "--ignore=tests/cli"])
 def test_a_failure_in_either_half_is_a_failure(half: str, tmp_path: Path) -> None:
     code, rows, _ = run(tmp_path, code=2, failing=half)
@@ -98,8 +116,16 @@ def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
     assert not any(map(alive, rows[-1]["beside"]))
 
 
-def test_a_skip_without_a_reason_on_the_list_is_a_failure(tmp_path: Path) -> None:
-    assert run(tmp_path, "SKIPPED [1] tests/web/conftest.py:9: needs a Chromium")[0] == 0
-    code, _, said = run(tmp_path, "SKIPPED [1] tests/web/test_hover.py:9: does not work yet")
+@pytest.mark.parametrize(
+    "where", ["lint", "TESTS=tests/audit", "--ignore=tests/cli", "TESTS=tests/web"]
+)
+def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: Path) -> None:
+    good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
+    code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)
+    assert code == 0, said
+    assert good in said.partition("== summary")[2]
+    # In colours, the lines would not begin with that word.
+    assert all("--color=no" in row["PYTEST_ADDOPTS"] for row in rows)
+    code, _, said = run(tmp_path, f"SKIPPED [1] {bad}", where)
     assert code == 1
     assert "does not work yet" in said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import gates
+from tests.house import docstrings, gates
 
 STANDARD = frozenset(sys.stdlib_module_names)
 
@@ -150,6 +150,45 @@ def test_a_model_is_named_by_its_own_files_alone(
 ) -> None:
     write(package / file, text)
     assert bool(gates.named_models(package)) == bad
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ('"""Masks: pixels in, runs out.\n\nMore."""', 0),
+        ('"""Masks: pixels in,\nruns out."""', 1),
+        ('"""Masks"""', 1),
+        ("import ast", 1),
+    ],
+)
+def test_first_lines_that_are_no_sentence_are_named(package: Path, text: str, bad: int) -> None:
+    write(package / "data/sets.py", text)
+    assert len(docstrings.unclear_first_lines(package)) == bad
+
+
+def test_errors_that_are_gone_are_named(package: Path) -> None:
+    write(package / "data/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""')
+    assert docstrings.unknown_errors(package) == []
+    write(package / "data/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
+    assert docstrings.unknown_errors(package) == [
+        "anymask/data/sets.py:1: raises Gone, which is gone"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "bad"),
+    [
+        ("data/coco.py", "import json\nrows = json.loads(path.read_text())", True),
+        ("data/coco.py", "import json\nrows = map(json.loads, lines)", True),
+        ("data/coco.py", "import json\nwith path.open() as file:\n    json.load(file)", True),
+        ("jobs/masks.py", "import json\nabout = json.loads(json.dumps(about))", False),
+        ("primitives/notation.py", "import json\nvalue = json.loads(text)", False),
+        ("export/example.py", "import json\nvalue = json.loads(text)", False),
+    ],
+)
+def test_json_is_read_in_one_place(package: Path, file: str, text: str, bad: bool) -> None:
+    write(package / file, text)
+    assert bool(gates.json_readers(package)) == bad
 
 
 def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import gates
+from tests.house import docstrings, gates
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
@@ -39,6 +39,10 @@ def test_the_core_loads_without_the_extras() -> None:
     report(gates.heavy_imports(PACKAGE, frozenset(sys.stdlib_module_names)))
 
 
+def test_json_is_read_in_one_place() -> None:
+    report(gates.json_readers(PACKAGE))
+
+
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
 def test_forbidden_packages_are_used_nowhere(root: Path) -> None:
     report(gates.forbidden_imports(root))
@@ -47,6 +51,14 @@ def test_forbidden_packages_are_used_nowhere(root: Path) -> None:
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
 def test_everything_is_within_its_budget(root: Path) -> None:
     report(gates.over_budget(root))
+
+
+def test_the_first_line_of_a_module_is_a_sentence() -> None:
+    report(docstrings.unclear_first_lines(PACKAGE))
+
+
+def test_docstrings_name_errors_that_exist() -> None:
+    report(docstrings.unknown_errors(PACKAGE))
 
 
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)

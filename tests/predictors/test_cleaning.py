@@ -85,10 +85,12 @@ def test_cells_beside_the_photo_are_no_part_of_the_mask() -> None:
     np.testing.assert_array_equal(clean_logits(logits, place, none, (0.2, 0.2), 0.0), logits)
 
 
-def test_a_model_that_feeds_back_gets_clean_logits() -> None:
+def test_what_is_fed_back_is_what_the_model_said_and_only_what_is_shown_is_clean() -> None:
     answer = Model(ColourRuntime()).segment(PICTURE, points=[ON])
     raw = Model(ColourRuntime()).segment(PICTURE, points=[ON], max_hole_area=0, min_island_area=0)
-    changed = answer.logits[0] != raw.first.logits
+    np.testing.assert_array_equal(answer.logits, raw.logits)
+    np.testing.assert_array_equal(raw.shown_logits, raw.logits)
+    changed = answer.shown_logits[0] != raw.first.logits
     assert 0 < np.count_nonzero(changed) < 0.05 * changed.size
 
 

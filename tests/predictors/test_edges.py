@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.predictors.edges import decide_edge, settled_pixels
+from anymask.predictors.edges import decide_edge, settled_pixels, without_crumbs
 from anymask.primitives.masks import iou
 from anymask.primitives.prompts import Prompt
 
@@ -52,6 +52,21 @@ def test_a_photo_of_one_colour_changes_next_to_nothing() -> None:
 def test_nothing_and_everything_stay(level: float) -> None:
     flat = np.full(TRUTH.shape, level, np.float32)
     assert (decide_edge(flat, PHOTO, CELL, NOTHING) == (level > 0)).all()
+
+
+def test_crumbs_go_and_those_of_clicks_stay() -> None:
+    """A speck and a hole that a click speaks for stay; the others, below 5 % of the mask, go."""
+    mask = np.zeros((60, 80), np.bool_)
+    mask[10:50, 20:60] = True
+    mask[20:23, 30:33] = mask[20:23, 40:43] = False
+    mask[5:7, 20:22] = mask[5:7, 50:52] = True
+    clicks = np.array([(21, 6), (31, 21), (75, 3)]), np.array([1, 0, 0])
+    tidy = without_crumbs(mask.copy(), clicks, (0.05, 0.05))
+    assert tidy[5:7, 20:22].all()
+    assert not tidy[5:7, 50:52].any()
+    assert not tidy[20:23, 30:33].any()
+    assert tidy[20:23, 40:43].all()
+    np.testing.assert_array_equal(without_crumbs(mask.copy(), clicks, (0, 0)), mask)
 
 
 def test_what_a_prompt_settles_stays() -> None:

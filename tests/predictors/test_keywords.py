@@ -62,8 +62,17 @@ def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
         Image.fromarray(PICTURE).save(tmp_path / name)
     with pytest.raises(InputError, match="for several photos there are embed_many"):
         model.segment([tmp_path / "a.png"], points=[(35, 40)])
-    with pytest.raises(InputError, match="got the pattern '.*png'; for several photos"):
-        model.everything(str(tmp_path / "*.png"))
+    for pattern in ("*.png", "?.png", "[ab].png"):
+        with pytest.raises(InputError, match=r"got the pattern '.*png'; for several photos"):
+            model.everything(tmp_path / pattern)
+    with pytest.raises(InputError, match=r"got the folder '.*'; .* everything_many"):
+        model.everything(str(tmp_path))
+    for several, name in (([PICTURE, PICTURE], "a list of 2"), (iter([PICTURE]), "a .*iterator")):
+        with pytest.raises(InputError, match=f"wanted one photo, got {name}; .* segment_many"):
+            model.embed(several)  # type: ignore[arg-type]  # what a user may try
+    Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
+    assert model.embed(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
+    (tmp_path / "[ab].png").unlink()
     told: list[tuple[int, int]] = []
     found = list(
         model.everything_many(
@@ -140,3 +149,22 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     for one in everything:
         assert "\n" not in repr(one)
         assert len(repr(one)) < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("set_image", "embed(photo)"),
+        ("predict", "segment(photo, points=...)"),
+        ("generate", "everything(photo)"),
+    ],
+)
+def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(AttributeError, match=f"a Model has no '{name}'; here it is") as told:
+        getattr(model, name)
+    assert ours in str(told.value)
+    assert "anymask.sam." in str(told.value)
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match="a Model has no 'fly'$"):
+        _ = model.fly

@@ -5,7 +5,7 @@ import pytest
 
 from anymask.predictors import pipeline
 from anymask.predictors.image import Model
-from anymask.predictors.pipeline import STEPS, STEPS_THAT_ASK
+from anymask.predictors.pipeline import STEPS, STEPS_ON_DEMAND
 from anymask.predictors.question import Question
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
@@ -19,7 +19,9 @@ def test_the_order_is_choose_obey_clean_name_and_then_what_asks_again() -> None:
     assert [step.__name__ for step in STEPS] == [
         "choose_first", "obey_negative_clicks", "clean_masks", "name_violated_clicks",
     ]  # fmt: skip
-    assert [step.__name__ for step in STEPS_THAT_ASK] == ["look_closer", "ask_again"]
+    later = {name: step.__name__ for name, step in STEPS_ON_DEMAND.items()}
+    assert later == {"zoom": "look_closer", "retry": "ask_again", "refine_edges": "refine_edges"}
+    assert list(later) == ["zoom", "retry", "refine_edges"]
 
 
 def test_every_step_sees_what_the_one_before_it_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,9 +36,21 @@ def test_every_step_sees_what_the_one_before_it_made(monkeypatch: pytest.MonkeyP
         return step
 
     monkeypatch.setattr(pipeline, "STEPS", (dropping("a"), dropping("b")))
-    monkeypatch.setattr(pipeline, "STEPS_THAT_ASK", (dropping("c"),))
-    Model(ColourRuntime()).segment(PICTURE, points=[(35, 40)])
-    assert seen == [("a", 3), ("b", 2), ("c", 1)]
+    later = {"zoom": dropping("c"), "retry": dropping("d"), "refine_edges": dropping("e")}
+    monkeypatch.setattr(pipeline, "STEPS_ON_DEMAND", later)
+    Model(ColourRuntime()).segment(PICTURE, points=[(35, 40)], zoom=True)
+    assert seen == [("a", 3), ("b", 2), ("c", 1), ("e", 1)]
+
+
+def test_what_needs_the_photo_is_left_out_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(answer: Candidates, question: Question) -> Candidates:
+        raise AssertionError("asked without a photo")
+
+    monkeypatch.setattr(pipeline, "STEPS_ON_DEMAND", dict.fromkeys(pipeline.ON_PHOTO, never))
+    model = Model(ColourRuntime())
+    model.segment(model.embed(PICTURE), points=[(35, 40)])
 
 
 def test_cleaning_comes_after_negative_clicks_and_before_they_are_checked() -> None:
@@ -58,7 +72,7 @@ def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
     prompt = anymask_prompt()
     (answer,) = pipeline.decode_prompts(model.runtime, embedding, [prompt], SegmentSettings())
     question = pipeline.question_of(model.runtime, None, embedding, prompt, SegmentSettings())
-    for step in (*STEPS[:3], *STEPS_THAT_ASK):
+    for step in (*STEPS[:3], *STEPS_ON_DEMAND.values()):
         assert step(answer, question) is answer
 
 

@@ -72,16 +72,7 @@ def test_the_smallest_pictures_can_be_drawn_on(hw: tuple[int, int]) -> None:
     image, mask = np.zeros((*hw, 3), np.uint8), np.ones(hw, np.bool_)
     assert D.overlay(image, mask).shape == image.shape
     assert D.marks(image, [(0, 0)], [1], [(0, 0, 1, 1)]).shape == image.shape
-    assert D.cutout_rgba(image, mask, crop=True).shape == (*hw, 4)
     assert D.contact_sheet([(image, "tiny")], cell=64).ndim == 3
-
-
-def test_a_cutout_is_transparent_outside(grey: Picture, square: NDArray[np.bool_]) -> None:
-    rgba = D.cutout_rgba(grey, square)
-    np.testing.assert_array_equal(rgba[..., 3] > 0, square)
-    np.testing.assert_array_equal(rgba[..., :3], grey)
-    assert D.cutout_rgba(grey, square, crop=True).shape == (20, 30, 4)
-    assert D.cutout_rgba(grey, square & False, crop=True).tolist() == [[[0, 0, 0, 0]]]
 
 
 def test_marks_tell_the_two_kinds_of_clicks_apart(grey: Picture) -> None:
@@ -113,7 +104,5 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
         D.overlay(grey, np.ones((5, 5)))
     with pytest.raises(InputError, match="a colour for each of the 1 masks; got 0"):
         D.contours(grey, square, palette=[])
-    with pytest.raises(InputError, match="needs one mask; got 2"):
-        D.cutout_rgba(grey, np.stack([square, square]))
     with pytest.raises(InputError, match="at least one picture"):
         D.contact_sheet([])

@@ -60,9 +60,12 @@ def test_an_object_that_is_gone_is_not_made_up() -> None:
     assert MODEL.follow(MODEL.preprocess_frame(elsewhere), state) is None
 
 
-@pytest.mark.parametrize("kind", ["mask", "polygon"])
-def test_shapes_there_and_back_are_the_same_pixels(kind: str) -> None:
-    np.testing.assert_array_equal(shape_to_mask(kind, mask_to_shape(kind, LEFT), HW), LEFT)
+def test_a_mask_there_and_back_is_the_same_and_a_polygon_follows_the_edge() -> None:
+    same, smooth = (
+        shape_to_mask(kind, mask_to_shape(kind, LEFT), HW) for kind in ("mask", "polygon")
+    )
+    np.testing.assert_array_equal(same, LEFT)
+    assert 0.97 < iou(smooth, LEFT) < 1
 
 
 def test_a_shape_without_an_area_is_refused() -> None:

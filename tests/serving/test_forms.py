@@ -178,7 +178,7 @@ def test_polygons_enclose_the_masks(http: TestClient) -> None:
     import shapely
 
     rle = asked(http, "segment", "rle", **CLICK).json()["answers"][0]
-    answer = asked(http, "segment", "polygons", **CLICK).json()["answers"][0]
+    answer = asked(http, "segment", "polygons&tolerance=0", **CLICK).json()["answers"][0]
     assert answer["quality"] == rle["quality"]
     for regions, mask in zip(answer["polygons"], rle["masks"], strict=True):
         area = sum(shapely.Polygon(one["exterior"], one["holes"]).area for one in regions)
@@ -194,7 +194,9 @@ def test_geojson_and_svg_are_read_back_as_the_mask(http: TestClient, tmp_path: A
         ("geojson", geojson, "application/geo+json"),
         ("svg", svg, "image/svg+xml"),
     ):
-        reply = asked(http, "segment", kind, prompts=[CLICK, {"points": [[95, 40]]}])
+        reply = asked(
+            http, "segment", f"{kind}&tolerance=0", prompts=[CLICK, {"points": [[95, 40]]}]
+        )
         assert reply.headers["content-type"].startswith(header)
         (tmp_path / f"a.{kind}").write_bytes(reply.content)
         (image,) = reader.read(tmp_path / f"a.{kind}", LossReport())
@@ -223,12 +225,13 @@ def test_everything_is_had_in_each_format(http: TestClient) -> None:
     assert not np.asarray(Image.open(io.BytesIO(nothing.content))).any()
 
 
-def test_a_tolerance_leaves_corners_out(http: TestClient) -> None:
+def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) -> None:
     def corners(query: str) -> int:
         answer = asked(http, "segment", query, **CLICK).json()["answers"][0]
         return len(answer["polygons"][0][0]["exterior"])
 
-    assert 3 <= corners("polygons&tolerance=2") < corners("polygons") / 3
+    assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
+    assert corners("polygons") < corners("polygons&tolerance=0") / 2
     refused = http.post("/api/segment?format=polygons&tolerance=-1", json={"image": IMAGE} | CLICK)
     assert error_of(refused).startswith("tolerance: ")
     refused = http.post("/api/segment?format=jpeg", json={"image": IMAGE} | CLICK)
@@ -268,3 +271,22 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
 
     mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
     assert (mask & LEFT).sum() / (mask | LEFT).sum() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "remedy"),
+    [
+        ("segment", "point", "did you mean 'points'?"),
+        ("segment", "point_coords", "did you mean 'points'?"),
+        ("segment", "bbox", "did you mean 'box'?"),
+        ("segment", "granularty", "did you mean 'granularity'?"),
+        ("everything", "points_per_side", "there are image, settings"),
+    ],
+)
+def test_a_key_that_there_is_not_names_the_one_that_is_meant(
+    http: TestClient, address: str, key: str, remedy: str
+) -> None:
+    sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
+    assert sent.status_code == 422
+    told = sent.json()["error"]["remedy"]
+    assert told.startswith(f"{remedy}; send the JSON that GET /openapi.json")

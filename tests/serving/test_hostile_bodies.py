@@ -118,6 +118,16 @@ def test_long_lists_are_refused_before_their_items_are_looked_at(
     assert "at most 10000 points and labels" in wanted
 
 
+@pytest.mark.parametrize("depth", [62, 100_000])
+def test_json_that_is_too_deep_is_refused(http: TestClient, seen: str, depth: int) -> None:
+    points = "[" * depth + "]" * depth
+    body = f'{{"image": "{seen}", "prompts": [{{"points": {points}}}]}}'
+    reply = http.post("/api/segment", content=body, headers=JSON)
+    assert "JSON of at most 64 lists and objects inside each other" in error_of(reply)
+    reply = http.post("/api/segment", data={"points": points}, files={"file": png(PICTURE)})
+    assert "points" in error_of(reply)  # a field of a form that is no JSON is text
+
+
 def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
     content = b'{"prompts": [' + b"[]," * 998 + b"[]]}"
     with client(limits=Limits(values=2000)) as http:

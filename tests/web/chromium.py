@@ -42,9 +42,14 @@ def _starts(path: str) -> bool:
 
 
 def install_chromium() -> None:
-    """Debian's when we may, else Playwright's; neither is an error."""
+    """Debian's when we may, else Playwright's; neither is an error.
+
+    Without what Debian recommends beside it (printers, their network, sound): fontconfig alone
+    brings the font that the page's text is drawn with.
+    """
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        subprocess.run(["apt-get", "install", "-qq", "-y", "chromium"], check=False)
+        words = ["install", "-qq", "-y", "--no-install-recommends", "chromium"]
+        subprocess.run(["apt-get", *words], check=False)
     if find_chromium() is None:
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
 

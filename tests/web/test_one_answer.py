@@ -178,7 +178,7 @@ def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: 
         if prompt.mask is not None:
             start = mask_to_model(prompt.mask, place, model.spec.mask_side)
         logits, numbers = model.answer(seen, points, labels, start)
-        masks[index] = mask_to_rle(model.draw(logits[0], seen[1]))
+        masks[index] = mask_to_rle(model.draw(logits[0], seen[1], points, labels))
         quality[index] = float(numbers[0])
     assert len(masks) == 44
     assert_same(picture, masks, quality)

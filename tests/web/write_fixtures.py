@@ -17,7 +17,6 @@ from anymask.families import family_names, open_family
 from anymask.families.choice import clean_logits
 from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
 from anymask.predictors.negative_clicks import obey_negatives, violated
-from anymask.predictors.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.candidates import Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import (
@@ -27,6 +26,7 @@ from anymask.primitives.resize import (
     mask_to_model,
 )
 from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
+from anymask.primitives.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import ModelPrompts
 

@@ -15,7 +15,6 @@ Letters: N masks, A answers, F features, G features of an answer, E kinds of err
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from anymask.audit.mask_features import FEATURES, PROMPT_NAMES, MaskFeatures
 from anymask.primitives.errors import DataError
 from anymask.primitives.masks import mask_iou
+from anymask.primitives.notation import parse_json
 from anymask.primitives.types import Floats
 
 SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
@@ -200,7 +200,7 @@ def load_grader(path: str | Path | None = None) -> Grader:
     """What `--fit` wrote; what the package ships when left out. Raises DataError."""
     path = SHIPPED_GRADER if path is None else Path(path)
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes(), path)
         for key, wanted in (
             ("format", GRADER_FORMAT),
             ("evidence", FEATURES),
@@ -217,7 +217,7 @@ def load_grader(path: str | Path | None = None) -> Grader:
             answer=_linear_from_json(raw["answer"], ANSWER_FEATURES),
             about=str(raw["about"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not what `anymask audit --self-test --fit` writes "
             f"({type(error).__name__}: {error}); fit again"

@@ -182,11 +182,13 @@ def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list
         for name, _ in some:
             reply = next(replies)
             masks = logits_to_masks(
-                reply.logits, reply.geometry, reply.threshold, limit=COMPARED_SIDE
+                reply.shown_logits, reply.geometry, reply.threshold, limit=COMPARED_SIDE
             )
             answers[-1] += [
                 MaskAnswer(logits, mask, float(quality), name)
-                for logits, mask, quality in zip(reply.logits, masks, reply.quality, strict=True)
+                for logits, mask, quality in zip(
+                    reply.shown_logits, masks, reply.quality, strict=True
+                )
             ]
     return answers
 

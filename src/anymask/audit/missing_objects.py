@@ -84,7 +84,7 @@ def _keep_certain(
 ) -> list[MaskRecord]:
     """The candidates of one click that may be objects."""
     height, width = reply.geometry.image_hw
-    stability = stability_score(reply.logits, reply.threshold, 1.0)
+    stability = stability_score(reply.shown_logits, reply.threshold, 1.0)
     good = (reply.quality >= LEAST_QUALITY) & (stability >= LEAST_STABILITY)
     records = []
     for number in np.flatnonzero(good):

@@ -19,6 +19,7 @@ import numpy as np
 from anymask.audit.examination import ExaminedMask, ExaminedPhoto
 from anymask.audit.mask_features import FEATURES
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import rle_to_string, string_to_rle
 
@@ -89,9 +90,9 @@ class AuditFile:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    row = json.loads(line)
+                    row = parse_json(line, f"{self.path}, line {number + 1}")
                     named = {"image", "key"} <= set(row) if number else True
-                except (ValueError, TypeError) as error:
+                except TypeError as error:
                     raise DataError(f"{self.path}, line {number + 1}: {error}") from error
                 if not number:
                     self._check(row)

@@ -1,1 +1,1 @@
-"""The command line: one module a command, wired by `main`."""
+"""The command line: one module a command; `main` finds and runs it."""

@@ -11,7 +11,7 @@ from typing import get_args
 from anymask.cli.extras import need_engine, need_server
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.pictures import add_picture_options, read_pictures
-from anymask.cli.project_options import add_init_options, login, made_project
+from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.cli.serve import (
     add_server_options,
     check_model,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.serving.project import project_router
 
     access, limits, pictures = read_access(args), read_limits(args), read_pictures(args)
-    project = made_project(args)
+    project = make_project(args)
     project.change(stage=args.stage, arm=args.arm)
     choice = leading_model(read_model(args), project.lead())
     check_model(choice)
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> None:
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user, pictures)
         assets = page_assets() | model_assets(bundle)
-        listen(create_app(ServerParts(inference, access, limits, assets, [router])), args)
+        app = create_app(ServerParts(inference, access, limits, assets, [router]))
+        listen(app, args, inference)
 
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:

@@ -1,4 +1,4 @@
-"""How large photos are looked at and what becomes of the masks, on the command line."""
+"""Options of automatic masks: tiles, retries and post-processing in words in, settings out."""
 
 from __future__ import annotations
 

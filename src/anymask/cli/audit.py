@@ -6,11 +6,13 @@ import argparse
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.audit_outputs import open_picture, write_outputs
+from anymask.cli.options import add_model_options, read_count, read_model
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError
 from anymask.primitives.progress import follow
@@ -29,8 +31,6 @@ TRIED = 24  # masks of a set in a self-test
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.cli.options import add_model_options
-
     add = parser.add_argument
     # fmt: off
     add("sources", metavar="DATASET", nargs="+", type=Path,
@@ -42,12 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
     add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path, help="where the pictures lie")
-    add("--limit", metavar="N", type=_count, help="pictures at most (default: all)")
+    add("--limit", metavar="N", type=read_count, help="pictures at most (default: all)")
     add("--below", metavar="GRADE", type=_share, default=0.5,
         help="masks with a lower grade are suspects (default: 0.5)")
-    add("--top", metavar="N", type=_count, default=20,
+    add("--top", metavar="N", type=read_count, default=20,
         help="suspects in the table and as pictures, masks and missing objects each (default: 20)")
-    add("--points-per-side", metavar="N", type=_points, default=12,
+    add("--points-per-side", metavar="N", type=partial(read_count, least=0), default=12,
         help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
         "look (default: 12)")
     add = parser.add_argument_group("better masks").add_argument
@@ -59,9 +59,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how well it works").add_argument
     add("--self-test", action="store_true",
         help="make masks of sets of ours wrong in known ways, and say how many are found")
-    add("--masks", metavar="N", type=_count, default=TRIED,
+    add("--masks", metavar="N", type=read_count, default=TRIED,
         help=f"masks of each set in the self-test (default: {TRIED})")
-    add("--deletions", metavar="N", type=_points, default=3, help="of a set (default: 3)")
+    add("--deletions", metavar="N", type=partial(read_count, least=0), default=3,
+        help="of a set (default: 3)")
     add("--fit", metavar="FILE", type=Path, help="fit the grade to the self-test, write it there")
     add("--grades", metavar="FILE", type=Path,
         help=f"grade by what --fit wrote (default: what was fitted for {DEFAULT_MODEL})")
@@ -117,7 +118,6 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     from anymask.audit.label_errors import grade_masks, list_suspects
     from anymask.audit.report import AuditReport
     from anymask.audit.results_file import AuditFile, AuditHeader
-    from anymask.cli.options import read_model
 
     sizes = count_sizes(islice(stream, args.limit))
     if not sizes.masks:
@@ -167,18 +167,6 @@ def work_through(
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
     return done, failed
-
-
-def _count(text: str) -> int:
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
-
-
-def _points(text: str) -> int:
-    if text.isdigit():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from 0, got {text!r}")
 
 
 def _share(text: str) -> float:

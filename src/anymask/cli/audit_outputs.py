@@ -1,4 +1,4 @@
-"""What `anymask audit` writes: the report, the page, pictures of suspects, better masks."""
+"""Outputs of `anymask audit`: a report in; files, pictures of suspects, corrected masks out."""
 
 from __future__ import annotations
 

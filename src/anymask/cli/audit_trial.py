@@ -1,4 +1,4 @@
-"""`anymask audit --self-test`: how well the audit finds masks that were made wrong on purpose."""
+"""`anymask audit --self-test`: sets of careful masks in, how well made-up errors are found out."""
 
 from __future__ import annotations
 

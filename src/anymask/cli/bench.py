@@ -4,6 +4,7 @@ anymask bench                       the bundled model, every step a user waits f
 anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
 anymask bench everything            automatic masks: our ways beside the plain one
 anymask bench folder photos/        photos a second of `anymask everything`, by workers
+anymask bench video clips/          trackers beside baselines, or --long N frames of a made scene
 anymask bench serve                 a server under load: clicks, new photos, everything
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from anymask.cli.options import option_of
 from anymask.families import DEFAULT_MODEL
+from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.machine import Machine, this_machine, thread_setting
 from anymask.primitives.storage import write_json
@@ -46,16 +48,20 @@ TAKEN: dict[str, dict[str, Any]] = {
     "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
     "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
     "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
-    "video": {**OF_ALL, "threads": 2, "frames": 1000},
+    "video": {**OF_ALL, "threads": 2, "frames": 1000, "long": None, "tracker": "auto"},
     "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of all benchmarks; `take_options` refuses those of another one."""
-    parser.add_argument("what", nargs="?", default="model", choices=tuple(TAKEN))
+    parser.add_argument(
+        "what", metavar="WHAT", nargs="?", default="model", choices=tuple(TAKEN),
+        help=f"{', '.join(TAKEN)} (default: model)",
+    )  # fmt: skip
     parser.add_argument(
         "name",
+        metavar="NAME|FOLDER",
         nargs="?",
         help="the model (default: --model), or the folder of `bench folder` and `video`",
     )
@@ -69,6 +75,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("rounds", {"metavar": "N", "type": int, "help": "turns of each task"}),
         ("points_per_side", {"metavar": "N", "type": int, "help": "clicks along each side"}),
         ("frames", {"metavar": "N", "type": int, "help": "of each video, at most"}),
+        ("long", {"metavar": "N", "type": int,
+                  "help": "instead of a folder: memory over so many frames of a made scene"}),
+        ("tracker", {"help": "of --long: auto, match, points or memory"}),
         ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
         ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
         ("plain", {"action": argparse.BooleanOptionalAction,
@@ -135,9 +144,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     if args.what == "serve":
         return measure_server(args)
     if args.what == "video":
-        from anymask.cli.bench_video import video_figures
-
-        return video_figures(args.name, args.model, args.weights, args.frames)
+        return measure_video(args)
     if args.what == "folder":
         from anymask.cli.bench_folder import folder_figures, read_workers
 
@@ -159,6 +166,17 @@ def measure_server(args: argparse.Namespace) -> tuple[list[Measurement], list[st
         )
     model = ["--model", args.model, *(("--weights", args.weights) if args.weights else ())]
     return serve_figures(model, LoadPlan(args.requests, args.clients, args.points_per_side))
+
+
+def measure_video(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
+    """Trackers beside baselines, or memory over a long video."""
+    if args.long is not None:
+        from anymask.cli.bench_long_video import long_figures
+
+        return long_figures(args.model, args.weights, args.tracker, args.long)
+    from anymask.cli.bench_video import video_figures
+
+    return video_figures(args.name, args.model, args.weights, args.frames)
 
 
 def measure_everything(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
@@ -233,9 +251,9 @@ def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Measur
     figures: list[Measurement] = []
     notes = [f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory"]
     tasks: list[tuple[str, TimedCall]] = []
-    for label, options in _contenders(args):
+    for label, choice in _contenders(args):
         try:
-            contender = _Contender(label, options, image)
+            contender = _Contender(label, choice, image)
         except AnymaskError as error:
             notes.append(f"skipped: {label}: {error}")
             continue
@@ -249,27 +267,25 @@ def _runtime_figures(args: argparse.Namespace, photo: Path) -> tuple[list[Measur
     return figures, notes
 
 
-def _contenders(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A label and the arguments of `anymask.load` for everything to be compared."""
-    runtimes = ("onnx", "torch") if args.runtime == "auto" else (args.runtime,)
-    for runtime in runtimes:
-        yield runtime, {"name": args.model, "weights": args.weights, "runtime": runtime}
+def _contenders(args: argparse.Namespace) -> Iterator[tuple[str, ModelChoice]]:
+    """A label and a model for everything to be compared."""
+    for runtime in ("onnx", "torch") if args.runtime == "auto" else (args.runtime,):
+        yield runtime, ModelChoice(model=args.model, weights=args.weights, runtime=runtime)
     for folder in args.also:
-        yield Path(folder).name, {"name": folder, "runtime": "onnx"}
+        yield Path(folder).name, ModelChoice(model=folder, runtime="onnx")
 
 
 class _Contender:
     """One opened model, the figures of its first calls, and its tasks."""
 
-    def __init__(self, label: str, options: dict[str, Any], image: Any) -> None:
-        import anymask
+    def __init__(self, label: str, choice: ModelChoice, image: Any) -> None:
         from anymask.primitives.clicks import point_grid
 
         self.image, self.label = image, label
         height, width = image.shape[:2]
         self.points = point_grid(16) * (width, height)
         opened: list[Any] = []
-        load = TimedCall("load", lambda: opened.append(anymask.load(**options)))
+        load = TimedCall("load", lambda: opened.append(choice.load()))
         first = time_in_turns([load], 1, 0)
         self.model = opened[0]
         first += time_in_turns([TimedCall("first encode", self._embed)], 1, 0)

@@ -1,4 +1,4 @@
-"""One encoder on ONNX Runtime beside the same encoder in torch eager, in turns.
+"""Benchmark of an encoder: a model in, its times in ONNX Runtime and in torch, in turns, out.
 
 The numbers must agree as well: a fast wrong encoder is not a faster one. Without a checkpoint the
 weights are random (seed 0); an encoder's speed does not depend on them.

@@ -1,4 +1,4 @@
-"""Photos a second of `anymask everything FOLDER`, by workers, and what a large data set would need.
+"""Benchmark of folder jobs: photos and numbers of workers in, photos a second out.
 
 Each contender is the command itself, in a process of its own; all take turns. The rate is that of
 the work, from the first photo to the last, without loading models and starting Ray.
@@ -17,6 +17,7 @@ from typing import Any
 
 from anymask.cli.folders import ending_well
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.timing import Measurement, Timing, run_process
 
 PHOTOS = 11_000_000  # of SA-1B (Segment Anything, section 5)
@@ -97,7 +98,7 @@ def measure(contender: Contender, words: list[str]) -> dict[str, Any]:
         except AnymaskError:
             if not told.is_file():  # where some photos failed, the others still count
                 raise
-        summary: dict[str, Any] = json.loads(told.read_bytes())
+        summary: dict[str, Any] = parse_json(told.read_bytes(), told)
     if not summary["done"]:
         raise InputError(f"none of the {summary['photos']} photos could be done")
     contender.rates.append(summary["photos_per_second"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.cli.options import add_options, read_options
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.storage import write_json
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
     from anymask.data.outlines import Policy
 
-HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
 SUMMARY = "turn annotations from one format into another"
 
 
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.data.formats import FORMATS, format_name
     from anymask.data.layouts import LAYOUTS
+    from anymask.data.outlines import Policy
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = table()
@@ -41,35 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes or names",
     )  # fmt: skip
-    _configure_masks(parser)
+    add_options(parser, Policy)
     parser.add_argument(
         "--copy-images", action="store_true",
-        help="with --to set: put the pictures into its images/, so that it can be measured",
+        help="with --to set or yolo: put the pictures into its images/, so that it can be measured "
+        "or trained on",
     )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
-
-
-def _configure_masks(parser: argparse.ArgumentParser) -> None:
-    """What becomes of masks that a format cannot hold as they are."""
-    parser.add_argument(
-        "--holes", choices=("bridge", "drop", "error"), default="bridge",
-        help="in formats of single rings: cut the ring open to the hole, fill it, or refuse "
-        "(default: bridge)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--parts", choices=("merge", "split"), default="merge",
-        help="in formats of single rings: join parts by bridges, or make an object of each "
-        "(default: merge)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tolerance", metavar="PX", type=float, default=0.0,
-        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out-type", choices=("predictions", "annotations"), default="predictions",
-        help="of Label Studio: masks to be looked at, or finished ones (default: predictions)",
-    )  # fmt: skip
 
 
 def table() -> str:
@@ -98,11 +78,9 @@ def run(args: argparse.Namespace) -> None:
     if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
     args.to = args.to or format_of_target(args.target)
-    if args.copy_images and args.to != "set":
-        raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
-    policy = Policy(
-        holes=args.holes, parts=args.parts, tolerance=args.tolerance, out_type=args.out_type
-    )
+    if args.copy_images and args.to not in ("set", "yolo"):
+        raise InputError(f"--copy-images goes with --to set or yolo, got {args.to}; leave it out")
+    policy = Policy(**read_options(args, Policy))
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
     if args.strict:
@@ -154,11 +132,9 @@ def copies(
 
 
 def tell(report: LossReport) -> None:
-    """A line for each kind of loss; one for all that is about how masks were made."""
-    for line in report.lines(leave_out=HOW_MADE):
+    """A line for each kind of loss."""
+    for line in report.lines():
         print(line)
-    if made := [kind for kind in report.counts() if kind in HOW_MADE]:
-        print(f"nor how the masks were made: {', '.join(made)}")
 
 
 def write_report(

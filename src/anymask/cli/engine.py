@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
-from anymask.cli.project_options import add_init_options, login, made_project
+from anymask.cli.options import add_options, read_options
+from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.engine.entries import Arm
+from anymask.engine.export_settings import ExportSettings
 from anymask.engine.stages import STAGES
-from anymask.primitives.errors import InputError
 from anymask.primitives.progress import ProgressBar, follow
 from anymask.primitives.storage import write_json, write_whole
 
@@ -67,7 +68,7 @@ def chosen_model(args: argparse.Namespace, project: Project) -> Model:
 
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
-    project = made_project(args)
+    project = make_project(args)
     count = len(list(project.store.all_images()))
     print(f"{args.folder} is the project {project.name!r} with {count} photos")
 
@@ -77,7 +78,9 @@ def init(args: argparse.Namespace) -> None:
 
 def import_options(parser: argparse.ArgumentParser) -> None:
     """Of `import`."""
-    parser.add_argument("source", type=Path, help="masks, in any format of `anymask convert`")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
+    )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
     parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
     parser.add_argument(
@@ -226,37 +229,14 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     """Of `export`."""
     parser.add_argument("-o", "--output", type=Path, required=True, help="file or folder")
     parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
-    parser.add_argument(
-        "--only", choices=("done", "labelled"), default="done",
-        help="photos that are finished, or also others that have masks (default: done)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--split", metavar="TRAIN/VAL/TEST", help="shares such as 80/10/10, by the photo's name"
-    )
-    parser.add_argument(
-        "--images", action="store_true", help="copy the photos, so that the set trains as it is"
-    )
-    parser.add_argument(
-        "--tolerance", metavar="PX", type=float, default=0.0,
-        help="pixels by which outlines may move to have fewer corners (default: 0, exact)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--proposals", action="store_true", help="masks that nobody has accepted, too"
-    )
-    parser.add_argument(
-        "--force", action="store_true",
-        help="proposals although the acceptance rule is not met",
-    )  # fmt: skip
+    add_options(parser, ExportSettings)
 
 
 def export(args: argparse.Namespace) -> None:
     """Write masks, and say what the format could not keep."""
-    from anymask.engine.exports import ExportSettings, export_masks, read_split
+    from anymask.engine.exports import export_masks
 
-    settings = ExportSettings(
-        only=args.only, proposals=args.proposals, force=args.force,
-        shares=read_split(args.split), images=args.images, tolerance=args.tolerance,
-    )  # fmt: skip
+    settings = ExportSettings(**read_options(args, ExportSettings))
     lines = export_masks(opened(args), args.output, args.to, settings)
     print("\n".join([f"wrote {args.output}", *lines]))
 
@@ -266,41 +246,8 @@ def export(args: argparse.Namespace) -> None:
 
 def retrain_options(parser: argparse.ArgumentParser) -> None:
     """Of `retrain`."""
-    add_tuning(parser)
+    add_options(parser, Tuning)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the outcome there")
-
-
-def add_tuning(parser: argparse.ArgumentParser) -> None:
-    """How much is trained."""
-    plain = Tuning()
-    for name, text in (
-        ("steps", "optimiser steps"),
-        ("side", "of the training pictures, pixels"),
-        ("images", "pictures a step"),
-        ("masks", "objects a picture"),
-    ):
-        value = getattr(plain, name)
-        parser.add_argument(
-            f"--{name}", metavar="N", type=int, default=value, help=f"{text} ({value})"
-        )
-    parser.add_argument("--rate", type=float, default=plain.rate, help=f"({plain.rate:g})")
-    parser.add_argument(
-        "--init", metavar="FILE", type=Path,
-        help="weights for the first round (default: those of the model in the package)",
-    )  # fmt: skip
-
-
-def read_tuning(args: argparse.Namespace) -> Tuning:
-    """The options of `add_tuning`. Raises InputError."""
-    if args.side % 32 or min(args.side, args.steps, args.images, args.masks) < 1:
-        raise InputError(
-            "wanted a --side that is a multiple of 32 and --steps, --images, --masks of at least "
-            f"1; got {args.side}, {args.steps}, {args.images}, {args.masks}"
-        )
-    return Tuning(
-        steps=args.steps, side=args.side, images=args.images, masks=args.masks, rate=args.rate,
-        init=args.init,
-    )  # fmt: skip
 
 
 def retrain_project(args: argparse.Namespace) -> None:
@@ -310,7 +257,7 @@ def retrain_project(args: argparse.Namespace) -> None:
     from anymask.engine.rounds import retrain
 
     project = opened(args)
-    train = trainer(read_tuning(args), print_row)
+    train = trainer(Tuning(**read_options(args, Tuning)), print_row)
     outcome = retrain(project, train, judge_on(project.folder), open_model)
     if args.json:
         write_json(args.json, outcome.to_json())
@@ -330,7 +277,7 @@ def trial_options(parser: argparse.ArgumentParser) -> None:
     from anymask.cli.engine_trial import configure_trial
 
     configure_trial(parser)
-    add_tuning(parser)
+    add_options(parser, Tuning)
 
 
 def trial(args: argparse.Namespace) -> None:
@@ -338,7 +285,7 @@ def trial(args: argparse.Namespace) -> None:
     need_torch()
     from anymask.cli.engine_trial import run_trial
 
-    run_trial(args, read_tuning(args))
+    run_trial(args, Tuning(**read_options(args, Tuning)))
 
 
 Options = Callable[[argparse.ArgumentParser], None]

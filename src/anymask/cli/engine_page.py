@@ -1,4 +1,4 @@
-"""The report of a project as one HTML page."""
+"""Report page of a project: figures and rounds in, one HTML page out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def figures_to_html(figures: Figures, rounds: Sequence[dict[str, Any]] = ()) -> str:
-    """Tables and plots; nothing is fetched, nothing runs.
+    """A self-contained page of tables and plots.
 
     rounds  of training, as `Project.rounds` tells them
     """

@@ -1,16 +1,17 @@
-"""Fine-tuning and measuring for the rounds of the data engine, which knows neither."""
+"""Training for the data engine: a round's sets in; a fine-tuned bundle and its scores out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
@@ -22,20 +23,33 @@ if TYPE_CHECKING:
 MOST_MASKS = 40  # of a photo that are asked for when measuring
 
 
+def check_side(side: object) -> None:
+    """Raises InputError for a side that the encoder's strides do not divide."""
+    if not isinstance(side, int) or side < 32 or side % 32:
+        raise InputError(f"wanted a side that is a multiple of 32, got {side!r}; try 384")
+
+
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """A short training.
+    """A short training. Raises InputError for values out of range."""
 
-    init  what the first round starts from; later ones start from the leading model
-    """
-
-    steps: int = 60
-    side: int = 384
-    images: int = 4
-    masks: int = 8
-    rate: float = 2e-4
-    init: Path | None = None
+    steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
+    side: Annotated[int, Setting("pixels of the training pictures' side", check=check_side)] = 384
+    images: Annotated[int, Setting("pictures a step", least=1)] = 4
+    masks: Annotated[int, Setting("objects a picture", least=1)] = 8
+    rate: Annotated[float, Setting("learning rate", above=0)] = 2e-4
+    init: Annotated[
+        Path | None,
+        Setting(
+            "weights for the first round; later ones start from the leading model",
+            default="those of the model in the package",
+        ),
+    ] = None
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 def recipe_of(tuning: Tuning, start: Path | None) -> Recipe:
@@ -70,7 +84,7 @@ def trainer(
     def train(sets: Path, start: Path | None, folder: Path) -> Trained:
         from anymask.cli.run_folder import is_done, write_bundle
         from anymask.engine.rounds import Trained
-        from anymask.training import loop
+        from anymask.training import loop, worker
 
         begin = start or tuning.init
         if begin is not None and not begin.is_file():
@@ -79,7 +93,7 @@ def trainer(
                 "run's last.pt, or leave it out for the weights in the package"
             )
         recipe = recipe_of(tuning, begin)
-        loop.train(recipe, loop.TrainingRun(sets, folder, report=report))
+        loop.train(recipe, worker.TrainingRun(sets, folder, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
             raise KeyboardInterrupt
         write_bundle(folder, folder / "bundle")

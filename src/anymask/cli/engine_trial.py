@@ -1,4 +1,4 @@
-"""`anymask engine trial`: the whole loop on a set whose masks are hidden, round by round.
+"""`anymask engine trial`: a set with hidden masks in, figures of labelling rounds out.
 
 Each round labels new photos with the leading model and the simulated annotator, retrains on
 everything accepted so far, and promotes the new model where it is surely better. The leading model
@@ -17,13 +17,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import follow
 from anymask.primitives.storage import write_json
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
     from anymask.engine.entries import Stage
     from anymask.engine.project import Project
+    from anymask.evaluation.metrics import Mean
 
 STAGE_OF_ROUND = ("assisted", "semi")  # the last one goes on
 HELD_OUT = 0.3  # of the photos: a trial has few
@@ -89,6 +91,35 @@ def _work_folder(place: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
+class TrialMean(TypedDict):
+    """A mean with its 95 % interval, as JSON."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TrialRow(TypedDict, total=False):
+    """One round, as `trial.json` holds it; round 0 is the model before any labelling.
+
+    outcome  of the retraining (`RoundOutcome.to_json`)
+    weights  the hash of the model that was measured
+    """
+
+    round: int
+    stage: str
+    photos: int
+    masks: int
+    label_miou: TrialMean
+    seconds_a_mask: float
+    outcome: dict[str, Any]
+    promoted: bool
+    weights: str
+    test_masks: int
+    miou_1: TrialMean
+    miou_3: TrialMean
+
+
 @dataclass(frozen=True)
 class Trial:
     """The folder of a trial, and what it is about.
@@ -109,12 +140,12 @@ class Trial:
     def _kept(self) -> Path:
         return self.folder / "trial.json"
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[TrialRow]:
         """Of the rounds that are over. Raises InputError for another trial's folder."""
         if not self._kept.is_file():
             return []
-        kept: dict[str, Any] = json.loads(self._kept.read_text("utf-8"))
-        rows: list[dict[str, Any]] = kept.pop("rounds")
+        kept: dict[str, Any] = parse_json(self._kept.read_bytes(), self._kept)
+        rows: list[TrialRow] = kept.pop("rounds")
         if kept != json.loads(json.dumps(self.about)):
             raise InputError(
                 f"{self.folder} holds a trial with other settings; give the same ones to go on, or "
@@ -122,12 +153,12 @@ class Trial:
             )
         return rows
 
-    def keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def keep(self, rows: list[TrialRow]) -> list[TrialRow]:
         """Write them down, whole or not at all."""
         write_json(self._kept, self.about | {"rounds": rows})
         return rows
 
-    def round(self, number: int, tuning: Tuning) -> dict[str, Any]:
+    def round(self, number: int, tuning: Tuning) -> TrialRow:
         """Label, learn, measure."""
         from anymask.engine.project import create_project
 
@@ -142,7 +173,7 @@ class Trial:
         learned = learn(project, number, tuning)
         return made | learned | self.measure(number + 1, project.lead())
 
-    def measure(self, number: int, place: str) -> dict[str, Any]:
+    def measure(self, number: int, place: str) -> TrialRow:
         """The test set."""
         return measure(number, place, self.test_set / "images", self.test)
 
@@ -164,7 +195,7 @@ def read_part(folder: Path, most: int) -> list[AnnotatedImage]:
     return kept
 
 
-def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int) -> dict[str, Any]:
+def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int) -> TrialRow:
     """One round of labelling: what it brought and took."""
     from anymask.engine.annotator import Annotator, AnnotatorSettings
     from anymask.engine.runs import Work, run_stage
@@ -193,12 +224,12 @@ def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int)
         "stage": stage,
         "photos": len(done),
         "masks": len(ious),
-        "label_miou": vars(mean),
+        "label_miou": _mean_row(mean),
         "seconds_a_mask": seconds / max(len(ious), 1),
     }
 
 
-def learn(project: Project, number: int, tuning: Tuning) -> dict[str, Any]:
+def learn(project: Project, number: int, tuning: Tuning) -> TrialRow:
     """Retrain on everything accepted so far; what a round has learned already is read."""
     from anymask.engine.rounds import retrain
 
@@ -209,7 +240,7 @@ def learn(project: Project, number: int, tuning: Tuning) -> dict[str, Any]:
     return {"outcome": outcome.to_json(), "promoted": outcome.promoted}
 
 
-def measure(number: int, place: str, folder: Path, images: list[AnnotatedImage]) -> dict[str, Any]:
+def measure(number: int, place: str, folder: Path, images: list[AnnotatedImage]) -> TrialRow:
     """Mean IoU after one and three clicks, with intervals over photos."""
     from anymask.evaluation.metrics import cluster_mean
 
@@ -221,12 +252,16 @@ def measure(number: int, place: str, folder: Path, images: list[AnnotatedImage])
         "round": number,
         "weights": model.runtime.weights_hash,
         "test_masks": len(table),
-        "miou_1": vars(cluster_mean(table[:, 0], clusters)),
-        "miou_3": vars(cluster_mean(table[:, 2], clusters)),
+        "miou_1": _mean_row(cluster_mean(table[:, 0], clusters)),
+        "miou_3": _mean_row(cluster_mean(table[:, 2], clusters)),
     }
 
 
-def print_row(row: dict[str, Any]) -> None:
+def _mean_row(mean: Mean) -> TrialMean:
+    return {"value": mean.value, "low": mean.low, "high": mean.high}
+
+
+def print_row(row: TrialRow) -> None:
     """One line as soon as a round is over."""
     print(
         f"round {row['round']}: {row['masks']} masks, {row['seconds_a_mask']:.1f} s each, "
@@ -235,7 +270,7 @@ def print_row(row: dict[str, Any]) -> None:
     )
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[TrialRow]) -> None:
     """Markdown."""
     from anymask.reports.tables import markdown_table
 
@@ -250,9 +285,9 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             made = [row["stage"], str(row["masks"]), _interval(row["label_miou"]),
                     f"{row['seconds_a_mask']:.1f}", gain,
                     "new" if row["promoted"] else "old"]  # fmt: skip
-        lines.append([str(row["round"]), *made, *(_interval(row[m]) for m in ("miou_1", "miou_3"))])
+        lines.append([str(row["round"]), *made, _interval(row["miou_1"]), _interval(row["miou_3"])])
     print(markdown_table(header, lines))
 
 
-def _interval(mean: dict[str, float]) -> str:
+def _interval(mean: TrialMean) -> str:
     return f"{mean['value']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})"

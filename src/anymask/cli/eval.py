@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anymask.cli.eval_videos import VIDEOS, configure_videos, refuse_video_options, run_videos
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
-from anymask.cli.options import add_model_options, read_model
+from anymask.cli.options import add_model_options, read_count, read_model
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
@@ -38,6 +38,7 @@ from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
 from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 
@@ -50,8 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "what",
+        metavar="SUITE|SET|FOLDER",
         help=f"a suite ({', '.join(shipped_suites())}, or a .toml file), a set, a folder of sets, "
-        f"or {RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ...",
+        f"{RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects "
+        "followed through the videos of --data",
     )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
@@ -69,9 +72,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
     )
     add_model_options(parser, ("weights", "device", "precision", "runtime"))
-    add("--clicks", type=_count, metavar="K", help="clicks on every mask (default: the suite's, 3)")
-    add("--limit", type=_count, metavar="N", help="masks of a set at most (default: all)")
-    add("--per-image", type=_count, metavar="N", help="masks of a photo at most (default: all)")
+    add("--clicks", type=read_count, metavar="K", help="on each mask (default: the suite's, 3)")
+    add("--limit", type=read_count, metavar="N", help="masks of a set at most (default: all)")
+    add("--per-image", type=read_count, metavar="N", help="masks of a photo at most (default: all)")
     add(
         "--measure",
         action="append",
@@ -82,6 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--only", action="store_true", help="nothing but what --measure names")
     add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
     _configure_run(parser)
+    configure_videos(parser)
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +101,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--workers",
-        type=_count,
+        type=read_count,
         metavar="N",
         help="processes, one set each at a time (default: two on a CPU with enough to do)",
     )
@@ -110,6 +114,10 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, set by set; print the tables."""
+    if args.what == VIDEOS:
+        run_videos(args)
+        return
+    refuse_video_options(args)
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
     suite, sets = asked_sets(args)
@@ -317,7 +325,7 @@ def finished(
     if not path.is_file():
         return {}
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = parse_json(path.read_bytes(), path)
         sets = {scores.name: scores for scores in sets_from_json(raw)}
     except (ValueError, AttributeError, TypeError, DataError) as error:
         raise DataError(f"{path}: not a report to resume ({error}); leave out --resume") from error
@@ -351,11 +359,5 @@ def _asked(methods: Sequence[Segmenter], measures: Sequence[str]) -> set[str]:
     return {method.spec.name for method in methods if whole or method.spec.accepts}
 
 
-def _count(text: str) -> int:
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
-
-
 def _count_or_all(text: str) -> int | None:
-    return None if text == "all" else _count(text)
+    return None if text == "all" else read_count(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.folder import FolderJob
 from anymask.jobs.masks import EverythingTask
 from anymask.primitives.errors import InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def read_records(path: Path) -> MaskRecords:
     from anymask.data.record_list import MaskRecords
     from anymask.primitives.records import MaskRecord
 
-    document = json.loads(path.read_bytes())
+    document = parse_json(path.read_bytes(), path)
     records = [MaskRecord.from_sa1b(row) for row in document["annotations"]]
     about = document["image"]
     return MaskRecords(records, image_hw=(about["height"], about["width"]))
@@ -198,7 +198,7 @@ def report(path: Path, found: int | None, shown: Path | None = None) -> None:
     if found is None:
         print(f"there already: {name}")
     elif found:
-        share = 100 * json.loads(path.read_bytes())["anymask"]["coverage"]
+        share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
         print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
         print(f"wrote {name}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")

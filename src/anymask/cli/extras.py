@@ -1,4 +1,4 @@
-"""Whether the packages of an extra are installed, asked before anything else is done."""
+"""Checks of extras: names of packages in, MissingExtra out where one is not installed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 from anymask.evaluation.protocols import tight_box
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
+from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.storage import write_whole
@@ -63,8 +63,9 @@ def write_page(
 
 def _curve(folder: Path) -> str:
     """IoU by one click on held-out photos over the steps, as the run's log has it."""
-    lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if "held_out" in row]
+    path = folder / "log.jsonl"
+    lines = (parse_json(line, path) for line in path.read_text("utf-8").splitlines())
+    rows = [row for row in lines if "held_out" in row]
     if len(rows) < 2:
         return note("too short a run for a curve")
     steps, scores = (np.array([float(row[key]) for row in rows]) for key in ("step", "held_out"))

@@ -1,4 +1,4 @@
-"""The command line of folder jobs: options in, a job out; its progress, failures and summary told.
+"""Options of folder jobs: words in, a job, its progress and its summary out.
 
 The work itself is `anymask.jobs`.
 """

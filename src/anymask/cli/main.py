@@ -1,4 +1,4 @@
-"""The command line's front door: find the command, run it, and turn every failure into a sentence.
+"""Entry point of the command line: words in, a command run, an exit code out.
 
 A command is a module with three names: `SUMMARY`, `configure(parser)` and `run(args)`. Only the
 chosen one is imported, so a command costs nothing to the others.
@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "engine": "anymask.cli.engine",
     "plan": "anymask.cli.plan",
     "train": "anymask.cli.train",
+    "distil": "anymask.cli.distil",
     "eval": "anymask.cli.eval",
     "score": "anymask.cli.score",
     "bench": "anymask.cli.bench",
@@ -69,6 +70,7 @@ SYNONYMS: dict[str, str] = {
     "gui": "annotate",
     "finetune": "train",
     "fine-tune": "train",
+    "distill": "distil",
     "val": "eval",
     "evaluate": "eval",
     "test": "eval",

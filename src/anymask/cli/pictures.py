@@ -1,4 +1,4 @@
-"""What of a picture is looked at, as the command line says it: bands, page, stretch."""
+"""Options of picture reading (bands, page, stretch): words in, a `PictureChoice` out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`anymask sample`: one of the photos that ship inside the package, as a file of yours."""
+"""`anymask sample`: the name of a photo in the package in, a file of yours out."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.cli.options import read_count
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.progress import follow
 
@@ -30,7 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes")  # fmt: skip
-    add("--limit", metavar="N", type=_count, help="pictures of a data set at most (default: all)")
+    add(
+        "--limit",
+        metavar="N",
+        type=read_count,
+        help="pictures of a data set at most (default: all)",
+    )
     add("--group-by", metavar="KEY",
         help="count groups: label, annotator, group, or any key that the format keeps with a mask "
         "or a picture")  # fmt: skip
@@ -122,38 +128,11 @@ def table_groups(path: Path) -> GroupOf:
     The name of an image is that in the data set, or the end of it without folders. Raises DataError
     for a file that is no such table.
     """
+    from anymask.data.documents import read_groups
+
     groups = read_groups(path)
 
     def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
         return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
 
     return group_of
-
-
-def read_groups(path: Path) -> dict[str, str]:
-    """The table as it stands. Raises DataError that names the file and the line."""
-    import csv
-
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    groups = {}
-    for number, row in enumerate(rows, start=2):
-        image, group = row.get("image"), row.get("group")
-        if not image or group is None:
-            raise DataError(
-                f"{path}, line {number}: wanted the columns image and group, got "
-                f"{', '.join(str(key) for key in row)}"
-            )
-        groups[image] = group
-    if not groups:
-        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
-    return groups
-
-
-def _count(text: str) -> int:
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")

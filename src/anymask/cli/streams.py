@@ -1,4 +1,4 @@
-"""Standard output and error of a command -> streams that take any text, whatever is behind them.
+"""Standard streams: makes stdout and stderr take any text, whatever is behind them.
 
 Labels and file names come from anybody: control characters in them, which could move the cursor or
 rename the window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name

@@ -1,1 +1,1 @@
-"""Disk to records and back: photos, videos, and sets of masks in the field's formats."""
+"""Reading and writing data: photos, videos and annotation formats in, records out, and back."""

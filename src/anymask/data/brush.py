@@ -1,4 +1,4 @@
-"""Label Studio's brush run-lengths: a list of bytes, packed as thi.ng/rle-pack does.
+"""Label Studio's brush run-lengths: a list of bytes (thi.ng/rle-pack) in, a mask out, and back.
 
 The bits of a list: 32 the number of values; 5 the bits of a value less 1; 4 times 4 the bits of a
 run's length less 1; then the runs. A run: 1 bit whether one value repeats; 2 bits which of the four

@@ -1,4 +1,4 @@
-"""COCO instances: one JSON file for a whole data set, with run-lengths or polygons.
+"""COCO instances: one JSON with run-lengths or polygons in, annotated images out, and back.
 
 Layout: the format page of the COCO data set; LVIS names its pictures otherwise. Run-lengths keep
 every pixel, also of objects that are no crowd. Polygons keep parts, and holes as the policy says;

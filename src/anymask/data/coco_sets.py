@@ -1,4 +1,4 @@
-"""COCO and LVIS with their photos, and every other set of one COCO JSON a split.
+"""COCO and LVIS data sets: photos and a COCO JSON a split in, annotated images out.
 
     COCO 2017 (cocodataset.org, format page)     LVIS v1 (lvisdataset.org, data format)
     annotations/instances_val2017.json           annotations/lvis_v1_val.json, or beside the photos

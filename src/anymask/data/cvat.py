@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML file, masks as runs inside their box.
+"""CVAT for images 1.1: one XML file with masks as runs in, annotated images out, and back.
 
 A mask's runs go row by row inside its box and start with background. `mask_to_cvat` is the same as
 a list with the box behind it, as CVAT's SDK, agents and server take it (cvat-sdk, `masks.py`; MIT;

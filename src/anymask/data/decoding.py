@@ -1,4 +1,4 @@
-"""Picture files opened with Pillow: size checked before pixels are decoded, one error for damage.
+"""Decoding of picture files with Pillow: a bounded size, and one error for any damage.
 
 Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
 they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
@@ -66,7 +66,7 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def decoded(work: Callable[[], T], name: str) -> T:
+def decode_with(work: Callable[[], T], name: str) -> T:
     """The result of `work`, which may fail on a damaged file. Raises ImageError that names it."""
     with decoding(name):
         return work()

@@ -1,4 +1,4 @@
-"""Files that hold more than Pillow gives: 16-bit colours, and TIFF of any bands, types and pages.
+"""Pictures of more than 8 bits or 3 bands: 16-bit PNG and any TIFF in, arrays out.
 
 16-bit PNG and TIFF in colour are read by OpenCV, which keeps the bits. Everything else that Pillow
 does not know of a TIFF (more bands, floats in colour, planes) is read by tifffile, the extra

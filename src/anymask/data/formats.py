@@ -1,4 +1,4 @@
-"""All annotation formats by name: recognised, read, written.
+"""The registry of annotation formats: a name or a file in, its reader and writer out.
 
 A format is a module of this floor with two functions, `read(source, report, pictures)` and
 `encode(images, target, report, policy)`; it is imported when it is used. Published data sets

@@ -1,4 +1,4 @@
-"""GeoJSON (RFC 7946): a file a picture, a feature a mask, holes and parts included.
+"""GeoJSON (RFC 7946): a file a picture, a feature a mask in, annotated images out, and back.
 
 Without a transform, coordinates are pixels of the picture, x to the right and y down: a viewer of
 maps shows it upside down, and RFC 7946's longitudes they are not. `to_geojson` takes the affine

@@ -1,4 +1,4 @@
-"""Label Studio: one JSON list of tasks, with brush strokes or polygons.
+"""Label Studio: a JSON list of tasks with brushes or polygons in, annotated images out, and back.
 
 What we write are predictions, which an import shows as pre-annotations, or finished annotations,
 which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label

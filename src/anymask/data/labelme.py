@@ -1,4 +1,4 @@
-"""labelme: a JSON file beside each picture, with masks as small PNGs or polygons.
+"""labelme: a JSON file beside each picture in, annotated images out, and back.
 
 Learned from files that labelme 5 writes (the program is GPL-3; the format, no code). Shapes with
 one label and one group_id are one object, as in labelme's own converters; that is how the parts of

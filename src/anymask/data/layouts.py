@@ -1,4 +1,4 @@
-"""Published data sets as their authors publish them, by name: recognised, read photo by photo.
+"""The registry of published data sets: a folder in, its layout and annotated images out.
 
 A layout is a module of this floor with a function `read(root, split)` that yields an
 `AnnotatedImage` for each photo; pictures are opened when somebody looks at them. The module says
@@ -109,6 +109,18 @@ LAYOUTS: dict[str, Layout] = {
         module="video_sets", read="read_youtube_vos", clips="read_youtube_vos_clips",
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
         about="YouTube-VOS, videos",
+    ),
+    "sav": Layout(
+        module="video_sets", read="read_sav", clips="read_sav_clips", split="val",
+        marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
+        about="SA-V, val and test, videos",
+    ),
+    "mose": Layout(
+        module="video_sets", read="read_mose", clips="read_mose_clips", split="valid",
+        marks=(
+            ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
+        ),
+        about="MOSE and LVOS, videos",
     ),
     "youtube-vis": Layout(
         module="video_sets", read="read_youtube_vis", split="train",

@@ -1,4 +1,4 @@
-"""Data sets of photos and mask pictures with the same names in two folders, and their like.
+"""Data sets of mask folders: photos and mask pictures of one name in, annotated images out.
 
 EgoHOS (github.com/owenzlz/EgoHOS): val/image/NAME.jpg, val/label/NAME.png, a class a pixel
 GTEA hand2K: Images/NAME.jpg, Masks/NAME.png, white hands

@@ -1,4 +1,4 @@
-"""Open Images: a CSV of masks, a PNG for each of them, and the photos.
+"""Open Images: photos, a CSV of masks and their PNGs in, annotated images out.
 
     storage.googleapis.com/openimages, "Segmentations"; the archives unpacked side by side:
     validation-annotations-object-segmentation.csv   MaskPath, ImageID, LabelName, BoxID,

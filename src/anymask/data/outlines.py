@@ -1,56 +1,67 @@
-"""Masks as plain rings, for formats whose polygons know neither holes nor parts.
+"""Outlines for formats of single rings: masks in, rings without holes and the loss out.
 
-A bridge joins two rings by one way, there and back. It runs along pixel borders, first level, then
-upright, so both directions cancel exactly and filling the ring gives the mask again.
+A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
+directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
+follow the pixels' borders (a tolerance of 0).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, LossReport
-from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.polygons import Polygon, Ring, mask_to_polygons, polygons_to_mask
+from anymask.primitives.errors import DataError
+from anymask.primitives.polygons import (
+    SMOOTH,
+    Polygon,
+    Ring,
+    mask_to_polygons,
+    polygons_to_mask,
+)
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 _FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
 _CORNERS = 64  # of a hole that are tried
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What becomes of masks in formats that hold single rings, or several kinds of results.
 
-    holes      "bridge": cut the ring open to the hole; "drop": fill the hole; "error": refuse
-    parts      "merge": join the parts by bridges; "split": make an object of each
-    tolerance  pixels by which an outline may move when it is simplified; 0 is exact
-    classes    names in the order of their numbers; those of other masks follow by the alphabet
-    out_type   of Label Studio: "predictions" to be looked at, or "annotations" that are done
+    classes  names in the order of their numbers; those of other masks follow by the alphabet
 
-    Raises InputError on any other value.
+    Raises InputError for any other value.
     """
 
-    holes: Literal["bridge", "drop", "error"] = "bridge"
-    parts: Literal["merge", "split"] = "merge"
-    tolerance: float = 0.0
+    holes: Annotated[
+        Literal["bridge", "drop", "error"],
+        Setting("in formats of single rings: cut the ring open to the hole, fill it, or refuse"),
+    ] = "bridge"
+    parts: Annotated[
+        Literal["merge", "split"],
+        Setting("in formats of single rings: join parts by bridges, or make an object of each"),
+    ] = "merge"
+    tolerance: Annotated[
+        float,
+        Setting(
+            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            most=100_000, unit="pixels",
+        ),
+    ] = SMOOTH  # fmt: skip
     classes: tuple[str, ...] = ()
-    out_type: Literal["predictions", "annotations"] = "predictions"
+    out_type: Annotated[
+        Literal["predictions", "annotations"],
+        Setting("of Label Studio: masks to be looked at, or finished ones"),
+    ] = "predictions"
 
     def __post_init__(self) -> None:
-        if self.holes not in ("bridge", "drop", "error"):
-            raise InputError(f"holes must be 'bridge', 'drop' or 'error'; got {self.holes!r}")
-        if self.parts not in ("merge", "split"):
-            raise InputError(f"parts must be 'merge' or 'split'; got {self.parts!r}")
-        if self.out_type not in ("predictions", "annotations"):
-            raise InputError(
-                f"out_type must be 'predictions' or 'annotations'; got {self.out_type!r}"
-            )
-        if not 0 <= self.tolerance < 1e6:
-            raise InputError(f"the tolerance is in pixels, 0 or more; got {self.tolerance}")
+        check_settings(self)
 
 
 def outline(
@@ -63,10 +74,10 @@ def outline(
     return polygons
 
 
-def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[Polygon]:
-    """As `mask_to_polygons`, looking at the mask's box only."""
+def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH) -> list[Polygon]:
+    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
     x0, y0, x1, y1 = rle_box_xyxy(rle)
-    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance)
+    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance, smooth=True)
     shift = np.array([x0, y0], np.float64)
     return [
         Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))

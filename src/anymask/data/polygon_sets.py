@@ -1,4 +1,4 @@
-"""Data sets whose truth is polygons in a JSON of their own: PhraseCut, VISOR, NDD20.
+"""Data sets of polygons: folders of PhraseCut, VISOR, NDD20 in, annotated images out.
 
     PhraseCut (github.com/ChenyunWu/PhraseCutDataset): refer_val.json, a task a phrase: `image_id`,
         `phrase`, `Polygons` (objects of polygons of [x, y]); images/ID.jpg;
@@ -6,7 +6,8 @@
         the phrase; filled with Pillow as the data set's own tools do it
     VISOR (epic-kitchens.github.io/VISOR), GroundTruth-SparseAnnotations: annotations/val/VIDEO.json
         with `video_annotations`: `image` {name, video, image_path} and `annotations` {name,
-        segments}; rgb_frames/val/PERSON/VIDEO/NAME.jpg
+        segments}; rgb_frames/val/PERSON/VIDEO/NAME.jpg, whose last digits are the number of the
+        frame in its video
     NDD20 (doi.org/10.25405/data.ncl.c.4982342): ABOVE_LABELS.json, BELOW_LABELS.json of the VGG
         Image Annotator: `regions` with `shape_attributes`; photos in ABOVE/ and BELOW/
 
@@ -15,6 +16,7 @@ VISOR's and NDD20's polygons are filled as COCO's are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask, SequencePlace, annotated_photo
 from anymask.data.documents import (
     checked_hw,
     find_photo,
@@ -104,7 +106,13 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
                         if rings:
                             rle = coco_polygons_to_rle(rings, hw)
                             found.append(AnnotatedMask(rle, str(one["name"])))
-                yield annotated_photo(photo, hw, found)
+                yield annotated_photo(photo, hw, found, place=_frame_place(video, photo.stem))
+
+
+def _frame_place(video: str, stem: str) -> SequencePlace | None:
+    """The frame whose number ends the name of its picture; None where no number does."""
+    number = re.search(r"[0-9]+$", stem)
+    return SequencePlace(video, int(number.group())) if number else None
 
 
 # NDD20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
+from anymask.primitives.notation import parse_json
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import (
     HeldPicture,
     Picture,
@@ -28,7 +29,7 @@ from anymask.primitives.previews import (
 )
 from anymask.primitives.records import MaskRecord, OutputMode
 from anymask.primitives.rle import rle_merge, rle_to_mask
-from anymask.primitives.storage import whole_file, write_json
+from anymask.primitives.storage import whole_file, write_json, write_whole
 from anymask.primitives.types import BoolArray, UintImage
 
 _SHOWN = 20  # records that a notebook lists below the picture
@@ -196,8 +197,8 @@ class MaskRecords(list[MaskRecord]):
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write one file, whole or not at all, by the end of its name.
 
-        .json SA-1B, .geojson, .svg, .xml CVAT, .npy (N, H, W) bool; any picture: the photo with
-        its masks. `write` takes all other formats by name.
+        .json SA-1B, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool; any picture: the
+        photo with its masks. `write` takes all other formats by name.
 
         image  the photo, where the list does not know it
 
@@ -207,6 +208,8 @@ class MaskRecords(list[MaskRecord]):
         suffix = target.suffix.lower()
         if suffix == ".json":
             write_json(target, {"image": self._about(), "annotations": self.to_sa1b()})
+        elif suffix == ".txt":
+            write_whole(target, self.to_yolo().encode())
         elif suffix == ".npy":
             with whole_file(target) as file:
                 np.save(file, self.masks())
@@ -220,23 +223,27 @@ class MaskRecords(list[MaskRecord]):
                 save_picture(file, drawn, suffix)
         else:
             raise InputError(
-                "records are saved as .json, .geojson, .svg, .xml, .npy, .png, .jpg, .webp or "
-                f"another picture, got {target.name!r}; for other formats: write(path, format)"
+                "records are saved as .json, .geojson, .svg, .xml, .txt, .npy, .png, .jpg, .webp "
+                f"or another picture, got {target.name!r}; for other formats: write(path, format)"
             )
         return target
 
     # Formats.
 
-    def write(self, target: str | Path, form: str, policy: Policy | None = None) -> LossReport:
+    def write(
+        self, target: str | Path, form: str | None = None, policy: Policy | None = None
+    ) -> LossReport:
         """Write a file or a folder in any format of `anymask convert`, and tell what was lost.
 
-        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...
+        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...;
+                None: as the suffix or the folder's name says (.json is coco)
         policy  what becomes of holes and parts, and the tolerance of outlines
 
         Raises InputError for an unknown format, DataError where it cannot hold the masks.
         """
-        from anymask.data.formats import write_annotations  # all formats: 40 ms to load
+        from anymask.data.formats import format_of_target, write_annotations  # 40 ms to load
 
+        form = format_of_target(Path(target)) if form is None else form
         return write_annotations([self._annotated()], target, form, policy)
 
     def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
@@ -261,7 +268,7 @@ class MaskRecords(list[MaskRecord]):
 
     def to_label_studio(self) -> list[dict[str, Any]]:
         """Label Studio's tasks, with brushes as predictions."""
-        tasks: list[dict[str, Any]] = json.loads(self._text("label-studio"))
+        tasks: list[dict[str, Any]] = parse_json(self._text("label-studio"), "the tasks")
         return tasks
 
     def to_geojson(self) -> dict[str, Any]:
@@ -276,10 +283,10 @@ class MaskRecords(list[MaskRecord]):
         """An SVG picture, a path a mask."""
         return self._text("svg", ".svg")
 
-    def to_yolo(self, tolerance: float = 0.0) -> str:
+    def to_yolo(self, tolerance: float = SMOOTH) -> str:
         """The lines of a YOLO-seg label file: class and corners, from 0 to 1.
 
-        tolerance  pixels by which an outline may move when it is simplified
+        tolerance  pixels by which an outline may move to follow the edge; 0: along the pixels
         """
         files = self.encode("yolo", Policy(tolerance=tolerance))
         return "".join(data.decode() for name, data in files.items() if name.endswith(".txt"))
@@ -311,7 +318,7 @@ class MaskRecords(list[MaskRecord]):
         return AnnotatedImage(file_name=name, hw=self.image_hw, masks=masks)
 
     def _mapping(self, form: str, suffix: str = ".json") -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._text(form, suffix))
+        document: dict[str, Any] = parse_json(self._text(form, suffix), form)
         return document
 
     def _text(self, form: str, suffix: str = ".json") -> str:

@@ -1,4 +1,4 @@
-"""Three small photos that ship inside the package: a name in, the path of a file out.
+"""Sample photos: the name of one in the package in, its path out.
 
 They are those of scikit-image's `data` module that their photographers gave to the public domain;
 NOTICE names them.

@@ -1,10 +1,10 @@
-"""SA-V: a JSON file a video, with the run-lengths of every object in every annotated frame.
+"""SA-V: a JSON file a video with run-lengths of each object in, annotated frames out, and back.
 
 Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames a
 second and every fourth one is annotated: list entry i is frame 4 i, whose picture we call
 <video>/<frame>.jpg. A mask's group is its object. Empty masks mean that an object is out of sight;
 they are made when writing and left out when reading. The val and test splits, a PNG for each object
-and frame, are read too.
+and frame, are read too; the name of a picture is the number of its frame there.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def _split(folder: Path) -> list[AnnotatedImage]:
         name = f"{video_id}/{stem}.jpg"
         masks = [AnnotatedMask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
         size = next(iter(rles.values())).size
-        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks)))
+        frame = SequencePlace(video_id, int(stem)) if stem.isdecimal() else None
+        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks), place=frame))
     return images
 
 

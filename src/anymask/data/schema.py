@@ -1,4 +1,4 @@
-"""The JSON Schema of our records: SA-1B's layout with the keys that we add.
+"""The JSON Schema of mask records: SA-1B's layout with the keys that anymask adds.
 
 For other programs that read or write what `anymask` writes (`everything`, `segment`, and the
 format `sa1b`). What a schema cannot say is checked when a file is read: run-lengths sum to H * W.

@@ -1,4 +1,4 @@
-"""Annotated pictures one by one, so that a data set of any size fits into memory.
+"""Streams of annotated images: a source of any format in, its pictures one by one out.
 
 A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
 for everything (COCO, CVAT, ...) are read whole, as their readers do. Published data sets are read

@@ -1,4 +1,4 @@
-"""SVG: a file a picture, a path a mask along its pixel borders, holes and parts included.
+"""SVG: a file a picture, a path a mask in, annotated images out, and back.
 
 Labels and numbers are `data-` attributes, the picture's name is the title. Paths of straight lines
 and polygons of other programs are read, too, with the even-odd rule.
@@ -136,7 +136,7 @@ def path_to_rings(text: str) -> list[Ring]:
         numbers = tokens[place : place + count]
         if len(numbers) < count or any(isinstance(number, str) for number in numbers):
             raise DataError(f"the path command {command!r} lacks a number")
-        here = _moved(here, command, [float(number) for number in numbers])
+        here = _move(here, command, [float(number) for number in numbers])
         place += count
         if kind == "M":
             rings.append([])
@@ -158,7 +158,7 @@ def _tokens(text: str) -> list[str | float]:
     return tokens
 
 
-def _moved(here: list[float], command: str, numbers: list[float]) -> list[float]:
+def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
     x, y = here if command.islower() else (0.0, 0.0)
     if command in "Hh":
         return [x + numbers[0], here[1]]

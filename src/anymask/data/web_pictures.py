@@ -1,4 +1,4 @@
-"""A picture from the web: an address in, the bytes of a file out; http and https only, bounded.
+"""Pictures from the web: an http(s) address in, the bytes of a file of bounded size out.
 
 Used only where a caller says `allow_url=True`; nothing else in the package opens an address of
 somebody else's.

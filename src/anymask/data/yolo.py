@@ -1,4 +1,4 @@
-"""YOLO-seg: a text file a picture, a line an object, and `data.yaml` with the class names.
+"""YOLO-seg: a text file a picture and `data.yaml` in, annotated images out, and back.
 
     <set>/data.yaml             train, val, test (folders beside it), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
@@ -35,6 +35,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
@@ -109,16 +110,22 @@ def read_names(path: Path) -> list[str]:
     lines = [
         re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8", "replace").splitlines()
     ]
+    with located(path):
+        return [_unquoted(value.strip()) for _, value in _numbered(lines)]
+
+
+def _numbered(lines: list[str]) -> list[tuple[int, str]]:
+    """The numbers of `names`, from 0 on, with their names as they are written."""
     found = [(place, match[1]) for place, line in enumerate(lines) if (match := _KEY.match(line))]
     if not found:
-        raise DataError(f"{path}: wanted the key `names`, found none")
+        raise DataError("wanted the key `names`, found none")
     place, inline = found[0]
     entries: list[tuple[int, str]] = []
     if inline:
         text = " ".join([inline, *lines[place + 1 :]])
         body = re.match(r"[\[{](.*?)[\]}]", text)
         if body is None:
-            raise DataError(f"{path}: `names` is neither a list nor numbers with names")
+            raise DataError("`names` is neither a list nor numbers with names")
         for number, part in enumerate(filter(None, map(str.strip, body[1].split(",")))):
             key, colon, value = part.partition(":")
             entries.append((int(key), value) if colon and key.strip().isdigit() else (number, part))
@@ -129,17 +136,15 @@ def read_names(path: Path) -> list[str]:
             break
         entries.append((int(match[1] or len(entries)), match[2] or match[4]))
     entries.sort()
-    if (not entries and not inline) or [number for number, _ in entries] != list(
-        range(len(entries))
-    ):
-        raise DataError(f"{path}: `names` must give a name to each number from 0 on")
-    with located(path):
-        return [_unquoted(value.strip()) for _, value in entries]
+    numbers = [number for number, _ in entries]
+    if (not entries and not inline) or numbers != list(range(len(entries))):
+        raise DataError("`names` must give a name to each number from 0 on")
+    return entries
 
 
 def _unquoted(text: str) -> str:
     if text[:1] == '"':
-        return str(json.loads(text))
+        return str(parse_json(text, "a name"))
     if text[:1] == "'":
         return text[1:-1].replace("''", "'")
     return text

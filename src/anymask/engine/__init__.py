@@ -1,1 +1,1 @@
-"""The data engine: from photos without masks to a data set that somebody has looked at."""
+"""The data engine: photos in, masks that people reviewed out; stages, review, retraining."""

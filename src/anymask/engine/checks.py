@@ -1,4 +1,4 @@
-"""What somebody sends -> the same value, checked so that every database and format can hold it.
+"""Checks of client input: any value in, the same value out, or an InputError.
 
 Text is Unicode without NUL and lone surrogates, numbers are finite, lists and objects are bounded.
 Whatever passes here is stored; so nothing that is stored can spoil a report or an export later.

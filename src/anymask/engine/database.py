@@ -1,4 +1,4 @@
-"""Opening a project's database: SQLite in a file, or PostgreSQL at an address.
+"""Opening a project's database: a SQLite path or a database URL in, sessions out.
 
 SQLite is opened in WAL mode: readers never wait, and what was committed survives the end of the
 process at any moment. A writing transaction begins with `BEGIN IMMEDIATE`, so two writers queue
@@ -22,13 +22,16 @@ from sqlalchemy.orm.exc import StaleDataError
 from anymask.primitives.errors import (
     AnymaskError,
     Conflict,
+    DataError,
     DiskFull,
     InputError,
     MissingExtra,
     StoreError,
 )
+from anymask.primitives.notation import parse_json
 
 WAIT_MS = 15_000  # for another process's transaction
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # of each connection (SQLite)
 _FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -45,9 +48,17 @@ def open_database(address: str | Path) -> Database:
     try:
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(url)
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, json_deserializer=_json_value)
     except ModuleNotFoundError as error:
         raise MissingExtra("psycopg", "postgres", "a PostgreSQL database") from error
+
+
+def _json_value(text: str) -> Any:
+    """A column's JSON. Raises ValueError, which `_explained` tells."""
+    try:
+        return parse_json(text, "a value")
+    except DataError as error:
+        raise ValueError(str(error)) from error
 
 
 def _checked_url(address: str) -> Any:
@@ -65,12 +76,14 @@ def _checked_url(address: str) -> Any:
 
 
 def _open_sqlite(url: Any) -> Database:
-    database = create_engine(url, connect_args={"timeout": WAIT_MS / 1000})
+    database = create_engine(
+        url, connect_args={"timeout": WAIT_MS / 1000}, json_deserializer=_json_value
+    )
 
     @event.listens_for(database, "connect")
     def _prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # pysqlite begins nothing by itself
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(database, "begin")

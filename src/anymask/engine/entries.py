@@ -1,4 +1,4 @@
-"""What goes into a project's database and comes out of it, as plain values.
+"""Values of a project's database: drafts, records, photos, provenance and actions, without SQL.
 
 A draft is a mask on its way in, an entry is one that the database has numbered. Letters: H W.
 """

@@ -1,4 +1,4 @@
-"""Masks of any format -> a project's records; a project's records -> annotated photos.
+"""Import and export of a project: masks of any format in, stored records out, and back.
 
 A photo whose masks lie on other pages than its first one leaves page by page, each page with masks
 as a picture of its own: page 3 of stack.tif is called stack.tif.page3.png, here and coming back.

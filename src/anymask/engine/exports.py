@@ -1,4 +1,4 @@
-"""A project's accepted masks -> files of any format, with photos and splits; the rule before them.
+"""Export of accepted masks: a project in; files of a format, photos and splits out.
 
 Which photos leave: those that are finished, or also those that have masks. A photo that nobody has
 looked at never leaves as one without objects. What a person made, imported or accepted leaves;
@@ -14,26 +14,24 @@ Layout of YOLO sets: the segmentation page of the Ultralytics documentation (fac
 from __future__ import annotations
 
 import hashlib
-import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from anymask.data.annotations import AnnotatedImage, LossReport, class_names
 from anymask.data.documents import OutFile, write_files
 from anymask.data.formats import encode_annotations, find_format
 from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
-from anymask.engine.entries import Action, one_of
+from anymask.engine.entries import Action
 from anymask.engine.exchange import annotated_images, photo_name, picture_bytes
+from anymask.engine.export_settings import ExportSettings
 from anymask.engine.project import Project
 from anymask.engine.review import batch_states
 from anymask.engine.rows import draft_of
 from anymask.primitives.errors import InputError, NotAllowedError
 
-Only = Literal["done", "labelled"]
 SPLITS = ("train", "val", "test")
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
 ONE_FILE = {  # formats whose masks are all in one file
@@ -44,53 +42,6 @@ ONE_FILE = {  # formats whose masks are all in one file
     "label-studio-polygon": "masks.json",
     "cvat": "masks.xml",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """What leaves, and how.
-
-    only       "done": photos that are finished; "labelled": those with masks, too
-    proposals  masks that nobody has accepted, too
-    force      although the acceptance rule is not met (for proposals)
-    shares     of train, val and test; none: no split
-    images     copy the photos, so that the set can be trained on as it is
-    tolerance  pixels by which outlines may move to have fewer corners
-
-    Raises InputError for values that make no sense.
-    """
-
-    only: Only = "done"
-    proposals: bool = False
-    force: bool = False
-    shares: tuple[float, ...] = ()
-    images: bool = False
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        one_of("only", self.only, get_args(Only))
-        if self.shares and (
-            len(self.shares) not in (2, 3)
-            or not all(math.isfinite(share) and share >= 0 for share in self.shares)
-            or sum(self.shares) <= 0
-        ):
-            raise InputError(
-                "wanted the shares of train, val and test such as 80/10/10, got "
-                f"{'/'.join(f'{share:g}' for share in self.shares)}; give two or three numbers"
-            )
-        if not 0 <= self.tolerance <= 100:
-            raise InputError(f"a tolerance is 0 to 100 pixels, got {self.tolerance}; try 1")
-
-
-def read_split(text: str | None) -> tuple[float, ...]:
-    """Shares from text such as 80/10/10. Raises InputError."""
-    try:
-        return tuple(float(part) for part in (text or "").split("/") if text)
-    except ValueError as error:
-        raise InputError(
-            f"wanted the shares of train, val and test such as 80/10/10, got {text!r}; "
-            "write numbers with / between"
-        ) from error
 
 
 def check_rule(project: Project) -> None:
@@ -151,6 +102,8 @@ def export_masks(
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
         lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
+    if name == "yolo" and not settings.images:
+        lines.append("data.yaml expects the photos in images/; --images copies them there")
     return lines + report.lines()
 
 

@@ -1,4 +1,4 @@
-"""What a project has brought so far: masks, seconds a mask, quality, coverage; and what more costs.
+"""Figures of a project: its store in; masks, seconds a mask, quality, coverage and costs out.
 
 Seconds are those that people spent on a mask, review included, or that the simulated annotator
 counted. Letters: none.
@@ -33,7 +33,7 @@ UNGROUPED = "(no group)"
 
 @dataclass(frozen=True)
 class Pace:
-    """How quickly masks are made in one stage and arm."""
+    """Seconds a mask in one stage and arm."""
 
     stage: str
     arm: str

@@ -1,4 +1,4 @@
-"""What people note on a mask beside its shape and name: tags, attributes, a comment, its layer."""
+"""Notes on a mask: JSON of tags, attributes, a comment and its layer in, a checked value out."""
 
 from __future__ import annotations
 

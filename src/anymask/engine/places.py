@@ -1,4 +1,4 @@
-"""What a project may open and write: files that lie in its folder, and no links that lead out.
+"""Path checks of a project: paths in, an error out for what lies or leads outside of its folder.
 
 A folder may come from somebody else, with links and addresses in it that were made to have other
 files read or written. So they are checked when a project is opened, before anything is.

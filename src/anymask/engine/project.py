@@ -1,4 +1,4 @@
-"""A project: a folder of photos, a database beside them, and what can be done with both.
+"""Projects: a folder of photos in, an open project with its database, settings and photos out.
 
     DIR/                      photos, as the user has them; nothing of it is changed
     DIR/.anymask/project.json the database's address, where it is not project.db
@@ -53,7 +53,7 @@ class Project:
 
     @property
     def inside(self) -> Path:
-        """Our own folder."""
+        """The folder `.anymask` inside the photos' folder."""
         return self.folder / FOLDER
 
     # The project itself.
@@ -147,7 +147,7 @@ class Project:
         return self.store.add_images(fresh)
 
     def file(self, name: str) -> Path:
-        """The file of a photo's name. Raises Absent, also where it leads out of the project."""
+        """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
             raise NotFoundError(
@@ -166,7 +166,7 @@ class Project:
                 failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
 
     def picture(self, image_id: int) -> Path:
-        """The file of a photo. Raises Absent, also where it leads out of the project."""
+        """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
         return self.file(self.store.image(image_id).name)
 
     def records(self, image_id: int, who: str | None = None) -> list[RecordEntry]:

@@ -1,4 +1,4 @@
-"""Quality control: which masks somebody looks at, what was said, and whether a batch is good.
+"""Review: masks in; the next one to look at, verdicts and acceptance of batches out.
 
 The queue takes a proposal that the model is least sure of and one at random in turns; what people
 made or accepted comes last. Only the random ones say how good the batch is: the others are worse by
@@ -75,7 +75,7 @@ def next_asked(store: Store) -> ReviewItem | None:
 
 
 def asked_about(store: Store, record_id: int) -> ReviewItem:
-    """Any mask as if the queue had asked for it: by chance where its draw is next. Raises Absent.
+    """Any mask as a `ReviewItem`, by chance where its draw is next. Raises NotFoundError.
 
     What somebody picked for another reason says nothing about the rest of its batch.
     """

@@ -1,4 +1,4 @@
-"""Retraining: learn from accepted masks, compare on photos that were held out, promote the better.
+"""Retraining rounds: accepted masks in, a trained model that is promoted if it is better out.
 
 Training and measuring are handed in, as this floor knows neither. A new model leads only where the
 95 % interval of the gain (the same photos for both, whole photos resampled) lies above zero, on at
@@ -110,7 +110,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
 
 
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Photos with accepted masks: to learn from, and held out. Raises InputError, Absent."""
+    """Photos with accepted masks: to learn from, and held out. Raises InputError, NotFoundError."""
     share = project.settings.held_out
     filled = [_without_empty(image) for image in annotated_images(project)]
     filled = [image for image in filled if image.masks]

@@ -1,4 +1,4 @@
-"""Rows of the tables -> the values that the engine works with, and back."""
+"""Conversion of database rows: rows in, the values of `entries.py` out, and back."""
 
 from __future__ import annotations
 

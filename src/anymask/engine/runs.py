@@ -1,4 +1,4 @@
-"""Stages without a page: photo by photo, one transaction each, so a killed run can go on.
+"""Running a stage over photos: a project and a model in, proposals of each photo stored.
 
 With a truth, the simulated annotator does what a person would; without one, the model proposes and
 people decide later.
@@ -27,7 +27,7 @@ Failed = Callable[[str, str], None]  # is told the photo's name and the reason
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is done to each photo.
+    """Settings of a run: stage, model and who works on each photo.
 
     annotator  stands in for a person where there is one; needs the truth
     arm        "control": the annotator works without a model (assisted only)

@@ -1,4 +1,4 @@
-"""A project's photos and masks in its database: added, read, changed, never lost.
+"""Storage of photos and masks: drafts and changes in, versioned records and events out.
 
 A change names the version that it was made from. If the record has moved on, nothing is written and
 `Conflict` holds the record as it is now. Each call is one transaction, on the disk when it returns.
@@ -87,7 +87,7 @@ class Store:
             after = page[-1].id
 
     def image(self, image_id: int) -> ImageEntry:
-        """One photo. Raises Absent."""
+        """One photo. Raises NotFoundError."""
         found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
             raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
@@ -104,7 +104,7 @@ class Store:
     def mark_image(
         self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
     ) -> ImageEntry:
-        """Give a photo the status "new", "proposed" or "done". Raises Absent, Conflict."""
+        """Give a photo the status "new", "proposed" or "done". Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
             row = image_row(session, image_id)
             if version is not None and row.version != version:
@@ -120,7 +120,7 @@ class Store:
     def claim_image(self, image_id: int, who: str) -> bool:
         """Say that work on a photo begins; False where it is new no longer, or somebody began.
 
-        Of several that ask at the same moment one is told True. Raises Absent.
+        Of several that ask at the same moment one is told True. Raises NotFoundError.
         """
         with writing(self.database) as session:
             row = image_row(session, image_id, lock=True)
@@ -146,7 +146,7 @@ class Store:
             return [entry_of(row, image) for row, image in session.execute(query)]
 
     def record(self, record_id: int) -> RecordEntry:
-        """One mask. Raises Absent, also for one that was deleted."""
+        """One mask. Raises NotFoundError, also for one that was deleted."""
         with reading(self.database) as session:
             row = record_row(session, record_id)
             return entry_of(row, image_row(session, row.image_id))
@@ -168,7 +168,7 @@ class Store:
         told    other events tell the seconds; the one that is written here counts none again
 
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
-        Raises Absent for the photo, InputError for a mask of another size.
+        Raises NotFoundError for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id, lock=only_new)
@@ -218,7 +218,7 @@ class Store:
         beside  rows of other tables that are written in the same transaction
         told    as for `add_records`
 
-        Raises Absent, Conflict, InputError.
+        Raises NotFoundError, Conflict, InputError.
         """
         with writing(self.database) as session:
             row, image = self._at_version(session, record_id, version)
@@ -236,7 +236,7 @@ class Store:
             return entry_of(row, image)
 
     def delete_record(self, record_id: int, version: int, who: str) -> None:
-        """Take a mask away; its versions stay. Raises Absent, Conflict."""
+        """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
             row, _ = self._at_version(session, record_id, version)
             row.deleted, row.who, row.at = True, who, self.clock()
@@ -279,18 +279,10 @@ class Store:
     # Events.
 
     def add_events(self, image_id: int | None, actions: Sequence[Action], who: str) -> int:
-        """Write down what was done, and count it. Raises Absent."""
+        """Write down what was done, and count it. Raises NotFoundError."""
         with writing(self.database) as session:
             if image_id is not None:
                 image_row(session, image_id)
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
-
-    def count_events(self, kind: str | None = None) -> int:
-        """How many there are, of one kind or of all."""
-        query = select(func.count()).select_from(EventRow)
-        if kind is not None:
-            query = query.where(EventRow.kind == kind)
-        with reading(self.database) as session:
-            return int(session.scalar(query) or 0)

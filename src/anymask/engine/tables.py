@@ -1,4 +1,4 @@
-"""The tables of a project's database.
+"""The tables of a project's database, as SQLAlchemy declares them.
 
     projects   one row: name, stage, settings
     labels     the names of masks, with their colours, in their order

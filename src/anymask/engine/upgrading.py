@@ -1,4 +1,4 @@
-"""Bringing a project's database to this version of the tables, or back to an earlier one."""
+"""Migrations of a project's database: a database in, the same at the wanted revision out."""
 
 from __future__ import annotations
 

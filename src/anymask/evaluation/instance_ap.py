@@ -20,7 +20,6 @@ Letters: T thresholds of IoU, R recalls.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from anymask.evaluation.protocols import Segmenter, ask_in_parts
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.types import Floats
@@ -210,11 +210,11 @@ def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections
     Raises DataError that names file, record and reason.
     """
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = parse_json(path.read_bytes(), path)
         classes = {int(row["id"]): row for row in raw["categories"]}
         names = {number: str(row["name"]) for number, row in classes.items()}
         rows = list(raw["annotations"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: wanted COCO's JSON with `categories` and `annotations`, got something else "
             f"({type(error).__name__}: {error})"

@@ -28,6 +28,8 @@ from anymask.evaluation.instance_ap import DETECTIONS_FILE as DETECTIONS
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
+from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import rle_to_string
 from anymask.primitives.storage import write_json
 from anymask.primitives.types import Floats, IntArray
@@ -100,8 +102,8 @@ class ScoreCache:
         """What was kept under a key, or None."""
         path = self._folder / "sets" / f"{key}.json"
         try:
-            return result_from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):  # absent, or cut
+            return result_from_json(parse_json(path.read_bytes(), path))
+        except (OSError, DataError, ValueError, KeyError, TypeError):  # absent, or cut
             return None
 
     def put_found(self, key: str, found: MethodResult) -> None:
@@ -152,9 +154,9 @@ def _read_lines(path: Path) -> list[tuple[str, Floats]]:
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            key, values = json.loads(line)
+            key, values = parse_json(line, path)
             rows.append((str(key), np.array(values, np.float64)))
-        except (ValueError, TypeError):  # the run was stopped in the middle of a line
+        except (DataError, ValueError, TypeError):  # the run was stopped in the middle of a line
             continue
     return rows
 

@@ -1,1 +1,1 @@
-"""Graphs for other runtimes: a model becomes a folder that runs without torch or anymask."""
+"""Export: a model in, a folder of ONNX graphs that runs without torch and anymask out."""

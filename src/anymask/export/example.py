@@ -66,8 +66,11 @@ class BundleModel:
         return maps, SimpleNamespace(size=image.size, input_hw=(h, w), side=side)
 
     def answer(self, seen: Any, points: Any, labels: list[int], logits: Any = None) -> Any:
-        """Candidates for points (x, y in the photo), the first one first: logits, quality."""
-        (maps, place), spec, m, side = seen, self.spec, self.spec.mask_side, self.spec.image_side
+        """Candidates for points (x, y in the photo), the first one first: logits, quality.
+
+        Each candidate's logits may be handed back as `logits`, with a further click.
+        """
+        (maps, place), spec, m = seen, self.spec, self.spec.mask_side
         scale = np.array(place.input_hw[::-1]) / place.size
         places, given = (np.array(points) * scale).tolist(), list(labels)
         padded = spec.pad_point and (2 not in given or spec.pad_box)
@@ -82,16 +85,18 @@ class BundleModel:
         def decode(asked: DecoderInputs) -> Any:
             return self.decoder.run(None, {**maps, **vars(asked)})
 
-        planes, quality = self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
-        cells = (np.floor(np.array(points)) + 0.5) * scale * (m / side) - 0.5
-        clicks = cells[:, ::-1], np.array(labels)
-        threshold, shares = spec.mask_threshold, (SMALL, SMALL)
-        clean = [clean_logits(plane, place, clicks, shares, threshold) for plane in planes]
-        return np.stack(clean), quality
+        return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
 
-    def draw(self, logits: Any, place: SimpleNamespace) -> Any:  # (m, m) -> (H, W) bool
-        """A mask in the photo's pixels."""
-        whole = cv2.resize(logits, (place.side, place.side))
+    def draw(self, logits: Any, place: SimpleNamespace, points: Any, labels: list[int]) -> Any:
+        """A mask (H, W) bool in the photo's pixels, without small holes and islands: (m, m) in.
+
+        points and labels are those of the prompt: what a click speaks for stays as it is.
+        """
+        scale = np.array(place.input_hw[::-1]) / place.size * (len(logits) / place.side)
+        cells = (np.floor(np.array(points)) + 0.5) * scale - 0.5
+        clicks, threshold = (cells[:, ::-1], np.array(labels)), self.spec.mask_threshold
+        clean = clean_logits(logits, place, clicks, (SMALL, SMALL), threshold)
+        whole = cv2.resize(clean, (place.side, place.side))
         filled = whole[: place.input_hw[0], : place.input_hw[1]]
         return cv2.resize(filled, place.size) > self.spec.mask_threshold
 
@@ -115,8 +120,9 @@ def main(arguments: list[str]) -> int:
     points = np.array(numbers, float).reshape(-1, 2)
     model = BundleModel()
     seen = model.see(ImageOps.exif_transpose(Image.open(photo)).convert("RGB"))
-    logits, quality = model.answer(seen, points, [1] if len(points) == 1 else [2, 3])
-    Image.fromarray(model.draw(logits[0], seen[1])).save(target)
+    labels = [1] if len(points) == 1 else [2, 3]
+    logits, quality = model.answer(seen, points, labels)
+    Image.fromarray(model.draw(logits[0], seen[1], points, labels)).save(target)
     print(f"{target}: quality {quality[0]:.3f}")
     return 0
 

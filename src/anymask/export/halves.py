@@ -1,4 +1,4 @@
-"""Weights of a graph stored in 16 bits: half the file, the same operators.
+"""16-bit storage of weights: an ONNX graph in, one of half the size and the same operators out.
 
 A `Cast` brings each weight back to float32; ONNX Runtime folds it away when the graph is opened, so
 that nothing is slower. Exact where the weights were rounded to float16 before (`round_to_half`).

@@ -1,4 +1,4 @@
-"""What is done to a graph after torch wrote it: offline optimisation and 8-bit weights.
+"""Graph optimisation: an ONNX file in, one with fused operators or 8-bit weights out.
 
 Optimised once here, a graph opens in half the time and the browser, which optimises little, gets
 the fused operators too. The level is ONNX Runtime's "extended": its fusions are ordinary operators

@@ -1,4 +1,4 @@
-"""An exported bundle's manifest in; its README, example.py and family.py out."""
+"""Texts of a bundle: its manifest in; README.md, example.py and family.py out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that several families share: which prompts are ambiguous, order by quality, clean masks.
+"""Shared rules of families: decoder masks in; ambiguity, order by quality, clean logits out.
 
 At run time this file and those of the families import numpy and OpenCV alone: an exported bundle
 carries them (`export.example`).

@@ -27,7 +27,7 @@ Ordered = tuple[FloatArray, FloatArray, IntArray]
 
 
 class Family(Protocol):
-    """One model's rules, bound to its spec and its learned tables.
+    """The rules of one model: which prompts are ambiguous, which masks are candidates, their order.
 
     spec    how the model sees a picture, and which prompts it takes
     grid    the thresholds of automatic mask generation that suit the model's numbers

@@ -1,4 +1,4 @@
-"""From what the user says in image pixels to what a decoder takes: the gate and the conversion.
+"""Prompts for a decoder: a `Prompt` in image pixels in, checked `ModelPrompts` in model pixels out.
 
 Letters: N prompts, P points, m the side of a low-resolution mask.
 
@@ -63,11 +63,6 @@ def n_points(prompt: Prompt) -> int:
     """Clicks, and two for a box."""
     clicks = 0 if prompt.points is None else len(prompt.points)
     return clicks + 2 * (prompt.box is not None)
-
-
-def is_lone_click(prompt: Prompt) -> bool:
-    """Whether the prompt is one positive click and nothing else: the ambiguous case."""
-    return n_points(prompt) == 1 and prompt.kinds == {"point"}
 
 
 def _listed(some: frozenset[PromptKind]) -> str:

@@ -1,4 +1,4 @@
-"""The numbers that a family learned beside its network's weights: a family's name in, tables out.
+"""Learned tables: a family's name in, the numbers that it learned beside its weights out.
 
 `tables.json` of a bundle holds them, with its hash in the manifest: "ranking" orders the masks of
 a lone click (learned by `recipes/fit_ranking.py`), "adaptive" chooses the next clicks of automatic
@@ -7,11 +7,11 @@ mask generation (see `predictors.expected_gain`).
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
 from anymask.families.family import Tables
+from anymask.primitives.notation import parse_json
 
 SHIPPED = Path(__file__).parents[1] / "assets"
 
@@ -22,5 +22,5 @@ def shipped_tables(family: str) -> Tables:
     path = SHIPPED / family / "tables.json"
     if not path.is_file():
         return {}
-    tables: Tables = json.loads(path.read_text(encoding="utf-8"))
+    tables: Tables = parse_json(path.read_bytes(), path)
     return tables

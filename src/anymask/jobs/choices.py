@@ -1,4 +1,4 @@
-"""The choices of a job in plain values that travel to workers: model, picture, arrangement."""
+"""Choices of a job (model, picture, arrangement): plain values that travel to workers."""
 
 from __future__ import annotations
 

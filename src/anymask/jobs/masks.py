@@ -24,6 +24,7 @@ from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.mask_files import sa1b_document
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class EverythingWork:
         from anymask.primitives.records import MaskRecord
 
         try:
-            document = json.loads(path.read_bytes())
+            document = parse_json(path.read_bytes(), path)
             made_from = document["anymask"]
             if any(made_from[name] != value for name, value in self.about.items()):
                 return None

@@ -31,6 +31,7 @@ from anymask.jobs.pool import TRIES, ItemDone, WorkerReady
 from anymask.jobs.processing import PhotoEvent, PhotoResult, PhotoTask, lost_photo, process_photo
 from anymask.primitives.errors import InputError, MissingExtra
 from anymask.primitives.machine import limit_threads, pick_threads, threads_each
+from anymask.primitives.notation import parse_json
 
 MOST_BLOCKS = 10_000  # of one data set; what is lost with an actor is a block
 STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
@@ -126,7 +127,7 @@ def results_by_number(
             max_task_retries=0,
         )
         for row in done.iter_rows():
-            yield int(row["index"]), PhotoResult(**json.loads(row["result"]))
+            yield int(row["index"]), PhotoResult(**parse_json(row["result"], "an actor's answer"))
 
 
 def item_to_row(index: int, item: PhotoItem) -> Row:

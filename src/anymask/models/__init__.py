@@ -1,4 +1,4 @@
-"""The torch modules of every family, by name; their parameter names are the official ones.
+"""Torch models by name: a variant's name in, a module with official parameter names out.
 
 build(name)   a randomly initialised model in eval mode, with `.spec`, `.encode`, `.decode`
 names()       the names that `build` knows

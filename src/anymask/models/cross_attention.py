@@ -1,4 +1,4 @@
-"""Attention of `nano`'s decoder: few tokens, many places of the image.
+"""`nano`'s attention: few tokens and an image's places in, both updated by each other out.
 
 Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
 """
@@ -62,7 +62,7 @@ class CrossAttention(nn.Module):
 
 
 class TokenToImage(CrossAttention):
-    """Tokens read the image."""
+    """Attention from tokens to the image."""
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """(N, T, C), image with and without positions (N, L, C) -> (N, T, C)."""
@@ -74,7 +74,7 @@ class TokenToImage(CrossAttention):
 
 
 class ImageToToken(CrossAttention):
-    """The image reads the tokens."""
+    """Attention from the image to the tokens."""
 
     def forward(self, tokens: Tensor, content: Tensor, placed: Tensor, bias: Tensor) -> Tensor:
         """Tokens with and without positions (N, T, C), (N, L, C), (N, 1, 1, T) -> (N, L, C)."""

@@ -1,4 +1,4 @@
-"""A prompt drawn as maps over the photo, beside SAM's sparse tokens.
+"""Dense prompts: clicks and a box in, maps over the photo at the image features' size out.
 
 What `nano` adds to the paper's prompt encoder (section 3, "Prompt encoder"): clicks as gaussians of
 three widths, the soft inside of the box, the earlier mask, and how alike every place is to the

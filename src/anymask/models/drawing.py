@@ -1,4 +1,4 @@
-"""Masks of one prompt from the sums that `sweep.py` keeps instead of the prompt's image.
+"""Mask upscaling of a sweep: the sums that `sweep.py` keeps of a prompt in, its mask logits out.
 
 The upscaling of `mask_decoder.py`, equal up to rounding. Its first transposed convolution is
 linear, so that of the shared image is made once; the rest goes place by place, with the channels

@@ -1,4 +1,4 @@
-"""The plain ViT of EfficientSAM, global attention everywhere, and EfficientTAM, with windows.
+"""EfficientSAM's and EfficientTAM's image encoder, a plain ViT: pictures in, feature maps out.
 
 Letters: B images, C channels, L tokens, S the picture's side, h w the token map.
 

@@ -1,4 +1,4 @@
-"""Convolutions with batch norm, and folding them into plain convolutions for inference.
+"""Batch norm folding: modules with batch norm in, equal ones of plain convolutions out.
 
 In inference a batch norm is one scale and one shift per channel, so it disappears into the
 weights of the convolution before it (Jacob et al. 2018, arXiv:1712.05877, section 3.2), and

@@ -1,4 +1,4 @@
-"""The image encoder of SAM 2's families: a trunk, and a neck that brings its maps to one width.
+"""SAM 2's image encoder: a trunk's maps in, maps of one width (feature pyramid) out.
 
 Sources: Lin et al. 2017 (FPN, arXiv:1612.03144), as in SAM 2 (arXiv:2408.00714, section 4, "Image
 encoder"): sam2 and EdgeTAM (Apache-2.0), `modeling/backbones/image_encoder.py`, for names and

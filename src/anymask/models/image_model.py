@@ -1,10 +1,12 @@
-"""The lower storey of every image model: tensors in model space, batched, without checks.
+"""SAM's image model: pictures in, features out; features and prompts in, masks out; no checks.
 
 Letters: B images, S input side, N prompts, P points, T masks of the decoder, C channels, h w image
 features, m side of the low-resolution masks.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +16,17 @@ from anymask.models.parts import ModelParts
 from anymask.models.prompt_encoder import PromptEncoder
 from anymask.primitives.spec import ModelSpec
 
+# Ke et al. 2023, section 3.2: what learns, while SAM stays as it is.
+HQ_PARTS = tuple(
+    f"mask_decoder.{name}."
+    for name in (
+        "hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature",
+    )
+)  # fmt: skip
+
 
 class ImageModel(nn.Module):
-    """An image encoder, a prompt encoder and a mask decoder; it remembers nothing between calls.
+    """An image encoder, a prompt encoder and a mask decoder; it keeps no state between calls.
 
     image_encoder  (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ needs, if any
     """
@@ -39,6 +49,8 @@ class ImageModel(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        if mask_decoder.config.early_dim:
+            self.parts = replace(type(self).parts, hq=HQ_PARTS)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""The small layers that the blocks of the papers share.
+"""Layers that the models share: 2-D layer norm, pointwise convolution, MLP, planted names.
 
 A checkpoint's parameter names are data here, not code: a layer takes the dotted names that its
 official checkpoint uses, so that one class serves several families and loads each unchanged.

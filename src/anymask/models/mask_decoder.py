@@ -1,4 +1,4 @@
-"""Tokens and image features to masks with a quality each: one decoder for the whole family.
+"""The mask decoder of SAM's families: image features and prompt tokens in, masks and quality out.
 
 Sources: Kirillov et al. 2023, section 3 and appendix A ("Lightweight mask decoder"); Ke et al. 2023
 (SAM-HQ, section 3.2) for the HQ token; Ravi et al. 2024 (SAM 2, appendix D.1, "Mask decoder") for

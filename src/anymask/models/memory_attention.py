@@ -1,4 +1,4 @@
-"""A frame reads its memories: what the objects looked like, and where they were.
+"""Memory attention: a frame's features and an object's memories in, conditioned features out.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory attention", and appendix D.1);
 Zhou et al. 2025 (EdgeTAM, arXiv:2501.07256) for memories of a few tokens; sam2 and EdgeTAM
@@ -59,7 +59,7 @@ class Projections(nn.Module):
 
 
 class FrameAttention(Projections):
-    """The places of a frame read each other."""
+    """Self-attention among the places of a frame."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, dim)
@@ -72,7 +72,7 @@ class FrameAttention(Projections):
 
 
 class MemoryReading(Projections):
-    """The places of a frame read the memories."""
+    """Attention from the places of a frame to the memories."""
 
     def forward(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
         """(1 or N, L, C) -> (N, L, C)."""
@@ -93,7 +93,7 @@ class MemoryReading(Projections):
 
 
 class MemoryAttentionLayer(nn.Module):
-    """Look at the frame, at the memories, think; each after a norm and beside a residual."""
+    """Self-attention, attention to the memories, an MLP; each after a norm, with a residual."""
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A frame and its object's mask, written down as a memory.
+"""Memory encoder: a frame's features and an object's mask in, its memory map out.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank", and
 appendix D.1); sam2 (Apache-2.0), `modeling/memory_encoder.py`, for names and numbers. Deviation:

@@ -1,4 +1,4 @@
-"""MobileNetV2 1.0 with batch norm folded into the convolutions, as a feature pyramid.
+"""MobileNetV2 1.0, batch norm folded: pictures in, maps at strides 4 to 32 out.
 
 Source: Sandler et al. 2018, MobileNetV2, table 2. Deviations: no batch norm (the weights come
 folded, so training has no running statistics), TensorFlow's "SAME" padding, no classifier.

@@ -1,4 +1,4 @@
-"""`nano`: the small model of our own that ships with the package.
+"""`nano`, the model in the package: pictures in, maps out; maps and prompts in, four masks out.
 
 An ImageNet MobileNetV2 with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and
 appendix A) joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a
@@ -79,7 +79,7 @@ class Mixer(nn.Module):
 
 
 class TokenBlock(nn.Module):
-    """Tokens attend to themselves, then to the image, then think (appendix A)."""
+    """Self-attention of tokens, attention to the image, then an MLP (appendix A)."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()

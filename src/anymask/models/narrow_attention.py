@@ -1,4 +1,4 @@
-"""Attention with one head whose values are narrower than its keys.
+"""One-head attention of narrow values: queries, keys, values in, weighted means out, in blocks.
 
 Source: Milakov and Gimelshein 2018 (online softmax, arXiv:1805.02867), as in Dao et al. 2022
 (FlashAttention, arXiv:2205.14135): weights of a block of queries and a block of keys at a time,
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.models.threads import single_minded
+from anymask.models.threads import open_lone_pool
 
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
 
@@ -65,7 +65,7 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """One pool for all calls of a process."""
-    return single_minded(threads, "anymask-attention")
+    return open_lone_pool(threads, "anymask-attention")
 
 
 def _mean(q: Tensor, k: Tensor, values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where things are: random Fourier features, relative positions of a ViT, fixed sines.
+"""Positional encodings: places in; random Fourier features, relative biases or sines out.
 
 Sources: Tancik et al. 2020 (Fourier features), as in Segment Anything, appendix A, "Prompt
 encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions.

@@ -1,4 +1,4 @@
-"""What the user says, as tokens and as an addition to the image features.
+"""SAM's prompt encoder: clicks, boxes and a mask in, tokens and dense features out.
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Prompt encoder"); segment-anything and
 EfficientSAM (both Apache-2.0) for names and numbers. Deviations: boxes come as two labelled points,

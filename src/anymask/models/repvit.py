@@ -1,4 +1,4 @@
-"""RepViT with EdgeSAM's neck: the image encoder of EdgeSAM.
+"""RepViT with EdgeSAM's neck, EdgeSAM's image encoder: pictures in, features out.
 
 Letters: B images, C channels, H W the picture's side, h w a stage's map.
 

@@ -1,4 +1,4 @@
-"""RepViT in four stages, as timm lays it out: the trunk of EdgeTAM's image encoder.
+"""RepViT in four stages, EdgeTAM's trunk (names as timm's): pictures in, four maps out.
 
 The network of `repvit.py` (size M1) with other names and other cuts: a stage's map is taken before
 the last block of the plan, which here belongs to the way into the next stage.

@@ -1,4 +1,4 @@
-"""Rotary positions on a map, in real numbers: products of turned queries and keys see the offset.
+"""Rotary positions on a map: queries or keys and places in, rotated ones (real numbers) out.
 
 Source: Su et al. 2021 (RoFormer, arXiv:2104.09864), along two axes as in Heo et al. 2024 (RoPE for
 vision transformers, arXiv:2403.13298, "axial"). Deviation: the reference multiplies complex numbers

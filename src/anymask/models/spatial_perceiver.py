@@ -1,4 +1,4 @@
-"""EdgeTAM's spatial perceiver: a memory of a whole map, in a few hundred tokens.
+"""EdgeTAM's spatial perceiver: a memory map in, a few hundred tokens out.
 
 Half of the tokens read all of the map; the other half one window each, and keep its place.
 
@@ -45,7 +45,7 @@ def widening(dim: int) -> nn.Sequential:
 
 
 class LatentCrossAttention(nn.Module):
-    """Tokens read places of the map."""
+    """Attention from tokens to places of the map."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class LatentCrossAttention(nn.Module):
 
 
 class LatentSelfAttention(nn.Module):
-    """Tokens read each other."""
+    """Self-attention among the tokens."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class PerceiverLayer(nn.Module):
-    """Read the map, think, read each other, think."""
+    """Attention to the map, an MLP, self-attention, an MLP."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""TinyViT as an image encoder: the one of MobileSAM, SAM-HQ light and TinySAM.
+"""TinyViT, the image encoder of MobileSAM, SAM-HQ light and TinySAM: pictures in, features out.
 
 Letters: B images, C channels, H W the picture's side, h w a stage's map, w2 tokens in a window.
 

@@ -1,4 +1,4 @@
-"""The two-way transformer: prompt tokens read the image, and the image reads the tokens.
+"""The two-way transformer: prompt tokens and image features in, both updated by each other out.
 
 Source: Kirillov et al. 2023, appendix A ("Lightweight mask decoder", figure 14); segment-anything
 (Apache-2.0), `modeling/transformer.py`, for names and numbers.
@@ -66,7 +66,7 @@ class DownscaledAttention(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Tokens attend to each other, then to the image, think, and the image attends to them."""
+    """Token self-attention, attention to the image, an MLP, attention from the image to tokens."""
 
     def __init__(self, config: TwoWayConfig, first: bool) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class TwoWayLayer(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Some two-way layers, and a last reading of the image by the tokens."""
+    """Two-way layers, then a last attention from the tokens to the image."""
 
     def __init__(self, config: TwoWayConfig) -> None:
         super().__init__()

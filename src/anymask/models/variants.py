@@ -1,4 +1,4 @@
-"""Every published image model as numbers, and the registry that `build` reads.
+"""The registry of image models: a name in, the numbers of the variant and a built model out.
 
 A family is one row: how it sees a picture (ModelSpec), its encoder, its prompt encoder, its mask
 decoder. Aliases share a row and change what the checkpoint's own code does differently. Sources of

@@ -1,4 +1,4 @@
-"""What SAM 2's families are made of, and what goes in and out of a step of a video.
+"""Values of video models: configuration, encoded frames and prompts of objects on a frame.
 
 Letters: N objects, P points, C channels, h w features, m side of a mask.
 """
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from anymask.models.mask_decoder import MaskDecoderConfig
 from anymask.models.memory_attention import MemoryAttentionConfig
-from anymask.models.memory_bank import TrackingSettings
 from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.prompt_encoder import PromptEncoderConfig
 from anymask.models.spatial_perceiver import PerceiverConfig
+from anymask.primitives.memory_bank import TrackingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

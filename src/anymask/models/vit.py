@@ -1,4 +1,4 @@
-"""The Segment Anything image encoder: a plain ViT with windows, a few global blocks and a neck.
+"""SAM's image encoder, a windowed ViT with a neck: pictures in, features out.
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Image encoder"); Li et al. 2022 (ViTDet)
 for windows; segment-anything (Apache-2.0), `modeling/image_encoder.py`, for the numbers. SAM-HQ

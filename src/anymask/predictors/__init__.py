@@ -1,1 +1,1 @@
-"""Photos and prompts in, masks out: the upper storey, which checks and converts, never computes."""
+"""Predictors: photos and prompts in image pixels in, masks out; they check, ask and convert."""

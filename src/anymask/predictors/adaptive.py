@@ -1,4 +1,4 @@
-"""Which clicks of a grid are worth asking, when most of them find nothing new.
+"""Adaptive choice of clicks: what a grid's clicks have found in, the clicks to ask next out.
 
 Every fourth click along each side goes first. Then the clicks with the largest expected gain
 (`ExpectedGain`), after all that was answered so far, are asked a few at a time.
@@ -39,7 +39,7 @@ def _first(side: int) -> IntArray:
 
 
 class Frontier:
-    """What is known of every click of a grid.
+    """State of an adaptive search: which clicks of a grid were asked, and what they found.
 
     clicks   (N, 2) in pixels of the view, row by row
     weights  what judges them
@@ -81,7 +81,7 @@ class Frontier:
         return self._gain.facts()
 
     def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:
-        """Which candidates are promising."""
+        """Candidates whose quality is near enough to what is asked for to learn from."""
         looked: NDArray[np.bool_] = quality > PROMISING * self._settings.pred_iou_thresh
         return looked
 

@@ -1,7 +1,8 @@
-"""What becomes of the masks that everything finds: clean, each once, of one level, laid out.
+"""Post-processing of automatic masks: records in; clean, unique, one level, disjoint records out.
 
-The order of the steps: holes and islands; small masks; duplicates; the level; the layout. Each is a
-function of records alone, so it can be used on any list of them, from whatever model or file.
+The order of the steps: holes and islands; small masks; what is hardly an object; duplicates; the
+level; the layout. Each is a function of records alone, so it can be used on any list of them, from
+whatever model or file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from anymask.primitives.setting import Setting, check_settings, describe_setting
 
 Layout = Literal["flat", "partition", "tree"]
 
-NEARLY_BEST = 0.8  # of the best quality
+NEARLY_BEST = 0.8  # of the best rank
 LITTLE = 0.1  # IoU
 ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
 
@@ -30,6 +31,7 @@ ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment
 class ArrangementDict(TypedDict, total=False):
     """The keyword arguments of `Arrangement`; a test says that the two agree."""
 
+    min_objectness: float
     mask_nms_thresh: float
     min_mask_area: float
     min_island_area: RegionSize
@@ -58,6 +60,14 @@ class Arrangement:
     Raises InputError for values out of range.
     """
 
+    min_objectness: Annotated[
+        float,
+        Setting(
+            "drop masks that are less likely to be an object; 0 keeps all",
+            most=1,
+            default="the model's own in adaptive mode, 0 in exact mode",
+        ),
+    ] = 0.0
     mask_nms_thresh: Annotated[
         float,
         Setting(
@@ -106,10 +116,14 @@ class Arrangement:
         check_settings(self)
 
 
-def arrangement_of(grid: Grid, given: ArrangementDict) -> Arrangement:
-    """The given settings over the defaults of the grid's mode. Raises InputError for bad values."""
+def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
+    """The given settings over the defaults of the grid's mode. Raises InputError for bad values.
+
+    least  the model's own min_objectness
+    """
     merged = ArrangementDict()
     if grid.mode == "adaptive":
+        merged["min_objectness"] = least
         merged["mask_nms_thresh"] = ADAPTIVE_NMS
         merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
@@ -120,6 +134,7 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     """The records that the settings ask for; what stays, stays in its order."""
     kept = [_cleaned(record, settings) for record in records]
     kept = [record for record in kept if record.area >= settings.min_mask_area]
+    kept = [record for record in kept if is_likely(record, settings.min_objectness)]
     if settings.mask_nms_thresh < 1:
         kept = without_duplicates(kept, settings.mask_nms_thresh)
     kept = keep_level(kept, settings.granularity)
@@ -130,10 +145,15 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     return kept
 
 
+def is_likely(record: MaskRecord, least: float) -> bool:
+    """Whether a mask may be shown: one that nobody judged may."""
+    return record.objectness is None or record.objectness >= least
+
+
 def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
     """Of masks that none of the thresholds chose: the best ones that overlap little."""
-    most = max((record.quality for record in records), default=0.0)
-    good = [record for record in records if record.quality >= NEARLY_BEST * most]
+    most = max((record.rank for record in records), default=0.0)
+    good = [record for record in records if record.rank >= NEARLY_BEST * most]
     return without_duplicates(good, LITTLE)
 
 
@@ -143,8 +163,8 @@ def _cleaned(record: MaskRecord, settings: Arrangement) -> MaskRecord:
 
 
 def without_duplicates(records: Sequence[MaskRecord], threshold: float) -> list[MaskRecord]:
-    """Of two masks that overlap with a larger IoU, the one of higher quality; in their order."""
+    """Of two masks that overlap with a larger IoU, the one of higher rank; in their order."""
     kept = mask_nms(
-        [record.rle for record in records], [record.quality for record in records], threshold
+        [record.rle for record in records], [record.rank for record in records], threshold
     )
     return [records[index] for index in sorted(kept.tolist())]

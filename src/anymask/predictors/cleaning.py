@@ -1,7 +1,8 @@
 """Removal of small holes and islands: candidates in, clean candidates out.
 
-A share of the mask is counted in cells of its logits, where the model drew it (so what is fed back
-to the model is clean as well); pixels are counted in the photo.
+A share of the mask is counted in cells of its logits, where the model drew it; pixels are counted
+in the photo. Only what is shown becomes clean: the model gets its own logits back, since a second
+click is answered worse where clean ones come back (docs/prompts.md).
 
 Letters: H W the photo, P clicks.
 """
@@ -17,14 +18,15 @@ from numpy.typing import NDArray
 
 from anymask.families.choice import clean_logits
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.masks import clean_mask
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.types import BoolArray
 
 CellClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) row and column, (P,) labels
+PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
 
 
 def clean_masks(answer: Candidates, question: Question) -> Candidates:
@@ -37,37 +39,43 @@ def clean_masks(answer: Candidates, question: Question) -> Candidates:
     if holes.pixels or islands.pixels:
         areas = (holes.pixels, islands.pixels)
         items = tuple(
-            one.with_pixels(clean_kept(one.pixels(), question.prompt, *areas)) for one in items
+            one.with_pixels(clean_kept(one.pixels(), clicks_of(question.prompt), *areas))
+            for one in items
         )
     unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
     return answer if unchanged else replace(answer, items=items)
 
 
 def _clicks_in_cells(prompt: Prompt, mask: Mask) -> CellClicks:
-    if prompt.points is None or prompt.labels is None:
-        return np.zeros((0, 2)), np.zeros(0)
-    pixels = point_pixels(prompt.points, mask.geometry.image_hw)
-    return pixels_to_cells(pixels, mask.logits.shape, mask.geometry), prompt.labels
+    points, labels = clicks_of(prompt)
+    pixels = point_pixels(points, mask.geometry.image_hw)
+    return pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
 
 
 def _clean_cells(mask: Mask, clicks: CellClicks, shares: tuple[float, float]) -> Mask:
-    logits = clean_logits(mask.logits, mask.geometry, clicks, shares, mask.threshold)
-    return mask if logits is mask.logits else mask.with_logits(logits)
+    logits = clean_logits(mask.shown_logits, mask.geometry, clicks, shares, mask.threshold)
+    return mask if logits is mask.shown_logits else mask.with_cleaned(logits)
+
+
+def clicks_of(prompt: Prompt) -> PhotoClicks:
+    """A prompt's clicks; none for a prompt without."""
+    if prompt.points is None or prompt.labels is None:
+        return np.zeros((0, 2)), np.zeros(0)
+    return prompt.points, prompt.labels
 
 
 def clean_kept(
-    mask: BoolArray, prompt: Prompt, max_hole_area: float, min_island_area: float
+    mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
 ) -> BoolArray:  # (H, W)
     """`clean_mask` that leaves alone what a click speaks for."""
     cleaned = clean_mask(mask, max_hole_area, min_island_area)
-    if prompt.points is None or prompt.labels is None:
-        return cleaned
-    lost = set(violated_points(cleaned, prompt.points, prompt.labels))
-    lost -= set(violated_points(mask, prompt.points, prompt.labels))
+    points, labels = clicks
+    lost = set(violated_points(cleaned, points, labels))
+    lost -= set(violated_points(mask, points, labels))
     if not lost:
         return cleaned
-    _, labels = cv2.connectedComponents((cleaned != mask).view(np.uint8), connectivity=8)
-    for x, y in np.floor(prompt.points[sorted(lost)]).astype(int):
-        spared = labels == labels[y, x]
+    _, parts = cv2.connectedComponents((cleaned != mask).view(np.uint8), connectivity=8)
+    for x, y in np.floor(points[sorted(lost)]).astype(int):
+        spared = parts == parts[y, x]
         cleaned[spared] = mask[spared]
     return cleaned

@@ -5,7 +5,8 @@ right to about a cell, while the photo itself shows where it runs. The pixels wi
 edge whose logit is undecided are decided anew: the logit, plus how much likelier the pixel's colour
 is among the decided object pixels nearby than among the decided background pixels nearby (two
 histograms of colours). No training; after the idea of GrabCut (Rother et al. 2004) in one pass and
-without its graph cut. What a click or a box says of a pixel is not touched.
+without its graph cut. What a click or a box says of a pixel is not touched. Colours leave crumbs
+along the edge: holes and islands below the settings' shares go once more.
 
 Letters: H W the photo, h w the window around the object, n pixels near the undecided ones.
 """
@@ -18,13 +19,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.predictors.cleaning import PhotoClicks, clean_kept, clicks_of
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import point_pixels
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_image, reduced
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.rle_windows import enlarged_rle
+from anymask.primitives.sampling import point_pixels
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
@@ -56,7 +58,10 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
         photo = np.asarray(small, np.uint8)
     scale = width / answer.geometry.image_hw[1]
     settled = settled_pixels(question.prompt, (height, width), scale)
-    items = tuple(_refined(one, photo, settled) for one in answer.items)
+    points, labels = clicks_of(question.prompt)
+    clicks = points * np.float32(scale), labels
+    shares = settings.least_areas[0].share, settings.least_areas[1].share
+    items = tuple(_refined(one, photo, settled, clicks, shares) for one in answer.items)
     return replace(answer, items=items)
 
 
@@ -73,14 +78,34 @@ def settled_pixels(prompt: Prompt, hw: tuple[int, int], scale: float) -> BoolArr
     return settled
 
 
-def _refined(mask: Mask, photo: UintImage, settled: BoolArray) -> Mask:
+def _refined(
+    mask: Mask,
+    photo: UintImage,
+    settled: BoolArray,
+    clicks: PhotoClicks,
+    shares: tuple[float, float],
+) -> Mask:
     place = reduced(mask.geometry, LONGEST)
-    drawn = logits_to_image(mask.logits[None], place)[0] - np.float32(mask.threshold)
+    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
     cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
-    fine = decide_edge(drawn, photo, cell, settled)
+    fine = without_crumbs(decide_edge(drawn, photo, cell, settled), clicks, shares)
     if place.image_hw == mask.geometry.image_hw:
         return mask.with_pixels(fine)
     return replace(mask, finished=enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw))
+
+
+def without_crumbs(
+    mask: BoolArray, clicks: PhotoClicks, shares: tuple[float, float]
+) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask without holes and islands below shares of its area; a click keeps its own."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not any(shares) or not len(rows):
+        return mask
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
+    seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
+    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *shares)
+    return mask
 
 
 def decide_edge(

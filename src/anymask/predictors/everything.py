@@ -1,4 +1,4 @@
-"""Every object of a photo, found by a regular grid of clicks, or by some of them.
+"""Automatic mask generation: a photo and a grid of clicks in, records of all its objects out.
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
@@ -23,6 +23,7 @@ from anymask.families.choice import NO_POINT
 from anymask.predictors.adaptive import Frontier, most_clicks
 from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid
+from anymask.predictors.objectness import Objectness, objectness_of
 from anymask.predictors.pipeline import embed_image
 from anymask.predictors.screening import CropView, good_enough, make_record
 from anymask.predictors.search_log import Lesson, LoggedBatch, SearchLog, batch_key
@@ -34,7 +35,7 @@ from anymask.primitives.resize import points_to_model
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.tiles import Window, crop_boxes
-from anymask.primitives.types import Embedding, ModelPrompts, UintImage
+from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, open_sweep
 
@@ -63,7 +64,7 @@ def find_everything(
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode == "exact"
-    clock = _Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
+    clock = Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
     found: list[MaskRecord] = []
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
@@ -71,7 +72,8 @@ def find_everything(
             view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            scan = Scan(sweep, runtime.family, view, settings, place, cutters, log)
+            judge = None if exact else objectness_of(runtime.family, place)
+            scan = Scan(sweep, runtime.family, view, settings, place, cutters, log, judge)
             found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
@@ -98,11 +100,11 @@ def _embed_window(runtime: ImageRuntime, photo: UintImage, window: Window) -> Em
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Tells how many clicks of all are done."""
 
-    progress: Told | None
-    total: int
+    progress: Told | None = None
+    total: int = 0
     done: int = 0
 
     def add(self, clicks: int) -> None:
@@ -117,6 +119,7 @@ class Scan:
 
     cutters  threads that cut masks out while the model goes on
     log      of all batches; None: nobody keeps them
+    judge    of masks; None: nobody judges them
     """
 
     sweep: Sweep
@@ -126,6 +129,7 @@ class Scan:
     embedding: Embedding
     cutters: Executor
     log: SearchLog | None = None
+    judge: Objectness | None = None
 
     def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
         """The records that N clicks (N, 2), in pixels of the view, lead to.
@@ -151,6 +155,7 @@ class Scan:
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         cut: list[Future[list[MaskRecord]]] = []
+        planes: list[FloatArray] = []
         lessons: list[Lesson] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality, click = float(asked.quality[row, mask]), places[row]
@@ -160,20 +165,38 @@ class Scan:
             if good[row, mask]:
                 job = (plane, quality, click, self.view, self.settings)
                 cut.append(self.cutters.submit(make_record, *job))
-        return LoggedBatch([record for records in cut for record in records.result()], lessons)
+                planes.append(plane)
+        likely = self._judged(planes, asked.quality[good])
+        records = [
+            replace(record, objectness=chance)
+            for records, chance in zip(cut, likely, strict=True)
+            for record in records.result()
+        ]
+        return LoggedBatch(records, lessons)
+
+    def _judged(self, planes: list[FloatArray], quality: FloatArray) -> list[float | None]:
+        """How likely each of n masks (m, m) is an object."""
+        if self.judge is None or not planes:
+            return [None] * len(planes)
+        return list(self.judge.chances(np.stack(planes), quality).tolist())
 
 
-def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: _Clock) -> list[MaskRecord]:
+def search_view(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:
+    """All masks of one view that pass: those of each click (N, 2), or of those worth asking."""
+    batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
+    if scan.settings.mode == "adaptive":
+        return list(_explore(scan, clicks, batch, clock))
+    found: list[MaskRecord] = []
+    for part in _parts(clicks, batch):
+        found += scan.ask(part)
+        clock.add(len(part))
+    return found
+
+
+def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:
     """The masks of one view that pass, without what its border cuts off and without duplicates."""
     settings, view = scan.settings, scan.view
-    batch = settings.batch(scan.sweep.bytes_per_prompt)
-    found: list[MaskRecord] = []
-    if settings.mode == "exact":
-        for part in _parts(clicks, batch):
-            found += scan.ask(part)
-            clock.add(len(part))
-    else:
-        found += _explore(scan, clicks, batch, clock)
+    found = search_view(scan, clicks, clock)
     cut_off = boxes_at_crop_edge([r.box_xyxy for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
     quality = [record.quality for record in whole]
@@ -181,7 +204,7 @@ def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: _Clock) -> list[Mas
 
 
 def _explore(
-    scan: Scan, clicks: NDArray[np.float64], batch: int, clock: _Clock
+    scan: Scan, clicks: NDArray[np.float64], batch: int, clock: Clock
 ) -> Iterator[MaskRecord]:
     """Adaptive mode: what the clicks find that are worth asking."""
     weights = AdaptiveWeights.of(adaptive_table(scan.family))

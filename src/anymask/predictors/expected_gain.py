@@ -56,7 +56,7 @@ class AdaptiveWeights:
 
 
 class ExpectedGain:
-    """What is known of every click of a grid.
+    """Estimates how likely each click of a grid finds a mask that is still missing.
 
     clicks  (N, 2) in pixels of the view, row by row
     maps    the encoder's, (C, h, w) each

@@ -1,4 +1,4 @@
-"""Part or whole: which of a click's candidates is meant, and which level of everything's tree.
+"""Granularity: candidates or a tree of records in, those of the wanted level (part or whole) out.
 
 A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3, "resolving
 ambiguity"): models answer it with several masks, and rank them by quality. Somebody who cuts out

@@ -1,4 +1,4 @@
-"""The settings of automatic mask generation: segment-anything's, and how they are carried out.
+"""Settings of automatic mask generation: keyword arguments in; grids, thresholds, batches out.
 
 Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 """

@@ -1,4 +1,4 @@
-"""A model for single photos: numpy in, numpy out, image pixels.
+"""`Model`: the public predictor for photos; numpy images and prompts in, masks in image pixels out.
 
 Letters: H W a photo, K candidates.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -24,11 +24,13 @@ from anymask.predictors.keywords import (
     EverythingKeywords,
     SegmentKeywords,
     SourceDict,
+    other_method,
     read_source,
     split_everything,
     split_segment,
 )
 from anymask.predictors.large import Tile, WindowScanner, look_around
+from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.refine import keep_or_replace, refining_prompts
@@ -46,7 +48,7 @@ from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
-from anymask.primitives.progress import Progress, telling, told
+from anymask.primitives.progress import Progress, pick_teller, tell_each
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
@@ -86,6 +88,12 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
 
+    if not TYPE_CHECKING:  # for types, a name that there is not stays one
+
+        def __getattr__(self, name: str) -> Any:
+            """Raises AttributeError, which names our word for another tool's method."""
+            raise AttributeError(f"a Model has no {name!r}{other_method(name)}")
+
     @property
     def spec(self) -> ModelSpec:
         """How the model sees a picture, and the prompts that it takes."""
@@ -110,7 +118,7 @@ class Model:
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
     ) -> Iterator[Embedding]:
         """One after the other; `images` and `progress` as for `everything_many`."""
-        for image in told(list_images(images), progress, "photos"):
+        for image in tell_each(list_images(images), progress, "photos"):
             yield image if isinstance(image, Embedding) else self.embed(image, **source)
 
     @overload
@@ -289,8 +297,8 @@ class Model:
         retry     when and how long to ask again for masks of low quality; None: never
         log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
-                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_mask_area,
-                  min_island_area, max_hole_area, granularity, layout (see
+                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_objectness,
+                  min_mask_area, min_island_area, max_hole_area, granularity, layout (see
                   `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
@@ -299,17 +307,17 @@ class Model:
         source, rest = split_everything(settings)
         of_grid, of_arrangement = split_settings(rest)
         grid = grid_of(self.runtime.family, of_grid)
-        arrangement = arrangement_of(grid, of_arrangement)
+        wanted = arrangement_of(grid, of_arrangement, least_objectness(self.runtime.family))
+        loose = arrangement_of(grid, of_arrangement)
         if isinstance(image, Embedding):
             check_embedding(self.runtime, image)
             _check_enough(tile, retry, source)
         seen = image if isinstance(image, Embedding) else load_one(image, source)
-        with telling(progress, "everything") as tell:
-            found = arrange(self._look(seen, grid, (tile, retry, log), tell), arrangement)
+        with pick_teller(progress, "everything") as tell:
+            every = self._look(seen, grid, (tile, retry, log), tell)
+            found = arrange(every, wanted) or arrange(best_of(every), loose)
             if not found and (wider := wider_grid(grid, of_grid)):
-                found = arrange(
-                    best_of(self._look(seen, wider, (tile, retry, None), tell)), arrangement
-                )
+                found = arrange(best_of(self._look(seen, wider, (tile, retry, None), tell)), loose)
         return _shown(found, image, seen)
 
     def _look(
@@ -336,7 +344,7 @@ class Model:
         settings  as for `everything`
         """
         split_everything(settings)
-        for image in told(list_images(images), progress, "photos"):
+        for image in tell_each(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
 
     def track(self, source: Any, **settings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Everything in a photo that is too large for one look: tile by tile, and once as a whole.
+"""Automatic masks of large photos: a photo in tiles and as a whole in, merged records out.
 
 A model sees every photo at its own small size, so what is small in a large photo is lost. Here the
 photo is cut into overlapping tiles of one size, each is searched like a photo, and the masks are
@@ -82,7 +82,7 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class WindowScanner:
-    """Looks at one picture, a tile or the shrunk photo, which it takes for a photo.
+    """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
 
     time  for masks of low quality; None: they stay as they are
     log   keeps what was found, so that a killed search goes on; None: nobody does
@@ -107,7 +107,7 @@ class WindowScanner:
         if self.time is None:
             return found
         better = better_records(self.runtime, picture, found, self.time)
-        return sorted(better, key=lambda record: -record.quality)
+        return sorted(better, key=lambda record: -record.rank)
 
     def clicks(
         self, picture: UintImage, clicks: Sequence[tuple[float, float]]
@@ -242,7 +242,8 @@ def _same_whole(
     seen = [rle_in_window(record.rle, piece.window) for record in uncut]
     agreement = rle_iou(seen, [rle_in_window(piece.record.rle, piece.window)])[:, 0]
     best = int(agreement.argmax())
-    return [uncut[best]] if agreement[best] >= SAME else []
+    whole = replace(uncut[best], objectness=piece.record.objectness)
+    return [whole] if agreement[best] >= SAME else []
 
 
 def _once(sharp: list[MaskRecord], coarse: list[MaskRecord]) -> list[MaskRecord]:
@@ -250,7 +251,7 @@ def _once(sharp: list[MaskRecord], coarse: list[MaskRecord]) -> list[MaskRecord]
     fine = without_duplicates(sharp, DUPLICATE)
     rough = without_duplicates(coarse, DUPLICATE)
     kept = [*fine, *(record for record in rough if not _is_among(record, fine))]
-    return sorted(kept, key=lambda record: -record.quality)
+    return sorted(kept, key=lambda record: -record.rank)
 
 
 def _is_among(record: MaskRecord, others: Sequence[MaskRecord]) -> bool:
@@ -301,8 +302,14 @@ def _better_record(
     best = best_in_time(question, first, time, like)
     if best is first or best.first.quality <= record.quality:
         return record
-    stability = stability_score(best.first.logits, best.threshold, STABILITY_OFFSET)
+    stability = stability_score(best.first.shown_logits, best.threshold, STABILITY_OFFSET)
     fresh = record_from_rle(
         best.first.rle(), quality=best.first.quality, stability=float(stability)
     )
-    return replace(fresh, points=record.points, crop_box=record.crop_box, label=record.label)
+    return replace(
+        fresh,
+        points=record.points,
+        crop_box=record.crop_box,
+        objectness=record.objectness,
+        label=record.label,
+    )

@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.question import Question
-from anymask.predictors.sampling import (
+from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.clicks import violated_points
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.sampling import (
     Indices,
     cell_weights,
     logits_at,
     pixels_to_cells,
     point_pixels,
 )
-from anymask.primitives.candidates import Candidates, Mask
-from anymask.primitives.clicks import violated_points
-from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray
 
@@ -65,7 +65,7 @@ def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
     if mask.finished is not None:
         return violated_points(mask.pixels(), prompt.points, prompt.labels)
     pixels = point_pixels(prompt.points, mask.geometry.image_hw)
-    inside = logits_at(mask.logits[None], pixels, mask.geometry)[0] > mask.threshold
+    inside = logits_at(mask.shown_logits[None], pixels, mask.geometry)[0] > mask.threshold
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 

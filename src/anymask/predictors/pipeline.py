@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -34,7 +35,8 @@ PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memor
 
 def choose_first(answer: Candidates, question: Question) -> Candidates:
     """A step: the candidate first that the settings' granularity means."""
-    return order_by_granularity(answer, question.settings.granularity)
+    granularity = question.settings.granularity
+    return answer if granularity == "all" else order_by_granularity(answer, granularity)
 
 
 # What becomes of an answer, in this order; each step leaves alone what its setting does not want.
@@ -44,15 +46,14 @@ STEPS: tuple[Step, ...] = (
     clean_masks,  # max_hole_area, min_island_area
     name_violated_clicks,  # which clicks the first mask still does not obey
 )
-# These ask the model again, with the steps above for each further answer.
-STEPS_THAT_ASK: tuple[Step, ...] = (
-    look_closer,  # zoom: a window around the object
-    ask_again,  # retry: shifted prompts, windows, a larger model
-)
-# These look at the photo once more, after all asking.
-STEPS_ON_PHOTO: tuple[Step, ...] = (
-    refine_edges,  # refine_edges: the edge where the photo's colours part
-)
+# Then what the settings ask for, by their names: these ask the model again, with the steps above
+# for each further answer; the last one looks at the photo once more.
+STEPS_ON_DEMAND: dict[str, Step] = {
+    "zoom": look_closer,  # a window around the object
+    "retry": ask_again,  # shifted prompts, windows, a larger model
+    "refine_edges": refine_edges,  # the edge where the photo's colours part
+}
+ON_PHOTO = ("zoom", "refine_edges")  # those that an embedding alone is not enough for
 
 
 def answer_prompts(
@@ -71,7 +72,7 @@ def answer_prompts(
     firsts = decode_prompts(runtime, embedding, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
     return [
-        _taken(first, question_of(runtime, photo, embedding, prompt, settings, time))
+        _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
         for first, prompt in zip(firsts, checked, strict=True)
     ]
 
@@ -96,9 +97,11 @@ def question_of(
     )
 
 
-def _taken(answer: Candidates, question: Question) -> Candidates:
-    for step in (*STEPS_THAT_ASK, *STEPS_ON_PHOTO):
-        answer = step(answer, question)
+def _take_steps(answer: Candidates, question: Question) -> Candidates:
+    for name, step in STEPS_ON_DEMAND.items():
+        wanted = getattr(question.settings, name) not in (False, None)
+        if wanted and (question.photo is not None or name not in ON_PHOTO):
+            answer = step(answer, question)
     return answer
 
 
@@ -110,7 +113,7 @@ def decode_prompts(
 ) -> list[Candidates]:
     """Answers to checked prompts about one photo, through `STEPS`."""
     answers: dict[int, Candidates] = {}
-    for place, answer in _decoded(runtime, embedding, prompts, settings):
+    for place, answer in _decode(runtime, embedding, prompts, settings):
         question = question_of(runtime, None, embedding, prompts[place], settings)
         for step in STEPS:
             answer = step(answer, question)
@@ -118,7 +121,7 @@ def decode_prompts(
     return [answers[place] for place in range(len(prompts))]
 
 
-def _decoded(
+def _decode(
     runtime: ImageRuntime,
     embedding: Embedding,
     prompts: Sequence[Prompt],
@@ -128,7 +131,7 @@ def _decoded(
     clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         ordered = runtime.family.answer(
-            lambda asked: clicks.decode(embedding.seen, asked),
+            partial(clicks.decode, embedding.seen),
             batch,
             where,
             settings.multimask,

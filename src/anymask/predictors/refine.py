@@ -1,4 +1,4 @@
-"""Any mask of any size, made better: the mask itself, its box and clicks inside it as the prompt.
+"""Refinement of a given mask: its pixels in; prompts (mask, box, clicks), then a better mask out.
 
 The model cannot judge a mask that it did not make, only its own answers. Let q be the quality of
 its best answer, that is its estimate of the answer's IoU with the truth, and a the answer's IoU

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,18 +52,37 @@ def list_images(images: Images) -> list[ImageSource | Embedding]:
 
 
 def load_one(image: ImageSource, source: SourceDict) -> UintImage:
-    """Read a photo. Raises ImageError, InputError for a list of photos."""
-    if isinstance(image, list | tuple) and image and isinstance(image[0], _PHOTOS):
+    """Read a photo. Raises ImageError, InputError for several photos."""
+    several = _several(image)
+    if several:
         raise InputError(
-            f"wanted one photo, got a {type(image).__name__} of {len(image)}; for several photos "
-            "there are embed_many, segment_many and everything_many"
-        )
-    if isinstance(image, str) and "*" in image and not is_address(image):
-        raise InputError(
-            f"wanted one photo, got the pattern {image!r}; for several photos there are "
-            "embed_many and everything_many, and anymask.list_photos"
+            f"wanted one photo, got {several}; for several photos there are embed_many, "
+            "segment_many and everything_many, which give an answer for each"
         )
     return load_image(image, **source)
+
+
+def _several(image: object) -> str:
+    """What a source is that means more than one photo; nothing for one photo."""
+    if isinstance(image, str | Path):
+        return "" if is_address(image) else _several_files(Path(image))
+    if isinstance(image, list | tuple | set | frozenset):
+        first = next(iter(image), None)
+        photos = isinstance(first, _PHOTOS) or (isinstance(first, np.ndarray) and first.ndim > 1)
+        return f"a {type(image).__name__} of {len(image)}" if photos else ""
+    listed = isinstance(image, Iterator) and not hasattr(image, "read")  # a file is a photo
+    return f"a {type(image).__name__}" if listed else ""
+
+
+def _several_files(path: Path) -> str:
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # no name that a disk can have
+        return ""
+    if is_folder:
+        return f"the folder {str(path)!r}"
+    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
+    return f"the pattern {str(path)!r}" if is_pattern else ""
 
 
 def asked_prompts(

@@ -1,4 +1,4 @@
-"""What the encoder sees at each click of a grid: how unusual it is, how new, and what it is like.
+"""Saliency of clicks: an encoder's maps and a grid in, how unusual and how new each place is out.
 
 Small objects are met by few clicks of a grid, often by one alone, and nothing that the other clicks
 find tells of them. The encoder does: where something small lies, its maps differ from those of the

@@ -1,4 +1,4 @@
-"""Which candidates become records: quality first, then stability, and pixels only for those.
+"""Filtering of candidates: logits and quality in, records of enough quality and stability out.
 
 The filters of Segment Anything's automatic mask generation (section 5), in the order that costs
 least. Quality needs no mask; stability is bounded on the low-resolution logits, and only what may

@@ -1,5 +1,4 @@
-"""What a search for everything has found so far: batches of clicks in, a file that a killed search
-goes on from, and the same batches out.
+"""The log of an automatic search: batches of clicks in, a file that a killed search resumes from.
 
 The file has a line of JSON that says what is searched, how and by which model, then a line for each
 batch: the masks that passed, and what adaptive mode learned of its grid. It is removed when the
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.tiles import Window
 from anymask.primitives.types import BoolArray
@@ -75,8 +75,8 @@ class SearchLog:
             return {}
         known: dict[str, dict[str, Any]] = {}
         for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):
-                row = json.loads(line)
+            with contextlib.suppress(DataError, LookupError, TypeError):
+                row = parse_json(line, self.path)
                 known[str(row["key"])] = row
         return known
 

@@ -1,4 +1,4 @@
-"""Small objects, decoded again on a window of the photo.
+"""Zoom on small objects: a first answer in, the answer decoded in a window around it out.
 
 A model sees every photo at the same size, so a small object covers few cells of its features. A
 window around the first answer shows the object larger. The second answer replaces the first only
@@ -67,7 +67,7 @@ def decode_in_window(
     second = question.ask(question.see(crop), [moved])[0]
     masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
     masks[:, y0:y1, x0:x1] = second.masks
-    return restated(second, masks, first, question.prompt)
+    return restate_answer(second, masks, first, question.prompt)
 
 
 def object_box(prompt: Prompt, first: Candidates) -> Box | None:
@@ -107,7 +107,7 @@ def _prompt_in_window(prompt: Prompt, window: Window, first: Candidates) -> Prom
     return Prompt.of(points=points, labels=labels, box=box, mask=mask)
 
 
-def restated(
+def restate_answer(
     answer: Candidates, masks: BoolArray, first: Candidates, prompt: Prompt
 ) -> Candidates:  # (K, H, W)
     """An answer that was made elsewhere, in the terms of the first one: geometry and logits.

@@ -1,1 +1,1 @@
-"""Types and pure functions on numpy arrays: no torch, no files but an embedding's own."""
+"""Values and functions that all floors share: boxes, masks, run-lengths, prompts; without torch."""

@@ -1,4 +1,4 @@
-"""How large and how stable a mask will be in the photo, known from its low-resolution logits.
+"""Bounds of a mask's stability: low-resolution logits in, least and most stability out.
 
 Every pixel of the photo is a mean of at most 3 x 3 logits around it. Where all of them lie on one
 side of a threshold, so does the pixel: pixels between the least and the most are open, and for a

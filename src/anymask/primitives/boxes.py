@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, conversions, suppression.
+"""Boxes: coordinates x0, y0, x1, y1 in; areas, overlaps, conversions and suppression out.
 
 Letters: N M boxes. A box is (x0, y0, x1, y1) in pixels unless the name says xywh; its area is
 (x1 - x0) * (y1 - y0), as in the detection literature, also for boxes that came from masks and name
@@ -47,26 +47,6 @@ def pairwise_box_iou(first: ArrayLike, second: ArrayLike) -> Floats:  # (N, 4), 
     union = box_area(a)[:, None] + box_area(b)[None, :] - common
     iou: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return iou
-
-
-def xyxy_to_xywh(boxes_xyxy: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
-    """Corner boxes to corner, width and height; no pixel is added."""
-    boxes = np.array(boxes_xyxy, np.float64)
-    boxes[..., 2:] -= boxes[..., :2]
-    return boxes
-
-
-def xywh_to_xyxy(boxes_xywh: ArrayLike) -> Floats:  # (..., 4) -> (..., 4)
-    """Corner, width and height to corner boxes; no pixel is removed."""
-    boxes = np.array(boxes_xywh, np.float64)
-    boxes[..., 2:] += boxes[..., :2]
-    return boxes
-
-
-def clip_boxes(boxes_xyxy: ArrayLike, image_hw: tuple[int, int]) -> Floats:  # (N, 4)
-    """Boxes cut at the borders 0..W and 0..H."""
-    height, width = image_hw
-    return np.clip(_boxes(boxes_xyxy), 0, np.array([width, height, width, height], np.float64))
 
 
 def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N, 4) or (4,)

@@ -1,5 +1,4 @@
-"""Answers to one prompt: decoder logits or finished pixels in, masks with their quality out;
-and what users do with them: look, write, hand on.
+"""Candidates: decoder logits or finished pixels in, the masks of one prompt with quality out.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """
@@ -25,7 +24,7 @@ from anymask.primitives.mask_files import (
     write_found,
 )
 from anymask.primitives.masks import iou, stability_score
-from anymask.primitives.polygons import Polygon, mask_to_polygons
+from anymask.primitives.polygons import SMOOTH, Polygon, mask_to_polygons
 from anymask.primitives.previews import (
     HeldPicture,
     Picture,
@@ -51,13 +50,15 @@ TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 class Mask:
     """One mask over a photo.
 
-    logits     (h, w) float32, model space: what is fed back to the decoder
+    logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
     geometry   how the logits lie over the photo
     quality    this mask's own number, raw
     order      its place in the model's own order
     threshold  logits above it are object
+    cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
+               logits are
     finished   run-lengths of the photo's size, where a step behind the model decided on pixels;
-               None: the pixels are what the logits draw
+               None: the pixels are what the shown logits draw
     """
 
     logits: FloatArray
@@ -65,6 +66,7 @@ class Mask:
     quality: float
     order: int = 0
     threshold: float = 0.0
+    cleaned: FloatArray | None = None
     finished: Rle | None = None
 
     def __repr__(self) -> str:
@@ -83,6 +85,11 @@ class Mask:
         return self.pixels()
 
     @property
+    def shown_logits(self) -> FloatArray:
+        """(h, w) what the mask is drawn from: the clean logits where there are any."""
+        return self.logits if self.cleaned is None else self.cleaned
+
+    @property
     def area(self) -> int:
         """Object pixels in the photo."""
         return rle_area(self.rle())
@@ -92,13 +99,16 @@ class Mask:
         """The share of the photo's pixels, 0..1."""
         return self.area / max(1, self.geometry.image_hw[0] * self.geometry.image_hw[1])
 
-    def polygons(self, tolerance: float = 0.0, min_area: float = 0.0) -> list[Polygon]:
-        """The mask's outlines, holes included (see `mask_to_polygons`)."""
-        return mask_to_polygons(self.pixels(), tolerance, min_area)
+    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
+
+        See `mask_to_polygons`.
+        """
+        return mask_to_polygons(self.pixels(), tolerance, min_area, smooth=True)
 
     def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
         """The mask with its numbers, and the clicks of the prompt where one is given."""
-        stability = stability_score(self.logits, self.threshold, STABILITY_OFFSET)
+        stability = stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET)
         record = record_from_rle(
             self.rle(), quality=float(self.quality), stability=float(stability), label=label
         )
@@ -110,18 +120,24 @@ class Mask:
         """The mask in the photo, made each time."""
         if self.finished is not None:
             return rle_to_mask(self.finished)
-        drawn: BoolArray = logits_to_masks(self.logits[None], self.geometry, self.threshold)[0]
+        drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
+            0
+        ]
         return drawn
 
     def rle(self) -> Rle:
         """The run-lengths of the same pixels."""
         if self.finished is not None:
             return self.finished
-        return logits_to_rles(self.logits[None], self.geometry, self.threshold)[0]
+        return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]
 
     def with_logits(self, logits: FloatArray) -> Mask:
-        """The same mask drawn by other logits (h, w)."""
-        return replace(self, logits=logits, finished=None)
+        """The same mask drawn by other logits (h, w), which are fed back as well."""
+        return replace(self, logits=logits, cleaned=None, finished=None)
+
+    def with_cleaned(self, logits: FloatArray) -> Mask:
+        """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
+        return replace(self, cleaned=logits, finished=None)
 
     def with_pixels(self, pixels: BoolArray) -> Mask:
         """The same mask with decided pixels (H, W); the logits stay what is fed back."""
@@ -133,12 +149,12 @@ class Mask:
             -(-filled * low // self.geometry.side)
             for filled, low in zip(self.geometry.input_hw, self.logits.shape, strict=True)
         )
-        return int(np.count_nonzero(self.logits[:rows, :columns] > self.threshold))
+        return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The answers to one prompt, the first one first.
+    """The masks that one prompt may mean, the most likely first.
 
     items            one `Mask` for each of K candidates, at least one
     violated_points  indices of the clicks that the first mask does not obey
@@ -204,9 +220,9 @@ class Candidates:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the first two candidates are a coin toss.
+        """Whether the first two masks differ while their qualities do not.
 
-        They differ (IoU under TOSS_IOU) and their qualities do not (by less than TOSS_QUALITY):
+        Their IoU is under TOSS_IOU, their qualities differ by less than TOSS_QUALITY:
         measured on one-click answers of the bundled model, the second is then the better mask as
         often as the first (docs/python.md). Another click, or a box, decides.
         """
@@ -215,7 +231,7 @@ class Candidates:
         one, two = self.items[:2]
         if abs(one.quality - two.quality) >= TOSS_QUALITY:
             return False
-        return iou(one.logits > one.threshold, two.logits > two.threshold) < TOSS_IOU
+        return iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < TOSS_IOU
 
     @property
     def geometry(self) -> Geometry:
@@ -229,8 +245,16 @@ class Candidates:
 
     @cached_property
     def logits(self) -> FloatArray:
-        """(K, h, w) float32, model space."""
+        """(K, h, w) float32, model space: what the decoder answered, to be fed back (`mask=`).
+
+        Not what is shown where small holes and islands were removed: that is `shown_logits`.
+        """
         return np.stack([one.logits for one in self.items])
+
+    @property
+    def shown_logits(self) -> FloatArray:
+        """(K, h, w) float32: what the masks are drawn from, unless their pixels were decided."""
+        return np.stack([one.shown_logits for one in self.items])
 
     @cached_property
     def quality(self) -> FloatArray:
@@ -247,13 +271,13 @@ class Candidates:
         """(K, H, W) bool in image pixels, made when first looked at."""
         if any(one.finished is not None for one in self.items):
             return np.stack([one.pixels() for one in self.items])
-        return logits_to_masks(self.logits, self.geometry, self.threshold)
+        return logits_to_masks(self.shown_logits, self.geometry, self.threshold)
 
     def rles(self) -> list[Rle]:
         """The run-lengths of each mask's pixels."""
         if any(one.finished is not None for one in self.items):
             return [one.rle() for one in self.items]
-        return logits_to_rles(self.logits, self.geometry, self.threshold)
+        return logits_to_rles(self.shown_logits, self.geometry, self.threshold)
 
     def cells(self) -> IntArray:
         """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
@@ -280,8 +304,8 @@ class Candidates:
 
     # What users do with an answer.
 
-    def polygons(self, tolerance: float = 0.0, min_area: float = 0.0) -> list[Polygon]:
-        """The outlines of the first mask (see `mask_to_polygons`)."""
+    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+        """The outlines of the first mask (see `Mask.polygons`)."""
         return self.first.polygons(tolerance, min_area)
 
     def to_record(self, label: str | None = None) -> MaskRecord:

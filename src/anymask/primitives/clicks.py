@@ -1,4 +1,4 @@
-"""Clicks: grids, the natural click on an object, and the next click on an error.
+"""Clicks: masks in; grids of points, an object's natural click, the next click on an error out.
 
 A click at (x, y) with whole numbers means the centre of the pixel in column x and row y. Regions
 are 8-connected, as in the small-region removal of segment-anything.

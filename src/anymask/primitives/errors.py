@@ -1,4 +1,4 @@
-"""Every error that anymask raises on purpose.
+"""The exceptions of anymask: one tree, a class for each kind of remedy.
 
     AnymaskError            the root; the CLI prints it without a traceback and exits with 2
     ├── InputError          a value that the user gave: an image, a prompt, an option

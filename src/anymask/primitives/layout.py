@@ -1,4 +1,4 @@
-"""How the masks of one photo lie to each other: a tree of parts, a partition, what they cover.
+"""Relations among the masks of a photo: run-lengths in; tree of parts, partition, coverage out.
 
 Letters: N masks, R runs, P places where any run begins or ends.
 

@@ -1,4 +1,4 @@
-"""What a notebook or a prompt shows of an answer: a share in words, a small PNG, HTML, a window.
+"""Previews for notebooks and prompts: an answer in; a small PNG, HTML, or a viewer's window out.
 
 Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
 """

@@ -1,4 +1,4 @@
-"""Masks in a list: one record each, with its run lengths, box and numbers."""
+"""Mask records: run-lengths, box and scores of one mask in; annotations of SA-1B and COCO out."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 class MaskRecord:
     """One mask of a list, in image pixels.
 
-    rle        the mask
-    box_xyxy   first and last pixel along x and y
-    area       object pixels
-    quality    the model's own number, raw
-    stability  IoU of the mask cut a little higher and a little lower, 0..1
-    points     the clicks that made it, (x, y) each
-    crop_box   the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
-    label      a name, where somebody gave one
-    parent     where masks are a tree: the index, in the same list, of the smallest mask that this
-               one is part of; None where it is part of none
-    depth      where masks are a tree: how many masks this one lies in; None where they are no tree
+    rle         the mask
+    box_xyxy    first and last pixel along x and y
+    area        object pixels
+    quality     the model's own number, raw
+    stability   IoU of the mask cut a little higher and a little lower, 0..1
+    points      the clicks that made it, (x, y) each
+    crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
+    objectness  chance that a person would draw this mask, 0..1; None where nobody judged it
+    label       a name, where somebody gave one
+    parent      where masks are a tree: the index, in the same list, of the smallest mask that this
+                one is part of; None where it is part of none
+    depth       where masks are a tree: how many masks this one lies in; None where they are no tree
     """
 
     rle: Rle
@@ -51,6 +52,7 @@ class MaskRecord:
     stability: float
     points: tuple[tuple[float, float], ...] = ()
     crop_box: Box
+    objectness: float | None = None
     label: str | None = None
     parent: int | None = None
     depth: int | None = None
@@ -76,6 +78,11 @@ class MaskRecord:
         """(H, W) bool, decoded each time: a list of large masks would fill the memory."""
         return rle_to_mask(self.rle)
 
+    @property
+    def rank(self) -> float:
+        """What orders masks of one photo: how likely it is an object, else its quality."""
+        return self.quality if self.objectness is None else self.objectness
+
     def to_sa1b(
         self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"
     ) -> dict[str, Any]:
@@ -85,8 +92,8 @@ class MaskRecord:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `label`, `parent` and `depth` are left out where there is none; `parent` counts the
-        records of the list from 0. Raises InputError for another output_mode.
+        `id`, `label`, `objectness`, `parent` and `depth` are left out where there is none; `parent`
+        counts the records of the list from 0. Raises InputError for another output_mode.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
@@ -99,6 +106,8 @@ class MaskRecord:
             "stability_score": self.stability,
             "crop_box": [x0, y0, x1 - x0, y1 - y0],
         }
+        if self.objectness is not None:
+            record["objectness"] = self.objectness
         if self.label is not None:
             record["label"] = self.label
         if self.parent is not None:
@@ -127,7 +136,8 @@ class MaskRecord:
         The keys of SA-1B stand beside COCO's own; `score` is the quality, as in COCO's results.
         """
         written = self.to_sa1b(record_id)
-        for key in ("label", "parent", "depth"):  # a file has many pictures, a tree only one
+        # A file has many pictures, a tree only one.
+        for key in ("label", "objectness", "parent", "depth"):
             written.pop(key, None)
         if not self.points:
             written.pop("point_coords")
@@ -162,6 +172,7 @@ class MaskRecord:
                 stability=float(record.get("stability_score", 0.0)),
                 points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
                 crop_box=_xyxy(crop),
+                objectness=_number_or_none(record.get("objectness")),
                 label=None if record.get("label") is None else str(record["label"]),
                 parent=None if record.get("parent") is None else int(record["parent"]),
                 depth=None if record.get("depth") is None else int(record["depth"]),
@@ -171,6 +182,10 @@ class MaskRecord:
                 f"an SA-1B record has a value of a wrong type ({error}); boxes are [x, y, w, h], "
                 "points [[x, y], ...]"
             ) from error
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _xywh(box_xyxy: Box) -> list[float]:

@@ -1,4 +1,4 @@
-"""How a model sees a picture: the numbers that the upper storey needs to convert into its space.
+"""Model specification: how a model sees a picture, and a photo's place (geometry) in model space.
 
 Letters: S the model's input side, m the side of its low-resolution masks.
 """

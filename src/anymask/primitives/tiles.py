@@ -1,4 +1,4 @@
-"""Windows of a photo: crops for automatic mask generation, tiles for big photos, zoom.
+"""Windows of a photo: its size in; crops, overlapping tiles or a zoom window out.
 
 A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies inside the photo.
 """

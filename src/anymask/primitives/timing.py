@@ -1,4 +1,4 @@
-"""How long things take, and how much memory a process needs.
+"""Timing: functions or programs in, seconds of each turn and peak memory out.
 
 Contenders take turns, so that a busy moment of the machine hits all of them; the median counts.
 """

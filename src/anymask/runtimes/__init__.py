@@ -1,1 +1,1 @@
-"""Where a model runs: torch or ONNX Runtime behind one protocol, numpy in and numpy out."""
+"""Runtimes: what computes a model, torch or ONNX Runtime; normalised pictures in, logits out."""

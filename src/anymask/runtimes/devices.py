@@ -1,4 +1,4 @@
-"""Where torch computes: one place that turns "auto" into a device and a word into a precision."""
+"""Devices of torch: `auto` or a name in, a device and a precision out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever ONNX Runtime or torch raises while a model runs -> one AnymaskError."""
+"""Failures of a runtime: whatever ONNX Runtime or torch raises in, one AnymaskError out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest of an exported bundle: what a program must know to run its graphs.
+"""The manifest of an exported bundle: `manifest.json` in, a checked record of its graphs out.
 
 A bundle is a folder with one ONNX file for each graph ("encoder" and "decoder" of an image model),
 `tables.json` with the numbers that its family learned, and `manifest.json`. This module turns the
@@ -22,6 +22,7 @@ from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Res
 FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
+CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
@@ -173,9 +174,9 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
         return {}
     path = check_file(folder, manifest, TABLES)
     try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON ({error}); export the model again") from error
+        tables = parse_json(path.read_bytes(), path)
+    except DataError as error:
+        raise WeightsError(f"{error}; export the model again") from error
     if not isinstance(tables, dict):
         raise WeightsError(f"{path} must hold an object; export the model again")
     return tables

@@ -1,4 +1,4 @@
-"""From the name that a user types to a model that runs.
+"""Opening a model: the name that a user types in, a runtime out.
 
 "nano" is the bundle in the package, a folder is a bundle that `anymask export` wrote, and every
 other name of the catalogue is a checkpoint that runs on torch.

@@ -1,4 +1,4 @@
-"""Many prompts on one image: quality of all candidates first, logits of the chosen ones only.
+"""Sweeps: many prompts on one image in, quality of all candidates, logits of chosen ones out.
 
 A runtime that can compute less when it knows that many prompts will follow, or that most masks are
 not wanted, offers `sweep`; for every other one the masks of a batch are kept until they are asked
@@ -42,7 +42,7 @@ class SweepAnswer(Protocol):
 
 @runtime_checkable
 class Sweep(Protocol):
-    """One image that can be asked by one thread at a time.
+    """A sweep over one image, for one thread at a time.
 
     bytes_per_prompt  memory that a batch needs for each of its prompts, about
     """

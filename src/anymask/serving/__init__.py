@@ -1,1 +1,1 @@
-"""The server: the same answers over HTTP, for the page in the browser and for other programs."""
+"""The HTTP server: photos and prompts as requests in, masks as answers out; pages for browsers."""

@@ -1,4 +1,4 @@
-"""What the page of a project sends, made ours; what we know, as the page reads it.
+"""Request and answer bodies of a project's API: JSON in, the engine's values out, and back.
 
 Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
 words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
@@ -24,9 +24,10 @@ from anymask.engine.entries import (
     Status,
     Verdict,
 )
-from anymask.engine.exports import ExportSettings, Only, read_split
+from anymask.engine.export_settings import ExportSettings, Only, read_split
 from anymask.engine.labels import Fate
 from anymask.engine.notes import MaskNotes
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.serving.wire import at_most
 
@@ -127,7 +128,7 @@ class ProjectBody(BaseModel):
 
 
 class ExportBody(BaseModel):
-    """A format of `anymask convert`, and what is to leave (`engine.exports.ExportSettings`)."""
+    """A format of `anymask convert`, and what is to leave (see `ExportSettings`)."""
 
     format: str
     force: bool = False
@@ -135,18 +136,12 @@ class ExportBody(BaseModel):
     proposals: bool = False
     split: str | None = Field(default=None, max_length=40)
     images: bool = False
-    tolerance: float = Field(default=0.0, allow_inf_nan=False)
+    tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
 
     def settings(self) -> ExportSettings:
         """Raises InputError."""
-        return ExportSettings(
-            only=self.only,
-            proposals=self.proposals,
-            force=self.force,
-            shares=read_split(self.split),
-            images=self.images,
-            tolerance=self.tolerance,
-        )
+        given = self.model_dump(exclude={"format", "split"})
+        return ExportSettings(**given, shares=read_split(self.split))
 
 
 class LabelBody(BaseModel):

@@ -1,4 +1,4 @@
-"""Embeddings that were made lately: in memory, then on disk, each within its bytes.
+"""Cache of embeddings: bounded in memory, then on disk; the least recently used go first.
 
 The least recently used one goes first. Files are written by a thread, so that no answer waits for
 a slow disk. The key is the model, the hash of its weights and the hash

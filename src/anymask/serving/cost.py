@@ -1,4 +1,4 @@
-"""Settings of everything and a photo's size -> how many clicks that is, before any is made."""
+"""Cost of automatic masks: settings and a photo's size in, the number of clicks out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multipart forms, as `curl -F` and browsers send them -> the picture or the JSON they stand for.
+"""Multipart forms: a request of `curl -F` or a browser in, a picture or a JSON body out.
 
 A form has one file, the photo, under any name. Its other fields are the keys of the JSON body, each
 with its JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.
@@ -17,6 +17,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message
 
+from anymask.primitives.errors import DataError
+from anymask.primitives.notation import MAX_DEPTH, json_depth, parse_json
 from anymask.serving.refusals import Refusal
 
 FORM = "multipart/form-data"
@@ -41,18 +43,43 @@ def form_fields(*names: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
-class FormRoute(APIRoute):
-    """An address that takes JSON, and forms that say the same."""
+class JsonRoute(APIRoute):
+    """An address that takes JSON, which may be as deep as any other JSON that is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI's; a form has become JSON before its body is read."""
+        """As FastAPI's; its depth is looked at before a body is read."""
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            takes_json = self.body_field is not None
-            return await handle(await _as_json(request) if takes_json else request)
+            if self.body_field is not None:
+                request = await self.read(request)
+                _check_depth(await request.body())
+            return await handle(request)
 
         return answer
+
+    async def read(self, request: Request) -> Request:
+        """The request whose body is JSON."""
+        return request
+
+
+def _check_depth(body: bytes) -> None:
+    depth = json_depth(body.decode("utf-8", "replace"))
+    if depth > MAX_DEPTH:
+        raise Refusal(
+            422,
+            f"JSON of at most {MAX_DEPTH} lists and objects inside each other",
+            f"{depth} of them",
+            "send the JSON that GET /openapi.json describes",
+        )
+
+
+class FormRoute(JsonRoute):
+    """An address that takes JSON, and forms that say the same."""
+
+    async def read(self, request: Request) -> Request:
+        """A form has become JSON before its body is read."""
+        return await _as_json(request)
 
 
 async def picture_of(request: Request) -> bytes:
@@ -121,6 +148,6 @@ def _value(name: str, text: str) -> Any:
     if name in _PLAIN:
         return {"true": True, "false": False}.get(text, text)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, name)
+    except DataError:
         return text

@@ -1,4 +1,4 @@
-"""What stands before every address: who may ask, how much at a time, and headers for browsers.
+"""The guard of the server: requests in; access, size and rate checks, security headers out.
 
 - A token, where there is one, for everything but the page's own files and `/health`.
 - Without a token the server listens on this machine alone; then only pages of this server may ask
@@ -45,6 +45,7 @@ HEADERS = {
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?")
 _COSTLY = re.compile(
     r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels)"
+    r"|/api/videos/[^/]+/(frames|prompts|masks)"
 )
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -54,7 +55,7 @@ _JSON_MORE = 1_000_000
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may use the server: host, token, origins.
 
     host     that the server listens on
     token    that every request must bring; "" for none

@@ -1,4 +1,4 @@
-"""The addresses of a project's names: what the page's list of names asks."""
+"""Routes of a project's labels: list, add, change, delete."""
 
 from __future__ import annotations
 

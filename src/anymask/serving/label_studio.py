@@ -1,4 +1,4 @@
-"""A machine learning backend of Label Studio: clicks and boxes there, brush masks back.
+"""Label Studio's machine learning backend: its tasks with clicks and boxes in, brush masks out.
 
 The addresses and records are those of label-studio-ml-backend (`api.py`, Apache-2.0) and of Label
 Studio's own tags; the protocol, not the code. Coordinates are percent of the picture's sides.
@@ -33,6 +33,7 @@ from anymask.serving.answers import (
     StudioToldAnswer,
     StudioVersionsAnswer,
 )
+from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
@@ -119,7 +120,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Tag:
-    """The brush of a labelling configuration: its name, the picture's, and its labels."""
+    """The brush tag of a labelling configuration: its name, the picture's, and its labels."""
 
     name: str
     to_name: str
@@ -221,7 +222,7 @@ class _Backend:
 
 def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Limits) -> APIRouter:
     """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     backend = _Backend(inference, pictures, limits)
     version = backend.version

@@ -1,4 +1,4 @@
-"""The model's addresses: a photo in, an embedding out; prompts or settings in, masks out."""
+"""Routes of the model: a photo in, an embedding out; prompts or settings in, masks out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from anymask.predictors.arrangement import EverythingDict
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
 from anymask.serving.cost import A_LOOK, cost_of
@@ -109,7 +110,7 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
         responses=PICTURES | documented(400, 404, 415, 422),
     )
     async def segment(
-        body: SegmentBody, kind: Format = "rle", tolerance: Tolerance = 0.0
+        body: SegmentBody, kind: Format = "rle", tolerance: Tolerance = SMOOTH
     ) -> Response:
         """Prompts on one photo -> masks, best first."""
         asked = body.asked()
@@ -145,7 +146,7 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         body: EverythingBody,
         request: Request,
         kind: Format = "rle",
-        tolerance: Tolerance = 0.0,
+        tolerance: Tolerance = SMOOTH,
     ) -> Response:
         """The masks of everything in a photo, as SA-1B records, best first.
 

@@ -1,4 +1,4 @@
-"""The pages and the model's graphs as files: over HTTP, or written into a folder.
+"""Static files of the server: pages and graphs over HTTP, or written into a folder.
 
 Every address is a route or a name in a table that is made once, so none can name another file.
 """

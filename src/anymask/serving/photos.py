@@ -1,4 +1,4 @@
-"""A body that a client sent -> a photo, without trusting a byte of it.
+"""Photos in requests: bytes or base64 from a client in, a checked picture out.
 
 The header is read first, by decoders of picture formats alone: no scripts (EPS), no documents, no
 stacks of bands or pages that unfold into more than the header says.

@@ -1,4 +1,4 @@
-"""Threads that step back, so that whoever clicks has the cores first."""
+"""Thread priority: lowers that of background work, so that interactive requests come first."""
 
 from __future__ import annotations
 

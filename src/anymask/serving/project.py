@@ -1,4 +1,4 @@
-"""The project's addresses: what the page of `anymask annotate` asks beside the model's own.
+"""Routes of a project: photos, masks, review, events, export and report over HTTP.
 
 Every change of a mask names its version (`If-Match`); a change that comes too late is answered with
 409 and the mask as it is now. Who is asking: `?user=NAME`, or the user that the server was started
@@ -34,6 +34,8 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
+from anymask.predictors.arrangement import best_of, is_likely
+from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
 from anymask.primitives.types import UintImage
@@ -61,6 +63,7 @@ from anymask.serving.bodies import (
     image_to_json,
     record_to_json,
 )
+from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
@@ -87,7 +90,7 @@ def project_router(
     pictures  what is shown and seen of photos where a request does not say
     """
     looks = PictureLook(pictures or PictureChoice(), limits)
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
     add_pictures(router, project, inference, looks)
     _add_records(router, project, user)
@@ -273,16 +276,26 @@ async def _propose(
     image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0}
+    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
     found = await done(inference.everything(photo, wanted))
     model = inference.model.result()
-    least = settings.quality
-    least = model.runtime.family.grid.pred_iou_thresh if least is None else least
-    drafts = proposals_of(found, model, stage, replace(settings, confident=0.0))
-    drafts = [replace(draft, page=page) for draft in drafts]
+    family, least = model.runtime.family, settings.pred_iou_thresh
+    least = family.grid.pred_iou_thresh if least is None else least
+    likely = [
+        record
+        for record in found
+        if (record.quality > least or not least) and is_likely(record, least_objectness(family))
+    ]
+    likely = likely or best_of(found)
+    rest = [record for record in found if not any(record is one for one in likely)]
+    good, others = (
+        [
+            replace(draft, page=page)
+            for draft in proposals_of(records, model, stage, replace(settings, confident=0.0))
+        ]
+        for records in (likely, rest)
+    )
     mark = f":page{page}" if page else ""
-    good = [draft for draft in drafts if (draft.quality or 0.0) > least or not least]
-    others = [draft for draft in drafts if draft not in good]
     named = [
         replace(draft, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)

@@ -1,4 +1,4 @@
-"""A runtime whose every call waits for its turn, so that long work is many short pieces."""
+"""A queued runtime: each call of a model becomes one piece of work in the server's queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def queue_calls(
 ) -> WrappedRuntime:
     """The same answers as the runtime inside; never to be asked from the thread of the turns.
 
-    left  set once nobody waits any more: the next piece raises Left
+    left  set once nobody waits any more: the next piece raises RequestAbandoned
     """
 
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:

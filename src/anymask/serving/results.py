@@ -1,4 +1,4 @@
-"""Masks -> the body of an answer: run-lengths, PNG, SVG, polygons or GeoJSON, and their schema."""
+"""Answer bodies: masks in; run-lengths, PNG, SVG, polygons or GeoJSON, and their schema out."""
 
 from __future__ import annotations
 

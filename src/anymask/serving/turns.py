@@ -1,4 +1,4 @@
-"""One thread that runs the model: one piece of work at a time, the most urgent first.
+"""The model's work queue: pieces of work from any thread in, done one by one by urgency.
 
 Long work is handed in as many short pieces, so that a click waits for one piece at most. Pieces
 that have a key in common and wait together are done in one call.
@@ -23,7 +23,7 @@ _MEMORY = 0.9  # of the pace; the rest is the last piece
 
 
 class Urgency(IntEnum):
-    """Who goes first."""
+    """The order of pieces of work: the lowest number goes first."""
 
     LOAD = 0
     CLICK = 1
@@ -46,7 +46,7 @@ class _Piece:
 
 
 class ModelQueue:
-    """The line and its thread. `start` before use, `close` after it; both may be called twice.
+    """A queue of work for the model, and its thread; `start` and `close` may be called twice.
 
     most_together  items of one call
     nice           of the thread: 0, or more for one that steps back (`priority.step_back`)
@@ -68,7 +68,7 @@ class ModelQueue:
             self._thread.start()
 
     def close(self) -> None:
-        """Let the piece that is being done end, and fail those that wait, with Closed."""
+        """Let the piece that is being done end, and fail those that wait, with QueueClosed."""
         with self._changed:
             self._closed = True
             left, self._line = self._line, []

@@ -1,4 +1,4 @@
-"""What travels: prompts and settings as JSON in, embeddings as bytes out.
+"""Wire formats of the model's API: JSON prompts and settings in, embeddings as bytes out.
 
 EMBEDDING: uint32 (little endian) the length of a JSON header, the header, then each of its `maps`
 in order, little endian. Half precision; a map that half precision cannot hold travels as float32.

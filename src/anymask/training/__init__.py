@@ -1,1 +1,1 @@
-"""Training and fine-tuning: recipes, pictures, simulated annotators, losses, the loop."""
+"""Training and fine-tuning: recipes and annotated photos in, weights out."""

@@ -1,4 +1,4 @@
-"""Simulated annotators: the first prompt, then clicks where the answer is wrong (appendix A).
+"""Simulated prompts: true masks in, a first prompt, then clicks on errors out (appendix A).
 
 Letters: N prompts (objects), P points, s the side of the low-resolution masks. Model pixels.
 """

@@ -9,7 +9,6 @@ Compressed photos (AVIF above all) decode slower than a training step can wait f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import whole_file, write_json
 from anymask.primitives.types import UintImage
 
@@ -101,7 +101,7 @@ def _is_whole(path: Path, entries: dict[str, Entry]) -> bool:
 def _read_index(path: Path) -> dict[str, Entry]:
     """What the store holds; nothing where there is no index. Raises DataError for another file."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_bytes(), path)
         if raw["format"] != FORMAT:
             return {}
         return {
@@ -110,7 +110,7 @@ def _read_index(path: Path) -> dict[str, Entry]:
         }
     except FileNotFoundError:
         return {}
-    except (KeyError, TypeError, ValueError) as error:
+    except (DataError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not an index of decoded photos ({error}); delete its folder"
         ) from error

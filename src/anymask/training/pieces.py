@@ -1,4 +1,4 @@
-"""One file in pieces of a bounded size beside it: FILE in, FILE.000, FILE.001, ... and back.
+"""Files in pieces: FILE in; FILE.000, FILE.001, ... of bounded size out, and back.
 
     FILE.pieces  {"pieces": N, "bytes": of the whole, "sha256": of the whole}, written last
 
@@ -8,9 +8,10 @@ Pieces without their list, or that are not its own, count as absent.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
+from anymask.primitives.errors import DataError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json, write_whole
 
 LIST = ".pieces"
@@ -43,9 +44,9 @@ def remove_pieces(path: Path) -> None:
 def join_pieces(path: Path) -> bytes | None:
     """The bytes of the file that the pieces beside `path` hold; None where they are not whole."""
     try:
-        said = json.loads(_list(path).read_bytes())
+        said = parse_json(_list(path).read_bytes(), path)
         pieces = [_piece(path, number).read_bytes() for number in range(int(said["pieces"]))]
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, DataError, KeyError, TypeError, ValueError):
         return None
     whole = b"".join(pieces)
     return whole if hashlib.sha256(whole).hexdigest() == said.get("sha256") else None

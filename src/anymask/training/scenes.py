@@ -1,4 +1,4 @@
-"""Composed scenes with exact masks: what the labelled photos lack.
+"""Composed scenes: a random generator in, pictures of shapes or pages with exact masks out.
 
 Four kinds: cut-outs of labelled objects pasted on other photos; textured shapes on textures, sharp
 or faint; many small alike things side by side (cells, leaves); pages with blocks of writing.

@@ -1,1 +1,1 @@
-"""Following objects through a video: sources of frames, trackers, sessions, what is written."""
+"""Video object segmentation: a video and prompts in, masks of each object in every frame out."""

@@ -1,4 +1,4 @@
-"""Pictures with their times in, a video file out, with the sound of the original; by PyAV.
+"""Video writing by PyAV: pictures with their times in, a video file with the original sound out.
 
 A file is written under a hidden name, and appears under its own when it is complete.
 """

@@ -1,4 +1,4 @@
-"""Which frames of a source a session looks at: every n-th one, so many a second, a part of it."""
+"""Frame selection: a source and a stride, rate or range in, a source of those frames out."""
 
 from __future__ import annotations
 

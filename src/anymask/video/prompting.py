@@ -1,4 +1,4 @@
-"""What is said of an object on a frame, put together; and what rests on it."""
+"""Prompts on a frame: earlier and new prompts of an object in, merged ones out."""
 
 from __future__ import annotations
 

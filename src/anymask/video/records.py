@@ -1,4 +1,4 @@
-"""What a session says of an object on a frame: pixels, how sure, seen or not, what to look at."""
+"""Results of tracking: the mask, score, state and doubts of each object on a frame."""
 
 from __future__ import annotations
 

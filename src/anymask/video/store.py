@@ -1,4 +1,4 @@
-"""A session's prompts, masks and states in one SQLite file: memory does not grow with the frames.
+"""Storage of a session: prompts, masks and tracker states in one SQLite file.
 
 What is written becomes lasting with `commit`, which also writes the states of the objects: a file
 that was left by a killed process holds masks up to a frame, and the states of that same frame.
@@ -18,6 +18,7 @@ import numpy as np
 
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
 from anymask.video.records import ObjectMask
@@ -209,7 +210,7 @@ class SessionStore:
         """(object, backward, state) of all that were written."""
         rows = self._base.execute("select object, backward, frame, arrays, watch from states")
         for number, backward, frame, held, watch in rows:
-            areas, centre, missing = json.loads(watch)
+            areas, centre, missing = parse_json(watch, "a state")
             past = Watch(tuple(areas), tuple(centre), missing)
             arrays = read_arrays(io.BytesIO(held))
             yield number, bool(backward), StoredState(frame, arrays, past)
@@ -248,6 +249,6 @@ def _prompt_text(prompt: Prompt) -> str:
 
 
 def _text_prompt(text: str) -> Prompt:
-    said = json.loads(text)
+    said = parse_json(text, "a prompt")
     mask = said.pop("mask", None)
     return Prompt.of(**said, mask=None if mask is None else rle_to_mask(_text_rle(mask)))

@@ -1,4 +1,4 @@
-"""What a session needs of a model that follows objects: frames and states in, findings out.
+"""The protocol of trackers: frames and states in, findings out.
 
 A tracker keeps nothing: what is known of an object is a state, a value that the session hands in
 and gets back, keeps beside its results, and can write to disk.

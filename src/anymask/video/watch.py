@@ -1,4 +1,4 @@
-"""An object's findings from frame to frame in, whether to believe them out: state and doubts.
+"""Plausibility of tracked masks: findings from frame to frame in, state and doubts out.
 
 Nothing is learned from a frame that is not believed ("no memory written when unsure"): an object
 that is hidden, a mask that is suddenly much larger, a place that cannot have been reached.
@@ -42,7 +42,7 @@ class WatchSettings:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is known of an object's past.
+    """The recent past of a tracked object: areas, centre, frames without it.
 
     areas    millionths of the frame, on the last frames on which it was seen
     centre   of its box, x and y, and the box's longer side, on the last of them, in frame widths
@@ -92,7 +92,7 @@ def watch_tracked(watch: Watch, finding: Finding, cut: bool, settings: WatchSett
         if not usual / settings.area_jump <= area <= usual * settings.area_jump:
             doubts.append("area")
     centre = _centre(finding)
-    if watch.areas and not watch.missing and not cut and _jumped(watch.centre, centre):
+    if watch.areas and not watch.missing and not cut and _has_jumped(watch.centre, centre):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
     if watch.missing:
@@ -114,6 +114,6 @@ def _centre(finding: Finding) -> tuple[float, float, float]:
     )  # fmt: skip
 
 
-def _jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
+def _has_jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
     """Whether the centre moved by more than the box's longer side."""
     return float(np.hypot(now[0] - before[0], now[1] - before[1])) > max(before[2], now[2])

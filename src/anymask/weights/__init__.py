@@ -1,4 +1,4 @@
-"""Weights: what exists, where it lies, whether it is what its authors published.
+"""Weights: the catalogue, downloads, verification and loading of published checkpoints.
 
 Nothing here touches the network on its own: only `fetch` does, and only when it is called.
 The readers need torch and are imported when they are first asked for.

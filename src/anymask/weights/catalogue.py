@@ -1,4 +1,4 @@
-"""The models that anymask knows by name: where their weights come from, and under which licence.
+"""The catalogue of checkpoints: a model's name in; addresses, size, hash and licence out.
 
 The facts stand in catalogue.toml beside this file. A hash or a size is there only where a public
 source states it; what is not known is None, never guessed.

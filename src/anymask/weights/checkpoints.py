@@ -1,4 +1,4 @@
-"""Read a file of weights into tensors without running anything that it contains.
+"""Reading checkpoints: a .pt, .pth or .safetensors file in, tensors by name out; no code runs.
 
 Only `torch.load(weights_only=True)` and safetensors read; a file that wants more is refused. The
 wrappers that published and home-made checkpoints come in are taken off: {"model": ...} of

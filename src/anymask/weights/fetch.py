@@ -1,4 +1,4 @@
-"""Download a checkpoint: whole, resumed, verified, one process at a time.
+"""Downloads: a model's name in, a verified file in the store out; resumed, one process at a time.
 
 Bytes go into FILE.part, with FILE.part.json beside it (where they come from, the server's ETag, the
 length). A cut or interrupted download goes on from there; only a file whose length and hash are
@@ -263,7 +263,7 @@ def total_of(headers: Message, start: int) -> int | None:
 
 
 def guard(what: Checkpoint, headers: Message, total: int | None) -> None:
-    """Refuse what cannot be the file before it is downloaded."""
+    """Raises Refused for headers that cannot belong to the file."""
     kind = headers.get_content_type()
     if kind in ("text/html", "application/xhtml+xml"):
         raise Refused("the address answered with a web page, not with the file")
@@ -285,7 +285,7 @@ def room(folder: Path, total: int | None, start: int) -> None:
 def pour(
     response: IO[bytes], part: Part, start: int, total: int | None, most: int, progress: Progress
 ) -> bool:
-    """Append the response to the part, and say whether more came than `most` bytes in all.
+    """Append the response's bytes to the part, and say whether more came than `most` bytes in all.
 
     A broken connection keeps what came.
     """

@@ -1,4 +1,4 @@
-"""The folder in which downloaded weights and caches lie, by platform and environment."""
+"""The store's folder: platform and environment in, where weights and caches lie out."""
 
 from __future__ import annotations
 

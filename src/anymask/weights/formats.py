@@ -1,4 +1,4 @@
-"""What a file of weights is, from its first bytes and its table of contents; nothing is executed.
+"""Recognition of weights files: first bytes and tables of contents in, the kind of file out.
 
 The usual accidents have names of their own: a web page saved under a checkpoint's name, a Git LFS
 pointer, an archive whose end is missing.

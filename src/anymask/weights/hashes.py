@@ -1,4 +1,4 @@
-"""Digests of big files, computed once: a cache keyed by path, size and time of change.
+"""File hashes: a path in, its sha256 out; cached by path, size and time of change.
 
 The cache lies in the store's folder. Where it cannot be written, digests are computed again; where
 it is broken, it is replaced. It saves time and is never proof: `anymask models verify` reads the

@@ -1,5 +1,4 @@
-"""Put a checkpoint's tensors into a model: every one of them, in its place, or an error that says
-which not.
+"""Strict loading: a checkpoint's tensors and a model in, the loaded model or an error out.
 
 Our modules carry the official names, so nothing is renamed. Two sorts of tensors are dropped when
 the model does not have them, because they are constants that it computes itself: SAM's `pixel_mean`

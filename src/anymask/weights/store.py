@@ -1,4 +1,4 @@
-"""The weights on this machine: one folder a model, with a record of what was put there.
+"""The store of weights on this machine: a model's name in, its file and verified state out.
 
 Nothing is downloaded here. The record (record.json beside the file) holds the digest that the file
 had when it arrived, so that a later change is seen even where no public digest exists.

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `engine.upgrading` hands in."""
+"""Alembic's environment: runs migrations on the connection that `engine.upgrading` hands in."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Events and versions can only be added."""
+"""Migration: events and versions become append-only."""
 
 from alembic import op
 

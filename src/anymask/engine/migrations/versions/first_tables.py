@@ -1,4 +1,4 @@
-"""The first tables."""
+"""Migration: the first tables."""
 
 import sqlalchemy as sa
 from alembic import op

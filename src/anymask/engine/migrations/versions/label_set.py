@@ -1,4 +1,4 @@
-"""Names have a table of their own: colours and an order."""
+"""Migration: labels get a table of their own, with colours and an order."""
 
 import colorsys
 

@@ -1,4 +1,4 @@
-"""Masks have notes, scores only where a model gave one; a verdict knows what it was about."""
+"""Migration: masks get notes, scores may be absent, verdicts say what they were about."""
 
 import sqlalchemy as sa
 from alembic import op

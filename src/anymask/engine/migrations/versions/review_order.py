@@ -1,4 +1,4 @@
-"""The order of random samples is a column, so that the review queue is a query."""
+"""Migration: the order of random samples becomes a column, so that the queue is a query."""
 
 import hashlib
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.predictors.sampling import logits_at, point_pixels
 from anymask.primitives.resize import geometry, logits_to_image
+from anymask.primitives.sampling import logits_at, point_pixels
 from anymask.primitives.spec import ModelSpec
 
 sides = st.integers(1, 90)

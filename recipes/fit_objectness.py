@@ -1,0 +1,315 @@
+"""Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
+
+    python recipes/fit_objectness.py ../shared/data/train --minutes 10
+
+Adaptive mode looks at photos of many sets in turn (`ROUND`), and the facts of each mask that it
+finds are kept (`predictors/objectness.py`). A mask is an object where one that people drew overlaps
+it with an IoU of `SAME`. In sets that label only some objects of a photo (all but `COMPLETE`), what
+touches no labelled object may be one that nobody labelled, and counts for `UNSEEN` of a mask.
+Logistic loss; each photo counts alike, as the square root of its masks. The threshold is the chance
+at which F1 of what would be shown is the largest on photos that the weights did not learn from
+(`FOLDS`). It needs the extra `torch`.
+
+`--facts FILE` keeps what was found, and goes on from it. `--check` prints recall and precision on
+those photos, set by set, before and after.
+
+Letters: n masks, F facts, H hidden units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import anymask
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import load_set
+from anymask.families import DEFAULT_MODEL
+from anymask.families.tables import SHIPPED
+from anymask.predictors.arrangement import ADAPTIVE_NMS
+from anymask.predictors.everything import Clock, Scan, search_view
+from anymask.predictors.grid import Grid, grid_of
+from anymask.predictors.objectness import Objectness, ObjectnessWeights
+from anymask.predictors.pipeline import embed_image
+from anymask.predictors.screening import CropView
+from anymask.primitives.masks import mask_nms
+from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.primitives.types import FloatArray, UintImage
+from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
+from anymask.runtimes.sweep import open_sweep
+
+Floats = NDArray[np.float64]
+
+ROUND = (
+    "coco_panoptic", "coco_instances", "dog_cat", "coco_panoptic", "street_building", "coco_more",
+    "pigs", "coco_panoptic", "coco_instances", "caltech_animals", "signs_and_lanes",
+    "coco_panoptic", "building_facade", "football_broadcast", "coco_instances", "pets",
+    "kitchen_things", "corridor_a", "coco_panoptic", "coco_more", "taco_litter", "fruit3",
+    "coco_instances", "dog_cat", "coco_person_more", "clothing_more", "food_components",
+    "coco_panoptic", "railway_wagon", "car_panels_web", "coco_more", "warehouse_pallets",
+)  # fmt: skip
+COMPLETE = ("coco_panoptic", "corridor_a", "football_broadcast")
+UNSEEN = 0.3  # of a mask, that nobody labelled
+SAME, TOUCHED = 0.5, 0.25
+TWICE = 0.9  # IoU of masks that are one
+SIDE = 16  # clicks along a photo: more photos say more than more clicks
+HIDDEN, STEPS, RATE, DECAY, FOLDS = 8, 600, 0.01, 3e-3, 4
+LEASTS = np.arange(0.05, 0.95, 0.025)  # thresholds that are tried
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPhoto:
+    """What was found in one photo.
+
+    facts   (n, F)        ious  (n, M) with the M masks that people drew
+    labels  (n,) 1 for an object, else 0        counts  (n,) how much each mask counts
+    shared  (n, n) IoU of every two
+    truths  M
+    """
+
+    name: str
+    facts: Floats
+    ious: Floats
+    labels: Floats
+    counts: Floats
+    shared: Floats
+    truths: int
+
+
+class Kept(Objectness):
+    """Judges nothing: keeps the facts of each mask, whose place then stands for its chance."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.rows: list[Floats] = []
+
+    def chances(self, logits: FloatArray, quality: FloatArray) -> Floats:
+        """The places of their facts."""
+        start = len(self.rows)
+        self.rows += list(self.facts(logits, quality))
+        return np.arange(start, len(self.rows), dtype=np.float64)
+
+
+def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[list[Rle], Floats]:
+    """The masks that adaptive mode finds, each once, and their facts."""
+    runtime, spec = model.runtime, model.spec
+    seen = embed_image(runtime, photo)
+    view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
+    judge = Kept([one.values for one in seen.maps], seen.geometry, spec.mask_threshold, None)
+    sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
+    clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
+    with ThreadPoolExecutor(1) as cutters:
+        scan = Scan(sweep, runtime.family, view, settings, seen, cutters, judge=judge)
+        records = [one for one in search_view(scan, clicks, Clock()) if one.area]
+    once = mask_nms([one.rle for one in records], [one.quality for one in records], TWICE)
+    kept = [records[index] for index in once]
+    facts = [judge.rows[int(record.objectness or 0)] for record in kept]
+    return [record.rle for record in kept], np.array(facts).reshape(len(kept), -1)
+
+
+def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedPhoto:
+    """One photo of a set."""
+    rles, facts = looked_at(model, sample.image(), settings)
+    truths = sample.rles
+    ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))
+    areas = np.array([rle_area(rle) for rle in truths], np.float64)
+    inside = rle_intersection(rles, truths) / np.maximum(areas, 1)
+    covered = rle_intersection(rles, truths) / np.maximum(
+        np.array([rle_area(rle) for rle in rles], np.float64)[:, None], 1
+    )
+    touched = (np.maximum(inside, covered) > TOUCHED).any(axis=1)
+    counts = np.where(touched | (name in COMPLETE), 1.0, UNSEEN)
+    labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
+    shared = rle_iou(rles, rles).astype(np.float64)
+    return JudgedPhoto(name, facts, ious, labels, counts, shared, len(truths))
+
+
+def photos(folder: Path, minutes: float, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
+    """Photos of the sets in turn, those that are known first, until the time has passed."""
+    yield from known
+    model = anymask.load()
+    settings = grid_of(model.runtime.family, {"points_per_side": SIDE})
+    begun, orders, done = time.monotonic(), dict[str, Any](), 0
+    for name in ROUND * 1000:
+        if name not in orders:
+            samples = load_set(folder / name)[1]
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            orders[name] = samples, list(rng.permutation(len(samples)))
+        samples, order = orders[name]
+        if not order:
+            continue
+        sample = samples[int(order.pop())]
+        done += 1
+        if done <= len(known):
+            continue
+        if time.monotonic() - begun > 60 * minutes:
+            return
+        yield judged(model, name, sample, settings)
+
+
+def learn(known: list[JudgedPhoto]) -> ObjectnessWeights:
+    """The network that tells objects from the rest, for facts as they are."""
+    facts = np.concatenate([one.facts for one in known])
+    labels = torch.from_numpy(np.concatenate([one.labels for one in known])).float()
+    each = np.concatenate([one.counts / max(len(one.counts), 1) ** 0.5 for one in known])
+    counts = torch.from_numpy(each / each.sum()).float()
+    middle, spread = facts.mean(axis=0), facts.std(axis=0) + 1e-6
+    scaled = torch.from_numpy((facts - middle) / spread).float()
+    torch.manual_seed(0)
+    into = (torch.randn(facts.shape[1], HIDDEN) * 0.03).requires_grad_()
+    bias, out, direct, level = (
+        torch.zeros(size).requires_grad_() for size in (HIDDEN, HIDDEN, facts.shape[1], 1)
+    )
+    with torch.no_grad():
+        out += torch.randn(HIDDEN) * 0.1
+    optimiser = torch.optim.Adam([into, bias, out, direct, level], RATE)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    for _ in range(STEPS):
+        score = scaled @ direct + torch.tanh(scaled @ into + bias) @ out + level
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            score, labels, weight=counts, reduction="sum"
+        )
+        loss = loss + DECAY * sum((values**2).sum() for values in (into, out, direct))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        falling.step()
+    values = [one.detach().double().numpy() for one in (into, bias, out, direct, level)]
+    return unscaled(values, middle, spread)
+
+
+def unscaled(values: list[Floats], middle: Floats, spread: Floats) -> ObjectnessWeights:
+    """The weights for facts as they are."""
+    into, bias, out, direct, level = values
+    into, direct = into / spread[:, None], direct / spread
+    return ObjectnessWeights(
+        into, bias - middle @ into, out, direct, float(level[0] - middle @ direct), 0.0
+    )
+
+
+def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
+    """How many of the masks that would be shown are right, and how many are shown."""
+    order = np.argsort(-rank, kind="stable")
+    kept: list[int] = []
+    for index in order[rank[order] >= least]:
+        if not kept or one.shared[index, kept].max() <= ADAPTIVE_NMS:
+            kept.append(int(index))
+    free = np.ones(one.truths, np.bool_)
+    right = 0
+    for index in kept:
+        fit = np.where(free, one.ious[index], 0.0)
+        if fit.max(initial=0) >= SAME:
+            free[fit.argmax()] = False
+            right += 1
+    return right, len(kept)
+
+
+def held_out(known: list[JudgedPhoto]) -> list[Floats]:
+    """Each photo's chances by weights that did not learn from its fold."""
+    ranks: list[Floats] = [np.zeros(0)] * len(known)
+    for fold in range(FOLDS):
+        weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
+        for n, one in enumerate(known):
+            if n % FOLDS == fold:
+                ranks[n] = weights.chances(one.facts)
+    return ranks
+
+
+def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
+    """The chance from which on F1 of what is shown, over all photos, is the largest."""
+    truths = sum(one.truths for one in known)
+    scores = []
+    for least in LEASTS:
+        rows = [shown(one, rank, least) for one, rank in zip(known, ranks, strict=True)]
+        right, count = np.sum(rows, axis=0)
+        scores.append(2 * right / (truths + count))
+    return float(LEASTS[int(np.argmax(scores))])
+
+
+def check(known: list[JudgedPhoto], ranks: list[Floats], least: float) -> None:
+    """Print recall and precision of each set, by the quality alone and by the held-out chances."""
+    for name in sorted({one.name for one in known}):
+        some = [n for n, one in enumerate(known) if one.name == name]
+        truths = max(sum(known[n].truths for n in some), 1)
+        figures: list[float] = []
+        for rank, from_ in ((None, 0.0), (ranks, least)):
+            rows = [
+                shown(known[n], known[n].facts[:, 0] if rank is None else rank[n], from_)
+                for n in some
+            ]
+            right, count = np.sum(rows, axis=0)
+            figures += [right / truths, right / max(count, 1)]
+        print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
+
+
+def saved(path: Path, known: list[JudgedPhoto]) -> None:
+    """Write what was found."""
+    rows = {
+        f"{n} {key}": np.asarray(v) for n, one in enumerate(known) for key, v in vars(one).items()
+    }
+    np.savez_compressed(path, **rows)
+
+
+def opened(path: Path) -> list[JudgedPhoto]:
+    """Read it again; nothing where there is no file."""
+    if not path.is_file():
+        return []
+    with np.load(path) as rows:
+        count = len({key.split()[0] for key in rows})
+        names = [one.name for one in fields(JudgedPhoto)]
+        photos_ = [{key: rows[f"{n} {key}"] for key in names} for n in range(count)]
+    return [
+        JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
+        for row in photos_
+    ]
+
+
+def table_of(weights: ObjectnessWeights, least: float) -> dict[str, Any]:
+    """The table as the bundle holds it, four digits each."""
+    rounded = np.vectorize(lambda number: float(f"{number:.4g}"))
+    table = {
+        key: rounded(getattr(weights, key)).tolist() for key in ("into", "bias", "out", "direct")
+    }
+    return {**table, "level": weights.level, "least": least}
+
+
+def main() -> None:
+    """Look, learn, choose the threshold, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=10, help="to look at photos")
+    parser.add_argument("--facts", type=Path, help="a file (.npz) that keeps what was found")
+    parser.add_argument("--check", action="store_true", help="print what is won on other photos")
+    parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    begun = [] if args.facts is None else opened(args.facts)
+    known = list(photos(args.data, args.minutes, begun))
+    if args.facts is not None:
+        saved(args.facts, known)
+    print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
+    if args.look_only:
+        return
+    known = [one for one in known if len(one.labels)]
+    ranks = held_out(known)
+    least = best_least(known, ranks)
+    print(f"shown from {least:.2f} on")
+    if args.check:
+        check(known, ranks, least)
+    bundle = SHIPPED / DEFAULT_MODEL
+    tables = read_tables(bundle, read_manifest(bundle))
+    write_tables(bundle, {**tables, "objectness": table_of(learn(known), least)})
+
+
+if __name__ == "__main__":
+    main()

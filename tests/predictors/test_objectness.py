@@ -1,0 +1,118 @@
+"""Objectness: facts against slow loops, a network worked out by hand, and what is shown of it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of
+from anymask.predictors.grid import Grid
+from anymask.predictors.objectness import RIM, SHAPE, Objectness, ObjectnessWeights
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.spec import Geometry
+
+SIDE, ROWS, COLUMNS = 32, 24, 32
+PLACE = Geometry((96, 128), (48, 64), 64)  # a cell is two pixels of the model's square
+RNG = np.random.default_rng(0)
+MAPS = [RNG.normal(size=(3, 8, 8)), RNG.normal(size=(2, 32, 32))]
+
+
+def planes() -> np.ndarray:
+    """A square on the left border with a crumb, a blob in the middle, nothing."""
+    logits = np.full((3, SIDE, SIDE), -4.0, np.float32)
+    logits[0, 4:12, :8] = 4
+    logits[0, 4, 1:7] = 0.5  # a doubt
+    logits[0, 20, 20] = 4
+    logits[1, 8:14, 10:22] = 2
+    logits[:, ROWS:] = 9  # beside the photo
+    return logits
+
+
+def facts() -> np.ndarray:
+    return Objectness(MAPS, PLACE, 0.0, None).facts(planes(), np.array([0.7, 0.6, 0.1], np.float32))
+
+
+def mean_of(channels: np.ndarray, mask: np.ndarray) -> list[float]:
+    """A channel's mean over the cells of a mask, cell by cell."""
+    step = SIDE // channels.shape[-1]
+    values = [channels[:, y // step, x // step] for y, x in np.argwhere(mask)]
+    return list(np.mean(values, axis=0)) if values else [0.0] * len(channels)
+
+
+def test_the_shape_of_a_square_on_the_border() -> None:
+    found = dict(zip(SHAPE, facts()[0], strict=False))
+    assert found["quality"] == pytest.approx(0.7)
+    assert found["stability"] == pytest.approx((65 - 6) / 65)
+    assert found["size"] == pytest.approx(np.log(65 / (ROWS * COLUMNS)))
+    outline = 4 * 7 + 1  # of the square of 8 and of the crumb
+    assert found["border"] == pytest.approx(8 / outline)
+    assert found["sides"] == 1
+    assert found["fill"] == pytest.approx(65 / (17 * 21))
+    assert found["rough"] == pytest.approx(np.log(outline**2 / 65))
+    assert found["whole"] == pytest.approx(64 / 65)
+    assert found["thick"] == pytest.approx(4 / np.sqrt(65), rel=0.05)
+
+
+def test_channels_are_means_inside_and_against_the_rim() -> None:
+    for row, plane in zip(facts(), planes(), strict=True):
+        mask = plane[:ROWS] > 0
+        near = np.zeros_like(mask)
+        for y, x in np.argwhere(mask):
+            near[max(y - RIM, 0) : y + RIM + 1, max(x - RIM, 0) : x + RIM + 1] = True
+        inside = np.concatenate([mean_of(one, mask) for one in MAPS])
+        around = np.concatenate([mean_of(one, near & ~mask) for one in MAPS])
+        np.testing.assert_allclose(row[len(SHAPE) :], [*inside, *(inside - around)], atol=1e-6)
+
+
+def test_chances_of_a_network_worked_out_by_hand() -> None:
+    weights = ObjectnessWeights.of(
+        {
+            "into": [[1, 0], [0, 2]],
+            "bias": [0, -1],
+            "out": [3, -2],
+            "direct": [0.5, 0],
+            "level": 0.25,
+            "least": 0.4,
+        }
+    )
+    score = 0.5 * 0.2 + 3 * np.tanh(0.2) - 2 * np.tanh(2 * 0.7 - 1) + 0.25
+    (chance,) = weights.chances(np.array([[0.2, 0.7]]))
+    assert chance == pytest.approx(1 / (1 + np.exp(-score)))
+
+
+def record(x: int, quality: float, objectness: float | None) -> MaskRecord:
+    mask = np.zeros((20, 40), np.bool_)
+    mask[5:15, x : x + 10] = True
+    return replace(record_from_rle(mask_to_rle(mask), quality=quality), objectness=objectness)
+
+
+LIKELY, COPY, BAD, UNJUDGED = (
+    record(0, 0.6, 0.9), record(1, 0.8, 0.5), record(15, 0.9, 0.1), record(28, 0.7, None),
+)  # fmt: skip
+
+
+def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
+    settings = Arrangement(min_objectness=0.3, mask_nms_thresh=0.5)
+    assert arrange([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
+    every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(mask_nms_thresh=0.5))
+    assert every == [LIKELY, BAD, UNJUDGED]
+
+
+def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
+    assert best_of([replace(BAD, objectness=0.2), replace(LIKELY, objectness=0.05)]) == [
+        replace(BAD, objectness=0.2)
+    ]
+
+
+@pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])
+def test_the_models_own_threshold_holds_in_adaptive_mode(mode: Any, least: float) -> None:
+    assert arrangement_of(Grid(mode=mode), {}, 0.35).min_objectness == least
+    assert arrangement_of(Grid(mode=mode), {"min_objectness": 0.7}, 0.35).min_objectness == 0.7
+
+
+def test_records_keep_their_objectness_in_sa1b_files() -> None:
+    for one in (LIKELY, UNJUDGED):
+        assert MaskRecord.from_sa1b(one.to_sa1b()).objectness == one.objectness
+    assert "objectness" not in UNJUDGED.to_sa1b()
