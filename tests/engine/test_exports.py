@@ -153,6 +153,13 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
     assert {mask.rle for image in images for mask in image.masks} == {block().rle}
 
 
+def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
+    told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
+    assert "data.yaml expects the photos in images/; --images copies them there" in told
+    told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
+    assert not any("--images" in line for line in told)
+
+
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:
     export_masks(trained_on, tmp_path / "set", "coco", SPLIT)
     kinds = set()

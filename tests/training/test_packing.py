@@ -12,8 +12,9 @@ from PIL import Image
 from anymask.data.sets import load_set
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask, rle_to_string
-from anymask.training.loop import TrainingRun, train
+from anymask.training.loop import train
 from anymask.training.packing import LEVELS, pack, unpack
+from anymask.training.worker import TrainingRun
 from tests.training.small_data import small_recipe, write_sets
 
 

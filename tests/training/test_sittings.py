@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from anymask.primitives.errors import ConfigError, WeightsError
-from anymask.training import loop
+from anymask.training import worker as of_worker
 from anymask.training.checkpoint import BEFORE, LAST, newest_state, read_state
-from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.loop import train
 from anymask.training.recipe import RecipeStage
+from anymask.training.worker import TrainingRun, TrainingWorker
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -53,7 +54,7 @@ def test_the_minutes_end_a_sitting_with_a_checkpoint_and_the_next_goes_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = small_recipe(steps=6, save_every=100)
-    monkeypatch.setattr(loop.time, "monotonic", Clock(20.0))
+    monkeypatch.setattr(of_worker.time, "monotonic", Clock(20.0))
     train(recipe, TrainingRun(data, tmp_path / "cut", max_minutes=2))
     assert 0 < step_of(tmp_path / "cut") < 6
     monkeypatch.undo()
@@ -74,7 +75,7 @@ def test_a_checkpoint_is_written_when_the_last_is_too_old(
         save(worker)
 
     monkeypatch.setattr(TrainingWorker, "save", told)
-    monkeypatch.setattr(loop.time, "monotonic", Clock(60.0))
+    monkeypatch.setattr(of_worker.time, "monotonic", Clock(60.0))
     train(small_recipe(steps=4, save_every=100, save_minutes=1.5), TrainingRun(data, tmp_path))
     assert saved[:-1]  # the last one is the end's
     monkeypatch.undo()
@@ -134,7 +135,7 @@ def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
 def test_a_copy_is_no_beginner_and_its_rate_falls_at_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(of_worker, "LOG_EVERY", 1)
     train(small_recipe(steps=12), TrainingRun(data, tmp_path / "long"))
     train(cooling(), TrainingRun(data, tmp_path / "cool", source=tmp_path / "long"))  # type: ignore[arg-type]
     lines = (tmp_path / "cool" / "log.jsonl").read_text().splitlines()
@@ -213,7 +214,7 @@ def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
 def test_the_log_says_how_long_the_rest_will_take(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    monkeypatch.setattr(of_worker, "LOG_EVERY", 2)
     began = time.monotonic()
     rows: list[dict[str, float]] = []
     train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=rows.append))

@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user)
         assets = page_assets() | model_assets(bundle)
-        listen(create_app(ServerParts(inference, access, limits, assets, [router])), args)
+        app = create_app(ServerParts(inference, access, limits, assets, [router]))
+        listen(app, args, inference)
 
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:

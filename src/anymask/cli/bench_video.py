@@ -30,7 +30,7 @@ def video_figures(
     if not folder:
         raise InputError(
             "name a folder of videos with masks (VIDEO/images, VIDEO/masks): "
-            "anymask bench video FOLDER"
+            "anymask bench video FOLDER; or --long N for a made scene"
         )
     if most < 3:
         raise InputError(f"--frames must be at least 3, got {most}; the ends do not count")

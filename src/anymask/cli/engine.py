@@ -78,7 +78,9 @@ def init(args: argparse.Namespace) -> None:
 
 def import_options(parser: argparse.ArgumentParser) -> None:
     """Of `import`."""
-    parser.add_argument("source", type=Path, help="masks, in any format of `anymask convert`")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
+    )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
     parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
     parser.add_argument(

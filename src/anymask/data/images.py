@@ -177,7 +177,7 @@ def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
 
 def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
     """The upright alpha channel; None without one, or where Pillow does not know the file."""
-    with _open_path(path) as file:
+    with open_path(path) as file:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
@@ -201,13 +201,13 @@ def _load_array(path: Path) -> NDArray[Any]:
 def image_hw(path: Path) -> tuple[int, int]:
     """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
     name = repr(str(path))
-    with _open_path(path) as file:
+    with open_path(path) as file:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
             if _begins_like_tiff(file):
                 return tiff_hw(file, name)
-            raise ImageError(_explain_unidentified(file, name)) from None
+            raise ImageError(explain_unidentified(file, name)) from None
         with decoding(name), picture:
             height, width = picture.height, picture.width
             check_size((height, width), name)
@@ -246,12 +246,12 @@ def find_images(
 
 
 def _load_file(path: Path, view: PictureView) -> UintImage:
-    with _open_path(path) as file:
+    with open_path(path) as file:
         return _load_stream(file, repr(str(path)), view)
 
 
 @contextmanager
-def _open_path(path: Path) -> Iterator[BinaryIO]:
+def open_path(path: Path) -> Iterator[BinaryIO]:
     """A picture's file. Raises ImageError that says what is wrong with the path."""
     name = repr(str(path))
     try:
@@ -273,7 +273,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     except UnidentifiedImageError:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
-        raise ImageError(_explain_unidentified(file, name)) from None
+        raise ImageError(explain_unidentified(file, name)) from None
     try:
         if decode_with(lambda: needs_tifffile(picture, view), name):
             return _load_tiff(file, name, view)
@@ -314,7 +314,7 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     decode_with(lambda: picture.seek(view.page), name)
 
 
-def _explain_unidentified(file: Any, name: str) -> str:
+def explain_unidentified(file: Any, name: str) -> str:
     """What to tell about a file that Pillow does not know."""
     try:
         file.seek(0)

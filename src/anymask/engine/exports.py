@@ -102,6 +102,8 @@ def export_masks(
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
         lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
+    if name == "yolo" and not settings.images:
+        lines.append("data.yaml expects the photos in images/; --images copies them there")
     return lines + report.lines()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -24,6 +24,7 @@ from anymask.predictors.keywords import (
     EverythingKeywords,
     SegmentKeywords,
     SourceDict,
+    other_method,
     read_source,
     split_everything,
     split_segment,
@@ -86,6 +87,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
+
+    if not TYPE_CHECKING:  # for types, a name that there is not stays one
+
+        def __getattr__(self, name: str) -> Any:
+            """Raises AttributeError, which names our word for another tool's method."""
+            raise AttributeError(f"a Model has no {name!r}{other_method(name)}")
 
     @property
     def spec(self) -> ModelSpec:

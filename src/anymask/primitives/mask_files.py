@@ -24,6 +24,8 @@ Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "npy"]
 DOCUMENTS: dict[str, Kind] = {".json": "json", ".svg": "svg", ".geojson": "geojson", ".npy": "npy"}
 _TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
+_OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # that Pillow hands to other packages, or nobody
+_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # of formats that do not take the pixels' own
 _COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": _COMPRESSION},
@@ -85,7 +87,7 @@ def picture_format(suffix: str) -> str | None:
     from PIL import Image
 
     found = Image.registered_extensions().get(suffix)
-    return found if found in Image.SAVE else None
+    return found if found in Image.SAVE and found not in _OF_OTHERS else None
 
 
 def shows_photo(kind: Kind) -> bool:
@@ -151,16 +153,24 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     """Write (H, W[, C]) uint8 in the format of a suffix. Raises InputError where it cannot."""
     from PIL import Image
 
-    kind = picture_format(suffix)
-    try:
-        Image.fromarray(pixels).save(file, kind, **_OPTIONS.get(kind or "", {}))
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk
-        raise InputError(
-            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
-            f"{suffix} ({error}); choose .png"
-        ) from error
+    kind, picture = picture_format(suffix), Image.fromarray(pixels)
+    first: Exception | None = None
+    for mode in (picture.mode, *_MODES.get(picture.mode, ())):
+        start = file.tell() if file.seekable() else 0
+        try:
+            picture.convert(mode).save(file, kind, **_OPTIONS.get(kind or "", {}))
+            return
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk
+            first = first or error
+        if file.seekable():
+            file.seek(start)
+            file.truncate()
+    raise InputError(
+        f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
+        f"{suffix} ({first}); choose .png"
+    ) from first
 
 
 def masks_to_svg(masks: Sequence[BoolArray]) -> str:  # (H, W) each

@@ -51,8 +51,12 @@ class ProgressBar:
             self._write("")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._write("\n")
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is None or self.done:
+            self._write("\n")
+        elif self.live:  # nothing was done: the error alone is told
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
 
     def update(self, done: int, total: int | None = None, free: int = 0) -> None:
         """`done` steps are behind us; a `total` that became known replaces the old one.

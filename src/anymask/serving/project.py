@@ -302,7 +302,7 @@ async def _propose(
     wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
     found = await done(inference.everything(lambda: load_image(path), wanted))
     model = inference.model.result()
-    family, least = model.runtime.family, settings.quality
+    family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
     likely = [
         record

@@ -92,7 +92,8 @@ def match_cells(
     scores = np.concatenate([queries @ one.keys.values.T + one.trust for one in glimpses], axis=1)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
     scores -= scores.max(axis=1, keepdims=True)
-    weights = np.exp(SHARPNESS * scores)
+    scores *= SHARPNESS
+    weights = np.exp(scores, out=scores)
     found = np.zeros((len(labels), len(keys.values)), np.float32)
     found[:, asked] = (weights @ labels.T / weights.sum(axis=1, keepdims=True)).T
     return found
