@@ -1,4 +1,4 @@
-"""Export of a video model: three further graphs and its constants, beside an image model's bundle.
+"""Export of a video model: a model of SAM 2's families in, its further ONNX graphs out.
 
 Letters: N objects, P points, T masks of the decoder, C channels, h w features, m side of a mask, K
 tokens of memories, Cm their channels. `features` are the encoder graph's, as a picture has them.

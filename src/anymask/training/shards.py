@@ -1,4 +1,4 @@
-"""Tar shards as training data: a folder of .tar files in, any picture of any epoch out, and back.
+"""Tar shards: a folder of .tar files in, training pictures of any epoch out, and back.
 
 A shard is laid out as those of SA-1B: beside each picture NAME.jpg (.png, .webp, ...) stands
 NAME.json with its masks. Where each file lies is read once from the tars' headers; after that a

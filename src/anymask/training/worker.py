@@ -1,4 +1,4 @@
-"""One training process: model, running average, optimiser and progress; it learns step by step."""
+"""One training process: batches in; a model, its running average and checkpoints out."""
 
 from __future__ import annotations
 
