@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anymask.export.graphs import describe_tensors, example_prompts, write_graph
+from anymask.export.readme import write_readme
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
@@ -125,6 +126,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
         manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
     )
     (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
+    write_readme(folder, changed)
     return changed
 
 

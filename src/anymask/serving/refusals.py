@@ -27,6 +27,7 @@ from anymask.primitives.errors import (
     StoreError,
     WeightsError,
 )
+from anymask.serving.answers import KeptMaskAnswer
 
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (NotFoundError, 404),
@@ -81,7 +82,7 @@ class FailureBody(BaseModel):
 class ConflictBody(FailureBody):
     """A change that came too late; `current` is the record as it is now, null where it is gone."""
 
-    current: dict[str, Any] | None
+    current: KeptMaskAnswer | None
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -134,7 +134,8 @@ def index_shards(folder: Path, index: Path) -> None:
 
 def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
     """Where each picture of a shard and its JSON lie."""
-    pictures, texts = {}, {}
+    pictures: dict[str, tuple[int, int]] = {}
+    texts: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:

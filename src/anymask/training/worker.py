@@ -227,7 +227,7 @@ class TrainingWorker:
                 self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
             ):
                 outcome: StepOutcome = self.step(batch, balance, draws)
-            (outcome.loss / self.recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+            (outcome.loss / self.recipe.accumulate).backward()
         return outcome
 
     def descend(self) -> float:
