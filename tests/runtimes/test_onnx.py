@@ -147,9 +147,7 @@ def test_missing_tables_are_told(learned: Path) -> None:
         OnnxRuntime(learned)
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [("{", ": not JSON"), ("[1]", " must hold an object")]
-)
+@pytest.mark.parametrize(("text", "told"), [("{", ": not JSON"), ("[1]", " must hold an object")])
 def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> None:
     path = learned / "tables.json"
     path.write_text(text, encoding="utf-8")
