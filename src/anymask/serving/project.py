@@ -65,7 +65,7 @@ from anymask.serving.bodies import (
 )
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
-from anymask.serving.label_routes import add_labels
+from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
@@ -74,7 +74,6 @@ from anymask.serving.results import file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
-User = Annotated[str | None, Query(max_length=400)]
 
 
 def project_router(
@@ -104,14 +103,12 @@ def project_router(
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
     @router.get("/project", response_model=ProjectAnswer)
-    def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
+    def describe(user_name: Who = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
         return project.describe(user_name or user)
 
     @router.put("/project", response_model=ProjectAnswer)
-    def change(
-        body: ProjectBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def change(body: ProjectBody, user_name: Who = None) -> dict[str, Any]:
         """Another way of working from now on: masks are counted under it."""
         project.change(stage=body.stage, arm=body.arm)
         return project.describe(user_name or user)
@@ -130,9 +127,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         response_model=KeptMasksAnswer,
         response_model_exclude_unset=True,
     )
-    def records(
-        image_id: int, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def records(image_id: int, user_name: Who = None) -> dict[str, Any]:
         """The photo's masks; its version grows when its status changes."""
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
@@ -148,9 +143,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         response_model=KeptMaskAnswer,
         response_model_exclude_unset=True,
     )
-    def add(
-        image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def add(image_id: int, body: NewRecordBody, user_name: Who = None) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
@@ -161,7 +154,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         record_id: int,
         body: RecordBody,
         if_match: Version,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> Response:
         """Replace a mask that is still at the version of If-Match; else 409 with the current one.
 
@@ -176,14 +169,11 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         return _or_current(work)
 
     @router.delete("/records/{record_id}", response_model=NothingAnswer)
-    def delete(
-        record_id: int, if_match: Version, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> Response:
+    def delete(record_id: int, if_match: Version, user_name: Who = None) -> Response:
         """Take a mask away; what it was stays in the history."""
 
-        return _or_current(
-            lambda: store.delete_record(record_id, _version(if_match), user_name or user)
-        )
+        who = user_name or user
+        return _or_current(lambda: store.delete_record(record_id, _version(if_match), who))
 
 
 def _version(text: str) -> int:
@@ -212,9 +202,7 @@ def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
 
 def _add_work(router: APIRouter, project: Project, user: str) -> None:
     @router.post("/images/{image_id}/events", status_code=201, response_model=AddedAnswer)
-    def events(
-        image_id: int, body: EventsBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, int]:
+    def events(image_id: int, body: EventsBody, user_name: Who = None) -> dict[str, int]:
         """Write down what was done; events are never changed."""
         actions = [event.action() for event in body.events]
         return {"added": project.store.add_events(image_id, actions, user_name or user)}
@@ -223,7 +211,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
     def finish(
         image_id: int,
         body: DoneBody | None = None,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> dict[str, Any]:
         """The photo is finished."""
         seconds = 0.0 if body is None else body.seconds
@@ -300,10 +288,8 @@ async def _propose(
         replace(draft, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
     ]
-    kept = await run_in_threadpool(
-        lambda: project.store.add_records(image_id, named, "model", status="proposed")
-    )
-    return kept, others
+    keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
+    return await run_in_threadpool(keep), others
 
 
 def _add_review(router: APIRouter, project: Project, user: str) -> None:
@@ -324,7 +310,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         record_id: int,
         body: VerdictBody,
         if_match: Annotated[str | None, Header(alias="If-Match")] = None,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> Response:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
@@ -342,9 +328,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         return _or_current(work)
 
     @router.delete("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
-    def take_back(
-        record_id: int, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> Response:
+    def take_back(record_id: int, user_name: Who = None) -> Response:
         """Undo the last verdict; 409 where the mask has changed since, or has none."""
         return _or_current(lambda: take_back_verdict(project.store, record_id, user_name or user))
 
