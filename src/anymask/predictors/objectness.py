@@ -4,11 +4,11 @@ The model's own quality says how well a mask is drawn, not whether anybody would
 it finds the cat, its ear and the wall behind it, each with a good edge. Objectness is the chance
 that a person's mask and the found one overlap with an IoU of .5. It rests on the mask's shape and
 numbers (`SHAPE`) and on the encoder's channels, their mean inside the mask and what differs in the
-rim around it; a network with few hidden units makes one number of them. Its weights are the table
-"objectness" of the model's bundle, learned from training photos by `recipes/fit_objectness.py`.
+rim around it. The weights of this logistic regression are the table "objectness" of the model's
+bundle, learned from training photos by `recipes/fit_objectness.py`.
 
 Letters: n masks, m the side of their logits, h w its cells that are photo, C channels of a map,
-F facts, H hidden units.
+F facts.
 """
 
 from __future__ import annotations
@@ -47,29 +47,23 @@ SHAPE = (
 
 @dataclass(frozen=True, eq=False)
 class ObjectnessWeights:
-    """The network that judges a mask; the facts in the order of `Objectness.facts`.
+    """A logistic regression on the facts, in the order of `Objectness.facts`.
 
-    into  (F, H)        bias  (H,)        out  (H,)        direct  (F,)
-    level  of all masks alike        least  chance from which a mask is shown
+    direct  (F,)        level  of all masks alike        least  chance from which a mask is shown
     """
 
-    into: Floats
-    bias: Floats
-    out: Floats
     direct: Floats
     level: float
     least: float
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ObjectnessWeights:
-        """From lists and numbers, as a family's table has them."""
-        arrays = {name: np.array(table[name]) for name in ("into", "bias", "out", "direct")}
-        return cls(**arrays, level=float(table["level"]), least=float(table["least"]))
+        """From a list and numbers, as a family's table has them."""
+        return cls(np.array(table["direct"]), float(table["level"]), float(table["least"]))
 
     def chances(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
         """How likely each mask is an object, 0..1."""
-        hidden = np.tanh(facts @ self.into + self.bias)
-        score = facts @ self.direct + hidden @ self.out + self.level
+        score = facts @ self.direct + self.level
         likely: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
         return likely
 
