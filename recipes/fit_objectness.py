@@ -1,13 +1,13 @@
 """Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
 
-    python recipes/fit_objectness.py ../shared/data/train --minutes 10
+    python recipes/fit_objectness.py ../shared/data/train --photos 49
 
 Adaptive mode looks at photos of many sets in turn (`ROUND`), and the facts of each mask that it
 finds are kept (`predictors/objectness.py`). A mask is an object where one that people drew overlaps
 it with an IoU of `SAME`. In sets that label only some objects of a photo (all but `COMPLETE`), what
 touches no labelled object may be one that nobody labelled, and counts for `UNSEEN` of a mask.
-Logistic loss; each photo counts as the square root of its masks. The threshold is the least chance
-from which on half of what would be shown is right on photos that the weights did not learn from
+Logistic loss; each photo counts as the square root of its masks. The threshold is the one with
+which about `KEPT` of the right masks are still shown, on photos that the weights did not learn from
 (`FOLDS`).
 
 `--facts FILE` keeps what was found, and goes on from it. `--check` prints recall and precision on
@@ -19,7 +19,6 @@ Letters: n masks, F facts, M masks that people drew.
 from __future__ import annotations
 
 import argparse
-import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +37,7 @@ from anymask.families.tables import SHIPPED
 from anymask.predictors.arrangement import ADAPTIVE_NMS
 from anymask.predictors.everything import Clock, Scan, search_view
 from anymask.predictors.grid import Grid, grid_of
-from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
+from anymask.predictors.objectness import Objectness, ObjectnessWeights
 from anymask.predictors.pipeline import embed_image
 from anymask.predictors.screening import CropView
 from anymask.primitives.masks import mask_nms
@@ -61,11 +60,11 @@ COMPLETE = ("coco_panoptic", "corridor_a", "football_broadcast")
 UNSEEN = 0.3  # of a mask, that nobody labelled
 SAME, TOUCHED = 0.5, 0.25
 TWICE = 0.9  # IoU of masks that are one
-SIDE = 5  # clicks along a photo: more photos say more than more clicks
-LOOSE, TIGHT = 3.0, 300.0  # prices of squared weights, of the shape and of the channels
+SIDE = 16  # clicks along a photo: more photos say more than more clicks
+PRICE = 3.0  # of a squared weight
 STEPS, FOLDS = 8, 4
-LEASTS = np.arange(0.1, 0.9, 0.025)  # thresholds that are tried
-RIGHT = 0.5  # of what is shown, at least: as sets leave objects out, it is more in truth
+LEASTS = np.arange(0, 0.6, 0.05)  # thresholds that are tried: few photos tell no finer ones
+KEPT = 0.75  # of the right masks among all found ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,7 @@ class Kept(Objectness):
         super().__init__(*given)
         self.rows: list[Floats] = []
 
-    def chances(self, logits: FloatArray, quality: FloatArray) -> Floats:
+    def of_masks(self, logits: FloatArray, quality: FloatArray) -> Floats:
         """The places of their facts."""
         start = len(self.rows)
         self.rows += list(self.facts(logits, quality))
@@ -106,7 +105,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
     runtime, spec = model.runtime, model.spec
     seen = embed_image(runtime, photo)
     view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
-    judge = Kept([one.values for one in seen.maps], seen.geometry, spec.mask_threshold, None)
+    judge = Kept(seen.geometry, spec.mask_threshold, None)
     sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
     clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
     with ThreadPoolExecutor(1) as cutters:
@@ -135,12 +134,12 @@ def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Gr
     return JudgedPhoto(name, facts, ious, labels, counts, shared, len(truths))
 
 
-def photos(folder: Path, minutes: float, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
-    """Photos of the sets in turn, those that are known first, until the time has passed."""
+def photos(folder: Path, count: int, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
+    """Photos of the sets in turn, those that are known first, at most `count`."""
     yield from known
     model = anymask.load()
-    settings = grid_of(model.runtime.family, {"points_per_side": SIDE, "mode": "exact"})
-    begun, orders, done = time.monotonic(), dict[str, Any](), 0
+    settings = grid_of(model.runtime.family, {"points_per_side": SIDE})
+    orders, done = dict[str, Any](), 0
     for name in ROUND * 1000:
         if name not in orders:
             samples = load_set(folder / name)[1]
@@ -153,7 +152,7 @@ def photos(folder: Path, minutes: float, known: list[JudgedPhoto]) -> Iterator[J
         done += 1
         if done <= len(known):
             continue
-        if time.monotonic() - begun > 60 * minutes:
+        if done > count:
             return
         yield judged(model, name, sample, settings)
 
@@ -166,8 +165,8 @@ def learn(known: list[JudgedPhoto]) -> ObjectnessWeights:
     counts /= counts.mean()
     middle, spread = facts.mean(axis=0), facts.std(axis=0) + 1e-6
     scaled = np.column_stack([(facts - middle) / spread, np.ones(len(facts))])
-    price = np.full(scaled.shape[1], TIGHT)
-    price[: len(SHAPE)], price[-1] = LOOSE, 0
+    price = np.full(scaled.shape[1], PRICE)
+    price[-1] = 0  # of the level
     weights = np.zeros(scaled.shape[1])
     for _ in range(STEPS):
         chance = 1 / (1 + np.exp(-scaled @ weights))
@@ -197,28 +196,29 @@ def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
 
 
 def held_out(known: list[JudgedPhoto]) -> list[Floats]:
-    """Each photo's chances by weights that did not learn from its fold."""
+    """Each photo's objectness by weights that did not learn from its fold."""
     ranks: list[Floats] = [np.zeros(0)] * len(known)
     for fold in range(FOLDS):
         weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
         for n, one in enumerate(known):
             if n % FOLDS == fold:
-                ranks[n] = weights.chances(one.facts)
+                ranks[n] = weights.chances(one.facts) * one.facts[:, 0].clip(0, 1)
     return ranks
 
 
 def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
-    """The least chance from which on `RIGHT` of what is shown, over all photos, is right."""
-    for least in LEASTS:
-        rows = [shown(one, rank, least) for one, rank in zip(known, ranks, strict=True)]
-        right, count = np.sum(rows, axis=0)
-        if right >= RIGHT * max(count, 1):
-            return float(least)
-    return float(LEASTS[-1])
+    """The threshold that comes nearest to keeping `KEPT` of the right masks."""
+    right = np.array(
+        [
+            sum(shown(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
+            for least in LEASTS
+        ]
+    )
+    return float(LEASTS[np.abs(right - KEPT * right[0]).argmin()])
 
 
 def check(known: list[JudgedPhoto], ranks: list[Floats], least: float) -> None:
-    """Print recall and precision of each set, by the quality alone and by the held-out chances."""
+    """Print recall and precision of each set, by quality alone and by held-out objectness."""
     for name in sorted({one.name for one in known}):
         some = [n for n, one in enumerate(known) if one.name == name]
         truths = max(sum(known[n].truths for n in some), 1)
@@ -266,13 +266,13 @@ def main() -> None:
     """Look, learn, choose the threshold, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=10, help="to look at photos")
+    parser.add_argument("--photos", type=int, default=49)
     parser.add_argument("--facts", type=Path, help="a file (.npz) that keeps what was found")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
     args = parser.parse_args()
     begun = [] if args.facts is None else opened(args.facts)
-    known = list(photos(args.data, args.minutes, begun))
+    known = list(photos(args.data, args.photos, begun))
     if args.facts is not None:
         saved(args.facts, known)
     print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
