@@ -1,9 +1,16 @@
 """What every test may ask for."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# The arrays of tests are small: several threads for one product would mostly wait for each other,
+# which takes ten times as long where something else is at work. Read when numpy and torch load.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -14,9 +21,30 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("anymask")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hasty_disk() -> Iterator[None]:
+    """Nothing waits until the disk has it: only a power cut would tell, and no test is one."""
+    from anymask.engine import database
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        hasty = [pragma.replace("FULL", "OFF") for pragma in database.PRAGMAS]
+        patch.setattr(database, "PRAGMAS", tuple(hasty))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """OpenCV reads no variable of the environment."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 @pytest.fixture(scope="session")

@@ -38,3 +38,8 @@ def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch
         ("nano", None, "auto", "fp32", "auto"),
         ("sam_vit_b", "a.pt", "cpu", "bf16", "torch"),
     ]
+
+
+def test_an_empty_name_is_no_name() -> None:
+    with pytest.raises(errors.ModelError, match="there is no model called ''"):
+        anymask.load("")

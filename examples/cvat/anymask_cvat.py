@@ -15,8 +15,14 @@ from PIL import Image
 
 import anymask
 from anymask.primitives.types import Embedding
-from anymask.serving.cvat import SHAPES, CvatModel, Tracked, mask_to_shape, shape_to_mask
-from anymask.video.image_tracker import SeenFrame
+from anymask.serving.cvat import (
+    SHAPES,
+    CvatFrame,
+    CvatModel,
+    Tracked,
+    mask_to_shape,
+    shape_to_mask,
+)
 
 
 def create(kind: str = "interaction", model: str = "nano") -> Any:
@@ -73,12 +79,12 @@ class Tracking:
         self.model = model
         self.spec = cvataa.TrackingFunctionSpec(supported_shape_types=SHAPES)
 
-    def preprocess_image(self, context: Any, image: Image.Image) -> SeenFrame:
+    def preprocess_image(self, context: Any, image: Image.Image) -> CvatFrame:
         return self.model.preprocess_frame(image)
 
-    def init_tracking_state(self, context: Any, pp_image: SeenFrame, shape: Any) -> Tracked:
+    def init_tracking_state(self, context: Any, pp_image: CvatFrame, shape: Any) -> Tracked:
         return self.model.begin(pp_image, shape.type, shape.points)
 
-    def track(self, context: Any, pp_image: SeenFrame, state: Tracked) -> Any:
+    def track(self, context: Any, pp_image: CvatFrame, state: Tracked) -> Any:
         points = self.model.follow(pp_image, state)
         return None if points is None else cvataa.TrackableShape(type=state.kind, points=points)

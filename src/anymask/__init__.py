@@ -95,7 +95,8 @@ def load(
     from anymask.predictors.image import Model
     from anymask.runtimes.open import open_runtime
 
-    opened = open_runtime(name or DEFAULT_MODEL, weights, device, precision, runtime)
+    name = DEFAULT_MODEL if name is None else name
+    opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session)
 
 

@@ -144,7 +144,7 @@ sam_model_registry: dict[str, Callable[..., SamModel]] = {
 }
 
 
-def _opened(model: SamModel | Model | str | None) -> Model:
+def _open(model: SamModel | Model | str | None) -> Model:
     """Any model: open already, or by name."""
     if isinstance(model, SamModel):
         return model.model
@@ -162,7 +162,7 @@ class SamPredictor:
     """One photo, any number of prompts. Raises InputError where no photo was set."""
 
     def __init__(self, sam_model: SamModel | Model | str | None = None) -> None:
-        self.model = _opened(sam_model)
+        self.model = _open(sam_model)
         self.transform = ResizeLongestSide(self.model.spec)
         self._embedding: Embedding | None = None
 
@@ -294,7 +294,7 @@ class SamAutomaticMaskGenerator:
                 "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', got "
                 f"{self.output_mode!r}"
             )
-        self.opened = _opened(self.model)
+        self.opened = _open(self.model)
 
     def generate(self, image: ImageSource) -> list[dict[str, Any]]:
         """A record for each mask: segmentation, area, bbox (x, y, w, h), predicted_iou,
@@ -346,4 +346,4 @@ def pipeline(
     """transformers' way to call it. Raises InputError for another task."""
     if task != "mask-generation":
         raise InputError(f"the only task is 'mask-generation', got {task!r}")
-    return MaskGeneration(_opened(model))
+    return MaskGeneration(_open(model))

@@ -52,6 +52,19 @@ def test_a_cache_or_a_site_that_is_a_file_is_refused(
     assert f"got the file {file}" in refused(capsys, "serve", "--static", file)
 
 
+def test_weights_that_are_broken_end_the_server(
+    capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+) -> None:
+    words = ["--model", "mobile_sam", "--weights", file, "--port", "0"]
+    told = refused(capsys, "serve", *words)
+    assert told.count("\n") == 1
+    assert told.startswith("anymask: error: ")
+    assert "file" in told
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (9, 8)).save(tmp_path / "photos" / "a.png")
+    assert refused(capsys, "annotate", tmp_path / "photos", *words) == told
+
+
 def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.cli.bench_long_video import PERIOD, MadeScene
 from anymask.cli.main import main
 from anymask.evaluation.video_tracking import copy_first, read_masked_videos, score_method
 from anymask.predictors.image import Model
@@ -46,6 +48,16 @@ def test_the_tracker_beats_what_it_must_beat(
     assert means["fake, auto"] > means["copy the first mask"] + 0.1
 
 
+def test_one_tracker_may_be_asked_for_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()))
+    out = tmp_path / "a.json"
+    assert main(["bench", "video", str(folder), "--tracker", "points", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text("utf-8"))["figures"]
+    assert {one["runtime"] for one in figures} == {"fake, points"}
+
+
 def test_an_object_that_never_moves_is_copied_rightly(folder: Path) -> None:
     (video,) = read_masked_videos(folder)
     assert len(video.frames) == FRAMES
@@ -59,6 +71,29 @@ def test_a_folder_of_another_layout_is_refused(folder: Path, tmp_path: Path) -> 
     (folder / "discs" / "masks" / "7.png").unlink()
     with pytest.raises(DataError, match="got 8 images and 7 masks"):
         read_masked_videos(folder)
+
+
+def test_a_long_scene_is_followed_and_nothing_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()))
+    monkeypatch.setattr("anymask.cli.bench_long_video.PERIOD", 8)
+    monkeypatch.setattr(MadeScene.__init__, "__defaults__", ((48, 64),))
+    out = tmp_path / "a.json"
+    assert main(["bench", "video", "--long", "40", "--json", str(out)]) == 0
+    told = re.findall(r"after (\d+) frames: [\d.?]+ MiB", capsys.readouterr().out)
+    assert told == [str(n) for n in range(4, 41, 4)]
+    figures = {one["what"]: one["value"] for one in json.loads(out.read_text("utf-8"))["figures"]}
+    assert figures["arrays held"] > 10
+    assert main(["bench", "video", "--long", "3"]) == 2
+    assert "--long must be at least 10, got 3" in capsys.readouterr().err
+
+
+def test_the_scene_begins_anew_without_a_jump() -> None:
+    scene = MadeScene((48, 64))
+    assert (scene.picture(0) == scene.picture(PERIOD)).all()
+    assert (scene.mask(0) != scene.mask(0, 40)).any()
+    assert (scene.picture(0)[scene.mask(2)] == scene.picture(PERIOD)[scene.mask(2)]).all()
 
 
 def test_a_folder_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
@@ -165,3 +166,19 @@ def test_how_masks_were_made_is_one_line(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "nor how the masks were made: quality, stability, clicks"
     assert len(lines) == 2
+
+
+def test_a_yolo_set_is_written_with_its_photos(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (12, 9)).save(source / "rings.png")
+    target = source.parent / "set"
+    words = ["convert", str(source), str(target), "--to", "yolo", "--copy-images"]
+    assert main(words) == 0
+    assert (target / "images" / "rings.png").read_bytes() == (source / "rings.png").read_bytes()
+    assert (target / "labels" / "rings.txt").is_file()
+    images, _ = read_annotations(target)
+    assert len(images) == 1
+    words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
+    assert main(words) == 2
+    assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err

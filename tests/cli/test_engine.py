@@ -90,13 +90,22 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
         (("engine", "init", ".", "--set", "good_iou=2"), "good_iou must be a number from 0 to 1"),
         (("engine", "init", ".", "--set", "good_share=9"), "good_share must be a number from 0 to"),
         (("engine", "init", ".", "--set", "confident=70"), "confident must be a number from 0 to "),
-        (("engine", "init", ".", "--set", "quality=1.1"), "quality must be a number from 0 to 1"),
-        (("engine", "init", ".", "--set", "stability=-1"), "stability must be a number from 0 to"),
+        (
+            ("engine", "init", ".", "--set", "pred_iou_thresh=2"),
+            "pred_iou_thresh must be a number from 0",
+        ),
+        (
+            ("engine", "init", ".", "--set", "quality=1.1"),
+            "pred_iou_thresh must be a number from 0 to",
+        ),
         (("engine", "init", ".", "--set", "held_out=1"), "held_out must be a number, 0 or more a"),
         (("engine", "init", ".", "--set", "batch=0"), "batch must be a whole number of at least 1"),
         (("engine", "init", ".", "--set", "sample=1.5"), "sample must be a whole number of at lea"),
-        (("engine", "init", ".", "--set", "crop_layers=40"), "crop_layers must be a whole number"),
-        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: wanted a table"),
+        (
+            ("engine", "init", ".", "--set", "crop_n_layers=40"),
+            "crop_n_layers must be a whole numbe",
+        ),
+        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: cannot be read (No such file"),
         (("plan", ".", "--images", "0"), "wanted --images of at least 1"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from anymask.export import verify
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.open import load_module
 from anymask.runtimes.torch import TorchRuntime
-from anymask.weights import file_hash
+from anymask.weights import file_hash, store
 from tests.runtimes.exports import export_once, network
 
 
@@ -77,18 +78,16 @@ def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> N
         assert np.abs(one.values - other.values).max() < 1e-3 * np.abs(other.values).max()
 
 
-def test_a_package_without_those_weights_says_so(
+def test_a_package_without_its_graphs_says_so(
     bundled_nano: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "has no weights.safetensors; install anymask again" in capsys.readouterr().err
+    assert "is no anymask manifest" in capsys.readouterr().err
 
 
 @pytest.fixture
 def bundled_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that has its own model, whether or not this checkout holds it yet."""
-    from anymask.weights import store
-
     folder = tmp_path / "assets"
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
@@ -109,3 +108,44 @@ def test_nano_is_not_offered_in_8_bits(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["export", "nano", "-o", str(tmp_path / "x"), "--int8"]) == 2
     assert "nano is not offered in 8 bits" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_the_bundled_model_is_copied_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "anymask.export.graphs", None)  # what needs torch
+    monkeypatch.setitem(sys.modules, "torch", None)
+    target, shipped = tmp_path / "x", Path(anymask.__file__).parent / "assets" / "nano"
+    assert main(["export", "nano", "-o", str(target)]) == 0
+    assert "licence        Apache-2.0" in capsys.readouterr().out
+    copied = {path.name for path in target.iterdir()}
+    assert copied == {path.name for path in shipped.iterdir()} - {"weights.safetensors"}
+    assert all((target / name).read_bytes() == (shipped / name).read_bytes() for name in copied)
+    (target / "notes.txt").write_text("mine")
+    assert main(["export", "nano", "-o", str(target)]) == 0  # again, over itself
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_package_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(anymask.__file__).parent / "assets" / "nano"
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    for name in ("manifest.json", "decoder.onnx", "tables.json"):
+        (folder / name).write_bytes((shipped / name).read_bytes())
+    (folder / "encoder.onnx").write_bytes(b"cut")
+    found = store.Installed(name="nano", status="bundled", path=folder)
+    monkeypatch.setattr(store, "bundled", lambda: found)
+    assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
+    assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["export", "nano", "-o", str(tmp_path)]) == 2
+    assert "holds files that are no exported model" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

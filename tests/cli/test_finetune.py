@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import anymask
 from anymask.cli import finetune, held_out
 from anymask.cli.main import main
 from anymask.data.formats import read_annotations, write_annotations
+from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.rle import mask_to_rle
 from anymask.training import presets
 from anymask.training.checkpoint import LAST
-from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
+from anymask.training.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
 from tests.training.small_data import write_sets
 
 
@@ -37,15 +40,13 @@ def coco(tmp_path: Path) -> Path:
 
 
 def replaced(image, name: str):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
     return replace(image, file_name=name, source=None)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "FREE_SIDE", 64)
-    monkeypatch.setattr(presets, "JUDGEMENTS", 2)
+    tiny = replace(presets.SIZES[0], sides=(64,), judgements=2)
+    monkeypatch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
 
 
 def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
@@ -64,6 +65,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
         assert again.means() == figures["after"]
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
+    assert image_hw(run / finetune.SHEET)[0] > 100
     page = (run / finetune.PAGE).read_text("utf-8")
     assert page.count("<img ") == 1  # one held-out photo
     assert 'src="http' not in page
@@ -103,7 +105,7 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--way", "half"], "--way must be one of full, decoder, lora, got 'half'"),
+        (["--way", "half"], "--way must be one of full, decoder, lora, hq, got 'half'"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "--pictures must be at least 1"),
         (["--from", "other"], "--from belongs to recipes"),
@@ -151,3 +153,28 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
     coco.write_text(json.dumps(document), "utf-8")
     with pytest.raises(AnymaskError, match="at least two photos with masks"):
         prepare(open_stream(coco), None, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("photos", "pictures", "sides"),
+    [(10, 800, 1), (15, 1200, 1), (40, 2400, 4), (10_000, 40_000, 4)],
+)
+def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: int) -> None:
+    recipe = presets.tuning_recipe("nano", "full", photos)
+    (stage,) = recipe.stages
+    assert (stage.steps * stage.images, len(stage.sides)) == (pictures, sides)
+    assert recipe.steps * (1 - recipe.ema) > 5  # the beginning is forgotten by the end
+    assert recipe.steps // recipe.judge_every in (2, 8)
+    assert presets.tuning_recipe("sam_vit_b", "lora", photos).stages[0].sides == (1024,)
+
+
+def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:
+    report = prepare(open_stream(coco), None, tmp_path / "data")
+    assert report.nested == 0
+    assert presets.tuning_recipe("nano", "full", 9, nested=report.nested).several == 1
+    assert presets.tuning_recipe("nano", "full", 9, nested=0.4).several == 0.05
+    big, small = np.zeros((2, 20, 20), np.bool_)
+    big[2:18, 2:18] = small[4:9, 4:9] = True
+    rles = [mask_to_rle(big), mask_to_rle(small)]
+    assert nested_part([rles, rles[:1]]) == pytest.approx(1 / 3)
+    assert nested_part([[rles[1], rles[1]]]) == 0  # neither is larger

@@ -82,6 +82,15 @@ def test_a_sub_command_s_options_are_its_own() -> None:
     assert top.parse_args(["list", "--json", "a"]).json == "a"
 
 
+def test_an_option_of_two_sub_commands_is_read_as_the_chosen_one_has_it() -> None:
+    made = CommandParser(prog="anymask probe")
+    actions = made.add_subparsers(dest="action")
+    actions.add_parser("take").add_argument("--all", action="store_true")
+    actions.add_parser("give").add_argument("--all", nargs="?", const=True, metavar="yes|no")
+    assert made.parse_args(["take", "--all"]).all is True
+    assert made.parse_args(["give", "--all", "no"]).all == "no"
+
+
 def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
     known = ["segment", "serve", "score", "--negative", "--point"]
     found = [nearest(word, known) for word in ("SEGMENT", "seg", "sgement", "--neg", "s", "zz")]
@@ -96,3 +105,26 @@ def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -
         error = capsys.readouterr().err
         assert error.startswith("anymask: error: there is no option --no-such-option; ")
         assert error.count("\n") == 1
+
+
+def test_all_that_is_missing_is_named() -> None:
+    given = CommandParser(prog="anymask probe")
+    given.add_argument("video", metavar="VIDEO")
+    given.add_argument("-o", required=True)
+    with pytest.raises(InputError, match="VIDEO, -o are missing"):
+        given.parse_args([])
+    with pytest.raises(InputError, match="-o is missing"):
+        given.parse_args(["a.mp4"])
+
+
+def test_an_option_of_one_sub_command_is_another_in_another() -> None:
+    top = CommandParser(prog="anymask probe")
+    actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("leave").add_argument(
+        "--all", nargs="?", const=True, default=False, metavar="yes|no"
+    )
+    actions.add_parser("come").add_argument("--all", action="store_true")
+    actions.add_parser("go").add_argument("--all", metavar="X,Y")
+    assert top.parse_args(["leave", "--all"]).all == "yes"
+    assert top.parse_args(["come", "--all"]).all is True
+    assert top.parse_args(["go", "--all", "1", "2"]).all == "1,2"

@@ -14,7 +14,7 @@ from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.evaluation.video_metrics import score_track
 from anymask.primitives.rle import mask_to_rle
-from tests.data.published_folders import write_davis, write_davis_2016
+from tests.data.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)
 
@@ -256,3 +256,25 @@ def test_wrong_words_are_sentences(
 ) -> None:
     assert main(["score", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_objects_of_sa_v_are_compared_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first object is found on both annotated frames, the second half the time: on the later
+    one, where it is hidden, something is found."""
+    write_sav(tmp_path)
+    truth = tmp_path / "sav_val" / "Annotations_6fps" / "sav_000001"
+    for path in truth.rglob("*.png"):
+        out = tmp_path / "found" / "sav_000001" / path.relative_to(truth)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.open(path)
+        if path.parent.name == "001" and path.stem == "00004":
+            image = image.point(lambda _: 255)
+        image.save(out)
+    words = ["video", tmp_path, tmp_path / "found", "--split", "val", "--all-frames"]
+    document = scored(*words, tmp_path / "a.json")
+    assert [(one["object"], one["J"]) for one in document["objects"]] == [(0, [1, 1]), (1, [1, 0])]
+    (tmp_path / "found" / "sav_000001" / "001" / "00004.png").unlink()
+    assert main(["score", *map(str, words)]) == 2
+    assert "there is no result of this object" in capsys.readouterr().err

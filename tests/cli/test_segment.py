@@ -1,6 +1,8 @@
 """`anymask segment` as a user calls it, on a model whose answers are known."""
 
+import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,3 +210,20 @@ def test_a_coin_toss_is_said_in_one_line() -> None:
     lines = report_lines(replace(found, toss=True))
     assert len(lines) == 2
     assert lines[1].startswith("ambiguous: another mask is as likely meant; click once more")
+
+
+def test_what_came_by_standard_input_is_called_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for data, told in (
+        (b"", "the picture on standard input is empty (0 bytes)"),
+        (b"hello", "the picture on standard input is none, or its first bytes are damaged"),
+    ):
+        for command in (["segment", "-", "--point", "1,1"], ["everything", "-", "-o", "m.json"]):
+            piped = io.TextIOWrapper(io.BytesIO(data))
+            monkeypatch.setattr(sys, "stdin", piped)
+            assert main(command) == 2
+            error = capsys.readouterr().err
+            assert error.startswith("anymask: error: ")
+            assert told in error
+            assert error.count("\n") == 1

@@ -136,8 +136,15 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
         (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "there is no frame 90"),
         (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "outputs are .json (SA-V), .jsonl"),
         (["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.mp4"], "a video of cut-outs is"),
+        (["clip.mkv", "--negative", "5,5", "-o", "a.json"], "--negative takes something away from"),
+        (["clip.mkv", "--point", "5,5", "--negative", "2:9,9", "-o", "a.json"], "from object 2"),
+        (["clip.mkv", "--box", "1,1,5,5", "--box", "7,7,9,9", "-o", "a.json"], "two; give the sec"),
+        (["clip.mkv", "--mask", "a.png", "--mask", "b.png", "-o", "a.json"], "wanted one --mask"),
+        (["clip.mkv", "--point", "5,5", "-o", "-"], "not written to standard output, got '-'"),
+        (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not fetched, got 'https://a.b"),
         (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-score", "7"], "from 0 to 1"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(

@@ -2,16 +2,20 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
+import torch
 
+from anymask.cli import run_folder
 from anymask.cli.main import main
-from anymask.runtimes.onnx import OnnxRuntime
+from anymask.export import graphs
+from anymask.primitives import progress
 from anymask.training.checkpoint import read_state
 from tests.training.small_data import write_sets
 
@@ -36,19 +40,62 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_trains_reports_and_writes_a_bundle_that_opens(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_it_trains_reports_and_writes_a_bundle(
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data, run, bundle = write_sets(tmp_path / "data"), tmp_path / "run", tmp_path / "bundle"
     last = tmp_path / "last.json"
     words = [str(recipe), "--data", str(data), "-o", str(run), "--bundle", str(bundle)]
+    written: list[tuple[Any, ...]] = []
+    # The export itself takes long; test_finetune has one of a run whose bundle is measured.
+    monkeypatch.setattr(
+        graphs, "export_bundle", lambda *what, **about: written.append((what, about))
+    )
     assert main(["train", *words, "--json", str(last)]) == 0
     assert capsys.readouterr().out.startswith("step 20/20  loss ")
     assert json.loads(last.read_text())["step"] == 20
-    runtime = OnnxRuntime(bundle)
-    assert runtime.spec.image_side == 128
-    (seen,) = runtime.see(np.zeros((1, 3, 128, 128), np.float32))
-    assert [one.values.shape for one in seen.maps()] == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
+    ((module, spec, target), about) = written.pop()
+    assert (spec.image_side, target, about["half"]) == (128, bundle, True)
+    averaged = read_state(run / "last.pt")["average"]
+    exported = module.state_dict()
+    for name in averaged:
+        torch.testing.assert_close(exported[name], averaged[name].half().to(exported[name].dtype))
+
+
+def test_shards_are_written_and_learned_from_and_tensorboard_is_told(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(f"synthetic = 0\n{RECIPE}")
+    data, shards, run = write_sets(tmp_path / "data"), tmp_path / "shards", tmp_path / "run"
+    words = ["train", str(recipe), "--data"]
+    assert main([*words, str(data), "--shards", str(shards), "--shard-mb", "0.001"]) == 0
+    count = len(list(shards.glob("*.tar")))
+    assert capsys.readouterr().out == f"{shards}: 6 pictures in {count} shards\n"
+    assert count > 1
+    assert main([*words, str(shards), "-o", str(run), "--tensorboard"]) == 0
+    (events,) = (run / "events").iterdir()
+    assert b"images_a_second" in events.read_bytes()
+    assert main([*words, str(data), "--shards", str(shards)]) == 2
+    assert "holds shards already; give a new folder" in capsys.readouterr().err
+
+
+def test_on_a_terminal_a_bar_shows_the_steps_and_rows_stand_above_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_folder.sys.stderr, "isatty", lambda: True, raising=False)
+    teller = run_folder.TrainingTeller()
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_BARS", 0.0)
+    for step in range(1, 5):
+        teller.step(step, 4)
+    bars = capsys.readouterr().err
+    assert "steps [" in bars
+    assert "4/4" in bars
+    again = pickle.loads(pickle.dumps(run_folder.TrainingTeller()))  # as it goes to the workers
+    again.row({"step": 4, "steps": 4, "loss": 1.0, "images_a_second": 2.0, "minutes_left": 0})
+    assert capsys.readouterr().out == "step 4/4  loss 1.000  2.0 images/s  about 0 min left\n"
 
 
 @pytest.mark.parametrize(

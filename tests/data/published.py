@@ -20,8 +20,10 @@ from tests.data.published_folders import (
     write_gtea,
     write_hypersim,
     write_leaves,
+    write_mose,
     write_nuclei,
     write_ovis,
+    write_sav,
     write_youtube_vos,
 )
 from tests.data.truth import (
@@ -289,5 +291,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {
     "DAVIS 2017": ("davis", write_davis),
     "DAVIS 2016": ("davis", write_davis_2016),
     "YouTube-VOS": ("youtube-vos", write_youtube_vos),
+    "MOSE": ("mose", write_mose),
+    "SA-V": ("sav", write_sav),
     "OVIS": ("youtube-vis", write_ovis),
 }

@@ -121,6 +121,34 @@ def write_youtube_vos(root: Path) -> list[Truth]:
     return [Truth("valid/JPEGImages/0a49f5265b/00000.jpg", masks)]
 
 
+def write_mose(root: Path) -> list[Truth]:
+    found = []
+    for index, moved in enumerate((0, 3)):
+        name = f"0a1b2c3d/{index:05d}"
+        photo(root / "valid" / "JPEGImages" / f"{name}.jpg")
+        frame = np.roll((RING * 1 + TWO_PARTS * 2).astype(np.uint8), moved, axis=0)
+        png(root / "valid" / "Annotations" / f"{name}.png", frame, palette=True)
+        masks = [(frame == 1, None), (frame == 2, None)]
+        found.append(Truth(f"valid/JPEGImages/{name}.jpg", masks))
+    return found
+
+
+def write_sav(root: Path) -> list[Truth]:
+    """Two objects that overlap, the second one hidden on the later annotated frame."""
+    top, found = root / "sav_val", []
+    for index in range(5):
+        photo(top / "JPEGImages_24fps" / "sav_000001" / f"{index:05d}.jpg")
+    for index, second in ((0, TWO_PARTS), (4, np.zeros_like(RING))):
+        masks = {"000": np.ones_like(RING), "001": second}
+        for number, mask in masks.items():
+            path = top / "Annotations_6fps" / "sav_000001" / number / f"{index:05d}.png"
+            png(path, (mask * 255).astype(np.uint8))
+        seen = [(mask, None) for mask in masks.values() if mask.any()]
+        found.append(Truth(f"sav_val/JPEGImages_24fps/sav_000001/{index:05d}.jpg", seen))
+    (top / "sav_val.txt").write_text("sav_000001\n")
+    return found
+
+
 def write_ovis(root: Path) -> list[Truth]:
     names = [f"001ca3cb/img_000000{n}.jpg" for n in (1, 2)]
     for name in names:

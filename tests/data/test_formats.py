@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import output_paths, output_stem, picture_hw, write_files
 from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
 from anymask.data.outlines import Policy
@@ -235,3 +235,15 @@ def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
     with pytest.raises(DataError, match="a.json: a value has a wrong type"):
         read_annotations(tmp_path / "a.json")
+
+
+def test_how_masks_were_made_is_one_line_of_the_report() -> None:
+    report = LossReport()
+    for image in ("a.jpg", "b.jpg"):
+        report.add("quality", image, None, "quality of 2 masks have no place")
+        report.add("clicks", image, None, "clicks of 2 masks have no place")
+    report.add("holes", "a.jpg", 1, "1 hole filled")
+    assert report.lines() == [
+        "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
+        "nor how the masks were made: quality, clicks",
+    ]

@@ -152,7 +152,7 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     found = tuple(annotated_mask(mask_to_rle(mask)) for mask in masks)
     image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
     tracemalloc.start()
-    values = label_pictures.painted(image, [7, 8, 9], LossReport())
+    values = label_pictures.paint_numbers(image, [7, 8, 9], LossReport())
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert values.dtype == np.uint16

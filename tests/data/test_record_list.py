@@ -185,3 +185,23 @@ def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
     seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
     seen.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("m.json", "coco"), ("m.xml", "cvat"), ("m.geojson", "geojson"), ("yolo", "yolo")],
+)
+def test_the_name_says_the_format_where_nobody_does(tmp_path: Path, name: str, form: str) -> None:
+    SOME.write(tmp_path / "named" / name)
+    SOME.write(tmp_path / "asked" / name, form)
+    files = [path for path in (tmp_path / "asked").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        other = tmp_path / "named" / path.relative_to(tmp_path / "asked")
+        assert other.read_bytes() == path.read_bytes()
+    with pytest.raises(InputError, match="does not say which format is meant; add --to, one of"):
+        SOME.write(tmp_path / "masks")
+
+
+def test_a_text_file_is_the_lines_of_yolo(tmp_path: Path) -> None:
+    assert SOME.save(tmp_path / "a" / "m.txt").read_text("utf-8") == SOME.to_yolo() != ""

@@ -140,7 +140,9 @@ def test_class_names_are_read_in_every_usual_form(
     [
         ("nc: 3", "data.yaml: wanted the key `names`, found none"),
         ("names: names.txt", "data.yaml: `names` is neither a list nor numbers with names"),
-        ('names: ["cat"x]', "data.yaml: a value has a wrong type or shape"),
+        ('names: ["cat"x]', "data.yaml: a name: not JSON"),
+        ("names:\n  " + 5000 * "9" + ": dog", "data.yaml: a value has a wrong type or shape"),
+        ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
         ("names:\n  1: dog", "data.yaml: `names` must give a name to each number from 0 on"),
     ],
 )

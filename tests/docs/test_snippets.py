@@ -87,6 +87,10 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
         elif program == "make":
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
             assert {word for word in words if "=" not in word} <= set(targets), line
+        elif program == "python" and snippet.reason:
+            assert (ROOT / words[0]).is_file(), line
+        elif program == "torchrun" and snippet.reason:
+            parse(words[words.index("anymask") + 1 :])
         else:
             assert program in ("pip", "git", "cd"), f"{snippet}: nobody checks {line!r}"
 

@@ -1,5 +1,6 @@
 """Projects of discs, and databases: SQLite always, PostgreSQL where there can be one."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sqlalchemy import Engine
 from anymask.data.annotations import AnnotatedImage
 from anymask.engine.database import open_database
 from anymask.engine.entries import Draft
-from anymask.engine.project import Project, create_project
+from anymask.engine.project import FOLDER, Project, create_project, open_project
 from anymask.engine.store import Store
 from anymask.engine.upgrading import upgrade
 from anymask.predictors.image import Model
@@ -64,18 +65,34 @@ def one_record(store: Store) -> int:
     return entry.id
 
 
-@pytest.fixture
-def truth(tmp_path: Path) -> dict[str, AnnotatedImage]:
-    return write_photos(tmp_path / "photos")
-
-
-@pytest.fixture
-def project(tmp_path: Path, truth: object) -> Project:
-    return create_project(
-        tmp_path / "photos", name="discs", labels=["disc 0"],
-        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5, "quality": 0.4,
-                  "stability": 0.1},
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, AnnotatedImage]]:
+    """A project of four photos and their masks, to be copied."""
+    folder = tmp_path_factory.mktemp("made") / "photos"
+    truth = write_photos(folder)
+    project = create_project(
+        folder, name="discs", labels=["disc 0"],
+        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5,
+                  "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1},
     )  # fmt: skip
+    project.store.database.dispose()
+    return folder, truth
+
+
+@pytest.fixture
+def truth(
+    tmp_path: Path, made: tuple[Path, dict[str, AnnotatedImage]]
+) -> dict[str, AnnotatedImage]:
+    """The masks of four photos, which lie in `photos`."""
+    folder, truth = made
+    shutil.copytree(folder, tmp_path / "photos", ignore=shutil.ignore_patterns(FOLDER))
+    return dict(truth)
+
+
+@pytest.fixture
+def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, AnnotatedImage]) -> Project:
+    shutil.copytree(made[0] / FOLDER, tmp_path / "photos" / FOLDER)
+    return open_project(tmp_path / "photos")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.engine import postgres
 from tests.engine.disc_projects import write_photos
 from tests.predictors.fakes import ColourRuntime
 
-SETTINGS = {"points_per_side": 8, "quality": 0.4, "stability": 0.1}
+SETTINGS = {"points_per_side": 8, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1}
 
 
 @pytest.fixture

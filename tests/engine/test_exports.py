@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from anymask.data.formats import FORMATS, read_annotations
 from anymask.engine.entries import Draft, Provenance
+from anymask.engine.exchange import page_name, photo_name
 from anymask.engine.export_settings import ExportSettings, read_split
 from anymask.engine.exports import (
     SPLITS,
@@ -153,6 +155,13 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
     assert {mask.rle for image in images for mask in image.masks} == {block().rle}
 
 
+def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
+    told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
+    assert "data.yaml expects the photos in images/; --images copies them there" in told
+    told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
+    assert not any("--images" in line for line in told)
+
+
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:
     export_masks(trained_on, tmp_path / "set", "coco", SPLIT)
     kinds = set()
@@ -196,3 +205,21 @@ def test_supervision_loads_what_leaves(trained_on: Project, tmp_path: Path, name
 def test_a_file_for_a_set_of_many_is_refused(trained_on: Project, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the output is a folder, got 'masks\.json'"):
         export_masks(trained_on, tmp_path / "masks.json", "coco", SPLIT)
+
+
+def test_the_pages_of_a_stack_stay_in_one_split() -> None:
+    names = [page_name(f"{number}.tif", page) for number in range(40) for page in (0, 3, 12)]
+    parts = split_names(names, (60, 20, 20))
+    assert set(parts.values()) == set(SPLITS)
+    for number in range(40):
+        assert len({parts[page_name(f"{number}.tif", page)] for page in (0, 3, 12)}) == 1
+    assert [photo_name(name) for name in names[:3]] == ["0.tif"] * 3
+    assert photo_name("0.tif") == "0.tif"
+
+
+def test_pages_without_masks_do_not_leave(project: Project, tmp_path: Path) -> None:
+    project.store.add_records(1, [replace(block(), page=4)], "ann")
+    project.store.mark_image(1, "done", "ann")
+    export_masks(project, tmp_path / "out.json", "coco")
+    images, _ = read_annotations(tmp_path / "out.json", "coco", None)
+    assert [image.file_name for image in images] == ["0.png.page4.png"]

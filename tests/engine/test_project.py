@@ -32,7 +32,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.rows import draft_of
 from anymask.engine.runs import Work, run_stage
-from anymask.engine.stages import propose
+from anymask.engine.stages import ProjectSettings, grid_settings, propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import (
     Conflict,
@@ -370,3 +370,14 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
             with pytest.raises(StoreError, match=told):
                 project.describe("me")
             project.store.database.dispose()
+
+
+def test_settings_by_their_former_names_are_those_of_everything() -> None:
+    former = {"quality": 0.4, "stability": 0.3, "crop_layers": 1, "min_area": 9}
+    settings = ProjectSettings.from_json(former)
+    wanted = grid_settings("auto", settings)
+    assert wanted["pred_iou_thresh"] == 0.4
+    assert wanted["stability_score_thresh"] == 0.3
+    assert wanted["crop_n_layers"] == 1
+    assert settings.min_mask_area == 9
+    assert ProjectSettings.from_json(settings.to_json()) == settings

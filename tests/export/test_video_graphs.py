@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from anymask import models
 from anymask.export.graphs import OPSET, _quiet
 from anymask.models.memory_attention import RecalledMemories
-from anymask.models.memory_bank import MemoryBank, VideoMoment
 from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import FramePrompts
+from anymask.primitives.memory_bank import MemoryBank, VideoMoment
 
 
 class Reading(nn.Module):

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.models.memory_bank import MemoryBank, VideoMoment
 from anymask.models.object_answer import ObjectAnswer
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
+from anymask.primitives.memory_bank import MemoryBank, VideoMoment
 from anymask.primitives.resize import geometry, image_to_model, points_to_model
 from tests.golden.parity import assert_embedding, assert_video_logits, load_recipe
 

@@ -6,7 +6,6 @@ A complaint is one line, `path:line: what is wrong`, so that an editor can jump 
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +78,6 @@ DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "mi
 STANDALONE = ("export/example.py", "assets/")
 JSON_READER = "primitives/notation.py"
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
-
-FOREIGN_ERRORS = frozenset({"UnidentifiedImageError"})  # of Pillow
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
 TEXT = frozenset(
@@ -344,41 +341,6 @@ def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
         for value in (getattr(node, field, None) for field in fields):
             if isinstance(value, str) and id(node) not in silent:
                 yield getattr(node, "lineno", 1), value
-
-
-# Documentation.
-
-
-def unclear_first_lines(package: Path) -> list[str]:
-    """Modules whose docstring does not begin with one line that is a whole sentence."""
-    complaints = []
-    for path in python_files(package):
-        if floor_of(path, package) != CARGO:
-            text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            if not text.split("\n\n")[0].endswith(".") or "\n" in text.split("\n\n")[0]:
-                where = path.relative_to(package.parent).as_posix()
-                complaints.append(f"{where}:1: begin with one line: what goes in, what comes out")
-    return complaints
-
-
-def unknown_errors(package: Path) -> list[str]:
-    """Docstrings that say "Raises X" where no class of the package or of Python is called X."""
-    trees = {path: ast.parse(path.read_text("utf-8")) for path in python_files(package)}
-    known = set(dir(builtins)) | {
-        node.name
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
-    return [
-        f"{path.relative_to(package.parent).as_posix()}:{node.lineno}: raises {name}, which is gone"
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-        for sentence in re.findall(r"[Rr]aises ([A-Z][^.;\n]*)", ast.get_docstring(node) or "")
-        for name in re.findall(r"^[A-Z]\w+|(?<=, )[A-Z]\w+|(?<= or )[A-Z]\w+", sentence)
-        if name not in known | FOREIGN_ERRORS
-    ]
 
 
 # Names and paths.

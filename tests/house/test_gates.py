@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import gates
+from tests.house import docstrings, gates
 
 STANDARD = frozenset(sys.stdlib_module_names)
 
@@ -163,14 +163,16 @@ def test_a_model_is_named_by_its_own_files_alone(
 )
 def test_first_lines_that_are_no_sentence_are_named(package: Path, text: str, bad: int) -> None:
     write(package / "data/sets.py", text)
-    assert len(gates.unclear_first_lines(package)) == bad
+    assert len(docstrings.unclear_first_lines(package)) == bad
 
 
 def test_errors_that_are_gone_are_named(package: Path) -> None:
     write(package / "data/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""')
-    assert gates.unknown_errors(package) == []
+    assert docstrings.unknown_errors(package) == []
     write(package / "data/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
-    assert gates.unknown_errors(package) == ["anymask/data/sets.py:1: raises Gone, which is gone"]
+    assert docstrings.unknown_errors(package) == [
+        "anymask/data/sets.py:1: raises Gone, which is gone"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import gates
+from tests.house import docstrings, gates
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
@@ -54,11 +54,11 @@ def test_everything_is_within_its_budget(root: Path) -> None:
 
 
 def test_the_first_line_of_a_module_is_a_sentence() -> None:
-    report(gates.unclear_first_lines(PACKAGE))
+    report(docstrings.unclear_first_lines(PACKAGE))
 
 
 def test_docstrings_name_errors_that_exist() -> None:
-    report(gates.unknown_errors(PACKAGE))
+    report(docstrings.unknown_errors(PACKAGE))
 
 
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)

@@ -35,6 +35,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         if path.is_file() and gates.not_generated(path, PACKAGE)
     }
     assert {name for name in inside if ".dist-info/" not in name} == ours
+    assert wheel.stat().st_size < 40_000_000
 
 
 def test_the_wheel_carries_its_licence_its_notices_and_its_model(wheel: Path) -> None:

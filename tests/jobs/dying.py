@@ -1,6 +1,9 @@
 """`anymask WORDS...` with a fake model, in a process that dies at its N-th dangerous moment.
 
-    python -m tests.jobs.dying N WORDS...
+    python -m tests.jobs.dying
+
+reads lines of JSON, [N, WORDS], from its standard input. For each it starts a process of its own,
+by fork, because the imports take longer than the work, and prints the exit code, or -signal.
 
 Such moments are: a file's bytes are written but not safe on the disk; it is about to get its name;
 it has just got it.
@@ -8,6 +11,7 @@ it has just got it.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import anymask
+from anymask.cli import everything  # noqa: F401  # what each run would import
 from anymask.cli import main as door
 from anymask.predictors.image import Model
 from tests.predictors.fakes import ColourRuntime
 
 
-def main() -> int:
-    left = int(sys.argv[1])
-
+def run(left: int, words: list[str]) -> int:
     def moment() -> None:
         nonlocal left
         left -= 1
@@ -45,8 +48,22 @@ def main() -> int:
 
     os.fsync, Path.replace = dangerous_fsync, dangerous_replace
     anymask.load = lambda *_, **__: Model(ColourRuntime())
-    return door.main(sys.argv[2:])
+    return door.main(words)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        left, words = json.loads(line)
+        if (child := os.fork()) == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            code = 1
+            try:
+                code = run(left, words)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -68,11 +68,14 @@ def run(
         text=True,
         timeout=300,
         start_new_session=group,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "src")]),
-        },
+        env=paths(repository),
     )
+
+
+def paths(repository: Path) -> dict[str, str]:
+    """The environment of a process that finds the package and its tests."""
+    places = [str(repository), str(repository / "src")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 def toy(
@@ -266,35 +269,6 @@ def test_workers_share_the_cores_and_no_more_are_started_than_photos(
 
 
 # Runs that are killed.
-
-
-def test_killed_at_any_moment_a_folder_is_completed_by_the_next_run(
-    desk: Path, repository: Path
-) -> None:
-    for index, name in enumerate(["a.png", "b.png", "sub/c.png"]):
-        path = Path("photos", name)
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
-    words = ["everything", "photos", "--points-per-side", "3", "--pred-iou-thresh", "0"]
-    whole = run("tests.jobs.dying", 0, *words, "-o", "whole", repository=repository)
-    assert whole.returncode == 0, whole.stderr
-    finished: dict[str, int] = {}
-    for moment in range(1, 30):
-        done = run("tests.jobs.dying", moment, *words, "-o", "out", repository=repository)
-        for name, number in finished.items():
-            assert Path("out", name).stat().st_ino == number  # nothing is made twice
-        visible = [name for name in made() if not Path(name).name.startswith(".")]
-        for name in visible:
-            if name != "errors.jsonl":  # nothing is half written
-                assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
-        finished = {
-            name: Path("out", name).stat().st_ino for name in visible if name.endswith(".json")
-        }
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-    assert moment > 6  # it was killed at each of the moments of a photo
-    assert made() == made("whole")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

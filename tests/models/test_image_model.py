@@ -1,6 +1,7 @@
 """The lower storey: what encode and decode promise, on models of a few thousand weights."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -48,6 +49,14 @@ def prompts(count: int, points: int, seed: int = 5) -> tuple[Tensor, Tensor, Ten
     return coords, labels, masks, torch.arange(count).remainder(2).float()
 
 
+@cache
+def looked(name: str) -> tuple[ImageModel, tuple[Tensor, ...]]:
+    """A model, and what it sees in the photo."""
+    model = model_of(name)
+    with torch.inference_mode():
+        return model, model.encode(photo())
+
+
 @pytest.mark.parametrize(("name", "T"), FAMILIES.items())
 @torch.inference_mode()
 def test_every_mask_of_every_prompt_comes_back(name: str, T: int) -> None:
@@ -63,10 +72,9 @@ def test_every_mask_of_every_prompt_comes_back(name: str, T: int) -> None:
 def test_many_prompts_at_once_equal_one_by_one(
     name: str, count: int, points: int, seed: int
 ) -> None:
-    model = model_of(name)
+    model, features = looked(name)
     given_prompts = prompts(count, points, seed)
     with torch.inference_mode():
-        features = model.encode(photo())
         together = model.decode(features, *given_prompts)
         for i in range(count):
             alone = model.decode(features, *(part[i : i + 1] for part in given_prompts))

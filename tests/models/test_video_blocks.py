@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
-from anymask.models.memory_bank import MemoryBank, VideoMoment
 from anymask.models.narrow_attention import attend, attend_in_blocks
 from anymask.models.object_answer import fill_holes, stability_of, without_overlaps
 from anymask.models.repvit import RepViT, RepViTConfig
@@ -17,6 +16,7 @@ from anymask.models.repvit_stages import TINY, StagedRepViT
 from anymask.models.rotary import grid_turns, in_halves, joined, no_turns, turn, turned
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
+from anymask.primitives.memory_bank import MemoryBank, VideoMoment
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

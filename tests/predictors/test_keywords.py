@@ -149,3 +149,22 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     for one in everything:
         assert "\n" not in repr(one)
         assert len(repr(one)) < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("set_image", "embed(photo)"),
+        ("predict", "segment(photo, points=...)"),
+        ("generate", "everything(photo)"),
+    ],
+)
+def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(AttributeError, match=f"a Model has no '{name}'; here it is") as told:
+        getattr(model, name)
+    assert ours in str(told.value)
+    assert "anymask.sam." in str(told.value)
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match="a Model has no 'fly'$"):
+        _ = model.fly

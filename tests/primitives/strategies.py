@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 # No deadline: a busy machine is not a failure.
-quickly = settings(deadline=None, max_examples=60, derandomize=True)
-thoroughly = settings(deadline=None, max_examples=250, derandomize=True)
+quickly = settings(deadline=None, max_examples=40, derandomize=True)
+thoroughly = settings(deadline=None, max_examples=120, derandomize=True)
 
 
 def sizes(largest: int = 24) -> st.SearchStrategy[tuple[int, int]]:

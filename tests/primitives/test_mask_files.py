@@ -11,7 +11,13 @@ from anymask.data import geojson
 from anymask.data.annotations import LossReport
 from anymask.data.images import load_mask
 from anymask.primitives.errors import InputError
-from anymask.primitives.mask_files import FoundMask, output_kind, write_found
+from anymask.primitives.mask_files import (
+    FoundMask,
+    Kind,
+    output_kind,
+    picture_format,
+    write_found,
+)
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
@@ -147,3 +153,30 @@ def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
     assert image.file_name == "dog.jpg"
     assert image.masks[0].rle == FOUND.record.rle
     assert image.masks[0].quality == FOUND.record.quality
+
+
+WRITABLE = sorted(
+    suffix for suffix in Image.registered_extensions() if picture_format(suffix) is not None
+)
+
+
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["mask", "overlay"])
+def test_every_suffix_that_pillow_writes_is_an_output(tmp_path: Path, kind: Kind) -> None:
+    assert {".jp2", ".tga", ".pcx", ".qoi", ".xbm", ".msp", ".palm", ".pdf"} <= {*WRITABLE}
+    assert picture_format(".h5") is None  # Pillow only passes these on
+    for suffix in WRITABLE:
+        if kind == "overlay" and suffix in (".msp", ".xbm"):  # black and white alone
+            with pytest.raises(InputError, match=f"cannot be written as {suffix} .* choose .png"):
+                write_found(tmp_path / f"a{suffix}", kind, FOUND)
+            continue
+        write_found(tmp_path / f"a{suffix}", kind, FOUND)
+        assert (tmp_path / f"a{suffix}").stat().st_size > 40
+
+
+@pytest.mark.parametrize("suffix", [".xbm", ".msp", ".qoi"])
+def test_a_mask_survives_formats_of_few_modes(tmp_path: Path, suffix: str) -> None:
+    write_found(tmp_path / f"m{suffix}", "mask", FOUND)
+    with Image.open(tmp_path / f"m{suffix}") as picture:
+        seen = np.asarray(picture.convert("L")) > 127
+    assert np.array_equal(seen, MASK) or np.array_equal(seen, ~MASK)  # .xbm: ink is 1

@@ -89,9 +89,19 @@ def test_the_bar_makes_way_for_a_message() -> None:
 
 def test_the_line_is_ended_when_the_work_fails() -> None:
     stream = Terminal()
-    with pytest.raises(ValueError, match="broken"), ProgressBar("photos", 2, stream):
+    bar = ProgressBar("photos", 2, stream)
+    bar.update(1)
+    with pytest.raises(ValueError, match="broken"), bar:
         raise ValueError("broken")
     assert stream.getvalue().endswith("\n")
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_nothing_is_told_where_the_work_fails_at_once(stream: io.StringIO) -> None:
+    with pytest.raises(ValueError, match="broken"), ProgressBar("photos", 2, stream):
+        raise ValueError("broken")
+    assert stream.getvalue().rpartition("\r\x1b[K")[2] == ""
+    assert "\n" not in stream.getvalue()
 
 
 def test_following_a_list_yields_it_unchanged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,3 +271,22 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
 
     mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
     assert (mask & LEFT).sum() / (mask | LEFT).sum() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "remedy"),
+    [
+        ("segment", "point", "did you mean 'points'?"),
+        ("segment", "point_coords", "did you mean 'points'?"),
+        ("segment", "bbox", "did you mean 'box'?"),
+        ("segment", "granularty", "did you mean 'granularity'?"),
+        ("everything", "points_per_side", "there are image, settings"),
+    ],
+)
+def test_a_key_that_there_is_not_names_the_one_that_is_meant(
+    http: TestClient, address: str, key: str, remedy: str
+) -> None:
+    sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
+    assert sent.status_code == 422
+    told = sent.json()["error"]["remedy"]
+    assert told.startswith(f"{remedy}; send the JSON that GET /openapi.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from anymask.engine.project import Project, create_project
+from anymask.engine.project import Project, create_project, open_project
 from anymask.primitives.errors import DiskFull, StoreError
 from anymask.serving import project as project_addresses
 from anymask.serving.label_studio import TaskPictures, label_studio_router
@@ -22,10 +23,19 @@ from tests.serving.servers import JSON, LEFT, PICTURE, WRAPPED, client, error_of
 from tests.serving.test_project import body
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one photo, to be copied."""
+    folder = tmp_path_factory.mktemp("made")
+    Image.fromarray(PICTURE).save(folder / "a.png")
+    create_project(folder, name="discs").store.database.dispose()
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    return create_project(tmp_path, name="discs")
+def project(made: Path, tmp_path: Path) -> Project:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return open_project(tmp_path)
 
 
 @pytest.fixture

@@ -148,6 +148,34 @@ def test_the_addresses_of_a_project_answer_as_the_schema_says(
     assert asked >= 14
 
 
+def open_objects(schema: Any, whole: dict[str, Any], seen: set[str]) -> list[str]:
+    """The objects of a schema that may hold anything."""
+    if isinstance(schema, list):
+        return [name for one in schema for name in open_objects(one, whole, seen)]
+    if not isinstance(schema, dict):
+        return []
+    found = []
+    if name := schema.get("$ref", "").rpartition("/")[2]:
+        known, _ = name in seen, seen.add(name)
+        schema = {} if known else whole["components"]["schemas"][name]
+    more = schema.get("additionalProperties", True)
+    if schema.get("type") == "object" and more not in (False,) and not isinstance(more, dict):
+        found.append(name or str(schema)[:80])
+    return found + open_objects(list(schema.values()), whole, seen)
+
+
+def test_no_answer_is_an_open_object(project_schema: Any) -> None:
+    whole, found = project_schema.raw_schema, set()
+    for path, methods in whole["paths"].items():
+        for method, operation in methods.items():
+            for status, reply in operation["responses"].items():
+                body = reply.get("content", {}).get("application/json", {}).get("schema")
+                if status.startswith("2") and not path.startswith("/model"):
+                    assert body != {}, (method, path)
+                    found |= set(open_objects(body, whole, set()))
+    assert found == set()
+
+
 GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
 
 

@@ -14,9 +14,10 @@ from anymask.primitives.errors import ConfigError
 from anymask.training.checkpoint import LAST, read_state
 from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, corrected, first_prompts
-from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.loop import train
 from anymask.training.losses import prompt_loss
 from anymask.training.recipe import Recipe, RecipeStage
+from anymask.training.worker import TrainingRun, TrainingWorker
 from tests.training.small_data import small_recipe, write_sets
 
 TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64}

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from anymask import models
 from anymask.primitives.errors import ImageError, WeightsError
-from anymask.training import loop
+from anymask.training import worker as of_worker
 from anymask.training.checkpoint import (
     BEFORE,
     LAST,
@@ -23,11 +23,12 @@ from anymask.training.checkpoint import (
     read_state,
     remove_drafts,
 )
-from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
+from anymask.training.loop import train
 from anymask.training.recipe import RecipeStage
 from anymask.training.samples import TrainingPictures, batches
 from anymask.training.step import StepOutcome
 from anymask.training.trainee import build_trainee
+from anymask.training.worker import TrainingRun, TrainingWorker, set_rates
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -84,7 +85,7 @@ def test_a_run_that_was_cut_in_two_ends_with_the_very_same_weights(
 ) -> None:
     recipe = small_recipe(steps=4)
     train(recipe, TrainingRun(data, tmp_path / "whole"))
-    monkeypatch.setattr(loop, "batches", cut_after(2))
+    monkeypatch.setattr(of_worker, "batches", cut_after(2))
     train(recipe, TrainingRun(data, tmp_path / "cut"))
     assert read_state(tmp_path / "cut" / LAST)["progress"]["step"] == 2
     monkeypatch.undo()
@@ -127,7 +128,8 @@ def nan_outcome(worker: TrainingWorker) -> StepOutcome:
 def test_a_step_without_a_finite_gradient_is_left_out(data: Path, tmp_path: Path) -> None:
     worker = fresh(small_recipe(), data, tmp_path)
     before = {name: p.clone() for name, p in worker.model.named_parameters()}
-    worker.descend(nan_outcome(worker))
+    nan_outcome(worker).loss.backward()
+    worker.descend()
     assert worker.progress.skipped == 1
     assert all(torch.equal(before[n], p) for n, p in worker.model.named_parameters())
 
@@ -139,14 +141,15 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
     with torch.no_grad():
         for parameter in worker.model.parameters():
             parameter.fill_(float("nan"))
-    for _ in range(loop.BAD_STEPS):
-        worker.descend(nan_outcome(worker))
+    for _ in range(of_worker.BAD_STEPS):
+        nan_outcome(worker).loss.backward()
+        worker.descend()
     assert all(torch.equal(kept[name], value) for name, value in worker.model.state_dict().items())
-    assert worker.progress.skipped == loop.BAD_STEPS
+    assert worker.progress.skipped == of_worker.BAD_STEPS
 
 
 def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(steps=2, workers=2, prepare_ahead=True)
+    recipe = small_recipe(steps=2, workers=2)
     train(recipe, TrainingRun(data, tmp_path))
     state = read_state(tmp_path / LAST)
     assert state["progress"]["step"] == 2
@@ -166,6 +169,25 @@ def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path
     assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
     assert rates[4] == pytest.approx(0.5)
     assert rates[5] < 0.01
+
+
+def test_rates_fall_to_a_tenth_after_the_steps_that_the_recipe_names(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(steps=9, warmup=1, rate=1.0, falls=(3, 6))
+    optimiser = fresh(recipe, data, tmp_path).optimiser
+    rates = []
+    for step in (2, 3, 5, 6, 8):
+        set_rates(optimiser, recipe, TrainingProgress(step=step))
+        rates.append(max(group["lr"] for group in optimiser.param_groups))
+    assert rates == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_newest_checkpoints_are_kept_by_their_steps(data: Path, tmp_path: Path) -> None:
+    train(small_recipe(steps=5, save_every=1, keep=2), TrainingRun(data, tmp_path))
+    kept = sorted(path.name for path in tmp_path.glob("step-*.pt"))
+    assert kept == ["step-000000004.pt", "step-000000005.pt"]
+    assert read_state(tmp_path / kept[0])["progress"]["step"] == 4
 
 
 def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_path: Path) -> None:
@@ -195,7 +217,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: 
 def test_the_log_is_json_lines_with_means(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    monkeypatch.setattr(of_worker, "LOG_EVERY", 2)
     told: list[dict[str, object]] = []
     train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=told.append))
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]

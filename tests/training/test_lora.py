@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from anymask import models
 from anymask.primitives.errors import WeightsError
 from anymask.training.checkpoint import LAST, read_state
-from anymask.training.loop import TrainingRun, train
+from anymask.training.loop import train
 from anymask.training.lora import (
     CONFIG,
     TENSORS,
@@ -23,6 +23,7 @@ from anymask.training.lora import (
     save_adapters,
 )
 from anymask.training.trainee import trained_module
+from anymask.training.worker import TrainingRun
 from tests.training.small_data import small_recipe, write_sets
 from tests.training.test_families import TINY, one_step
 

@@ -15,9 +15,18 @@ def test_the_recipes_in_the_package_are_valid_and_need_nothing_of_a_working_fold
     name: str,
 ) -> None:
     recipe = read_recipe(find_recipe(name))
-    assert recipe.model == "nano"
-    assert recipe.init == "shipped"
+    if name != "sam":
+        assert recipe.model == "nano"
+        assert recipe.init == "shipped"
     assert recipe.backbone == ""
+
+
+def test_the_papers_schedule_is_that_of_the_paper() -> None:
+    recipe = read_recipe(find_recipe("sam"))
+    assert (recipe.steps, recipe.falls, recipe.warmup) == (90_000, (60_000, 86_666), 250)
+    assert (recipe.rate, recipe.layer_decay, recipe.weight_decay) == (8e-4, 0.8, 0.1)
+    assert (recipe.stages[0].images, recipe.stages[0].masks) == (256, 64)
+    assert recipe.images_before(90_000) == 256 * 90_000
 
 
 def test_the_long_run_never_cools_and_its_copy_does_nothing_else() -> None:
@@ -31,7 +40,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
     mine = tmp_path / "mine.toml"
     mine.write_text("")
     assert find_recipe(str(mine)) == mine
-    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, nano-cool, nano-q"):
+    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: mae, nano, nano-cool"):
         find_recipe("nanno")
 
 
@@ -49,10 +58,15 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
-            "learn must be one of all, decoder, quality, lora, got .some.",
+            "learn must be one of all, decoder, quality, lora, hq, got .some.",
         ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes is a part of 1, got -1"),
+        ({"stage": [STAGE], "task": "some"}, "task must be one of masks, distil, mae, sami"),
+        ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
+        ({"stage": [STAGE], "keep": -1}, "accumulate must be at least 1 and keep at least 0"),
+        ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
+        ({"stage": [STAGE], "falls": [0.5]}, "falls must be whole numbers"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
     ],
 )

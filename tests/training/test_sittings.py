@@ -1,6 +1,7 @@
 """A run over several sittings: time limits, copies, checkpoints in pieces, several processes."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,25 @@ import pytest
 import torch
 
 from anymask.primitives.errors import ConfigError, WeightsError
-from anymask.training import loop
+from anymask.training import worker as of_worker
 from anymask.training.checkpoint import BEFORE, LAST, newest_state, read_state
-from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.loop import train
 from anymask.training.recipe import RecipeStage
+from anymask.training.worker import TrainingRun, TrainingWorker
 from tests.training.small_data import small_recipe, write_sets
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sets(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps whose checkpoints are in pieces, too; copy it before you change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(small_recipe(steps=4), TrainingRun(data, folder, part_bytes=100_000))
+    return folder
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -44,7 +54,7 @@ def test_the_minutes_end_a_sitting_with_a_checkpoint_and_the_next_goes_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = small_recipe(steps=6, save_every=100)
-    monkeypatch.setattr(loop.time, "monotonic", Clock(20.0))
+    monkeypatch.setattr(of_worker.time, "monotonic", Clock(20.0))
     train(recipe, TrainingRun(data, tmp_path / "cut", max_minutes=2))
     assert 0 < step_of(tmp_path / "cut") < 6
     monkeypatch.undo()
@@ -65,7 +75,7 @@ def test_a_checkpoint_is_written_when_the_last_is_too_old(
         save(worker)
 
     monkeypatch.setattr(TrainingWorker, "save", told)
-    monkeypatch.setattr(loop.time, "monotonic", Clock(60.0))
+    monkeypatch.setattr(of_worker.time, "monotonic", Clock(60.0))
     train(small_recipe(steps=4, save_every=100, save_minutes=1.5), TrainingRun(data, tmp_path))
     assert saved[:-1]  # the last one is the end's
     monkeypatch.undo()
@@ -99,10 +109,9 @@ def cooling(steps: int = 4) -> object:
 
 
 def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, target = tmp_path / "long", tmp_path / "cool"
-    train(small_recipe(steps=4), TrainingRun(data, source))
+    source, target = trained, tmp_path / "cool"
     files = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
     recipe = cooling()
     monkeypatch.setattr(TrainingWorker, "run", lambda self: self.save())
@@ -126,7 +135,7 @@ def test_a_copy_begins_where_the_other_run_is_and_leaves_it_alone(
 def test_a_copy_is_no_beginner_and_its_rate_falls_at_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(of_worker, "LOG_EVERY", 1)
     train(small_recipe(steps=12), TrainingRun(data, tmp_path / "long"))
     train(cooling(), TrainingRun(data, tmp_path / "cool", source=tmp_path / "long"))  # type: ignore[arg-type]
     lines = (tmp_path / "cool" / "log.jsonl").read_text().splitlines()
@@ -144,23 +153,25 @@ def test_a_copy_that_has_begun_goes_on_by_itself(data: Path, tmp_path: Path) -> 
     assert same(read_state(target / LAST)["model"], done)
 
 
-def test_a_copy_of_nothing_or_of_another_model_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_copy_of_nothing_or_of_another_model_is_refused(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
     with pytest.raises(WeightsError, match="holds no checkpoint; give --from the folder of a run"):
         train(small_recipe(), TrainingRun(data, tmp_path / "a", source=tmp_path / "nowhere"))
-    train(small_recipe(steps=2), TrainingRun(data, tmp_path / "long"))
     other = small_recipe(learn="decoder")
     with pytest.raises(ConfigError, match="with learn = 'all', the recipe says 'decoder'"):
-        train(other, TrainingRun(data, tmp_path / "b", source=tmp_path / "long"))
+        train(other, TrainingRun(data, tmp_path / "b", source=trained))
     assert newest_state(tmp_path / "b") is None
 
 
-def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "here", part_bytes=100_000))
-    whole = read_state(tmp_path / "here" / LAST)
+def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    whole = read_state(trained / LAST)
     (tmp_path / "there").mkdir()
-    for path in (tmp_path / "here").glob(f"{LAST}.*"):
+    for path in trained.glob(f"{LAST}.*"):
         assert path.stat().st_size <= 100_000
-        path.rename(tmp_path / "there" / path.name)
+        shutil.copy2(path, tmp_path / "there" / path.name)
     found = newest_state(tmp_path / "there")
     assert found is not None
     assert found[1]["progress"] == whole["progress"]
@@ -172,9 +183,9 @@ def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(data: Path, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["missing", "short", "list"])
 def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
-    damage: str, data: Path, tmp_path: Path
+    damage: str, trained: Path, tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path, part_bytes=100_000))
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     (tmp_path / LAST).unlink()
     piece = tmp_path / f"{LAST}.001"
     if damage == "missing":
@@ -190,12 +201,11 @@ def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
 
 
 def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
-    data: Path, tmp_path: Path
+    data: Path, trained: Path, tmp_path: Path
 ) -> None:
     train(small_recipe(steps=2), TrainingRun(data, tmp_path))
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path / "far", part_bytes=100_000))
-    for path in (tmp_path / "far").glob(f"{LAST}.*"):
-        path.rename(tmp_path / path.name)
+    for path in trained.glob(f"{LAST}.*"):
+        shutil.copy2(path, tmp_path / path.name)
     found = newest_state(tmp_path)
     assert found is not None
     assert found[1]["progress"]["step"] == 4
@@ -204,7 +214,7 @@ def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
 def test_the_log_says_how_long_the_rest_will_take(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    monkeypatch.setattr(of_worker, "LOG_EVERY", 2)
     began = time.monotonic()
     rows: list[dict[str, float]] = []
     train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=rows.append))

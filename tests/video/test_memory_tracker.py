@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.models.memory_bank import MemoryBank, VideoMoment, with_postprocessing
 from anymask.models.video_records import FramePrompts
 from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.predictors.image import Model
 from anymask.primitives.errors import ModelError
+from anymask.primitives.memory_bank import MemoryBank, VideoMoment, with_postprocessing
 from anymask.primitives.resize import geometry, image_to_model, logits_to_rles, points_to_model
 from anymask.primitives.rle import rle_to_mask
 from anymask.runtimes.torch import TorchRuntime
@@ -78,6 +78,36 @@ def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
         list(itertools.islice(session, 3))
     with open_session(model, PICTURES, write_unsure=True, session=path) as session:
         assert [frame.objects[1].rle for frame in session] == wanted
+
+
+ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "distinct_frames": 2, "write_unsure": True}
+
+
+def test_a_choice_of_memories_is_taken_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every frame is taken for a distinct one, so that their memories are saved, too."""
+    monkeypatch.setattr("anymask.runtimes.torch_video.is_distinct", lambda *_: True)
+    model = tiny()
+    with open_session(model, PICTURES, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+        session.add(frame=0, points=POINT)
+        wanted = [frame.objects[1].rle for frame in session]
+        assert list(session._live[1, False].state.distinct) == [3, 4]
+    path = tmp_path / "clip.session"
+    for frames in (3, 5):
+        with open_session(model, PICTURES, session=path, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+            if frames == 3:
+                session.add(frame=0, points=POINT)
+            found = [frame.objects[1].rle for frame in itertools.islice(session, frames)]
+    assert found == wanted
+
+
+def test_masks_of_low_quality_are_not_remembered() -> None:
+    with open_session(tiny(), PICTURES, write_unsure=True, least_quality=1.0) as session:
+        session.add(frame=0, points=POINT)
+        list(session)
+        bank = session._live[1, False].state
+    assert (list(bank.prompted), list(bank.tracked)) == ([0], [])
 
 
 def test_a_given_mask_and_a_correction_are_taken() -> None:

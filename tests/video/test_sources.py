@@ -75,6 +75,14 @@ def test_ten_bits_become_eight(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - PICTURES[2]).max() <= 4
 
 
+def test_alpha_is_left_out(tmp_path: Path) -> None:
+    """FFV1 in BGRA without loss: the colours are those that were written."""
+    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:3], pix_fmt="bgra"))
+    found = source.read(1)
+    assert found is not None
+    np.testing.assert_array_equal(found, PICTURES[1])
+
+
 def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
     whole = path.read_bytes()
@@ -154,3 +162,24 @@ def test_picks_that_contradict_are_refused() -> None:
         FramePicks(every=2, fps=5)
     with pytest.raises(InputError, match="must be behind start"):
         FramePicks(start=5, end=5)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_the_pages_of_a_picture_are_frames(tmp_path: Path, name: str) -> None:
+    greys = [10, 200, 90, 250]
+    first, *others = [Image.new("L", (16, 8), grey) for grey in greys]
+    first.save(tmp_path / name, save_all=True, append_images=others)  # a GIF without times
+    source = open_source(tmp_path / name)
+    assert source.length == 4
+    seen = [source.read(frame) for frame in (0, 3, 1, 2)]
+    means = [-1 if frame is None else round(float(frame.mean())) for frame in seen]
+    assert means == pytest.approx([10, 250, 200, 90], abs=2)
+    assert source.read(4) is None
+
+
+def test_a_gif_with_times_keeps_them(tmp_path: Path) -> None:
+    first, *others = [Image.fromarray(picture) for picture in PICTURES[:4]]
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=200)
+    source = open_source(tmp_path / "a.gif")
+    assert source.length == 4
+    assert [source.seconds(frame) for frame in range(4)] == pytest.approx([0, 0.2, 0.4, 0.6])

@@ -25,6 +25,7 @@ from PIL import Image
 
 import anymask
 from tests.web.name_list import change_names, listed
+from tests.web.told import REPORT, plane_of, planes_of, proposal
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -89,6 +90,7 @@ class Project:
     done: list[str] = field(default_factory=list)
     before: dict[str, dict[str, Any]] = field(default_factory=dict)  # what verdicts changed
     queue: list[str] = field(default_factory=list)  # records to review
+    stacks: dict[str, np.ndarray] = field(default_factory=dict)  # (pages, channels, H, W)
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
     busy: int = 0  # answers of 429 still to give
@@ -229,9 +231,16 @@ class Handler(BaseHTTPRequestHandler):
         ]
         return {"images": entries, "next": names[stop - 1] if stop < len(names) else None}
 
+    def planes(self, project: Project, image: str) -> Any:
+        return planes_of(project.stacks.get(image))
+
+    def shown(self, project: Project, image: str) -> np.ndarray:
+        stack = project.stacks.get(image)
+        return project.photos[image] if stack is None else plane_of(stack, parse_qs(self.url.query))
+
     def pixels(self, project: Project, image: str) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(project.photos[image]).save(file, "png", compress_level=1)
+        Image.fromarray(self.shown(project, image)).save(file, "png", compress_level=1)
         return file.getvalue()[: 100 if image in project.broken else None]
 
     def create(self, project: Project, image: str) -> Any:
@@ -267,7 +276,9 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def everything(self, project: Project, image: str) -> Any:
-        found = model().everything(project.photos[image], points_per_side=12, pred_iou_thresh=0.0)
+        found = model().everything(
+            self.shown(project, image), points_per_side=12, pred_iou_thresh=0.0
+        )
         found = sorted(found, key=lambda record: -record.quality)
         good = [record for record in found if record.quality > 0.45]
         return {
@@ -283,7 +294,8 @@ class Handler(BaseHTTPRequestHandler):
         if not project.queue:
             return None
         record = project.records[project.queue[0]]
-        return {"image": record["image"], "record": record["id"], "why": "low quality 0.41"}
+        about = {"image": record["image"], "page": record.get("page", 0)}
+        return about | {"record": record["id"], "why": "low quality 0.41"}
 
     def verdict(self, project: Project, name: str) -> Any:
         body = self.json()
@@ -332,26 +344,6 @@ def describe(project: Project) -> dict[str, Any]:
     }
 
 
-def proposal(record: Any) -> dict[str, Any]:
-    saved = record.to_sa1b()
-    x0, y0, x1, y1 = record.box_xyxy
-    return {
-        "rle": saved["segmentation"],
-        "box": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
-        "area": record.area,
-        "quality": record.quality,
-        "label": None,
-        "status": "proposal",
-        "provenance": {"by": "model"},
-    }
-
-
-REPORT = {
-    "saving": None,
-    "paces": [{"stage": "semi", "masks_an_hour": 240, "mean_iou": 0.9123}],
-    "verdicts": {},
-}
-
 Route = Callable[..., Any]
 IMAGE, RECORD = r"/api/images/([\w-]+)", r"/api/records/([\w-]+)"
 ROUTES: list[tuple[str, Route]] = [
@@ -360,7 +352,8 @@ ROUTES: list[tuple[str, Route]] = [
     ("PUT /api/project", Handler.configure),
     ("GET /api/images", Handler.images),
     (f"GET {IMAGE}/pixels", Handler.pixels),
-    (f"GET {IMAGE}/embedding", lambda _, project, name: embedding_bytes(project.photos[name])),
+    (f"GET {IMAGE}/planes", Handler.planes),
+    (f"GET {IMAGE}/embedding", lambda it, project, name: embedding_bytes(it.shown(project, name))),
     (
         f"GET {IMAGE}/records",
         lambda _, project, name: {"version": 1, "records": project.of(name)},

@@ -97,6 +97,19 @@ def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
     assert complaints == []
 
 
+def test_a_stack_with_its_scale_and_guide_lines(
+    sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
+) -> None:
+    stack = np.zeros((2, 2, 400, 600), np.uint8)
+    ann = sit_down(shelf(photos, arm="control", stacks={"coffee": stack}))
+    ann.open()
+    ann.until("s.editor !== null")
+    ann.page.get_by_role("group", name="Planes").wait_for()
+    ann.keys("Control+g", "Control+Shift+X", "k", "y")
+    ann.page.get_by_role("group", name="How it looks").wait_for()
+    assert check(ann, axe, "a stack") == []
+
+
 def test_review(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
     project = shelf(photos, stage="review", arm="control", queue=["r2"])
     ann = sit_down(project)

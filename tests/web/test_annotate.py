@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
 from tests.web.conftest import SIZE, Annotator
+from tests.web.test_local import colours
 
 
 @contextmanager
@@ -156,3 +159,36 @@ def test_two_servers_on_one_folder_share_its_project(
         ann.open()
         ann.until("s.editor?.state.masks.map(m => m.label).sort().join()", "glass,")
         assert ann.errors == bob.errors == []
+
+
+def test_a_stack_opens_at_the_page_that_was_asked_for(
+    tmp_path: Path, people: Callable[[str], Annotator]
+) -> None:
+    stack = np.zeros((2, 2, 80, 100), np.uint16)  # (Z, C, H, W): a square in another corner each
+    for place in range(4):
+        z, c = divmod(place, 2)
+        stack[z, c, 40 * z + 5 : 40 * z + 35, 50 * c + 5 : 50 * c + 45] = 3000
+    about = {"axes": "ZCYX", "unit": "micron"}
+    tifffile.imwrite(
+        tmp_path / "cells.tif", stack, imagej=True, metadata=about, resolution=(2.0, 2.0)
+    )
+    options = ("--arm", "control", "--page", "2", "--stretch", "0,100", "--user", "ann")
+    corners = [(25, 20), (75, 20), (25, 60), (75, 60)]
+    with annotate(tmp_path, *options) as address:
+        ann = people(address)
+        ann.open()
+        ann.until("s.editor?.sight.page", 2)
+        shown = lambda: [value > 128 for value, _, _ in colours(ann, *corners)]  # noqa: E731
+        ann.until_so(lambda: shown() == [False, False, True, False], "page 2")
+        ann.keys(";")
+        ann.until_so(lambda: shown() == [False, False, False, True], "its second channel")
+        ann.keys("p")
+        ann.drag((70, 60), (80, 60))
+        ann.keep()
+        ann.saved()
+        ann.keys("<")
+        ann.until("s.editor?.sight.page === 0 && s.editor.state.masks.length === 0")
+        assert ann.page.locator(".ruler").inner_text().endswith("µm")
+        ann.keys(">")
+        ann.until("s.editor?.sight.page === 2 && s.editor.state.masks.length", 1)
+        assert ann.errors == []

@@ -135,4 +135,39 @@ def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
     ann.open()
     ann.until("s.editor?.state.masks.length", 3)
     ann.keys("j")
-    assert ann.page.get_by_label("Comment", exact=True).input_value() == "is this a cup?"
+    comment = ann.page.get_by_label("Comment", exact=True)
+    ann.until_so(lambda: comment.input_value() == "is this a cup?", "the comment")
+
+
+def test_a_mask_takes_the_pixels_of_those_beneath(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    pick(ann, (110, 110))
+    ann.page.get_by_role("button", name="Take pixels").click()
+    ann.until_so(lambda: areas(project) == [30 * 60, 3600, 3600], "the one beneath, cut")
+    ann.keys("Control+z")
+    ann.until_so(lambda: areas(project) == [3600] * 3, "the three of before")
+    ann.keys("Escape")
+    pick(ann, (310, 210))
+    ann.keys("Control+x")
+    ann.message("No mask beneath gives it pixels")
+
+
+def test_new_masks_take_their_pixels_where_that_is_wanted(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    overlap = ann.page.get_by_role("button", name="No overlap")
+    ann.keys("Escape", "Control+Shift+X")
+    ann.until_so(lambda: overlap.get_attribute("aria-pressed") == "true", "the switch")
+    ann.keys("p")
+    ann.drag((330, 190), (330, 270))
+    drawn = ann.area()
+    ann.keep()
+    ann.saved()
+    masks = [rle_to_mask(coco_to_rle(one["rle"])) for one in project.of("first")]
+    new, square_of = masks[-1], masks[2]
+    assert new.sum() == drawn
+    assert square_of.sum() == 3600 - new[200:260, 300:360].sum() < 3600
+    assert not (new & square_of).any()
+    ann.keys("Control+z")
+    ann.until_so(lambda: areas(project) == [3600] * 3, "one step back")

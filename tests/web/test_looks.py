@@ -124,3 +124,45 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     ann.keys("Escape")
     ann.page.get_by_role("button", name="More about the object").click()
     ann.page.get_by_role("listbox", name="Masks").wait_for()
+
+
+def test_guide_lines_go_through_the_pointer(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    lines = """((x, y) => {
+        const canvas = document.querySelector('.layer-over'), context = canvas.getContext('2d');
+        const seen = (u, v) => context.getImageData(u, v, 1, 1).data[3] > 200;
+        const { view } = window.anymask.session;
+        const [left, top] = view.toScreen([x, y]).map(Math.round);
+        return [seen(left, 5), seen(5, top), seen(left + 9, 5), seen(5, top + 9)];
+    })(300, 200)"""
+    ann.page.mouse.move(*ann.at(300, 200))
+    ann.drawn()
+    assert ann.page.evaluate(lines) == [False, False, False, False]
+    ann.keys("Control+g")
+    ann.until_so(lambda: ann.page.evaluate(lines) == [True, True, False, False], "the lines")
+    ann.open()
+    ann.until("s.editor !== null && s.look.guides")
+    ann.keys("Control+g")
+    ann.until("s.look.guides", wanted=False)
+
+
+def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    bar = ann.page.locator(".ruler")
+    ann.keys("Control+u")
+    ann.message("Nobody knows how large a pixel is")
+    assert not bar.is_visible()
+    ann.keys("y")
+    ann.page.get_by_label("Side of a pixel", exact=True).fill("0.5")
+    ann.page.get_by_label("Unit of a pixel's side").select_option("mm")
+    ann.keys("Tab", "Escape")
+    for scale, text, width in ((1, "50 mm", 100), (4, "20 mm", 160), (0.5, "100 mm", 100)):
+        zoomed(ann, scale, 300, 200)
+        ann.until_so(lambda text=text: bar.inner_text() == text, text)
+        assert bar.locator("i").bounding_box()["width"] == pytest.approx(width, abs=0.6)
+    ann.open()
+    ann.until("s.editor !== null && s.calibration.pixel.size", 0.5)
+    bar.wait_for()
+    ann.page.locator(".stage").focus()
+    ann.keys("Control+u")
+    ann.until_so(lambda: not bar.is_visible(), "the bar away")

@@ -46,7 +46,7 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=PACKAGE))
     server.daemon_threads = True
@@ -56,9 +56,9 @@ def site() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(chromium: Any, site: str) -> Iterator[Any]:
-    """The example page; nothing of it may fail."""
+    """The example page, opened once; nothing of it may fail."""
     context = chromium.new_context()
     opened = context.new_page()
     opened.set_default_timeout(1000 * PATIENCE_S)

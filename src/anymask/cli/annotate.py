@@ -10,7 +10,8 @@ from typing import get_args
 
 from anymask.cli.extras import need_engine, need_server
 from anymask.cli.options import add_model_options, read_model
-from anymask.cli.project_options import add_init_options, login, made_project
+from anymask.cli.pictures import add_picture_options, read_pictures
+from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.cli.serve import (
     add_server_options,
     check_model,
@@ -38,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="control: polygon and brush only, to measure what the model saves",
     )  # fmt: skip
     add_init_options(parser)
+    add_picture_options(parser)
     add_server_options(parser)
     add_model_options(parser)
 
@@ -51,17 +53,18 @@ def run(args: argparse.Namespace) -> None:
     from anymask.serving.pages import model_assets, page_assets
     from anymask.serving.project import project_router
 
-    access, limits = read_access(args), read_limits(args)
-    project = made_project(args)
+    access, limits, pictures = read_access(args), read_limits(args), read_pictures(args)
+    project = make_project(args)
     project.change(stage=args.stage, arm=args.arm)
     choice = leading_model(read_model(args), project.lead())
     check_model(choice)
     bundle = find_bundle(choice.model, choice.weights)
     with tempfile.TemporaryDirectory(prefix="anymask-annotate-") as folder:
         inference = make_inference(choice, args, Path(folder))
-        router = project_router(project, inference, limits, args.user)
+        router = project_router(project, inference, limits, args.user, pictures)
         assets = page_assets() | model_assets(bundle)
-        listen(create_app(ServerParts(inference, access, limits, assets, [router])), args)
+        app = create_app(ServerParts(inference, access, limits, assets, [router]))
+        listen(app, args, inference)
 
 
 def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:

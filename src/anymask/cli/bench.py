@@ -4,6 +4,7 @@ anymask bench                       the bundled model, every step a user waits f
 anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
 anymask bench everything            automatic masks: our ways beside the plain one
 anymask bench folder photos/        photos a second of `anymask everything`, by workers
+anymask bench video clips/          trackers beside baselines, or --long N frames of a made scene
 anymask bench serve                 a server under load: clicks, new photos, everything
 """
 
@@ -47,16 +48,20 @@ TAKEN: dict[str, dict[str, Any]] = {
     "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
     "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
     "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
-    "video": {**OF_ALL, "threads": 2, "frames": 1000},
+    "video": {**OF_ALL, "threads": 2, "frames": 1000, "long": None, "tracker": None},
     "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of all benchmarks; `take_options` refuses those of another one."""
-    parser.add_argument("what", nargs="?", default="model", choices=tuple(TAKEN))
+    parser.add_argument(
+        "what", metavar="WHAT", nargs="?", default="model", choices=tuple(TAKEN),
+        help=f"{', '.join(TAKEN)} (default: model)",
+    )  # fmt: skip
     parser.add_argument(
         "name",
+        metavar="NAME|FOLDER",
         nargs="?",
         help="the model (default: --model), or the folder of `bench folder` and `video`",
     )
@@ -70,6 +75,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("rounds", {"metavar": "N", "type": int, "help": "turns of each task"}),
         ("points_per_side", {"metavar": "N", "type": int, "help": "clicks along each side"}),
         ("frames", {"metavar": "N", "type": int, "help": "of each video, at most"}),
+        ("long", {"metavar": "N", "type": int,
+                  "help": "instead of a folder: memory over so many frames of a made scene"}),
+        ("tracker", {"help": "auto, match, points or memory: this one alone, without baselines"}),
         ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
         ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
         ("plain", {"action": argparse.BooleanOptionalAction,
@@ -136,9 +144,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     if args.what == "serve":
         return measure_server(args)
     if args.what == "video":
-        from anymask.cli.bench_video import video_figures
-
-        return video_figures(args.name, args.model, args.weights, args.frames)
+        return measure_video(args)
     if args.what == "folder":
         from anymask.cli.bench_folder import folder_figures, read_workers
 
@@ -160,6 +166,17 @@ def measure_server(args: argparse.Namespace) -> tuple[list[Measurement], list[st
         )
     model = ["--model", args.model, *(("--weights", args.weights) if args.weights else ())]
     return serve_figures(model, LoadPlan(args.requests, args.clients, args.points_per_side))
+
+
+def measure_video(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
+    """Trackers beside baselines, or memory over a long video."""
+    if args.long is not None:
+        from anymask.cli.bench_long_video import long_figures
+
+        return long_figures(args.model, args.weights, args.tracker or "auto", args.long)
+    from anymask.cli.bench_video import video_figures
+
+    return video_figures(args.name, (args.model, args.weights), args.frames, args.tracker)
 
 
 def measure_everything(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:

@@ -82,18 +82,18 @@ def serve_figures(words: list[str], load: LoadPlan) -> tuple[list[Measurement], 
         for name in hashes:  # the decoder's first call opens it
             _ask(http.client.HTTPConnection(*address), *_click(name, random.Random(0)))
         asked = requests_of(hashes, load)
-        before, heard, busy = resident(pid), LoadResult(), _busy()
+        before, load_result, busy = resident(pid), LoadResult(), _busy()
         begun = time.perf_counter()
-        _run_clients(address, pid, asked, load, heard)
+        _run_clients(address, pid, asked, load, load_result)
         spent = time.perf_counter() - begun
         after = resident(pid)
-    figures = [figure for kind in SHARES for figure in figures_of(kind, heard.seconds[kind])]
+    figures = [figure for kind in SHARES for figure in figures_of(kind, load_result.seconds[kind])]
     figures += [
         Measurement("requests a second", "server", load.requests / spent, ""),
-        Measurement("answers 429", "server", heard.busy, ""),
-        Measurement("errors", "server", len(heard.errors), ""),
+        Measurement("answers 429", "server", load_result.busy, ""),
+        Measurement("errors", "server", len(load_result.errors), ""),
         Measurement("memory before", "server", before, "bytes"),
-        Measurement("memory halfway", "server", heard.halfway, "bytes"),
+        Measurement("memory halfway", "server", load_result.halfway, "bytes"),
         Measurement("memory after", "server", after, "bytes"),
     ]
     notes = [
@@ -102,7 +102,7 @@ def serve_figures(words: list[str], load: LoadPlan) -> tuple[list[Measurement], 
         f"everything with {load.points_per_side} points per side; photos of {HW[1]} x {HW[0]}; "
         f"{MEMORY} MB of embeddings in memory",
         f"load of the machine: {busy} before, {_busy()} after",
-        *sorted(set(heard.errors))[:5],
+        *sorted(set(load_result.errors))[:5],
     ]
     return figures, notes
 
@@ -172,7 +172,11 @@ def requests_of(hashes: list[str], load: LoadPlan) -> list[Request]:
 
 
 def _run_clients(
-    address: tuple[str, int], pid: int, asked: list[Request], load: LoadPlan, heard: LoadResult
+    address: tuple[str, int],
+    pid: int,
+    asked: list[Request],
+    load: LoadPlan,
+    load_result: LoadResult,
 ) -> None:
     """Every request once, each by whichever client is free."""
     numbers = iter(enumerate(asked))
@@ -186,14 +190,14 @@ def _run_clients(
             if not kind:
                 break
             if number == len(asked) // 2:
-                heard.halfway = resident(pid)
+                load_result.halfway = resident(pid)
             begun = time.perf_counter()
             try:
                 status, text = _ask(connection, path, body)
             except OSError as error:
                 status, text = 0, repr(error)
                 connection.close()
-            heard.note(kind, status, time.perf_counter() - begun, text.encode())
+            load_result.note(kind, status, time.perf_counter() - begun, text.encode())
             time.sleep(THINKING)
         connection.close()
 

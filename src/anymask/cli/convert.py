@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
     from anymask.data.outlines import Policy
 
-HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
 SUMMARY = "turn annotations from one format into another"
 
 
@@ -46,7 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser, Policy)
     parser.add_argument(
         "--copy-images", action="store_true",
-        help="with --to set: put the pictures into its images/, so that it can be measured",
+        help="with --to set or yolo: put the pictures into its images/, so that it can be measured "
+        "or trained on",
     )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> None:
     if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
         raise InputError(f"the output {str(args.target)!r} is the input; choose another name")
     args.to = args.to or format_of_target(args.target)
-    if args.copy_images and args.to != "set":
-        raise InputError(f"--copy-images goes with --to set, got --to {args.to}; leave it out")
+    if args.copy_images and args.to not in ("set", "yolo"):
+        raise InputError(f"--copy-images goes with --to set or yolo, got {args.to}; leave it out")
     policy = Policy(**read_options(args, Policy))
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
@@ -132,11 +132,9 @@ def copies(
 
 
 def tell(report: LossReport) -> None:
-    """A line for each kind of loss; one for all that is about how masks were made."""
-    for line in report.lines(leave_out=HOW_MADE):
+    """A line for each kind of loss."""
+    for line in report.lines():
         print(line)
-    if made := [kind for kind in report.counts() if kind in HOW_MADE]:
-        print(f"nor how the masks were made: {', '.join(made)}")
 
 
 def write_report(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
 from anymask.cli.options import add_options, read_options
-from anymask.cli.project_options import add_init_options, login, made_project
+from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.engine.entries import Arm
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.stages import STAGES
@@ -68,7 +68,7 @@ def chosen_model(args: argparse.Namespace, project: Project) -> Model:
 
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
-    project = made_project(args)
+    project = make_project(args)
     count = len(list(project.store.all_images()))
     print(f"{args.folder} is the project {project.name!r} with {count} photos")
 
@@ -78,7 +78,9 @@ def init(args: argparse.Namespace) -> None:
 
 def import_options(parser: argparse.ArgumentParser) -> None:
     """Of `import`."""
-    parser.add_argument("source", type=Path, help="masks, in any format of `anymask convert`")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
+    )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
     parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
     parser.add_argument(

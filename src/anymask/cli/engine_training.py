@@ -84,7 +84,7 @@ def trainer(
     def train(sets: Path, start: Path | None, folder: Path) -> Trained:
         from anymask.cli.run_folder import is_done, write_bundle
         from anymask.engine.rounds import Trained
-        from anymask.training import loop
+        from anymask.training import loop, worker
 
         begin = start or tuning.init
         if begin is not None and not begin.is_file():
@@ -93,7 +93,7 @@ def trainer(
                 "run's last.pt, or leave it out for the weights in the package"
             )
         recipe = recipe_of(tuning, begin)
-        loop.train(recipe, loop.TrainingRun(sets, folder, report=report))
+        loop.train(recipe, worker.TrainingRun(sets, folder, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
             raise KeyboardInterrupt
         write_bundle(folder, folder / "bundle")

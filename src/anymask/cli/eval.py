@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anymask.cli.eval_videos import VIDEOS, configure_videos, refuse_video_options, run_videos
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.options import add_model_options, read_count, read_model
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
@@ -50,8 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "what",
+        metavar="SUITE|SET|FOLDER",
         help=f"a suite ({', '.join(shipped_suites())}, or a .toml file), a set, a folder of sets, "
-        f"or {RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ...",
+        f"{RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects "
+        "followed through the videos of --data",
     )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
@@ -82,6 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--only", action="store_true", help="nothing but what --measure names")
     add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
     _configure_run(parser)
+    configure_videos(parser)
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +114,10 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, set by set; print the tables."""
+    if args.what == VIDEOS:
+        run_videos(args)
+        return
+    refuse_video_options(args)
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
     suite, sets = asked_sets(args)

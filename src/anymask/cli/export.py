@@ -34,6 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--int8", action="store_true", help="the encoder's matrix products in 8 bits"
     )
     parser.add_argument(
+        "--video", action="store_true",
+        help="the graphs of a video's steps too, for `anymask track --model DIR` without torch",
+    )  # fmt: skip
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
@@ -46,20 +50,16 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    from anymask.runtimes.open import load_module
-
     if args.int8 and args.name == DEFAULT_MODEL:
         raise ModelError(
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    print(f"reading {args.name} ...", file=sys.stderr)
-    module, weights_hash = load_module(args.name, args.weights)
-    print("writing the graphs ...", file=sys.stderr)
-    manifest = _export(args, module, weights_hash)
+    shipped = args.name == DEFAULT_MODEL and args.weights is None and not args.video
+    manifest = _copy(args) if shipped else _export(args)
     report = describe(manifest, args.output)
     print(report_to_text(report))
-    verification = _verify(args, module) if args.verify else None
+    verification = _verify(args) if args.verify else None
     if args.json:
         report["verification"] = verification.to_dict() if verification else None
         write_json(args.json, report, indent=2)
@@ -103,10 +103,25 @@ def report_to_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> Manifest:
-    from anymask.export.graphs import export_bundle
+def _copy(args: argparse.Namespace) -> Manifest:
+    """The model of the package has been exported already."""
+    from anymask.export.folder import copy_bundle
+    from anymask.weights.store import bundled
 
-    return export_bundle(
+    folder = bundled().path
+    assert folder is not None
+    return copy_bundle(folder, args.output)
+
+
+def _export(args: argparse.Namespace) -> Manifest:
+    from anymask.export.graphs import export_bundle
+    from anymask.runtimes.open import load_module
+
+    print(f"reading {args.name} ...", file=sys.stderr)
+    module, weights_hash = load_module(args.name, args.weights)
+    _check_video(args, module)
+    print("writing the graphs ...", file=sys.stderr)
+    manifest = export_bundle(
         module,
         cast("ModelSpec", module.spec),
         args.output,
@@ -114,11 +129,32 @@ def _export(args: argparse.Namespace, module: nn.Module, weights_hash: str) -> M
         weights_hash=weights_hash,
         int8=args.int8,
     )
+    return _add_video(args, module) if args.video else manifest
 
 
-def _verify(args: argparse.Namespace, module: nn.Module) -> Verification:
+def _check_video(args: argparse.Namespace, module: nn.Module) -> None:
+    """Raises ModelError for --video with a model of single photos."""
+    from anymask.models.video_model import VideoModel
+
+    if args.video and not isinstance(module, VideoModel):
+        raise ModelError(
+            f"{args.name} is no video model, and --video needs one (SAM 2, EdgeTAM, EfficientTAM); "
+            "leave it out: `anymask track` follows objects with image models, too"
+        )
+
+
+def _add_video(args: argparse.Namespace, module: nn.Module) -> Manifest:
+    from anymask.export.video_graphs import add_video_graphs
+    from anymask.models.video_model import VideoModel
+
+    return add_video_graphs(cast(VideoModel, module), args.output)
+
+
+def _verify(args: argparse.Namespace) -> Verification:
     from anymask.export.verify import verify_bundle
+    from anymask.runtimes.open import load_module
 
+    module, _ = load_module(args.name, args.weights)
     print("verifying ...", file=sys.stderr)
     verification = verify_bundle(module, args.output)
     print(verification.to_table())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.cli.held_out import CLICKS, Measured, measure, model_of
+from anymask.cli.held_out import CLICKS, Measured, evenly, measure, model_of
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.notation import parse_json
@@ -29,6 +29,8 @@ DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
     "data", "weights.safetensors", "result.json", "report.html", "adapter",
 )  # fmt: skip
 JUDGED_PHOTOS = 12  # while training
+MEASURED_PHOTOS = 100  # before and after, of more that are held out
+SHEET = "data.jpg"
 SAME = 1e-6  # difference of IoU that a reloaded model may show
 
 
@@ -42,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--way",
         default="full",
         metavar="WAY",
-        help="full (default), decoder (the encoder stays), lora (small adapters)",
+        help="full (default), decoder (the encoder stays), lora (small adapters), hq (what SAM-HQ "
+        "adds to SAM)",
     )
     add("--val", type=Path, metavar="DATA", help="held-out photos (default: a fifth of --data)")
     add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
@@ -52,23 +55,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
-    from anymask.cli.run_folder import is_done
-    from anymask.training.loop import TrainingRun, train
+    from anymask.cli.run_folder import TrainingTeller, is_done
+    from anymask.cli.tuning_sheet import write_sheet
+    from anymask.data.sets import load_set
+    from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
-    from anymask.training.tuning_data import HELD_OUT, prepare
+    from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
+    from anymask.training.worker import TrainingRun
 
     folder: Path = args.output
     _check(args)
     report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
     print("\n".join(report.lines()), flush=True)
-    held = _held_out(folder / DATA / HELD_OUT)
+    write_sheet(folder / SHEET, load_set(folder / DATA / TRAIN)[1])
+    held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(folder, lambda: _recipe(args, report))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
-    some = held[:JUDGED_PHOTOS]
+    teller = TrainingTeller(folder if args.tensorboard else None)
     sitting = TrainingRun(
         folder / DATA, folder, device=_device(args), max_minutes=args.max_minutes,
-        report=_print_row, judge=_Judge(some),
+        report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
     )  # fmt: skip
     train(recipe_of(dataclasses.asdict(recipe), "finetune"), sitting)
     if not is_done(folder, recipe.steps):
@@ -109,7 +116,9 @@ def _recipe(args: argparse.Namespace, report: DataReport) -> Recipe:
 
     start = "shipped" if args.weights is None else str(args.weights.absolute())
     variant = entry(args.model).variant if args.model != DEFAULT_MODEL else args.model
-    return tuning_recipe(variant, args.way, report.photos, init=start, pictures=args.pictures)
+    return tuning_recipe(
+        variant, args.way, report.photos, init=start, pictures=args.pictures, nested=report.nested
+    )
 
 
 def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
@@ -134,12 +143,6 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
     kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
-
-
-def _held_out(folder: Path) -> list[AnnotatedImage]:
-    from anymask.data.sets import load_set
-
-    return load_set(folder)[1]
 
 
 @dataclass(frozen=True)
@@ -220,9 +223,3 @@ def _in_words(means: list[float]) -> str:
     shown = ", ".join(f"{value:.3f}" for value in means)
     counts = " / ".join(map(str, range(1, CLICKS + 1)))
     return f"mean IoU of held-out masks after {counts} clicks {shown}"
-
-
-def _print_row(row: dict[str, Any]) -> None:
-    from anymask.cli.run_folder import print_row
-
-    print_row(row)

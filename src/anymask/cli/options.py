@@ -44,7 +44,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """What argparse is told of the option's value; the range is checked by the settings' class."""
     about, members = setting.about, setting.members
     if about.parse is not None:
-        return {"metavar": about.form or "X", "type": _told(about.parse)}
+        return {"metavar": about.form or "X", "type": _parse_with(about.parse)}
     if bool in members:
         words = ("yes", "no", *setting.words)
         return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
@@ -58,7 +58,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     return {"metavar": "FILE", "type": Path} if Path in members else {"metavar": "NAME"}
 
 
-def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
+def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
     """The same function with its error as argparse shows it."""
 
     def read(text: str) -> object:

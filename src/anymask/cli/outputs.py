@@ -1,7 +1,7 @@
 """Outputs of masks: `-o` options and found masks in, files or standard output out.
 
-What a file of one mask holds is `primitives.mask_files`; here several objects share a file, or each
-gets its own where the name holds `{n}`.
+What a file holds is `primitives.mask_files`; several objects share a file, or each gets its own
+where the name holds `{n}`.
 """
 
 from __future__ import annotations
@@ -10,38 +10,20 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.mask_files import (
     DOCUMENTS,
     FoundMask,
     Kind,
-    found_to_geojson,
     output_kind,
     picture_format,
-    sa1b_document,
-    save_picture,
     shows_photo,
     write_kind,
 )
-from anymask.primitives.storage import json_bytes, write_whole
-
-if TYPE_CHECKING:
-    from anymask.primitives.types import UintImage
-
-__all__ = [
-    "FoundMask",
-    "Kind",
-    "Target",
-    "check_outputs",
-    "is_file_name",
-    "is_folder",
-    "plan_targets",
-    "write_objects",
-]
+from anymask.primitives.storage import write_whole
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 OBJECT = "{n}"  # in an output's name: the number of the object
@@ -138,15 +120,15 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
 def write_objects(target: Target, found: Sequence[FoundMask]) -> list[str]:
     """Write one output of a photo's objects; what was written. Raises InputError."""
     if target.path is None:
-        _to_stdout(_encoded(target, found))
+        _to_stdout(_encode(target, found))
         return []
     if OBJECT not in target.path.name:
-        write_whole(target.path, _encoded(target, found))
+        write_whole(target.path, _encode(target, found))
         return [str(target.path)]
     paths = []
     for number, one in enumerate(found, start=1):
         path = target.path.with_name(target.path.name.replace(OBJECT, str(number)))
-        write_whole(path, _encoded(target, [one]))
+        write_whole(path, _encode(target, [one]))
         paths.append(str(path))
     return paths
 
@@ -158,73 +140,13 @@ def _to_stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _encoded(target: Target, found: Sequence[FoundMask]) -> bytes:
+def _encode(target: Target, found: Sequence[FoundMask]) -> bytes:
     """The bytes of an output that holds all objects."""
-    file = io.BytesIO()
     if target.yolo:
         return yolo_lines(found)
-    if len(found) == 1:
-        write_kind(file, target.suffix, target.kind, found[0])
-        return file.getvalue()
-    if target.kind == "json":
-        height, width = found[0].mask.shape
-        records = [one.record for one in found]
-        return json_bytes(sa1b_document(found[0].photo, (height, width), records))
-    if target.kind == "geojson":
-        return json_bytes(_features(found))
-    if target.kind == "svg":
-        return _svg(found)
-    if target.kind == "npy":
-        import numpy as np
-
-        np.save(file, np.stack([one.mask for one in found]))
-    elif target.kind == "overlay":
-        save_picture(file, _drawn(found), target.suffix)
-    else:
-        write_kind(file, target.suffix, target.kind, _joined(found))
+    file = io.BytesIO()
+    write_kind(file, target.suffix, target.kind, found)
     return file.getvalue()
-
-
-def _joined(found: Sequence[FoundMask]) -> FoundMask:
-    """All objects as one mask."""
-    import numpy as np
-
-    return replace(found[0], mask=np.any([one.mask for one in found], axis=0))
-
-
-def _drawn(found: Sequence[FoundMask]) -> UintImage:
-    """The photo with every object in another colour, and what was asked."""
-    import numpy as np
-
-    from anymask.primitives.draw import marks, overlay
-
-    assert found[0].image is not None
-    drawn = overlay(found[0].image, np.stack([one.mask for one in found]))
-    for one in found:
-        if (asked := one.prompt) is not None:
-            box = None if asked.box is None else asked.box[None]
-            drawn = marks(drawn, asked.points, asked.labels, box)
-    return drawn
-
-
-def _features(found: Sequence[FoundMask]) -> dict[str, Any]:
-    documents = [found_to_geojson(one) for one in found]
-    features = [feature for document in documents for feature in document["features"]]
-    for number, feature in enumerate(features, start=1):
-        feature["properties"]["id"] = number
-    return documents[0] | {"features": features}
-
-
-def _svg(found: Sequence[FoundMask]) -> bytes:
-    """A path for each object; the picture's frame is that of the first one."""
-    drawings = []
-    for one in found:
-        file = io.BytesIO()
-        write_kind(file, ".svg", "svg", one)
-        drawings.append(file.getvalue().splitlines(keepends=True))
-    paths = [line for drawing in drawings for line in drawing if line.startswith(b"<path")]
-    frame = [line for line in drawings[0] if not line.startswith(b"<path")]
-    return b"".join([frame[0], *paths, *frame[1:]])
 
 
 def yolo_lines(found: Sequence[FoundMask]) -> bytes:

@@ -53,6 +53,7 @@ _MESSAGES = (
     (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, got {1}"),
     (r"argument (.+): not allowed with argument (.+)", "{0} and {1} exclude each other; take one"),
     (r"argument (.+?): (.+)", "{0}: {1}"),
+    (r"the following arguments are required: (.+, .+)", "{0} are missing"),
     (r"the following arguments are required: (.+)", "{0} is missing"),
     (r"unrecognized arguments: (.+)", "there is no use for {0!r}"),
 )
@@ -149,10 +150,15 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
     An option that needs no value takes the next word only where it can be its value, so that
     `--zoom photo.jpg` is a photo.
     """
-    counts, lone = _number_counts(parser), _lone_options(parser)
+    counts, lone = {}, {}
+    for one in _chosen_parsers(parser, words):
+        counts, lone = counts | _number_counts(one), lone | _lone_options(one)
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        if (chosen := _sub_parsers(parser).get(word)) is not None:
+            yield from (word, *joined_values(chosen, rest))
+            return
         name, sign, value = word.partition("=")
         if name in lone and not sign:
             yield f"{name}={rest.pop(0) if rest and rest[0] in lone[name] else lone[name][0]}"
@@ -167,28 +173,33 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
         yield f"{name}={','.join(part.strip(',') for part in values)}" if values else name
 
 
+def _chosen_parsers(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> list[argparse.ArgumentParser]:
+    """The parser, and that of the sub-command which the words name: others' options are not its."""
+    inside = _sub_parsers(parser)
+    place = next((place for place, word in enumerate(words) if word in inside), None)
+    if place is None:
+        return [parser]
+    return [parser, *_chosen_parsers(inside[words[place]], words[place + 1 :])]
+
+
 def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
     """How many numbers an option takes at most, of the options whose value is written `X,Y`."""
-    counts = {
+    return {
         name: action.metavar.count(",") + 1
         for name, action in parser._option_string_actions.items()
         if isinstance(action.metavar, str) and "," in action.metavar
     }
-    for chosen in _sub_parsers(parser).values():
-        counts |= _number_counts(chosen)
-    return counts
 
 
 def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     """The words that an option may have behind it, or not; the first is the one it stands for."""
-    found = {
+    return {
         name: str(action.metavar).split("|")
         for name, action in parser._option_string_actions.items()
         if action.nargs == "?" and action.const is True
     }
-    for chosen in _sub_parsers(parser).values():
-        found |= _lone_options(chosen)
-    return found
 
 
 def _count(values: Sequence[str]) -> int:

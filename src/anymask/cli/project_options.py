@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.engine.project import Project
@@ -58,7 +58,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
     return settings
 
 
-def made_project(args: argparse.Namespace) -> Project:
+def make_project(args: argparse.Namespace) -> Project:
     """The project of a folder, begun where it is none; says which pictures cannot be read.
 
     Raises InputError, also for a folder without a picture; StoreError.
@@ -76,6 +76,8 @@ def made_project(args: argparse.Namespace) -> Project:
     for label in args.labels:
         project.labels.add(label)
     if args.groups:
+        from anymask.data.documents import read_groups
+
         project.store.group_images(read_groups(args.groups))
     return project
 
@@ -91,15 +93,3 @@ def check_photos(folder: Path) -> None:
         raise InputError(
             f"wanted a folder of photos, {folder} holds no picture; put some there, or name another"
         )
-
-
-def read_groups(path: Path) -> dict[str, str]:
-    """A group by the photo's name. Raises InputError."""
-    from anymask.data.documents import read_table
-
-    try:
-        return {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
-    except DataError as error:
-        raise InputError(
-            f"{path}: wanted a table with the columns image and group, got {error}"
-        ) from error

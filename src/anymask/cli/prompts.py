@@ -89,16 +89,15 @@ def _prompt(parts: Sequence[Part]) -> Prompt:
             "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
         )
     return Prompt.of(
-        points=[numbers(text, kind) for kind, text in clicks] or None,
+        points=[numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
         labels=[int(kind == "point") for kind, _ in clicks] or None,
-        box=numbers(named["box"], "box") if "box" in named else None,
+        box=numbers(named["box"], *FORMS["box"]) if "box" in named else None,
         mask=load_mask(Path(named["mask"])) if "mask" in named else None,
     )
 
 
-def numbers(text: str, kind: Kind) -> list[float]:
-    """Numbers between commas or spaces. Raises PromptError."""
-    option, count = FORMS[kind]
+def numbers(text: str, option: str, count: int) -> list[float]:
+    """So many numbers between commas or spaces. Raises PromptError that names the option."""
     try:
         values = [float(part) for part in text.replace(",", " ").split()]
     except ValueError:

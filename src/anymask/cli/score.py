@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = EPILOG
     add = parser.add_argument
-    add("kind", choices=("video", "panoptic"), help="what is scored")
+    add("kind", metavar="KIND", choices=("video", "panoptic"), help="video or panoptic")
     add("truth", metavar="TRUTH", type=Path, help="what people drew")
     add("results", metavar="RESULTS", type=Path, help="what the program found")
     add("--split", metavar="NAME", help="video: the part of the data set, such as val or 2016/val")

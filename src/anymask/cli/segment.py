@@ -16,20 +16,14 @@ from anymask.cli.options import (
     read_options,
     refuse_old_name,
 )
-from anymask.cli.outputs import (
-    FoundMask,
-    Kind,
-    Target,
-    check_outputs,
-    plan_targets,
-    write_objects,
-)
+from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
 from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
 from anymask.cli.prompts import add_prompt_options, read_prompts, scaled_prompt_hint
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
 from anymask.jobs.photos import Naming, PhotoItem, find_items
 from anymask.primitives.errors import InputError
+from anymask.primitives.mask_files import FoundMask, Kind
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:

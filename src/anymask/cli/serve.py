@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
         routers, costly = read_backend(args, inference, limits)
         access = replace(access, costly=costly)
         served = ServerParts(inference, access, limits, assets, routers)
-        listen(create_app(served), args)
+        listen(create_app(served), args, inference)
 
 
 def read_access(args: argparse.Namespace) -> Access:
@@ -185,8 +185,11 @@ def import_heavy(choice: ModelChoice) -> None:
         import_torch()
 
 
-def listen(app: object, args: argparse.Namespace) -> None:
-    """Say where, and serve until Ctrl-C. Raises InputError for an address that cannot be had."""
+def listen(app: object, args: argparse.Namespace, inference: Inference) -> None:
+    """Say where, and serve until Ctrl-C.
+
+    Raises InputError for an address that cannot be had, WeightsError for weights that are broken.
+    """
     from anymask.serving.run import address_of, open_socket, serve
 
     bound = open_socket(args.host, args.port)
@@ -198,4 +201,4 @@ def listen(app: object, args: argparse.Namespace) -> None:
         )
 
     with contextlib.suppress(KeyboardInterrupt):  # the ordinary end
-        serve(app, bound, told)  # type: ignore[arg-type]  # typed where starlette is installed
+        serve(app, bound, told, model=inference.model)  # type: ignore[arg-type]  # typed where starlette is installed

@@ -9,12 +9,12 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from anymask.data.samples import sample
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import AnymaskError, InputError
 
 STDIN = "-"
 SAMPLE = "sample:"  # before the name of a photo of the package
@@ -49,16 +49,33 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[l
     with contextlib.ExitStack() as stack:
         aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
         paths: list[Path] = []
+        names: dict[Path, str] = {}  # of what lies aside, as the user knows it
         for number, word in enumerate(words):
             if word == STDIN:
                 paths.append(_read_stdin(aside / "stdin"))
+                names[paths[-1]] = "the picture on standard input"
             elif word.startswith(SAMPLE):
                 paths.append(sample(word.removeprefix(SAMPLE)))
             elif allow_url and _ADDRESS.fullmatch(word):
                 paths.append(_fetch(word, aside / str(number)))
+                names[paths[-1]] = repr(word)
             else:
                 paths += _paths_of(word)
-        yield paths
+        with _renamed(names):
+            yield paths
+
+
+@contextlib.contextmanager
+def _renamed(names: Mapping[Path, str]) -> Iterator[None]:
+    """Errors speak of what the user gave, not of the file that holds it meanwhile."""
+    try:
+        yield
+    except AnymaskError as error:
+        text = str(error)
+        for path, name in names.items():
+            text = text.replace(repr(str(path)), name).replace(str(path), name)
+        error.args = (text,)
+        raise
 
 
 def _paths_of(word: str) -> list[Path]:
@@ -91,6 +108,12 @@ def check_kind(word: str) -> None:
             f"documents are not read, got {word!r}; make pictures of its pages, for example "
             f"pdftoppm -png {word} page, and name one of them"
         )
+
+
+def check_not_address(word: str) -> None:
+    """Raises InputError for the web address of a video, which no option fetches."""
+    if _ADDRESS.fullmatch(word):
+        raise InputError(f"videos are not fetched, got {word!r}; download it and name the file")
 
 
 def _fetch(address: str, folder: Path) -> Path:

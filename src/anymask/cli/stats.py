@@ -128,32 +128,11 @@ def table_groups(path: Path) -> GroupOf:
     The name of an image is that in the data set, or the end of it without folders. Raises DataError
     for a file that is no such table.
     """
+    from anymask.data.documents import read_groups
+
     groups = read_groups(path)
 
     def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
         return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
 
     return group_of
-
-
-def read_groups(path: Path) -> dict[str, str]:
-    """The table as it stands. Raises DataError that names the file and the line."""
-    import csv
-
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    groups = {}
-    for number, row in enumerate(rows, start=2):
-        image, group = row.get("image"), row.get("group")
-        if not image or group is None:
-            raise DataError(
-                f"{path}, line {number}: wanted the columns image and group, got "
-                f"{', '.join(str(key) for key in row)}"
-            )
-        groups[image] = group
-    if not groups:
-        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
-    return groups

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.prompts import numbers
+from anymask.cli.sources import check_not_address
 from anymask.primitives.errors import DataError, InputError, PromptError
 
 if TYPE_CHECKING:
@@ -31,10 +33,6 @@ An interrupted run goes on when the same command is given again.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.video.opening import TrackSettings
-    from anymask.video.picks import FramePicks
-    from anymask.video.watch import WatchSettings
-
     parser.epilog = NOTE
     parser.add_argument("video", metavar="VIDEO", help="a video file, a folder of pictures, or a camera's number")  # fmt: skip  # noqa: E501
     said = parser.add_argument_group("the objects (pixels of the upright frame)")
@@ -62,13 +60,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--direction", choices=("forward", "backward", "both"), default="forward",
         help="which way to follow them from their prompts (default: forward)",
     )  # fmt: skip
+    _configure_settings(parser)
+    add_model_options(parser)
+
+
+def _configure_settings(parser: argparse.ArgumentParser) -> None:
+    from anymask.video.memory_settings import MemorySettings
+    from anymask.video.opening import TrackSettings
+    from anymask.video.picks import FramePicks
+    from anymask.video.watch import WatchSettings
+
     add_options(parser.add_argument_group("which frames"), FramePicks)
     add_options(
         parser.add_argument_group("how they are followed"), TrackSettings,
         defaults={"session": "beside the first output, until the run is complete"},
     )  # fmt: skip
     add_options(parser.add_argument_group("when a mask is doubted"), WatchSettings)
-    add_model_options(parser)
+    add_options(parser.add_argument_group("what is remembered"), MemorySettings)
 
 
 @dataclass
@@ -83,17 +91,16 @@ class Said:
 
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
-    from anymask.video.opening import TrackSettings, open_session
+    from anymask.video.opening import GROUPS, open_session
     from anymask.video.outputs import check_paths
-    from anymask.video.picks import FramePicks
-    from anymask.video.watch import WatchSettings
 
     check_paths(args.outputs, args.cutout)
     said = read_prompts(args)
     settings: dict[str, Any] = {}
-    for group in (TrackSettings, FramePicks, WatchSettings):
+    for group in GROUPS:
         settings |= read_options(args, group)
         group(**read_options(args, group))
+    check_not_address(args.video)
     source: Any = int(args.video) if args.video.isdecimal() else Path(args.video)
     kept = settings.get("session")
     settings["session"] = path = kept or session_path(args.outputs[0])
@@ -118,15 +125,36 @@ def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], Said]:
             one.labels.append(label)
     for text in args.box:
         place, rest = split_place(text)
-        found.setdefault(place, Said()).box = numbers(rest, "--box [PLACE]X0,Y0,X1,Y1", 4)
+        one = found.setdefault(place, Said())
+        check_free("box", one.box, place)
+        one.box = numbers(rest, "--box [PLACE]X0,Y0,X1,Y1", 4)
     for text in args.mask:
         place, rest = split_place(text)
-        found.setdefault(place, Said()).mask = Path(rest)
+        one = found.setdefault(place, Said())
+        check_free("mask", one.mask, place)
+        one.mask = Path(rest)
     if not found:
         raise PromptError(
             "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
         )
+    begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
+    for _, number in found:
+        if number not in begun:
+            raise PromptError(
+                f"--negative takes something away from object {number}, and nothing says what it "
+                "is; add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+            )
     return found
+
+
+def check_free(option: str, given: object, place: tuple[int, int]) -> None:
+    """Raises PromptError for a second box or mask of an object on one frame."""
+    frame, number = place
+    if given is not None:
+        raise PromptError(
+            f"wanted one --{option} for object {number} on frame {frame}, got two; give the second "
+            f"object a number: --{option} {number + 1}:..."
+        )
 
 
 def split_place(text: str) -> tuple[tuple[int, int], str]:
@@ -137,19 +165,6 @@ def split_place(text: str) -> tuple[tuple[int, int], str]:
         head.append(int(parts.pop(0)))
     frame, number = (head if len(head) == 2 else [0, *head]) if head else (0, 1)
     return (frame, number), ":".join(parts)
-
-
-def numbers(text: str, option: str, count: int) -> list[float]:
-    """Numbers between commas. Raises PromptError."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise PromptError(
-            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
-        )
-    return values
 
 
 def session_path(output: Path) -> Path:

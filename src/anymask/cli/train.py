@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli import finetune
 from anymask.cli.extras import need_torch
-from anymask.cli.run_folder import is_done, print_row, write_bundle
+from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "recipe",
+        metavar="RECIPE",
         help="a TOML file, the name of a recipe in the package, or 'finetune': annotated photos of "
         "any format, no recipe",
     )
@@ -48,6 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="when done, write the averaged weights there as an ONNX bundle",
+    )
+    add(
+        "--tensorboard",
+        action="store_true",
+        help="write the log's rows also as TensorBoard's files, into events/ of the run's folder",
     )
     configure_elsewhere(parser)
     finetune.configure(parser)
@@ -76,6 +82,19 @@ def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
         help="instead of training, write the recipe's sets there as one .tar or .tar.gz, with "
         "smaller photos",
     )
+    add(
+        "--shards",
+        type=Path,
+        metavar="DIR",
+        help="instead of training, write the recipe's sets there as tar shards",
+    )
+    add("--shard-mb", type=float, default=256.0, help="of --shards: size of each (default: 256)")
+    add(
+        "--parallel",
+        choices=("ddp", "fsdp"),
+        default="ddp",
+        help="of several processes: each has all weights (ddp), or a part of them (fsdp)",
+    )
     add("--max-mb", type=float, default=55.0, help="of --pack: its size at most (default: 55)")
 
 
@@ -92,6 +111,9 @@ def run(args: argparse.Namespace) -> None:
     if args.pack is not None:
         write_pack(recipe, args)
         return
+    if args.shards is not None:
+        write_recipe_shards(recipe, args)
+        return
     train_here(recipe, args)
     if not is_done(args.output, recipe.steps):
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
@@ -106,21 +128,23 @@ def check(args: argparse.Namespace) -> None:
     """Raises InputError for options that cannot be meant."""
     if not args.data.exists():
         raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
-    for name in ("max_minutes", "parts_mb", "max_mb"):
+    for name in ("max_minutes", "parts_mb", "max_mb", "shard_mb"):
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
-    if args.pack is None and args.output is None:
+    if args.pack is None and args.shards is None and args.output is None:
         raise InputError("-o FOLDER is needed: where checkpoints and the log of the run go")
 
 
 def train_here(recipe: Recipe, args: argparse.Namespace) -> None:
     """One sitting of the run, on the data of a folder or a pack."""
     from anymask.runtimes.devices import pick_device
-    from anymask.training.loop import TrainingRun, train
+    from anymask.training.loop import train
     from anymask.training.packing import unpack
+    from anymask.training.worker import TrainingRun
 
     data = args.data if args.data.is_dir() else unpack(args.data, args.output)
+    teller = TrainingTeller(args.output if args.tensorboard else None)
     train(
         recipe,
         TrainingRun(
@@ -128,9 +152,11 @@ def train_here(recipe: Recipe, args: argparse.Namespace) -> None:
             args.output,
             device=str(pick_device(args.device)),
             max_minutes=args.max_minutes,
-            report=print_row,
+            report=teller.row,
             source=args.source,
             part_bytes=int((args.parts_mb or 0) * MB),
+            told=teller.step,
+            parallel=args.parallel,
         ),
     )
 
@@ -146,6 +172,18 @@ def write_pack(recipe: Recipe, args: argparse.Namespace) -> None:
         f"{args.pack}: {what.photos} of {what.photos_in_all} photos, at most {what.side} pixels a "
         f"side, {args.pack.stat().st_size / MB:.1f} MB"
     )
+
+
+def write_recipe_shards(recipe: Recipe, args: argparse.Namespace) -> None:
+    """The recipe's sets as shards, and a line that says how many pictures they hold."""
+    from anymask.training.samples import training_sets
+    from anymask.training.shards import write_shards
+
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: wanted a folder of training sets, got a file")
+    pictures = (one for _, samples in training_sets(recipe, args.data) for one in samples)
+    count = write_shards(pictures, args.shards, int(args.shard_mb * MB))
+    print(f"{args.shards}: {count} pictures in {len(list(args.shards.glob('*.tar')))} shards")
 
 
 def write_last_row(folder: Path, target: Path) -> None:

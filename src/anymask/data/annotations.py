@@ -6,7 +6,7 @@ Readers and writers of formats note in a `LossReport` what does not survive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -252,6 +252,9 @@ class Loss:
         return f"{where}: {self.reason}"
 
 
+HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
+
+
 @dataclass
 class LossReport:
     """What one conversion lost, in the order in which it was noticed."""
@@ -269,16 +272,18 @@ class LossReport:
         """How many losses there are of each kind."""
         return dict(Counter(loss.kind for loss in self.losses))
 
-    def lines(self, leave_out: Collection[str] = ()) -> list[str]:
-        """A line a kind, with the first case as an example."""
+    def lines(self) -> list[str]:
+        """A line a kind, with the first case as an example; one for how masks were made."""
         first: dict[str, Loss] = {}
         for loss in self.losses:
             first.setdefault(loss.kind, loss)
-        return [
+        told = [
             f"not kept: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
             for kind, count in self.counts().items()
-            if kind not in leave_out
+            if kind not in HOW_MADE
         ]
+        made = [kind for kind in first if kind in HOW_MADE]
+        return [*told, f"nor how the masks were made: {', '.join(made)}"] if made else told
 
     def to_json(self) -> dict[str, Any]:
         """Counts and every single loss, ready for JSON."""

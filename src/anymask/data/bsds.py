@@ -49,7 +49,7 @@ def _sample(path: Path, photo: Path) -> AnnotatedImage:
         boundaries: list[Rle] = []
         for number, cell in enumerate(people):
             with located(f"person {number}"):
-                regions, borders = _drawn(cell)
+                regions, borders = _read_person(cell)
                 hw = checked_hw(*regions.shape)
                 found = [rle for value, rle in value_rles(regions).items() if value]
                 masks += [AnnotatedMask(rle, annotator=number) for rle in found]
@@ -61,7 +61,7 @@ def _sample(path: Path, photo: Path) -> AnnotatedImage:
         )
 
 
-def _drawn(cell: Any) -> tuple[Any, Any]:
+def _read_person(cell: Any) -> tuple[Any, Any]:
     """A person's regions (H, W) and borders (H, W)."""
     (person,) = cell
     regions, borders = np.asarray(person["Segmentation"]), np.asarray(person["Boundaries"])

@@ -17,6 +17,7 @@ from anymask.data.documents import checked_hw, located
 from anymask.data.images import load_image
 from anymask.data.label_pictures import VOID, label_values, value_rles
 from anymask.primitives.errors import DataError
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area
 from anymask.primitives.types import UintImage
 
 
@@ -29,6 +30,8 @@ class Clip:
     annotations  index of a frame -> the picture of its objects' numbers (8-bit, or a palette)
     labels       number of an object -> its class, where the data set says it
     single       whatever is not background is object 1 (DAVIS 2016); 255 is no void then
+    layers       number of an object -> the folder of its own pictures, white on black (SA-V), so
+                 that objects may overlap; `annotations` then name the pictures
     """
 
     name: str
@@ -36,6 +39,7 @@ class Clip:
     annotations: Mapping[int, Path]
     labels: Mapping[int, str] = field(default_factory=dict)
     single: bool = False
+    layers: Mapping[int, Path] = field(default_factory=dict)
 
     def image(self, index: int) -> UintImage:  # (H, W, 3)
         """Open a frame. Raises ImageError."""
@@ -50,6 +54,8 @@ class Clip:
         if index not in self.annotations:
             raise DataError(f"{self.name}: frame {index} has no masks; see Clip.annotations")
         path = self.annotations[index]
+        if self.layers:
+            return self._layered(index, path.name)
         with located(path):
             values = label_values(path)
             hw = checked_hw(*values.shape)
@@ -63,3 +69,23 @@ class Clip:
         if void is not None:
             masks.append(AnnotatedMask(void, VOID_LABEL, crowd=True))
         return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
+
+    def _layered(self, index: int, name: str) -> AnnotatedImage:
+        """A frame whose objects have a picture each; an object without one is not seen."""
+        found: dict[int, Rle] = {}
+        for number, folder in self.layers.items():
+            if (folder / name).is_file():
+                with located(folder / name):
+                    found[number] = mask_to_rle(label_values(folder / name) > 0)
+        sizes = {rle.size for rle in found.values()}
+        if len(sizes) != 1:
+            raise DataError(
+                f"{self.name}, frame {index}: wanted pictures of one size, got {sorted(sizes)}"
+            )
+        masks = [
+            AnnotatedMask(rle, self.labels.get(number), group=number)
+            for number, rle in found.items()
+            if rle_area(rle)
+        ]
+        place = SequencePlace(self.name, index)
+        return annotated_photo(self.frames[index], sizes.pop(), masks, place=place)

@@ -66,7 +66,7 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def decoded(work: Callable[[], T], name: str) -> T:
+def decode_with(work: Callable[[], T], name: str) -> T:
     """The result of `work`, which may fail on a damaged file. Raises ImageError that names it."""
     with decoding(name):
         return work()

@@ -29,6 +29,7 @@ _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
 _REASON = 200  # characters of tifffile's own message that are told
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
+_X_RESOLUTION = 282
 _ALPHA = (1, 2)  # of the tag ExtraSamples
 _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpretation
 
@@ -135,6 +136,47 @@ def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
         series = document.series[0]
         inner = len(document.pages[0].shape)
         return tuple(zip(series.axes, map(int, series.shape), strict=True))[: -inner or None]
+
+
+@dataclass(frozen=True)
+class TiffFacts:
+    """What the headers of a TIFF's first page say beside its size.
+
+    samples  bands of a page
+    colours  it says how they are seen: as grey, or red, green and blue
+    ome      OME-XML, "" where there is none
+    unit     of ImageJ, such as micron; "" where there is none
+    a_unit   pixels along x in one of these
+    """
+
+    samples: int = 1
+    colours: bool = True
+    ome: str = ""
+    unit: str = ""
+    a_unit: float = 0.0
+
+
+def tiff_facts(file: BinaryIO) -> TiffFacts:
+    """Read the headers. Raises whatever tifffile does, and ImportError without it."""
+    import tifffile
+
+    file.seek(0)
+    with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+        page: Any = document.pages[0]
+        samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
+        kind = int(page.photometric)
+        known = kind in (_RGB, _PALETTE, _SEPARATED) or samples == 3
+        grey = samples == 1 + (extra[:1] != () and extra[0] in _ALPHA)
+        described = document.imagej_metadata if document.is_imagej else None
+        unit = str((described or {}).get("unit", ""))
+        number, parts = (*page.tags.valueof(_X_RESOLUTION, (0, 1)), 1)[:2]
+        return TiffFacts(
+            samples=samples,
+            colours=known or grey,
+            ome=document.ome_metadata or "" if document.is_ome else "",
+            unit=unit,
+            a_unit=number / parts if unit and parts else 0.0,
+        )
 
 
 @contextmanager

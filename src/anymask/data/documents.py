@@ -100,6 +100,17 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """A group by the picture's name, of a table with the columns image and group.
+
+    Raises DataError.
+    """
+    groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
+    if not groups:
+        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
+    return groups
+
+
 def read_rows(path: Path) -> list[list[str]]:
     """The rows of a CSV file without names of columns. Raises DataError that names the file."""
     try:
@@ -113,10 +124,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # the last: a name with NUL
-        raise DataError(f"{path}: cannot be read ({_told(error)})") from error
+        raise DataError(f"{path}: cannot be read ({_reason_of(error)})") from error
 
 
-def _told(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 

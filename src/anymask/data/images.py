@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.data.decoding import decoded, decoding, open_file, open_header
+from anymask.data.decoding import decode_with, decoding, open_file, open_header
 from anymask.data.deep_pictures import (
     is_tiff,
     needs_tifffile,
@@ -81,7 +81,7 @@ def load_image(
     """
     view = PictureView.of(bands, page, stretch)
     if isinstance(source, str | Path) and is_address(source):
-        source = _fetched(str(source), allow_url)
+        source = _fetch(str(source), allow_url)
     return _load_bgr(source, view) if bgr else _load_any(source, view)
 
 
@@ -109,7 +109,7 @@ def is_address(source: object) -> bool:
     return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
 
 
-def _fetched(address: str, allowed: bool) -> bytes:
+def _fetch(address: str, allowed: bool) -> bytes:
     if not allowed:
         raise ImageError(
             f"wanted a photo on the disk, got the address {address[:200]!r}; download it, or allow "
@@ -177,7 +177,7 @@ def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
 
 def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
     """The upright alpha channel; None without one, or where Pillow does not know the file."""
-    with _opened(path) as file:
+    with open_path(path) as file:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
@@ -201,13 +201,13 @@ def _load_array(path: Path) -> NDArray[Any]:
 def image_hw(path: Path) -> tuple[int, int]:
     """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
     name = repr(str(path))
-    with _opened(path) as file:
+    with open_path(path) as file:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
             if _begins_like_tiff(file):
                 return tiff_hw(file, name)
-            raise ImageError(_unidentified(file, name)) from None
+            raise ImageError(explain_unidentified(file, name)) from None
         with decoding(name), picture:
             height, width = picture.height, picture.width
             check_size((height, width), name)
@@ -246,12 +246,12 @@ def find_images(
 
 
 def _load_file(path: Path, view: PictureView) -> UintImage:
-    with _opened(path) as file:
+    with open_path(path) as file:
         return _load_stream(file, repr(str(path)), view)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def open_path(path: Path) -> Iterator[BinaryIO]:
     """A picture's file. Raises ImageError that says what is wrong with the path."""
     name = repr(str(path))
     try:
@@ -273,14 +273,14 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     except UnidentifiedImageError:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
-        raise ImageError(_unidentified(file, name)) from None
+        raise ImageError(explain_unidentified(file, name)) from None
     try:
-        if decoded(lambda: needs_tifffile(picture, view), name):
+        if decode_with(lambda: needs_tifffile(picture, view), name):
             return _load_tiff(file, name, view)
         check_size((picture.height, picture.width), name)
         _seek(picture, name, view)
         check_size((picture.height, picture.width), name)
-        deep = decoded(lambda: read_deep_colours(picture, file, view.page), name)
+        deep = decode_with(lambda: read_deep_colours(picture, file, view.page), name)
         pixels = (
             _pillow_to_array(picture, name, view)
             if deep is None
@@ -308,13 +308,13 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     """Turn to the page. Raises ImageError where there is none."""
     if view.page == 0:
         return
-    count = decoded(lambda: getattr(picture, "n_frames", 1), name)
+    count = decode_with(lambda: getattr(picture, "n_frames", 1), name)
     if view.page >= count:
         raise ImageError(no_such_page(view.page, count, name))
-    decoded(lambda: picture.seek(view.page), name)
+    decode_with(lambda: picture.seek(view.page), name)
 
 
-def _unidentified(file: Any, name: str) -> str:
+def explain_unidentified(file: Any, name: str) -> str:
     """What to tell about a file that Pillow does not know."""
     try:
         file.seek(0)
@@ -357,10 +357,10 @@ def _pillow_to_array(
 ) -> UintImage:  # -> (H, W, 3)
     width, height = picture.size
     check_size((height, width), name)
-    return decoded(lambda: _decoded(picture, name, view), name)
+    return decode_with(lambda: _decode(picture, name, view), name)
 
 
-def _decoded(picture: Image.Image, name: str, view: PictureView) -> UintImage:
+def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     picture.load()
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
         return array_to_image(np.asarray(picture), name, view)

@@ -160,7 +160,7 @@ def encode(
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"groups"}))
         numbers = object_numbers(image, report, 65535)
-        yield path, _png(painted(image, numbers, report))
+        yield path, _png(paint_numbers(image, numbers, report))
 
 
 def encode_davis(
@@ -173,7 +173,7 @@ def encode_davis(
         seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
         note_traits(report, replace(image, masks=seen), frozenset({"groups"}))
         numbers = object_numbers(image, report, VOID - 1, void)
-        yield path, encode_palette(painted(image, numbers, report))
+        yield path, encode_palette(paint_numbers(image, numbers, report))
 
 
 def object_numbers(
@@ -201,7 +201,9 @@ def object_numbers(
     return [VOID if hidden else next(numbers) for hidden in voids]
 
 
-def painted(image: AnnotatedImage, numbers: Sequence[int], report: LossReport) -> NDArray[Any]:
+def paint_numbers(
+    image: AnnotatedImage, numbers: Sequence[int], report: LossReport
+) -> NDArray[Any]:
     """(H, W) numbers of 16 or 32 bits, smaller masks over larger ones; what is hidden is reported.
 
     The picture itself first holds each pixel's mask, counted from 1, then that mask's number: a

@@ -129,7 +129,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
         stem = path.name.split("_gtFine_")[0]
         ids = path.with_name(f"{stem}_gtFine_instanceIds.png")
         with located(path):
-            values = label_values(ids) if ids.is_file() else _painted(path)
+            values = label_values(ids) if ids.is_file() else _paint_polygons(path)
             photo = pictures / path.parent.name / f"{stem}_leftImg8bit.png"
             found = {v: rle for v, rle in value_rles(values).items() if v >= 1000}
             labels: dict[int, str | None] = {}
@@ -150,7 +150,7 @@ _NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
 }  # fmt: skip
 
 
-def _painted(path: Path) -> NDArray[np.int32]:  # (H, W)
+def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
     """The numbers that the polygons mean, drawn as json2instanceImg.py draws them: with Pillow,
     later ones over earlier ones, licence plates not at all."""
     document = read_json(path)

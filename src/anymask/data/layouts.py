@@ -110,6 +110,18 @@ LAYOUTS: dict[str, Layout] = {
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
         about="YouTube-VOS, videos",
     ),
+    "sav": Layout(
+        module="video_sets", read="read_sav", clips="read_sav_clips", split="val",
+        marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
+        about="SA-V, val and test, videos",
+    ),
+    "mose": Layout(
+        module="video_sets", read="read_mose", clips="read_mose_clips", split="valid",
+        marks=(
+            ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
+        ),
+        about="MOSE and LVOS, videos",
+    ),
     "youtube-vis": Layout(
         module="video_sets", read="read_youtube_vis", split="train",
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),

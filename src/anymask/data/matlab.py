@@ -84,14 +84,14 @@ def load_matlab(path: Path) -> dict[str, Any]:
         while reader.left() >= 8:
             kind, body = reader.element()
             if kind == _PACKED:
-                kind, body = _Bytes(_unpacked(body), reader.order).element()
+                kind, body = _Bytes(_unpack(body), reader.order).element()
             if kind == _MATRIX:
                 name, value = _array(_Bytes(body, reader.order), 0)
                 found[name] = value
         return found
 
 
-def _unpacked(body: memoryview) -> memoryview:
+def _unpack(body: memoryview) -> memoryview:
     engine = zlib.decompressobj()
     try:
         data = engine.decompress(body, _LARGEST)

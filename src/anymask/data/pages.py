@@ -12,8 +12,9 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from anymask.data.decoding import decoded, open_file, open_header
+from anymask.data.decoding import decode_with, open_file, open_header
 from anymask.data.deep_pictures import count_tiff_pages, is_tiff, tiff_axes
+from anymask.data.images import explain_unidentified, open_path
 from anymask.primitives.errors import ImageError
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
@@ -53,26 +54,23 @@ def count_pages(path: Path) -> int:
 def read_pages(path: Path) -> Pages:
     """The pages of a picture, from its headers. Raises ImageError for a file that is none."""
     name = repr(str(path))
-    try:
-        with open_file(path) as file:
-            if is_tiff(file):
-                return _tiff_pages(path, name)
-            file.seek(0)
-            try:
-                picture = open_header(file)
-            except UnidentifiedImageError:
-                raise ImageError(f"{name} is no picture; check the path") from None
-            with picture:
-                if picture.format in _OF_ONE_PHOTO:
-                    return Pages()
-                return Pages(int(decoded(lambda: getattr(picture, "n_frames", 1), name)))
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read ({error}); check the path") from error
+    with open_path(path) as file:
+        if is_tiff(file):
+            return _tiff_pages(path, name)
+        file.seek(0)
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            raise ImageError(explain_unidentified(file, name)) from None
+        with picture:
+            if picture.format in _OF_ONE_PHOTO:
+                return Pages()
+            return Pages(int(decode_with(lambda: getattr(picture, "n_frames", 1), name)))
 
 
 def _tiff_pages(path: Path, name: str) -> Pages:
     with open_file(path) as file:
-        count = decoded(lambda: count_tiff_pages(file), name)
+        count = decode_with(lambda: count_tiff_pages(file), name)
     axes: tuple[tuple[str, int], ...] = ()
     with contextlib.suppress(Exception), open_file(path) as file:  # names are no more than a help
         axes = tiff_axes(file)

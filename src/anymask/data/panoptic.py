@@ -36,7 +36,7 @@ from anymask.data.documents import (
     read_json,
     to_json,
 )
-from anymask.data.label_pictures import colours_to_numbers, painted, value_rles
+from anymask.data.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.records import UNLABELLED
@@ -198,7 +198,7 @@ def encode(
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
         note_traits(report, image, frozenset({"labels", "crowds"}))
         note_unlabelled(report, image)
-        values = painted(image, range(1, len(image.masks) + 1), report)
+        values = paint_numbers(image, range(1, len(image.masks) + 1), report)
         segments = []
         found = value_rles(values)
         for number, mask in enumerate(image.masks, start=1):

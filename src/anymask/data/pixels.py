@@ -85,7 +85,7 @@ def array_to_image(
     Raises ImageError for another shape, values that are no real numbers, a band that is not there;
     for NaN and infinity where no stretch leaves them out.
     """
-    array = _checked_array(source, name, view)
+    array = _check_array(source, name, view)
     colour, alpha = (array, None) if view.bands else _split_alpha(array)
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.stretch is None:
         return np.ascontiguousarray(array)
@@ -103,7 +103,7 @@ def array_to_image(
     return image
 
 
-def _checked_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
+def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -29,7 +29,7 @@ from anymask.primitives.previews import (
 )
 from anymask.primitives.records import MaskRecord, OutputMode
 from anymask.primitives.rle import rle_merge, rle_to_mask
-from anymask.primitives.storage import whole_file, write_json
+from anymask.primitives.storage import whole_file, write_json, write_whole
 from anymask.primitives.types import BoolArray, UintImage
 
 _SHOWN = 20  # records that a notebook lists below the picture
@@ -197,8 +197,8 @@ class MaskRecords(list[MaskRecord]):
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write one file, whole or not at all, by the end of its name.
 
-        .json SA-1B, .geojson, .svg, .xml CVAT, .npy (N, H, W) bool; any picture: the photo with
-        its masks. `write` takes all other formats by name.
+        .json SA-1B, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool; any picture: the
+        photo with its masks. `write` takes all other formats by name.
 
         image  the photo, where the list does not know it
 
@@ -208,6 +208,8 @@ class MaskRecords(list[MaskRecord]):
         suffix = target.suffix.lower()
         if suffix == ".json":
             write_json(target, {"image": self._about(), "annotations": self.to_sa1b()})
+        elif suffix == ".txt":
+            write_whole(target, self.to_yolo().encode())
         elif suffix == ".npy":
             with whole_file(target) as file:
                 np.save(file, self.masks())
@@ -221,23 +223,27 @@ class MaskRecords(list[MaskRecord]):
                 save_picture(file, drawn, suffix)
         else:
             raise InputError(
-                "records are saved as .json, .geojson, .svg, .xml, .npy, .png, .jpg, .webp or "
-                f"another picture, got {target.name!r}; for other formats: write(path, format)"
+                "records are saved as .json, .geojson, .svg, .xml, .txt, .npy, .png, .jpg, .webp "
+                f"or another picture, got {target.name!r}; for other formats: write(path, format)"
             )
         return target
 
     # Formats.
 
-    def write(self, target: str | Path, form: str, policy: Policy | None = None) -> LossReport:
+    def write(
+        self, target: str | Path, form: str | None = None, policy: Policy | None = None
+    ) -> LossReport:
         """Write a file or a folder in any format of `anymask convert`, and tell what was lost.
 
-        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...
+        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...;
+                None: as the suffix or the folder's name says (.json is coco)
         policy  what becomes of holes and parts, and the tolerance of outlines
 
         Raises InputError for an unknown format, DataError where it cannot hold the masks.
         """
-        from anymask.data.formats import write_annotations  # all formats: 40 ms to load
+        from anymask.data.formats import format_of_target, write_annotations  # 40 ms to load
 
+        form = format_of_target(Path(target)) if form is None else form
         return write_annotations([self._annotated()], target, form, policy)
 
     def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:

@@ -37,11 +37,12 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         document = read_json(path)
         with located(path):
-            images.append(_image(document))
+            images.append(document_to_image(document))
     return images
 
 
-def _image(document: Any) -> AnnotatedImage:
+def document_to_image(document: Any) -> AnnotatedImage:
+    """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError."""
     about = document["image"]
     masks = []
     for number, annotation in enumerate(document["annotations"]):
@@ -69,16 +70,16 @@ def encode(
     paths = output_paths(images, target, ".json")
     for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
         note_traits(report, image, IN_RECORDS | {"trees"})
-        height, width = image.hw
-        about = {
-            "image_id": number,
-            "width": width,
-            "height": height,
-            "file_name": image.file_name,
-        }
-        records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
-        first += len(records)
-        yield path, to_json({"image": about, "annotations": records})
+        yield path, to_json(image_to_document(image, number, first))
+        first += len(image.masks)
+
+
+def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[str, Any]:
+    """The JSON of a picture's file; its masks are numbered from `first` on."""
+    height, width = image.hw
+    about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
+    records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
+    return {"image": about, "annotations": records}
 
 
 def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def path_to_rings(text: str) -> list[Ring]:
         numbers = tokens[place : place + count]
         if len(numbers) < count or any(isinstance(number, str) for number in numbers):
             raise DataError(f"the path command {command!r} lacks a number")
-        here = _moved(here, command, [float(number) for number in numbers])
+        here = _move(here, command, [float(number) for number in numbers])
         place += count
         if kind == "M":
             rings.append([])
@@ -158,7 +158,7 @@ def _tokens(text: str) -> list[str | float]:
     return tokens
 
 
-def _moved(here: list[float], command: str, numbers: list[float]) -> list[float]:
+def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
     x, y = here if command.islower() else (0.0, 0.0)
     if command in "Hh":
         return [x + numbers[0], here[1]]

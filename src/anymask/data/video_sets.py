@@ -1,4 +1,4 @@
-"""Video data sets: folders of DAVIS, YouTube-VOS, YouTube-VIS, OVIS in, annotated frames out.
+"""Data sets of videos (DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, JSON of tracks): clips, or frames.
 
     DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
         00000.png with a palette: the number of an object, 0 none, 255 void;
@@ -9,6 +9,12 @@
     YouTube-VOS (youtube-vos.org): valid/JPEGImages/VIDEO/00000.jpg, valid/Annotations/VIDEO/
         00000.png, valid/meta.json: {"videos": {VIDEO: {"objects": {"1": {"category": ...}}}}}.
         Every fifth frame has masks, in `valid` only those where an object is first seen
+    MOSE (henghuiding.com/MOSE) and LVOS (lingyihongfd.github.io/lvos.github.io): the folders of
+        YouTube-VOS, valid/JPEGImages/VIDEO/00000.jpg and valid/Annotations/VIDEO/00000.png, without
+        a list; every folder below JPEGImages is a video
+    SA-V, val and test (segment-anything-2, `sav_dataset`): sav_val/JPEGImages_24fps/VIDEO/00000.jpg
+        and sav_val/Annotations_6fps/VIDEO/000/00000.png, white on black, a folder an object;
+        sav_val/sav_val.txt lists the videos
     YouTube-VIS and OVIS (songbai.site/ovis): annotations_train.json: videos with `file_names`,
         annotations with `segmentations`, run-lengths or null a frame; photos below train/
 
@@ -18,6 +24,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +90,37 @@ def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
     return clips
 
 
+def read_mose_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of MOSE or LVOS. Raises DataError that names what is absent."""
+    patterns = [f"{split}/JPEGImages", f"*/{split}/JPEGImages", "JPEGImages"]
+    frames = find_place(root, patterns, f"frames of {split!r}")
+    names = sorted(path.name for path in frames.iterdir() if path.is_dir())
+    if not names:
+        raise DataError(f"{frames}: there is no video in it; is the data set complete?")
+    return [_clip(name, frames / name, frames.parent / "Annotations" / name) for name in names]
+
+
+def read_sav_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of SA-V's val or test. Raises DataError that names what is absent."""
+    patterns = [f"sav_{split}/JPEGImages_24fps", "JPEGImages_24fps"]
+    frames = find_place(root, patterns, f"frames of SA-V's {split!r}")
+    listed = frames.parent / f"sav_{split}.txt"
+    names = sorted(path.name for path in frames.iterdir() if path.is_dir())
+    if listed.is_file():
+        names = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
+    clips = []
+    for name in names:
+        folder = frames.parent / "Annotations_6fps" / name
+        layers = {
+            int(path.name): path for path in sorted(folder.glob("*/")) if path.name.isdecimal()
+        }
+        if not layers:
+            raise DataError(f"{folder}: no object has masks; wanted {name}/000/00000.png")
+        clip = _clip(name, frames / name, next(iter(layers.values())))
+        clips.append(replace(clip, layers=layers))
+    return clips
+
+
 def _clip(
     name: str,
     frames: Path,
@@ -114,6 +152,16 @@ def read_davis(root: Path, split: str) -> Iterator[AnnotatedImage]:
 def read_youtube_vos(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Every annotated frame of YouTube-VOS. Raises DataError that names the file."""
     return _frames(read_youtube_vos_clips(root, split))
+
+
+def read_mose(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of MOSE or LVOS. Raises DataError that names the file."""
+    return _frames(read_mose_clips(root, split))
+
+
+def read_sav(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of SA-V's val or test. Raises DataError that names the file."""
+    return _frames(read_sav_clips(root, split))
 
 
 def _frames(clips: list[Clip]) -> Iterator[AnnotatedImage]:

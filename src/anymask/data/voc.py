@@ -43,7 +43,7 @@ from anymask.data.label_pictures import (
     encode_palette,
     label_values,
     object_numbers,
-    painted,
+    paint_numbers,
     picture_name,
     value_rles,
     voc_palette,
@@ -121,13 +121,13 @@ def encode(
         note_unlabelled(report, plain)
         void = [_void(mask) for mask in image.masks]
         numbers = object_numbers(image, report, VOID - 1, void)
-        yield path, encode_palette(painted(image, numbers, report))
+        yield path, encode_palette(paint_numbers(image, numbers, report))
         classes = [
             VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
             for mask, hidden in zip(image.masks, void, strict=True)
         ]
         stem = path.relative_to(target / OBJECTS)
-        yield target / CLASSES / stem, encode_palette(painted(image, classes, LossReport()))
+        yield target / CLASSES / stem, encode_palette(paint_numbers(image, classes, LossReport()))
     stems = [path.relative_to(target / OBJECTS).with_suffix("").as_posix() for path in paths]
     listed = "".join(f"{stem}\n" for stem in stems)
     yield target / "ImageSets" / "Segmentation" / "val.txt", listed.encode()

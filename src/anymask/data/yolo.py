@@ -95,9 +95,10 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
         raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
     sides = np.array([hw[1], hw[0]])
     ring = corners * sides
-    # Seven digits were written: a corner between pixels is put back there, for slanted lines run
-    # through pixel centres, where a hair decides.
-    ring = np.where(np.abs(ring - ring.round()) < _DIGITS * sides, ring.round(), ring)
+    # Seven digits were written: a corner between pixels, or in the middle of a pixel's side, is put
+    # back there, for slanted lines run through pixel centres, where a hair decides.
+    near = (2 * ring).round() / 2
+    ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
     label = names[place] if names else str(place)
     return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 
@@ -110,16 +111,22 @@ def read_names(path: Path) -> list[str]:
     lines = [
         re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8", "replace").splitlines()
     ]
+    with located(path):
+        return [_unquoted(value.strip()) for _, value in _numbered(lines)]
+
+
+def _numbered(lines: list[str]) -> list[tuple[int, str]]:
+    """The numbers of `names`, from 0 on, with their names as they are written."""
     found = [(place, match[1]) for place, line in enumerate(lines) if (match := _KEY.match(line))]
     if not found:
-        raise DataError(f"{path}: wanted the key `names`, found none")
+        raise DataError("wanted the key `names`, found none")
     place, inline = found[0]
     entries: list[tuple[int, str]] = []
     if inline:
         text = " ".join([inline, *lines[place + 1 :]])
         body = re.match(r"[\[{](.*?)[\]}]", text)
         if body is None:
-            raise DataError(f"{path}: `names` is neither a list nor numbers with names")
+            raise DataError("`names` is neither a list nor numbers with names")
         for number, part in enumerate(filter(None, map(str.strip, body[1].split(",")))):
             key, colon, value = part.partition(":")
             entries.append((int(key), value) if colon and key.strip().isdigit() else (number, part))
@@ -130,12 +137,10 @@ def read_names(path: Path) -> list[str]:
             break
         entries.append((int(match[1] or len(entries)), match[2] or match[4]))
     entries.sort()
-    if (not entries and not inline) or [number for number, _ in entries] != list(
-        range(len(entries))
-    ):
-        raise DataError(f"{path}: `names` must give a name to each number from 0 on")
-    with located(path):
-        return [_unquoted(value.strip()) for _, value in entries]
+    numbers = [number for number, _ in entries]
+    if (not entries and not inline) or numbers != list(range(len(entries))):
+        raise DataError("`names` must give a name to each number from 0 on")
+    return entries
 
 
 def _unquoted(text: str) -> str:

@@ -94,7 +94,7 @@ class Annotator:
         starts  masks that are corrected instead of begun anew, one for each truth
         """
         rng = np.random.default_rng([self.hand.seed, len(truths), sum(map(rle_area, truths))])
-        works = [self._begin(rng, truth, start) for truth, start in _paired(truths, starts)]
+        works = [self._begin(rng, truth, start) for truth, start in _pair_starts(truths, starts)]
         for step in range(self.hand.most_clicks):
             active = [work for work in works if not work.done]
             if not active:
@@ -109,12 +109,12 @@ class Annotator:
         mask = rle_to_mask(truth)
         if start is None:
             first, given = Click(centre_click(mask), 1), np.zeros_like(mask)
-            return _Work(mask, [self._shaken(rng, first, mask)], given)
+            return _Work(mask, [self._shake(rng, first, mask)], given)
         given = rle_to_mask(start)
         click = next_click(given, mask)
         work = _Work(mask, [], given, start=given, done=click is None)
         if click is not None:
-            work.clicks.append(self._shaken(rng, click, mask))
+            work.clicks.append(self._shake(rng, click, mask))
         return work
 
     def _look(self, rng: Generator, work: _Work, answer: Candidates, last: bool) -> None:
@@ -130,9 +130,9 @@ class Annotator:
         tired = last or work.in_vain >= self.hand.patience
         work.done = tired or click is None or fits[best] >= self.hand.enough
         if not work.done and click is not None:
-            work.clicks.append(self._shaken(rng, click, work.truth))
+            work.clicks.append(self._shake(rng, click, work.truth))
 
-    def _shaken(self, rng: Generator, click: Click, truth: BoolArray) -> Click:
+    def _shake(self, rng: Generator, click: Click, truth: BoolArray) -> Click:
         """The click a little beside where it was meant, on the right side of the outline."""
         reach = self.hand.noise * float(np.sqrt(truth.sum()))
         height, width = truth.shape
@@ -187,7 +187,7 @@ class Annotator:
         return ("fix", truths[best]) if fits[best] >= self.hand.fixable else ("reject", None)
 
 
-def _paired(truths: Sequence[Rle], starts: Sequence[Rle]) -> list[tuple[Rle, Rle | None]]:
+def _pair_starts(truths: Sequence[Rle], starts: Sequence[Rle]) -> list[tuple[Rle, Rle | None]]:
     pairs: list[tuple[Rle, Rle | None]] = [(truth, None) for truth in truths]
     if starts:
         pairs = list(zip(truths, starts, strict=True))

@@ -16,6 +16,7 @@ MOST_TEXT = 400  # characters of a name or a label
 MOST_PLACES = 100_000  # points of one prompt
 MOST_PROMPTS = 1000  # of one mask
 MOST_SECONDS = 1e9  # thirty years
+MOST_PAGE = 10_000_000  # of a file
 MOST_ID = 2**31 - 1  # numbers of photos and masks: what a column of each database holds
 MOST_DEPTH = 8  # of lists and objects in each other
 MOST_VALUES = 10_000  # of an event's detail, and characters of each of its texts

@@ -31,6 +31,7 @@ from anymask.primitives.errors import (
 from anymask.primitives.notation import parse_json
 
 WAIT_MS = 15_000  # for another process's transaction
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # of each connection (SQLite)
 _FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -82,7 +83,7 @@ def _open_sqlite(url: Any) -> Database:
     @event.listens_for(database, "connect")
     def _prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # pysqlite begins nothing by itself
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(database, "begin")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from anymask.engine.checks import (
+    MOST_PAGE,
     MOST_PROMPTS,
     MOST_SECONDS,
     checked_json,
@@ -122,6 +123,7 @@ class Draft:
     stability  the same
     seconds    that somebody spent on it
     client_id  a name that its maker gives it: sent twice, it is kept once
+    page       of the photo's file on which it lies, counted from 0
 
     Raises InputError for texts and numbers that no database or format can hold.
     """
@@ -133,6 +135,7 @@ class Draft:
     stability: float | None = None
     seconds: float = 0.0
     client_id: str | None = None
+    page: int = 0
     provenance: Provenance = field(default_factory=Provenance)
     notes: MaskNotes = field(default_factory=MaskNotes)
 
@@ -141,6 +144,8 @@ class Draft:
         checked_text("a label", self.label)
         checked_text("client_id", self.client_id)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)
+        if type(self.page) is not int or not 0 <= self.page <= MOST_PAGE:
+            raise InputError(f"pages are whole numbers, counted from 0, got {str(self.page)[:40]}")
         if not (math.isfinite(self.quality or 0) and math.isfinite(self.stability or 0)):
             raise InputError(
                 "quality and stability must be finite numbers, got "
@@ -164,6 +169,7 @@ class RecordEntry:
     stability: float | None
     seconds: float
     client_id: str | None
+    page: int
     provenance: Provenance
     notes: MaskNotes
 
@@ -182,6 +188,7 @@ class RecordEntry:
             "who": self.who,
             "seconds": self.seconds,
             "client_id": self.client_id,
+            "page": self.page,
             "provenance": self.provenance.to_json(),
             "notes": self.notes.to_json(),
         }

@@ -1,19 +1,28 @@
-"""Import and export of a project: masks of any format in, stored records out, and back."""
+"""Import and export of a project: masks of any format in, stored records out, and back.
+
+A photo whose masks lie on other pages than its first one leaves page by page, each page with masks
+as a picture of its own: page 3 of stack.tif is called stack.tif.page3.png, here and coming back.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
+from anymask.data.planes import load_plane
 from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
+from anymask.primitives.mask_files import save_picture
 from anymask.primitives.records import UNLABELLED, record_from_rle
 from anymask.primitives.rle import rle_iou, rle_to_string
 
+_PAGE = re.compile(r"(?P<photo>.+)\.page(?P<page>[0-9]{1,7})\.png")
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
 
 
@@ -45,19 +54,20 @@ def take_masks(
     known = _by_name(project.store.all_images())
     new = same = strange = 0
     for image in images:
-        photo = known.get(image.file_name) or known.get(Path(image.file_name).stem)
+        photo, page = _photo_of(image.file_name, known)
         if photo is None:
             strange += 1
             continue
         masks = [mask for mask in image.masks if not mask.crowd]
-        fresh = _without_known(masks, project.store.records(photo.id))
+        fresh = _without_known(masks, _on_page(project.store.records(photo.id), page))
         same += len(masks) - len(fresh)
         if not fresh:
             continue
-        drafts = [_imported(mask, source.name, proposals) for mask in fresh]
-        status = "proposed" if photo.status == "new" else None
+        drafts = [_imported(mask, source.name, proposals, page) for mask in fresh]
+        before = project.store.image(photo.id)  # pages of one photo come one after the other
+        status = "proposed" if before.status == "new" else None
         project.store.add_records(photo.id, drafts, who, status=status)
-        added = project.store.image(photo.id).records - photo.records
+        added = project.store.image(photo.id).records - before.records
         new, same = new + added, same + len(drafts) - added
     return TakenMasks(new, same, strange)
 
@@ -81,7 +91,10 @@ def _without_known(
 
 
 def annotated_images(project: Project, *, proposals: bool = False) -> list[AnnotatedImage]:
-    """Every photo with its accepted masks (and proposals); double labels count once."""
+    """Every photo, or page of it, with its accepted masks (and proposals).
+
+    Double labels count once.
+    """
     wanted = ("accepted", "proposal") if proposals else ("accepted",)
     by_image: dict[int, list[RecordEntry]] = {}
     for entry in project.store.records():
@@ -89,13 +102,61 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
         if entry.status in wanted and not control:
             by_image.setdefault(entry.image_id, []).append(entry)
     return [
-        AnnotatedImage(
-            file_name=image.name,
-            hw=image.hw,
-            masks=tuple(map(annotated, _once(project, image.id, by_image.get(image.id, [])))),
-        )
+        AnnotatedImage(file_name=name, hw=image.hw, masks=tuple(map(annotated, entries)))
         for image in project.store.all_images()
+        for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
     ]
+
+
+def _pages(
+    image: ImageEntry, entries: list[RecordEntry]
+) -> Iterator[tuple[str, list[RecordEntry]]]:
+    """The photo itself, or each page with masks where they lie on another than the first one."""
+    pages = sorted({entry.page for entry in entries})
+    if not any(pages):
+        yield image.name, entries
+        return
+    for page in pages:
+        yield page_name(image.name, page), _on_page(entries, page)
+
+
+def _on_page(entries: Sequence[RecordEntry], page: int) -> list[RecordEntry]:
+    return [entry for entry in entries if entry.page == page]
+
+
+def page_name(name: str, page: int) -> str:
+    """What a page of a photo is called outside of the project."""
+    return f"{name}.page{page}.png"
+
+
+def photo_name(name: str) -> str:
+    """The photo that a page's name, or its own name, is of."""
+    found = _PAGE.fullmatch(name)
+    return found["photo"] if found else name
+
+
+def source_of(project: Project, name: str) -> tuple[Path, int | None]:
+    """The file that a name is of, and the page where the name is a page's. Raises NotFoundError."""
+    found = _PAGE.fullmatch(name)
+    if found is None or (project.folder / name).is_file():
+        return project.file(name), None
+    return project.file(found["photo"]), int(found["page"])
+
+
+def page_as_png(path: Path, page: int) -> bytes:
+    """A page of a photo as it is shown. Raises ImageError, InputError."""
+    file = io.BytesIO()
+    save_picture(file, load_plane(path, page))
+    return file.getvalue()
+
+
+def picture_bytes(project: Project, name: str) -> bytes:
+    """The picture of a name: the photo's own file, or a page as PNG.
+
+    Raises NotFoundError, ImageError, InputError.
+    """
+    path, page = source_of(project, name)
+    return path.read_bytes() if page is None else page_as_png(path, page)
 
 
 def _once(project: Project, image_id: int, entries: list[RecordEntry]) -> list[RecordEntry]:
@@ -140,8 +201,16 @@ def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
     return {stem: few[0] for stem, few in stems.items() if len(few) == 1} | found
 
 
-def _imported(mask: AnnotatedMask, source: str, proposals: bool) -> Draft:
-    text = f"{rle_to_string(mask.rle)} {mask.label}"
+def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
+    """The photo and the page that a file's name is of."""
+    photo, page = known.get(name), _PAGE.fullmatch(name)
+    if photo is None and page and (photo := known.get(page["photo"])):
+        return photo, int(page["page"])
+    return photo or known.get(Path(name).stem), 0
+
+
+def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> Draft:
+    text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
     made = mask.made
     return Draft(
         rle=mask.rle,
@@ -150,5 +219,6 @@ def _imported(mask: AnnotatedMask, source: str, proposals: bool) -> Draft:
         quality=made.quality or None if made else None,
         stability=made.stability or None if made else None,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+        page=page,
         provenance=Provenance(kind="import", source=source),
     )

@@ -25,7 +25,7 @@ from anymask.data.formats import encode_annotations, find_format
 from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
 from anymask.engine.entries import Action
-from anymask.engine.exchange import annotated_images
+from anymask.engine.exchange import annotated_images, photo_name, picture_bytes
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.project import Project
 from anymask.engine.review import batch_states
@@ -102,6 +102,8 @@ def export_masks(
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
         lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
+    if name == "yolo" and not settings.images:
+        lines.append("data.yaml expects the photos in images/; --images copies them there")
     return lines + report.lines()
 
 
@@ -120,7 +122,8 @@ def _leaving(project: Project, settings: ExportSettings) -> tuple[list[Annotated
     leaving = [
         image
         for image in every
-        if status[image.file_name] == "done" or (settings.only == "labelled" and image.masks)
+        if status.get(image.file_name, status.get(photo_name(image.file_name))) == "done"
+        or (settings.only == "labelled" and image.masks)
     ]
     if not leaving:
         labelled = sum(bool(image.masks) for image in every)
@@ -157,8 +160,8 @@ def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]
 
 
 def _draw(name: str) -> float:
-    """A number from 0 to 1 that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(f"split {name}".encode()).digest()[:6]) / 2**48
+    """A number from 0 to 1 that depends on the photo's name alone; its pages stay together."""
+    return int.from_bytes(hashlib.sha256(f"split {photo_name(name)}".encode()).digest()[:6]) / 2**48
 
 
 def _files(
@@ -191,8 +194,8 @@ def _files(
     if settings.images:
         for part, few in parts.items():
             for image in few:
-                photo = project.file(image.file_name)
-                yield _picture_place(target, name, part, image.file_name), photo.read_bytes()
+                place = _picture_place(target, name, part, image.file_name)
+                yield place, picture_bytes(project, image.file_name)
 
 
 def _place(target: Path, name: str, part: str) -> Path:

@@ -135,17 +135,19 @@ def _shares(
 ) -> list[Share]:
     """By label of the masks, or by group of the photos; most masks first."""
     known = {image.id: image for image in images}
-    members: dict[str, dict[int, list[RecordEntry]]] = defaultdict(lambda: defaultdict(list))
+    members: dict[str, dict[tuple[int, int], list[RecordEntry]]]
+    members = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         if entry.status == "rejected":
             continue
         group = known[entry.image_id].group or UNGROUPED
-        members[entry.label or UNNAMED if by_label else group][entry.image_id].append(entry)
+        share = entry.label or UNNAMED if by_label else group
+        members[share][entry.image_id, entry.page].append(entry)
     rows = []
-    for name, photos in members.items():
-        covered = sum(rle_area(rle_merge([e.rle for e in group])) for group in photos.values())
-        pixels = sum(known[number].hw[0] * known[number].hw[1] for number in photos)
-        masks = sum(map(len, photos.values()))
+    for name, pages in members.items():
+        covered = sum(rle_area(rle_merge([e.rle for e in group])) for group in pages.values())
+        pixels = sum(known[number].hw[0] * known[number].hw[1] for number, _ in pages)
+        masks, photos = sum(map(len, pages.values())), {number for number, _ in pages}
         rows.append(Share(name, masks, len(photos), covered / max(pixels, 1)))
     return sorted(rows, key=lambda share: (-share.masks, share.name))
 

@@ -85,13 +85,13 @@ class LabelSet:
 
     def add(self, name: str, colour: str | None = None) -> None:
         """Add a name at the end; nothing where it is there. Raises InputError."""
-        name, colour = _checked_name(name), _checked_colour(colour)
+        name, colour = _check_name(name), _check_colour(colour)
         with writing(self.database) as session:
             learn_label(session, name, colour)
 
     def recolour(self, name: str, colour: str) -> None:
         """Give a name another colour. Raises InputError, NotFoundError."""
-        chosen = _checked_colour(colour)
+        chosen = _check_colour(colour)
         assert chosen is not None
         with writing(self.database) as session:
             _row(session, name).colour = chosen
@@ -111,7 +111,7 @@ class LabelSet:
 
         Raises InputError, NotFoundError.
         """
-        to = _checked_name(to)
+        to = _check_name(to)
         with writing(self.database) as session:
             old = _row(session, name)
             if to == name:
@@ -149,14 +149,14 @@ def _row(session: Session, name: str) -> LabelRow:
     return row
 
 
-def _checked_name(name: str) -> str:
+def _check_name(name: str) -> str:
     checked_text("a name", name)
     if not name.strip():
         raise InputError("a name has at least one letter, got an empty one; type a word")
     return name.strip()
 
 
-def _checked_colour(colour: str | None) -> str | None:
+def _check_colour(colour: str | None) -> str | None:
     if colour is not None and not _COLOUR.fullmatch(colour):
         raise InputError(f"a colour is #rrggbb in small letters, got {colour[:20]!r}; say #3d8bff")
     return colour

@@ -297,12 +297,12 @@ class Agreement:
 
 def agreements(entries: Iterable[RecordEntry]) -> list[Agreement]:
     """How far every two annotators agree, by their accepted masks."""
-    by_image: dict[int, dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
+    by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         if entry.status == "accepted" and entry.provenance.kind == "human" and rle_area(entry.rle):
-            by_image[entry.image_id][entry.who].append(entry.rle)
+            by_page[entry.image_id, entry.page][entry.who].append(entry.rle)
     found: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
-    for people in by_image.values():
+    for people in by_page.values():
         for first, second in combinations(sorted(people), 2):
             found[first, second].append(_pairs(people[first], people[second]))
     rows = []

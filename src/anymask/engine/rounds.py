@@ -21,7 +21,7 @@ from anymask.data.documents import write_files
 from anymask.data.formats import encode_annotations
 from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
-from anymask.engine.exchange import annotated_images
+from anymask.engine.exchange import annotated_images, page_as_png, photo_name, source_of
 from anymask.engine.places import ROUNDS, own_place
 from anymask.engine.project import Project
 from anymask.predictors.image import Model
@@ -114,10 +114,10 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
     share = project.settings.held_out
     filled = [_without_empty(image) for image in annotated_images(project)]
     filled = [image for image in filled if image.masks]
-    taught = [image for image in filled if not is_held_out(image.file_name, share)]
-    held = [image for image in filled if is_held_out(image.file_name, share)]
+    taught = [image for image in filled if not is_held_out(photo_name(image.file_name), share)]
+    held = [image for image in filled if is_held_out(photo_name(image.file_name), share)]
     for image in held:
-        project.file(image.file_name)
+        source_of(project, image.file_name)
     masks = sum(len(image.masks) for image in taught)
     if masks < LEAST_MASKS or not held:
         raise InputError(
@@ -136,8 +136,11 @@ def write_set(project: Project, images: list[AnnotatedImage], folder: Path) -> N
     write_files(encode_annotations(images, folder, "set", LossReport(), Policy()))
     for image in images:
         target = folder / picture_name(image.file_name)
-        source = project.file(image.file_name)
+        source, page = source_of(project, image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if page is not None:
+            target.write_bytes(page_as_png(source, page))
+            continue
         try:
             target.symlink_to(source)
         except OSError:

@@ -103,6 +103,7 @@ def entry_of(row: RecordRow, image: ImageRow) -> RecordEntry:
         stability=row.stability,
         seconds=row.seconds,
         client_id=row.client_id,
+        page=row.page,
         provenance=Provenance.from_stored(row.provenance),
         notes=MaskNotes.from_json(row.notes or {}),
     )
@@ -125,6 +126,7 @@ def draft_of(entry: RecordEntry, **changes: object) -> Draft:
         quality=entry.quality,
         stability=entry.stability,
         client_id=entry.client_id,
+        page=entry.page,
         provenance=entry.provenance,
         notes=entry.notes,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
-from anymask.data.images import load_image
+from anymask.data.planes import load_plane
 from anymask.engine.annotator import REVIEW, Annotator, accepted
 from anymask.engine.entries import Arm, Draft, ImageEntry, RecordEntry, Stage, one_of
 from anymask.engine.project import Project
@@ -126,7 +126,7 @@ def _drafts(
     if work.arm == "control":
         assert work.annotator is not None
         return [accepted(work.annotator.outline(one.rle), one.label) for one in truths]
-    photo = load_image(project.picture(image.id))
+    photo = load_plane(project.picture(image.id))
     proposals = propose(work.model, photo, work.stage, project.settings, work.larger)
     if work.annotator is None or not work.by_person:
         return proposals
@@ -196,7 +196,7 @@ def _review(
     verdict, which = annotator.judge(entry.rle, truths)
     if verdict != "fix" or which is None:
         return give_verdict(project.store, asked, verdict, WHO, seconds=REVIEW)
-    embedding = model.embed(project.picture(entry.image_id))
+    embedding = model.embed(load_plane(project.picture(entry.image_id), entry.page))
     stage = entry.provenance.stage or "review"
     (better,) = annotator.label(model, embedding, [which], stage, [entry.rle])
     seconds = REVIEW + better.seconds

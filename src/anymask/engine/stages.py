@@ -35,6 +35,12 @@ from anymask.primitives.types import UintImage
 HINT_SECONDS = 30.0
 ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
 LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
+FORMER_NAMES = {  # of projects that were begun before they were called as in `everything`
+    "quality": "pred_iou_thresh",
+    "stability": "stability_score_thresh",
+    "crop_layers": "crop_n_layers",
+    "min_area": "min_mask_area",
+}
 STAGES: dict[Stage, str] = {
     "assisted": "a person clicks, the model answers",
     "semi": "confident masks are filled in, a person adds the rest",
@@ -56,16 +62,16 @@ class ProjectSettings:
             default=f"what everything finds is filled in; asked again below {ASK_AGAIN}",
         ),
     ] = None
-    quality: Annotated[
+    pred_iou_thresh: Annotated[
         float | None,
         Setting("least quality of a mask (auto)", most=1, default="the model's own"),
     ] = None
-    stability: Annotated[
+    stability_score_thresh: Annotated[
         float | None, Setting("least stability (auto)", most=1, default="the model's own")
     ] = None
     points_per_side: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
-    crop_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
-    min_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
+    crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
+    min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
     retry_seconds: Annotated[
         float, Setting("a photo, to ask again for masks of low quality; 0: never")
     ] = 0.0
@@ -103,7 +109,8 @@ class ProjectSettings:
         """Raises InputError for a name or a value that makes no sense."""
         known = {setting.name: setting for setting in list_settings(cls)}
         given: dict[str, Any] = {}
-        for name, value in row.items():
+        for former, value in row.items():
+            name = FORMER_NAMES.get(former, former)
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 guess = f"did you mean {near[0]!r}? " if near else ""
@@ -164,11 +171,11 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """What `Model.everything` is told."""
     wanted: dict[str, Any] = {"points_per_side": settings.points_per_side}
     if stage == "auto":
-        wanted["crop_n_layers"] = settings.crop_layers
-    if settings.quality is not None:
-        wanted["pred_iou_thresh"] = settings.quality
-    if settings.stability is not None:
-        wanted["stability_score_thresh"] = settings.stability
+        wanted["crop_n_layers"] = settings.crop_n_layers
+    if settings.pred_iou_thresh is not None:
+        wanted["pred_iou_thresh"] = settings.pred_iou_thresh
+    if settings.stability_score_thresh is not None:
+        wanted["stability_score_thresh"] = settings.stability_score_thresh
     if settings.retry_seconds:
         quality = settings.asked_again_below
         wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=quality)
@@ -184,7 +191,7 @@ def proposals_of(
     return [
         _draft(record, model, stage)
         for record in records
-        if record.quality >= least and record.area >= settings.min_area
+        if record.quality >= least and record.area >= settings.min_mask_area
     ]
 
 

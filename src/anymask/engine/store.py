@@ -193,9 +193,11 @@ class Store:
             )
             if (known := session.scalar(query)) is not None:
                 return entry_of(known, image)
-        row = RecordRow(image_id=image.id, deleted=False, client_id=draft.client_id)
+        row = RecordRow(
+            image_id=image.id, deleted=False, client_id=draft.client_id, page=draft.page
+        )
         fill_row(row, draft, who, self.clock())
-        row.draw = draw_of(image.id, row.counts)
+        row.draw = draw_of(image.id, row.counts, row.page)
         learn_label(session, draft.label)
         session.add(row)
         remember(session, row, "record added", 0.0 if told else draft.seconds)
@@ -211,10 +213,12 @@ class Store:
         *,
         told: bool = False,
     ) -> RecordEntry:
-        """Replace a mask that is at `version`. Raises NotFoundError, Conflict, InputError.
+        """Replace a mask that is at `version`; it stays on its page.
 
         beside  rows of other tables that are written in the same transaction
         told    as for `add_records`
+
+        Raises NotFoundError, Conflict, InputError.
         """
         with writing(self.database) as session:
             row, image = self._at_version(session, record_id, version)
@@ -263,7 +267,7 @@ class Store:
             return [
                 entry_of(
                     RecordRow(
-                        id=row.id, image_id=row.image_id, client_id=row.client_id,
+                        id=row.id, image_id=row.image_id, client_id=row.client_id, page=row.page,
                         version=one.version, who=one.who, at=one.at, draw=row.draw,
                         **{"notes": {}, **one.state},
                     ),

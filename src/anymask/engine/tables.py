@@ -125,6 +125,7 @@ class ImageRow(Table):
 class RecordRow(Table):
     """A mask as it is now; `counts` are COCO's compressed run-lengths.
 
+    page  of its photo's file on which it lies, counted from 0; it never changes
     draw  its place in the order of random samples (`draw_of`)
     """
 
@@ -147,6 +148,7 @@ class RecordRow(Table):
     stability: Mapped[float | None]
     seconds: Mapped[float]
     client_id: Mapped[str | None] = mapped_column(String(400))
+    page: Mapped[int]
     provenance: Mapped[dict[str, Any]]
     notes: Mapped[dict[str, Any]]
     deleted: Mapped[bool] = mapped_column(Boolean)
@@ -155,9 +157,10 @@ class RecordRow(Table):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
 
 
-def draw_of(image_id: int, counts: str) -> str:
+def draw_of(image_id: int, counts: str, page: int = 0) -> str:
     """A number that has nothing to do with how good a mask is, the same in every run."""
-    return hashlib.sha256(f"review {image_id} {counts}".encode()).hexdigest()[:16]
+    place = f"{image_id} page {page}" if page else str(image_id)
+    return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
 
 
 class VersionRow(Table):

@@ -109,19 +109,49 @@ def _results_of(results: Path, video: str) -> Path:
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """J and F of the objects of one video; none where its first frame has none."""
     frames = sorted(clip.annotations)
+    if clip.layers:
+        return _score_layers(clip, frames, results, rules)
     objects = max(clip.frame(frames[0]).by_group(), default=0)
     if rules == "unsupervised":
         return _score_proposals(clip, frames, results, objects)
-    if rules == "davis":
-        if len(frames) < 3:
-            raise DataError(
-                f"it has {len(frames)} annotated frames, and the first and the last do not count; "
-                "--all-frames counts them"
-            )
-        frames = frames[1:-1]
+    frames = _counted(frames, rules)
     table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
     numbers = range(1, objects + 1)
     return [_summarise_object(clip, number, number, table[:, number - 1]) for number in numbers]
+
+
+def _counted(frames: list[int], rules: Rules) -> list[int]:
+    """The frames that count. Raises DataError where none does."""
+    if rules != "davis":
+        return frames
+    if len(frames) < 3:
+        raise DataError(
+            f"it has {len(frames)} annotated frames, and the first and the last do not count; "
+            "--all-frames counts them"
+        )
+    return frames[1:-1]
+
+
+def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
+    """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
+    if rules == "unsupervised":
+        raise DataError("its objects overlap, and proposals in one picture cannot; leave it out")
+    truths = {frame: clip.frame(frame) for frame in _counted(frames, rules)}
+    found = []
+    for number, folder in clip.layers.items():
+        rows = []
+        for frame, truth in truths.items():
+            path = results / folder.name / clip.annotations[frame].name
+            with located(path):
+                if not path.is_file():
+                    raise DataError("there is no result of this object; one not seen is all 0")
+                mask, rle = label_values(path) > 0, truth.by_group().get(number)
+                if mask.shape != truth.hw:
+                    raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
+            true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
+            rows.append((iou(mask, true), outline_f(mask, true)))
+        found.append(_summarise_object(clip, number, number, np.array(rows)))
+    return found
 
 
 def _summarise_object(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from anymask.data.clips import Clip
 from anymask.data.images import load_image
 from anymask.data.label_pictures import label_values
 from anymask.evaluation.video_metrics import TrackScores, score_track
@@ -66,6 +67,14 @@ def read_masked_videos(folder: Path) -> list[MaskedVideo]:
     if not found:
         raise DataError(f"{folder} holds no videos; wanted VIDEO/images and VIDEO/masks in it")
     return found
+
+
+def masked_clips(folder: Path) -> list[Clip]:
+    """The same videos as clips of one object."""
+    return [
+        Clip(name=one.name, frames=one.frames, annotations=dict(enumerate(one.masks)), single=True)
+        for one in read_masked_videos(folder)
+    ]
 
 
 def score_method(method: TrackMethod, name: str, video: MaskedVideo, most: int) -> VideoScore:

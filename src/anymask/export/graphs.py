@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,12 +26,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from anymask.export.folder import refuse_to_replace, staging
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import EXAMPLE, FAMILY, README, write_readme
+from anymask.export.readme import write_readme
 from anymask.families.tables import shipped_tables
 from anymask.models.folding import fuse
-from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ModelSpec
 from anymask.runtimes.manifest import (
     DECODER,
@@ -95,8 +94,8 @@ def export_bundle(
 
     Its tables are the package's (`manifest.write_tables`). Raises InputError for a foreign folder.
     """
-    _refuse_to_replace(Path(folder))
-    with _staging(Path(folder)) as stage:
+    refuse_to_replace(Path(folder))
+    with staging(Path(folder)) as stage:
         graphs = _write_graphs(module, spec, stage, int8)
         for info in graphs if half else ():
             store_half(stage / info.file)
@@ -144,9 +143,11 @@ def _write_graphs(
     maps = encoder(images)
     map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     encoder_info = GraphInfo(
-        ENCODER, _describe(["images"], [images], letters), _describe(map_names, maps, "B")
+        ENCODER,
+        describe_tensors(["images"], [images], letters),
+        describe_tensors(map_names, maps, "B"),
     )
-    _write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
+    write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
 
     decoder = DecoderGraph(model).eval()
     # Two of everything: torch takes a size of one for a constant.
@@ -155,21 +156,21 @@ def _write_graphs(
     varying = (*({} for _ in maps), per_point, per_point, {0: prompts}, {0: prompts})
     inputs = (*(tensor[:1] for tensor in maps), *given)
     answers = decoder(*inputs)
-    points_info = _describe(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
+    points_info = describe_tensors(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
     decoder_info = GraphInfo(
         DECODER,
         (
-            *_describe(map_names, inputs[: len(maps)], ""),
+            *describe_tensors(map_names, inputs[: len(maps)], ""),
             *points_info,
-            *_describe(PROMPTS[2:], given[2:], "N"),
+            *describe_tensors(PROMPTS[2:], given[2:], "N"),
         ),
-        _describe(ANSWERS, answers, "N"),
+        describe_tensors(ANSWERS, answers, "N"),
     )
-    _write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
+    write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
     return encoder_info, decoder_info
 
 
-def _write_graph(
+def write_graph(
     graph: nn.Module,
     inputs: tuple[Tensor, ...],
     info: GraphInfo,
@@ -200,7 +201,7 @@ def _write_graph(
         optimise(raw, stage / info.file)
 
 
-def _describe(
+def describe_tensors(
     names: Sequence[str], tensors: Sequence[Tensor], letters: Sequence[int | str]
 ) -> tuple[TensorInfo, ...]:
     """Names, types and shapes; the first dimensions are `letters` instead of the example's."""
@@ -226,46 +227,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _refuse_to_replace(target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise InputError(f"{target} is a file; give the name of a folder for the exported model")
-    if any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise InputError(
-            f"{target} holds files that are no exported model and would be mixed with one; "
-            "give the name of a new folder"
-        )
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place at the end, or vanishes on an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        stage.chmod(0o755)
-        yield stage
-        if target.exists():
-            _keep_others(target, stage)
-            old = stage.with_name(f"{stage.name}.old")
-            target.rename(old)
-            stage.rename(target)
-            shutil.rmtree(old)
-        else:
-            stage.rename(target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _keep_others(target: Path, stage: Path) -> None:
-    """Carry over what an earlier export did not write, such as a model card."""
-    for path in target.iterdir():
-        if path.name in (MANIFEST, TABLES, README, EXAMPLE, FAMILY) or ".onnx" in path.name:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, stage / path.name)
-        else:
-            shutil.copy2(path, stage / path.name)

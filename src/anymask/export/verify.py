@@ -18,7 +18,7 @@ import numpy as np
 from torch import nn
 
 from anymask.primitives.masks import iou
-from anymask.primitives.resize import padded
+from anymask.primitives.resize import pad_input
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.runtimes.onnx import OnnxRuntime
@@ -158,7 +158,7 @@ def random_picture(
         coarse = rng.standard_normal((cells, cells, 3)).astype(np.float32)
         picture += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
     pixels = np.clip(127.5 + 50 * picture, 0, 255).round()
-    images = np.zeros((1, 3, *padded(input_hw, spec)), np.float32)
+    images = np.zeros((1, 3, *pad_input(input_hw, spec)), np.float32)
     normalised = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
     images[0, :, :h, :w] = normalised.transpose(2, 0, 1)
     return images

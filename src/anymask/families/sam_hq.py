@@ -39,11 +39,11 @@ class SamHq:
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""
         best = quality[:, 1 : logits.shape[1] - 1].argmax(axis=1) + 1
-        return corrected(logits, quality, best)
+        return correct_masks(logits, quality, best)
 
     def single(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> token 0, corrected: (N, 1, m, m), (N, 1)."""
-        return corrected(logits, quality, np.zeros(len(logits), np.int64))
+        return correct_masks(logits, quality, np.zeros(len(logits), np.int64))
 
     def answer(
         self,
@@ -57,7 +57,7 @@ class SamHq:
         return split_choice(self, decode, prompts, multimask)
 
 
-def corrected(
+def correct_masks(
     logits: FloatArray, quality: FloatArray, chosen: IntArray
 ) -> tuple[FloatArray, FloatArray]:  # (N, T, m, m), (N, T), (N,) -> (N, 1, m, m), (N, 1)
     """The chosen masks with the last one added."""

@@ -166,10 +166,10 @@ class _Pool(Generic[Item, Result]):
         """What happens, until every item is done or lost."""
         while self.waiting or any(worker.place is not None for worker in self.workers):
             self._hand_out()
-            heard = wait([worker.pipe for worker in self.workers], timeout=1)
-            if not heard:
+            ready = wait([worker.pipe for worker in self.workers], timeout=1)
+            if not ready:
                 yield Idle()
-            for worker in [worker for worker in self.workers if worker.pipe in heard]:
+            for worker in [worker for worker in self.workers if worker.pipe in ready]:
                 yield from self._receive(worker)
 
     def _hand_out(self) -> None:

@@ -24,18 +24,18 @@ def with_heads(rows: Tensor, heads: int) -> Tensor:
     return rows.unflatten(0, (heads, -1))
 
 
-def through(tokens: Tensor, weight: Tensor, heads: int) -> Tensor:
+def multiply_by_head(tokens: Tensor, weight: Tensor, heads: int) -> Tensor:
     """Tokens (N, T, H * D) times a weight (H * D, C), head by head -> (N, H * T, C)."""
-    return head_by_head(tokens.float().unflatten(-1, (heads, -1)).transpose(1, 2), weight)
+    return multiply_head_by_head(tokens.float().unflatten(-1, (heads, -1)).transpose(1, 2), weight)
 
 
-def head_by_head(x: Tensor, weight: Tensor) -> Tensor:
+def multiply_head_by_head(x: Tensor, weight: Tensor) -> Tensor:
     """(N, H, T, D) times (H * D, C), each head with its own rows -> (N, H * T, C)."""
     N, H, T, _ = x.shape
     product = torch.bmm(x.transpose(0, 1).flatten(1, 2), weight.unflatten(0, (H, -1)))
     return product.unflatten(1, (N, T)).transpose(0, 1).flatten(1, 2)
 
 
-def centred(rows: Tensor) -> Tensor:
+def centre_rows(rows: Tensor) -> Tensor:
     """Rows (..., C) without their mean."""
     return rows - rows.mean(-1, keepdim=True)

@@ -57,7 +57,7 @@ HIERA_L = HieraConfig(
 TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
 
 
-def halved(x: Tensor) -> Tensor:
+def pool_halves(x: Tensor) -> Tensor:
     """The largest of every 2 x 2 places: (B, h, w, C) -> (B, h / 2, w / 2, C)."""
     return F.max_pool2d(x.permute(0, 3, 1, 2), POOL).permute(0, 2, 3, 1)
 
@@ -75,7 +75,7 @@ class PooledAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         if self.pooled:
-            q = halved(q)
+            q = pool_halves(q)
         h, w = q.shape[1:3]
         q, k, v = (
             part.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)
@@ -106,7 +106,7 @@ class HieraBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
         y = self.norm1(x)
         if self.pooled:
-            x = halved(self.proj(y))
+            x = pool_halves(self.proj(y))
         if self.window:
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:

@@ -6,6 +6,8 @@ features, m side of the low-resolution masks.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,14 @@ from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.parts import ModelParts
 from anymask.models.prompt_encoder import PromptEncoder
 from anymask.primitives.spec import ModelSpec
+
+# Ke et al. 2023, section 3.2: what learns, while SAM stays as it is.
+HQ_PARTS = tuple(
+    f"mask_decoder.{name}."
+    for name in (
+        "hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature",
+    )
+)  # fmt: skip
 
 
 class ImageModel(nn.Module):
@@ -39,6 +49,8 @@ class ImageModel(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        if mask_decoder.config.early_dim:
+            self.parts = replace(type(self).parts, hq=HQ_PARTS)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.models.threads import single_minded
+from anymask.models.threads import open_lone_pool
 
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
 
@@ -65,7 +65,7 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """One pool for all calls of a process."""
-    return single_minded(threads, "anymask-attention")
+    return open_lone_pool(threads, "anymask-attention")
 
 
 def _mean(q: Tensor, k: Tensor, values: Tensor) -> Tensor:

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from anymask.models.mask_decoder import Decoded
-from anymask.models.memory_bank import MultimaskStability
-from anymask.primitives.masks import remove_small_regions
-
-ABSENT = -1024.0  # every logit of an object that is not there
-FILLED = 0.1  # the logit of a filled hole
-OVERLAPPED = -10.0  # the largest logit where another object is likelier
+from anymask.primitives.memory_bank import MultimaskStability
+from anymask.primitives.object_masks import OVERLAPPED, fill_plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +26,14 @@ class ObjectAnswer:
     quality       (N, 1) predicted IoU
     object_score  (N, 1) logit of "the object is there"
     pointer       (N, C) what tells the object from others
+    others        (N, T - 1, m, m) the masks of an unclear prompt, where somebody compares them
     """
 
     logits: Tensor
     quality: Tensor
     object_score: Tensor
     pointer: Tensor
+    others: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +82,11 @@ def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
 
 def fill_holes(logits: Tensor, largest: int) -> Tensor:
     """Background regions of at most `largest` pixels become object: (N, 1, m, m) -> the same."""
-    filled = logits.clone()
-    for plane in filled.flatten(0, 1):
-        mask, changed = remove_small_regions((plane > 0).cpu().numpy(), largest + 1, "holes")
-        if changed:
-            holes = torch.from_numpy(np.asarray(mask)).to(plane.device) & (plane <= 0)
-            plane[holes] = FILLED
-    return filled
+    filled = [
+        torch.from_numpy(fill_plane(plane.float().cpu().numpy(), largest))
+        for plane in logits.flatten(0, 1)
+    ]
+    return torch.stack(filled).to(logits).reshape(logits.shape)
 
 
 def without_overlaps(logits: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ class ModelParts:
     pretrained  of what learns at a lower rate, as it has learned elsewhere before
     frozen      of what never learns
     quality     of the head that estimates the quality
+    hq          of what SAM-HQ adds to SAM, where the model has it
     """
 
     encoder: str
     pretrained: str
     frozen: tuple[str, ...] = ()
     quality: str
+    hq: tuple[str, ...] = ()

@@ -32,10 +32,10 @@ from torch.nn import functional as F
 from anymask.models.drawing import Drawing
 from anymask.models.head_products import (
     by_head,
-    centred,
+    centre_rows,
     columns,
-    head_by_head,
-    through,
+    multiply_by_head,
+    multiply_head_by_head,
     with_heads,
 )
 from anymask.models.image_model import ImageModel
@@ -139,11 +139,11 @@ class ClickSweep:
             return used[:prompts]
         return self.image.new_empty(shape, dtype=self.dtype)
 
-    def draw(self, heard: SweepTokens, row: int, masks: Sequence[int]) -> Tensor:
+    def draw(self, answered: SweepTokens, row: int, masks: Sequence[int]) -> Tensor:
         """Some masks of the prompt in a row -> logits (k, 4 h, 4 w), lowest beyond the photo."""
         heads = self.decoder.output_hypernetworks_mlps
-        weights = torch.cat([heads[i](heard.tokens[row, 1 + i][None]) for i in masks])
-        view = heard.view
+        weights = torch.cat([heads[i](answered.tokens[row, 1 + i][None]) for i in masks])
+        view = answered.view
         drawn = self.drawing(
             (view.scale[row], view.shares[row], view.rows[row]), weights, self.shown
         )
@@ -178,7 +178,7 @@ class Scores:
 
     def __call__(self, tokens: Tensor, view: PromptedImage) -> Iterator[Tensor]:
         """(N, T, H * D) -> prompt by prompt (H * T, L), in the view's spare memory."""
-        asked = through(tokens, self.weight, self.heads)  # (N, R, C)
+        asked = multiply_by_head(tokens, self.weight, self.heads)  # (N, R, C)
         of_rows = (asked @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
         told = by_head(tokens, self.heads, self.dtype)
         scores = view.spare[0]
@@ -205,7 +205,7 @@ class TokenReader:
     def __call__(self, tokens: Tensor, view: PromptedImage, constant: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, C); constant (C,) is what all places have in common."""
         attention, heads = self.attention, self.attention.heads
-        asked = _scaled(attention.q_proj(tokens), heads)
+        asked = _scale(attention.q_proj(tokens), heads)
         of_rows, of_image = [], []
         for row, scores in enumerate(self.scores(asked, view)):
             taken = torch.softmax(scores, dim=-1, out=view.spare[1])
@@ -213,14 +213,14 @@ class TokenReader:
             taken.mul_(view.scale[row])
             of_image.append(torch.bmm(with_heads(taken, heads), self.values))  # (H, T, D)
         seen = torch.stack(of_rows).float() @ view.rows + constant  # (N, R, C)
-        by_rows = head_by_head(seen.unflatten(1, (heads, -1)), self.back)
+        by_rows = multiply_head_by_head(seen.unflatten(1, (heads, -1)), self.back)
         read = torch.stack(of_image).float() + by_rows.unflatten(1, (heads, -1))
         merged = read.transpose(1, 2).flatten(2) + attention.v_proj.bias
         y: Tensor = attention.out_proj(merged.to(tokens.dtype))
         return y
 
 
-def _scaled(query: Tensor, heads: int) -> Tensor:
+def _scale(query: Tensor, heads: int) -> Tensor:
     return query * (query.shape[-1] // heads) ** -0.5
 
 
@@ -243,11 +243,11 @@ class FirstLayer:
         self.keys = columns(keys, self.heads, torch.float32)
         self.values = columns(values, self.heads, torch.float32).transpose(1, 2).contiguous()
         ask = telling.q_proj
-        asks = _scaled(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
+        asks = _scale(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
         self.asks = columns(asks, self.heads, dtype)
         # The image with all that tokens add to it, centred over the channels.
-        self.carry = centred(telling.out_proj.weight.float().t())  # (H * D, C)
-        self.image = centred(image + telling.out_proj.bias.float())  # (L, C)
+        self.carry = centre_rows(telling.out_proj.weight.float().t())  # (H * D, C)
+        self.image = centre_rows(image + telling.out_proj.bias.float())  # (L, C)
         self.power = self.image.square().mean(-1)
         self.meet = columns(2 / image.shape[-1] * self.image @ self.carry.t(), self.heads, dtype)
         weight, self.constant = _affine(layer.norm4)
@@ -261,16 +261,16 @@ class FirstLayer:
         layer = self.layer
         tokens = layer.norm1(layer.attend_to_each_other(token_at, token_at))
         spare = room.new_empty(2, room.shape[1] // 2, room.shape[-1])
-        tokens = layer.norm2(tokens + self._read(tokens + token_at, spare))
+        tokens = layer.norm2(tokens + self._attend_to_image(tokens + token_at, spare))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
         telling = layer.cross_attn_image_to_token
         keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
-        return tokens, self._tell(keys, values, room, spare), values
+        return tokens, self._attend_to_tokens(keys, values, room, spare), values
 
-    def _read(self, tokens: Tensor, spare: Tensor) -> Tensor:
+    def _attend_to_image(self, tokens: Tensor, spare: Tensor) -> Tensor:
         """Always in float32, which is as fast here: all that follows rests on it."""
         attention, spare = self.layer.cross_attn_token_to_image, spare.float()
-        asked = _scaled(attention.q_proj(tokens), self.heads)
+        asked = _scale(attention.q_proj(tokens), self.heads)
         read = []
         for told in by_head(asked, self.heads, torch.float32):
             scores, taken = (with_heads(part, self.heads) for part in spare)
@@ -280,8 +280,10 @@ class FirstLayer:
         y: Tensor = attention.out_proj(merged.to(tokens.dtype))
         return y
 
-    def _tell(self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor) -> PromptedImage:
-        rows = through(values, self.carry, self.heads)
+    def _attend_to_tokens(
+        self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor
+    ) -> PromptedImage:
+        rows = multiply_by_head(values, self.carry, self.heads)
         among = _products(rows, rows).to(self.dtype)
         asking, told = (by_head(x, self.heads, self.dtype) for x in (keys, values))
         R, scores = rows.shape[1], spare[0]
@@ -290,14 +292,14 @@ class FirstLayer:
             torch.bmm(asking[row], self.asks, out=with_heads(scores, self.heads))
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
             torch.bmm(told[row], self.meet, out=with_heads(scores, self.heads))
-            variance = self.power + summed(scores.addmm_(among[row], shares), shares)
+            variance = self.power + sum_products(scores.addmm_(among[row], shares), shares)
             scale[row] = _inverse(variance, self.layer.norm4)
             shares.mul_(scale[row])
-        rows = through(values, self.next_carry, self.heads)
+        rows = multiply_by_head(values, self.next_carry, self.heads)
         return PromptedImage(scale, room[:, :R], rows, spare)
 
 
-def summed(spread: Tensor, shares: Tensor) -> Tensor:
+def sum_products(spread: Tensor, shares: Tensor) -> Tensor:
     """(R, L) twice -> the sum over R of their products, float32; `spread` is spoiled."""
     return spread.mul_(shares).sum(0, dtype=torch.float32)
 
@@ -324,9 +326,10 @@ class SecondLayer:
         self.read = TokenReader(reading, before.image, placed, dtype)
         self.asks = Scores(telling.q_proj, before.image, placed, self.heads, dtype)
         # The image after this layer, centred over the channels.
-        self.image = centred(before.image)
-        self.carry = centred(torch.stack([before.next_carry, telling.out_proj.weight.float().t()]))
-        self.constant = centred(before.constant + telling.out_proj.bias.float())
+        self.image = centre_rows(before.image)
+        out = telling.out_proj
+        self.carry = centre_rows(torch.stack([before.next_carry, out.weight.float().t()]))
+        self.constant = centre_rows(before.constant + out.bias.float())
         share = 2 / positions.shape[-1]
         self.meet = [columns(share * self.image @ c.t(), self.heads, dtype) for c in self.carry]
         self.power = self.image.square().mean(-1)
@@ -346,13 +349,13 @@ class SecondLayer:
         telling = layer.cross_attn_image_to_token
         keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
         pairs = zip((told, values), self.carry, strict=True)
-        rows = torch.cat([through(x, carry, self.heads) for x, carry in pairs], dim=1)
+        rows = torch.cat([multiply_by_head(x, carry, self.heads) for x, carry in pairs], dim=1)
         among = _products(rows, rows)  # (N, 2 R, 2 R), symmetric
         linear = 2 * (rows @ self.constant)[..., None] / rows.shape[-1]
         R = rows.shape[1] // 2
         told, again = (by_head(x, self.heads, self.dtype) for x in (told, values))
         scale = torch.empty_like(view.scale)
-        for row, scores in enumerate(self.asks(_scaled(keys, self.heads), view)):
+        for row, scores in enumerate(self.asks(_scale(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
             self._norm(
@@ -377,7 +380,7 @@ class SecondLayer:
             torch.bmm(values, meet, out=with_heads(spread, self.heads))
             spread.mul_(view.scale[row]).add_(tokens.linear[part].to(self.dtype))
             spread.addmm_(among[part, : part.stop], room[row, : part.stop])
-            variance += summed(spread, room[row, part])
+            variance += sum_products(spread, room[row, part])
         room[row, -1] = _inverse(variance, self.layer.norm4)
         room[row, :-1].mul_(room[row, -1])
 

@@ -8,10 +8,10 @@ from threading import Barrier
 import torch
 
 
-def single_minded(threads: int, name: str) -> ThreadPoolExecutor:
+def open_lone_pool(threads: int, name: str) -> ThreadPoolExecutor:
     """A pool whose threads each compute alone; torch's number of threads elsewhere is left."""
     before, started = torch.get_num_threads(), Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, name, _alone)
+    pool = ThreadPoolExecutor(threads, name, _compute_alone)
     for _ in range(threads):
         pool.submit(started.wait)  # one for each, so that all have begun
     started.wait()
@@ -19,7 +19,7 @@ def single_minded(threads: int, name: str) -> ThreadPoolExecutor:
     return pool
 
 
-def _alone() -> None:
+def _compute_alone() -> None:
     """Let this thread compute without helpers."""
     torch.get_num_threads()  # a thread's first question takes the number of all others
     torch.set_num_threads(1)

@@ -24,17 +24,8 @@ from anymask.models.fpn import ImageEncoder
 from anymask.models.layers import Mlp
 from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
 from anymask.models.memory_attention import MemoryAttention, RecalledMemories
-from anymask.models.memory_bank import (
-    Memory,
-    MemoryBank,
-    MemorySelection,
-    TrackingSettings,
-    VideoMoment,
-    longest_pointer,
-)
 from anymask.models.memory_encoder import MemoryEncoder
 from anymask.models.object_answer import (
-    ABSENT,
     ObjectAnswer,
     choose,
     fill_holes,
@@ -45,10 +36,17 @@ from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
 from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns
 from anymask.models.spatial_perceiver import SpatialPerceiver
 from anymask.models.video_records import Frame, FramePrompts, VideoConfig
+from anymask.primitives.memory_bank import (
+    Memory,
+    MemoryBank,
+    MemorySelection,
+    TrackingSettings,
+    VideoMoment,
+    longest_pointer,
+)
+from anymask.primitives.object_masks import ABSENT, MASK_LIMIT, SURE
 from anymask.primitives.spec import ModelSpec
 
-SURE = 10.0  # the logit of a pixel of a mask that a person gave
-MASK_LIMIT = 32.0  # logits that are fed back are cut here, as the reference does
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -248,7 +246,8 @@ class VideoModel(nn.Module):
         there = (decoded.object_score > 0).to(chosen.token.dtype)
         pointer = self._pointer(chosen.token, there)
         logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)
-        return ObjectAnswer(logits.float(), chosen.quality, decoded.object_score, pointer)
+        others = decoded.logits[:, 1:].float() if settings.distinct else None
+        return ObjectAnswer(logits.float(), chosen.quality, decoded.object_score, pointer, others)
 
     def given(self, frame: Frame, masks: Tensor) -> ObjectAnswer:
         """Take masks of N objects as the answer: (N, 1, S, S), 1 object, 0 background."""
@@ -284,22 +283,42 @@ class VideoModel(nn.Module):
         prompted  whether a person spoke about the masks
         """
         settings = settings or self.config.settings
-        side = self.spec.image_side
-        masks = F.interpolate(answer.logits, (side, side), mode="bilinear", align_corners=False)
-        if settings.exclusive_memory:
-            masks = without_overlaps(masks)
-        sharp = prompted and settings.sharp_prompted
-        chance = (masks > 0).to(masks.dtype) if sharp else masks.sigmoid()
-        scaled = (chance * settings.mask_scale + settings.mask_bias).to(self.dtype)
-        memory = self.memory_encoder(frame.features, scaled)
-        if self.config.absent_memory:
-            absent = (answer.object_score <= 0).to(memory.dtype)[..., None, None]
-            memory = memory + absent * self.no_obj_embed_spatial[..., None, None]
-        tokens = self._tokens(memory).to(DTYPES[settings.memory_dtype])
+        sharp = answer.object_score.new_full(
+            (len(answer.logits),), prompted and settings.sharp_prompted
+        )
+        absent = answer.object_score[:, 0] <= 0
+        tokens = self.memory_tokens(frame, answer.logits, sharp, absent, settings)
+        tokens = tokens.to(DTYPES[settings.memory_dtype])
         return tuple(
             Memory(at.frame, tokens[i : i + 1], answer.pointer[i : i + 1])
             for i in range(len(tokens))
         )
+
+    def memory_tokens(
+        self,
+        frame: Frame,
+        logits: Tensor,
+        sharp: Tensor,
+        absent: Tensor,
+        settings: TrackingSettings | None = None,
+    ) -> Tensor:
+        """Logits (N, 1, m, m) of N objects -> their memories of a frame (N, K, Cm).
+
+        sharp   (N,) not 0 where the mask is remembered as 0 and 1
+        absent  (N,) not 0 where the object is not seen
+        """
+        settings, side = settings or self.config.settings, self.spec.image_side
+        masks = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        if settings.exclusive_memory:
+            masks = without_overlaps(masks)
+        cut = (masks > 0).to(masks.dtype)
+        chance = torch.where(sharp[:, None, None, None] != 0, cut, masks.sigmoid())
+        scaled = (chance * settings.mask_scale + settings.mask_bias).to(self.dtype)
+        memory = self.memory_encoder(frame.features, scaled)
+        if self.config.absent_memory:
+            gone = absent.to(memory.dtype)[:, None, None, None]
+            memory = memory + gone * self.no_obj_embed_spatial[..., None, None]
+        return self._tokens(memory)
 
     def finished(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> Tensor:
         """The logits that a person gets: holes filled, overlaps taken away, as the settings say."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from anymask.models.mask_decoder import MaskDecoderConfig
 from anymask.models.memory_attention import MemoryAttentionConfig
-from anymask.models.memory_bank import TrackingSettings
 from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.prompt_encoder import PromptEncoderConfig
 from anymask.models.spatial_perceiver import PerceiverConfig
+from anymask.primitives.memory_bank import TrackingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
 from anymask.models.hiera import Hiera, HieraConfig
 from anymask.models.mask_decoder import MaskDecoderConfig
 from anymask.models.memory_attention import MemoryAttentionConfig
-from anymask.models.memory_bank import TrackingSettings
 from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.prompt_encoder import PromptEncoderConfig
 from anymask.models.repvit import RepViTConfig
@@ -25,6 +24,7 @@ from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.two_way import TwoWayConfig
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import VideoConfig
+from anymask.primitives.memory_bank import TrackingSettings
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 TrunkConfig = HieraConfig | EfficientVitConfig | RepViTConfig

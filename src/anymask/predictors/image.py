@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -24,6 +24,7 @@ from anymask.predictors.keywords import (
     EverythingKeywords,
     SegmentKeywords,
     SourceDict,
+    other_method,
     read_source,
     split_everything,
     split_segment,
@@ -47,7 +48,7 @@ from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
-from anymask.primitives.progress import Progress, telling, told
+from anymask.primitives.progress import Progress, pick_teller, tell_each
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
@@ -87,6 +88,12 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
 
+    if not TYPE_CHECKING:  # for types, a name that there is not stays one
+
+        def __getattr__(self, name: str) -> Any:
+            """Raises AttributeError, which names our word for another tool's method."""
+            raise AttributeError(f"a Model has no {name!r}{other_method(name)}")
+
     @property
     def spec(self) -> ModelSpec:
         """How the model sees a picture, and the prompts that it takes."""
@@ -111,7 +118,7 @@ class Model:
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
     ) -> Iterator[Embedding]:
         """One after the other; `images` and `progress` as for `everything_many`."""
-        for image in told(list_images(images), progress, "photos"):
+        for image in tell_each(list_images(images), progress, "photos"):
             yield image if isinstance(image, Embedding) else self.embed(image, **source)
 
     @overload
@@ -306,7 +313,7 @@ class Model:
             check_embedding(self.runtime, image)
             _check_enough(tile, retry, source)
         seen = image if isinstance(image, Embedding) else load_one(image, source)
-        with telling(progress, "everything") as tell:
+        with pick_teller(progress, "everything") as tell:
             every = self._look(seen, grid, (tile, retry, log), tell)
             found = arrange(every, wanted) or arrange(best_of(every), loose)
             if not found and (wider := wider_grid(grid, of_grid)):
@@ -337,7 +344,7 @@ class Model:
         settings  as for `everything`
         """
         split_everything(settings)
-        for image in told(list_images(images), progress, "photos"):
+        for image in tell_each(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
 
     def track(self, source: Any, **settings: Any) -> Any:

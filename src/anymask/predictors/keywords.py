@@ -67,6 +67,23 @@ OTHER_WORDS = {
     "verbose": "progress=True",
 }
 
+_PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
+OTHER_METHODS = {
+    "set_image": "embed(photo), then segment(embedding, ...); segment-anything's own: "
+    "anymask.sam.SamPredictor(model)",
+    "predict": _PREDICTOR,
+    "predict_torch": _PREDICTOR,
+    "generate": "everything(photo); segment-anything's own: "
+    "anymask.sam.SamAutomaticMaskGenerator(model)",
+    "add_new_points_or_box": "track(video), then its session's prompts",
+    "propagate_in_video": "track(video), then its session's masks",
+}
+
+
+def other_method(name: str) -> str:
+    """What to call here instead of another tool's method: the end of a sentence, or nothing."""
+    return f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+
 
 def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
     """Raises InputError for the first name that is not known: what is meant, or the nearest."""

@@ -1,4 +1,4 @@
-"""How likely a found mask is an object: its logits and quality in, the overlap to expect out.
+"""Objectness of a mask: its logits and quality in, the overlap with an object to expect out.
 
 The model's own quality says how well a mask is drawn, not whether anybody would draw it: of a cat
 it finds the cat, its ear and the wall behind it, each with a good edge. A logistic regression on

@@ -72,7 +72,7 @@ def answer_prompts(
     firsts = decode_prompts(runtime, embedding, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
     return [
-        _taken(first, question_of(runtime, photo, embedding, prompt, settings, time))
+        _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
         for first, prompt in zip(firsts, checked, strict=True)
     ]
 
@@ -97,7 +97,7 @@ def question_of(
     )
 
 
-def _taken(answer: Candidates, question: Question) -> Candidates:
+def _take_steps(answer: Candidates, question: Question) -> Candidates:
     for name, step in STEPS_ON_DEMAND.items():
         wanted = getattr(question.settings, name) not in (False, None)
         if wanted and (question.photo is not None or name not in ON_PHOTO):
@@ -113,7 +113,7 @@ def decode_prompts(
 ) -> list[Candidates]:
     """Answers to checked prompts about one photo, through `STEPS`."""
     answers: dict[int, Candidates] = {}
-    for place, answer in _decoded(runtime, embedding, prompts, settings):
+    for place, answer in _decode(runtime, embedding, prompts, settings):
         question = question_of(runtime, None, embedding, prompts[place], settings)
         for step in STEPS:
             answer = step(answer, question)
@@ -121,7 +121,7 @@ def decode_prompts(
     return [answers[place] for place in range(len(prompts))]
 
 
-def _decoded(
+def _decode(
     runtime: ImageRuntime,
     embedding: Embedding,
     prompts: Sequence[Prompt],

@@ -40,14 +40,14 @@ def find_plainly(
         kept = runtime.family.candidates(*decoded)
         for (x, y), planes, quality in zip(asked, *kept, strict=True):
             drawn = logits_to_image(planes, place)
-            passed = _passing(drawn, quality, spec.mask_threshold, settings)
+            passed = _filter(drawn, quality, spec.mask_threshold, settings)
             found += [replace(record, points=((float(x), float(y)),)) for record in passed]
     boxes = [record.box_xyxy for record in found]
     unique = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
     return [found[index] for index in unique]
 
 
-def _passing(
+def _filter(
     drawn: FloatArray, quality: FloatArray, threshold: float, settings: Grid
 ) -> Iterator[MaskRecord]:  # (K, H, W), (K,)
     least, offset = settings.stability_score_thresh, settings.stability_score_offset

@@ -25,7 +25,13 @@ import numpy as np
 from anymask.predictors.negative_clicks import name_violated_clicks
 from anymask.predictors.question import Question, RetryTime
 from anymask.predictors.settings import RetryStep
-from anymask.predictors.zoom import MIN_SIDE, closer_window, decode_in_window, object_box, restated
+from anymask.predictors.zoom import (
+    MIN_SIDE,
+    closer_window,
+    decode_in_window,
+    object_box,
+    restate_answer,
+)
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.prompts import Prompt
@@ -84,12 +90,12 @@ def agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
     return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
 
 
-def _shifted(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
-    for answer in asked.ask(asked.embedding, _shifted_prompts(asked.prompt, first)):
+def _ask_shifted(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+    for answer in asked.ask(asked.embedding, _shift_prompts(asked.prompt, first)):
         yield name_violated_clicks(answer, asked)  # of the prompt as it was
 
 
-def _shifted_prompts(prompt: Prompt, first: Candidates) -> list[Prompt]:
+def _shift_prompts(prompt: Prompt, first: Candidates) -> list[Prompt]:
     """Prompts that say nearly the same; none where there is neither a click nor a box."""
     height, width = first.geometry.image_hw
     last = np.array([width - 1, height - 1], np.float32)
@@ -101,22 +107,22 @@ def _shifted_prompts(prompt: Prompt, first: Candidates) -> list[Prompt]:
             moved = np.clip(prompt.points + on * np.multiply(step, reach), 0, last)
             prompts.append(replace(prompt, points=moved.astype(np.float32)))
     elif prompt.box is not None:
-        prompts += [replace(prompt, box=_grown(prompt.box, share, last + 1)) for share in GROWN]
+        prompts += [replace(prompt, box=_grow(prompt.box, share, last + 1)) for share in GROWN]
     return prompts
 
 
-def _grown(box: FloatArray, share: float, size: FloatArray) -> FloatArray:  # (4,), (2,)
+def _grow(box: FloatArray, share: float, size: FloatArray) -> FloatArray:  # (4,), (2,)
     sides = (box[2:] - box[:2]) * np.float32(share)
     low, high = np.maximum(box[:2] - sides, 0), np.minimum(box[2:] + sides, size)
     grown: FloatArray = np.concatenate([low, high]).astype(np.float32)
     return grown
 
 
-def _zoomed(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+def _ask_zoomed(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
     return _in_window(asked, first, MIN_SIDE)
 
 
-def _tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+def _ask_tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
     return _in_window(asked, first, max(first.geometry.image_hw) // 2)
 
 
@@ -127,7 +133,7 @@ def _in_window(asked: Question, first: Candidates, min_side: int) -> Iterator[Ca
         yield decode_in_window(asked, asked.photo, first, window)
 
 
-def _by_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[Candidates]:
+def _ask_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[Candidates]:
     larger = time.settings.larger
     if larger is None or asked.photo is None or asked.prompt.kinds - larger.spec.accepts:
         return
@@ -142,12 +148,12 @@ def _by_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[
         max_hole_area=asked.settings.max_hole_area,
         min_island_area=asked.settings.min_island_area,
     )[0]
-    yield restated(answer, answer.masks, first, asked.prompt)
+    yield restate_answer(answer, answer.masks, first, asked.prompt)
 
 
 _WAYS: dict[RetryStep, Callable[[Question, Candidates, RetryTime], Iterator[Candidates]]] = {
-    "shift": _shifted,
-    "zoom": _zoomed,
-    "tile": _tiled,
-    "larger": _by_larger,
+    "shift": _ask_shifted,
+    "zoom": _ask_zoomed,
+    "tile": _ask_tiled,
+    "larger": _ask_larger,
 }

@@ -61,11 +61,11 @@ def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]
     found = []
     for group in _groups(partners):
         cut = any(
-            not _confirmed(pieces[index], band, [pieces[other] for other in partners[index]])
+            not _is_confirmed(pieces[index], band, [pieces[other] for other in partners[index]])
             for index in group
             for band in bands[index]
         )
-        found.append(_merged([pieces[index] for index in group], cut))
+        found.append(_merge([pieces[index] for index in group], cut))
     return found
 
 
@@ -162,7 +162,7 @@ def _groups(partners: Sequence[set[int]]) -> list[list[int]]:
     return groups
 
 
-def _confirmed(piece: Piece, band: Window, partners: Sequence[Piece]) -> bool:
+def _is_confirmed(piece: Piece, band: Window, partners: Sequence[Piece]) -> bool:
     """Whether other tiles see the object where this one's border cuts it."""
     cut = rle_in_window(piece.record.rle, band)
     area = rle_area(cut)
@@ -174,7 +174,7 @@ def _confirmed(piece: Piece, band: Window, partners: Sequence[Piece]) -> bool:
     return int(rle_intersection([cut], [others])[0, 0]) >= CONFIRMED * area
 
 
-def _merged(pieces: list[Piece], cut: bool) -> Stitched:
+def _merge(pieces: list[Piece], cut: bool) -> Stitched:
     pieces = sorted(pieces, key=lambda piece: -piece.record.area)
     if len(pieces) == 1:
         return Stitched(pieces[0].record, tuple(pieces), cut)

@@ -67,7 +67,7 @@ def decode_in_window(
     second = question.ask(question.see(crop), [moved])[0]
     masks = np.zeros((len(second), *first.geometry.image_hw), np.bool_)
     masks[:, y0:y1, x0:x1] = second.masks
-    return restated(second, masks, first, question.prompt)
+    return restate_answer(second, masks, first, question.prompt)
 
 
 def object_box(prompt: Prompt, first: Candidates) -> Box | None:
@@ -107,7 +107,7 @@ def _prompt_in_window(prompt: Prompt, window: Window, first: Candidates) -> Prom
     return Prompt.of(points=points, labels=labels, box=box, mask=mask)
 
 
-def restated(
+def restate_answer(
     answer: Candidates, masks: BoolArray, first: Candidates, prompt: Prompt
 ) -> Candidates:  # (K, H, W)
     """An answer that was made elsewhere, in the terms of the first one: geometry and logits.

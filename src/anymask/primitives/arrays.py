@@ -28,7 +28,7 @@ _REASON = 120  # characters of a reader's own message that are told
 
 def read_array(file: BinaryIO) -> NDArray[Any]:
     """The one array of a file that can be sought in. Raises DataError."""
-    with _explained("no array file"):
+    with _explain("no array file"):
         start = file.tell()
         size = file.seek(0, io.SEEK_END)
         file.seek(start)
@@ -51,7 +51,7 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
 
 def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
     """The arrays of an archive by name, without the suffix. Raises DataError."""
-    with _explained("no archive of arrays"), zipfile.ZipFile(file) as archive:
+    with _explain("no archive of arrays"), zipfile.ZipFile(file) as archive:
         check_members(archive)
         found = {}
         for member in archive.infolist():
@@ -74,7 +74,7 @@ def check_members(archive: zipfile.ZipFile) -> None:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explain(what: str) -> Iterator[None]:
     """Turn what readers raise on altered bytes, which is almost anything, into DataError."""
     try:
         yield

@@ -114,7 +114,7 @@ def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
         ends = np.sort([column_at(every, begin), column_at(every, finish)], axis=0)
         _, column = _columns_between(ends[0], ends[1], image_hw[1])
         found.append(_places(column, np.full(len(column), row), image_hw))
-    edge, step = _listed(enter, leave)
+    edge, step = _list_between(enter, leave)
     u, v = column_at(edge, step), start[edge, 1] + step
     moved = (u[1:] != u[:-1]) & (edge[1:] == edge[:-1])
     column, rest = np.divmod(np.minimum(u[1:], u[:-1])[moved] - STEPS // 2, STEPS)
@@ -127,10 +127,10 @@ def _columns_between(least: IntArray, most: IntArray, width: int) -> tuple[IntAr
     """Edge and column of each column of the picture whose middle lies between two steps."""
     first = np.maximum(-((STEPS // 2 - least) // STEPS), 0)
     last = np.minimum((most - STEPS // 2 - 1) // STEPS, width - 1)
-    return _listed(first, last)
+    return _list_between(first, last)
 
 
-def _listed(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
+def _list_between(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
     """Index and value of every whole number from `first` to `last`, both included, in order."""
     count = np.maximum(last - first + 1, 0)
     index = np.repeat(np.arange(len(count)), count)

@@ -45,7 +45,7 @@ def colours(n: int) -> list[Colour]:
     return [*_FIRST[:n], *extra]
 
 
-def _checked(image: UintImage) -> UintImage:
+def _check_picture(image: UintImage) -> UintImage:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(
             f"drawing needs a uint8 picture (H, W, 3); got {image.dtype} {image.shape}; "
@@ -88,7 +88,7 @@ def overlay(
 
     Raises InputError when picture and masks do not fit together.
     """
-    stack = _stack(masks, _checked(image))
+    stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
     out = image.copy()
     areas = stack.sum(axis=(1, 2))
@@ -133,7 +133,7 @@ def contours(
     width  of the line in pixels; fits the picture when left out. On pictures of less than
            SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds
     """
-    stack = _stack(masks, _checked(image))
+    stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
     thick = line_width((image.shape[0], image.shape[1])) if width is None else width
     out = image.copy()
@@ -163,7 +163,7 @@ def marks(
     """The prompt on the picture: a green disc with a plus on the object, a red one with a minus
     off it, boxes as white lines with a dark edge.
     """
-    out = _checked(image).copy()
+    out = _check_picture(image).copy()
     size = line_width((image.shape[0], image.shape[1]))
     for x0, y0, x1, y1 in np.asarray([] if boxes_xyxy is None else boxes_xyxy).reshape(-1, 4):
         corners = (round(x0), round(y0)), (round(x1), round(y1))
@@ -196,7 +196,7 @@ def contact_sheet(
         raise InputError("a contact sheet needs at least one picture; got none")
     n = len(pictures)
     across = min(n, columns or int(np.ceil(np.sqrt(n))))
-    small = [(_fitted(_checked(image), cell), title) for image, title in pictures]
+    small = [(_fit(_check_picture(image), cell), title) for image, title in pictures]
     rows = [small[start : start + across] for start in range(0, n, across)]
     gap, band = max(8, cell // 40), max(18, cell // 16)
     heights = [max(image.shape[0] for image, _ in row) + band for row in rows]
@@ -211,12 +211,12 @@ def contact_sheet(
             across_by, down_by = cell - image.shape[1], height - band - image.shape[0]
             sheet.paste(Image.fromarray(image), (left + across_by // 2, top + down_by // 2))
             middle = (left + cell / 2, top + height - band / 2)
-            pen.text(middle, _shortened(title, font, cell), _LIGHT, font, anchor="mm")
+            pen.text(middle, _shorten(title, font, cell), _LIGHT, font, anchor="mm")
         top += height + gap
     return np.array(sheet)
 
 
-def _fitted(image: UintImage, cell: int) -> UintImage:
+def _fit(image: UintImage, cell: int) -> UintImage:
     """The picture with its longest side at `cell` pixels."""
     scale = cell / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -225,7 +225,7 @@ def _fitted(image: UintImage, cell: int) -> UintImage:
     return resized.reshape(size[1], size[0], 3)
 
 
-def _shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shorten(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """The title cut with an ellipsis where it is wider than its cell."""
     short = title
     while short and font.getlength(short if short == title else short + "…") > width:

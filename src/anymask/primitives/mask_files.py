@@ -1,4 +1,4 @@
-"""One mask as a file: its pixels, photo and numbers in; a picture, record, outline or array out.
+"""Masks of a photo as one file: pixels and numbers in; a picture, records, outlines or arrays out.
 
 What a file holds follows from the end of its name. Pictures are written by Pillow, in any format
 that it can write: a cut-out where the format knows transparency, else the photo with the mask.
@@ -24,6 +24,8 @@ Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "npy"]
 DOCUMENTS: dict[str, Kind] = {".json": "json", ".svg": "svg", ".geojson": "geojson", ".npy": "npy"}
 _TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
+_OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # that Pillow hands to other packages, or nobody
+_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # of formats that do not take the pixels' own
 _COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": _COMPRESSION},
@@ -85,7 +87,7 @@ def picture_format(suffix: str) -> str | None:
     from PIL import Image
 
     found = Image.registered_extensions().get(suffix)
-    return found if found in Image.SAVE else None
+    return found if found in Image.SAVE and found not in _OF_OTHERS else None
 
 
 def shows_photo(kind: Kind) -> bool:
@@ -93,55 +95,57 @@ def shows_photo(kind: Kind) -> bool:
     return kind in ("cutout", "overlay")
 
 
-def write_found(path: Path, kind: Kind, found: FoundMask) -> None:
+def write_found(path: Path, kind: Kind, *found: FoundMask) -> None:
     """Write one output whole or not at all; parent folders are made. Raises InputError."""
     with whole_file(path) as file:
         write_kind(file, path.suffix.lower(), kind, found)
 
 
-def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: FoundMask) -> None:
-    """Write one output into an open file.
+def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: Sequence[FoundMask]) -> None:
+    """Write one output of the masks of a photo, at least one, into an open file.
 
     suffix  with its dot: which format a picture has
 
     Raises InputError where the format cannot hold it.
     """
     if kind in ("cutout", "overlay", "mask"):
-        save_picture(file, mask_picture(kind, found), suffix)
+        save_picture(file, mask_picture(kind, *found), suffix)
     elif kind == "npy":
         import numpy as np
 
-        np.save(file, found.mask)
+        np.save(file, np.stack([one.mask for one in found]) if len(found) > 1 else found[0].mask)
     elif kind == "svg":
-        file.write(mask_to_svg(found.mask).encode())
+        file.write(masks_to_svg([one.mask for one in found]).encode())
     elif kind == "geojson":
         file.write(json_bytes(found_to_geojson(found)))
     else:
-        height, width = found.mask.shape
-        document = sa1b_document(found.photo, (height, width), [found.record])
-        file.write(json_bytes(document))
+        height, width = found[0].mask.shape
+        records = [one.record for one in found]
+        file.write(json_bytes(sa1b_document(found[0].photo, (height, width), records)))
 
 
-def mask_picture(kind: Kind, found: FoundMask) -> Any:  # (H, W[, C]) uint8
-    """A cut-out, the photo with the mask and the prompt on it, or the mask in white on black."""
+def mask_picture(kind: Kind, *found: FoundMask) -> Any:  # (H, W[, C]) uint8
+    """A cut-out of all objects, the photo with masks and prompts, or all masks white on black."""
     import numpy as np
 
     from anymask.primitives.draw import marks, overlay
 
+    masks = np.stack([one.mask for one in found])
+    image = found[0].image
     if kind == "mask":
-        return found.mask.view(np.uint8) * np.uint8(255)
-    assert found.image is not None
+        return masks.any(axis=0).view(np.uint8) * np.uint8(255)
+    assert image is not None
     if kind == "overlay":
-        drawn = overlay(found.image, found.mask)
-        if found.prompt is None:
-            return drawn
-        box = None if found.prompt.box is None else found.prompt.box[None]
-        return marks(drawn, found.prompt.points, found.prompt.labels, box)
-    height, width = found.mask.shape
-    rgba = np.empty((height, width, 4), np.uint8)
-    rgba[..., 3] = found.mask * np.uint8(255)
+        drawn = overlay(image, masks)
+        for asked in (one.prompt for one in found if one.prompt is not None):
+            box = None if asked.box is None else asked.box[None]
+            drawn = marks(drawn, asked.points, asked.labels, box)
+        return drawn
+    mask = masks.any(axis=0)
+    rgba = np.empty((*mask.shape, 4), np.uint8)
+    rgba[..., 3] = mask * np.uint8(255)
     # What was cut away must not stay hidden in the file, so its colours go too.
-    np.multiply(found.image, found.mask[..., None], out=rgba[..., :3])
+    np.multiply(image, mask[..., None], out=rgba[..., :3])
     return rgba
 
 
@@ -149,43 +153,54 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     """Write (H, W[, C]) uint8 in the format of a suffix. Raises InputError where it cannot."""
     from PIL import Image
 
-    kind = picture_format(suffix)
-    try:
-        Image.fromarray(pixels).save(file, kind, **_OPTIONS.get(kind or "", {}))
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk
-        raise InputError(
-            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
-            f"{suffix} ({error}); choose .png"
-        ) from error
+    kind, picture = picture_format(suffix), Image.fromarray(pixels)
+    first: Exception | None = None
+    for mode in (picture.mode, *_MODES.get(picture.mode, ())):
+        start = file.tell() if file.seekable() else 0
+        try:
+            picture.convert(mode).save(file, kind, **_OPTIONS.get(kind or "", {}))
+            return
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk
+            first = first or error
+        if file.seekable():
+            file.seek(start)
+            file.truncate()
+    raise InputError(
+        f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
+        f"{suffix} ({first}); choose .png"
+    ) from first
 
 
-def mask_to_svg(mask: BoolArray) -> str:  # (H, W)
-    """The mask as one smooth path, holes and parts included."""
+def masks_to_svg(masks: Sequence[BoolArray]) -> str:  # (H, W) each
+    """Each mask as one smooth path, holes and parts included."""
     from anymask.primitives.polygons import SMOOTH, mask_to_polygons, polygons_to_svg_path
 
-    height, width = mask.shape
-    path = polygons_to_svg_path(mask_to_polygons(mask, SMOOTH, smooth=True))
+    height, width = masks[0].shape
+    paths = (polygons_to_svg_path(mask_to_polygons(one, SMOOTH, smooth=True)) for one in masks)
+    lines = [f'<path d="{path}" fill="#1e90ff" fill-rule="evenodd"/>\n' for path in paths]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}">\n'
-        f'<path d="{path}" fill="#1e90ff" fill-rule="evenodd"/>\n</svg>\n'
+        f'viewBox="0 0 {width} {height}">\n{"".join(lines)}</svg>\n'
     )
 
 
-def found_to_geojson(found: FoundMask) -> dict[str, Any]:
-    """A FeatureCollection of one feature with a smooth outline, in pixels; x right, y down."""
+def found_to_geojson(found: Sequence[FoundMask]) -> dict[str, Any]:
+    """A FeatureCollection of smooth outlines, in pixels; x right, y down; ids count from 1."""
     from anymask.primitives.polygons import SMOOTH, mask_to_polygons, polygons_to_geometry
 
-    height, width = found.mask.shape
-    feature = {
-        "type": "Feature",
-        "geometry": polygons_to_geometry(mask_to_polygons(found.mask, SMOOTH, smooth=True)),
-        "properties": {"id": 1, "area": found.record.area, "quality": found.record.quality},
-    }
-    picture = {"file_name": found.photo.name, "height": height, "width": width}
-    return {"type": "FeatureCollection", "anymask": picture, "features": [feature]}
+    features = [
+        {
+            "type": "Feature",
+            "geometry": polygons_to_geometry(mask_to_polygons(one.mask, SMOOTH, smooth=True)),
+            "properties": {"id": n, "area": one.record.area, "quality": one.record.quality},
+        }
+        for n, one in enumerate(found, start=1)
+    ]
+    height, width = found[0].mask.shape
+    picture = {"file_name": found[0].photo.name, "height": height, "width": width}
+    return {"type": "FeatureCollection", "anymask": picture, "features": features}
 
 
 def sa1b_document(

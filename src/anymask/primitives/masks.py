@@ -131,20 +131,20 @@ def clean_mask(
     holes = parse_region_size(max_hole_area, "max_hole_area").of(area)
     islands = parse_region_size(min_island_area, "min_island_area").of(area)
     if holes:
-        boolean = _filled(boolean, holes)
+        boolean = _fill(boolean, holes)
     return remove_small_regions(boolean, islands, "islands")[0] if islands else boolean
 
 
-def _filled(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
+def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
     """The mask with the background regions filled that it encloses and that are below an area."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=8)
-    small = enclosed(stats, mask.shape) & (stats[:, cv2.CC_STAT_AREA] < area)
+    small = find_enclosed(stats, mask.shape) & (stats[:, cv2.CC_STAT_AREA] < area)
     small[0] = False
     filled: BoolArray = mask | small[labels] if small.any() else mask
     return filled
 
 
-def enclosed(stats: NDArray[Any], hw: tuple[int, ...]) -> BoolArray:  # (N, 5) -> (N,)
+def find_enclosed(stats: NDArray[Any], hw: tuple[int, ...]) -> BoolArray:  # (N, 5) -> (N,)
     """Which regions of `cv2.connectedComponentsWithStats` do not touch the border of (H, W)."""
     low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
     inside: BoolArray = ((low > 0) & (low + size < (hw[1], hw[0]))).all(axis=1)

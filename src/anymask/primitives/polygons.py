@@ -83,9 +83,9 @@ def mask_to_polygons(
         region = int(regions[_pixel_beside(ring)])
         if area > 0:
             if area >= min_area:
-                exteriors[region] = _simplified(ring, tolerance, smooth, keep=True)
+                exteriors[region] = _simplify(ring, tolerance, smooth, keep=True)
         elif -area >= min_area:
-            holes.setdefault(region, []).append(_simplified(ring, tolerance, smooth, keep=False))
+            holes.setdefault(region, []).append(_simplify(ring, tolerance, smooth, keep=False))
     return [
         Polygon(ring, tuple(hole for hole in holes.get(region, ()) if len(hole)))
         for region, ring in sorted(exteriors.items())
@@ -100,7 +100,7 @@ def _pixel_beside(ring: Ring) -> tuple[int, int]:
     return (int(y), int(x) - 1) if next_y > y else (int(y) - 1, int(x))
 
 
-def _simplified(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
+def _simplify(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
     if tolerance <= 0:
         return ring
     line = _without_stairs(ring) if smooth else ring
@@ -215,7 +215,7 @@ def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> 
     """
     mask = np.zeros(image_hw, np.bool_)
     for polygon in polygons:
-        rings = [_checked_ring(ring) for ring in (polygon.exterior, *polygon.holes)]
+        rings = [_check_ring(ring) for ring in (polygon.exterior, *polygon.holes)]
         high, wide = image_hw
         low = np.clip(np.floor(rings[0].min(axis=0)), 0, (wide, high)).astype(np.int64)
         top = np.clip(np.ceil(rings[0].max(axis=0)), 0, (wide, high)).astype(np.int64)
@@ -224,7 +224,7 @@ def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> 
     return mask
 
 
-def _checked_ring(ring: NDArray[Any]) -> Ring:
+def _check_ring(ring: NDArray[Any]) -> Ring:
     array = np.asarray(ring, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) < 3 or not np.isfinite(array).all():
         raise InputError(
@@ -284,7 +284,7 @@ def polygons_to_geometry(
     affine  (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f
     """
     parts = [
-        [_placed(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
+        [_place(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
         for polygon in polygons
     ]
     if not parts:
@@ -294,7 +294,7 @@ def polygons_to_geometry(
     return {"type": "MultiPolygon", "coordinates": parts}
 
 
-def _placed(ring: Ring, affine: Affine) -> list[list[float]]:
+def _place(ring: Ring, affine: Affine) -> list[list[float]]:
     """A closed ring in the map's coordinates, turned round where the map mirrors."""
     a, b, c, d, e, f = affine
     placed = ring @ np.array([[a, d], [b, e]]) + (c, f)

@@ -51,8 +51,12 @@ class ProgressBar:
             self._write("")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._write("\n")
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is None or self.done:
+            self._write("\n")
+        elif self.live:  # nothing was done: the error alone is told
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
 
     def update(self, done: int, total: int | None = None, free: int = 0) -> None:
         """`done` steps are behind us; a `total` that became known replaces the old one.
@@ -107,7 +111,7 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
 
 
 @contextmanager
-def telling(progress: Progress, what: str) -> Iterator[Told | None]:
+def pick_teller(progress: Progress, what: str) -> Iterator[Told | None]:
     """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
 
     Raises InputError for anything else.
@@ -123,9 +127,9 @@ def telling(progress: Progress, what: str) -> Iterator[Told | None]:
         raise InputError(f"progress must be True, or a function of (done, total), got {progress!r}")
 
 
-def told(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
+def tell_each(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
     """The items one after the other; after each, `progress` is told."""
-    with telling(progress, what) as tell:
+    with pick_teller(progress, what) as tell:
         for done, item in enumerate(items, start=1):
             yield item
             if tell is not None:

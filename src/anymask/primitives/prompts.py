@@ -87,13 +87,13 @@ class Prompt:
 
     def __post_init__(self) -> None:
         given = {
-            "points": _checked_points(self.points),
-            "box": None if self.box is None else _checked_box(self.box),
-            "mask": None if self.mask is None else _checked_mask(self.mask),
-            "words": None if self.words is None else _checked_words(self.words),
-            "example": None if self.example is None else _checked_box(self.example, "example"),
+            "points": _check_points(self.points),
+            "box": None if self.box is None else _check_box(self.box),
+            "mask": None if self.mask is None else _check_mask(self.mask),
+            "words": None if self.words is None else _check_words(self.words),
+            "example": None if self.example is None else _check_box(self.example, "example"),
         }
-        labels = _checked_labels(self.labels, given["points"])
+        labels = _check_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
             raise PromptError(
                 "a prompt needs points, a box or a mask; got none of them; "
@@ -181,7 +181,7 @@ def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
     return array
 
 
-def _checked_points(points: Any) -> FloatArray | None:
+def _check_points(points: Any) -> FloatArray | None:
     if points is None:
         return None
     array = _numbers(points, "points", "points=[(x, y), ...]")
@@ -200,7 +200,7 @@ def _checked_points(points: Any) -> FloatArray | None:
     return array.astype(np.float32)
 
 
-def _checked_labels(labels: Any, points: Any) -> IntArray | None:
+def _check_labels(labels: Any, points: Any) -> IntArray | None:
     if points is None:
         if labels is not None and np.size(labels):
             raise PromptError(
@@ -225,7 +225,7 @@ def _checked_labels(labels: Any, points: Any) -> IntArray | None:
     return array.astype(np.int64)
 
 
-def _checked_box(box: Any, name: str = "box") -> FloatArray:
+def _check_box(box: Any, name: str = "box") -> FloatArray:
     array = _numbers(box, name, f"{name}=(x0, y0, x1, y1)")
     if array.shape != (4,):
         raise PromptError(
@@ -242,7 +242,7 @@ def _checked_box(box: Any, name: str = "box") -> FloatArray:
     return array.astype(np.float32)
 
 
-def _checked_mask(mask: Any) -> NDArray[Any]:
+def _check_mask(mask: Any) -> NDArray[Any]:
     try:
         array = np.asarray(mask)
     except ValueError as error:
@@ -267,7 +267,7 @@ def _checked_mask(mask: Any) -> NDArray[Any]:
     return logits
 
 
-def _checked_words(words: Any) -> str:
+def _check_words(words: Any) -> str:
     if not isinstance(words, str) or not 0 < len(words.strip()) <= MOST_WORDS:
         raise PromptError(
             f"words must be text of 1 to {MOST_WORDS} characters; got {str(words)[:40]!r}"

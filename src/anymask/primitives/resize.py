@@ -24,6 +24,7 @@ from PIL import Image
 
 from anymask.primitives.errors import ImageError, PromptError
 from anymask.primitives.rle import Rle, crop_to_rle
+from anymask.primitives.sampling import bilinear_taps
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
@@ -59,7 +60,7 @@ def reduced(geometry: Geometry, limit: int | None) -> Geometry:
 # ------------------------------------------------------------------------------------- pictures
 
 
-def padded(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
     """The (h, w) of the encoder's input for a photo that fills `input_hw` of it."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
@@ -90,7 +91,7 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         pixels = _torch_bilinear(image, input_hw)
     else:
         pixels = _area(image, input_hw)
-    out = np.empty((3, *padded(input_hw, spec)), np.float32)
+    out = np.empty((3, *pad_input(input_hw, spec)), np.float32)
     out[:, input_hw[0] :] = 0
     out[:, : input_hw[0], input_hw[1] :] = 0
     for channel, plane in enumerate(cv2.split(pixels)):
@@ -137,7 +138,8 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
     pixels that count become float, so the photo's own size costs nothing.
     """
     (y0, y1, wy), (x0, x1, wx) = (
-        _taps(old, new) for old, new in zip(image.shape[:2], size_hw, strict=True)
+        bilinear_taps(np.arange(new), old, new)
+        for old, new in zip(image.shape[:2], size_hw, strict=True)
     )
     weight = wx[None, :, None]
     out: FloatArray | None = None
@@ -149,14 +151,6 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
         out = left if out is None else out + left
     assert out is not None
     return out
-
-
-def _taps(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """For each of `new` half-pixel places: the two old pixels around it, the second's weight."""
-    place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
-    first = np.minimum(place.astype(np.intp), old - 1)
-    second = np.minimum(first + 1, old - 1)
-    return first, second, (place - first).astype(np.float32)
 
 
 def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
@@ -232,11 +226,11 @@ def logits_to_image(
     height, width = reduced(geometry, limit).image_hw
     out = np.empty((len(logits), height, width), np.float32)
     for plane, target in zip(logits, out, strict=True):
-        cv2.resize(_filled(plane, geometry), (width, height), dst=target)
+        cv2.resize(_fill(plane, geometry), (width, height), dst=target)
     return out
 
 
-def _filled(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
+def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
     """One mask's logits at the model's own size, without the padding."""
     whole = _cv_resize(
         np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
@@ -247,7 +241,7 @@ def _filled(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> i
 
 def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
     """The rows and columns of `side` x `side` logits that the photo is made of, from the first."""
-    _, last, _ = _taps(side, geometry.side)
+    _, last, _ = bilinear_taps(np.arange(geometry.side), side, geometry.side)
     rows, columns = (int(last[length - 1]) + 1 for length in geometry.input_hw)
     return rows, columns
 
@@ -264,7 +258,7 @@ def logits_to_masks(
     canvas = Canvas()
     for plane, mask in zip(logits, out, strict=True):
         if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
-            for top, strip in _strips(_filled(plane, place), place.image_hw, canvas):
+            for top, strip in _strips(_fill(plane, place), place.image_hw, canvas):
                 np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
     return out
 
@@ -296,7 +290,7 @@ def _strips(
         whole = canvas.room(image_hw, np.float32)
         yield 0, np.asarray(cv2.resize(filled, (width, height), dst=whole))
         return
-    first, second, weight = _taps(filled.shape[0], height)
+    first, second, weight = bilinear_taps(np.arange(height), filled.shape[0], height)
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
         lines = filled[first[part]]
@@ -348,7 +342,7 @@ def window_strips(
     products = rows * low_w * (low_h + columns)
     if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
         return PhotoWindow(0, 0, width, height), _strips(
-            _filled(plane, geometry), (height, width), canvas or Canvas()
+            _fill(plane, geometry), (height, width), canvas or Canvas()
         )
     low = np.asarray(plane[low_y, low_x], np.float32)
     place = PhotoWindow(image_x.start, image_y.start, columns, rows)
@@ -388,11 +382,11 @@ def axis_operator(
     low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
     full    pixels of the photo
     """
-    first, second, weight = _taps(low, side)
+    first, second, weight = bilinear_taps(np.arange(side), low, side)
     up = np.zeros((side, low), np.float32)
     np.add.at(up, (np.arange(side), first), 1 - weight)
     np.add.at(up, (np.arange(side), second), weight)
-    first, second, weight = _taps(filled, full)
+    first, second, weight = bilinear_taps(np.arange(full), filled, full)
     matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
     taps = matrix != 0
     starts = taps.argmax(axis=1)

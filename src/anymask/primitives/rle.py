@@ -177,7 +177,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     Raises DataError when the text is not such a string, its runs do not fill `size`, or `size` has
     more than MOST_PIXELS.
     """
-    pixels = _checked_pixels(size)
+    pixels = _check_pixels(size)
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     symbols = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
     if len(symbols) and (symbols.min() < 0 or symbols.max() > 63 or symbols[-1] & 0x20):
@@ -201,13 +201,13 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     counts = values.copy()
     counts[1::2] = np.cumsum(values[1::2])
     counts[2::2] = np.cumsum(values[2::2])
-    return _checked(counts, size)
+    return _check_runs(counts, size)
 
 
-def _checked(counts: IntArray, size: tuple[int, int]) -> Rle:
+def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
     """The mask of runs that fill `size`; what could overflow is refused before it is added up."""
     height, width = size
-    pixels = _checked_pixels(size)
+    pixels = _check_pixels(size)
     if len(counts) and counts.min() < 0:
         raise DataError(f"run lengths must not be negative; got {int(counts.min())}")
     _check_within(counts, pixels)
@@ -219,7 +219,7 @@ def _checked(counts: IntArray, size: tuple[int, int]) -> Rle:
     return Rle(counts if len(counts) else np.zeros(1, np.int64), (height, width))
 
 
-def _checked_pixels(size: tuple[int, int]) -> int:
+def _check_pixels(size: tuple[int, int]) -> int:
     """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
@@ -265,7 +265,7 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
         ) from error
     if isinstance(counts, str | bytes):
         return string_to_rle(counts, (height, width))
-    return _checked(counts, (height, width))
+    return _check_runs(counts, (height, width))
 
 
 # --------------------------------------------------------------------------------- measurements

@@ -23,6 +23,7 @@ from anymask.primitives.rle import (
     rle_to_mask,
     runs_to_rle,
 )
+from anymask.primitives.sampling import bilinear_taps
 from anymask.primitives.tiles import Window
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
@@ -140,10 +141,7 @@ def _taps(
     places: NDArray[np.int64], old: int, new: int, kept: tuple[int, int]
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """For each new pixel the two old ones around it, counted from `kept`, the second's weight."""
-    centre = np.clip((places + 0.5) * (old / new) - 0.5, 0, old - 1)
-    first = np.floor(centre).astype(np.int64)
-    weight = (centre - first).astype(np.float32)
-    second = np.minimum(first + 1, old - 1)
+    first, second, weight = bilinear_taps(places, old, new)
     low, high = kept[0], kept[1] - 1
     return np.clip(first, low, high) - low, np.clip(second, low, high) - low, weight
 

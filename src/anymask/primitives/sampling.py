@@ -40,18 +40,25 @@ def cell_weights(
     """How much each low-resolution row (axis 0) or column (axis 1) counts for each pixel."""
     weights = np.zeros((len(pixels), low_side), np.float32)
     rows = np.arange(len(pixels))
-    for place, share in _neighbours(pixels, geometry.input_hw[axis], geometry.image_hw[axis]):
-        for cell, part in _neighbours(place, low_side, geometry.side):
+    for place, share in _pairs(pixels, geometry.input_hw[axis], geometry.image_hw[axis]):
+        for cell, part in _pairs(place, low_side, geometry.side):
             np.add.at(weights, (rows, cell), share * part)
     return weights
 
 
-def _neighbours(index: Indices, old: int, new: int) -> list[tuple[Indices, FloatArray]]:
-    """The two of `old` half-pixel places around each of `new`, and how much each counts."""
-    place = np.maximum((index + 0.5) * (old / new) - 0.5, 0)
+def _pairs(places: Indices, old: int, new: int) -> list[tuple[Indices, FloatArray]]:
+    """The two of `old` places around each of `new`, and how much each counts."""
+    first, second, share = bilinear_taps(places, old, new)
+    return [(first, 1 - share), (second, share)]
+
+
+def bilinear_taps(
+    places: Indices, old: int, new: int
+) -> tuple[Indices, Indices, FloatArray]:  # (P,) -> (P,) each
+    """For half-pixel places of `new`: the two of `old` around each, and the second's weight."""
+    place = np.maximum((places + 0.5) * (old / new) - 0.5, 0)
     first = np.minimum(place.astype(np.intp), old - 1)
-    share = (place - first).astype(np.float32)
-    return [(first, 1 - share), (np.minimum(first + 1, old - 1), share)]
+    return first, np.minimum(first + 1, old - 1), (place - first).astype(np.float32)
 
 
 def logits_at(

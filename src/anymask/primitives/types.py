@@ -193,7 +193,7 @@ class Embedding:
                     f"{EMBEDDING_FORMAT}; update anymask or embed the photo again"
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
-            geometry = _checked_geometry(Geometry(image_hw, input_hw, int(about["side"])))
+            geometry = _check_geometry(Geometry(image_hw, input_hw, int(about["side"])))
             names = [str(name) for name in about["maps"]]
             found = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
             model, model_hash, image_hash = (
@@ -238,7 +238,7 @@ def _pair(sides: Any) -> tuple[int, int]:
     return (height, width)
 
 
-def _checked_geometry(geometry: Geometry) -> Geometry:
+def _check_geometry(geometry: Geometry) -> Geometry:
     height, width = geometry.image_hw
     if height * width > MAX_PIXELS or max(geometry.input_hw) > geometry.side:
         raise ValueError(

@@ -22,6 +22,7 @@ from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Res
 FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
+CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels

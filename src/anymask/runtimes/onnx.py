@@ -8,8 +8,12 @@ embeddings never reads the encoder. One session serves any number of threads.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from numpy.typing import NDArray
 
 from anymask.families import Family, open_family
 from anymask.primitives.errors import InputError, WeightsError
@@ -18,6 +22,7 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (
+    CONSTANTS,
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
@@ -27,6 +32,8 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
+from anymask.runtimes.onnx_video import OnnxVideo, read_constants
+from anymask.runtimes.video import VideoSteps
 
 C = TypeVar("C")
 
@@ -97,8 +104,27 @@ class OnnxRuntime:
             return [_seen(names, session.run(None, {name: image[None]})) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks."""
+        """See `ImageRuntime.capability`: it answers clicks, and steps where it has their graphs."""
+        if cast(object, kind) is VideoSteps:
+            return cast(C | None, self._video)
         return self if isinstance(self, kind) else None
+
+    @cached_property
+    def _video(self) -> OnnxVideo | None:
+        """The steps of a video, where the bundle was exported with them. Raises WeightsError."""
+        if CONSTANTS not in self.manifest.sha256:
+            return None
+        about = read_constants(check_file(self._folder, self.manifest, CONSTANTS))
+
+        def see(image: FloatArray) -> dict[str, FloatArray]:
+            return {one.name: one.values[None] for one in self.see(image[None])[0].maps()}
+
+        def run(name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
+            with running(f"the graph {name} of {self.spec.name}"):
+                found: list[FloatArray] = self._session(self.manifest.graph(name)).run(None, given)
+                return found
+
+        return OnnxVideo(see, run, about)
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""

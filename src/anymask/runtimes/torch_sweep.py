@@ -36,9 +36,9 @@ class TorchSweep:
         self._sweep, self._device = sweep, device
         self.bytes_per_prompt = sweep.bytes_per_prompt
         self._threads = self._torch.get_num_threads() if device.type == "cpu" else 1
-        from anymask.models.threads import single_minded
+        from anymask.models.threads import open_lone_pool
 
-        self._pool = single_minded(self._threads, "anymask-sweep")
+        self._pool = open_lone_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
     def ask(self, prompts: ModelPrompts) -> TorchSweepAnswer:
@@ -51,7 +51,7 @@ class TorchSweep:
         ]
         answers = list(self._pool.map(lambda part: self._ask(prompts, *part), parts))
         quality = np.concatenate([numbers for numbers, _ in answers])[:, 1:]
-        rows = [(heard, row) for numbers, heard in answers for row in range(len(numbers))]
+        rows = [(answered, row) for numbers, answered in answers for row in range(len(numbers))]
         return TorchSweepAnswer(quality, self, rows)
 
     def _ask(
@@ -61,14 +61,14 @@ class TorchSweep:
         with torch.inference_mode():
             coords = torch.from_numpy(np.ascontiguousarray(prompts.coords[part]))
             labels = torch.from_numpy(np.ascontiguousarray(prompts.labels[part]))
-            quality, heard = self._sweep.ask(
+            quality, answered = self._sweep.ask(
                 coords.to(self._device, torch.float32),
                 labels.to(self._device, torch.int64),
                 self._rooms[thread],
             )
-            self._rooms[thread] = heard.view.shares
+            self._rooms[thread] = answered.view.shares
             numbers: FloatArray = quality.cpu().numpy()
-        return numbers, heard
+        return numbers, answered
 
     def draw(self, asked: list[tuple[SweepTokens, int, list[int]]]) -> Iterator[FloatArray]:
         """Some mask tokens of some prompts: (m, m) one by one, a few of them ahead."""

@@ -5,44 +5,48 @@ Letters: S the model's input side, N objects, P points, m the side of a mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
 from anymask.primitives.types import FloatArray, IntArray
 from anymask.runtimes.devices import import_torch
 from anymask.runtimes.failures import running
-from anymask.runtimes.video import BankArrays, VideoAnswer
+from anymask.runtimes.rivals import is_distinct
+from anymask.runtimes.video import (
+    BANK_PARTS,
+    BankArrays,
+    MemoryChoice,
+    VideoAnswer,
+    for_users,
+    grown_bank,
+    with_choice,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from anymask.models.memory_bank import MemoryBank
     from anymask.models.object_answer import ObjectAnswer
     from anymask.models.video_model import VideoModel
     from anymask.models.video_records import Frame
 
-PROMPTED_LIMIT = 4  # prompted frames that a frame reads, and that a bank keeps: memory is bounded
-
 
 class TorchVideo:
-    """A `models.VideoModel` on a device, with the settings of its official builder for users.
-
-    A person's word always counts: every frame with a prompt becomes a prompted memory. The length
-    of a video is not told to the model, so that a file and a stream give the same numbers.
-    """
+    """A `models.VideoModel` on a device, with `video.for_users` of its settings."""
 
     def __init__(self, module: VideoModel, device: torch.device) -> None:
-        from anymask.models.memory_bank import with_postprocessing
-
         self._torch: Any = import_torch()
         self._module, self._device = module, device
-        settings = with_postprocessing(module.config.settings)
-        limit = settings.prompted_limit or PROMPTED_LIMIT
-        self._settings = replace(settings, prompted_limit=min(limit, PROMPTED_LIMIT))
+        self._settings = for_users(module.config.settings)
+
+    def choosing(self, choice: MemoryChoice) -> TorchVideo:
+        """See `VideoSteps`."""
+        other = TorchVideo(self._module, self._device)
+        other._settings = with_choice(self._settings, choice)
+        return other
 
     def see_frame(self, image: FloatArray) -> Frame:
         """See `VideoSteps`."""
@@ -53,7 +57,6 @@ class TorchVideo:
         self, frame: Frame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
     ) -> VideoAnswer:
         """See `VideoSteps`."""
-        from anymask.models.memory_bank import MemoryBank, VideoMoment
         from anymask.models.video_records import FramePrompts
 
         with self._computing("decoder"):
@@ -74,8 +77,6 @@ class TorchVideo:
         self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
         """See `VideoSteps`."""
-        from anymask.models.memory_bank import VideoMoment
-
         at = VideoMoment(number, backward)
         with self._computing("memory attention"):
             return self._told(self._module.step(frame, banks, at, None, self._settings))
@@ -89,23 +90,16 @@ class TorchVideo:
         prompted: bool,
     ) -> MemoryBank:
         """See `VideoSteps`."""
-        from anymask.models.memory_bank import MemoryBank, VideoMoment
-
         at = VideoMoment(*moment)
         with self._computing("memory encoder"):
             (memory,) = self._module.remember(frame, handle, at, prompted, self._settings)
-        if not prompted:
-            grown = (bank or MemoryBank()).with_tracked(memory)
-            return grown.kept(at, self._settings)
-        known = {} if bank is None else {f: m for f, m in bank.prompted.items() if at.age(f) > 0}
-        nearest = sorted(known, key=at.age)
-        kept = {*nearest[: PROMPTED_LIMIT - 2], *nearest[-1:]}  # the first one stays
-        return MemoryBank({f: m for f, m in known.items() if f in kept}).with_prompted(memory)
+        return grown_bank(bank, memory, at, self._settings, prompted, self._is_distinct(handle))
 
     def bank_to_arrays(self, bank: MemoryBank) -> BankArrays:
         """See `VideoSteps`."""
         arrays: dict[str, NDArray[Any]] = {}
-        for kind, memories in (("prompted", bank.prompted), ("tracked", bank.tracked)):
+        for kind in BANK_PARTS:
+            memories: Mapping[int, Memory] = getattr(bank, kind)
             for number, memory in memories.items():
                 arrays[f"{kind}/{number}/tokens"] = memory.tokens.float().cpu().numpy()
                 arrays[f"{kind}/{number}/pointer"] = memory.pointer.float().cpu().numpy()
@@ -113,7 +107,6 @@ class TorchVideo:
 
     def arrays_to_bank(self, arrays: BankArrays) -> MemoryBank:
         """See `VideoSteps`."""
-        from anymask.models.memory_bank import Memory, MemoryBank
         from anymask.models.video_model import DTYPES
 
         bank = MemoryBank()
@@ -124,8 +117,14 @@ class TorchVideo:
                 tokens = self._torch.from_numpy(arrays[name]).to(self._device, kept)
                 pointer = self._tensor(arrays[f"{kind}/{number}/pointer"])
                 memory = Memory(int(number), tokens, pointer.to(self._module.dtype))
-                (bank.prompted if kind == "prompted" else bank.tracked)[int(number)] = memory
+                getattr(bank, kind)[int(number)] = memory
         return bank
+
+    def _is_distinct(self, answer: ObjectAnswer) -> bool:
+        if answer.others is None:
+            return False
+        masks = [plane.cpu().numpy() > 0 for plane in (answer.logits[0, 0], answer.others[0])]
+        return is_distinct(masks[0], masks[1], float(answer.quality))
 
     def _told(self, answer: ObjectAnswer) -> VideoAnswer:
         from anymask.models.object_answer import ObjectAnswer
@@ -142,6 +141,7 @@ class TorchVideo:
                     answer.quality[row],
                     answer.object_score[row],
                     answer.pointer[row],
+                    None if answer.others is None else answer.others[row],
                 )
                 for row in rows
             ),

@@ -14,6 +14,7 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, Seen
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, SweepAnswer
+from anymask.runtimes.video import VideoSteps
 
 C = TypeVar("C")
 
@@ -59,8 +60,8 @@ class WrappedRuntime:
 class Forwarded:
     """An object whose methods are called through `around`; other attributes are its own.
 
-    A sweep or an answer that a method returns is forwarded as well; a generator is read to its end
-    inside the call, as its work is done there.
+    A sweep, an answer or steps that a method returns are forwarded as well; a generator is read to
+    its end inside the call, as its work is done there.
     """
 
     def __init__(self, inside: object, around: Around) -> None:
@@ -74,7 +75,7 @@ class Forwarded:
         def call(*given: Any, **named: Any) -> Any:
             told = (*given, *named.values())
             found = self._around(name, told, lambda: _computed(value(*given, **named)))
-            opened = isinstance(found, Sweep | SweepAnswer | Forwarded)
+            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | Forwarded)
             return Forwarded(found, self._around) if opened else found
 
         return call

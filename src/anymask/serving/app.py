@@ -18,6 +18,8 @@ from anymask.serving.limits import Limits
 from anymask.serving.model_api import model_router
 from anymask.serving.pages import Asset, docs_assets, pages_router
 from anymask.serving.refusals import ANYWHERE, documented, install_refusals
+from anymask.serving.video_api import video_router
+from anymask.serving.video_sessions import VideoSessions
 
 _ABOUT = """Clicks, boxes and masks on a photo -> its masks. A photo is named by the hash that
 `POST /api/embed` answers in `X-Image-Hash`, or comes along as base64, or as the file of a form."""
@@ -64,11 +66,15 @@ def create_app(served: ServerParts) -> ASGIApp:
 
 
 def _api(served: ServerParts) -> FastAPI:
+    videos = VideoSessions(served.inference, served.limits)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         served.inference.start()
+        videos.start()
         yield
-        await run_in_threadpool(served.inference.close)
+        await run_in_threadpool(served.inference.close)  # first: what videos wait for ends
+        await run_in_threadpool(videos.close)
 
     api = FastAPI(
         title="anymask",
@@ -80,6 +86,7 @@ def _api(served: ServerParts) -> FastAPI:
     )
     install_refusals(api)
     api.include_router(model_router(served.inference, served.limits))
+    api.include_router(video_router(videos, served.limits))
     for router in served.routers:
         failures = documented(400, 404, 409, 415, 422, 501, 502, 507, *ANYWHERE)
         api.include_router(router, responses=failures)

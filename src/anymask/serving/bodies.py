@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from anymask.engine.checks import MOST_PAGE
 from anymask.engine.entries import (
     Action,
     Arm,
@@ -37,7 +38,10 @@ BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
 class RecordBody(BaseModel):
-    """A mask; what the page sends beside it (box, area, id) is worked out anew."""
+    """A mask; what the page sends beside it (box, area, id) is worked out anew.
+
+    page  of the photo's file on which it lies; a mask that is there stays on its own
+    """
 
     rle: dict[str, Any]
     label: str | None = None
@@ -45,6 +49,7 @@ class RecordBody(BaseModel):
     quality: float | None = None
     stability: float | None = None
     seconds: float = 0.0
+    page: int = Field(default=0, ge=0, le=MOST_PAGE)
     provenance: dict[str, Any] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict)
 
@@ -59,6 +64,7 @@ class RecordBody(BaseModel):
             stability=None if origin.tool in BY_HAND else self.stability,
             seconds=self.seconds,
             client_id=client_id,
+            page=self.page,
             provenance=origin,
             notes=MaskNotes.from_json(self.notes),
         )
@@ -189,6 +195,7 @@ def draft_to_json(draft: Draft) -> dict[str, Any]:
         "quality": draft.quality,
         "label": draft.label,
         "status": draft.status,
+        "page": draft.page,
         "provenance": draft.provenance.to_json() | {"by": draft.provenance.kind, **prompts[-1]},
     }
 

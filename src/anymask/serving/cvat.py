@@ -20,7 +20,7 @@ from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding
-from anymask.video.image_tracker import ImageTracker, MatchState, SeenFrame
+from anymask.video.opening import open_tracker
 from anymask.video.tracker import TrackMoment
 from anymask.video.watch import Watch, WatchSettings, watch_prompted, watch_tracked
 
@@ -35,30 +35,39 @@ class CvatMask:
     quality: float
 
 
+@dataclass(frozen=True, eq=False)
+class CvatFrame:
+    """A frame of a video as the tracker sees it, and its height and width."""
+
+    seen: Any
+    hw: tuple[int, int]
+
+
 @dataclass
 class Tracked:
     """A tracked object: the kind of its shapes, its state after a frame, its past."""
 
     kind: str
     frame: int
-    state: MatchState
+    state: Any
     watch: Watch
 
 
 class CvatModel:
-    """A model that answers as CVAT asks."""
+    """A model that answers as CVAT asks; a video model follows by its own memory."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._tracker = ImageTracker(model)
+        self._tracker = open_tracker(model)
 
     def preprocess(self, image: ImageSource) -> Embedding:
         """See a picture; what it returns may be kept and used for any number of calls."""
         return self.model.embed(image)
 
-    def preprocess_frame(self, image: ImageSource) -> SeenFrame:
+    def preprocess_frame(self, image: ImageSource) -> CvatFrame:
         """See a frame of a video, for `begin` and `follow`."""
-        return self._tracker.see(load_image(image))
+        picture = load_image(image)
+        return CvatFrame(self._tracker.see(picture), (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
         """Everything in a picture; of masks of at least this quality, where one is given."""
@@ -85,20 +94,20 @@ class CvatModel:
             return None
         return CvatMask(mask_to_cvat(rle), _share(float(answer.quality[0])))
 
-    def begin(self, seen: SeenFrame, kind: str, points: Sequence[float]) -> Tracked:
+    def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
         """Take up an object. Raises InputError for a kind of shape that has no area."""
-        mask = shape_to_mask(kind, points, seen.embedding.image_hw)
-        finding = self._tracker.answer(seen, Prompt.of(mask=mask), None)
-        state = self._tracker.begin(seen, TrackMoment(0), finding, None)
+        mask = shape_to_mask(kind, points, frame.hw)
+        finding = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
+        state = self._tracker.begin(frame.seen, TrackMoment(0), finding, None)
         return Tracked(kind, 0, state, watch_prompted(finding).watch)
 
-    def follow(self, seen: SeenFrame, state: Tracked) -> list[float] | None:
+    def follow(self, frame: CvatFrame, state: Tracked) -> list[float] | None:
         """The object's points on the next frame, which becomes the last; None where it is gone, or
         where its area changed at once."""
         at = TrackMoment(state.frame + 1)
-        (finding,) = self._tracker.track(seen, at, [state.state])
+        (finding,) = self._tracker.track(frame.seen, at, [state.state])
         judged = watch_tracked(state.watch, finding, False, WatchSettings())
-        state.state = self._tracker.remember(seen, at, state.state, finding, judged.sure)
+        state.state = self._tracker.remember(frame.seen, at, state.state, finding, judged.sure)
         state.frame, state.watch = at.frame, judged.watch
         if not rle_area(finding.rle) or "area" in judged.doubts:
             return None

@@ -45,6 +45,7 @@ HEADERS = {
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?")
 _COSTLY = re.compile(
     r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels)"
+    r"|/api/videos/[^/]+/(frames|prompts|masks)"
 )
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})

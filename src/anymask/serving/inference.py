@@ -120,7 +120,7 @@ class Inference:
 
     def _embed(self, read: Callable[[], UintImage]) -> Embedding:
         photo = read()
-        model = self._ready()
+        model = self.ready()
         known = self.recall(image_hash(photo))
         if known is not None:
             return known
@@ -130,15 +130,16 @@ class Inference:
 
     def recall(self, pixels: str) -> Embedding | None:
         """What was seen of a photo, by the hash of its pixels; may read the disk."""
-        model = self._ready()
+        model = self.ready()
         return self.cache.get((model.name, model.runtime.weights_hash, pixels))
 
     def remembered(self, pixels: str) -> Embedding | None:
         """The same from memory alone, for the thread that must not wait."""
-        model = self._ready()
+        model = self.ready()
         return self.cache.remembered((model.name, model.runtime.weights_hash, pixels))
 
-    def _ready(self) -> Model:
+    def ready(self) -> Model:
+        """The model; waits until it is there. Raises Refusal (503) where it cannot be opened."""
         try:
             return self._model.result()
         except AnymaskError as error:
@@ -156,7 +157,7 @@ class Inference:
         """Answer prompts on one photo, in one call with others that wait for the same photo."""
 
         def work(together: list[Any]) -> list[Candidates]:
-            return self._ready().segment(
+            return self.ready().segment(
                 embedding, prompts=together, multimask=multimask, granularity=granularity
             )
 
@@ -198,6 +199,6 @@ class Inference:
         settings: dict[str, Any],
         left: Event | None,
     ) -> list[MaskRecord]:
-        runtime = queue_calls(self._ready().runtime, self.heavy, Urgency.LONG, left)
+        runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
         return Model(runtime).everything(look(), **chosen)

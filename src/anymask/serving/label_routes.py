@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from anymask.engine.project import Project
+from anymask.serving.answers import LabelsAnswer
 from anymask.serving.bodies import LabelBody, LabelFateBody
 
 User = Annotated[str | None, Query(max_length=400)]
@@ -20,18 +21,18 @@ def add_labels(router: APIRouter, project: Project, user: str) -> None:
     def listed() -> dict[str, Any]:
         return {"labels": [asdict(label) for label in labels.all()]}
 
-    @router.get("/labels")
+    @router.get("/labels", response_model=LabelsAnswer)
     def names() -> dict[str, Any]:
         """The names of masks in their order, with colours and counts."""
         return listed()
 
-    @router.post("/labels")
+    @router.post("/labels", response_model=LabelsAnswer)
     def add(body: LabelBody) -> dict[str, Any]:
         """Add a name; nothing where it is there."""
         labels.add(body.name, body.colour)
         return listed()
 
-    @router.put("/labels")
+    @router.put("/labels", response_model=LabelsAnswer)
     def change(
         body: LabelBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def add_labels(router: APIRouter, project: Project, user: str) -> None:
             labels.rename(body.name, body.to, user_name or user)
         return listed()
 
-    @router.delete("/labels")
+    @router.delete("/labels", response_model=LabelsAnswer)
     def delete(
         body: LabelFateBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:

@@ -26,6 +26,13 @@ from starlette.concurrency import run_in_threadpool
 from anymask.data.brush import mask_to_brush
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
+from anymask.serving.answers import (
+    StudioJobAnswer,
+    StudioModelAnswer,
+    StudioPredictionsAnswer,
+    StudioToldAnswer,
+    StudioVersionsAnswer,
+)
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
@@ -221,13 +228,13 @@ def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Li
     version = backend.version
     _add_told(router)
 
-    @router.post("/setup")
+    @router.post("/setup", response_model=StudioModelAnswer)
     async def setup(body: SetupBody) -> dict[str, str]:
         """Check the labelling configuration and name the model."""
         read_config(body.xml)
         return {"model_version": version()}
 
-    @router.post("/predict")
+    @router.post("/predict", response_model=StudioPredictionsAnswer)
     async def predict(body: PredictBody) -> dict[str, Any]:
         """Masks of the clicks and boxes in `params.context`; nothing without them."""
         tag = read_config(body.label_config)
@@ -237,7 +244,7 @@ def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Li
             results.append({"model_version": version()} | found)
         return {"results": results}
 
-    @router.get("/versions")
+    @router.get("/versions", response_model=StudioVersionsAnswer)
     async def versions() -> dict[str, Any]:
         """The only version there is."""
         return {"versions": [version()], "message": ""}
@@ -246,12 +253,12 @@ def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Li
 
 
 def _add_told(router: APIRouter) -> None:
-    @router.post("/train", status_code=201)
+    @router.post("/train", status_code=201, response_model=StudioJobAnswer)
     async def train() -> dict[str, Any]:
         """Nothing is trained here: `anymask engine retrain` does."""
         return {"job": None, "status": "ok"}
 
-    @router.post("/webhook", status_code=201)
+    @router.post("/webhook", status_code=201, response_model=StudioToldAnswer)
     async def webhook() -> dict[str, Any]:
         """Told of changes in the project; none of them matters here."""
         return {"result": {}, "status": "ok"}

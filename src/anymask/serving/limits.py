@@ -30,6 +30,12 @@ class Limits:
     header_seconds  until a request's header must be there
     body_seconds    until its body must be there, and a second more for each SLOWEST bytes of it
     headers_waiting connections whose header is not there yet; the oldest of more is closed
+    videos          sessions about videos that are open together
+    video_frames, video_objects
+                    of one session
+    video_idle_seconds
+                    until a session that nobody asks is closed
+    video_seconds   until any session is closed
 
     Raises InputError for anything below 1.
     """
@@ -49,6 +55,11 @@ class Limits:
     header_seconds: float = 20.0
     body_seconds: float = 60.0
     headers_waiting: int = 256
+    videos: int = 8
+    video_frames: int = 20_000
+    video_objects: int = 32
+    video_idle_seconds: float = 600.0
+    video_seconds: float = 7200.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

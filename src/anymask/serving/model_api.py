@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from threading import Event
@@ -85,12 +85,16 @@ def _add_embed(router: APIRouter, inference: Inference, limits: Limits) -> None:
     )
     async def embed(request: Request) -> Response:
         """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
-        return await embedded(inference, await picture_of(request), limits)
+        photo = await picture_of(request)
+        return await embedded(inference, lambda: read_photo(photo, limits))
 
 
-async def embedded(inference: Inference, photo: bytes, limits: Limits) -> Response:
-    """The bytes of a picture -> its embedding's, with the name of its pixels in a header."""
-    seen = await done(inference.embed(lambda: read_photo(photo, limits)))
+async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
+    """A photo -> its embedding's bytes, with the name of its pixels in a header.
+
+    read  decodes the photo; called in a thread
+    """
+    seen = await done(inference.embed(read))
     packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
     headers = {"X-Image-Hash": seen.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)

@@ -36,11 +36,11 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
         with Image.open(io.BytesIO(body), formats=[*_known()]) as picture:
             size, deep = picture.size, needs_tifffile(picture, PictureView())
     except _BOMBS as error:
-        raise _too_large(str(error), limits) from None
+        raise too_large(str(error), limits) from None
     except Exception:  # Pillow raises a dozen kinds on altered bytes
         size, deep = (0, 0), True
     if size[0] * size[1] > limits.pixels:
-        raise _too_large(f"{size[0]} x {size[1]}", limits)
+        raise too_large(f"{size[0]} x {size[1]}", limits)
     if deep:
         raise Refusal(
             415,
@@ -68,7 +68,8 @@ def check_bytes(count: int, limits: Limits) -> None:
         )
 
 
-def _too_large(got: str, limits: Limits) -> Refusal:
+def too_large(got: str, limits: Limits) -> Refusal:
+    """What is told of a picture of too many pixels."""
     return Refusal(
         413,
         f"a picture of at most {limits.pixels} pixels",

@@ -7,12 +7,12 @@ for.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -22,7 +22,6 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.data.images import load_image
 from anymask.engine.entries import Draft, RecordEntry
 from anymask.engine.exports import export_archive
 from anymask.engine.project import Project
@@ -34,10 +33,24 @@ from anymask.engine.review import (
     take_back_verdict,
 )
 from anymask.engine.stages import grid_settings, proposals_of
+from anymask.jobs.choices import PictureChoice
 from anymask.predictors.arrangement import best_of, is_likely
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
+from anymask.primitives.types import UintImage
+from anymask.serving.answers import (
+    AddedAnswer,
+    ImageAnswer,
+    ImagesAnswer,
+    KeptMaskAnswer,
+    KeptMasksAnswer,
+    NothingAnswer,
+    ProjectAnswer,
+    ProposalsAnswer,
+    ReportAnswer,
+    ReviewAnswer,
+)
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -54,27 +67,35 @@ from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import add_labels
 from anymask.serving.limits import Limits
-from anymask.serving.model_api import done, embedded
+from anymask.serving.model_api import done
+from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
 from anymask.serving.refusals import Refusal
-from anymask.serving.results import EMBEDDING, file_answer
+from anymask.serving.results import file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
-THUMBNAIL = 160  # pixels
 _VERSION = re.compile("[0-9]{1,18}")
 User = Annotated[str | None, Query(max_length=400)]
 
 
-def project_router(project: Project, inference: Inference, limits: Limits, user: str) -> APIRouter:
+def project_router(
+    project: Project,
+    inference: Inference,
+    limits: Limits,
+    user: str,
+    pictures: PictureChoice | None = None,
+) -> APIRouter:
     """Every address of a project.
 
-    user  who works where a request does not say
+    user      who works where a request does not say
+    pictures  what is shown and seen of photos where a request does not say
     """
+    looks = PictureLook(pictures or PictureChoice(), limits)
     router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
-    _add_pixels(router, project)
+    add_pictures(router, project, inference, looks)
     _add_records(router, project, user)
     _add_work(router, project, user)
-    _add_model(router, project, inference, limits)
+    _add_model(router, project, inference, looks)
     _add_review(router, project, user)
     _add_results(router, project)
     add_labels(router, project, user)
@@ -82,12 +103,12 @@ def project_router(project: Project, inference: Inference, limits: Limits, user:
 
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
-    @router.get("/project")
+    @router.get("/project", response_model=ProjectAnswer)
     def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
         return project.describe(user_name or user)
 
-    @router.put("/project")
+    @router.put("/project", response_model=ProjectAnswer)
     def change(
         body: ProjectBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
@@ -95,7 +116,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         project.change(stage=body.stage, arm=body.arm)
         return project.describe(user_name or user)
 
-    @router.get("/images")
+    @router.get("/images", response_model=ImagesAnswer)
     def images(
         after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> dict[str, Any]:
@@ -104,7 +125,11 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         follows = str(found[-1].id) if len(found) == limit else None
         return {"images": [image_to_json(image) for image in found], "next": follows}
 
-    @router.get("/images/{image_id}/records")
+    @router.get(
+        "/images/{image_id}/records",
+        response_model=KeptMasksAnswer,
+        response_model_exclude_unset=True,
+    )
     def records(
         image_id: int, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
@@ -114,74 +139,15 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
 
 
-def _add_pixels(router: APIRouter, project: Project) -> None:
-    converting = asyncio.Lock()  # one photo's pixels at a time
-
-    kinds = ("image/png", "image/jpeg", "image/webp")
-
-    @router.get(
-        "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
-    )
-    async def pixels(image_id: int) -> Response:
-        """The upright photo: the file itself where a browser shows it so, else a PNG."""
-        path = await run_in_threadpool(project.picture, image_id)
-        if await run_in_threadpool(_is_shown_as_it_is, path):
-            return FileResponse(path)
-        async with converting:
-            return await run_in_threadpool(_upright, path)
-
-    @router.get(
-        "/images/{image_id}/thumbnail",
-        response_class=Response,
-        responses=file_answer("image/jpeg"),
-    )
-    def thumbnail(image_id: int) -> Response:
-        """The upright photo, small, as a JPEG."""
-        return _small(project.picture(image_id))
-
-
-def _small(path: Path) -> Response:
-    """At most THUMBNAIL pixels a side. Raises ImageError."""
-    import io
-
-    from PIL import Image
-
-    picture = Image.fromarray(load_image(path))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
-    headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(stream.getvalue(), media_type="image/jpeg", headers=headers)
-
-
-def _is_shown_as_it_is(path: Path) -> bool:
-    """Whether a browser shows the file itself as we see it; not for what cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
-            return plain and picture.getexif().get(0x0112, 1) == 1
-    except Exception:  # a dozen kinds on altered bytes
-        return False
-
-
-def _upright(path: Path) -> Response:
-    """The upright photo as a PNG. Raises ImageError."""
-    import io
-
-    from PIL import Image
-
-    photo = load_image(path)
-    stream = io.BytesIO()
-    Image.fromarray(photo).save(stream, "PNG", compress_level=1)
-    return Response(stream.getvalue(), media_type="image/png")
-
-
 def _add_records(router: APIRouter, project: Project, user: str) -> None:
     store = project.store
 
-    @router.post("/images/{image_id}/records", status_code=201)
+    @router.post(
+        "/images/{image_id}/records",
+        status_code=201,
+        response_model=KeptMaskAnswer,
+        response_model_exclude_unset=True,
+    )
     def add(
         image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
@@ -190,7 +156,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
         return record_to_json(entry)
 
-    @router.put("/records/{record_id}")
+    @router.put("/records/{record_id}", response_model=KeptMaskAnswer)
     def change(
         record_id: int,
         body: RecordBody,
@@ -209,7 +175,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
 
         return _or_current(work)
 
-    @router.delete("/records/{record_id}")
+    @router.delete("/records/{record_id}", response_model=NothingAnswer)
     def delete(
         record_id: int, if_match: Version, user_name: Annotated[User, Query(alias="user")] = None
     ) -> Response:
@@ -245,7 +211,7 @@ def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
 
 
 def _add_work(router: APIRouter, project: Project, user: str) -> None:
-    @router.post("/images/{image_id}/events", status_code=201)
+    @router.post("/images/{image_id}/events", status_code=201, response_model=AddedAnswer)
     def events(
         image_id: int, body: EventsBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, int]:
@@ -253,7 +219,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
         actions = [event.action() for event in body.events]
         return {"added": project.store.add_events(image_id, actions, user_name or user)}
 
-    @router.post("/images/{image_id}/done")
+    @router.post("/images/{image_id}/done", response_model=ImageAnswer)
     def finish(
         image_id: int,
         body: DoneBody | None = None,
@@ -265,27 +231,32 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
         return image_to_json(image)
 
 
-def _add_model(router: APIRouter, project: Project, inference: Inference, limits: Limits) -> None:
-    @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
-    async def embedding(image_id: int) -> Response:
-        """The photo's embedding; asking for the next photo's is a prefetch."""
-        content = await run_in_threadpool(lambda: project.picture(image_id).read_bytes())
-        return await embedded(inference, content, limits)
-
-    @router.post("/images/{image_id}/everything")
-    async def everything(image_id: int) -> dict[str, Any]:
-        """Proposals of the model for the whole photo, stored as such; once a photo.
+def _add_model(
+    router: APIRouter, project: Project, inference: Inference, looks: PictureLook
+) -> None:
+    @router.post(
+        "/images/{image_id}/everything",
+        response_model=ProposalsAnswer,
+        response_model_exclude_unset=True,
+    )
+    async def everything(
+        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
+    ) -> dict[str, Any]:
+        """Proposals of the model for the whole photo, stored as such; once a page.
 
         others  what it found below its least quality; nobody has stored it
         """
+        place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), page))
 
         def stored() -> list[RecordEntry]:
             entries = project.store.records(image_id, ("proposal",))
-            return [entry for entry in entries if entry.provenance.tool == "everything"]
+            here = [entry for entry in entries if entry.page == place]
+            return [entry for entry in here if entry.provenance.tool == "everything"]
 
         known, others = await run_in_threadpool(stored), list[Draft]()
         if not known:
-            known, others = await _propose(project, inference, image_id)
+            photo = partial(looks.load, project, image_id, place, channel)
+            known, others = await _propose(project, inference, (image_id, place), photo)
         return {
             "records": [record_to_json(entry) for entry in known],
             "others": [draft_to_json(draft) for draft in others],
@@ -293,16 +264,22 @@ def _add_model(router: APIRouter, project: Project, inference: Inference, limits
 
 
 async def _propose(
-    project: Project, inference: Inference, image_id: int
+    project: Project,
+    inference: Inference,
+    place: tuple[int, int],
+    photo: Callable[[], UintImage],
 ) -> tuple[list[RecordEntry], list[Draft]]:
-    """The masks of `Model.everything`, stored; those below its least quality, not stored."""
-    path = await run_in_threadpool(project.picture, image_id)
+    """The masks of `Model.everything`, stored; those below its least quality, not stored.
+
+    place  the photo's number and the page's
+    """
+    image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
     wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
-    found = await done(inference.everything(lambda: load_image(path), wanted))
+    found = await done(inference.everything(photo, wanted))
     model = inference.model.result()
-    family, least = model.runtime.family, settings.quality
+    family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
     likely = [
         record
@@ -312,11 +289,15 @@ async def _propose(
     likely = likely or best_of(found)
     rest = [record for record in found if not any(record is one for one in likely)]
     good, others = (
-        proposals_of(records, model, stage, replace(settings, confident=0.0))
+        [
+            replace(draft, page=page)
+            for draft in proposals_of(records, model, stage, replace(settings, confident=0.0))
+        ]
         for records in (likely, rest)
     )
+    mark = f":page{page}" if page else ""
     named = [
-        replace(draft, client_id=f"{draft.provenance.model_hash}:{number}")
+        replace(draft, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
     ]
     kept = await run_in_threadpool(
@@ -328,16 +309,17 @@ async def _propose(
 def _add_review(router: APIRouter, project: Project, user: str) -> None:
     done_already: dict[int | str, Any] = {204: {"description": "All have been looked at"}}
 
-    @router.get("/review/next", response_model=None, responses=done_already)
+    @router.get("/review/next", response_model=ReviewAnswer, responses=done_already)
     def following() -> Response:
         """The mask that should be looked at next, and why; 204 when all have been."""
         asked = next_asked(project.store)
         if asked is None:
             return Response(status_code=204)
         image, record = str(asked.entry.image_id), str(asked.entry.id)
-        return JSONResponse({"image": image, "record": record, "why": asked.why})
+        page, why = asked.entry.page, asked.why
+        return JSONResponse({"image": image, "page": page, "record": record, "why": why})
 
-    @router.post("/records/{record_id}/verdict")
+    @router.post("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
     def verdict(
         record_id: int,
         body: VerdictBody,
@@ -359,7 +341,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 
         return _or_current(work)
 
-    @router.delete("/records/{record_id}/verdict")
+    @router.delete("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
     def take_back(
         record_id: int, user_name: Annotated[User, Query(alias="user")] = None
     ) -> Response:
@@ -368,7 +350,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 
 
 def _add_results(router: APIRouter, project: Project) -> None:
-    @router.get("/report")
+    @router.get("/report", response_model=ReportAnswer)
     def report() -> dict[str, Any]:
         """The figures of `anymask engine report`."""
         return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from anymask.predictors.keywords import OTHER_WORDS
 from anymask.primitives.errors import (
     AnymaskError,
     Conflict,
@@ -24,6 +27,7 @@ from anymask.primitives.errors import (
     StoreError,
     WeightsError,
 )
+from anymask.serving.answers import KeptMaskAnswer
 
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (NotFoundError, 404),
@@ -78,7 +82,7 @@ class FailureBody(BaseModel):
 class ConflictBody(FailureBody):
     """A change that came too late; `current` is the record as it is now, null where it is gone."""
 
-    current: dict[str, Any] | None
+    current: KeptMaskAnswer | None
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -176,12 +180,25 @@ async def _invalid(request: Request, error: Exception) -> Response:
             f"a body of the type {kind[:80]!r}" if kind else "a body without a Content-Type",
             "add: -H 'Content-Type: application/json' (curl), or send the photo as -F file=@NAME",
         ).response()
+    remedy = "send the JSON that GET /openapi.json describes"
+    if first["type"] == "extra_forbidden":
+        remedy = f"{_other_key(request, first['loc'])}; {remedy}"
     return Refusal(
-        422,
-        f"{place}: {first['msg']}",
-        repr(first.get("input"))[:120],
-        "send the JSON that GET /openapi.json describes",
+        422, f"{place}: {first['msg']}", repr(first.get("input"))[:120], remedy
     ).response()
+
+
+def _other_key(request: Request, loc: Sequence[int | str]) -> str:
+    """What to write in place of a key that there is not: the nearest one, or all."""
+    route = request.scope.get("route")
+    body = getattr(getattr(route, "body_field", None), "field_info", None)
+    names = list(getattr(getattr(body, "annotation", None), "model_fields", ()))
+    name = str(loc[-1])
+    meant = re.match(r"\w*", OTHER_WORDS.get(name, ""))
+    near = difflib.get_close_matches(name, names, 1)
+    if meant is not None and meant[0] in names:
+        near = [meant[0]]
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'others'}"
 
 
 async def _disk(request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from anymask.data import geojson, label_pictures, svg
@@ -18,6 +18,7 @@ from anymask.data.outlines import Policy, rle_to_polygons
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import Rle, rle_to_coco, rle_to_mask
+from anymask.serving.answers import ClosedAnswer, RleAnswer
 from anymask.serving.refusals import Refusal
 
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
@@ -57,7 +58,7 @@ def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file", "content": dict.fromkeys(kinds, _BINARY)}}
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(ClosedAnswer):
     """How the model is; `reason` says why it failed."""
 
     status: Literal["loading", "ready", "failed"]
@@ -66,21 +67,14 @@ class HealthAnswer(BaseModel):
     reason: str | None = None
 
 
-class RleAnswer(BaseModel):
-    """A mask: COCO's compressed run-lengths over a photo of `size` (height, width)."""
-
-    size: tuple[int, int]
-    counts: str
-
-
-class OutlineAnswer(BaseModel):
+class OutlineAnswer(ClosedAnswer):
     """A region: corners (x, y) in pixels; (0, 0) is the outer corner of the first pixel."""
 
     exterior: list[tuple[float, float]]
     holes: list[list[tuple[float, float]]]
 
 
-class PromptAnswer(BaseModel):
+class PromptAnswer(ClosedAnswer):
     """What one prompt brought: its candidates, best first."""
 
     quality: list[float]
@@ -99,14 +93,14 @@ class PolygonsAnswer(PromptAnswer):
     polygons: list[list[OutlineAnswer]]
 
 
-class SegmentAnswer(BaseModel):
+class SegmentAnswer(ClosedAnswer):
     """One answer for each prompt, and the photo's hash for the next question."""
 
     answers: list[MasksAnswer] | list[PolygonsAnswer]
     image: str = Field(pattern="^[0-9a-f]{32}$")
 
 
-class RecordAnswer(BaseModel):
+class RecordAnswer(ClosedAnswer):
     """A mask as an SA-1B record; `polygons` stands for `segmentation` with ?format=polygons."""
 
     id: int
@@ -122,7 +116,7 @@ class RecordAnswer(BaseModel):
     depth: int | None = None
 
 
-class EverythingAnswer(BaseModel):
+class EverythingAnswer(ClosedAnswer):
     """Every mask that was found, best first."""
 
     records: list[RecordAnswer]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, cast
 
 import uvicorn
@@ -132,12 +133,31 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    app: ASGIApp, bound: socket.socket, told: Callable[[], None], limits: Limits | None = None
+    app: ASGIApp,
+    bound: socket.socket,
+    told: Callable[[], None],
+    limits: Limits | None = None,
+    model: Future[Any] | None = None,
 ) -> None:
-    """Serve until Ctrl-C.
+    """Serve until Ctrl-C, or until the model turns out to be none.
 
     told    called once the server answers
     limits  how long it waits for headers
+    model   that is being loaded, without which the server is of no use
+
+    Raises what loading the model raised.
     """
+    server, failed = Server(app, told, limits), []
+
+    def ready(loaded: Future[Any]) -> None:
+        error = None if loaded.cancelled() else loaded.exception()
+        if error is not None and not server.should_exit:  # at its end, the server gives loading up
+            failed.append(error)
+            server.should_exit = True
+
+    if model is not None:
+        model.add_done_callback(ready)
     with bound:
-        Server(app, told, limits).run(sockets=[bound])
+        server.run(sockets=[bound])
+    if failed:
+        raise failed[0]

@@ -60,13 +60,13 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     return photo.astype(np.uint8, copy=False), out
 
 
-def turn(image: UintImage, masks: UintImage, rng: Generator) -> Pair:
-    """Mirror half of the time; turn upside down or by a quarter now and then."""
+def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12) -> Pair:
+    """Mirror half of the time; upside down and by a quarter in a part `turns` of the times each."""
     if rng.random() < 0.5:
         image, masks = image[:, ::-1], masks[:, :, ::-1]
-    if rng.random() < 0.12:
+    if rng.random() < turns:
         image, masks = image[::-1], masks[:, ::-1]
-    if rng.random() < 0.12:
+    if rng.random() < turns:
         image, masks = image.transpose(1, 0, 2), masks.transpose(0, 2, 1)
     return np.ascontiguousarray(image), np.ascontiguousarray(masks)
 

@@ -7,11 +7,13 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.primitives.storage import whole_file
@@ -22,6 +24,7 @@ LAST = "last.pt"
 BEFORE = "before.pt"
 DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
+KEPT = "step-{:09d}.pt"
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,39 +54,49 @@ class TrainingProgress:
 
 def save_checkpoint(
     folder: Path,
-    networks: tuple[nn.Module, nn.Module],
-    optimiser: torch.optim.Optimizer,
+    state: dict[str, Any],
     progress: TrainingProgress,
     recipe: dict[str, Any],
     *,
-    best: dict[str, Any] | None = None,
+    keep: int = 0,
     part_bytes: int = 0,
 ) -> Path:
     """Write `last.pt` in one move; the one before it stays as `before.pt`.
 
-    networks    the one that learns, and its running average
-    best        "score" on held-out pictures, "step" and "average" weights of the best measurement
+    state       "model", its running "average", "optimiser": their states; "best": "score" on
+                held-out pictures, "step" and "average" weights of the best measurement, or None
+    keep        how many of the newest checkpoints stay beside it, as `step-NUMBER.pt`
     part_bytes  size of the pieces that are written beside it; 0: none
     """
     state = {
         "format": FORMAT,
         "recipe": recipe,
         "progress": dataclasses.asdict(progress),
-        "model": networks[0].state_dict(),
-        "average": networks[1].state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "best": best,
+        **state,
     }
     path = folder / LAST
     with whole_file(path) as file:
         torch.save(state, file)
         if path.exists():
             path.replace(folder / BEFORE)
+    if keep:
+        _keep(path, folder / KEPT.format(progress.step), keep)
     if part_bytes:
         split_file(path, part_bytes)
     else:
         remove_pieces(path)  # they would stay behind
     return path
+
+
+def _keep(path: Path, name: Path, count: int) -> None:
+    """The checkpoint under a name of its own, which takes no room of its own; older ones go."""
+    name.unlink(missing_ok=True)
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copyfile(path, name)
+    for old in sorted(name.parent.glob(KEPT.replace("{:09d}", "*")))[:-count]:
+        old.unlink()
 
 
 def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ NORMALISED_WEIGHT = 0.5
 EDGE_WEIGHT = 2.0
 BALANCED_WEIGHT = 8.0
 ALPHA, GAMMA = 0.25, 2.0
+ALL_SHARE = 0.05
 RANK_WEIGHT, RANK_TEMPERATURE = 0.05, 0.1
 
 
@@ -95,15 +96,17 @@ def mask_losses(
     return loss
 
 
-def prompt_loss(losses: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
+def prompt_loss(
+    losses: Tensor, ambiguous: Tensor, roles: TokenRoles, all_share: float = ALL_SHARE
+) -> Tensor:
     """One number a prompt from its T masks: (N, T), (N,) bool -> (N,).
 
-    A lone click may mean several things: the best of its masks learns, the others a little, so that
-    none of them dies. Any other prompt means one thing: its own mask learns, and the best of the
-    others a little, so that it can compete.
+    A lone click may mean several things: the best of its masks learns, the others a little
+    (`all_share` times the mean), so that none of them dies. Any other prompt means one thing: its
+    own mask learns, and the best of the others a little, so that it can compete.
     """
     several = losses[:, list(roles.ambiguous)]
-    best = several.min(dim=1).values + 0.05 * several.mean(dim=1)
+    best = several.min(dim=1).values + all_share * several.mean(dim=1)
     if roles.clear == roles.ambiguous:
         return best
     single = losses[:, list(roles.clear)].min(dim=1).values

@@ -84,7 +84,7 @@ def pack(recipe: Recipe, data: Path, file: Path, max_bytes: int) -> Contents:
         for info, samples in sets
     ]
     part = 1.0
-    while len(whole := tar_of(kept := thinned(packed, part, recipe.seed), mode)) > max_bytes:
+    while len(whole := tar_of(kept := thin_photos(packed, part, recipe.seed), mode)) > max_bytes:
         if all(len(photos) <= 1 for _, photos in kept):
             raise InputError(
                 f"--max-mb {max_bytes / 1e6:g} is too little: one photo of each of {len(kept)} "
@@ -97,7 +97,7 @@ def pack(recipe: Recipe, data: Path, file: Path, max_bytes: int) -> Contents:
     return Contents(sum(len(photos) for _, photos in kept), in_all, level.side)
 
 
-def thinned(
+def thin_photos(
     sets: list[tuple[SetInfo, list[Packed]]], part: float, seed: int
 ) -> list[tuple[SetInfo, list[Packed]]]:
     """A part of the photos of every set, at least one; a smaller part is a part of a larger one."""

@@ -1,66 +1,132 @@
 """Presets of fine-tuning: a model, a way and the number of photos in, a recipe out.
 
 What decides is how many photos there are: a few leave the encoder as it is for long enough to be
-learned by heart, so the rate is low and the run short; thousands are worth a run of hours. The
-rate falls to nothing along a cosine, and the best weights on held-out photos are kept.
+learned by heart, so the run is short and its weights are averaged over few steps; thousands are
+worth a run of hours. The rate falls to nothing along a cosine, and the best weights on held-out
+photos are kept.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from anymask import models
 from anymask.primitives.errors import InputError
 from anymask.training.recipe import Learn, Recipe, RecipeStage
 
-Way = Literal["full", "decoder", "lora"]
+Way = Literal["full", "decoder", "lora", "hq"]
 
-LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora"}
-RATES: dict[Way, float] = {"full": 3e-4, "decoder": 4e-4, "lora": 1e-3}
-VIEWS = 40  # how often each photo is seen, of a small set
-FEWEST, MOST = 800, 40_000  # pictures of a run
-FREE_SIDE = 384  # of models that see pictures of any side
-JUDGEMENTS = 8  # measurements on held-out photos in a run
+# All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
+LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
+RATES: dict[Way, float] = {"full": 4e-4, "decoder": 4e-4, "lora": 1e-3, "hq": 1e-3}
 PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
+AVERAGED = 0.1  # part of a run over which its weights are averaged
+ONE_MEANING = 0.1  # part of the masks that lie inside others, up to which a click means one thing
+
+
+# What all fine-tunings have in common.
+TUNING = Recipe(
+    sets=("train",),
+    backbone_rate=0.3,
+    synthetic=0.0,
+    boxes=0.4,
+    balanced_steps=1,
+    mask_loss="normalised",
+    patience=PATIENCE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSize:
+    """A run for sets of up to so many photos.
+
+    photos     that it is meant for, at most
+    views      how often each photo is seen
+    fewest     pictures of the run at least
+    most       pictures of the run at most
+    sides      pixels, in turn, of models that see pictures of any side
+    judgements measurements on held-out photos
+    turns      part of the pictures that are turned upside down, and by a quarter
+    """
+
+    photos: int
+    views: int
+    fewest: int
+    most: int
+    sides: tuple[int, ...]
+    judgements: int = 8
+    turns: float = 0.25
+
+
+SIZES = (
+    TuningSize(photos=20, views=80, fewest=800, most=1_200, sides=(256,)),
+    TuningSize(photos=1_000, views=60, fewest=1_600, most=6_000, sides=(256, 256, 256, 384)),
+    TuningSize(
+        photos=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
+    ),
+)
+
+
+def tuning_size(photos: int) -> TuningSize:
+    """The preset of a number of photos."""
+    return next(size for size in SIZES if photos <= size.photos)
 
 
 def tuning_recipe(
-    model: str, way: str, photos: int, *, init: str = "shipped", pictures: int | None = None
+    model: str,
+    way: str,
+    photos: int,
+    *,
+    init: str = "shipped",
+    pictures: int | None = None,
+    nested: float = 0.0,
 ) -> Recipe:
     """The recipe of a fine-tuning.
 
     model     variant to tune
-    way       "full": all weights; "decoder": what sees the picture stays; "lora": adapters
+    way       what learns, see `LEARN`
     photos    that are learned from
     init      file of weights to start from, or "shipped"
-    pictures  how many pictures the run sees, a photo being seen many times; None: by `photos`
+    pictures  that the run sees, each photo many times; None: by `photos`
+    nested    part of the masks that lie inside another one: near 0 a click means one thing
 
-    Raises InputError for an unknown way, ModelError for an unknown model.
+    Raises InputError, ModelError.
     """
     if way not in get_args(Way):
         raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
-    spec = models.spec(model)
-    side, images, masks = (FREE_SIDE, 4, 8) if spec.pad_multiple else (spec.image_side, 2, 8)
-    seen = pictures or min(MOST, max(FEWEST, VIEWS * photos))
-    steps = max(JUDGEMENTS, seen // images)
-    return Recipe(
+    stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
+    steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
+    return replace(
+        TUNING,
         model=model,
-        sets=("train",),
         init=init,
         learn=LEARN[way],  # type: ignore[index]  # checked above
-        stages=(RecipeStage(steps=steps, side=side, images=images, masks=masks, cool=True),),
+        stages=(stage,),
         rate=RATES[way],  # type: ignore[index]
-        backbone_rate=0.3,
         warmup=max(1, steps // 20),
-        synthetic=0.0,
-        boxes=0.4,
-        balanced_steps=1,
-        mask_loss="normalised",
-        ema=0.98,
-        workers=1 if seen <= BRIEF else 2,
-        prepare_ahead=seen > BRIEF,
-        save_every=max(1, steps // JUDGEMENTS),
-        judge_every=max(1, steps // JUDGEMENTS),
-        patience=PATIENCE,
+        turns=size.turns,
+        several=1.0 if nested <= ONE_MEANING else 0.05,
+        ema=averaged_over(AVERAGED * steps),
+        workers=1 if brief else 2,
+        prepare_ahead=not brief,
+        save_every=max(1, steps // size.judgements),
+        judge_every=max(1, steps // size.judgements),
     )
+
+
+def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:
+    """The one stage of a fine-tuning: pictures of the sides that the model sees."""
+    spec, size = models.spec(model), tuning_size(photos)
+    free = bool(spec.pad_multiple)
+    images = 4 if free else 2
+    sides = size.sides if free else (spec.image_side,)
+    seen = pictures or min(size.most, max(size.fewest, size.views * photos))
+    steps = max(size.judgements, seen // images)
+    return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
+
+
+def averaged_over(steps: float) -> float:
+    """The decay of weights that are averaged over about so many steps, .8 to .9995."""
+    return min(0.9995, max(0.8, 1 - 1 / max(1.0, steps)))

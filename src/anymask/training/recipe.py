@@ -17,7 +17,8 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
-Learn = Literal["all", "decoder", "quality", "lora"]
+Task = Literal["masks", "distil", "mae", "sami"]
+Learn = Literal["all", "decoder", "quality", "lora", "hq"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,8 @@ class Recipe:
     init            checkpoint to start from, "shipped" for the weights in the package, or ""
     learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
                     head, the rest stays as `init` has it; "lora": low-rank adapters of all linear
-                    layers and 1 x 1 convolutions (`training.lora`)
+                    layers and 1 x 1 convolutions (`training.lora`); "hq": the token and the layers
+                    that SAM-HQ adds to SAM
     lora_rank       r of the adapters
     lora_alpha      their scale is lora_alpha / lora_rank
     stages          in order
@@ -78,6 +80,20 @@ class Recipe:
     judge_every     steps between measurements on held-out pictures, where the sitting has a judge;
                     0: never
     patience        measurements without a gain after which the run ends; 0: never
+    turns           part of the photos that are turned upside down, and by a quarter
+    several         weight of all masks that answer a lone click, beside the best one's 1; near 0
+                    for things of any kind, 1 where a click means one kind of thing only
+    falls           steps after each of which the rate is a tenth of what it was
+    layer_decay     what a block of the encoder learns slower than the one behind it, times
+    accumulate      parts of a step that are learned one after the other, to save memory
+    recompute       whether activations inside blocks are computed again instead of kept
+    task            "masks"; "distil": a teacher's features and masks; "mae", "sami": hidden parts
+                    of pictures, or a teacher's features of them (`training.tasks`)
+    teacher         model to learn from
+    teacher_weights file of its weights; "" for those in the store
+    feature_weight  of the features' error in "distil"
+    hidden          part of the picture that "mae" and "sami" hide
+    keep            checkpoints that stay beside the last one, the newest ones
     """
 
     model: str = "nano"
@@ -107,11 +123,27 @@ class Recipe:
     mask_loss: MaskLoss = "focal"
     judge_every: int = 0
     patience: int = 0
+    turns: float = 0.12
+    several: float = 0.05
+    falls: tuple[int, ...] = ()
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    recompute: bool = False
+    keep: int = 0
+    task: Task = "masks"
+    teacher: str = ""
+    teacher_weights: str = ""
+    feature_weight: float = 1.0
+    hidden: float = 0.75
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def images_before(self, step: int) -> int:
+        """Pictures of the optimiser steps before `step`."""
+        return self.images_after(0) - self.images_after(step)
 
     def images_after(self, step: int) -> int:
         """Pictures of the optimiser steps from `step` to the end."""
@@ -197,26 +229,35 @@ def _check(recipe: Recipe, where: str) -> None:
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
                 raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side}")
-        if stage.images % recipe.workers:
-            raise ConfigError(
-                f"{where}: images a step ({stage.images}) must be a multiple of workers "
-                f"({recipe.workers})"
-            )
         if min(stage.steps, stage.images, stage.masks) < 1:
             raise ConfigError(f"{where}: steps, images and masks must be at least 1")
+    check_shares(recipe, where)
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
     if recipe.learn not in get_args(Learn):
         words = ", ".join(get_args(Learn))
         raise ConfigError(f"{where}: learn must be one of {words}, got {recipe.learn!r}")
+    if recipe.task not in get_args(Task):
+        words = ", ".join(get_args(Task))
+        raise ConfigError(f"{where}: task must be one of {words}, got {recipe.task!r}")
     if recipe.mask_loss not in ("focal", "normalised"):
         raise ConfigError(
             f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
         )
-    for name in ("synthetic", "boxes"):
+    for name in ("synthetic", "boxes", "turns", "hidden"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
+
+
+def check_shares(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for pictures of a step that cannot be shared out evenly."""
+    for stage in recipe.stages:
+        if stage.images % (recipe.workers * recipe.accumulate):
+            raise ConfigError(
+                f"{where}: images a step ({stage.images}) must be a multiple of workers "
+                f"({recipe.workers}) times accumulate ({recipe.accumulate})"
+            )
 
 
 def _check_counts(recipe: Recipe, where: str) -> None:
@@ -229,6 +270,16 @@ def _check_counts(recipe: Recipe, where: str) -> None:
         raise ConfigError(
             f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
             f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
+        )
+    if recipe.accumulate < 1 or recipe.keep < 0:
+        raise ConfigError(
+            f"{where}: accumulate must be at least 1 and keep at least 0, got "
+            f"{recipe.accumulate} and {recipe.keep}"
+        )
+    if not 0 < recipe.layer_decay <= 1 or recipe.several < 0:
+        raise ConfigError(
+            f"{where}: layer_decay must be above 0 and at most 1, several at least 0, got "
+            f"{recipe.layer_decay} and {recipe.several}"
         )
     if not recipe.save_minutes > 0:
         raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
@@ -243,8 +294,8 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
             raise ConfigError(
                 f"{where}: {field.name} must be {wanted.__name__}, got {str(value)[:60]!r}"
             )
-        if field.name == "sides" and not all(type(side) is int for side in value):
-            raise ConfigError(f"{where}: sides must be whole numbers, got {str(value)[:60]}")
+        if field.name in ("sides", "falls") and not all(type(one) is int for one in value):
+            raise ConfigError(f"{where}: {field.name} must be whole numbers, got {str(value)[:60]}")
         if wanted in (int, float) and not abs(value) < _LARGEST:
             raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
     if isinstance(given, Recipe):

@@ -7,8 +7,9 @@ the model's low-resolution masks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask import models
 from anymask.data.annotations import AnnotatedImage
+from anymask.data.images import find_images, image_hw
 from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
@@ -29,8 +32,11 @@ from anymask.training.augment import fit_square, recolour, turn
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
+from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.stopping import signals_blocked
 
+CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
+SPOT = 8  # pixels a side of a place that is asked about, where no object is known
 SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
@@ -52,6 +58,13 @@ class Batch:
     insides: Tensor
     boxes: Tensor
 
+    def part(self, first: int, count: int) -> Batch:
+        """Some of the pictures."""
+        if count == len(self.images):
+            return self
+        rows = slice(first, first + count)
+        return Batch(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
@@ -64,6 +77,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         *,
         rank: int = 0,
         first_step: int = 0,
+        index: Path | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -71,13 +85,13 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.rank = rank
         self.first_step = first_step
         self.spec = models.spec(recipe.model)
-        self.sets = training_sets(recipe, data)
-        weights = np.array(
-            [recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in self.sets]
-        )
-        if not weights.sum() > 0:
-            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
-        self.chances = weights / weights.sum()
+        self.source: SetPictures | ShardPictures
+        if is_sharded(data):
+            check_for_shards(recipe.synthetic, recipe.sets)
+            assert index is not None  # `loop.get_ready` made it
+            self.source = ShardPictures.open(data, index, recipe.seed)
+        else:
+            self.source = SetPictures.of(recipe, data)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
@@ -92,14 +106,23 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         for step in range(self.first_step, self.recipe.steps):
             stage, _ = self.recipe.stage_at(step)
             each = stage.images // self.recipe.workers
+            before = self.recipe.images_before(step)
             for slot in range(self.rank * each, (self.rank + 1) * each):
                 rng = np.random.default_rng([self.recipe.seed, step, slot])
-                yield self.picture(rng, stage.side_at(step), stage.masks)
+                yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
 
-    def picture(self, rng: Generator, side: int, objects: int) -> tuple[Tensor, ...]:
-        """One picture with its objects, as the fields of Batch without B."""
-        while True:
-            image, masks = self._scene(rng, side)
+    def picture(
+        self, rng: Generator, side: int, objects: int, place: int = 0
+    ) -> tuple[Tensor, ...]:
+        """One picture with its objects, as the fields of Batch without B.
+
+        place  in the run, of data that are read in an order; after some crops without an object
+               the next picture takes its place
+        """
+        for attempt in itertools.count():
+            image, masks = self._scene(rng, side, place + attempt // CROPS)
+            if not len(masks) and self.recipe.task != "masks":
+                masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
             masks = masks[(areas >= SMALLEST) & (areas < 0.95 * side * side)]
             if len(masks):
@@ -108,21 +131,17 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         chosen = np.resize(chosen, objects)
         return as_tensors(image, masks[chosen], rng, self.spec.image_side // self.spec.mask_side)
 
-    def _scene(self, rng: Generator, side: int) -> tuple[UintImage, UintImage]:
+    def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
             image, masks = compose(side, rng, lambda: self._photo(rng), lambda: self._cut_out(rng))
-            image, masks = turn(image, masks, rng)
+            image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
-        sample = self._sample(rng)
-        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng)
+        sample = self.source.sample(rng, place)
+        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
         return fit_square(recolour(image, rng), masks, side, rng, self.spec)
 
-    def _sample(self, rng: Generator) -> AnnotatedImage:
-        samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
-        return samples[int(rng.integers(len(samples)))]
-
     def _photo(self, rng: Generator) -> UintImage:
-        return self._pixels(self._sample(rng))
+        return self._pixels(self.source.sample(rng, 0))
 
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
         if self.photos is None or not isinstance(sample.source, Path):
@@ -132,7 +151,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
-            sample = self._sample(rng)
+            sample = self.source.sample(rng, 0)
             mask = rle_to_mask(sample.rles[int(rng.integers(len(sample.rles)))])
             area = int(mask.sum())
             if 400 <= area <= 0.6 * mask.size:
@@ -142,11 +161,43 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         return self._pixels(sample)[window], mask[window].astype(np.uint8)
 
 
+class SetPictures:
+    """Pictures drawn at random from sets, each set by its chance, whatever their place in the run.
+
+    sets     with the samples of each      chances  one for each set, together 1
+    """
+
+    def __init__(
+        self, sets: list[tuple[SetInfo, list[AnnotatedImage]]], chances: NDArray[np.float64]
+    ) -> None:
+        self.sets, self.chances = sets, chances
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: Path) -> SetPictures:
+        """The recipe's sets. Raises ConfigError, DataError."""
+        sets = training_sets(recipe, data)
+        weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
+        if not weights.sum() > 0:
+            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
+        return cls(sets, weights / weights.sum())
+
+    def sample(self, rng: Generator, place: int) -> AnnotatedImage:
+        """Any picture."""
+        samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
+        return samples[int(rng.integers(len(samples)))]
+
+
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
     )
+    if not names and recipe.task != "masks":
+        if recipe.synthetic:
+            raise ConfigError(
+                f"{data}: pictures without masks cannot be composed to scenes; write synthetic = 0"
+            )
+        return [unlabelled_set(data)]
     if not names:
         raise ConfigError(f"{data}: no set with a masks.jsonl; give --data FOLDER of sets")
     sets = []
@@ -161,8 +212,28 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
     return sets
 
 
+def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
+    """All pictures of a folder and below, without masks. Raises InputError where there is none."""
+    images = [
+        AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
+        for path in find_images(folder)
+    ]
+    return SetInfo(name=folder.name, folder=folder), images
+
+
+def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)
+    """Small squares at random places: what is asked about where no object is known."""
+    masks = np.zeros((count, *hw), np.uint8)
+    for mask in masks:
+        y, x = (int(rng.integers(0, max(1, side - SPOT + 1))) for side in hw)
+        mask[y : y + SPOT, x : x + SPOT] = 1
+    return masks
+
+
 def _some_masks(sample: AnnotatedImage, rng: Generator) -> UintImage:
     order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+    if not len(order):
+        return np.zeros((0, *sample.hw), np.uint8)
     return np.stack([rle_to_mask(sample.rles[i]).astype(np.uint8) for i in order])
 
 
@@ -200,10 +271,19 @@ def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
 
 
 def batches(
-    recipe: Recipe, data: Path, photos: PhotoStore | None, *, rank: int, first_step: int
+    recipe: Recipe,
+    data: Path,
+    photos: PhotoStore | None,
+    *,
+    rank: int,
+    first_step: int,
+    index: Path | None = None,
 ) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
-    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step)
+    """The batches of one worker, from a process beside it; a new stage begins a new loader.
+
+    index  folder of the index of `data`, where these are shards
+    """
+    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, index=index)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

@@ -5,6 +5,7 @@ Letters: B pictures, M objects a picture, N = B * M prompts, s the side of the m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from anymask.families import open_family
+from anymask.primitives.spec import ModelSpec, TokenRoles
 from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, SimulatedPrompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
-from anymask.training.trainee import Trainee
+from anymask.training.trainable import Trainee
 
 QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # how often a correction without gradient comes before the last one
@@ -30,13 +32,15 @@ class StepOutcome:
     first_iou, last_iou  of the mask that would be shown, mean over prompts
     oracle_iou           the best of the first answer's masks
     quality_error        mean absolute error of the predicted quality
+
+    What a task does not have is NaN.
     """
 
     loss: Tensor
-    first_iou: float
-    oracle_iou: float
-    last_iou: float
-    quality_error: float
+    first_iou: float = math.nan
+    oracle_iou: float = math.nan
+    last_iou: float = math.nan
+    quality_error: float = math.nan
 
 
 class TrainingStep(nn.Module):
@@ -49,11 +53,9 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model = model
         self.recipe = recipe
-        spec = cast(Trainee, model).spec
+        self.spec = spec = cast(Trainee, model).spec
         self.roles = open_family(spec).roles
         self.rules = PromptRules.of(spec, recipe.boxes)
-        self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std)[:, None, None], persistent=False)
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Forward of one batch with two answers that learn.
@@ -61,22 +63,35 @@ class TrainingStep(nn.Module):
         balance  weight of the balanced loss
         draws    the random numbers of this step
         """
+        return self.learn_from(batch, self.see(batch), balance, draws)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def see(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the encoder makes of the pictures."""
+        images = normalised(batch.images.to(self.device).float(), self.spec)
+        return cast(Trainee, self.model).encode(images)
+
+    def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
+        """What the prompts mean, 0..1: (N, 1, s, s)."""
+        return batch.targets.flatten(0, 1).float()[:, None].to(self.device) / 255
+
+    def learn_from(
+        self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
+    ) -> StepOutcome:
+        """Ask twice, and say how wrong the answers are."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
-        mean, std = cast(Tensor, self.mean), cast(Tensor, self.std)
-        images = ((batch.images.to(mean.device).float() - mean) / std).contiguous(
-            memory_format=torch.channels_last
-        )
-        features = tuple(
-            one.repeat_interleave(objects, dim=0)
-            for one in cast(Trainee, self.model).encode(images)
-        )
-        targets = batch.targets.flatten(0, 1).float()[:, None].to(mean.device) / 255
+        features = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
         places = (
             batch.centres.flatten(0, 1),
             batch.insides.flatten(0, 1),
             batch.boxes.flatten(0, 1),
         )
         prompts = first_prompts(places, side, draws, self.rules)
+        targets = self.truth(batch, prompts)
         logits, quality = self.answer(features, prompts)
         loss, iou = self.judge(logits, quality, targets, prompts, balance)
         shown = self.best_shown(logits, quality, prompts)
@@ -86,6 +101,7 @@ class TrainingStep(nn.Module):
             with torch.no_grad():
                 shown = self.best_shown(*self.answer(features, prompts), prompts)
             prompts = self.correct(prompts, shown, targets, draws)
+        targets = self.truth(batch, prompts)
         second, second_quality = self.answer(features, prompts)
         second_loss, second_iou = self.judge(second, second_quality, targets, prompts, balance)
         return StepOutcome(
@@ -121,20 +137,34 @@ class TrainingStep(nn.Module):
         """The mean loss of one answer, and each mask's true overlap (N, T)."""
         iou = mask_iou(logits.detach(), targets)
         losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
-        of_prompts = prompt_loss(losses, prompts.ambiguous.to(losses.device), self.roles)
+        ambiguous = prompts.ambiguous.to(losses.device)
+        of_prompts = prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
         return (of_prompts + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
 
     def best_shown(self, logits: Tensor, quality: Tensor, prompts: SimulatedPrompts) -> Tensor:
         """The mask a user would see: the best of a lone click's or a clear prompt's: (N, s, s)."""
-        picks = []
-        for tokens in (self.roles.ambiguous, self.roles.clear):
-            of_tokens = torch.tensor(tokens, device=quality.device)
-            picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
-        pick = torch.where(prompts.ambiguous.to(quality.device), picks[0], picks[1])
-        return logits.detach()[torch.arange(len(pick), device=pick.device), pick]
+        return best_shown(logits.detach(), quality, prompts.ambiguous, self.roles)
 
     def correct(
         self, prompts: SimulatedPrompts, shown: Tensor, targets: Tensor, draws: Draws
     ) -> SimulatedPrompts:
         """The prompts with the answer fed back and mostly one more click."""
         return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), draws, self.rules)
+
+
+def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
+    """Pictures as a model sees them."""
+    mean, std = (
+        torch.tensor(three, device=images.device)[:, None, None] for three in (spec.mean, spec.std)
+    )
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
+    """The best of the masks that answer each prompt: (N, T, s, s), (N, T), (N,) -> (N, s, s)."""
+    picks = []
+    for tokens in (roles.ambiguous, roles.clear):
+        of_tokens = torch.tensor(tokens, device=quality.device)
+        picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
+    pick = torch.where(ambiguous.to(quality.device), picks[0], picks[1])
+    return logits[torch.arange(len(pick), device=pick.device), pick]

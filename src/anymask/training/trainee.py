@@ -7,43 +7,27 @@ which masks learn from which prompts (`primitives.spec.TokenRoles`), its parts w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from anymask import models
-from anymask.models.parts import ModelParts
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import ConfigError, DataError, WeightsError
-from anymask.primitives.spec import ModelSpec
+from anymask.training.blocks import layer_decays
 from anymask.training.checkpoint import read_state
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.tasks import HEAD, add_head, check_task, remove_head
+from anymask.training.trainable import Trainee
 from anymask.weights.checkpoints import read_checkpoint
-
-
-class Trainee(Protocol):
-    """What training needs of a torch module."""
-
-    spec: ModelSpec
-    parts: ModelParts
-
-    def encode(self, images: Tensor) -> tuple[Tensor, ...]: ...
-
-    def decode(
-        self,
-        features: tuple[Tensor, ...],
-        coords: Tensor,
-        labels: Tensor,
-        masks: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]: ...
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
     """The recipe's model before its first step. Raises ModelError, ConfigError, WeightsError."""
+    check_task(recipe)
     model = models.build(recipe.model)
     if recipe.backbone:
         load_backbone(model, data.parent / recipe.backbone)
@@ -54,9 +38,17 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
 
 
 def set_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Say which parameters learn; adapters are added where the recipe wants them."""
+    """Say which parameters learn; adapters and the task's head are added where they are wanted.
+
+    Raises ConfigError where the model has not the part that is to learn.
+    """
+    if recipe.learn == "hq" and not cast(Trainee, model).parts.hq:
+        raise ConfigError(
+            f"{recipe.model} has no token of SAM-HQ to learn; give a model such as sam_hq_vit_b"
+        )
     if recipe.learn == "lora":
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+        add_head(model, recipe)
         return
     parts = cast(Trainee, model).parts
     for name, parameter in model.named_parameters():
@@ -65,7 +57,12 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
             learns = learns and not name.startswith(parts.encoder)
         elif recipe.learn == "quality":
             learns = name.startswith(parts.quality)
+        elif recipe.learn == "hq":
+            learns = name.startswith(parts.hq)
+        elif recipe.task in ("mae", "sami"):
+            learns = learns and name.startswith(parts.encoder)
         parameter.requires_grad_(learns)
+    add_head(model, recipe)
 
 
 def trained_module(state: dict[str, Any]) -> nn.Module:
@@ -82,6 +79,7 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
     merge_adapters(model)
+    remove_head(model)
     return model.eval()
 
 
@@ -107,15 +105,19 @@ def find_start(recipe: Recipe) -> Path:
 def load_start(model: nn.Module, path: Path, learn: str) -> None:
     """The averaged weights of another run, or a .safetensors file of plain tensors.
 
-    Where only quality learns, its head starts anew. Raises WeightsError for what does not fit.
+    Where only quality learns, its head starts anew, and so does the part of SAM-HQ that is not in
+    the file. Raises WeightsError for what does not fit.
     """
     if path.suffix == ".safetensors":
         start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
     else:
-        start = read_state(path)["average"]
-    own, head = model.state_dict(), cast(Trainee, model).parts.quality
+        start = {n: t for n, t in read_state(path)["average"].items() if not n.startswith(HEAD)}
+    parts = cast(Trainee, model).parts
+    own, head, new = model.state_dict(), parts.quality, parts.hq
     if learn == "quality":
         start |= {name: own[name] for name in own if name.startswith(head)}
+    if learn == "hq":  # SAM itself is a start, too: the added part begins anew
+        start = {name: own[name] for name in own if name.startswith(new)} | start
     try:
         model.load_state_dict(start)
     except RuntimeError as error:
@@ -152,21 +154,22 @@ def multiplies_halves(device: torch.device) -> bool:
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; what was pretrained learns slower, no decay on vectors."""
-    slow_prefix = cast(Trainee, model).parts.pretrained
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """AdamW; what was pretrained learns slower, deep blocks slower still, no decay on vectors."""
+    parts = cast(Trainee, model).parts
+    decays = layer_decays(model, parts.encoder, recipe.layer_decay)
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(slow_prefix), parameter.ndim > 1)
+            key = (name.startswith(parts.pretrained), -decays(name), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-                "scale": recipe.backbone_rate if slow else 1.0,
+                "weight_decay": recipe.weight_decay if decayed else 0.0,
+                "scale": -negative * (recipe.backbone_rate if slow else 1.0),
             }
-            for (slow, decays), parameters in sorted(groups.items())
+            for (slow, negative, decayed), parameters in sorted(groups.items())
         ],
         lr=recipe.rate,
     )

@@ -12,20 +12,25 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.streams import Stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.rle import Rle, rle_area, rle_to_string
+from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_string
 from anymask.primitives.storage import write_json, write_whole
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
 HELD_SHARE = 0.2  # of the photos, where no held-out set is given
 MOST_HELD = 50  # photos that are held out of a large set
+INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
+NESTED_PHOTOS = 200  # that are looked at for it
 TINY = 16  # pixels of a mask, below which nothing can be learned from it
 
 
@@ -37,6 +42,7 @@ class DataReport:
     held_photos, held_masks  of the part that is held out
     labels             how many masks each label has
     empty, tiny        masks without a pixel, and with fewer than `TINY`; both are left out
+    nested             part of the masks that lie inside a larger one of their photo
     unlabelled_photos  photos without a mask; they are left out
     duplicates         photos whose file is there twice, byte by byte; one is kept
     leaks              held-out photos that are also learned from; they are left out of learning
@@ -50,6 +56,7 @@ class DataReport:
     empty: int = 0
     tiny: int = 0
     unlabelled_photos: int = 0
+    nested: float = 0.0
     duplicates: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
 
@@ -104,12 +111,25 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
             f"hold out; got {len(photos)} and {len(held)}; label more, or give --val"
         )
     report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
+    report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     _write_set(folder / TRAIN, photos)
     _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
+    """The part of all masks of which `INSIDE` lies within one larger mask of the same photo."""
+    nested = count = 0
+    for rles in photos[:NESTED_PHOTOS]:
+        areas = np.array([rle_area(rle) for rle in rles])
+        covered = rle_intersection(rles, rles) >= INSIDE * areas[:, None]
+        larger = areas[None] > areas[:, None]
+        nested += int((covered & larger).any(1).sum())
+        count += len(rles)
+    return nested / max(1, count)
 
 
 def _usable(source: Stream, report: DataReport) -> list[_Photo]:

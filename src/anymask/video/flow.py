@@ -34,11 +34,9 @@ def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w
 def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
     """A soft mask of the frame before, where the flow brings it."""
     height, width = flow.shape[:2]
-    columns, rows = np.meshgrid(
-        np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    )
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     moved = cv2.remap(
-        soft, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR,
+        soft, columns + flow[..., 0], rows[:, None] + flow[..., 1], cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )  # fmt: skip
     return np.asarray(moved, np.float32)

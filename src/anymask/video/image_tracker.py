@@ -26,13 +26,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.families.prompts import group_prompts
 from anymask.predictors.image import Model
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.predictors.pipeline import PROMPTS_PER_CALL
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import logits_used
+from anymask.primitives.resize import logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding, FloatArray, UintImage
+from anymask.runtimes.protocol import PromptDecoding, require
 from anymask.video.flow import carry_along, find_flow, reduce_frame
+from anymask.video.frame_encoder import FrameEncoder
+from anymask.video.long_memory import LongMemory, with_cells
 from anymask.video.matching import (
     CellKeys,
     Glimpse,
@@ -45,7 +49,9 @@ from anymask.video.points import move_points, spread_points
 from anymask.video.tracker import Finding, StateArrays, TrackMoment
 
 Way = Literal["match", "points"]
+Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality (K,)
 
+SIDE = 512  # pixels of a frame's longer side, for models that take rectangles
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
 POINTS = 8  # that are asked about in the way of points
@@ -76,6 +82,7 @@ class MatchState:
     soft     (h, w) the object on the last frame, 0..1; all 0 where it was not seen
     grey     (h, w) the last frame
     points   (P, 2) x, y in the reduced frame
+    long     cells of frames that are long past, where the settings ask for them
     """
 
     anchors: tuple[Glimpse, ...]
@@ -83,16 +90,31 @@ class MatchState:
     soft: FloatArray
     grey: UintImage
     points: FloatArray
+    long: LongMemory | None = None
+
+    @property
+    def remembered(self) -> tuple[Glimpse, ...]:
+        """Everything that a frame is matched with."""
+        known = (*self.anchors, *self.recent)
+        if self.long is None or not len(self.long.keys):
+            return known
+        cells = CellKeys(self.long.keys, (len(self.long.keys), 1))
+        return (*known, Glimpse(-1, cells, self.long.labels))
 
 
 class ImageTracker:
     """Follows objects with an image model.
 
-    way  "match", or "points": see the module
+    way   "match", or "points": see the module
+    side  of a frame as the encoder sees it, in pixels, where the model takes rectangles; None: SIDE
+    long_memory  cells of long past frames that are remembered at most (`long_memory`)
     """
 
-    def __init__(self, model: Model, way: Way = "match") -> None:
-        self.model, self.way = model, way
+    def __init__(
+        self, model: Model, way: Way = "match", side: int | None = None, long_memory: int = 0
+    ) -> None:
+        self.model, self.way, self._long = model, way, long_memory
+        self._encoder = FrameEncoder(model, side or SIDE)
 
     @property
     def name(self) -> str:
@@ -101,7 +123,7 @@ class ImageTracker:
 
     def see(self, image: UintImage) -> SeenFrame:
         """See `Tracker`."""
-        embedding = self.model.embed(image)
+        embedding = self._encoder.see(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry)
         return SeenFrame(embedding, keys, reduce_frame(image))
 
@@ -123,7 +145,8 @@ class ImageTracker:
         glimpse = Glimpse(at.frame, seen.keys, soft_to_labels(soft, seen.keys.grid_hw), TRUST)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
         anchors = (*kept[:1], *kept[1:][-(ANCHORS - 2) :], glimpse)
-        return MatchState(anchors, (), soft, seen.grey, spread_points(soft, POINTS))
+        long = None if known is None else known.long
+        return MatchState(anchors, (), soft, seen.grey, self._points(soft), long)
 
     def track(
         self, seen: SeenFrame, at: TrackMoment, states: Sequence[MatchState]
@@ -142,7 +165,7 @@ class ImageTracker:
         asked = [place for place, prompt in enumerate(prompts) if prompt is not None]
         answers = dict(zip(asked, self._ask(seen, [p for p in prompts if p]), strict=True))
         return [
-            _finding(seen, priors[place], shares[place], answers.get(place))
+            self._finding(seen, priors[place], shares[place], answers.get(place))
             for place in range(len(states))
         ]
 
@@ -154,8 +177,14 @@ class ImageTracker:
             return replace(state, soft=finding.soft, grey=seen.grey)
         soft: FloatArray = finding.soft
         glimpse = Glimpse(at.frame, seen.keys, soft_to_labels(soft, seen.keys.grid_hw))
-        recent = (*state.recent[-(RECENT - 1) :], glimpse)
-        return MatchState(state.anchors, recent, soft, seen.grey, spread_points(soft, POINTS))
+        recent, long = (*state.recent[-(RECENT - 1) :], glimpse), state.long
+        for passed in state.recent[: -(RECENT - 1)] if self._long else ():
+            long = with_cells(long, passed.keys.values, passed.labels, self._long)
+        return MatchState(state.anchors, recent, soft, seen.grey, self._points(soft), long)
+
+    def _points(self, soft: FloatArray) -> FloatArray:
+        """Points on the object, where somebody will ask about them."""
+        return spread_points(soft, POINTS if self.way == "points" else 0)
 
     def pack(self, state: MatchState) -> StateArrays:
         """See `Tracker`."""
@@ -164,6 +193,8 @@ class ImageTracker:
             "grey": state.grey,
             "points": state.points,
         }
+        if state.long is not None:
+            arrays |= {f"long/{name}": value for name, value in vars(state.long).items()}
         for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
             for place, glimpse in enumerate(glimpses):
                 arrays[f"{kind}/{place}/keys"] = glimpse.keys.values
@@ -183,13 +214,19 @@ class ImageTracker:
                 found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust))
         return MatchState(
             tuple(glimpses["anchors"]), tuple(glimpses["recent"]),
-            arrays["soft"], arrays["grey"], arrays["points"],
+            arrays["soft"], arrays["grey"], arrays["points"], _unpack_long(arrays),
         )  # fmt: skip
 
-    def _ask(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Candidates]:
-        if not prompts:
-            return []
-        return self.model.segment(seen.embedding, prompts=prompts, multimask=True)
+    def _ask(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:
+        """The decoder's candidates for each prompt, in as few calls as there are lengths of them;
+        the prior chooses among them, so that nothing else is done to them."""
+        runtime, found = self.model.runtime, dict[int, Drawn]()
+        clicks, where = require(runtime, PromptDecoding), seen.embedding.geometry
+        for places, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
+            decoded = clicks.decode(seen.embedding.seen, batch)
+            rows = zip(*runtime.family.candidates(*decoded), strict=True)
+            found |= dict(zip(places, rows, strict=True))
+        return [found[place] for place in range(len(prompts))]
 
     def _prompt(
         self, seen: SeenFrame, state: MatchState, prior: FloatArray, flows: _Flows | None
@@ -211,29 +248,63 @@ class ImageTracker:
             return None
         x, y, wide, high = cv2.boundingRect(there.view(np.uint8))
         box = np.array([x, y, x + wide, y + high], np.float32) * np.tile(scale, 2)
-        mask = cv2.resize(prior, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-        return Prompt.of(box=box, mask=mask)
+        return Prompt.of(box=box, mask=there)
+
+    def _finding(
+        self, seen: SeenFrame, prior: FloatArray, share: FloatArray, answer: Drawn | None
+    ) -> Finding:
+        """The decoder's answer where it agrees with the prior, else the prior."""
+        where, threshold = seen.embedding.geometry, self.model.spec.mask_threshold
+        size = seen.grey.shape[::-1]
+        if answer is None:
+            return _nothing(where.image_hw, prior, share)
+        planes, qualities = answer
+        rows, columns = logits_used(planes.shape[-1], where)
+        odds = cv2.resize(prior, (columns, rows), interpolation=cv2.INTER_AREA).clip(0.02, 0.98)
+        odds = np.log(odds / (1 - odds))
+        drawn = planes[:, :rows, :columns] - threshold
+        chosen = _most_alike(drawn > 0, odds > 0)
+        mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
+        soft = 1 / (1 + np.exp(-mixed.clip(-20, 20)))
+        soft = cv2.resize(soft.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        inside = soft > 0.5
+        known = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
+        if not inside.any() or known[inside].mean() < KNOWN:
+            return _nothing(where.image_hw, prior, share)
+        whole = np.full(planes.shape[1:], OUTSIDE, np.float32)
+        whole[:rows, :columns] = mixed
+        (rle,) = logits_to_rles(whole[None], where)
+        return Finding(rle, float(prior[inside].mean()), float(qualities[chosen]), soft)
+
+
+def _unpack_long(arrays: StateArrays) -> LongMemory | None:
+    if "long/keys" not in arrays:
+        return None
+    return LongMemory(arrays["long/keys"], arrays["long/labels"], arrays["long/met"])
 
 
 class _Flows:
-    """The flow to the frame before, found once for all objects whose last frame it is."""
+    """The flow from and to the frame before, found once for all objects whose last frame it is."""
 
     def __init__(self, now: UintImage) -> None:
         self.now = now
-        self._found: list[tuple[UintImage, FloatArray, FloatArray | None]] = []
+        self._found: list[tuple[UintImage, bool, FloatArray]] = []
 
     def back(self, before: UintImage) -> FloatArray:
         """Where each pixel was."""
-        for grey, flow, _ in self._found:
-            if grey is before or np.array_equal(grey, before):
-                return flow
-        flow = find_flow(self.now, before)
-        self._found.append((before, flow, None))
-        return flow
+        return self._flow(before, True)
 
     def there(self, before: UintImage) -> FloatArray:
         """Where each pixel of the frame before has gone."""
-        return find_flow(before, self.now)
+        return self._flow(before, False)
+
+    def _flow(self, before: UintImage, back: bool) -> FloatArray:
+        for grey, kind, flow in self._found:
+            if kind == back and (grey is before or np.array_equal(grey, before)):
+                return flow
+        flow = find_flow(self.now, before) if back else find_flow(before, self.now)
+        self._found.append((before, back, flow))
+        return flow
 
 
 def _match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
@@ -242,13 +313,14 @@ def _match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list
     Objects that are remembered on the same frames are matched at once.
     """
     alike: dict[tuple[int, ...], list[int]] = {}
-    for place, state in enumerate(states):
-        frames = tuple(id(one.keys) for one in (*state.anchors, *state.recent))
+    known = [state.remembered for state in states]
+    for place in range(len(states)):
+        frames = tuple(id(one.keys) for one in known[place])
         alike.setdefault(frames, []).append(place)
     near = [_reached(seen, state, cut) for state in states]
     shares: dict[int, FloatArray] = {}
     for places in alike.values():
-        first, *others = ((*states[p].anchors, *states[p].recent) for p in places)
+        first, *others = (known[p] for p in places)
         where = np.any([near[place] for place in places], axis=0)
         found = match_cells(seen.keys, first, tuple(others), where)
         shares |= {place: row * near[place] for place, row in zip(places, found, strict=True)}
@@ -279,44 +351,15 @@ def _prior(
     return np.asarray((1 - CARRIED) * matched + CARRIED * carried, np.float32)
 
 
-def _finding(
-    seen: SeenFrame, prior: FloatArray, share: FloatArray, answer: Candidates | None
-) -> Finding:
-    """The decoder's answer where it agrees with the prior, else the prior."""
-    hw, size = seen.embedding.image_hw, seen.grey.shape[::-1]
-    if answer is None:
-        return _nothing(hw, prior, share)
-    rows, columns = logits_used(answer.first.logits.shape[0], answer.first.geometry)
-    odds = cv2.resize(prior, (columns, rows), interpolation=cv2.INTER_AREA).clip(0.02, 0.98)
-    odds = np.log(odds / (1 - odds))
-    first = _most_alike(answer, odds > 0)
-    drawn = first.shown_logits[:rows, :columns] - first.threshold
-    mixed = drawn.clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
-    whole = np.full(first.logits.shape, OUTSIDE, np.float32)
-    whole[:rows, :columns] = mixed
-    rle = first.with_logits(whole + first.threshold).rle()
-    soft = 1 / (1 + np.exp(-mixed.clip(-20, 20)))
-    soft = cv2.resize(soft.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    inside = soft > 0.5
-    known = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
-    if not inside.any() or known[inside].mean() < KNOWN:
-        return _nothing(hw, prior, share)
-    return Finding(rle, float(prior[inside].mean()), first.quality, soft)
-
-
 def _nothing(hw: tuple[int, int], prior: FloatArray, share: FloatArray) -> Finding:
     return Finding(empty_rle(hw), float(share.max(initial=0)) / 2, 0.0, np.zeros_like(prior))
 
 
-def _most_alike(answer: Candidates, prior: BoolArray) -> Mask:
+def _most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
     """The candidate that overlaps the prior the most."""
-    rows, columns = prior.shape
-
-    def overlap(one: Mask) -> float:
-        drawn = one.shown_logits[:rows, :columns] > one.threshold
-        return float((drawn & prior).sum() / max((drawn | prior).sum(), 1))
-
-    return max(answer.items, key=overlap)
+    both = (drawn & prior).sum(axis=(1, 2))
+    either = (drawn | prior).sum(axis=(1, 2))
+    return int((both / np.maximum(either, 1)).argmax())
 
 
 def _soft_of(mask: BoolArray, seen: SeenFrame) -> FloatArray:  # (H, W) -> (h, w)

@@ -52,14 +52,14 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
     height, width = (-(-GRID * filled // geometry.side) for filled in geometry.input_hw)
     parts = []
     for one in maps:
-        cells = _pooled(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
+        cells = _pool(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
         centred = cells - cells.mean(axis=1, keepdims=True)
         parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
 
 
-def _pooled(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
+def _pool(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
     channels, side, _ = values.shape
     if side % GRID == 0:
         step = side // GRID
@@ -92,7 +92,8 @@ def match_cells(
     scores = np.concatenate([queries @ one.keys.values.T + one.trust for one in glimpses], axis=1)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
     scores -= scores.max(axis=1, keepdims=True)
-    weights = np.exp(SHARPNESS * scores)
+    scores *= SHARPNESS
+    weights = np.exp(scores, out=scores)
     found = np.zeros((len(labels), len(keys.values)), np.float32)
     found[:, asked] = (weights @ labels.T / weights.sum(axis=1, keepdims=True)).T
     return found

@@ -26,6 +26,7 @@ from anymask.primitives.rle import Rle, rle_to_mask
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import FloatArray, IntArray, UintImage
 from anymask.runtimes.video import VideoAnswer, VideoSteps
+from anymask.video.memory_settings import MemorySettings
 from anymask.video.tracker import Finding, StateArrays, TrackMoment
 
 CORNERS = (2, 3)  # the labels of a box's corners
@@ -45,13 +46,16 @@ class MemoryTracker:
     Raises ModelError for a model that is none.
     """
 
-    def __init__(self, model: Model, steps: VideoSteps | None) -> None:
+    def __init__(
+        self, model: Model, steps: VideoSteps | None, memory: MemorySettings | None = None
+    ) -> None:
         if steps is None:
             raise ModelError(
                 f"{model.name} is no video model, and tracker='memory' needs one (SAM 2, EdgeTAM, "
                 "EfficientTAM on torch); load one, or use tracker='match'"
             )
-        self.model, self._steps = model, steps
+        self.memory = memory or MemorySettings()
+        self.model, self._steps = model, steps.choosing(self.memory.choice())
 
     @property
     def name(self) -> str:
@@ -96,7 +100,7 @@ class MemoryTracker:
         self, seen: _SeenByVideo, at: TrackMoment, state: Any, finding: Finding, sure: bool
     ) -> Any:
         """See `Tracker`."""
-        if not sure:
+        if not sure or finding.quality < self.memory.least_quality:
             return state
         moment = (at.frame, at.backward)
         return self._steps.remember(seen.handle, state, finding.soft, moment, False)

@@ -11,6 +11,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.runtimes.video import VideoSteps
 from anymask.video.image_tracker import ImageTracker
+from anymask.video.memory_settings import MemorySettings
 from anymask.video.memory_tracker import MemoryTracker
 from anymask.video.picks import FramePicks, PickedFrames
 from anymask.video.session import VideoSession
@@ -45,7 +46,7 @@ class TrackSettings:
 
 
 class TrackDict(TypedDict, total=False):
-    """The keyword arguments of `Model.track`: those of three groups of settings."""
+    """The keyword arguments of `Model.track`: those of four groups of settings."""
 
     tracker: TrackerName
     session: Path | str | None
@@ -57,9 +58,14 @@ class TrackDict(TypedDict, total=False):
     area_jump: float
     lost_after: int
     write_unsure: bool
+    least_quality: float
+    fill_gaps: bool
+    memory_stride: int | None
+    distinct_frames: int
+    long_memory: int
 
 
-GROUPS = (TrackSettings, FramePicks, WatchSettings)
+GROUPS = (TrackSettings, FramePicks, WatchSettings, MemorySettings)
 
 
 def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> VideoSession:
@@ -67,33 +73,45 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> Vi
 
     source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
               None: frames are handed to `VideoSession.step`
-    settings  see `TrackSettings`, `picks.FramePicks` and `watch.WatchSettings`
+    settings  see `TrackSettings`, `picks.FramePicks`, `watch.WatchSettings` and
+              `memory_settings.MemorySettings`
 
     Raises InputError for settings, ModelError for a tracker that the model cannot be, DataError for
     a source or session that cannot be read, MissingExtra for a video file without PyAV.
     """
-    track, picks, watching = _divided(dict(settings))
-    tracker = open_tracker(model, track.tracker)
+    track, picks, watching, memory = _divided(dict(settings))
+    tracker = open_tracker(model, track.tracker, memory)
     frames = PickedFrames(open_source(source), picks)
     store = SessionStore(None if track.session is None else Path(track.session).expanduser())
     return VideoSession(tracker, frames, store, watching)
 
 
-def open_tracker(model: Model, name: TrackerName = "auto") -> Tracker:
-    """A way to follow objects with a model. Raises ModelError for a way that it does not have."""
-    steps = model.runtime.capability(VideoSteps)
-    if name == "memory" or (name == "auto" and steps is not None):
-        return MemoryTracker(model, steps)
-    return ImageTracker(model, "points" if name == "points" else "match")
+def open_tracker(
+    model: Model, name: TrackerName = "auto", memory: MemorySettings | None = None
+) -> Tracker:
+    """A way to follow objects with a model. Raises ModelError for a way that it does not have,
+    InputError for settings of another way."""
+    memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
+    if name == "auto":
+        name = "match" if steps is None else "memory"
+    memory.check_tracker(name)
+    if name == "memory":
+        return MemoryTracker(model, steps, memory)
+    return ImageTracker(model, name, long_memory=memory.long_memory)
 
 
-def _divided(given: dict[str, Any]) -> tuple[TrackSettings, FramePicks, WatchSettings]:
+def _divided(
+    given: dict[str, Any],
+) -> tuple[TrackSettings, FramePicks, WatchSettings, MemorySettings]:
     known = {name for group in GROUPS for name in group.__dataclass_fields__}
     strange = sorted(set(given) - known)
     if strange:
         raise InputError(f"settings are {', '.join(sorted(known))}; got {strange[0]!r}")
-    track, picks, watching = (
+    track, picks, watching, memory = (
         {name: value for name, value in given.items() if name in group.__dataclass_fields__}
         for group in GROUPS
     )
-    return TrackSettings(**track), FramePicks(**picks), WatchSettings(**watching)
+    return (
+        TrackSettings(**track), FramePicks(**picks), WatchSettings(**watching),
+        MemorySettings(**memory),
+    )  # fmt: skip

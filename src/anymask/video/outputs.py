@@ -27,7 +27,7 @@ from anymask.primitives.rle import empty_rle, rle_to_coco
 from anymask.primitives.storage import whole_file
 from anymask.primitives.types import UintImage
 from anymask.video.film import FILMS, FilmWriter, check_film
-from anymask.video.records import TrackedFrame
+from anymask.video.records import ObjectMask, TrackedFrame
 
 MOST_NUMBERS = 255  # objects of a palette PNG
 Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) where a writer needs it
@@ -74,21 +74,7 @@ class LineWriter:
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
-        objects = [
-            {
-                "object": number,
-                "segmentation": rle_to_coco(one.rle),
-                "area": one.area,
-                "score": round(one.score, 4),
-                "quality": round(one.quality, 4),
-                "state": one.state,
-                "doubts": list(one.doubts),
-                "prompted": one.prompted,
-            }
-            for number, one in frame.objects.items()
-        ]
-        line = {"frame": frame.source_frame, "seconds": round(frame.seconds, 6), "objects": objects}
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(json.dumps(frame_to_json(frame)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -230,6 +216,26 @@ class SavWriter:
         self._rows.unlink()
 
 
+def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
+    """A frame's masks as COCO run-lengths, with scores, states and doubts."""
+    objects = [object_to_json(number, one) for number, one in frame.objects.items()]
+    return {"frame": frame.source_frame, "seconds": round(frame.seconds, 6), "objects": objects}
+
+
+def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
+    """One object of a frame."""
+    return {
+        "object": number,
+        "segmentation": rle_to_coco(one.rle),
+        "area": one.area,
+        "score": round(one.score, 4),
+        "quality": round(one.quality, 4),
+        "state": one.state,
+        "doubts": list(one.doubts),
+        "prompted": one.prompted,
+    }
+
+
 def cut_objects(frame: TrackedFrame, image: UintImage) -> UintImage:  # (H, W, 3) -> (H, W, 4)
     """The objects of a frame with alpha around them."""
     alpha = np.zeros(image.shape[:2], np.uint8)
@@ -249,6 +255,11 @@ def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
     """Raises InputError for an ending that is not known, before anything is opened."""
     for path in paths:
         ending = path.suffix.lower()
+        if path.name == "-" or path.name.startswith("-."):
+            raise InputError(
+                f"tracks are not written to standard output, got {path.name!r}; name a file, such "
+                "as masks.jsonl"
+            )
         if ending in FILMS:
             check_film(path, "cutout" if cutout else "picture")
         elif ending not in ("", ".json", ".jsonl"):

@@ -13,6 +13,8 @@ from anymask.primitives.types import FloatArray
 
 def spread_points(soft: FloatArray, count: int) -> FloatArray:  # (h, w) -> (P, 2)
     """At most `count` points: the deepest, then each far from those before and the outline."""
+    if not count:
+        return np.zeros((0, 2), np.float32)
     inside = np.pad((soft > 0.5).astype(np.uint8), 1)
     depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3))[1:-1, 1:-1]
     rows, columns = np.nonzero(depth)

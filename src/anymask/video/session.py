@@ -17,6 +17,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.flow import is_cut, reduce_frame
+from anymask.video.lookout import FrameLook, Lookout
 from anymask.video.picks import PickedFrames
 from anymask.video.prompting import check_whole, merged_prompts, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
@@ -37,15 +38,6 @@ class _Live:
     watch: Watch
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """The frame that was looked at last: as the tracker sees it, and small in grey."""
-
-    frame: int
-    seen: Any
-    grey: UintImage
-
-
 class VideoSession:
     """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
 
@@ -61,7 +53,7 @@ class VideoSession:
     ) -> None:
         self.tracker, self.frames, self.watching, self._store = tracker, frames, watching, store
         self._live: dict[tuple[int, bool], _Live] = {}
-        self._last: _Look | None = None
+        self._lookout = Lookout(tracker, frames)
         self._since_commit, self._closed = 0, False
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
@@ -111,11 +103,7 @@ class VideoSession:
         """
         check_whole(frame=frame, object=object)
         said = Prompt.of(points, labels, box, mask)
-        look = self._look(frame)
-        if look is None:
-            raise InputError(
-                f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
-            )
+        look = self._look_at(frame)
         spoken = self._spoken(object, frame, said)
         finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(object, frame, spoken)
@@ -132,8 +120,8 @@ class VideoSession:
         known = self._store.masks(frame).get(number)
         return SpokenPrompt(said, known.rle if known is not None and known.area else None)
 
-    def _look_at(self, frame: int) -> _Look:
-        look = self._look(frame)
+    def _look_at(self, frame: int) -> FrameLook:
+        look = self._lookout.look(frame)
         if look is None:
             raise InputError(
                 f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
@@ -278,7 +266,7 @@ class VideoSession:
 
     def picture(self, frame: int) -> UintImage | None:
         """A frame (H, W, 3). Raises InputError where a stream has passed it."""
-        return self.frames.read(frame)
+        return self._lookout.read(frame)
 
     def note(self, name: str, value: str | None = None) -> str | None:
         """A word that is kept with the session; `value` writes it."""
@@ -307,10 +295,12 @@ class VideoSession:
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
-        earlier = self._last
-        look = self._look(at.frame)
+        earlier = self._lookout.last
+        look = self._lookout.look(at.frame)
         if look is None:
             return None
+        if not ahead:
+            self._lookout.expect(at.frame + step)
         for number in begun:
             self._begin(look.seen, at, number)
         if tracked:
@@ -358,21 +348,12 @@ class VideoSession:
         live = self._live.get((number, at.backward))
         return live is not None and live.frame == at.frame
 
-    def _look(self, frame: int) -> _Look | None:
-        """Read and see a frame, unless it was the last one; None behind the video's end."""
-        if self._last is None or self._last.frame != frame:
-            image = self.frames.read(frame)
-            if image is None:
-                return None
-            self._last = _Look(frame, self.tracker.see(image), reduce_frame(image))
-        return self._last
-
-    def _is_cut(self, look: _Look, frame: int, earlier: _Look | None) -> bool:
+    def _is_cut(self, look: FrameLook, frame: int, earlier: FrameLook | None) -> bool:
         """Whether a frame and the one that time brings before it are of two shots."""
         if earlier is not None and earlier.frame == frame:
             return is_cut(look.grey, earlier.grey)
         try:  # after a pause
-            image = self.frames.read(frame)
+            image = self._lookout.read(frame)
         except InputError:  # a stream does not go back
             return False
         return image is not None and is_cut(look.grey, reduce_frame(image))
@@ -393,8 +374,8 @@ class VideoSession:
     def close(self) -> None:
         """Write what is known, and let go of the video."""
         self.checkpoint()
+        self._lookout.close()
         self._store.close()
         self.frames.close()
         self._closed = True
         self._live.clear()
-        self._last = None

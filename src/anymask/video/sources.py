@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.data.images import ImageSource, find_images, load_image
+from anymask.data.pages import count_pages
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.types import UintImage
 from anymask.video.video_file import VideoFile
@@ -79,6 +80,26 @@ class ListedFrames:
         """See `FrameSource`."""
 
 
+class PagedFrames:
+    """The pages of one picture: the frames of an animation, the planes of a stack."""
+
+    fault: str | None = None
+
+    def __init__(self, path: Path, count: int, rate: float = LIST_RATE) -> None:
+        self._path, self.length, self.rate = path, count, rate
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`. Raises ImageError for a page that cannot be decoded."""
+        return load_image(self._path, page=frame) if 0 <= frame < self.length else None
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return frame / self.rate
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+
+
 class FrameStream:
     """Frames that come once, one after the other; the last one stays at hand."""
 
@@ -133,8 +154,11 @@ class PushedFrames(FrameStream):
 
 
 def open_source(source: Any) -> FrameSource:
-    """The frames of a video file, a folder of pictures in natural order, a list or a generator of
-    pictures, or a camera (a number); None: frames are handed to `VideoSession.step`.
+    """Frames by their number.
+
+    source  a video file, a picture of several pages, a folder of pictures in natural order, a list
+            or a generator of pictures, a camera (its number); None: frames are handed to
+            `VideoSession.step`
 
     Raises DataError for a file that is no video or a folder without pictures, InputError for
     anything else that has no frames, MissingExtra for a video file without PyAV.
@@ -167,9 +191,15 @@ def _open_path(path: Path) -> FrameSource:
         return ListedFrames(pictures)
     if not path.exists():
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
-    if path.suffix.lower() in PICTURES - {".gif"}:
-        return ListedFrames([path])
-    return VideoFile(path)
+    if path.suffix.lower() not in PICTURES:
+        return VideoFile(path)
+    pages = count_pages(path)
+    if path.suffix.lower() == ".gif" and pages > 1:
+        film = VideoFile(path)  # decodes each frame once, and knows the times
+        if film.length == pages:
+            return film
+        film.close()  # frames without times, which FFmpeg takes for one
+    return PagedFrames(path, pages)
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

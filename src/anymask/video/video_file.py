@@ -36,8 +36,8 @@ class VideoFile:
             self._stream: Any = self._container.streams.video[0]
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise DataError(
-                f"{path} holds no video that can be read ({_told(error)}); name a video file or a "
-                "folder of pictures; a file whose recording was cut off may lack its index"
+                f"{path} holds no video that can be read ({_reason_of(error)}); name a video or "
+                "a folder of pictures; a file whose recording was cut off may lack its index"
             ) from error
         self._stream.thread_type = "AUTO"
         self._times = self._scan()
@@ -92,7 +92,7 @@ class VideoFile:
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     times.add(packet.pts)
         except self._av.error.FFmpegError as error:
-            self.fault = f"{self.path} is damaged ({_told(error)})"
+            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
         return sorted(times)
 
     def _seek(self, frame: int) -> None:
@@ -103,7 +103,7 @@ class VideoFile:
             self._container = self._av.open(str(self.path))
             self._stream = self._container.streams.video[0]
         self._kept.clear()
-        self._coming = self._decoded()
+        self._coming = self._decode_frames()
         self._next = frame
 
     def _decode_up_to(self, frame: int, first: int) -> None:
@@ -117,7 +117,7 @@ class VideoFile:
                 return
         self._end_at(frame)
 
-    def _decoded(self) -> Iterator[tuple[int, UintImage]]:
+    def _decode_frames(self) -> Iterator[tuple[int, UintImage]]:
         try:
             for picture in self._container.decode(self._stream):
                 if picture.pts is None or picture.is_corrupt:
@@ -126,7 +126,7 @@ class VideoFile:
                 if place < len(self._times) and self._times[place] == picture.pts:
                     yield place, _upright(picture)
         except (self._av.error.FFmpegError, EOFError) as error:
-            self.fault = f"{self.path} is damaged ({_told(error)})"
+            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
 
     def _end_at(self, frame: int) -> None:
         """Remember that frames from this one on cannot be decoded."""
@@ -143,7 +143,7 @@ def _upright(picture: Any) -> UintImage:
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
 
 
-def _told(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

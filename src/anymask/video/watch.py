@@ -25,7 +25,9 @@ SEEN = 8  # frames whose areas are remembered
 class WatchSettings:
     """When a mask is doubted. Raises InputError for values out of range."""
 
-    least_score: Annotated[float, Setting("a finding below this score is doubted", least=0)] = 0.5
+    least_score: Annotated[
+        float, Setting("a finding below this score, 0 to 1, is doubted", least=0, most=1)
+    ] = 0.5
     area_jump: Annotated[
         float, Setting("so many times larger or smaller than lately is doubted", least=1)
     ] = 2.5
@@ -92,7 +94,7 @@ def watch_tracked(watch: Watch, finding: Finding, cut: bool, settings: WatchSett
         if not usual / settings.area_jump <= area <= usual * settings.area_jump:
             doubts.append("area")
     centre = _centre(finding)
-    if watch.areas and not watch.missing and not cut and _jumped(watch.centre, centre):
+    if watch.areas and not watch.missing and not cut and _has_jumped(watch.centre, centre):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
     if watch.missing:
@@ -114,6 +116,6 @@ def _centre(finding: Finding) -> tuple[float, float, float]:
     )  # fmt: skip
 
 
-def _jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
+def _has_jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
     """Whether the centre moved by more than the box's longer side."""
     return float(np.hypot(now[0] - before[0], now[1] - before[1])) > max(before[2], now[2])

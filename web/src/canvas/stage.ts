@@ -10,6 +10,7 @@ import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
+import { drawGuides } from "./guides";
 import { PreviewLayer } from "./preview";
 import { drawBox, drawClicks, drawCross, drawLine, drawPatch } from "./shapes";
 import type { View } from "./view";
@@ -166,6 +167,7 @@ export class Stage {
     }
     const bench = this.bench();
     if (bench) this.tool.move?.(pointed, bench, this.pressed);
+    if (this.session.look.guides) this.draw(false);
     if (event.timeStamp > this.aimedAt) this.aimed(event);
     this.telling ||= setTimeout(() => {
       this.telling = 0;
@@ -183,6 +185,10 @@ export class Stage {
 
   /** Called when the pointer has moved, for the status bar. */
   told: (() => void) | null = null;
+  /** Called when the wheel is turned with Alt: to the page before (-1) or after (1). */
+  turned: ((step: -1 | 1) => void) | null = null;
+  /** Called when the photo was drawn anew, for what lies over it. */
+  photoDrawn: (() => void) | null = null;
 
   private up(event: PointerEvent): void {
     const pointed = this.pointed(event);
@@ -205,6 +211,7 @@ export class Stage {
 
   private wheel(event: WheelEvent): void {
     event.preventDefault();
+    if (event.altKey) return this.turned?.(event.deltaY > 0 ? 1 : -1);
     const { screen } = this.pointed(event);
     const lines = event.deltaMode === 1 ? 16 : 1;
     if (event.shiftKey) this.view.pan(-(event.deltaY || event.deltaX) * lines, 0);
@@ -306,6 +313,7 @@ export class Stage {
 
   private drawPhoto(): void {
     const [photo, masks] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    this.photoDrawn?.();
     photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
     const { editor } = this.session;
     if (!editor) return masks.clearRect(0, 0, masks.canvas.width, masks.canvas.height);
@@ -341,6 +349,8 @@ export class Stage {
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
     drawClicks(context, view, draft.clicks, looks.violated);
     this.tool.draw?.(context, bench);
+    const at = this.cross ?? this.pointer;
+    if (at && this.session.look.guides) drawGuides(context, view, at);
     if (this.cross) drawCross(context, view, clipped(this.cross, editor));
   }
 }

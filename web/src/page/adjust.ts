@@ -1,17 +1,23 @@
 /** How photo and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
 
+import { PLAIN } from "../state/session";
 import type { Look, Session } from "../state/session";
 import { h } from "./dom";
+import { pixelFields } from "./ruler";
 
 const KEY = "anymask-look";
-export const PLAIN: Look = { fill: 0.42, outline: 1, brightness: 1, contrast: 1, gamma: 1 };
 
-const SLIDERS: [keyof Look, string, number, number, number][] = [
+const SLIDERS: [name: keyof Look, title: string, min: number, max: number, step: number][] = [
   ["fill", "Masks: opacity", 0, 1, 0.02],
   ["outline", "Masks: outline", 0, 5, 1],
   ["brightness", "Photo: brightness", 0.2, 3, 0.05],
   ["contrast", "Photo: contrast", 0.2, 4, 0.05],
   ["gamma", "Photo: gamma", 0.2, 3, 0.05],
+];
+
+const SWITCHES: [name: "guides" | "bar", title: string, key: string][] = [
+  ["guides", "Guide lines through the pointer", "Ctrl+G"],
+  ["bar", "Scale bar", "Ctrl+U"],
 ];
 
 export function keptLook(): Look {
@@ -34,10 +40,20 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     input.addEventListener("input", () => change({ [name]: Number(input.value) }));
     return { name, input, element: h("label", {}, h("span", {}, title), input) };
   });
+  const switches = SWITCHES.map(([name, title, key]) => {
+    const input = h("input", { type: "checkbox" });
+    input.addEventListener("change", () => change({ [name]: input.checked }));
+    return {
+      name,
+      input,
+      element: h("label", { class: "check" }, input, title, h("kbd", {}, key)),
+    };
+  });
   const photo = () => stage.querySelector<HTMLElement>(".layer-photo");
   const apply = () => {
     const { look } = session;
     for (const { name, input } of rows) input.value = String(look[name]);
+    for (const { name, input } of switches) input.checked = look[name];
     for (const ramp of ramps) ramp.setAttribute("exponent", String(1 / look.gamma));
     const parts = [
       look.brightness !== 1 && `brightness(${look.brightness})`,
@@ -59,9 +75,12 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     "div",
     { class: "adjust", role: "group", "aria-label": "How it looks", hidden: true },
     ...rows.map((row) => row.element),
+    ...switches.map((one) => one.element),
+    pixelFields(session),
     reset,
   );
   element.append(svg("svg", { width: "0", height: "0", "aria-hidden": "true" }, gamma));
+  session.looksAnew = change;
   apply();
   return element;
 }

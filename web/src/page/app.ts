@@ -21,7 +21,9 @@ import { helpDialog } from "./help";
 import { listenToKeys } from "./keys";
 import { namesDialog } from "./names";
 import { emptyPage, progressLine, reviewBar, toasts } from "./overlays";
+import { planeBar } from "./planebar";
 import { rail } from "./rail";
+import { ruler } from "./ruler";
 import { side } from "./side";
 import { status } from "./status";
 import { toggleTheme } from "./theme";
@@ -63,6 +65,8 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     emptyPage(session, pages.openFiles),
     progressLine(session),
     reviewBar(session),
+    ruler(session, stage),
+    planeBar(session, stage),
     adjust,
     toasts(session),
   );
@@ -86,7 +90,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   const toCoco = (patch: Patch) => rleToCoco(patchToRle(patch));
   // For the console and the tests.
   Object.assign(window, { anymask: { session, stage, bench, toCoco } });
-  addEventListener("beforeunload", () => session.editor?.sendEvents());
+  addEventListener("beforeunload", () => session.editor?.diary.send());
   element.focus();
 }
 

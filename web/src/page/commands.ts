@@ -1,9 +1,19 @@
 /** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
 
 import type { Stage } from "../canvas/stage";
-import { copyToNext, duplicate, merge, raise, split, subtract, turn } from "../state/combining";
+import {
+  copyToNext,
+  duplicate,
+  merge,
+  raise,
+  split,
+  subtract,
+  takePixels,
+  turn,
+} from "../state/combining";
 import { everything } from "../state/everything";
 import { judge, nextReview, undo } from "../state/review";
+import { turnChannel, turnPage } from "../state/seeing";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
@@ -115,8 +125,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
     command("Object", "Ctrl+K", "Split into parts", () => split(session)),
+    command("Object", "Ctrl+X", "Take pixels from those beneath", () => takePixels(session)),
+    command("Object", "Ctrl+Shift+X", "New masks take pixels", () => turnTaking(session)),
     command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),
-    command("Object", "Ctrl+E", "Copy to the next photo", () => void copyToNext(session)),
+    command("Object", "Ctrl+E", "Copy to the next photo or page", () => void copyToNext(session)),
     command("Object", "Z", "Lock or unlock", () => turn(session, "locked")),
     command("Object", "Ctrl+H", "Hide or show this one", () => turn(session, "hidden")),
     command("Object", "Ctrl+]", "To the front", () => raise(session, 1)),
@@ -129,6 +141,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Photo", "Shift+PageDown", "Next photo without masks", () => {
       void session.goUnlabelled();
     }),
+    command("Photo", ">", "Next page of a stack", () => void turnPage(session, 1)),
+    command("Photo", "<", "Previous page", () => void turnPage(session, -1)),
+    command("Photo", ";", "Next channel", () => void turnChannel(session, 1)),
+    command("Photo", ":", "Previous channel", () => void turnChannel(session, -1)),
     command("Photo", "I", "List of photos", () => pages.photos()),
     command("Photo", "D", "This photo is done", () => void done(session)),
     command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
@@ -148,6 +164,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("View", "W", "Show or hide masks", () => toggle(session, "masks")),
     command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
 
+    command("View", "Ctrl+G", "Guide lines", () => {
+      session.looksAnew({ guides: !session.look.guides });
+    }),
+    command("View", "Ctrl+U", "Scale bar", () => turnBar(session)),
     command("View", "Y", "How it looks: opacity, brightness", () => pages.adjust()),
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
@@ -155,6 +175,20 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];
+}
+
+function turnBar(session: Session): void {
+  if (!session.calibration.pixel) {
+    session.say("Nobody knows how large a pixel is: Y has a field for it.");
+    return session.changed();
+  }
+  session.looksAnew({ bar: !session.look.bar });
+}
+
+/** Whether new masks take their pixels from those beneath them. */
+export function turnTaking(session: Session): void {
+  session.taking = !session.taking;
+  session.changed();
 }
 
 export function toggle(session: Session, layer: "masks" | "proposals"): void {
@@ -170,8 +204,8 @@ async function done(session: Session): Promise<void> {
   const { editor } = session;
   if (!editor) return;
   if (!isEmpty(editor.draft)) return session.say("Keep the mask in the making first, or drop it.");
-  editor.note("done");
-  editor.sendEvents();
+  editor.diary.note("done");
+  editor.diary.send();
   try {
     await session.store.done(editor.entry.id);
     session.know(editor.entry.id, { status: "done", records: keptOf(editor.state.masks) });

@@ -22,6 +22,7 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["geojson", "GeoJSON", "one file a photo, in pixels"],
   ["svg", "SVG", "one file a photo, with paths"],
   ["set", "A set of anymask", "for anymask train and eval"],
+  ["voc", "PASCAL VOC", "PNGs of classes and of objects, and the names"],
   ["davis", "DAVIS", "frames of a clip: PNG with a palette"],
   ["sav", "SA-V", "frames of a clip: one JSON"],
 ];

@@ -9,6 +9,7 @@ const MOUSE: [string, string][] = [
   ["Shift + click, right click", "This is not"],
   ["Drag", "Box, lasso, brush: as the tool says"],
   ["Wheel", "Zoom where the pointer is"],
+  ["Alt + wheel", "Another page of a stack"],
   ["Space + drag, middle button", "Move the photo"],
 ];
 

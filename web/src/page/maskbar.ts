@@ -8,6 +8,7 @@ import {
   raise,
   split,
   subtract,
+  takePixels,
   turn,
 } from "../state/combining";
 import { isEmpty } from "../state/work";
@@ -21,15 +22,17 @@ export function maskBar(session: Session): HTMLElement {
     const chosen = editor && isEmpty(editor.draft) && !review ? editor.selection : [];
     const about = chosen.map(({ key, notes }) => [key, notes?.locked, notes?.hidden]);
     element.hidden = !chosen.length;
+    const stack = (editor?.sight.planes.pages.length ?? 1) > 1;
     const button = (text: string, key: string, run: () => void) =>
       h("button", { class: "link", type: "button", title: `${text} (${key})`, onclick: run }, text);
-    fill(element, JSON.stringify(about), () => [
+    fill(element, JSON.stringify([about, stack]), () => [
       chosen.length > 1 && h("span", { class: "dim" }, `${chosen.length} picked`),
       chosen.length > 1 && button("Merge", "Ctrl+M", () => merge(session)),
       chosen.length > 1 && button("Subtract", "Ctrl+B", () => subtract(session)),
       chosen.length === 1 && button("Split", "Ctrl+K", () => split(session)),
+      button("Take pixels", "Ctrl+X", () => takePixels(session)),
       button("Duplicate", "Ctrl+D", () => duplicate(session)),
-      button("To next photo", "Ctrl+E", () => void copyToNext(session)),
+      button(`To next ${stack ? "page" : "photo"}`, "Ctrl+E", () => void copyToNext(session)),
       button(chosen[0]?.notes?.locked ? "Unlock" : "Lock", "Z", () => turn(session, "locked")),
       button(chosen[0]?.notes?.hidden ? "Show" : "Hide", "Ctrl+H", () => turn(session, "hidden")),
       button("Front", "Ctrl+]", () => raise(session, 1)),

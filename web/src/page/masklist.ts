@@ -3,7 +3,7 @@
 import { css, maskColour } from "../canvas/colours";
 import type { Session } from "../state/session";
 import type { Mask } from "../state/work";
-import { toggle } from "./commands";
+import { toggle, turnTaking } from "./commands";
 import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
@@ -42,7 +42,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   const accepted = masks.filter((mask) => mask.status === "accepted").length;
   const proposals = masks.filter((mask) => mask.status === "proposal");
   const { shown } = session;
-  const looks = JSON.stringify([accepted, proposals.length, shown]);
+  const looks = JSON.stringify([accepted, proposals.length, shown, session.taking]);
   const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
     h(
       "button",
@@ -66,6 +66,18 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   fill(element, looks, () => [
     layer("masks", "Masks", accepted, "W"),
     layer("proposals", "Proposals", proposals.length, "U"),
+    h(
+      "button",
+      {
+        class: "layer-toggle",
+        type: "button",
+        title: "New masks take their pixels from those beneath (Ctrl+Shift+X)",
+        "aria-pressed": String(session.taking),
+        onclick: () => turnTaking(session),
+      },
+      icon("cut"),
+      "No overlap",
+    ),
     proposals.length > 0 &&
       h(
         "div",

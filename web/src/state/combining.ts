@@ -2,18 +2,13 @@
 
 import { patchToRle, rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import { rleArea, rleBox, rleCombine } from "../masks/rle";
-import type { Rle } from "../masks/rle";
+import { rleArea, rleCombine } from "../masks/rle";
 import type { Notes } from "../store/store";
 import type { Editor } from "./editor";
 import type { Mask } from "./work";
 import type { Session } from "./session";
-
-/** The mask with another shape, whose score nobody knows. */
-function shaped(mask: Mask, rle: Rle, key = mask.key): Mask {
-  const provenance = { ...mask.provenance, by: "human", drawn: true };
-  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), quality: null, provenance };
-}
+import { pageBeside } from "./seeing";
+import { shaped, withoutOverlap } from "./shaping";
 
 function several(session: Session, what: string): Mask[] | null {
   const chosen = session.editor?.selection ?? [];
@@ -44,6 +39,18 @@ export function subtract(session: Session): void {
   replace(session.editor!, "subtract", [first], [shaped(first, rle)]);
 }
 
+/** The selected masks get their pixels alone: those beneath lose them. */
+export function takePixels(session: Session): void {
+  const { editor } = session;
+  const chosen = editor?.selection ?? [];
+  if (!editor || !chosen.length) return session.say("Pick the mask that is to take pixels (O).");
+  const { masks } = editor.state;
+  const made = withoutOverlap(masks, chosen);
+  const cut = made.filter((mask, i) => mask !== masks[i]).length;
+  if (!cut) return session.say("No mask beneath gives it pixels.");
+  editor.act("take pixels", { masks: made });
+}
+
 /** Every part of the selected mask becomes a mask of its own. */
 export function split(session: Session): void {
   const mask = session.editor?.selected;
@@ -71,18 +78,21 @@ function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void
   editor.act(what, { masks, selected, also });
 }
 
-/** Open the next photo, and put the selected masks there too. */
+/** Open the next page, or the next photo, and put the selected masks there too. */
 export async function copyToNext(session: Session): Promise<void> {
   const chosen = session.editor?.selection ?? [];
   if (!chosen.length) return session.say("Pick the masks that are to be copied (O).");
   const before = session.editor;
-  await session.go(1);
+  const page = before && pageBeside(before.sight, 1);
+  if (before && page !== null) await session.open(before.entry.id, page);
+  else await session.go(1);
   const { editor } = session;
   if (!editor || editor === before) return;
   const fitting = chosen.filter(({ rle }) => rle.size.join() === editor.hw.join());
   if (!fitting.length) return session.say("The next photo has another size: nothing was copied.");
   const made = fitting.map((mask) => ({
     ...shaped(mask, mask.rle, crypto.randomUUID()),
+    page: editor.sight.page,
     status: "accepted" as const,
   }));
   replace(editor, "copy", [], made);

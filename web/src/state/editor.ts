@@ -11,12 +11,23 @@ import type { Granularity } from "../model/granularity";
 import type { Click } from "../model/negative_clicks";
 import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
-import type { Happening, ImageEntry } from "../store/store";
+import type { ImageEntry, Plane, Planes } from "../store/store";
+import { Diary } from "./diary";
 import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
 import { shownMasks } from "./everything";
+import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
+
+/** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
+export interface Sight {
+  planes: Planes;
+  page: number;
+  channel: number | null;
+  key: string; // the model's name for these pixels
+  asked: Plane; // what the store is asked for
+}
 
 /** What the editor needs of the host around it. */
 export interface EditorHost {
@@ -24,10 +35,11 @@ export interface EditorHost {
   granularity(): Granularity;
   layers(): Layers;
   tool(): string;
+  takes(): boolean; // whether a new mask takes its pixels from those beneath it
   changed(): void;
   say(text: string): void;
   learn(label: string): void;
-  keepDraft(image: string, state: State): void;
+  keepDraft(editor: Editor, state: State): void;
   counted(image: string, records: number): void;
   readonly outbox: Outbox;
 }
@@ -38,6 +50,7 @@ export class Editor {
   readonly hw: Size;
   readonly map: LabelMap;
   readonly drafting: Drafting;
+  readonly diary: Diary;
   looks: Looks;
   spare: readonly Mask[] = []; // found below the model's least quality; not kept
   preview: Candidates | null = null;
@@ -47,23 +60,22 @@ export class Editor {
   seen = false; // whether the model has seen the photo
   startedAt = 0; // when the draft was begun, 0 where there is none
   finding: [done: number, all: number] | null = null;
-  private lastAt = performance.now();
   private cost: { key: string; seconds: number } | null = null; // of the mask that is being kept
-  private events: Happening[] = [];
-  private sent: Promise<unknown> = Promise.resolve();
 
   constructor(
     readonly entry: ImageEntry,
     hw: Size,
     readonly work: Work,
+    readonly sight: Sight,
     private readonly host: EditorHost,
   ) {
     this.hw = hw;
     this.map = new LabelMap(hw);
+    this.diary = new Diary(entry.id, host.outbox, () => host.tool());
     this.looks = NOTHING(hw);
     this.drafting = new Drafting(
       () => host.model(),
-      entry.id,
+      sight.key,
       hw,
       () => host.granularity(),
     );
@@ -99,7 +111,7 @@ export class Editor {
   act(what: string, change: Partial<State>, detail?: Record<string, unknown>): void {
     const before = this.state;
     this.work.act(what, change);
-    this.note(what, detail);
+    this.diary.note(what, detail);
     this.after(before);
   }
 
@@ -111,14 +123,14 @@ export class Editor {
   undo(): void {
     const before = this.state;
     const what = this.work.undo();
-    if (what) this.note("undo", { what });
+    if (what) this.diary.note("undo", { what });
     this.after(before);
   }
 
   redo(): void {
     const before = this.state;
     const what = this.work.redo();
-    if (what) this.note("redo", { what });
+    if (what) this.diary.note("redo", { what });
     this.after(before);
   }
 
@@ -131,43 +143,24 @@ export class Editor {
     if (isEmpty(this.draft)) this.startedAt = 0;
     else if (!this.startedAt) this.startedAt = performance.now();
     this.preview = null;
-    this.host.keepDraft(image, this.state);
+    this.host.keepDraft(this, this.state);
     this.refresh();
     if (before.draft !== this.draft) void this.look();
     this.host.changed();
   }
 
   private send(image: string, { saved, removed }: ReturnType<typeof difference>): void {
-    const { outbox } = this.host;
-    const add = (note: Parameters<typeof outbox.add>[0]) => {
-      this.sent = Promise.all([this.sent, outbox.add(note)]);
-    };
-    for (const { key } of removed) add({ kind: "remove", image, key });
+    for (const { key } of removed) this.diary.add({ kind: "remove", image, key });
     for (const mask of saved) {
       const seconds = this.cost?.key === mask.key ? this.cost.seconds : 0;
-      add({ kind: "save", image, key: mask.key, record: { ...toSent(mask), seconds } });
+      const record = { ...toSent(mask), seconds };
+      this.diary.add({ kind: "save", image, key: mask.key, record });
     }
   }
 
-  /** An event for the measurements: who, what, with which tool, after how long. */
-  note(kind: string, detail: Record<string, unknown> = {}, record?: string): void {
-    const now = performance.now();
-    const seconds = Math.round(now - this.lastAt) / 1000;
-    this.lastAt = now;
-    this.events.push({ kind, tool: this.host.tool(), seconds, detail, record });
-    if (this.events.length >= 40) this.sendEvents();
-  }
-
-  sendEvents(): void {
-    if (!this.events.length) return;
-    const events = this.events.splice(0);
-    const added = this.host.outbox.add({ kind: "events", image: this.entry.id, events });
-    this.sent = Promise.all([this.sent, added]);
-  }
-
   /** Everything is with the outbox. */
-  async settled(): Promise<void> {
-    await this.sent;
+  settled(): Promise<void> {
+    return this.diary.settled();
   }
 
   refresh(): void {
@@ -213,7 +206,7 @@ export class Editor {
     const granularity = this.host.granularity();
     const { forgotten } = this;
     const seen = await model
-      .hover(this.entry.id, prompt, HOVER_LIMIT, granularity)
+      .hover(this.sight.key, prompt, HOVER_LIMIT, granularity)
       .catch(() => null);
     if (!seen || draft !== this.draft || forgotten !== this.forgotten) return false;
     this.preview = seen;
@@ -275,15 +268,16 @@ export class Editor {
       status: "accepted",
       provenance: provenanceOf(draft, old, this.host.model()),
       notes: old?.notes ?? {},
+      page: this.sight.page,
     };
     const others = this.state.masks;
-    const masks = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
+    const all = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
+    const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
     this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [] });
     this.cost = null;
-    this.events.push({ kind: "accept", tool: this.host.tool(), seconds, record: mask.key });
-    this.sendEvents();
+    this.diary.kept(mask.key, seconds);
     return mask;
   }
 
@@ -377,9 +371,15 @@ export class Editor {
     const chosen = new Set(keys);
     const known = new Set(this.state.masks.map((mask) => mask.key));
     const spare = this.spare.filter((mask) => chosen.has(mask.key) && !known.has(mask.key));
-    const masks = [...this.state.masks, ...spare].map((one) =>
+    let masks: readonly Mask[] = [...this.state.masks, ...spare].map((one) =>
       chosen.has(one.key) ? { ...one, status } : one,
     );
+    if (status === "accepted" && this.host.takes()) {
+      masks = withoutOverlap(
+        masks,
+        masks.filter((one) => chosen.has(one.key)),
+      );
+    }
     this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 

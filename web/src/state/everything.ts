@@ -16,7 +16,7 @@ export async function everything(session: Session): Promise<void> {
   editor.finding = [0, 1];
   session.changed();
   try {
-    const sent = await session.store.everything(editor.entry.id);
+    const sent = await session.store.everything(editor.entry.id, editor.sight);
     if (sent) {
       editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
       editor.add("everything", learned(session, editor, sent.records), true);
@@ -43,7 +43,7 @@ function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask
 }
 
 async function proposed(session: Session, editor: Editor, model: Model): Promise<Mask[]> {
-  const found: Proposal[] = await model.everything(editor.entry.id, (done, all) => {
+  const found: Proposal[] = await model.everything(editor.sight.key, (done, all) => {
     editor.finding = [done, all];
     session.changed();
   });

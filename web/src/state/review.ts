@@ -18,7 +18,9 @@ export async function nextReview(session: Session): Promise<void> {
       session.say("The review queue is empty: every sampled mask has been looked at.");
       return session.changed();
     }
-    await show(session, item, session.editor?.entry.id !== item.image);
+    const { editor } = session;
+    const here = editor?.entry.id === item.image && editor.sight.page === (item.page ?? 0);
+    await show(session, item, !here);
   } catch (error) {
     session.say(`No mask to review came: ${(error as Error).message}`, [
       { title: "Try again", run: () => void nextReview(session) },
@@ -30,7 +32,7 @@ export async function nextReview(session: Session): Promise<void> {
 /** Put a mask under review; `anew`: its photo's masks are read again. */
 async function show(session: Session, item: ReviewItem, anew: boolean): Promise<void> {
   session.review = { item, since: performance.now() };
-  if (anew) await session.open(item.image);
+  if (anew) await session.open(item.image, item.page ?? 0);
   const { editor } = session;
   const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
   const mask = editor?.find(key ?? item.record);
@@ -64,9 +66,10 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
   session.images = [...session.images];
   await session.outbox.flush();
   if (verdict === "accept") editor.accepted(mask.key);
-  else await session.open(image);
+  else await session.open(image, editor.sight.page);
   const now = session.editor ?? editor;
-  session.judged.push({ image, key: mask.key, editor: now, steps: now.work.depth });
+  const { page } = editor.sight;
+  session.judged.push({ image, page, key: mask.key, editor: now, steps: now.work.depth });
   await nextReview(session);
 }
 
@@ -84,7 +87,7 @@ export async function undo(session: Session): Promise<void> {
   const { editor } = session;
   const last = session.judged.at(-1);
   if (session.project.stage !== "review" || !last) return editor?.undo();
-  const since = editor === last.editor ? last.steps : 0;
+  const since = editor?.work === last.editor.work ? last.steps : 0;
   if (editor && editor.work.depth > since) return editor.undo();
   try {
     await session.outbox.flush();
@@ -92,7 +95,8 @@ export async function undo(session: Session): Promise<void> {
     const saved = await session.store.takeBack(id);
     session.judged.pop();
     session.outbox.learn(last.key, saved);
-    await show(session, { image: last.image, record: saved.id, why: "taken back" }, true);
+    const { image, page } = last;
+    await show(session, { image, page, record: saved.id, why: "taken back" }, true);
   } catch (error) {
     session.say(`The verdict was not taken back: ${(error as Error).message}`);
   }

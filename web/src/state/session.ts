@@ -7,19 +7,20 @@ import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import { Outbox } from "../store/outbox";
+import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
-import { StoreError } from "../store/store";
 import type { ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
-import type { EditorHost } from "./editor";
-import { everything } from "./everything";
+import type { EditorHost, Sight } from "./editor";
+import { see, sightOf } from "./seeing";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
 import type { State } from "./work";
 
 /** A verdict that can be taken back. */
 export interface Judged {
   image: string;
+  page: number;
   key: string;
   editor: Editor; // as it was then,
   steps: number; // with so many steps
@@ -37,12 +38,26 @@ export interface Look {
   brightness: number;
   contrast: number;
   gamma: number;
+  guides: boolean; // lines through the pointer
+  bar: boolean; // the scale bar
 }
+
+export const PLAIN: Look = {
+  fill: 0.42,
+  outline: 1,
+  brightness: 1,
+  contrast: 1,
+  gamma: 1,
+  guides: false,
+  bar: true,
+};
 
 /** Whether somebody has worked on a photo. */
 export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status === "done";
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
+
+const draftName = (image: string, page: number) => `draft:${image}${page ? `#${page}` : ""}`;
 
 const PAGE = 1000; // photos listed at once: the most that the server gives
 
@@ -57,9 +72,12 @@ export class Session implements EditorHost {
   part: Granularity = "all";
   brush = 12;
   shown = { masks: true, proposals: true };
-  look: Look = { fill: 0.42, outline: 1, brightness: 1, contrast: 1, gamma: 1 };
+  look: Look = PLAIN;
+  taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
+  looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
   readonly labels: Labels;
+  readonly calibration: Calibration;
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
@@ -70,6 +88,9 @@ export class Session implements EditorHost {
   private lastLabel = ""; // goes along to the next photo; the page shows it
   least: number | null = null; // of the quality of proposals that are shown; null: as they came
   private opened = 0;
+  private readonly pages = new Map<string, number>(); // that were open last, by photo
+  turningTo: number | null = null; // the page of the open photo that is being opened
+  private elsewhere = 0; // masks on other pages of the open photo
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
 
@@ -82,6 +103,7 @@ export class Session implements EditorHost {
       this.standing = standing;
       this.changed();
     };
+    this.calibration = new Calibration(db);
     this.labels = new Labels(store, () => {
       this.editor?.refresh();
       this.changed();
@@ -109,6 +131,7 @@ export class Session implements EditorHost {
   });
   learn = (label: string) => void this.labels.learn(label);
   tool = () => this.toolName;
+  takes = () => this.taking;
 
   changed(): void {
     for (const watcher of this.watchers) watcher();
@@ -126,8 +149,8 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  keepDraft(image: string, { draft, label }: State): void {
-    const row = { name: `draft:${image}`, draft, label };
+  keepDraft({ entry, sight }: Editor, { draft, label }: State): void {
+    const row = { name: draftName(entry.id, sight.page), draft, label };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
 
@@ -152,7 +175,7 @@ export class Session implements EditorHost {
   // ------------------------------------------------------------------------------------- opening
 
   async start(): Promise<void> {
-    await this.outbox.open();
+    await Promise.all([this.outbox.open(), this.calibration.open()]);
     this.project = await this.store.project();
     this.labels.set(this.project.labels);
     await this.outbox.flush();
@@ -214,7 +237,7 @@ export class Session implements EditorHost {
     if (this.project.arm === "control") return;
     this.loading ??= this.loadModel();
     await this.loading;
-    if (this.editor && !this.editor.seen) void this.see(this.editor);
+    if (this.editor && !this.editor.seen) void see(this, this.editor);
     this.changed();
   }
 
@@ -248,8 +271,9 @@ export class Session implements EditorHost {
   }
 
   /** How many masks a photo has by now. */
-  counted(image: string, records: number): void {
+  counted(image: string, here: number): void {
     const known = this.images.find((one) => one.id === image);
+    const records = here + this.elsewhere;
     if (known && known.records !== records) this.know(image, { records });
   }
 
@@ -259,32 +283,67 @@ export class Session implements EditorHost {
     else this.say(step > 0 ? "This was the last photo." : "This is the first photo.");
   }
 
-  async open(id: string): Promise<void> {
+  /** Open a photo; `page`: of its file, else the one that was open last, or its first. */
+  async open(id: string, page = this.pages.get(id) ?? null): Promise<void> {
     const entry = this.images.find((image) => image.id === id);
     if (!entry) return this.say(`the photo ${id} is not in this project`);
     const turn = ++this.opened;
+    const before = this.editor?.entry.id;
+    this.turningTo = before === id ? page : null;
     await this.leave();
     this.at = id;
     this.opening = entry.name;
     this.changed();
     try {
-      const blob = await this.store.pixels(id);
-      const [photo, state] = await Promise.all([Photo.open(blob), this.restore(id)]);
+      const planes = await this.store.planes(id);
+      const sight = sightOf(id, planes, page, this.editor?.sight ?? null);
+      const blob = await this.store.pixels(id, sight.asked);
+      const [photo, state] = await Promise.all([Photo.open(blob), this.restore(id, sight)]);
       if (turn !== this.opened) return photo.close();
-      this.photo?.close();
-      this.photo = photo;
-      this.view.hw = photo.hw;
-      this.view.fit();
+      this.show(photo, before !== id);
       this.failed = null;
-      this.editor = new Editor(entry, photo.hw, new Work(state), this);
-      void this.see(this.editor);
+      this.pages.set(id, sight.page);
+      this.calibration.ofFile = planes.pixel;
+      this.editor = new Editor(entry, photo.hw, new Work(state), sight, this);
+      void see(this, this.editor);
       if (!isEmpty(state.draft)) void this.editor.look();
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
-      if (turn === this.opened) this.opening = null;
+      if (turn === this.opened) this.opening = this.turningTo = null;
       this.changed();
     }
+  }
+
+  private show(photo: Photo, anew: boolean): void {
+    const other = anew || this.view.hw.join() !== photo.hw.join();
+    this.photo?.close();
+    this.photo = photo;
+    this.view.hw = photo.hw;
+    if (other) this.view.fit();
+  }
+
+  /** The open page in another channel (null: as it comes); work on it goes on. */
+  async showChannel(channel: number | null): Promise<void> {
+    const { editor } = this;
+    if (!editor) return;
+    const { entry, work, sight: was } = editor;
+    const turn = ++this.opened;
+    const sight = sightOf(entry.id, was.planes, was.page, { ...was, channel });
+    await editor.diary.settled();
+    try {
+      const photo = await Photo.open(await this.store.pixels(entry.id, sight.asked));
+      if (turn !== this.opened) return photo.close();
+      this.show(photo, false);
+      editor.diary.send();
+      this.editor = new Editor(entry, photo.hw, work, sight, this);
+      this.editor.startedAt = editor.startedAt;
+      void see(this, this.editor);
+      if (!isEmpty(work.state.draft)) void this.editor.look();
+    } catch (error) {
+      this.say(`This channel cannot be shown: ${(error as Error).message}`);
+    }
+    this.changed();
   }
 
   /** No photo is open: this one could not be; the way to the others stays. */
@@ -301,12 +360,12 @@ export class Session implements EditorHost {
 
   private async leave(): Promise<void> {
     this.lastLabel = this.editor?.state.label ?? this.lastLabel;
-    this.editor?.sendEvents();
+    this.editor?.diary.send();
     await this.editor?.settled();
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
-  private async restore(image: string): Promise<State> {
+  private async restore(image: string, { page }: Sight): Promise<State> {
     await this.outbox.flush();
     const records = await this.store.records(image);
     const keys = this.outbox.learnAll(records);
@@ -315,52 +374,12 @@ export class Session implements EditorHost {
       if (note.kind === "save") masks.set(note.key, toMask(note.record, note.key));
       if (note.kind === "remove") masks.delete(note.key);
     }
-    const left = await this.db.get<State>("settings", `draft:${image}`);
-    const kept = [...masks.values()];
+    const left = await this.db.get<State>("settings", draftName(image, page));
+    const kept = [...masks.values()].filter((mask) => (mask.page ?? 0) === page);
+    const others = [...masks.values()].filter((mask) => !kept.includes(mask));
+    this.elsewhere = others.filter((mask) => mask.status !== "rejected").length;
     const draft = { ...NO_DRAFT, ...left?.draft };
-    if (!masks.has(draft.fixes ?? "")) draft.fixes = null;
+    if (!kept.some((mask) => mask.key === draft.fixes)) draft.fixes = null;
     return { masks: kept, draft, label: left?.label ?? this.lastLabel, selected: null };
-  }
-
-  /** Let the model see the photo, then the next one. */
-  private async see(editor: Editor): Promise<void> {
-    const model = this.model();
-    if (!model) return;
-    try {
-      await this.embed(model, editor.entry.id);
-      editor.seen = true;
-      if (!isEmpty(editor.draft)) void editor.look();
-      this.changed();
-      if (editor !== this.editor) return;
-      if (this.wantsProposals(editor)) await everything(this);
-      const next = this.images[this.index + 1];
-      if (next) await this.embed(model, next.id).catch(() => null); // it says so when it is opened
-    } catch (error) {
-      if (editor !== this.editor) return;
-      const again = { title: "Try again", run: () => void this.see(editor) };
-      this.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
-    }
-  }
-
-  /** Whether this way of working begins with the model's proposals. */
-  private wantsProposals(editor: Editor): boolean {
-    const { stage } = this.project;
-    const fresh = !editor.state.masks.length && editor.entry.status !== "done";
-    return fresh && (stage === "semi" || stage === "auto");
-  }
-
-  private embed(model: Model, image: string) {
-    const photo = () => this.store.pixels(image);
-    return model.embed(image, photo, async () => {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await this.store.embedding(image);
-        } catch (error) {
-          const busy = error instanceof StoreError && error.kind === "busy";
-          if (!busy || attempt > 8) throw error;
-          await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
-        }
-      }
-    });
   }
 }

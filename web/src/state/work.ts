@@ -19,6 +19,7 @@ export interface Mask {
   status: Status;
   provenance: Record<string, unknown>;
   notes?: Notes;
+  page?: number; // of the photo's file; the first one where it is not said
 }
 
 /** The object that is being made or fixed: what was said about it so far. */
@@ -139,12 +140,13 @@ export function difference(before: readonly Mask[], after: readonly Mask[]) {
 }
 
 export function toSent(mask: Mask): Sent {
-  const { rle, box, area, quality, label, status, provenance, notes = {} } = mask;
-  return { rle: rleToCoco(rle), box, area, quality, label, status, provenance, notes };
+  const { rle, notes = {}, page = 0, key: _, ...same } = mask;
+  return { ...same, rle: rleToCoco(rle), notes, page };
 }
 
 export function toMask(record: SavedRecord | Sent, key: string): Mask {
-  const { box, area, quality, label, status, provenance, notes = {} } = record;
+  const { box, area, quality, label, status, provenance, notes = {}, page = 0 } = record;
   const rle = cocoToRle(record.rle);
-  return { key, rle, box, area, quality, label, status, provenance: provenance ?? {}, notes };
+  const about = { quality, label, status, provenance: provenance ?? {}, notes, page };
+  return { key, rle, box, area, ...about };
 }

@@ -6,7 +6,7 @@ import type { CocoRle } from "../masks/rle";
 import { cocoToRle, rleArea, rleBox } from "../masks/rle";
 import type { Embedding } from "../model/embedding";
 import { Database } from "./database";
-import { StoreError } from "./store";
+import { ONE_PLANE, StoreError } from "./store";
 import type {
   Draft,
   ExportWish,
@@ -15,6 +15,7 @@ import type {
   LabelChange,
   LabelEntry,
   LabelFate,
+  Planes,
   Project,
   ReviewItem,
   SavedRecord,
@@ -100,6 +101,11 @@ export class LocalStore implements Store {
       throw new StoreError("refused", `${text}; save it as JPEG or PNG first`);
     }
     return added;
+  }
+
+  /** A browser shows one plane of a file. */
+  async planes(): Promise<Planes> {
+    return ONE_PLANE;
   }
 
   async pixels(image: string): Promise<Blob> {

@@ -2,7 +2,7 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
-import { StoreError } from "./store";
+import { AS_IT_COMES, StoreError } from "./store";
 import type {
   Draft,
   ExportWish,
@@ -11,6 +11,8 @@ import type {
   LabelChange,
   LabelEntry,
   LabelFate,
+  Plane,
+  Planes,
   Project,
   ReviewItem,
   SavedRecord,
@@ -91,6 +93,12 @@ async function failure(response: Response): Promise<StoreError> {
   return new StoreError("refused", text);
 }
 
+function queryOf({ page, channel }: Plane): string {
+  const parts = [page !== null && `page=${page}`, channel !== null && `channel=${channel}`];
+  const query = parts.filter(Boolean).join("&");
+  return query && `?${query}`;
+}
+
 export class ServerStore implements Store {
   readonly kind = "server";
   readonly formats = null;
@@ -115,12 +123,18 @@ export class ServerStore implements Store {
     throw new StoreError("refused", "this project's photos lie on the server; add them there");
   }
 
-  async pixels(image: string): Promise<Blob> {
-    return (await this.server.ask(`api/images/${image}/pixels`, {}, true)).blob();
+  planes(image: string): Promise<Planes> {
+    return this.server.json(`api/images/${image}/planes`);
   }
 
-  async embedding(image: string) {
-    const response = await this.server.ask(`api/images/${image}/embedding`, {}, true);
+  async pixels(image: string, plane = AS_IT_COMES): Promise<Blob> {
+    const path = `api/images/${image}/pixels${queryOf(plane)}`;
+    return (await this.server.ask(path, {}, true)).blob();
+  }
+
+  async embedding(image: string, plane = AS_IT_COMES) {
+    const path = `api/images/${image}/embedding${queryOf(plane)}`;
+    const response = await this.server.ask(path, {}, true);
     return readEmbedding(await response.arrayBuffer());
   }
 
@@ -146,8 +160,8 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/events`, "POST", { events });
   }
 
-  everything(image: string) {
-    const path = `api/images/${image}/everything`;
+  everything(image: string, plane = AS_IT_COMES) {
+    const path = `api/images/${image}/everything${queryOf(plane)}`;
     type Found = { records: SavedRecord[]; others: Draft[] };
     return this.server.json<Found>(path, "POST", {}, undefined, true);
   }

@@ -1,5 +1,6 @@
 /** Where photos and masks are kept: the words that the page and its stores share. */
 
+import type { PixelSize } from "../canvas/scalebar";
 import type { Embedding } from "../model/embedding";
 import type { BoxXywh, CocoRle } from "../masks/rle";
 
@@ -48,10 +49,36 @@ export interface Notes {
   level?: number; // the higher lies above the lower
 }
 
+/** What of a photo's file can be looked at. */
+export interface Planes {
+  first: number; // the page that is shown at first
+  pages: { page: number; name: string }[]; // that masks lie on
+  channels: string[]; // other looks at each page
+  colours: boolean; // there is a look without a channel, too
+  pixel: PixelSize | null; // as the file says
+}
+
+/** One of them; null: as it comes. */
+export interface Plane {
+  page: number | null;
+  channel: number | null;
+}
+
+export const AS_IT_COMES: Plane = { page: null, channel: null };
+
+export const ONE_PLANE: Planes = {
+  first: 0,
+  pages: [{ page: 0, name: "" }],
+  channels: [],
+  colours: true,
+  pixel: null,
+};
+
 /** A mask as it is kept. */
 export interface SavedRecord {
   id: string;
   version: number;
+  page?: number; // of the photo's file on which it lies
   rle: CocoRle;
   box: BoxXywh;
   area: number;
@@ -77,6 +104,7 @@ export interface Happening {
 
 export interface ReviewItem {
   image: string;
+  page?: number;
   record: string;
   why: string;
 }
@@ -103,15 +131,19 @@ export interface Store {
     limit: number,
   ): Promise<{ images: ImageEntry[]; next: string | null }>;
   addPhotos(files: File[]): Promise<ImageEntry[]>;
-  pixels(image: string): Promise<Blob>;
-  embedding(image: string): Promise<Embedding | null>;
+  planes(image: string): Promise<Planes>;
+  pixels(image: string, plane?: Plane): Promise<Blob>;
+  embedding(image: string, plane?: Plane): Promise<Embedding | null>;
   records(image: string): Promise<SavedRecord[]>;
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
   update(record: SavedRecord): Promise<SavedRecord>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
   /** Stored proposals, and others below the model's least quality; null: the page finds them. */
-  everything(image: string): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
+  everything(
+    image: string,
+    plane?: Plane,
+  ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   done(image: string): Promise<void>;
   nextReview(): Promise<ReviewItem | null>;
   verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;

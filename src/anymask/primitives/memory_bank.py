@@ -1,18 +1,21 @@
 """Memory banks: an object's memories by frame in, those that a frame reads out.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
-order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`.
+order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`. Off unless asked for: gaps
+that older memories fill, after Ding et al. 2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024
+(SAMURAI, arXiv:2411.11922), and distinct frames, after Videnovic et al. 2024 (DAM4SAM,
+arXiv:2411.17576). Deviations from these: no tree of hypotheses; what is unsure is not written at
+all, by the session, instead of being passed over when memories are read.
 
-Letters: K tokens of a memory, Cm their channels, C channels of a pointer.
+No torch here: memories are arrays or tensors. Letters: K tokens of a memory, Cm their channels, C
+channels of a pointer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-from torch import Tensor
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,10 @@ class TrackingSettings:
     corrected         a corrected frame stays "tracked", or becomes "prompted" like the first
     forget_around     whether a correction takes the tracked memories around it away
     memory_dtype      in which precision memories are kept
+    fill_gaps         frames that were not remembered do not leave their places empty: the newest
+                      memories are read, however old they are
+    distinct          at most so many frames with a rival of the object are remembered apart from
+                      the others, and read on every frame; 0: none
     """
 
     frames: int = 7
@@ -68,6 +75,8 @@ class TrackingSettings:
     corrected: Literal["anew", "kept", "prompted"] = "anew"
     forget_around: bool = False
     memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    fill_gaps: bool = False
+    distinct: int = 0
 
 
 # What the official builders switch on unless they are told not to (`apply_postprocessing`).
@@ -93,8 +102,8 @@ class Memory:
     """
 
     frame: int
-    tokens: Tensor
-    pointer: Tensor
+    tokens: Any
+    pointer: Any
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ class MemorySelection:
     """
 
     memories: tuple[tuple[int, Memory], ...]
-    pointers: tuple[tuple[int, Tensor], ...]
+    pointers: tuple[tuple[int, Any], ...]
 
     @property
     def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -141,40 +150,54 @@ class MemorySelection:
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """Everything that is known of one object: the frames with prompts, and the others, by frame."""
+    """Everything that is known of one object, by frame.
+
+    prompted  frames that a person spoke about
+    tracked   frames that were found by tracking
+    distinct  those of them that told the object from a rival
+    """
 
     prompted: dict[int, Memory] = field(default_factory=dict)
     tracked: dict[int, Memory] = field(default_factory=dict)
+    distinct: dict[int, Memory] = field(default_factory=dict)
 
     def with_prompted(self, memory: Memory) -> MemoryBank:
         """This bank with a frame that a person spoke about, in the place of what was there."""
         return MemoryBank(
-            {**self.prompted, memory.frame: memory}, _without(self.tracked, [memory.frame])
+            {**self.prompted, memory.frame: memory},
+            _without(self.tracked, [memory.frame]),
+            _without(self.distinct, [memory.frame]),
         )
 
     def with_tracked(self, memory: Memory) -> MemoryBank:
         """This bank with a frame that was found by tracking."""
-        return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory})
+        return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory}, self.distinct)
+
+    def with_distinct(self, memory: Memory, settings: TrackingSettings) -> MemoryBank:
+        """This bank with a frame that told the object from a rival; the oldest ones give way."""
+        known = {**self.distinct, memory.frame: memory}
+        kept = list(known)[-settings.distinct :] if settings.distinct else []
+        return MemoryBank(self.prompted, self.tracked, {frame: known[frame] for frame in kept})
 
     def without(self, frames: Iterable[int]) -> MemoryBank:
         """This bank without the tracked memories of some frames."""
-        return MemoryBank(self.prompted, _without(self.tracked, frames))
+        return MemoryBank(self.prompted, _without(self.tracked, frames), self.distinct)
 
     def kept(self, at: VideoMoment, settings: TrackingSettings) -> MemoryBank:
         """This bank without tracked memories that no later frame of this direction reads."""
         reach = max((settings.frames - 1) * settings.stride, settings.pointers - 1)
-        return self.without(f for f in self.tracked if not 0 <= at.age(f) <= reach)
+        newest = _newest(self.tracked, at, settings.frames) if settings.fill_gaps else []
+        return self.without(
+            f for f in self.tracked if not 0 <= at.age(f) <= reach and f not in newest
+        )
 
     def select(self, at: VideoMoment, settings: TrackingSettings) -> MemorySelection:
         """Which memories and pointers a frame reads."""
         nearest = self._nearest(at.frame, settings.prompted_limit)
         passed = {f: m for f, m in self.prompted.items() if f not in nearest}
         others = {**passed, **self.tracked}
-        memories = [(0, memory) for memory in nearest.values()]
-        for steps in range(settings.frames - 1, 0, -1):
-            memory = others.get(_stepped(at, steps, settings.stride))
-            if memory is not None:
-                memories.append((steps, memory))
+        memories = [(0, memory) for memory in (*nearest.values(), *self.distinct.values())]
+        memories += _read(_without(others, self.distinct), at, settings)
         ages = {f: at.age(f) for f in nearest}
         pointers = [
             (ages[f], memory.pointer)
@@ -203,6 +226,24 @@ class MemoryBank:
 def longest_pointer(at: VideoMoment, settings: TrackingSettings) -> int:
     """The age of the oldest pointer that is read: a short video's own length limits it."""
     return (settings.pointers if at.length is None else min(at.length, settings.pointers)) - 1
+
+
+def _read(
+    others: dict[int, Memory], at: VideoMoment, settings: TrackingSettings
+) -> list[tuple[int, Memory]]:
+    """(places back, memory) of the frames that a frame reads beside the prompted ones."""
+    places = range(settings.frames - 1, 0, -1)
+    if settings.fill_gaps:
+        passed = {f: memory for f, memory in others.items() if at.age(f) > 0}
+        newest = _newest(passed, at, settings.frames - 1)
+        return [(steps, others[newest[steps - 1]]) for steps in places if steps <= len(newest)]
+    found = ((steps, others.get(_stepped(at, steps, settings.stride))) for steps in places)
+    return [(steps, memory) for steps, memory in found if memory is not None]
+
+
+def _newest(memories: dict[int, Memory], at: VideoMoment, count: int) -> list[int]:
+    """The frames of the youngest memories that time has passed, the youngest first."""
+    return sorted((f for f in memories if at.age(f) >= 0), key=at.age)[:count]
 
 
 def _stepped(at: VideoMoment, steps: int, stride: int) -> int:

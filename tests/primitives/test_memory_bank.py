@@ -1,9 +1,9 @@
 """Which memories and pointers a frame reads: the rules of sam2's own code, written out."""
 
+import numpy as np
 import pytest
-import torch
 
-from anymask.models.memory_bank import (
+from anymask.primitives.memory_bank import (
     Memory,
     MemoryBank,
     MemorySelection,
@@ -15,7 +15,7 @@ from anymask.models.memory_bank import (
 
 
 def memory(frame: int) -> Memory:
-    return Memory(frame, torch.full((1, 2, 4), float(frame)), torch.full((1, 8), float(frame)))
+    return Memory(frame, np.full((1, 2, 4), float(frame)), np.full((1, 8), float(frame)))
 
 
 def bank(prompted: list[int], tracked: list[int]) -> MemoryBank:
@@ -106,3 +106,43 @@ def test_the_official_postprocessing_changes_three_settings() -> None:
     assert settings.stability is not None
     assert (settings.hole_area, settings.sharp_prompted) == (8, True)
     assert settings.pointer_times == "signed"
+
+
+def test_gaps_are_filled_by_the_newest_memories_when_the_settings_say_so() -> None:
+    """Frames 6 to 9 were not remembered: of the six places, none but the oldest two is filled."""
+    known = bank([0], [1, 2, 3, 4, 5])
+    assert frames(known.select(VideoMoment(10), TrackingSettings())) == [(0, 0), (6, 4), (5, 5)]
+    filled = known.select(VideoMoment(10), TrackingSettings(fill_gaps=True))
+    assert frames(filled) == [(0, 0), (5, 1), (4, 2), (3, 3), (2, 4), (1, 5)]
+    three = TrackingSettings(fill_gaps=True, frames=4)
+    assert frames(known.select(VideoMoment(10), three)) == [(0, 0), (3, 3), (2, 4), (1, 5)]
+
+
+def test_without_gaps_filling_them_changes_nothing() -> None:
+    known, at = bank([0], list(range(1, 10))), VideoMoment(10)
+    filled = known.select(at, TrackingSettings(fill_gaps=True))
+    assert frames(filled) == frames(known.select(at, TrackingSettings()))
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_what_fills_gaps_is_kept_however_old_it_grows(backward: bool) -> None:
+    """A long stretch in which nothing was sure: the last memories before it are still there."""
+    settings = TrackingSettings(fill_gaps=True)
+    known, at = bank([50], list(range(45, 56))), VideoMoment(50, backward)
+    kept = known.kept(at, settings)
+    late = VideoMoment(at.before(-500), backward)
+    seen = known.without(f for f in known.tracked if at.age(f) < 0)
+    assert len(kept.select(late, settings).memories) == 7
+    assert frames(kept.select(late, settings)) == frames(seen.select(late, settings))
+    assert len(kept.kept(late, settings).tracked) <= settings.frames
+
+
+def test_distinct_frames_are_read_on_every_frame_and_the_oldest_give_way() -> None:
+    settings, known = TrackingSettings(distinct=2, frames=3), bank([0], [7, 8, 9])
+    for frame in (3, 5, 8):
+        known = known.with_distinct(memory(frame), settings)
+    assert list(known.distinct) == [5, 8]
+    # Frame 8 is read as a distinct one, so its place among the last two stays empty.
+    assert frames(known.select(VideoMoment(10), settings)) == [(0, 0), (0, 5), (0, 8), (1, 9)]
+    assert list(known.with_prompted(memory(5)).distinct) == [8]
+    assert list(known.with_tracked(memory(10)).without([9]).distinct) == [5, 8]

@@ -1,0 +1,176 @@
+"""A stack or a picture of several channels: what can be looked at, one plane after the other.
+
+A place is where masks lie: a page of its own in depth or time. A channel is another look at the
+same place: a page along the axis C of ImageJ and OME, or a band of a TIFF. A place is called by the
+number of its page (of its first channel), as `--page` counts them. Letters: H W the picture.
+
+How large a pixel is stands in the metadata of OME-TIFF (PhysicalSizeX) and of ImageJ (`unit`, and
+the pixels in one of it, XResolution); a printer's dots per inch say nothing about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from anymask.data.decoding import decoded, open_file
+from anymask.data.deep_pictures import TiffFacts, is_tiff, tiff_facts
+from anymask.data.images import load_image
+from anymask.data.pages import Pages, read_pages
+from anymask.data.pixels import PictureView
+from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.types import UintImage
+
+_UNITS = {  # as files write them -> as people read them
+    "nm": "nm", "nanometer": "nm", "µm": "µm", "\u03bcm": "µm", "um": "µm", "micron": "µm",
+    "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "mm": "mm", "millimeter": "mm",
+    "cm": "cm", "centimeter": "cm", "m": "m", "meter": "m", "pm": "pm", "km": "km",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """The side of a pixel along x, in a unit such as µm."""
+
+    size: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What of a picture can be looked at.
+
+    pages     its pages along all axes
+    channels  their names; () where there is one look alone
+    bands     the channels are bands of each page, not pages
+    colours   the picture has a look of its own: without a channel its colours are shown
+    pixel     how large a pixel is, where the file says so
+    """
+
+    pages: Pages
+    channels: tuple[str, ...] = ()
+    bands: bool = False
+    colours: bool = True
+    pixel: PixelSize | None = None
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The numbers of the pages that masks lie on."""
+        if self.bands or not self.channels:
+            return tuple(range(self.pages.count))
+        step, count = self._step(), len(self.channels)
+        return tuple(p for p in range(self.pages.count) if p // step % count == 0)
+
+    def _step(self) -> int:
+        """Pages from one channel to the next."""
+        step = 1
+        for name, length in reversed(self.pages.axes):
+            if name == "C":
+                break
+            step *= length
+        return step
+
+    def name(self, place: int) -> str:
+        """Where a place lies, such as "T 1, Z 0"; "" where nobody says."""
+        parts = self.pages.place(place).split(", ")
+        return ", ".join(part for part in parts if self.bands or not part.startswith("C "))
+
+    def view(self, place: int, channel: int | None, view: PictureView) -> PictureView:
+        """How a plane is read; `view` says the rest. Raises InputError for one that is not there.
+
+        Without a channel: the bands of `view`, else the picture's colours, else the first channel.
+        """
+        if place not in self.places:
+            raise InputError(
+                f"wanted a page that masks lie on, got {place}; there are "
+                f"{len(self.places)}, the last one is {self.places[-1]}"
+            )
+        if channel is not None and not 0 <= channel < len(self.channels):
+            count = len(self.channels)
+            raise InputError(f"wanted a channel of 0 to {count - 1}, got {channel}; leave it out")
+        if self.bands or not self.channels:
+            bands = view.bands
+            if channel is None and bands is None and not self.colours:
+                channel = 0
+            return PictureView(bands if channel is None else (channel + 1,), place, view.stretch)
+        return PictureView(view.bands, place + (channel or 0) * self._step(), view.stretch)
+
+
+def read_planes(path: Path) -> Planes:
+    """The planes of a picture, from its headers. Raises ImageError for a file that is none."""
+    pages = read_pages(path)
+    with open_file(path) as file:
+        if not is_tiff(file):
+            return Planes(pages)
+        facts = TiffFacts()
+        with contextlib.suppress(Exception):  # damage is told when a plane is read
+            facts = decoded(lambda: tiff_facts(file), repr(str(path)))
+    names = _channel_names(facts.ome)
+    along = dict(pages.axes).get("C", 1)
+    pixel = _size_of_ome(facts.ome) or _size_of_imagej(facts)
+    if along > 1:
+        return Planes(pages, _named(names, along, "Channel"), colours=False, pixel=pixel)
+    if facts.samples > 1:
+        channels = _named(names, facts.samples, "Band")
+        return Planes(pages, channels, bands=True, colours=facts.colours, pixel=pixel)
+    return Planes(pages, pixel=pixel)
+
+
+def load_plane(
+    path: Path,
+    place: int = 0,
+    channel: int | None = None,
+    view: PictureView | None = None,
+) -> UintImage:  # -> (H, W, 3)
+    """Read one plane; `view` says bands and stretch.
+
+    Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
+    """
+    view = view or PictureView()
+    if path.suffix.lower() in (".tif", ".tiff") or place or channel is not None:
+        view = read_planes(path).view(place, channel, view)
+    return load_image(path, bands=view.bands, page=view.page, stretch=view.stretch)
+
+
+def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:
+    """The names of the file where each channel has one."""
+    fitting = len(names) == count and all(names)
+    return names if fitting else tuple(f"{word} {number + 1}" for number in range(count))
+
+
+def _pixels_of_ome(text: str) -> tuple[Any, str]:
+    """The element Pixels of OME-XML, and its namespace. Raises for what is none."""
+    if len(text) > 50_000_000 or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ImageError("its OME-XML is too large, or defines entities")
+    root = ET.fromstring(text)
+    space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
+    found = root.find(f"{space}Image/{space}Pixels")
+    if found is None:
+        raise ImageError("its OME-XML names no pixels")
+    return found, space
+
+
+def _channel_names(ome: str) -> tuple[str, ...]:
+    with contextlib.suppress(Exception):
+        pixels, space = _pixels_of_ome(ome)
+        return tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
+    return ()
+
+
+def _size_of_ome(ome: str) -> PixelSize | None:
+    with contextlib.suppress(Exception):
+        pixels, _ = _pixels_of_ome(ome)
+        return _sized(float(pixels.get("PhysicalSizeX")), pixels.get("PhysicalSizeXUnit", "µm"))
+    return None
+
+
+def _size_of_imagej(facts: TiffFacts) -> PixelSize | None:
+    return _sized(1 / facts.a_unit if facts.a_unit > 0 else 0, facts.unit)
+
+
+def _sized(size: float, unit: str) -> PixelSize | None:
+    known = _UNITS.get(unit.strip().lower())
+    return PixelSize(size, known) if known and 0 < size < 1e9 else None

@@ -1,0 +1,229 @@
+"""Export of a video model: a model of SAM 2's families in, its further ONNX graphs out.
+
+Letters: N objects, P points, T masks of the decoder, C channels, h w features, m side of a mask, K
+tokens of memories, Cm their channels. `features` are the encoder graph's, as a picture has them.
+
+video_attention.onnx  features (1, C, h, w), tokens (N, K, Cm), places (1, K, Cm), cosine and sine
+                      (K, C / 2) -> conditioned (N, C, h, w)
+video_decoder.onnx    conditioned, extras_0, ..., coords (N, P, 2), labels (N, P), masks
+                      (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T), score
+                      (N, 1), pointers (N, T, C)
+video_memory.onnx     features, logits (N, 1, m, m), sharp (N,), absent (N,) -> tokens (N, K, Cm)
+video.npz             what is added to memories and pointers: `runtimes.onnx_video.VideoConstants`
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from anymask.export.graphs import describe_tensors, example_prompts, write_graph
+from anymask.export.readme import write_readme
+from anymask.models.memory_attention import RecalledMemories
+from anymask.models.rotary import RotaryAngles
+from anymask.models.video_model import VideoModel
+from anymask.models.video_records import Frame
+from anymask.primitives.errors import InputError
+from anymask.runtimes.manifest import (
+    CONSTANTS,
+    ENCODER,
+    MANIFEST,
+    GraphInfo,
+    Manifest,
+    file_sha256,
+    manifest_to_json,
+    read_manifest,
+)
+from anymask.runtimes.onnx_video import (
+    ATTENTION,
+    TRACK_DECODER,
+    TRACK_MEMORY,
+    settings_to_bytes,
+)
+
+
+class AttentionGraph(nn.Module):
+    """A frame reads its memories."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: Tensor, tokens: Tensor, places: Tensor, cosine: Tensor, sine: Tensor
+    ) -> Tensor:
+        """See the module."""
+        h, w = features.shape[-2:]
+        frame = plain_features(self.model, features).flatten(2).transpose(1, 2)
+        positions, turns = self.model._of_frame(h, w)
+        recalled = RecalledMemories(tokens, places, RotaryAngles(cosine, sine))
+        read: Tensor = self.model.memory_attention(frame, positions, turns, recalled)
+        return read.transpose(1, 2).unflatten(2, (h, w))
+
+
+class TrackDecoderGraph(nn.Module):
+    """Every mask of each object, with what the choice between them needs."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the module."""
+        *maps, coords, labels, masks, has_mask = inputs
+        decoded = self.model._decode(tuple(maps), coords, labels, masks, has_mask)
+        pointers = self.model.obj_ptr_proj(decoded.tokens)
+        return decoded.logits, decoded.quality, decoded.object_score, pointers
+
+
+class TrackMemoryGraph(nn.Module):
+    """What a frame leaves in memory of each object."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, logits: Tensor, sharp: Tensor, absent: Tensor) -> Tensor:
+        """See the module."""
+        frame = Frame(plain_features(self.model, features), ())
+        return self.model.memory_tokens(frame, logits, sharp, absent)
+
+
+def plain_features(model: VideoModel, features: Tensor) -> Tensor:
+    """The features as they are without the mark of a picture that has no memory."""
+    return features - model.no_mem_embed.reshape(1, -1, 1, 1)
+
+
+@torch.no_grad()
+def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
+    """Write the graphs of a video into a bundle that `export_bundle` wrote; its new manifest.
+
+    Raises InputError for settings that the graphs do not have.
+    """
+    settings, spec = model.config.settings, model.spec
+    if settings.exclusive_memory or model.dtype != torch.float32:
+        raise InputError(
+            f"{spec.name} cannot be exported with exclusive_memory={settings.exclusive_memory} in "
+            f"{model.dtype}; export it in float32 and without"
+        )
+    manifest, model = read_manifest(folder), model.cpu().eval()
+    maps = _example_maps(manifest)
+    graphs = [
+        _write_attention(model, maps, folder),
+        _write_decoder(model, maps, folder),
+        _write_memory(model, maps, folder),
+    ]
+    with (folder / CONSTANTS).open("wb") as file:
+        np.savez(file, **_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+    hashes = {path.name: file_sha256(path) for path in _files(folder, graphs)}
+    changed = replace(
+        manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
+    )
+    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
+    write_readme(folder, changed)
+    return changed
+
+
+def _files(folder: Path, graphs: list[GraphInfo]) -> list[Path]:
+    parts = [path for info in graphs for path in sorted(folder.glob(f"{info.file}*"))]
+    return [*parts, folder / CONSTANTS]
+
+
+def _example_maps(manifest: Manifest) -> dict[str, Tensor]:
+    """One frame's maps, by their names."""
+    return {
+        one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
+        for one in manifest.graph(ENCODER).outputs
+    }
+
+
+def _write_attention(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
+    """With two of everything: torch takes a size of one for a constant."""
+    graph, features = AttentionGraph(model).eval(), maps["features"]
+    places, turns = model._of_memory(features.shape[-2], features.shape[-1])
+    tokens = torch.zeros(2, places.shape[1], places.shape[2])
+    given = (features, tokens, places, turns.cosine, turns.sine)
+    info = GraphInfo(
+        ATTENTION,
+        (
+            *describe_tensors(["features"], given[:1], ""),
+            *describe_tensors(["tokens"], given[1:2], "NK"),
+            *describe_tensors(["places"], given[2:3], (1, "K")),
+            *describe_tensors(["cosine", "sine"], given[3:], "K"),
+        ),
+        describe_tensors(["conditioned"], [graph(*given)], "N"),
+    )
+    n, k = torch.export.Dim("N"), torch.export.Dim("K", min=2)
+    varying: Any = ({}, {0: n, 1: k}, {1: k}, {0: k}, {0: k})
+    write_graph(graph, given, info, varying, folder, int8=False)
+    return info
+
+
+def _write_decoder(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
+    graph = TrackDecoderGraph(model).eval()
+    features, *fine = maps.values()
+    conditioned, prompts = features.repeat(2, 1, 1, 1), example_prompts(model.spec, 2, 2)
+    given = (conditioned, *fine, *prompts)
+    info = GraphInfo(
+        TRACK_DECODER,
+        (
+            *describe_tensors(["conditioned"], [conditioned], "N"),
+            *describe_tensors(list(maps)[1:], fine, ""),
+            *describe_tensors(["coords", "labels"], prompts[:2], "NP"),
+            *describe_tensors(["masks", "has_mask"], prompts[2:], "N"),
+        ),
+        describe_tensors(["logits", "quality", "score", "pointers"], graph(*given), "N"),
+    )
+    n, p = torch.export.Dim("N"), torch.export.Dim("P")
+    still: Any = tuple({} for _ in fine)
+    varying = (({0: n}, *still, {0: n, 1: p}, {0: n, 1: p}, {0: n}, {0: n}),)
+    write_graph(graph, given, info, varying, folder, int8=False)
+    return info
+
+
+def _write_memory(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
+    graph, m = TrackMemoryGraph(model).eval(), model.spec.mask_side
+    given = (maps["features"], torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
+    info = GraphInfo(
+        TRACK_MEMORY,
+        (
+            *describe_tensors(["features"], given[:1], ""),
+            *describe_tensors(["logits", "sharp", "absent"], given[1:], "N"),
+        ),
+        describe_tensors(["tokens"], [graph(*given)], "N"),
+    )
+    n = torch.export.Dim("N")
+    write_graph(graph, given, info, ({}, {0: n}, {0: n}, {0: n}), folder, int8=False)
+    return info
+
+
+def _constants(model: VideoModel) -> dict[str, NDArray[Any]]:
+    side = model.spec.image_side // 16
+    places, turns = model._of_memory(side, side)
+    tensors = {
+        "ages": model.maskmem_tpos_enc[:, 0, 0],
+        "no_object": model.no_obj_ptr,
+        "no_memory": model.no_mem_embed[0, 0],
+        "mask_weight": model.mask_downsample.weight[0, 0],
+        "mask_bias": model.mask_downsample.bias,
+        "places": places,
+        "cosine": turns.cosine,
+        "sine": turns.sine,
+    }
+    if model.config.settings.pointer_times != "none":
+        tensors |= {
+            "times_weight": model.obj_ptr_tpos_proj.weight,
+            "times_bias": model.obj_ptr_tpos_proj.bias,
+        }
+    arrays: dict[str, NDArray[Any]] = {
+        name: tensor.detach().float().numpy()
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
+    return arrays | {"settings": settings_to_bytes(model.config.settings)}

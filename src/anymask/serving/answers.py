@@ -1,0 +1,335 @@
+"""What the addresses of a project answer, in types: the schema of /openapi.json, and its check.
+
+Nothing beside the named fields is ever sent. A field without a value is left out where its type has
+a default, and null where it has none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from anymask.engine.entries import Arm, Kind, Stage, Status, Verdict
+
+Place = tuple[float, float]
+Corners = tuple[float, float, float, float]
+_ID = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
+_COLOUR = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
+
+
+class ClosedAnswer(BaseModel):
+    """An object that has these fields and no other ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RleAnswer(ClosedAnswer):
+    """A mask: COCO's compressed run-lengths over a photo of `size` (height, width)."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class NothingAnswer(ClosedAnswer):
+    """Done; there is nothing to tell."""
+
+
+class LabelAnswer(ClosedAnswer):
+    """A name of masks, and how many have it."""
+
+    name: str
+    colour: _COLOUR
+    masks: int
+
+
+class LabelsAnswer(ClosedAnswer):
+    """The names in their order."""
+
+    labels: list[LabelAnswer]
+
+
+class ProjectCountsAnswer(ClosedAnswer):
+    """Photos, finished ones, masks that are not rejected."""
+
+    images: int
+    done: int
+    records: int
+
+
+class ProjectAnswer(ClosedAnswer):
+    """What a page needs to begin."""
+
+    name: str
+    made: float
+    labels: list[LabelAnswer]
+    stage: Stage
+    arm: Arm
+    user: str
+    hint_seconds: float
+    counts: ProjectCountsAnswer
+
+
+class ImageAnswer(ClosedAnswer):
+    """A photo; `records` counts its masks that are not rejected."""
+
+    id: _ID
+    name: str
+    width: int
+    height: int
+    status: Literal["new", "proposed", "done"]
+    version: int
+    records: int
+    group: str | None
+
+
+class ImagesAnswer(ClosedAnswer):
+    """Photos, and what to ask with as `after` for more."""
+
+    images: list[ImageAnswer]
+    next: _ID | None
+
+
+class PageAnswer(ClosedAnswer):
+    """A page that masks lie on, and where it is in the stack."""
+
+    page: int
+    name: str
+
+
+class PixelSizeAnswer(ClosedAnswer):
+    """The side of a pixel."""
+
+    size: float
+    unit: str
+
+
+class PlanesAnswer(ClosedAnswer):
+    """What of a photo can be looked at.
+
+    first     the page that is shown without being asked for
+    channels  names of looks at each page; `colours`: there is one without a channel, too
+    pixel     as the file says; null where it does not
+    """
+
+    first: int
+    pages: list[PageAnswer]
+    channels: list[str]
+    colours: bool
+    pixel: PixelSizeAnswer | None
+
+
+class PromptsAnswer(ClosedAnswer):
+    """What a model was asked."""
+
+    points: list[Place] | None = None
+    labels: list[int] | None = None
+    box: Corners | None = None
+    lasso: list[Place] | None = None
+
+
+class OriginAnswer(PromptsAnswer):
+    """Where a mask comes from (`engine.entries.Provenance`), in the page's words beside ours."""
+
+    by: Kind
+    kind: Kind
+    arm: Arm
+    model: str | None = None
+    model_hash: str | None = None
+    prompts: list[PromptsAnswer] | None = None
+    tool: str | None = None
+    stage: Stage | None = None
+    source: str | None = None
+
+
+class NotesAnswer(ClosedAnswer):
+    """What people wrote on a mask."""
+
+    tags: list[str] | None = None
+    attributes: dict[str, str] | None = None
+    comment: str | None = None
+    locked: bool | None = None
+    hidden: bool | None = None
+    level: int | None = None
+
+
+class FoundMaskAnswer(ClosedAnswer):
+    """A mask that a model found and nobody has stored."""
+
+    rle: RleAnswer
+    box: Corners
+    area: int
+    quality: float | None
+    label: str | None
+    status: Status
+    page: int
+    provenance: OriginAnswer
+
+
+class KeptMaskAnswer(FoundMaskAnswer):
+    """A mask of the project, at a version."""
+
+    id: _ID
+    version: int
+    stability: float | None
+    who: str
+    seconds: float
+    client_id: str | None
+    notes: NotesAnswer
+
+
+class KeptMasksAnswer(ClosedAnswer):
+    """The masks of a photo; `version` is the photo's."""
+
+    version: int
+    records: list[KeptMaskAnswer]
+
+
+class ProposalsAnswer(ClosedAnswer):
+    """Proposals that are stored, and others below the model's least quality."""
+
+    records: list[KeptMaskAnswer]
+    others: list[FoundMaskAnswer]
+
+
+class AddedAnswer(ClosedAnswer):
+    """How many events were written down."""
+
+    added: int
+
+
+class ReviewAnswer(ClosedAnswer):
+    """A mask to look at, and why."""
+
+    image: _ID
+    page: int
+    record: _ID
+    why: str
+
+
+class PaceAnswer(ClosedAnswer):
+    """How quickly masks are made in one stage and arm."""
+
+    stage: str
+    arm: str
+    masks: int
+    images: int
+    seconds: float
+    seconds_a_mask: float | None
+    masks_an_hour: float | None
+
+
+class BatchAnswer(ClosedAnswer):
+    """How a batch of proposals stands (`engine.review.BatchState`)."""
+
+    batch: int
+    masks: int
+    open: int
+    sampled: int
+    doubtful: int
+    needed: int
+    good: float | None
+    low: float | None
+    high: float | None
+    mean_iou: float | None
+    met: bool
+
+
+class AgreementAnswer(ClosedAnswer):
+    """Two annotators on the photos that both have labelled."""
+
+    first: str
+    second: str
+    images: int
+    pairs: int
+    alone: int
+    iou: float | None
+
+
+class ShareAnswer(ClosedAnswer):
+    """How much of the project one label or group is."""
+
+    name: str
+    masks: int
+    images: int
+    pixels: float | None
+
+
+class ReportAnswer(ClosedAnswer):
+    """The figures of a project (`engine.figures.Figures`); null: nothing was measured."""
+
+    name: str
+    images: dict[str, int]
+    masks: dict[str, int]
+    paces: list[PaceAnswer]
+    saving: float | None
+    verdicts: dict[Verdict, int]
+    batches: list[BatchAnswer]
+    agreements: list[AgreementAnswer]
+    labels: list[ShareAnswer]
+    groups: list[ShareAnswer]
+    looked_at: int
+
+
+class StudioModelAnswer(ClosedAnswer):
+    """Label Studio: the model by name and weights."""
+
+    model_version: str
+
+
+class StudioVersionsAnswer(ClosedAnswer):
+    """Label Studio: the only version there is."""
+
+    versions: list[str]
+    message: str
+
+
+class StudioBrushAnswer(ClosedAnswer):
+    """Label Studio: a brush mask's bytes."""
+
+    format: Literal["rle"]
+    rle: list[int]
+    brushlabels: list[str]
+
+
+class StudioRegionAnswer(ClosedAnswer):
+    """Label Studio: a mask as a brush region."""
+
+    id: str
+    from_name: str
+    to_name: str
+    type: Literal["brushlabels"]
+    original_height: int
+    original_width: int
+    image_rotation: Literal[0]
+    value: StudioBrushAnswer
+    score: float
+    readonly: bool
+
+
+class StudioPredictionAnswer(ClosedAnswer):
+    """Label Studio: the regions of one task."""
+
+    model_version: str
+    result: list[StudioRegionAnswer]
+    score: float
+
+
+class StudioPredictionsAnswer(ClosedAnswer):
+    """Label Studio: a prediction for each task."""
+
+    results: list[StudioPredictionAnswer]
+
+
+class StudioJobAnswer(ClosedAnswer):
+    """Label Studio: nothing is trained here."""
+
+    job: None
+    status: Literal["ok"]
+
+
+class StudioToldAnswer(ClosedAnswer):
+    """Label Studio: it was heard."""
+
+    result: NothingAnswer
+    status: Literal["ok"]

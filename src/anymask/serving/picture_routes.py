@@ -1,0 +1,172 @@
+"""The addresses of a project's pictures: planes, pixels, small pictures, embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse
+
+from anymask.data.pixels import PictureView
+from anymask.data.planes import load_plane, read_planes
+from anymask.engine.checks import MOST_PAGE
+from anymask.engine.project import Project
+from anymask.jobs.choices import PictureChoice
+from anymask.primitives.types import UintImage
+from anymask.serving.answers import PlanesAnswer
+from anymask.serving.inference import Inference
+from anymask.serving.limits import Limits
+from anymask.serving.model_api import embedded
+from anymask.serving.photos import too_large
+from anymask.serving.refusals import Refusal
+from anymask.serving.results import EMBEDDING, file_answer
+
+THUMBNAIL = 160  # pixels
+MOST_CHANNEL = 10_000
+PageNumber = Annotated[int | None, Query(ge=0, le=MOST_PAGE)]
+ChannelNumber = Annotated[int | None, Query(ge=0, le=MOST_CHANNEL)]
+
+
+@dataclass(frozen=True)
+class PictureLook:
+    """What is shown and seen of photos where a request does not say, and how large they may be."""
+
+    choice: PictureChoice
+    limits: Limits
+
+    @property
+    def view(self) -> PictureView:
+        """Bands and stretch."""
+        return PictureView.of(self.choice.bands, 0, self.choice.stretch)
+
+    def page(self, path: Path, asked: int | None) -> int:
+        """The page that is asked for; else the one of the choice, where the file has it."""
+        if asked is not None:
+            return asked
+        if self.choice.page in (0, "all"):
+            return 0
+        places = read_planes(path).places
+        return self.choice.page if self.choice.page in places else places[0]
+
+    def load(
+        self, project: Project, image_id: int, page: int | None, channel: int | None
+    ) -> UintImage:
+        """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
+        image, path = project.store.image(image_id), project.picture(image_id)
+        height, width = image.hw
+        if height * width > self.limits.pixels:
+            raise too_large(f"{width} x {height}", self.limits)
+        place = self.page(path, page)
+        photo = load_plane(path, place, channel, self.view)
+        high, wide = photo.shape[:2]
+        if (high, wide) != image.hw:
+            raise Refusal(
+                422,
+                f"a page of {width} x {height} pixels, as the first one",
+                f"{wide} x {high} on page {place}",
+                "label it as a photo of its own: cut the file into one for each size",
+            )
+        return photo
+
+    def is_plain(self, page: int | None, channel: int | None) -> bool:
+        """Whether a file that holds one picture is shown as it is."""
+        first = self.choice.page in (0, "all")
+        return self.view.plain and channel is None and page in (None, 0) and (first or page == 0)
+
+
+def add_pictures(
+    router: APIRouter, project: Project, inference: Inference, look: PictureLook
+) -> None:
+    """Add them to a project's router."""
+    _add_planes(router, project, look)
+    _add_pixels(router, project, look)
+
+    @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
+    async def embedding(
+        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
+    ) -> Response:
+        """The photo's embedding; asking for the next photo's is a prefetch."""
+        return await embedded(inference, partial(look.load, project, image_id, page, channel))
+
+
+def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
+    @router.get("/images/{image_id}/planes", response_model=PlanesAnswer)
+    def planes(image_id: int) -> dict[str, Any]:
+        """The pages and channels of a photo's file, and how large its pixels are."""
+        path = project.picture(image_id)
+        found = read_planes(path)
+        return {
+            "first": look.page(path, None),
+            "pages": [{"page": page, "name": found.name(page)} for page in found.places],
+            "channels": list(found.channels),
+            "colours": found.colours or (look.view.bands is not None and found.bands),
+            "pixel": None if found.pixel is None else asdict(found.pixel),
+        }
+
+
+def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
+    converting = asyncio.Lock()  # one photo's pixels at a time
+
+    kinds = ("image/png", "image/jpeg", "image/webp")
+
+    @router.get(
+        "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
+    )
+    async def pixels(
+        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
+    ) -> Response:
+        """The upright photo: the file itself where a browser shows it so, else a PNG.
+
+        page     of a file of several, as `planes` lists them
+        channel  the place of one in `channels` of `planes`
+        """
+        path = await run_in_threadpool(project.picture, image_id)
+        plain = look.is_plain(page, channel)
+        if plain and await run_in_threadpool(_is_shown_as_it_is, path):
+            return FileResponse(path)
+        async with converting:
+            return await run_in_threadpool(
+                lambda: _png(look.load(project, image_id, page, channel))
+            )
+
+    @router.get(
+        "/images/{image_id}/thumbnail",
+        response_class=Response,
+        responses=file_answer("image/jpeg"),
+    )
+    def thumbnail(image_id: int) -> Response:
+        """The upright photo, small, as a JPEG."""
+        return _small(look.load(project, image_id, None, None))
+
+
+def _small(photo: UintImage) -> Response:
+    """At most THUMBNAIL pixels a side."""
+    picture = Image.fromarray(photo)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(stream.getvalue(), media_type="image/jpeg", headers=headers)
+
+
+def _is_shown_as_it_is(path: Path) -> bool:
+    """Whether a browser shows the file itself as we see it; not for what cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
+            return plain and picture.getexif().get(0x0112, 1) == 1
+    except Exception:  # a dozen kinds on altered bytes
+        return False
+
+
+def _png(photo: UintImage) -> Response:
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "PNG", compress_level=1)
+    return Response(stream.getvalue(), media_type="image/png")

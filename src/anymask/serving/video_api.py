@@ -1,0 +1,252 @@
+"""Routes of video sessions: open, hand over frames or a file, prompt, follow, close.
+
+POST   /api/videos                        settings -> the session's name
+PUT    /api/videos/{name}/file            a video file, which the session is then about
+POST   /api/videos/{name}/frames          or the next frame, a picture -> its masks
+POST   /api/videos/{name}/prompts         what is meant on a frame -> the object's mask
+GET    /api/videos/{name}/masks           follow: a line of JSON a frame, as they are found
+GET    /api/videos/{name}                 objects, doubtful frames, seconds that are left
+DELETE /api/videos/{name}/objects/{n}     forget an object
+DELETE /api/videos/{name}                 close
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from anymask.primitives.errors import AnymaskError
+from anymask.serving.forms import PICTURE_BODY, FormRoute, picture_of
+from anymask.serving.limits import Limits
+from anymask.serving.model_api import done
+from anymask.serving.photos import read_photo
+from anymask.serving.refusals import ANYWHERE, Refusal, documented, refusal_of
+from anymask.serving.results import RleAnswer
+from anymask.serving.video_sessions import OpenVideo, VideoSessions
+from anymask.serving.wire import PromptBody, check_prompts, prompt_of
+from anymask.video.opening import TrackDict
+from anymask.video.outputs import frame_to_json, object_to_json
+from anymask.video.records import Direction, TrackedFrame
+
+_LARGEST = 2**31 - 1
+_OWN = frozenset({"session", "start", "end", "every", "fps"})  # of a file on the client's side
+_SETTINGS = sorted(frozenset(TrackDict.__optional_keys__) - _OWN)
+_ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
+            "video/x-matroska": ".mkv"}  # fmt: skip
+Name = Annotated[str, Path(max_length=40)]
+Frame = Annotated[int, Query(ge=0, le=_LARGEST)]
+FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A line of JSON a frame; a last line with `error` where following failed",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
+
+
+class VideoBody(BaseModel):
+    """`settings`: keyword arguments of `Model.track`, such as {"tracker": "points"}."""
+
+    settings: dict[str, Any] = {}
+
+
+class VideoPromptBody(PromptBody):
+    """What is meant on a frame: as for /api/segment, with the frame and the object's number."""
+
+    frame: int = Field(default=0, ge=0, le=_LARGEST)
+    object: int = Field(default=1, ge=0, le=_LARGEST)
+
+
+class VideoAnswerBody(BaseModel):
+    """An open session: its name, frames so far or in all, and how long it waits to be asked."""
+
+    name: str
+    frames: int
+    objects: list[int]
+    doubtful: list[tuple[int, int, list[str]]] = Field(description="frame, object, doubts")
+    seconds_left: float
+
+
+class ObjectBody(BaseModel):
+    """One object on a frame."""
+
+    object: int
+    segmentation: RleAnswer
+    area: int
+    score: float
+    quality: float
+    state: str
+    doubts: list[str]
+    prompted: bool
+
+
+class FrameBody(BaseModel):
+    """The objects of one frame."""
+
+    frame: int
+    seconds: float
+    objects: list[ObjectBody]
+
+
+def video_router(videos: VideoSessions, limits: Limits) -> APIRouter:
+    """The addresses above."""
+    failures = documented(400, 404, 409, 415, 422, 501, *ANYWHERE)
+    router = APIRouter(route_class=FormRoute, responses=failures)
+    _add_opening(router, videos)
+    _add_frames(router, videos, limits)
+    _add_prompts(router, videos, limits)
+    _add_masks(router, videos)
+    _add_closing(router, videos)
+    return router
+
+
+def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
+    @router.post("/api/videos", response_model=VideoAnswerBody)
+    async def begin(body: VideoBody) -> Response:
+        """Open a session; frames are handed over one by one, or a file is sent."""
+        strange = sorted(set(body.settings) - set(_SETTINGS))
+        if strange:
+            wanted, got = f"settings of {', '.join(_SETTINGS)}", ", ".join(strange)[:200]
+            raise Refusal(422, wanted, got, "leave it out")
+        video = await done(videos.work(lambda: videos.begin(body.settings)))
+        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+
+    @router.put("/api/videos/{name}/file", response_model=VideoAnswerBody, openapi_extra=FILE_BODY)
+    async def take_file(name: Name, request: Request) -> Response:
+        """The video that the session is about; before anything else is said."""
+        video, content = videos.find(name), await request.body()
+        if not content:
+            raise Refusal(400, "the bytes of a video", "an empty body", "send the file's content")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        ending = _ENDINGS.get(kind, ".video")
+        await done(videos.work(lambda: videos.take_file(video, content, ending)))
+        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+
+
+def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
+    @router.post("/api/videos/{name}/frames", response_model=FrameBody, openapi_extra=PICTURE_BODY)
+    async def step(name: Name, request: Request) -> Response:
+        """The next frame -> the objects on it that were followed to it."""
+        video, content = videos.find(name), await picture_of(request)
+        if video.folder is not None:
+            raise Refusal(409, "a session without a file", "one about a file", "GET its masks")
+        if video.frames >= limits.video_frames:
+            raise Refusal(
+                422, f"at most {limits.video_frames} frames", "another", "open another session"
+            )
+        image = await run_in_threadpool(read_photo, content, limits)
+        found = await done(videos.work(lambda: video.session.step(image)))
+        video.frames += 1
+        return JSONResponse(frame_to_json(found))
+
+
+def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
+    @router.post("/api/videos/{name}/prompts", response_model=ObjectBody)
+    async def prompt(name: Name, body: VideoPromptBody) -> Response:
+        """What is meant on a frame -> the object's mask there; a further prompt corrects it."""
+        video = videos.find(name)
+        check_prompts([body], limits)
+        if body.object not in video.objects and len(video.objects) >= limits.video_objects:
+            raise Refusal(
+                422, f"at most {limits.video_objects} objects", "another", "open another session"
+            )
+        said = await run_in_threadpool(prompt_of, body)
+
+        def add() -> dict[str, Any]:
+            one = video.session.add(
+                frame=body.frame, object=body.object, points=said.points, labels=said.labels,
+                box=said.box, mask=said.mask,
+            )  # fmt: skip
+            video.objects.add(body.object)
+            return object_to_json(body.object, one)
+
+        return JSONResponse(await done(videos.work(add)))
+
+    @router.delete("/api/videos/{name}/objects/{number}", response_model=VideoAnswerBody)
+    async def remove(name: Name, number: Annotated[int, Path(ge=0, le=_LARGEST)]) -> Response:
+        """Forget an object; the others are left alone."""
+        video = videos.find(name)
+        await done(videos.work(lambda: video.session.remove(number)))
+        video.objects.discard(number)
+        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+
+
+def _add_masks(router: APIRouter, videos: VideoSessions) -> None:
+    @router.get("/api/videos/{name}/masks", response_class=StreamingResponse, responses=LINES)
+    async def masks(
+        name: Name,
+        direction: Direction = "forward",
+        start: Frame | None = None,
+        stop: Frame | None = None,
+    ) -> Response:
+        """Follow the objects; a line a frame, sent as soon as it is found.
+
+        Leave to pause: the next request goes on where work is left.
+        """
+        video = videos.find(name)
+        if video.following:
+            raise Refusal(409, "one request for masks at a time", "another one", "end that first")
+        video.following = True
+        frames = video.session.propagate(direction, start, stop)
+        try:  # what cannot be followed is told as a refusal, not as a line
+            first = await done(videos.work(lambda: videos.follow(video, frames)))
+        except BaseException:
+            video.following = False
+            raise
+        lines = _lines(videos, video, frames, first)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+async def _lines(
+    videos: VideoSessions, video: OpenVideo, frames: Iterator[TrackedFrame], first: Any
+) -> AsyncIterator[bytes]:
+    found = first
+    try:
+        while found is not None:
+            yield json.dumps(frame_to_json(found)).encode() + b"\n"
+            found = await done(videos.work(lambda: videos.follow(video, frames)))
+    except (AnymaskError, Refusal) as error:
+        told = error if isinstance(error, Refusal) else refusal_of(error)
+        yield json.dumps({"error": told.error}).encode() + b"\n"
+    finally:
+        video.following = False
+        with contextlib.suppress(RuntimeError):  # a server that goes down takes no more work
+            videos.work(frames.close)  # type: ignore[attr-defined]  # a generator's
+
+
+def _add_closing(router: APIRouter, videos: VideoSessions) -> None:
+    @router.get("/api/videos/{name}", response_model=VideoAnswerBody)
+    async def look(name: Name) -> Response:
+        """What is known of a session."""
+        video = videos.find(name)
+        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+
+    @router.delete("/api/videos/{name}", status_code=204)
+    async def end(name: Name) -> Response:
+        """Close a session; its masks and its file are gone."""
+        videos.find(name)
+        videos.end(name)
+        return Response(status_code=204)
+
+
+def _told(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
+    return {
+        "name": video.name,
+        "frames": video.frames,
+        "objects": video.session.objects,
+        "doubtful": [[frame, n, list(why)] for frame, n, why in video.session.doubtful()],
+        "seconds_left": videos.seconds_left(video),
+    }

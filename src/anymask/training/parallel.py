@@ -1,0 +1,115 @@
+"""Distributed training (DDP, FSDP): a model in, the same spread over processes out, and back.
+
+Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
+machines. Each learns from its part of every batch; `ddp` keeps all weights in every process
+(DistributedDataParallel), `fsdp` a part of them (FSDP2, `fully_shard`). What is written to disk is
+the same: whole tensors, so that a run goes on with another number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils import _pytree
+
+from anymask.primitives.errors import ConfigError
+from anymask.training.blocks import repeated_blocks
+
+Parallel = Literal["ddp", "fsdp"]
+WAYS: tuple[Parallel, ...] = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchrunPlace:
+    """What torchrun told a process: its number, how many there are, its number on this machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+
+    @classmethod
+    def of_environment(cls) -> TorchrunPlace | None:
+        """This process's, or None where torchrun did not start it. Raises ConfigError."""
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            return None
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        try:
+            rank, size, local = (int(os.environ[name]) for name in names)
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                f"torchrun sets {', '.join(names)}; one is missing or no number ({error})"
+            ) from error
+        return cls(rank=rank, size=size, local_rank=local)
+
+    def device(self, device: str) -> str:
+        """This process's own device: `cuda` becomes the card of its number."""
+        return f"cuda:{self.local_rank}" if device == "cuda" else device
+
+
+def spread(step: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
+    """The step of a process that belongs to a group, so that gradients are those of all."""
+    if parallel == "fsdp":
+        shard(step)
+        return step
+    cards = [device] if device.type == "cuda" else None
+    # Each step leaves out some heads.
+    return DistributedDataParallel(step, device_ids=cards, find_unused_parameters=True)
+
+
+def shard(model: nn.Module) -> None:
+    """Leave a part of every weight in this process, block by block."""
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP's wish
+    for block in repeated_blocks(model).values():
+        fully_shard(block)
+    fully_shard(model)
+
+
+def whole(state: Any) -> Any:
+    """A tree of values with every sharded tensor made whole; all processes must ask."""
+    return _pytree.tree_map(
+        lambda one: one.full_tensor() if isinstance(one, DTensor) else one, state
+    )
+
+
+def sharded_as(tensor: Tensor, pattern: Tensor) -> Tensor:
+    """A whole tensor as the pattern is sharded, or as it is."""
+    if isinstance(pattern, DTensor) and tensor.shape == pattern.shape:
+        return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
+    return tensor
+
+
+def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """`load_state_dict` of whole tensors. Raises RuntimeError as it does."""
+    own = model.state_dict()
+    model.load_state_dict(
+        {name: sharded_as(t, own[name]) if name in own else t for name, t in state.items()}
+    )
+
+
+def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`load_state_dict` of an optimiser from whole tensors. Raises ValueError as it does."""
+    own = [p for group in optimiser.param_groups for p in group["params"]]
+    moments = {
+        number: {
+            name: sharded_as(value, own[number]) if isinstance(value, Tensor) else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    optimiser.load_state_dict({**state, "state": moments})
+
+
+def mean_of_all(values: list[float], device: torch.device) -> list[float]:
+    """The mean of each value over all processes."""
+    if not distributed.is_initialized():
+        return values
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    distributed.all_reduce(total)
+    return [value / distributed.get_world_size() for value in total.tolist()]

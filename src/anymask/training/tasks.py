@@ -1,0 +1,228 @@
+"""Tasks of a recipe (masks, distillation, masked autoencoding): a model in, its step out.
+
+    masks    objects from prompts (`training.step`)
+    distil   a larger model's features, and its masks for the same prompts: features as MobileSAM
+             (Zhang et al. 2023, arXiv 2306.14289, section 3.2), prompts in the loop as EdgeSAM
+             (Zhou et al. 2023, arXiv 2312.06660, section 3.3). Deviations: features go through a
+             learned 1 x 1 convolution, so that any two encoders fit; the next click stands where
+             the student errs against the teacher; the teacher sees clicks and boxes, not masks
+    mae      the pixels of hidden cells (He et al. 2021, arXiv 2111.06377, section 3): normalised
+             cell by cell, three of four hidden, squared error. Deviation: hidden cells are blank,
+             not left out, so that encoders with windows or convolutions learn, too
+    sami     a teacher's features, most cells being hidden (Xiong et al. 2023, EfficientSAM, arXiv
+             2312.00863, section 3.2), with the same deviation
+
+A task may give the model a head that is needed only while it learns: `add_head`, `remove_head`.
+Letters: B pictures, S side, C channels, h w feature cells, N prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask import models
+from anymask.families import open_family
+from anymask.primitives.errors import ConfigError, WeightsError
+from anymask.primitives.spec import ModelSpec
+from anymask.training.draws import Draws
+from anymask.training.interaction import SimulatedPrompts
+from anymask.training.recipe import Recipe
+from anymask.training.samples import Batch
+from anymask.training.step import StepOutcome, TrainingStep, best_shown, normalised
+from anymask.training.trainable import Trainee
+from anymask.weights.checkpoints import read_checkpoint
+from anymask.weights.store import trainable_weights
+
+HEAD = "task_head"  # the name of a task's own layer in the model
+CELL = 16  # pixels a side of what is hidden, and of what is reconstructed
+BLANK = 0.0  # what a hidden cell is, after normalisation: the mean colour
+
+
+def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The step of the recipe's task. Raises ConfigError, ModelError, WeightsError."""
+    if recipe.task == "masks":
+        return TrainingStep(model, recipe)
+    if recipe.task == "distil":
+        return DistillationStep(model, recipe, Teacher.open(recipe))
+    return HiddenCellsStep(model, recipe, Teacher.open(recipe) if recipe.task == "sami" else None)
+
+
+def add_head(model: nn.Module, recipe: Recipe) -> None:
+    """Give the model the layer that its task needs, if any: `HEAD`, a 1 x 1 convolution."""
+    if recipe.task == "masks":
+        return
+    wanted = 3 * CELL * CELL if recipe.task == "mae" else feature_channels(recipe.teacher)
+    model.add_module(HEAD, nn.Conv2d(feature_channels(recipe.model), wanted, 1))
+
+
+def remove_head(model: nn.Module) -> None:
+    """Take the task's layer away again, where there is one."""
+    if hasattr(model, HEAD):
+        delattr(model, HEAD)
+
+
+def feature_channels(name: str) -> int:
+    """C of the coarsest features that a model makes of a picture."""
+    spec = models.spec(name)
+    side = spec.pad_multiple or spec.image_side
+    with torch.device("meta"), torch.no_grad():
+        seen = cast(Trainee, models.build(name)).encode(torch.zeros(1, 3, side, side))
+    return int(seen[0].shape[1])
+
+
+class Teacher:
+    """A larger model that answers; it is no part of what learns, is saved or is sharded."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.spec: ModelSpec = cast(Trainee, module).spec
+        self.roles = open_family(self.spec).roles
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> Teacher:
+        """The recipe's teacher with its weights. Raises ModelError, WeightsError."""
+        module = models.build(recipe.teacher)
+        named = recipe.teacher_weights
+        path = Path(named) if named else trainable_weights(recipe.teacher)
+        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{path}: not the weights of {recipe.teacher} ({str(error)[:200]})"
+            ) from error
+        return cls(module)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8
+        """What the teacher sees in the pictures, brought to its own size."""
+        self.module.to(images.device)
+        side = images.shape[-1] if self.spec.pad_multiple else self.spec.image_side
+        large = F.interpolate(
+            images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
+        )
+        seen = normalised(large, self.spec)
+        return tuple(one.float() for one in cast(Trainee, self.module).encode(seen))
+
+    @torch.no_grad()
+    def masks(
+        self, features: tuple[Tensor, ...], prompts: SimulatedPrompts, side: int, cells: int
+    ) -> Tensor:
+        """The masks that the teacher shows for prompts in pictures of `side`: (N, 1, s, s), 0..1.
+
+        features  of each prompt's picture, N
+        cells     s
+        """
+        device = features[0].device
+        own = side if self.spec.pad_multiple else self.spec.image_side
+        low = own * self.spec.mask_side // self.spec.image_side
+        coords = prompts.coords.to(device) * (own / side)
+        labels, slots = prompts.labels.to(device), self.spec.fixed_points
+        if slots:
+            coords, labels = coords[:, :slots], labels[:, :slots]
+        empty = torch.zeros(len(coords), 1, low, low, device=device)
+        logits, quality = cast(Trainee, self.module).decode(
+            features, coords, labels, empty, torch.zeros(len(coords), device=device)
+        )
+        if self.roles.added is not None:
+            logits = logits[:, : self.roles.added] + logits[:, self.roles.added :]
+        shown = best_shown(logits.float(), quality.float(), prompts.ambiguous, self.roles)
+        wide = F.interpolate(shown[:, None], (cells, cells), mode="bilinear", align_corners=False)
+        return (wide > 0).float()
+
+
+class DistillationStep(TrainingStep):
+    """A step whose truth is what the teacher answers, and whose features follow the teacher's."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, teacher: Teacher) -> None:
+        super().__init__(model, recipe)
+        self.teacher = teacher
+        if self.rules.slots != teacher.spec.fixed_points:
+            self.rules = replace(self.rules, slots=max(self.rules.slots, teacher.spec.fixed_points))
+        self.rules = replace(
+            self.rules,
+            boxes=self.rules.boxes if "box" in teacher.spec.accepts else 0.0,
+            negatives=self.rules.negatives and "negative_point" in teacher.spec.accepts,
+        )
+
+    def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
+        """As `TrainingStep.forward`, with the teacher's features beside."""
+        objects = batch.targets.shape[1]
+        images = batch.images.to(self.device)
+        told = self.teacher.features(images)
+        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in told)
+        seen = self.see(batch)
+        outcome = self.learn_from(batch, seen, balance, draws)
+        loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), told[0])
+        return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
+
+    def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
+        """What the teacher says to the prompts: (N, 1, s, s)."""
+        return self.teacher.masks(
+            self.of_teacher, prompts, batch.images.shape[-1], batch.targets.shape[-1]
+        )
+
+
+class HiddenCellsStep(nn.Module):
+    """Pictures with most cells hidden; the encoder reconstructs them, or a teacher's features."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, teacher: Teacher | None) -> None:
+        super().__init__()
+        self.model, self.recipe, self.teacher = model, recipe, teacher
+        self.spec = cast(Trainee, model).spec
+
+    def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
+        """Forward of one batch; overlaps are none."""
+        device = next(self.model.parameters()).device
+        pictures = batch.images.to(device)
+        images = normalised(pictures.float(), self.spec)
+        side = images.shape[-1]
+        hidden = hidden_cells(draws, len(images), side // CELL, self.recipe.hidden).to(device)
+        wide = hidden[:, None].repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
+        seen = cast(Trainee, self.model).encode(torch.where(wide, BLANK, images))[0].float()
+        made = getattr(self.model, HEAD)(seen)
+        if self.teacher is not None:
+            return StepOutcome(loss=feature_loss(made, self.teacher.features(pictures)[0]))
+        return StepOutcome(loss=pixel_loss(made, images, hidden))
+
+
+def hidden_cells(draws: Draws, pictures: int, cells: int, part: float) -> Tensor:
+    """Which cells are hidden, just `part` of each picture: (B, cells, cells) bool."""
+    order = torch.from_numpy(draws.uniform(pictures * cells * cells)).view(pictures, -1)
+    count = round(part * cells * cells)
+    hidden = torch.zeros_like(order, dtype=torch.bool)
+    hidden.scatter_(1, order.argsort(1)[:, :count], value=True)
+    return hidden.view(pictures, cells, cells)
+
+
+def pixel_loss(made: Tensor, images: Tensor, hidden: Tensor) -> Tensor:
+    """Squared error of hidden cells: (B, 3 * CELL^2, h, w), (B, 3, S, S), (B, S / CELL, ..) -> ().
+
+    A cell's pixels are brought to mean 0 and variance 1 (He et al. 2021, section 4.1).
+    """
+    cells = F.pixel_unshuffle(images, CELL)
+    mean, variance = cells.mean(1, keepdim=True), cells.var(1, keepdim=True)
+    wanted = (cells - mean) / (variance + 1e-6).sqrt()
+    if made.shape[-2:] != wanted.shape[-2:]:
+        made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
+    error = (made - wanted).square().mean(1)
+    return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error of features, made as large as the teacher's: (B, C, h, w) twice -> ()."""
+    if made.shape[-2:] != wanted.shape[-2:]:
+        made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
+    return F.mse_loss(made, wanted)
+
+
+def check_task(recipe: Recipe) -> None:
+    """Raises ConfigError for a task that lacks its teacher."""
+    if recipe.task in ("distil", "sami") and not recipe.teacher:
+        raise ConfigError(f"task = {recipe.task!r} needs teacher = NAME, a model to learn from")

@@ -1,0 +1,153 @@
+"""A project's stacks over HTTP: planes, pixels of each, masks on their page, and what leaves."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anymask.engine.exchange import take_masks
+from anymask.engine.project import Project, create_project
+from anymask.jobs.choices import PictureChoice
+from anymask.primitives.rle import coco_to_rle
+from anymask.serving.limits import Limits
+from anymask.serving.project import project_router
+from tests.serving.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
+from tests.serving.test_project import body
+
+GREEN = np.broadcast_to(np.uint8([0, 200, 0]), PICTURE.shape)
+PLANES = np.stack([PICTURE, PICTURE[::-1]]).transpose(0, 3, 1, 2)  # (Z, C, H, W)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    about = {"axes": "ZCYX", "unit": "nm"}
+    small = {"imagej": True, "metadata": about, "resolution": (0.5, 0.5)}
+    tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
+    Image.fromarray(PICTURE).save(tmp_path / "plain.png")
+    settings = {"points_per_side": 6, "confident": 0.1, "quality": 0, "stability": 0}
+    return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+        yield started
+
+
+STACK, PLAIN = 2, 1  # in the order of names
+
+
+def pixels(ask: TestClient, query: str, photo: int = STACK) -> np.ndarray:
+    reply = ask.get(f"/api/images/{photo}/pixels?{query}")
+    assert reply.status_code == 200, reply.text
+    return np.asarray(Image.open(io.BytesIO(reply.content)).convert("RGB"))
+
+
+def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient) -> None:
+    assert ask.get(f"/api/images/{STACK}/planes").json() == {
+        "first": 0,
+        "pages": [{"page": 0, "name": "Z 0"}, {"page": 3, "name": "Z 1"}],
+        "channels": ["Channel 1", "Channel 2", "Channel 3"],
+        "colours": False,
+        "pixel": {"size": 2.0, "unit": "nm"},
+    }
+    for depth, page in enumerate((0, 3)):
+        for channel in range(3):
+            shown = pixels(ask, f"page={page}&channel={channel}")
+            assert (shown == PLANES[depth, channel][..., None]).all()
+    plain = ask.get(f"/api/images/{PLAIN}/planes").json()
+    assert (plain["pages"], plain["channels"]) == ([{"page": 0, "name": ""}], [])
+    assert (pixels(ask, "", PLAIN) == PICTURE).all()
+    absent = ask.get(f"/api/images/{STACK}/pixels?page=1")
+    assert error_of(absent, 422) == "wanted a page that masks lie on"
+    assert ask.get(f"/api/images/{STACK}/pixels?channel=3").status_code == 422
+
+
+def test_the_model_sees_what_is_shown(ask: TestClient) -> None:
+    names = {
+        query: ask.get(f"/api/images/{STACK}/embedding?{query}").headers["X-Image-Hash"]
+        for query in ("", "page=0", "page=3", "channel=1", "page=3&channel=1")
+    }
+    assert names[""] == names["page=0"]
+    assert len(set(names.values())) == 4
+
+
+def test_masks_stay_on_their_page(ask: TestClient, project: Project) -> None:
+    for number, (mask, page) in enumerate(((LEFT, 0), (RIGHT, 3))):
+        made = ask.post(
+            f"/api/images/{STACK}/records", json=body(mask, f"k{number}", page=page)
+        ).json()
+        assert made["page"] == page
+    changed = ask.put("/api/records/2", json=body(LEFT)["record"], headers={"If-Match": "1"})
+    assert changed.json()["page"] == 3
+    assert [entry.page for entry in project.store.history(2)] == [3, 3]
+    kept = ask.get(f"/api/images/{STACK}/records").json()["records"]
+    assert [one["page"] for one in kept] == [0, 3]
+    refused = ask.post(f"/api/images/{STACK}/records", json=body(LEFT, page=-1))
+    assert refused.status_code == 422
+
+
+def test_everything_is_found_once_on_each_page(ask: TestClient, project: Project) -> None:
+    found = {
+        page: ask.post(f"/api/images/{STACK}/everything?page={page}", json={}).json()["records"]
+        for page in (0, 3, 0)
+    }
+    assert {one["page"] for one in found[0]} == {0}
+    assert {one["page"] for one in found[3]} == {3}
+    assert len(project.store.records(STACK)) == len(found[0]) + len(found[3])
+
+
+def test_pages_leave_as_pictures_of_their_own_and_come_back(
+    ask: TestClient, project: Project, tmp_path: Path
+) -> None:
+    for number, (mask, page) in enumerate(((LEFT, 0), (RIGHT, 3))):
+        ask.post(f"/api/images/{STACK}/records", json=body(mask, f"k{number}", page=page))
+    ask.post(f"/api/images/{STACK}/done", json={})
+    reply = ask.post("/api/export", json={"format": "coco", "images": True})
+    assert reply.status_code == 200, reply.text
+    out = tmp_path / "out"
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        archive.extractall(out)
+    for depth, page in enumerate((0, 3)):
+        written = np.asarray(Image.open(out / "images" / f"stack.tif.page{page}.png"))
+        assert (written == PLANES[depth, 0][..., None]).all()
+    for entry in project.store.records(STACK):
+        project.store.delete_record(entry.id, entry.version, "ann")
+    taken = take_masks(project, out / "annotations" / "instances.json", "coco", "ann")
+    assert (taken.new, taken.strange) == (2, 0)
+    back = ask.get(f"/api/images/{STACK}/records").json()["records"]
+    assert [(one["page"], coco_to_rle(one["rle"]).size) for one in back] == [
+        (0, LEFT.shape),
+        (3, LEFT.shape),
+    ]
+
+
+def test_what_annotate_was_told_is_shown_without_being_asked_for(project: Project) -> None:
+    behind = inference()
+    choice = PictureChoice(page=3, stretch=(0.0, 100.0))
+    router = project_router(project, behind, Limits(), "ann", choice)
+    with client(behind, routers=[router]) as ask:
+        assert ask.get(f"/api/images/{STACK}/planes").json()["first"] == 3
+        assert ask.get(f"/api/images/{PLAIN}/planes").json()["first"] == 0
+        shown = pixels(ask, "")
+        assert (shown.min(), shown.max()) == (0, 255)
+        assert shown[0, 0, 0] == pixels(ask, "page=3")[0, 0, 0]
+        assert ask.get(f"/api/images/{STACK}/thumbnail").status_code == 200
+
+
+def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(PICTURE, photometric="rgb")
+        writer.write(PICTURE[:40], photometric="rgb")
+    behind = inference()
+    router = project_router(create_project(tmp_path), behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+        reply = ask.get("/api/images/1/pixels?page=1")
+        assert error_of(reply, 422) == "a page of 120 x 80 pixels, as the first one"

@@ -1,0 +1,55 @@
+"""A frame that fills a smaller part of the model's square means the same to its decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.predictors.image import Model
+from anymask.video.frame_encoder import FrameEncoder
+from tests.predictors.fakes import ColourRuntime, iou
+from tests.video.clips import moving_discs
+
+PICTURES, TRUTH = moving_discs(1)
+PICTURE = PICTURES[0]
+
+
+@pytest.fixture(scope="module")
+def nano() -> Model:
+    return anymask.load()
+
+
+def test_at_the_models_own_side_a_frame_is_a_photo(nano: Model) -> None:
+    own, frame = nano.embed(PICTURE), FrameEncoder(nano, 512).see(PICTURE)
+    assert frame.geometry == own.geometry
+    assert frame.image_hash == own.image_hash
+    for one, other in zip(frame.maps, own.maps, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_a_smaller_frame_fills_a_part_of_the_maps_and_nothing_the_rest(nano: Model) -> None:
+    """128 x 96 at 256 pixels: 16 x 12 of 32 x 32 cells. In its own square the rest is the same."""
+    frame = FrameEncoder(nano, 256).see(PICTURE)
+    assert (frame.geometry.input_hw, frame.geometry.side) == ((192, 256), 512)
+    assert [one.values.shape[1:] for one in frame.maps] == [(32, 32), (64, 64), (128, 128)]
+    for one in frame.maps:
+        filled = one.values.shape[1] // 2
+        rest = one.values[:, filled:]
+        np.testing.assert_allclose(rest, np.broadcast_to(rest[:, :1, :1], rest.shape), atol=1e-5)
+        below = one.values[:, filled * 3 // 4 : filled, :filled]  # filled by the model itself
+        np.testing.assert_allclose(below, np.broadcast_to(rest[:, :1, :1], below.shape), atol=1e-4)
+        assert one.values[:, : filled * 3 // 4, :filled].std() > 0.01
+
+
+@pytest.mark.parametrize("side", [256, 416])
+def test_a_click_on_a_smaller_frame_finds_the_object(nano: Model, side: int) -> None:
+    answer = nano.segment(FrameEncoder(nano, side).see(PICTURE), points=[(30, 30)])
+    assert iou(answer.masks[0], TRUTH[0][0]) > 0.8
+
+
+def test_a_model_of_squares_sees_the_whole_square() -> None:
+    model = Model(ColourRuntime())
+    encoder = FrameEncoder(model, 64)
+    assert encoder.side == 128
+    np.testing.assert_array_equal(encoder.see(PICTURE).features, model.embed(PICTURE).features)

@@ -1,0 +1,91 @@
+"""The next frame is looked at ahead of time; nothing else changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from anymask.primitives.errors import ImageError
+from anymask.video.lookout import Lookout
+from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video.sources import open_source
+
+
+class Watching:
+    """Stands for a tracker: remembers which frames it saw, and in which thread."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str]] = []
+
+    def see(self, image: np.ndarray) -> int:
+        number = int(image[0, 0, 0])
+        self.seen.append((number, threading.current_thread().name.partition("_")[0]))
+        return number
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    return [np.full((20, 30, 3), number, np.uint8) for number in range(count)]
+
+
+def looking(source: object) -> tuple[Watching, Lookout]:
+    tracker = Watching()
+    return tracker, Lookout(tracker, PickedFrames(open_source(source), FramePicks()))  # type: ignore[arg-type]
+
+
+def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
+    tracker, lookout = looking(numbered(4))
+    assert lookout.look(0).seen == 0
+    lookout.expect(1)
+    assert lookout.look(1).seen == 1
+    assert lookout.look(1).seen == 1
+    assert tracker.seen == [(0, "MainThread"), (1, "anymask-lookout")]
+    lookout.close()
+
+
+def test_another_frame_than_the_expected_one_may_be_asked_for() -> None:
+    _, lookout = looking(numbered(4))
+    lookout.expect(1)
+    assert lookout.look(3).seen == 3
+    assert lookout.look(1).seen == 1
+    lookout.close()
+
+
+def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
+    def stream() -> Iterator[np.ndarray]:
+        yield from numbered(3)
+
+    for source, frame in ((numbered(2), 2), (numbered(2), -1), (stream(), 1)):
+        tracker, lookout = looking(source)
+        lookout.expect(frame)
+        lookout.close()
+        assert tracker.seen == []
+
+
+def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
+    class Once(list):  # type: ignore[type-arg]
+        reads = 0
+
+        def __getitem__(self, place: object) -> object:
+            Once.reads += 1
+            return super().__getitem__(place)  # type: ignore[index]
+
+    _, lookout = looking(Once(numbered(3)))
+    lookout.look(1)
+    image = lookout.read(1)
+    assert image is not None
+    assert image[0, 0, 0] == 1
+    assert Once.reads == 1
+    lookout.close()
+
+
+def test_what_is_wrong_with_a_frame_is_told_when_it_is_asked_for() -> None:
+    pictures: list[object] = [*numbered(1), "absent.png"]
+    _, lookout = looking(pictures)
+    assert lookout.look(0).seen == 0
+    lookout.expect(1)
+    with pytest.raises(ImageError, match=r"absent\.png"):
+        lookout.look(1)
+    lookout.close()

@@ -1,0 +1,21 @@
+/** Lines through the pointer, across the whole photo, to line objects up. */
+
+import type { XY } from "../model/geometry";
+import type { View } from "./view";
+
+export function drawGuides(context: CanvasRenderingContext2D, view: View, at: XY): void {
+  const [x, y] = view.toScreen(at).map((place) => Math.round(place) + 0.5);
+  context.beginPath();
+  context.moveTo(x, 0);
+  context.lineTo(x, view.height);
+  context.moveTo(0, y);
+  context.lineTo(view.width, y);
+  for (const [colour, width] of [
+    ["rgb(0 0 0 / 0.5)", 3],
+    ["rgb(255 255 255 / 0.9)", 1],
+  ] as const) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.stroke();
+  }
+}

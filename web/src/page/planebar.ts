@@ -1,0 +1,73 @@
+/** Which page of a stack is shown, and in which channel; hidden where nothing is to be chosen. */
+
+import type { Stage } from "../canvas/stage";
+import { channelsOf, pageBeside, turnPage } from "../state/seeing";
+import type { Session } from "../state/session";
+import { fill, h, iconButton } from "./dom";
+
+export function planeBar(session: Session, stage: Stage): HTMLElement {
+  const previous = iconButton("previous", "Previous page", "<", () => void turnPage(session, -1));
+  const next = iconButton("next", "Next page", ">", () => void turnPage(session, 1));
+  const slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Page" });
+  const place = h("span", { class: "dim" });
+  const channel = h("select", { class: "modes", "aria-label": "Channel" });
+  const pages = h("div", { class: "pages" }, previous, slider, next, place);
+  const element = h("div", { class: "planes", role: "group", "aria-label": "Planes" });
+  element.append(pages, channel);
+  slider.addEventListener("input", () => tell(session, place, Number(slider.value)));
+  slider.addEventListener("change", () => {
+    const { editor } = session;
+    const chosen = editor?.sight.planes.pages[Number(slider.value)];
+    if (editor && chosen) void session.open(editor.entry.id, chosen.page);
+  });
+  channel.addEventListener("change", () => {
+    void session.showChannel(channel.value === "" ? null : Number(channel.value));
+  });
+  keysBack(slider, stage);
+  keysBack(channel, stage);
+  stage.turned = (step) => {
+    if (!session.opening && session.editor && pageBeside(session.editor.sight, step) !== null)
+      void turnPage(session, step);
+  };
+  session.watchers.push(() => {
+    const sight = session.editor?.sight;
+    const looks = sight ? channelsOf(sight.planes) : [];
+    const count = sight?.planes.pages.length ?? 0;
+    element.hidden = count < 2 && looks.length < 2;
+    pages.hidden = count < 2;
+    channel.hidden = looks.length < 2;
+    if (!sight || element.hidden) return;
+    const at = sight.planes.pages.findIndex((one) => one.page === sight.page);
+    previous.disabled = at <= 0;
+    next.disabled = at >= count - 1;
+    slider.max = String(count - 1);
+    if (document.activeElement !== slider || !session.opening) slider.value = String(at);
+    tell(session, place, at);
+    fill(channel, JSON.stringify(sight.planes.channels), () =>
+      looks.map((number) =>
+        h(
+          "option",
+          { value: number ?? "" },
+          number === null ? "Colours" : sight.planes.channels[number],
+        ),
+      ),
+    );
+    channel.value = String(sight.channel ?? looks[0] ?? "");
+  });
+  return element;
+}
+
+/** What the mouse has changed gives the keys back to the photo; the keyboard's focus stays. */
+function keysBack(field: HTMLElement, stage: Stage): void {
+  let pointed = false;
+  field.addEventListener("pointerdown", () => (pointed = true));
+  field.addEventListener("keydown", () => (pointed = false));
+  field.addEventListener("change", () => pointed && stage.element.focus());
+}
+
+function tell(session: Session, place: HTMLElement, at: number): void {
+  const pages = session.editor?.sight.planes.pages ?? [];
+  const name = pages[at]?.name;
+  const text = `${at + 1} / ${pages.length}${name ? ` · ${name}` : ""}`;
+  if (place.textContent !== text) place.textContent = text;
+}

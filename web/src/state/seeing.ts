@@ -1,0 +1,105 @@
+/** What of a photo is looked at, and the model that sees it. */
+
+import type { Model } from "../model/client";
+import { AS_IT_COMES, StoreError } from "../store/store";
+import type { Plane, Planes } from "../store/store";
+import type { Editor, Sight } from "./editor";
+import { everything } from "./everything";
+import type { Session } from "./session";
+import { isEmpty } from "./work";
+
+/** Where a photo is opened: at a page (null: its first), in the channel that was shown before. */
+export function sightOf(
+  image: string,
+  planes: Planes,
+  page: number | null,
+  before: Pick<Sight, "channel"> | null,
+): Sight {
+  const there = planes.pages.some((one) => one.page === page);
+  const wanted = before?.channel ?? null;
+  const channel = wanted !== null && wanted < planes.channels.length ? wanted : null;
+  const at = there ? page! : planes.first;
+  const first = at === planes.first && channel === null;
+  const key = first ? image : `${image}#${at}#${channel ?? ""}`;
+  return { planes, page: at, channel, key, asked: first ? AS_IT_COMES : { page: at, channel } };
+}
+
+/** The number of the page beside the open one, or null. */
+export function pageBeside({ planes, page }: Sight, step: number): number | null {
+  const place = planes.pages.findIndex((one) => one.page === page);
+  return planes.pages[place + step]?.page ?? null;
+}
+
+/** Open the page beside the open one. */
+export async function turnPage(session: Session, step: number): Promise<void> {
+  const { editor } = session;
+  if (!editor) return;
+  if (editor.sight.planes.pages.length < 2) return session.say("This photo has one page.");
+  const from = session.turningTo ?? editor.sight.page; // keys may come faster than pages
+  const page = pageBeside({ ...editor.sight, page: from }, step);
+  if (page !== null) await session.open(editor.entry.id, page);
+  else session.say(step > 0 ? "This was the last page." : "This is the first page.");
+}
+
+/** Show the next channel; after the last one the photo as it comes, where it has such a look. */
+export async function turnChannel(session: Session, step: number): Promise<void> {
+  const { editor } = session;
+  if (!editor) return;
+  const { planes, channel } = editor.sight;
+  const looks = channelsOf(planes);
+  if (looks.length < 2) return session.say("This photo has one channel.");
+  const place = looks.indexOf(planes.colours ? channel : (channel ?? 0));
+  await session.showChannel(looks[(place + step + looks.length) % looks.length]);
+}
+
+/** The looks at a page: numbers of channels, null for the photo's own colours. */
+export function channelsOf({ channels, colours }: Planes): (number | null)[] {
+  return [...(colours ? [null] : []), ...channels.keys()];
+}
+
+/** Let the model see the photo, then the next one. */
+export async function see(session: Session, editor: Editor): Promise<void> {
+  const model = session.model();
+  if (!model) return;
+  try {
+    const { entry, sight } = editor;
+    await embed(session, model, entry.id, sight.asked, sight.key);
+    editor.seen = true;
+    if (!isEmpty(editor.draft)) void editor.look();
+    session.changed();
+    if (editor !== session.editor) return;
+    if (wantsProposals(session, editor)) await everything(session);
+    const next = session.images[session.index + 1];
+    // What goes wrong with the next one is said when it is opened.
+    if (next) await embed(session, model, next.id, AS_IT_COMES, next.id).catch(() => null);
+  } catch (error) {
+    if (editor !== session.editor) return;
+    const again = { title: "Try again", run: () => void see(session, editor) };
+    session.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
+  }
+}
+
+/** Whether this way of working begins with the model's proposals. */
+function wantsProposals({ project }: Session, editor: Editor): boolean {
+  const fresh = !editor.state.masks.length && editor.entry.status !== "done";
+  return fresh && (project.stage === "semi" || project.stage === "auto");
+}
+
+function embed(session: Session, model: Model, image: string, plane: Plane, key: string) {
+  const { store } = session;
+  return model.embed(
+    key,
+    () => store.pixels(image, plane),
+    async () => {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await store.embedding(image, plane);
+        } catch (error) {
+          const busy = error instanceof StoreError && error.kind === "busy";
+          if (!busy || attempt > 8) throw error;
+          await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
+        }
+      }
+    },
+  );
+}

@@ -1,0 +1,125 @@
+import { describe, expect, test } from "vitest";
+
+import { scaleBar } from "../src/canvas/scalebar";
+import { patchToRle, rleToPatch } from "../src/masks/patch";
+import { rleArea, rleBox } from "../src/masks/rle";
+import { withoutOverlap } from "../src/state/shaping";
+import type { Mask } from "../src/state/work";
+
+const METRES: Record<string, number> = {
+  pm: 1e-12,
+  nm: 1e-9,
+  µm: 1e-6,
+  mm: 1e-3,
+  cm: 1e-2,
+  m: 1,
+  km: 1e3,
+};
+
+describe("the scale bar", () => {
+  test.each([
+    [0.5, "µm", 1, "50 µm", 100],
+    [0.5, "µm", 8, "10 µm", 160],
+    [65, "nm", 1, "10 µm", 153.846],
+    [65, "nm", 20, "500 nm", 153.846],
+    [2, "cm", 1, "2 m", 100],
+    [30, "m", 1, "2 km", 66.667],
+    [1, "px", 32, "5 px", 160],
+  ])("a pixel of %d %s drawn %d times as large: %s", (size, unit, scale, text, width) => {
+    const bar = scaleBar({ size, unit }, scale, 160);
+    expect(bar.text).toBe(text);
+    expect(bar.width).toBeCloseTo(width, 2);
+  });
+
+  test("it is as long as it says, and never far below the room that it has", () => {
+    for (let i = 0; i < 400; i++) {
+      const size = 10 ** ((i % 41) / 7 - 3) * (1 + (i % 7));
+      const unit = Object.keys(METRES)[i % 7];
+      const scale = 10 ** ((i % 23) / 6 - 2);
+      const { width, text } = scaleBar({ size, unit }, scale, 160);
+      const [number, named] = text.split(" ");
+      const said = Number(number) * METRES[named];
+      expect(said / ((width / scale) * size * METRES[unit])).toBeCloseTo(1, 9);
+      expect(width).toBeLessThanOrEqual(160.001);
+      expect(width).toBeGreaterThan(160 / 2.5 - 0.001);
+    }
+  });
+});
+
+const HW: [number, number] = [12, 15];
+
+/** A mask of the pixels x0 to x1, y0 to y1. */
+function rectangle(key: string, x: number, y: number, wide: number, high: number, more = {}): Mask {
+  const data = new Uint8Array(wide * high).fill(1);
+  const rle = patchToRle({ hw: HW, x, y, width: wide, height: high, data });
+  return {
+    key,
+    rle,
+    box: rleBox(rle),
+    area: rleArea(rle),
+    quality: 0.9,
+    label: "cell",
+    status: "accepted",
+    provenance: {},
+    ...more,
+  };
+}
+
+/** How many masks hold each pixel. */
+function cover(masks: readonly Mask[]): Uint8Array {
+  const count = new Uint8Array(HW[0] * HW[1]);
+  for (const { rle } of masks) {
+    const { x, y, width, height, data } = rleToPatch(rle);
+    for (let i = 0; i < height; i++) {
+      for (let j = 0; j < width; j++) count[(y + i) * HW[1] + x + j] += data[i * width + j];
+    }
+  }
+  return count;
+}
+
+describe("a mask that takes its pixels from those beneath", () => {
+  test("keeps its own, and nothing but the overlap is lost", () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const draw = (n: number, most: number) => (seed * 7919 + n * 104729) % most;
+      const masks = [0, 1, 2, 3].map((n) =>
+        rectangle(`m${n}`, draw(n, 10), draw(n + 9, 8), 2 + draw(n + 3, 4), 2 + draw(n + 5, 3)),
+      );
+      const made = withoutOverlap(masks, [masks[3]]);
+      expect(made.map((mask) => mask.key)).toEqual(["m0", "m1", "m2", "m3"]);
+      expect(made[3]).toBe(masks[3]);
+      const before = cover(masks);
+      const after = cover(made);
+      for (const mask of made.slice(0, 3)) {
+        const own = cover([mask, made[3]]);
+        const whole = masks.find((one) => one.key === mask.key)!;
+        if (mask !== whole) expect(Math.max(...own)).toBe(1);
+        if (mask !== whole) expect([mask.quality, mask.provenance.by]).toEqual([null, "human"]);
+      }
+      expect(after.every((n, i) => n > 0 === before[i] > 0)).toBe(true);
+    }
+  });
+
+  test("spares locked, hidden, raised and covered masks, and proposals", () => {
+    const big = rectangle("big", 2, 2, 8, 6);
+    const others = [
+      rectangle("locked", 0, 0, 4, 4, { notes: { locked: true } }),
+      rectangle("hidden", 0, 0, 4, 4, { notes: { hidden: true } }),
+      rectangle("raised", 0, 0, 4, 4, { notes: { level: 1 } }),
+      rectangle("covered", 4, 4, 2, 2),
+      rectangle("proposal", 0, 0, 4, 4, { status: "proposal" }),
+      rectangle("apart", 12, 9, 2, 2),
+    ];
+    expect(withoutOverlap([...others, big], [big])).toEqual([...others, big]);
+  });
+
+  test("of several that take at once the first comes first", () => {
+    const [a, b, c] = [
+      rectangle("a", 0, 0, 4, 4),
+      rectangle("b", 2, 0, 4, 4),
+      rectangle("c", 4, 0, 4, 4),
+    ];
+    const made = withoutOverlap([a, b, c], [b, a]);
+    expect(made.map((mask) => mask.area)).toEqual([8, 16, 8]);
+    expect(Math.max(...cover(made))).toBe(1);
+  });
+});
