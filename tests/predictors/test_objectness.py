@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of
+from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of, parted
 from anymask.predictors.grid import Grid
 from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
 from anymask.primitives.records import MaskRecord, record_from_rle
@@ -81,6 +81,12 @@ def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
     assert best_of([replace(BAD, objectness=0.2), replace(LIKELY, objectness=0.05)]) == [
         replace(BAD, objectness=0.2)
     ]
+
+
+def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
+    every = [COPY, LIKELY, BAD, UNJUDGED]
+    assert parted(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
+    assert parted([BAD], 0.65, 0.3) == ([BAD], [])
 
 
 @pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])
