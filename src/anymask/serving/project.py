@@ -34,7 +34,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
-from anymask.predictors.arrangement import best_of, is_likely
+from anymask.predictors.arrangement import parted
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
@@ -269,13 +269,7 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
-    likely = [
-        record
-        for record in found
-        if (record.quality > least or not least) and is_likely(record, least_objectness(family))
-    ]
-    likely = likely or best_of(found)
-    rest = [record for record in found if not any(record is one for one in likely)]
+    likely, rest = parted(found, least, least_objectness(family))
     good, others = (
         [
             replace(draft, page=page)
