@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from anymask.data.decoding import decoded, open_file
+from anymask.data.decoding import decode_with, open_file
 from anymask.data.deep_pictures import TiffFacts, is_tiff, tiff_facts
 from anymask.data.images import load_image
 from anymask.data.pages import Pages, read_pages
@@ -107,7 +107,7 @@ def read_planes(path: Path) -> Planes:
             return Planes(pages)
         facts = TiffFacts()
         with contextlib.suppress(Exception):  # damage is told when a plane is read
-            facts = decoded(lambda: tiff_facts(file), repr(str(path)))
+            facts = decode_with(lambda: tiff_facts(file), repr(str(path)))
     names = _channel_names(facts.ome)
     along = dict(pages.axes).get("C", 1)
     pixel = _size_of_ome(facts.ome) or _size_of_imagej(facts)

@@ -74,6 +74,10 @@ from anymask.serving.results import file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
+_KEPT: dict[str, Any] = {  # of an address that answers a mask
+    "response_model": KeptMaskAnswer,
+    "response_model_exclude_unset": True,
+}
 User = Annotated[str | None, Query(max_length=400)]
 
 
@@ -142,12 +146,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
 def _add_records(router: APIRouter, project: Project, user: str) -> None:
     store = project.store
 
-    @router.post(
-        "/images/{image_id}/records",
-        status_code=201,
-        response_model=KeptMaskAnswer,
-        response_model_exclude_unset=True,
-    )
+    @router.post("/images/{image_id}/records", status_code=201, **_KEPT)
     def add(
         image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
     ) -> dict[str, Any]:
@@ -156,7 +155,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
         return record_to_json(entry)
 
-    @router.put("/records/{record_id}", response_model=KeptMaskAnswer)
+    @router.put("/records/{record_id}", **_KEPT)
     def change(
         record_id: int,
         body: RecordBody,
@@ -289,17 +288,15 @@ async def _propose(
     likely = likely or best_of(found)
     rest = [record for record in found if not any(record is one for one in likely)]
     good, others = (
-        [
-            replace(draft, page=page)
-            for draft in proposals_of(records, model, stage, replace(settings, confident=0.0))
-        ]
+        proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
     )
     mark = f":page{page}" if page else ""
     named = [
-        replace(draft, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
+        replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
     ]
+    others = [replace(draft, page=page) for draft in others]
     kept = await run_in_threadpool(
         lambda: project.store.add_records(image_id, named, "model", status="proposed")
     )
@@ -315,11 +312,11 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         asked = next_asked(project.store)
         if asked is None:
             return Response(status_code=204)
-        image, record = str(asked.entry.image_id), str(asked.entry.id)
-        page, why = asked.entry.page, asked.why
-        return JSONResponse({"image": image, "page": page, "record": record, "why": why})
+        entry = asked.entry
+        about = {"image": str(entry.image_id), "record": str(entry.id), "page": entry.page}
+        return JSONResponse(about | {"why": asked.why})
 
-    @router.post("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
+    @router.post("/records/{record_id}/verdict", **_KEPT)
     def verdict(
         record_id: int,
         body: VerdictBody,
@@ -331,9 +328,8 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 
         def work() -> RecordEntry:
             asked = asked_about(project.store, record_id)
-            version = asked.entry.version
-            if if_match is not None and version != _version(if_match):
-                raise Conflict(f"record {record_id} is at version {version}", asked.entry)
+            if if_match is not None and (now := asked.entry.version) != _version(if_match):
+                raise Conflict(f"record {record_id} is at version {now}", asked.entry)
             return give_verdict(
                 project.store, asked, body.verdict, user_name or user,
                 rle=rle, seconds=body.seconds, told=rle is not None,
