@@ -227,13 +227,17 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     with Image.open("a.jpg") as picture:
         assert picture.format == "JPEG"
     assert "several photos" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
-    more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp"]
+    more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt"]
     assert main([*words, *more]) == 0
     rows = json.loads(Path("a.json").read_text())["annotations"]
     assert len(np.load("b.npy")) == len(rows)
     assert len(json.loads(Path("b.geojson").read_text())["features"]) == len(rows)
     assert Path("b.svg").is_file()
+    assert len(Path("b.txt").read_text().splitlines()) == len(rows)
     assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
+    assert "this goes into files, got -o -; name a folder" in refusal(
+        capsys, "embed", "p.png", "-o", "-"
+    )
     assert main(["embed", "p.png", "-o", "deep/e.npz"]) == 0
     assert Embedding.load("deep/e.npz").image_hw == (200, 300)
 

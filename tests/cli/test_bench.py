@@ -61,7 +61,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Only ONNX Runtime opens the model."""
     asked: list[tuple] = []
 
-    def open_model(name: str, weights: str | None = None, runtime: str = "auto") -> Model:
+    def open_model(name: str, weights: str | None, *where: str) -> Model:
+        runtime = where[-1]
         asked.append((name, weights, runtime, os.environ.get("ANYMASK_THREADS")))
         if runtime == "torch":
             raise WeightsError("no checkpoint of it is here")

@@ -48,6 +48,16 @@ def test_the_tracker_beats_what_it_must_beat(
     assert means["fake, auto"] > means["copy the first mask"] + 0.1
 
 
+def test_one_tracker_may_be_asked_for_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()))
+    out = tmp_path / "a.json"
+    assert main(["bench", "video", str(folder), "--tracker", "points", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text("utf-8"))["figures"]
+    assert {one["runtime"] for one in figures} == {"fake, points"}
+
+
 def test_an_object_that_never_moves_is_copied_rightly(folder: Path) -> None:
     (video,) = read_masked_videos(folder)
     assert len(video.frames) == FRAMES

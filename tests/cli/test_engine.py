@@ -105,7 +105,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
             ("engine", "init", ".", "--set", "crop_n_layers=40"),
             "crop_n_layers must be a whole numbe",
         ),
-        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: wanted a table"),
+        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: cannot be read (No such file"),
         (("plan", ".", "--images", "0"), "wanted --images of at least 1"),
     ],
 )

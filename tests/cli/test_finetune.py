@@ -157,7 +157,7 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("photos", "pictures", "sides"),
-    [(10, 800, 1), (15, 1200, 1), (40, 1600, 4), (10_000, 40_000, 4)],
+    [(10, 800, 1), (15, 1200, 1), (40, 2400, 4), (10_000, 40_000, 4)],
 )
 def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: int) -> None:
     recipe = presets.tuning_recipe("nano", "full", photos)

@@ -144,6 +144,7 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
         (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not fetched, got 'https://a.b"),
         (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-score", "7"], "from 0 to 1"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(

@@ -24,8 +24,7 @@ from tests.primitives.strategies import Mask, masks, quickly
 
 def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    encode = coco.encode_polygons if polygons else coco.encode
-    write_files(encode(images, path, report, Policy(tolerance=0)))
+    write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons))
     return report
 
 

@@ -119,8 +119,7 @@ def test_any_bytes_are_read_or_refused(tail: list[int]) -> None:
 
 def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    encode = label_studio.encode_polygons if polygons else label_studio.encode
-    write_files(encode(images, path, report, Policy(tolerance=0)))
+    write_files(label_studio.encode(images, path, report, Policy(tolerance=0), polygons))
     return report
 
 
@@ -272,7 +271,7 @@ def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
     """Label Studio's converter reads `annotations`, and wants an `id` of every task."""
     path, report = tmp_path / "tasks.json", LossReport()
     policy = Policy(out_type="annotations", tolerance=0)
-    write_files(label_studio.encode_polygons([rings()], path, report, policy))
+    write_files(label_studio.encode([rings()], path, report, policy, polygons=True))
     (written_task,) = json.loads(path.read_text())
     assert written_task["id"] == 1
     assert "predictions" not in written_task

@@ -23,8 +23,7 @@ from tests.primitives.strategies import quickly
 
 def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    encode = labelme.encode_polygons if polygons else labelme.encode
-    write_files(encode(images, target, report, Policy(tolerance=0)))
+    write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons))
     return report
 
 

@@ -21,6 +21,7 @@ from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, build_video_var
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.memory_bank import MultimaskStability, TrackingSettings
+from anymask.runtimes.manifest import read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.onnx_video import read_constants, to_bfloat16
 from anymask.runtimes.torch import TorchRuntime
@@ -135,6 +136,16 @@ def test_a_video_is_followed_where_torch_cannot_be_imported(bundle: Path, tmp_pa
         check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout.strip()) == (0, "4"), ran.stderr
+
+
+def test_the_bundle_says_what_it_holds(bundle: Path) -> None:
+    names = {f"video_{part}.onnx" for part in ("attention", "decoder", "memory")}
+    assert names | {"video.npz", "encoder.onnx", "decoder.onnx"} == set(
+        read_manifest(bundle).sha256
+    )
+    readme = (bundle / "README.md").read_text("utf-8")
+    assert all(f"`{name}`" in readme for name in names)
+    assert "| in | tokens | float32 | (N, K, 64) |" in readme
 
 
 def test_constants_come_back_as_they_were_written(network: VideoModel, bundle: Path) -> None:

@@ -11,6 +11,7 @@ from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.protocol import PromptDecoding, require
 from anymask.runtimes.sweep import KeptMasks, SweepPrecision, Sweeps, open_sweep
+from anymask.runtimes.video import MemoryChoice, VideoSteps
 from anymask.runtimes.wrapped import WrappedRuntime
 from tests.predictors.fakes import ColourRuntime
 
@@ -128,3 +129,34 @@ def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     assert Drawn.drawn == before + 2  # drawn inside of the call, not when they are read
     assert len(list(planes)) == 2
     assert inner_calls == outer_calls == ["see", "sweep", "ask", "logits"]
+
+
+class Choosing(ColourRuntime):
+    """Steps of a video that make other steps; which of them worked is told."""
+
+    def __init__(self, name: str = "published") -> None:
+        super().__init__()
+        self.name = name
+
+    def choosing(self, choice: MemoryChoice) -> Choosing:
+        return Choosing(f"every {choice.stride}")
+
+    def see_frame(self, image: FloatArray) -> str:
+        return self.name
+
+    answer_points = answer_mask = step_video = remember = see_frame
+    bank_to_arrays = arrays_to_bank = see_frame
+
+
+def test_steps_that_steps_make_are_forwarded_too() -> None:
+    called: list[str] = []
+
+    def around(name: str, _: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        called.append(name)
+        return call()
+
+    steps = WrappedRuntime(Choosing(), around).capability(VideoSteps)
+    assert steps is not None
+    chosen = steps.choosing(MemoryChoice(stride=5))
+    assert chosen.see_frame(IMAGES[0]) == "every 5"
+    assert called == ["choosing", "see_frame"]

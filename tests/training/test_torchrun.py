@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 from anymask.primitives.errors import ConfigError
 from anymask.training import worker as of_worker
 from anymask.training.checkpoint import LAST, LOG, read_state
 from anymask.training.loop import train
 from anymask.training.recipe import RecipeStage
-from anymask.training.worker import TrainingRun
+from anymask.training.worker import TrainingRun, TrainingWorker
 from tests.training.small_data import small_recipe, write_sets
 
 STEPS = 3
@@ -101,3 +102,22 @@ def test_pictures_that_cannot_be_shared_out_are_refused(
     monkeypatch.delenv("WORLD_SIZE")
     with pytest.raises(ConfigError, match="torchrun sets RANK, WORLD_SIZE, LOCAL_RANK"):
         train(RECIPE, TrainingRun(data, tmp_path))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_sharded_run_resumes_as_it_was_cut(
+    accumulate: int, data: Path, alone: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, accumulate=accumulate)
+    cut = replace(recipe, stages=(replace(recipe.stages[0], steps=2),))
+    where = (tmp_path / "rendezvous").as_uri()
+    distributed.init_process_group("gloo", init_method=where, rank=0, world_size=1)
+    try:
+        for each in (cut, recipe):  # the second goes on from whole tensors
+            TrainingWorker(0, each, TrainingRun(data, tmp_path, parallel="fsdp")).run()
+    finally:
+        distributed.destroy_process_group()
+    one, two = (read_state(folder / LAST) for folder in (alone, tmp_path))
+    for name, value in one["model"].items():
+        if not name.endswith(("k_proj.bias", "qkv.bias")):
+            torch.testing.assert_close(two["model"][name], value, rtol=0, atol=2e-5, msg=name)

@@ -48,7 +48,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "encoder": {**OF_ALL, "threads": 2, "rounds": 5},
     "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
     "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
-    "video": {**OF_ALL, "threads": 2, "frames": 1000, "long": None, "tracker": "auto"},
+    "video": {**OF_ALL, "threads": 2, "frames": 1000, "long": None, "tracker": None},
     "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
 }
 
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("frames", {"metavar": "N", "type": int, "help": "of each video, at most"}),
         ("long", {"metavar": "N", "type": int,
                   "help": "instead of a folder: memory over so many frames of a made scene"}),
-        ("tracker", {"help": "of --long: auto, match, points or memory"}),
+        ("tracker", {"help": "auto, match, points or memory: this one alone, without baselines"}),
         ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
         ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
         ("plain", {"action": argparse.BooleanOptionalAction,
@@ -173,10 +173,10 @@ def measure_video(args: argparse.Namespace) -> tuple[list[Measurement], list[str
     if args.long is not None:
         from anymask.cli.bench_long_video import long_figures
 
-        return long_figures(args.model, args.weights, args.tracker, args.long)
+        return long_figures(args.model, args.weights, args.tracker or "auto", args.long)
     from anymask.cli.bench_video import video_figures
 
-    return video_figures(args.name, args.model, args.weights, args.frames)
+    return video_figures(args.name, (args.model, args.weights), args.frames, args.tracker)
 
 
 def measure_everything(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:

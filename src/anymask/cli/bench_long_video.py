@@ -1,4 +1,4 @@
-"""`anymask bench video --long N`: whether memory and time a frame stay flat over a long video.
+"""`anymask bench video --long N`: memory and time a frame of a tracker over a long video.
 
 A made scene is followed: three objects of different looks that wander over a textured ground, meet
 and hide each other, at 480p. It is written to an MP4 file once and played over and over, so that

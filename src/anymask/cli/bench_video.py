@@ -18,14 +18,21 @@ TRACKERS = ("auto", "points")
 
 
 def video_figures(
-    folder: str | None, model: str, weights: str | None, most: int
+    folder: str | None, model: tuple[str, str | None], most: int, tracker: str | None = None
 ) -> tuple[list[Measurement], list[str]]:
     """Every method on every video of a folder; the scores are in the notes.
 
-    most  frames of each video
+    model    its name, and weights or None
+    most     frames of each video
+    tracker  only this one, without baselines
     """
     from anymask import load
-    from anymask.evaluation.video_tracking import list_methods, read_masked_videos, score_method
+    from anymask.evaluation.video_tracking import (
+        list_methods,
+        read_masked_videos,
+        score_method,
+        session_method,
+    )
 
     if not folder:
         raise InputError(
@@ -35,7 +42,10 @@ def video_figures(
     if most < 3:
         raise InputError(f"--frames must be at least 3, got {most}; the ends do not count")
     videos = read_masked_videos(Path(folder))
-    methods = list_methods(load(model, weights), TRACKERS)
+    opened = load(*model)
+    methods = list_methods(opened, TRACKERS)
+    if tracker is not None:
+        methods = {f"{opened.name}, {tracker}": session_method(opened, tracker)}
     figures: list[Measurement] = []
     notes = [f"J & F of {', '.join(video.name for video in videos)}:"]
     for name, method in methods.items():

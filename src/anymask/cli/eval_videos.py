@@ -1,4 +1,4 @@
-"""`anymask eval videos --data DIR`: following the objects of annotated videos, by a protocol."""
+"""`anymask eval videos --data DIR`: J & F of trackers on annotated videos, by a protocol."""
 
 from __future__ import annotations
 

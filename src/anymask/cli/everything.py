@@ -40,9 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
         "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, .png and other pictures, .svg, .geojson, .npy, or - for the records on "
-        "standard output; may be given several times (default: PHOTO.everything.json and .png in "
-        "the working folder, FOLDER-everything/ for a folder)",
+        "also files: .json, .png and other pictures, .svg, .geojson, .txt, .npy, or - for the "
+        "records on standard output; may be given several times (default: PHOTO.everything.json "
+        "and .png in the working folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -112,7 +112,7 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .npy
+    others   of the masks in another format: .svg, .geojson, .txt, .npy
     printed  whether the records go to standard output
     """
 
@@ -133,14 +133,14 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     check_outputs([target.path for target in targets if target.path], photo)
     records: list[Target] = [one for one in targets if one.kind == "json" and not one.yolo]
     pictures = [one for one in targets if one.kind == "overlay" and one.path]
-    others = [one.path for one in targets if one.kind in OTHERS and one.path]
+    others = [one.path for one in targets if (one.kind in OTHERS or one.yolo) and one.path]
     if outputs == ["-"]:
         return Files(None, None, printed=True)
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
-            "wanted a folder, one .json, one picture such as .png, .svg, .geojson or .npy, got "
-            f"{', '.join(outputs)}; anymask convert turns the .json into other formats"
+            "wanted a folder, one .json, one picture such as .png, .svg, .geojson, .txt or .npy, "
+            f"got {', '.join(outputs)}; anymask convert turns the .json into other formats"
         )
     return Files(
         records[0].path if records else None,

@@ -60,6 +60,14 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def check_output(outputs: Sequence[str]) -> None:
+    """Raises InputError for several outputs, and for standard output."""
+    if len(outputs) > 1:
+        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+    if outputs and (outputs[0] == "-" or outputs[0].startswith("-.")):
+        raise InputError(f"this goes into files, got -o {outputs[0]}; name a folder, such as out/")
+
+
 def read_job(
     args: argparse.Namespace,
     sources: Sequence[Path],
@@ -76,8 +84,7 @@ def read_job(
     folder_ending  of the folder of a folder's results
     file_suffix    one output may be a file of this suffix
     """
-    if len(outputs) > 1:
-        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+    check_output(outputs)
     is_folder = len(sources) == 1 and sources[0].is_dir()
     naming = Naming(page=read_pictures(args).page, ending="" if outputs or is_folder else ending)
     named: tuple[tuple[str, Path], ...] = ()

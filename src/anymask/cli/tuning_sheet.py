@@ -1,4 +1,4 @@
-"""The contact sheet of a fine-tuning's data: what is learned from, as it was read."""
+"""Contact sheet of a fine-tuning's data: annotated photos in, one picture of them out."""
 
 from __future__ import annotations
 

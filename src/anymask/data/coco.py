@@ -104,27 +104,13 @@ def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
 
 
 def encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """One file with compressed run-lengths."""
-    return _encode(images, target, report, policy, polygons=False)
-
-
-def encode_polygons(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """One file with polygons; masks of a crowd stay run-lengths, as COCO has them."""
-    return _encode(images, target, report, policy, polygons=True)
-
-
-def _encode(
     images: list[AnnotatedImage],
     target: Path,
     report: LossReport,
     policy: Policy,
-    *,
-    polygons: bool,
+    polygons: bool = False,
 ) -> Iterator[OutFile]:
+    """One file with compressed run-lengths, or polygons; a crowd's masks are always run-lengths."""
     ids = category_ids(images, policy)
     rows: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):

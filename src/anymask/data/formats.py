@@ -24,16 +24,18 @@ from anymask.primitives.errors import DataError, InputError
 class Format:
     """Where a format's functions are and what it is.
 
-    module  of this floor
-    read    the name of the reader
-    encode  the name of the writer
-    about   for people
+    module    of this floor
+    read      the name of the reader
+    encode    the name of the writer
+    about     for people
+    polygons  whether a writer of both writes polygons
     """
 
     module: str
     read: str
     encode: str
     about: str
+    polygons: bool = False
 
     def load(self, function: str) -> Callable[..., Any]:
         """Import the module and give one of its functions."""
@@ -46,16 +48,16 @@ class Format:
 FORMATS: dict[str, Format] = {
     "sa1b": Format("sa1b", "read", "encode", "SA-1B JSON, a file a picture; keeps everything"),
     "coco": Format("coco", "read", "encode", "COCO JSON with run-lengths, one file"),
-    "coco-polygon": Format("coco", "read", "encode_polygons", "COCO JSON with polygons"),
+    "coco-polygon": Format("coco", "read", "encode", "COCO JSON with polygons", True),
     "coco-panoptic": Format("panoptic", "read", "encode", "COCO panoptic JSON and PNGs"),
     "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
     "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
     "voc": Format("voc", "read", "encode", "PASCAL VOC: PNGs of classes and of objects"),
     "sav": Format("sav", "read", "encode", "SA-V JSON, a file a video"),
     "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
-    "labelme-polygon": Format("labelme", "read", "encode_polygons", "labelme JSON with polygons"),
+    "labelme-polygon": Format("labelme", "read", "encode", "labelme JSON with polygons", True),
     "label-studio": Format("label_studio", "read", "encode", "Label Studio JSON with brushes"),
-    "label-studio-polygon": Format("label_studio", "read", "encode_polygons", "with polygons"),
+    "label-studio-polygon": Format("label_studio", "read", "encode", "with polygons", True),
     "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
     "yolo": Format("yolo", "read", "encode", "YOLO-seg labels/ and data.yaml"),
     "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
@@ -113,8 +115,9 @@ def encode_annotations(
 ) -> Iterator[OutFile]:
     """The files of a format, not yet written; losses are noted as they are made."""
     chosen = find_format(name)
+    more = {"polygons": True} if chosen.polygons else {}
     files: Iterator[OutFile] = chosen.load(chosen.encode)(
-        images, Path(target), report, policy or Policy()
+        images, Path(target), report, policy or Policy(), **more
     )
     return files
 

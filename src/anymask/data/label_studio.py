@@ -154,27 +154,13 @@ def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
 
 
 def encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """Tasks with brush run-lengths, where every pixel is kept, and the labelling interface."""
-    return _encode(images, target, report, policy, brushes=True)
-
-
-def encode_polygons(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """Tasks with polygons of one ring each, and the labelling interface."""
-    return _encode(images, target, report, policy, brushes=False)
-
-
-def _encode(
     images: list[AnnotatedImage],
     target: Path,
     report: LossReport,
     policy: Policy,
-    *,
-    brushes: bool,
+    polygons: bool = False,
 ) -> Iterator[OutFile]:
+    """Tasks with brushes, which keep every pixel, or single rings; and the labelling interface."""
     tasks: list[dict[str, Any]] = []
     for image in images:
         extra = {key: value for key, value in image.extra.items() if key != "image"}
@@ -184,7 +170,7 @@ def _encode(
         size = {"original_width": width, "original_height": height}
         result: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
-            for about in _values(image, number, report, None if brushes else policy):
+            for about in _values(image, number, report, policy if polygons else None):
                 label = mask.label or UNLABELLED
                 about["value"][about["type"]] = [label]
                 rest = {"image_rotation": 0, "score": mask.quality, "readonly": False}
@@ -194,7 +180,7 @@ def _encode(
         tasks.append({"id": len(tasks) + 1, "data": data} | _results(image, result, policy))
     path = json_target(target)
     yield path, to_json(tasks)
-    yield path.with_suffix(".label_config.xml"), label_config(images, brushes).encode()
+    yield path.with_suffix(".label_config.xml"), label_config(images, not polygons).encode()
 
 
 def _results(

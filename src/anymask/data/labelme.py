@@ -152,22 +152,13 @@ def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
 
 
 def encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    polygons: bool = False,
 ) -> Iterator[OutFile]:
-    """A file a picture with shapes of the type "mask"; every pixel is kept."""
-    return _encode(images, target, report, None)
-
-
-def encode_polygons(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """A file a picture with polygons; the parts of a mask share a group_id."""
-    return _encode(images, target, report, policy)
-
-
-def _encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy | None
-) -> Iterator[OutFile]:
+    """A file a picture: masks with every pixel, or polygons, whose parts share a group_id."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels", "groups", "extras"}))
@@ -175,10 +166,10 @@ def _encode(
         groups = _groups(image, report)
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
-            if policy is None:
-                found = _stamp(image, number, report)
-            else:
+            if polygons:
                 found = _polygons(image, number, report, policy)
+            else:
+                found = _stamp(image, number, report)
             if len(found) > 1 and groups[number] is None:
                 groups[number] = 1 + max(
                     (group for group in groups if group is not None), default=0

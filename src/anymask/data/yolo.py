@@ -95,9 +95,10 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
         raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
     sides = np.array([hw[1], hw[0]])
     ring = corners * sides
-    # Seven digits were written: a corner between pixels is put back there, for slanted lines run
-    # through pixel centres, where a hair decides.
-    ring = np.where(np.abs(ring - ring.round()) < _DIGITS * sides, ring.round(), ring)
+    # Seven digits were written: a corner between pixels, or in the middle of a pixel's side, is put
+    # back there, for slanted lines run through pixel centres, where a hair decides.
+    near = (2 * ring).round() / 2
+    ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
     label = names[place] if names else str(place)
     return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 

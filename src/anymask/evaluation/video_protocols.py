@@ -1,4 +1,4 @@
-"""How well objects are followed through annotated videos: a clip and a session in, J and F out.
+"""Protocols of video segmentation: a clip and a session in, J and F of its objects out.
 
     semi     the first mask of each object is given, as DAVIS, YouTube-VOS, MOSE, LVOS and SA-V do
     offline  clicks on the first frame; then, in each further round, on the frame that is worst of

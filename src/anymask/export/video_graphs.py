@@ -1,4 +1,4 @@
-"""Export of a video model: three further graphs and its constants, beside an image model's bundle.
+"""Export of a video model: a model of SAM 2's families in, its further ONNX graphs out.
 
 Letters: N objects, P points, T masks of the decoder, C channels, h w features, m side of a mask, K
 tokens of memories, Cm their channels. `features` are the encoder graph's, as a picture has them.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anymask.export.graphs import describe_tensors, example_prompts, write_graph
+from anymask.export.readme import write_readme
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
@@ -125,6 +126,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
         manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
     )
     (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
+    write_readme(folder, changed)
     return changed
 
 

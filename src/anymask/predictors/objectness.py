@@ -1,4 +1,4 @@
-"""How likely a found mask is an object: its logits and what the encoder saw in, a chance out.
+"""Objectness of a mask: logits and encoder maps in, the chance that it is an object out.
 
 The model's own quality says how well a mask is drawn, not whether anybody would draw it: of a cat
 it finds the cat, its ear and the wall behind it, each with a good edge. Objectness is the chance

@@ -1,4 +1,4 @@
-"""Numbers and steps of SAM 2's families between a decoder's logits and an object's mask, in numpy.
+"""Object masks of SAM 2's families: a decoder's logits in, filled masks and numbers out.
 
 Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` and `sam2_video_predictor.py`.
 

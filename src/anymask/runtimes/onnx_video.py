@@ -1,4 +1,4 @@
-"""SAM 2's families as steps of a video on ONNX Runtime: `runtimes.video.VideoSteps` without torch.
+"""Video steps on ONNX Runtime: frames, prompts and banks of SAM 2's families in, answers out.
 
 The graphs (`export/video_graphs.py`) hold the networks. What stands between them is here, in numpy:
 which memories are read, what tells their age, which of the decoder's masks is the object's. It says

@@ -1,4 +1,4 @@
-"""Whether a frame tells an object from one that looks like it: a decoder's further masks compared.
+"""Rival masks: a decoder's further masks in, whether an object's look-alike is there out.
 
 Where the decoder, unsure what is meant, also offers a mask with a part far off the answer, there is
 a rival; a frame on which the answer is good all the same is worth remembering.

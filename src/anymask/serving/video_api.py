@@ -1,4 +1,4 @@
-"""A session about a video over HTTP: open, hand over frames or a file, prompt, follow, close.
+"""Routes of video sessions: open, hand over frames or a file, prompt, follow, close.
 
 POST   /api/videos                        settings -> the session's name
 PUT    /api/videos/{name}/file            a video file, which the session is then about

@@ -1,4 +1,4 @@
-"""The sessions about videos that clients opened: bounded in number, size and life time.
+"""Video sessions of clients: bounded in number, size and life time.
 
 One thread works on all of them, a frame at a time, so that several take turns; the model's own
 calls wait in its queue behind clicks. A session that nobody asks for a while is closed, and its

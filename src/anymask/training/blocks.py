@@ -67,4 +67,4 @@ def recompute_blocks(model: nn.Module) -> None:
     """
     for block in repeated_blocks(model).values():
         plain: Callable[..., Any] = block.forward
-        block.forward = partial(checkpoint, plain, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = partial(checkpoint, plain, use_reentrant=False)

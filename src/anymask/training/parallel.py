@@ -1,4 +1,4 @@
-"""Several processes that train as one: who they are, whole tensors of sharded ones, and back.
+"""Distributed training (DDP, FSDP): a model in, the same spread over processes out, and back.
 
 Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
 machines. Each learns from its part of every batch; `ddp` keeps all weights in every process

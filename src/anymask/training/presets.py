@@ -62,9 +62,9 @@ class TuningSize:
 
 SIZES = (
     TuningSize(photos=20, views=80, fewest=800, most=1_200, sides=(256,)),
-    TuningSize(photos=1_000, views=40, fewest=1_200, most=4_000, sides=(256, 256, 256, 384)),
+    TuningSize(photos=1_000, views=60, fewest=1_600, most=6_000, sides=(256, 256, 256, 384)),
     TuningSize(
-        photos=1 << 62, views=4, fewest=4_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
+        photos=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Tar shards as training data: a folder of .tar files in, any picture of any epoch out, and back.
+"""Tar shards: a folder of .tar files in, training pictures of any epoch out, and back.
 
 A shard is laid out as those of SA-1B: beside each picture NAME.jpg (.png, .webp, ...) stands
 NAME.json with its masks. Where each file lies is read once from the tars' headers; after that a
@@ -134,7 +134,8 @@ def index_shards(folder: Path, index: Path) -> None:
 
 def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
     """Where each picture of a shard and its JSON lie."""
-    pictures, texts = {}, {}
+    pictures: dict[str, tuple[int, int]] = {}
+    texts: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:

@@ -1,4 +1,4 @@
-"""What a recipe asks the model to learn: masks, a teacher's answers, or a picture's hidden parts.
+"""Tasks of a recipe (masks, distillation, masked autoencoding): a model in, its step out.
 
     masks    objects from prompts (`training.step`)
     distil   a larger model's features, and its masks for the same prompts: features as MobileSAM

@@ -1,4 +1,4 @@
-"""Rows of the log as TensorBoard's event files; TensorBoard is needed only to look at them.
+"""TensorBoard: rows of a run's log in, event files out; the package is not needed.
 
 A file is a row of TFRecords (length, checksum, an `Event` message, checksum); the messages are
 those of TensorFlow's event.proto and summary.proto, of which two kinds are written: the version,

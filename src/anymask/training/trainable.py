@@ -1,4 +1,4 @@
-"""What training needs of a torch module."""
+"""The protocol of trainable models: what training needs of a torch module."""
 
 from __future__ import annotations
 

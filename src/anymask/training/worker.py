@@ -1,4 +1,4 @@
-"""One training process: model, running average, optimiser and progress; it learns step by step."""
+"""One training process: batches in; a model, its running average and checkpoints out."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ class TrainingWorker:
                 self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
             ):
                 outcome: StepOutcome = self.step(batch, balance, draws)
-            (outcome.loss / self.recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+            (outcome.loss / self.recipe.accumulate).backward()
         return outcome
 
     def descend(self) -> float:

@@ -1,4 +1,4 @@
-"""What a session holds on to: counted, so that "memory does not grow" can be shown."""
+"""Memory of a session: an object in, the arrays that it refers to and their bytes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of frames that are long past, remembered: those that were met the most stay.
+"""Long-term memory: cells of past frames in, those that were matched most often out.
 
 A cell of a frame that leaves the short memory is compared with what is remembered. Where there is
 one like it, that one has been met once more, and its label becomes the mean; else it is new. Beyond

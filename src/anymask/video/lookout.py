@@ -1,4 +1,4 @@
-"""Frames read and seen by a tracker: the one that is asked for, and the next one ahead of time.
+"""Frame prefetching: frame numbers in, frames decoded and encoded ahead of time out.
 
 While a frame's objects are found, the next frame is decoded and encoded in a thread of its own; the
 numbers are those of looking at one frame after the other. A source is read by one thread at a time.

@@ -1,4 +1,4 @@
-"""What trackers keep in mind over a long video: settings that are off unless one asks for them.
+"""Settings of long-term memory in trackers; all are off unless one asks for them.
 
 Sources of the ideas: Ding et al. 2024 (SAM2Long, arXiv:2410.16268); Yang et al. 2024 (SAMURAI,
 arXiv:2411.11922); Videnovic et al. 2024 (DAM4SAM, arXiv:2411.17576); Cheng and Schwing 2022 (XMem,

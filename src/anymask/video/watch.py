@@ -25,7 +25,9 @@ SEEN = 8  # frames whose areas are remembered
 class WatchSettings:
     """When a mask is doubted. Raises InputError for values out of range."""
 
-    least_score: Annotated[float, Setting("a finding below this score is doubted", least=0)] = 0.5
+    least_score: Annotated[
+        float, Setting("a finding below this score, 0 to 1, is doubted", least=0, most=1)
+    ] = 0.5
     area_jump: Annotated[
         float, Setting("so many times larger or smaller than lately is doubted", least=1)
     ] = 2.5
