@@ -76,7 +76,7 @@ class VideoAnswerBody(ClosedAnswer):
     name: str
     frames: int
     objects: list[int]
-    doubtful: list[tuple[int, int, list[str]]] = Field(description="frame, object, doubts")
+    doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")
     seconds_left: float
 
 
