@@ -223,3 +223,15 @@ def test_pages_without_masks_do_not_leave(project: Project, tmp_path: Path) -> N
     export_masks(project, tmp_path / "out.json", "coco")
     images, _ = read_annotations(tmp_path / "out.json", "coco", None)
     assert [image.file_name for image in images] == ["0.png.page4.png"]
+
+
+def test_pascal_voc_leaves_with_its_photos_where_its_readers_look(
+    project: Project, tmp_path: Path
+) -> None:
+    finished(project, 1)
+    export_masks(project, tmp_path / "voc", "voc", ExportSettings(images=True))
+    root = tmp_path / "voc"
+    places = {path.relative_to(root).as_posix() for path in root.rglob("0.*")}
+    assert places == {
+        "JPEGImages/0.png", "SegmentationClass/0.png", "SegmentationObject/0.png",
+    }  # fmt: skip

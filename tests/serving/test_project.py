@@ -188,7 +188,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     assert error["got"] == "0 looked at, none good"
     assert "(--force)" in error["remedy"]
     asked = ask.get("/api/review/next").json()
-    assert asked == {"image": "1", "record": "1", "why": "random"}
+    assert asked == {"image": "1", "page": 0, "record": "1", "why": "random"}
     said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
     assert said.json()["status"] == "accepted"
     assert ask.get("/api/review/next").status_code == 204

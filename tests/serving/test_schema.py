@@ -142,7 +142,8 @@ def test_the_addresses_of_a_project_answer_as_the_schema_says(
     for path, methods in project_schema.raw_schema["paths"].items():
         for method, operation in methods.items():
             takes = "requestBody" in operation or "{" in path
-            if path not in ADDRESSES and (takes or not wrong):
+            is_video = "video/*" in operation.get("requestBody", {}).get("content", {})
+            if path not in ADDRESSES and not is_video and (takes or not wrong):
                 compare(project_schema[path][method.upper()], wrong, examples=8)
                 asked += 1
     assert asked >= 14

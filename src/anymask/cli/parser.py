@@ -148,7 +148,7 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
     """The words, an option and its value in one: `--point=290,120` of `--point 290 120`.
 
     An option that needs no value takes the next word only where it can be its value, so that
-    `--zoom photo.jpg` is a photo.
+    `--zoom photo.jpg` is a photo. Behind a sub-command's name its own options count.
     """
     counts, lone = _number_counts(parser), _lone_options(parser)
     rest = list(words)

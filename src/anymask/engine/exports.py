@@ -6,6 +6,7 @@ proposals leave where they are asked for and a sample of their batch was found g
 
     yolo       data.yaml, labels/SPLIT/..., images/SPLIT/...
     coco...    annotations/instances_SPLIT.json, images/SPLIT/...
+    voc        SPLIT/SegmentationClass/..., SPLIT/JPEGImages/...
     others     SPLIT/..., the photos in SPLIT/images, or beside the files of labelme and SA-1B
 
 Layout of YOLO sets: the segmentation page of the Ultralytics documentation (facts, no code).
@@ -211,7 +212,9 @@ def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
         return target / "images" / part / file_name
     if name in BESIDE:
         return target / part / file_name
-    return target / part / (picture_name(file_name) if name == "set" else f"images/{file_name}")
+    if name == "set":
+        return target / part / picture_name(file_name)
+    return target / part / ("JPEGImages" if name == "voc" else "images") / file_name
 
 
 def export_archive(

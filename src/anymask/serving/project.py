@@ -34,7 +34,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
-from anymask.predictors.arrangement import best_of, is_likely
+from anymask.predictors.arrangement import parted
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
@@ -74,6 +74,10 @@ from anymask.serving.results import file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
+_KEPT: dict[str, Any] = {  # of an address that answers a mask
+    "response_model": KeptMaskAnswer,
+    "response_model_exclude_unset": True,
+}
 
 
 def project_router(
@@ -137,19 +141,14 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
 def _add_records(router: APIRouter, project: Project, user: str) -> None:
     store = project.store
 
-    @router.post(
-        "/images/{image_id}/records",
-        status_code=201,
-        response_model=KeptMaskAnswer,
-        response_model_exclude_unset=True,
-    )
+    @router.post("/images/{image_id}/records", status_code=201, **_KEPT)
     def add(image_id: int, body: NewRecordBody, user_name: Who = None) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
         return record_to_json(entry)
 
-    @router.put("/records/{record_id}", response_model=KeptMaskAnswer)
+    @router.put("/records/{record_id}", **_KEPT)
     def change(
         record_id: int,
         body: RecordBody,
@@ -269,25 +268,17 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
-    likely = [
-        record
-        for record in found
-        if (record.quality > least or not least) and is_likely(record, least_objectness(family))
-    ]
-    likely = likely or best_of(found)
-    rest = [record for record in found if not any(record is one for one in likely)]
+    likely, rest = parted(found, least, least_objectness(family))
     good, others = (
-        [
-            replace(draft, page=page)
-            for draft in proposals_of(records, model, stage, replace(settings, confident=0.0))
-        ]
+        proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
     )
     mark = f":page{page}" if page else ""
     named = [
-        replace(draft, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
+        replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
     ]
+    others = [replace(draft, page=page) for draft in others]
     keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
     return await run_in_threadpool(keep), others
 
@@ -301,11 +292,11 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         asked = next_asked(project.store)
         if asked is None:
             return Response(status_code=204)
-        image, record = str(asked.entry.image_id), str(asked.entry.id)
-        page, why = asked.entry.page, asked.why
-        return JSONResponse({"image": image, "page": page, "record": record, "why": why})
+        entry = asked.entry
+        about = {"image": str(entry.image_id), "record": str(entry.id), "page": entry.page}
+        return JSONResponse(about | {"why": asked.why})
 
-    @router.post("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
+    @router.post("/records/{record_id}/verdict", **_KEPT)
     def verdict(
         record_id: int,
         body: VerdictBody,
@@ -317,9 +308,8 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 
         def work() -> RecordEntry:
             asked = asked_about(project.store, record_id)
-            version = asked.entry.version
-            if if_match is not None and version != _version(if_match):
-                raise Conflict(f"record {record_id} is at version {version}", asked.entry)
+            if if_match is not None and (now := asked.entry.version) != _version(if_match):
+                raise Conflict(f"record {record_id} is at version {now}", asked.entry)
             return give_verdict(
                 project.store, asked, body.verdict, user_name or user,
                 rle=rle, seconds=body.seconds, told=rle is not None,

@@ -24,12 +24,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from anymask.primitives.errors import AnymaskError
+from anymask.serving.answers import ClosedAnswer, RleAnswer
 from anymask.serving.forms import PICTURE_BODY, FormRoute, picture_of
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import ANYWHERE, Refusal, documented, refusal_of
-from anymask.serving.results import RleAnswer
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.serving.wire import PromptBody, check_prompts, prompt_of
 from anymask.video.opening import TrackDict
@@ -70,17 +70,17 @@ class VideoPromptBody(PromptBody):
     object: int = Field(default=1, ge=0, le=_LARGEST)
 
 
-class VideoAnswerBody(BaseModel):
+class VideoAnswerBody(ClosedAnswer):
     """An open session: its name, frames so far or in all, and how long it waits to be asked."""
 
     name: str
     frames: int
     objects: list[int]
-    doubtful: list[tuple[int, int, list[str]]] = Field(description="frame, object, doubts")
+    doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")
     seconds_left: float
 
 
-class ObjectBody(BaseModel):
+class ObjectBody(ClosedAnswer):
     """One object on a frame."""
 
     object: int
@@ -93,7 +93,7 @@ class ObjectBody(BaseModel):
     prompted: bool
 
 
-class FrameBody(BaseModel):
+class FrameBody(ClosedAnswer):
     """The objects of one frame."""
 
     frame: int

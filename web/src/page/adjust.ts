@@ -16,7 +16,7 @@ const SLIDERS: [name: keyof Look, title: string, min: number, max: number, step:
 ];
 
 const SWITCHES: [name: "guides" | "bar", title: string, key: string][] = [
-  ["guides", "Guide lines through the pointer", "Ctrl+G"],
+  ["guides", "Guide lines", "Ctrl+G"],
   ["bar", "Scale bar", "Ctrl+U"],
 ];
 

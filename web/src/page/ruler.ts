@@ -59,5 +59,5 @@ export function pixelFields(session: Session): HTMLElement {
       unit.value = pixel.unit;
     }
   });
-  return h("div", { class: "pixel" }, h("span", {}, "A pixel's side"), size, unit);
+  return h("div", { class: "pixel" }, h("span", {}, "Pixel"), size, unit);
 }
