@@ -1,25 +1,24 @@
 """Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
 
-    python recipes/fit_objectness.py ../shared/data/train --minutes 10
+    python recipes/fit_objectness.py ../shared/data/train --photos 49
 
 Adaptive mode looks at photos of many sets in turn (`ROUND`), and the facts of each mask that it
 finds are kept (`predictors/objectness.py`). A mask is an object where one that people drew overlaps
 it with an IoU of `SAME`. In sets that label only some objects of a photo (all but `COMPLETE`), what
 touches no labelled object may be one that nobody labelled, and counts for `UNSEEN` of a mask.
-Logistic loss; each photo counts alike, as the square root of its masks. The threshold is the chance
-at which F1 of what would be shown is the largest on photos that the weights did not learn from
-(`FOLDS`). It needs the extra `torch`.
+Logistic loss; each photo counts as the square root of its masks. The threshold is the one with
+which about `KEPT` of the right masks are still shown, on photos that the weights did not learn from
+(`FOLDS`).
 
 `--facts FILE` keeps what was found, and goes on from it. `--check` prints recall and precision on
 those photos, set by set, before and after.
 
-Letters: n masks, F facts, H hidden units.
+Letters: n masks, F facts, M masks that people drew.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import anymask
@@ -63,8 +61,10 @@ UNSEEN = 0.3  # of a mask, that nobody labelled
 SAME, TOUCHED = 0.5, 0.25
 TWICE = 0.9  # IoU of masks that are one
 SIDE = 16  # clicks along a photo: more photos say more than more clicks
-HIDDEN, STEPS, RATE, DECAY, FOLDS = 8, 600, 0.01, 3e-3, 4
-LEASTS = np.arange(0.05, 0.95, 0.025)  # thresholds that are tried
+PRICE = 3.0  # of a squared weight
+STEPS, FOLDS = 8, 4
+LEASTS = np.arange(0, 0.6, 0.05)  # thresholds that are tried: few photos tell no finer ones
+KEPT = 0.75  # of the right masks among all found ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Kept(Objectness):
         super().__init__(*given)
         self.rows: list[Floats] = []
 
-    def chances(self, logits: FloatArray, quality: FloatArray) -> Floats:
+    def of_masks(self, logits: FloatArray, quality: FloatArray) -> Floats:
         """The places of their facts."""
         start = len(self.rows)
         self.rows += list(self.facts(logits, quality))
@@ -105,7 +105,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
     runtime, spec = model.runtime, model.spec
     seen = embed_image(runtime, photo)
     view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
-    judge = Kept([one.values for one in seen.maps], seen.geometry, spec.mask_threshold, None)
+    judge = Kept(seen.geometry, spec.mask_threshold, None)
     sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
     clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
     with ThreadPoolExecutor(1) as cutters:
@@ -134,12 +134,12 @@ def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Gr
     return JudgedPhoto(name, facts, ious, labels, counts, shared, len(truths))
 
 
-def photos(folder: Path, minutes: float, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
-    """Photos of the sets in turn, those that are known first, until the time has passed."""
+def photos(folder: Path, count: int, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
+    """Photos of the sets in turn, those that are known first, at most `count`."""
     yield from known
     model = anymask.load()
     settings = grid_of(model.runtime.family, {"points_per_side": SIDE})
-    begun, orders, done = time.monotonic(), dict[str, Any](), 0
+    orders, done = dict[str, Any](), 0
     for name in ROUND * 1000:
         if name not in orders:
             samples = load_set(folder / name)[1]
@@ -152,49 +152,30 @@ def photos(folder: Path, minutes: float, known: list[JudgedPhoto]) -> Iterator[J
         done += 1
         if done <= len(known):
             continue
-        if time.monotonic() - begun > 60 * minutes:
+        if done > count:
             return
         yield judged(model, name, sample, settings)
 
 
 def learn(known: list[JudgedPhoto]) -> ObjectnessWeights:
-    """The network that tells objects from the rest, for facts as they are."""
+    """Logistic regression by Newton's method, for facts as they are."""
     facts = np.concatenate([one.facts for one in known])
-    labels = torch.from_numpy(np.concatenate([one.labels for one in known])).float()
-    each = np.concatenate([one.counts / max(len(one.counts), 1) ** 0.5 for one in known])
-    counts = torch.from_numpy(each / each.sum()).float()
+    labels = np.concatenate([one.labels for one in known])
+    counts = np.concatenate([one.counts / max(len(one.counts), 1) ** 0.5 for one in known])
+    counts /= counts.mean()
     middle, spread = facts.mean(axis=0), facts.std(axis=0) + 1e-6
-    scaled = torch.from_numpy((facts - middle) / spread).float()
-    torch.manual_seed(0)
-    into = (torch.randn(facts.shape[1], HIDDEN) * 0.03).requires_grad_()
-    bias, out, direct, level = (
-        torch.zeros(size).requires_grad_() for size in (HIDDEN, HIDDEN, facts.shape[1], 1)
-    )
-    with torch.no_grad():
-        out += torch.randn(HIDDEN) * 0.1
-    optimiser = torch.optim.Adam([into, bias, out, direct, level], RATE)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    scaled = np.column_stack([(facts - middle) / spread, np.ones(len(facts))])
+    price = np.full(scaled.shape[1], PRICE)
+    price[-1] = 0  # of the level
+    weights = np.zeros(scaled.shape[1])
     for _ in range(STEPS):
-        score = scaled @ direct + torch.tanh(scaled @ into + bias) @ out + level
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            score, labels, weight=counts, reduction="sum"
-        )
-        loss = loss + DECAY * sum((values**2).sum() for values in (into, out, direct))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        falling.step()
-    values = [one.detach().double().numpy() for one in (into, bias, out, direct, level)]
-    return unscaled(values, middle, spread)
-
-
-def unscaled(values: list[Floats], middle: Floats, spread: Floats) -> ObjectnessWeights:
-    """The weights for facts as they are."""
-    into, bias, out, direct, level = values
-    into, direct = into / spread[:, None], direct / spread
-    return ObjectnessWeights(
-        into, bias - middle @ into, out, direct, float(level[0] - middle @ direct), 0.0
-    )
+        chance = 1 / (1 + np.exp(-scaled @ weights))
+        steep = counts * chance * (1 - chance) + 1e-6
+        slope = scaled.T @ (counts * (labels - chance)) - price * weights
+        bend = (scaled * steep[:, None]).T @ scaled + np.diag(price + 1e-6)
+        weights = weights + np.linalg.solve(bend, slope)
+    direct = weights[:-1] / spread
+    return ObjectnessWeights(direct, float(weights[-1] - middle @ direct), 0.0)
 
 
 def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
@@ -215,29 +196,29 @@ def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
 
 
 def held_out(known: list[JudgedPhoto]) -> list[Floats]:
-    """Each photo's chances by weights that did not learn from its fold."""
+    """Each photo's objectness by weights that did not learn from its fold."""
     ranks: list[Floats] = [np.zeros(0)] * len(known)
     for fold in range(FOLDS):
         weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
         for n, one in enumerate(known):
             if n % FOLDS == fold:
-                ranks[n] = weights.chances(one.facts)
+                ranks[n] = weights.chances(one.facts) * one.facts[:, 0].clip(0, 1)
     return ranks
 
 
 def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
-    """The chance from which on F1 of what is shown, over all photos, is the largest."""
-    truths = sum(one.truths for one in known)
-    scores = []
-    for least in LEASTS:
-        rows = [shown(one, rank, least) for one, rank in zip(known, ranks, strict=True)]
-        right, count = np.sum(rows, axis=0)
-        scores.append(2 * right / (truths + count))
-    return float(LEASTS[int(np.argmax(scores))])
+    """The threshold that comes nearest to keeping `KEPT` of the right masks."""
+    right = np.array(
+        [
+            sum(shown(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
+            for least in LEASTS
+        ]
+    )
+    return float(LEASTS[np.abs(right - KEPT * right[0]).argmin()])
 
 
 def check(known: list[JudgedPhoto], ranks: list[Floats], least: float) -> None:
-    """Print recall and precision of each set, by the quality alone and by the held-out chances."""
+    """Print recall and precision of each set, by quality alone and by held-out objectness."""
     for name in sorted({one.name for one in known}):
         some = [n for n, one in enumerate(known) if one.name == name]
         truths = max(sum(known[n].truths for n in some), 1)
@@ -277,24 +258,21 @@ def opened(path: Path) -> list[JudgedPhoto]:
 def table_of(weights: ObjectnessWeights, least: float) -> dict[str, Any]:
     """The table as the bundle holds it, four digits each."""
     rounded = np.vectorize(lambda number: float(f"{number:.4g}"))
-    table = {
-        key: rounded(getattr(weights, key)).tolist() for key in ("into", "bias", "out", "direct")
-    }
-    return {**table, "level": weights.level, "least": least}
+    level = float(f"{weights.level:.4g}")
+    return {"direct": rounded(weights.direct).tolist(), "level": level, "least": round(least, 3)}
 
 
 def main() -> None:
     """Look, learn, choose the threshold, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=10, help="to look at photos")
+    parser.add_argument("--photos", type=int, default=49)
     parser.add_argument("--facts", type=Path, help="a file (.npz) that keeps what was found")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     begun = [] if args.facts is None else opened(args.facts)
-    known = list(photos(args.data, args.minutes, begun))
+    known = list(photos(args.data, args.photos, begun))
     if args.facts is not None:
         saved(args.facts, known)
     print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)

@@ -102,7 +102,10 @@ def test_a_grid_that_makes_no_sense_is_told(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", "--points-per-side", "0"]) == 2
-    assert "points_per_side must be a whole number of at least 1, got 0" in capsys.readouterr().err
+    assert (
+        "points_per_side must be a whole number of at least 1 and at most 1024, got 0"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixture[str]) -> None:

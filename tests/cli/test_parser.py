@@ -115,16 +115,3 @@ def test_all_that_is_missing_is_named() -> None:
         given.parse_args([])
     with pytest.raises(InputError, match="-o is missing"):
         given.parse_args(["a.mp4"])
-
-
-def test_an_option_of_one_sub_command_is_another_in_another() -> None:
-    top = CommandParser(prog="anymask probe")
-    actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("leave").add_argument(
-        "--all", nargs="?", const=True, default=False, metavar="yes|no"
-    )
-    actions.add_parser("come").add_argument("--all", action="store_true")
-    actions.add_parser("go").add_argument("--all", metavar="X,Y")
-    assert top.parse_args(["leave", "--all"]).all == "yes"
-    assert top.parse_args(["come", "--all"]).all is True
-    assert top.parse_args(["go", "--all", "1", "2"]).all == "1,2"

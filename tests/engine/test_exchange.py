@@ -9,6 +9,7 @@ import pytest
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import write_annotations
+from anymask.data.outlines import Policy
 from anymask.engine.annotator import REVIEW, Annotator
 from anymask.engine.entries import Provenance
 from anymask.engine.exchange import TakenMasks, take_masks
@@ -29,7 +30,7 @@ def test_masks_come_in_once(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
 ) -> None:
     target = tmp_path / "in" / ONE_FILE.get(name, "")
-    write_annotations(list(truth.values()), target, name)
+    write_annotations(list(truth.values()), target, name, Policy(tolerance=0))
     assert take_masks(project, target, name, "ann") == TakenMasks(12, 0, 0)
     assert take_masks(project, target, name, "ann") == TakenMasks(0, 12, 0)
     kept = project.store.records(2)

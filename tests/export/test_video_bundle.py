@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +16,29 @@ from torch import nn
 
 from anymask.cli.main import main
 from anymask.export.graphs import export_bundle
-from anymask.export.video_graphs import add_video_graphs
+from anymask.export.video_graphs import (
+    AttentionGraph,
+    TrackDecoderGraph,
+    TrackMemoryGraph,
+    add_video_graphs,
+    video_constants,
+)
 from anymask.models.video_model import VideoModel
-from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, build_video_variant
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.memory_bank import MultimaskStability, TrackingSettings
 from anymask.runtimes.manifest import read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
-from anymask.runtimes.onnx_video import read_constants, to_bfloat16
-from anymask.runtimes.torch import TorchRuntime
+from anymask.runtimes.onnx_video import (
+    ATTENTION,
+    TRACK_DECODER,
+    TRACK_MEMORY,
+    OnnxVideo,
+    read_constants,
+    to_bfloat16,
+)
+from anymask.runtimes.torch import TorchRuntime, map_names
 from anymask.runtimes.video import MemoryChoice, VideoAnswer, VideoSteps
 from anymask.video.opening import open_session
 from tests.video.clips import moving_discs
@@ -37,13 +51,17 @@ LOGIT_ERROR = 2e-3  # of the largest: memories are kept in 16 bits, which double
 BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
 
 
-@pytest.fixture(scope="module")
-def network() -> VideoModel:
+def random_network(variant: VideoVariant) -> VideoModel:
     torch.manual_seed(0)
-    module = build_video_variant(BOTH)
+    module = build_video_variant(variant)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.05)
     return module
+
+
+@pytest.fixture(scope="module")
+def network() -> VideoModel:
+    return random_network(BOTH)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +104,9 @@ def steps_of_frame(
     return answers, [steps.remember(frame, b, h, (number, False), said) for b, h, said in rows]
 
 
-def test_every_step_of_a_video_agrees_with_torch(network: VideoModel, bundle: Path) -> None:
-    sides = [steps_of(TorchRuntime(network, "f" * 64, device="cpu")), steps_of(OnnxRuntime(bundle))]
-    chance, side = np.random.default_rng(0), network.spec.image_side
+def assert_alike(sides: list[VideoSteps], side: int) -> None:
+    """Seven frames of both, step by step, and the banks in the end."""
+    chance = np.random.default_rng(0)
     banks: list[list[object]] = [[None, None], [None, None]]
     for number in range(7):
         image, told = chance.standard_normal((3, side, side)).astype(np.float32), []
@@ -105,6 +123,40 @@ def test_every_step_of_a_video_agrees_with_torch(network: VideoModel, bundle: Pa
         assert set(kept) == set(sides[0].bank_to_arrays(theirs))
         again = sides[1].bank_to_arrays(sides[1].arrays_to_bank(kept))
         assert all(np.array_equal(kept[name], again[name]) for name in kept)
+
+
+@pytest.mark.parametrize("variant", [TINY_VIDEO, TINY_EDGE], ids=lambda one: one.spec.name)
+def test_what_lies_between_the_graphs_is_what_the_model_does(
+    variant: VideoVariant, tmp_path: Path
+) -> None:
+    """The runner in numpy with torch's own modules in the place of the graphs."""
+    module = random_network(variant)
+    with (tmp_path / "video.npz").open("wb") as file:
+        np.savez(file, **video_constants(module))
+    graphs = {
+        ATTENTION: AttentionGraph(module),
+        TRACK_DECODER: TrackDecoderGraph(module),
+        TRACK_MEMORY: TrackMemoryGraph(module),
+    }
+
+    @torch.no_grad()
+    def run(name: str, given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        found = graphs[name](*(torch.from_numpy(np.array(one)) for one in given.values()))
+        return [one.numpy() for one in (found if isinstance(found, tuple) else (found,))]
+
+    @torch.no_grad()
+    def see(image: np.ndarray) -> dict[str, np.ndarray]:
+        maps = module.encode(torch.from_numpy(image[None]))
+        return {name: one.numpy() for name, one in zip(map_names(len(maps)), maps, strict=True)}
+
+    plain = OnnxVideo(see, run, read_constants(tmp_path / "video.npz"))
+    sides = [steps_of(TorchRuntime(module, "f" * 64, device="cpu")), plain]
+    assert_alike(sides, module.spec.image_side)
+
+
+def test_every_graph_does_what_its_module_does(network: VideoModel, bundle: Path) -> None:
+    sides = [steps_of(TorchRuntime(network, "f" * 64, device="cpu")), steps_of(OnnxRuntime(bundle))]
+    assert_alike(sides, network.spec.image_side)
 
 
 def test_a_session_on_the_bundle_gives_torchs_masks(network: VideoModel, bundle: Path) -> None:

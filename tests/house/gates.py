@@ -323,7 +323,7 @@ def named_models(package: Path, name: str = "nano") -> list[str]:
         "families.DEFAULT_MODEL"
         for path in python_files(package)
         if (place := path.relative_to(package)).as_posix() not in ITS_OWN
-        and place.parts[0] not in ("training", CARGO)
+        and place.parts[0] != CARGO
         for line, word in words(ast.parse(path.read_text("utf-8")))
         if wanted.search(word)
     ]

@@ -145,8 +145,9 @@ def test_nothing_found_is_an_empty_list() -> None:
 @pytest.mark.parametrize(
     ("grid", "told"),
     [
-        ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
+        ({"points_per_side": 0}, "points_per_side must be .* at least 1 and at most 1024, got 0"),
         ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
+        ({"points_per_side": 10**9}, "points_per_side must be .* at most 1024, got 1000"),
         ({"mode": "fast"}, 'mode must be "adaptive" or "exact", got \'fast\''),
         (
             {"decoder_precision": "fp8"},
@@ -154,7 +155,7 @@ def test_nothing_found_is_an_empty_list() -> None:
         ),
         ({"memory_limit": 0}, "memory_limit must be a number of megabytes above 0, got 0"),
         ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
-        ({"crop_n_layers": -1}, "crop_n_layers must be a whole number of at least 0, got -1"),
+        ({"crop_n_layers": -1}, "crop_n_layers must be a whole number .* at most 6, got -1"),
         (
             {"crop_overlap_ratio": 1},
             "crop_overlap_ratio must be a number, .* less than 1, got 1",

@@ -1,4 +1,4 @@
-"""Objectness: facts against slow loops, a network worked out by hand, and what is shown of it."""
+"""Objectness: facts and chances by hand, and what is shown of it."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of
+from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of, parted
 from anymask.predictors.grid import Grid
-from anymask.predictors.objectness import RIM, SHAPE, Objectness, ObjectnessWeights
+from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import Geometry
 
 SIDE, ROWS, COLUMNS = 32, 24, 32
 PLACE = Geometry((96, 128), (48, 64), 64)  # a cell is two pixels of the model's square
-RNG = np.random.default_rng(0)
-MAPS = [RNG.normal(size=(3, 8, 8)), RNG.normal(size=(2, 32, 32))]
 
 
 def planes() -> np.ndarray:
@@ -31,14 +29,7 @@ def planes() -> np.ndarray:
 
 
 def facts() -> np.ndarray:
-    return Objectness(MAPS, PLACE, 0.0, None).facts(planes(), np.array([0.7, 0.6, 0.1], np.float32))
-
-
-def mean_of(channels: np.ndarray, mask: np.ndarray) -> list[float]:
-    """A channel's mean over the cells of a mask, cell by cell."""
-    step = SIDE // channels.shape[-1]
-    values = [channels[:, y // step, x // step] for y, x in np.argwhere(mask)]
-    return list(np.mean(values, axis=0)) if values else [0.0] * len(channels)
+    return Objectness(PLACE, 0.0, None).facts(planes(), np.array([0.7, 0.6, 0.1], np.float32))
 
 
 def test_the_shape_of_a_square_on_the_border() -> None:
@@ -55,31 +46,17 @@ def test_the_shape_of_a_square_on_the_border() -> None:
     assert found["thick"] == pytest.approx(4 / np.sqrt(65), rel=0.05)
 
 
-def test_channels_are_means_inside_and_against_the_rim() -> None:
-    for row, plane in zip(facts(), planes(), strict=True):
-        mask = plane[:ROWS] > 0
-        near = np.zeros_like(mask)
-        for y, x in np.argwhere(mask):
-            near[max(y - RIM, 0) : y + RIM + 1, max(x - RIM, 0) : x + RIM + 1] = True
-        inside = np.concatenate([mean_of(one, mask) for one in MAPS])
-        around = np.concatenate([mean_of(one, near & ~mask) for one in MAPS])
-        np.testing.assert_allclose(row[len(SHAPE) :], [*inside, *(inside - around)], atol=1e-6)
+def test_chances_worked_out_by_hand() -> None:
+    table = {"direct": [0.5, -2], "level": 0.25, "least": 0.4}
+    (chance,) = ObjectnessWeights.of(table).chances(np.array([[0.2, 0.7]]))
+    assert chance == pytest.approx(1 / (1 + np.exp(-(0.1 - 1.4 + 0.25))))
 
 
-def test_chances_of_a_network_worked_out_by_hand() -> None:
-    weights = ObjectnessWeights.of(
-        {
-            "into": [[1, 0], [0, 2]],
-            "bias": [0, -1],
-            "out": [3, -2],
-            "direct": [0.5, 0],
-            "level": 0.25,
-            "least": 0.4,
-        }
-    )
-    score = 0.5 * 0.2 + 3 * np.tanh(0.2) - 2 * np.tanh(2 * 0.7 - 1) + 0.25
-    (chance,) = weights.chances(np.array([[0.2, 0.7]]))
-    assert chance == pytest.approx(1 / (1 + np.exp(-score)))
+def test_objectness_is_the_chance_times_the_quality() -> None:
+    quality = np.array([0.7, 1.2, -0.1], np.float32)
+    flat = ObjectnessWeights(np.zeros(len(SHAPE)), np.log(3), 0.0)  # a chance of .75, whatever
+    judge = Objectness(PLACE, 0.0, flat)
+    np.testing.assert_allclose(judge.of_masks(planes(), quality), [0.525, 0.75, 0], atol=1e-6)
 
 
 def record(x: int, quality: float, objectness: float | None) -> MaskRecord:
@@ -104,6 +81,12 @@ def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
     assert best_of([replace(BAD, objectness=0.2), replace(LIKELY, objectness=0.05)]) == [
         replace(BAD, objectness=0.2)
     ]
+
+
+def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
+    every = [COPY, LIKELY, BAD, UNJUDGED]
+    assert parted(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
+    assert parted([BAD], 0.65, 0.3) == ([BAD], [])
 
 
 @pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])

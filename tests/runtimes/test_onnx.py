@@ -147,15 +147,13 @@ def test_missing_tables_are_told(learned: Path) -> None:
         OnnxRuntime(learned)
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [("{", "is not valid JSON"), ("[1]", "must hold an object")]
-)
+@pytest.mark.parametrize(("text", "told"), [("{", ": not JSON"), ("[1]", " must hold an object")])
 def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> None:
     path = learned / "tables.json"
     path.write_text(text, encoding="utf-8")
     hashes = json.loads((learned / "manifest.json").read_text("utf-8"))["sha256"]
     rewrite_manifest(learned, {"sha256": {**hashes, "tables.json": file_sha256(path)}})
-    with pytest.raises(WeightsError, match=rf"tables.json {told}"):
+    with pytest.raises(WeightsError, match=rf"tables.json{told}"):
         OnnxRuntime(learned)
 
 

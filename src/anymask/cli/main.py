@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from anymask import __version__
@@ -131,8 +133,23 @@ def run_told(words: list[str]) -> int:
         silence_stdout()
         return READER_GONE
     except OSError as error:  # a full disk, a folder that may not be written
-        return complain(str(error))
+        return complain(disk_sentence(error))
     return code
+
+
+def disk_sentence(error: OSError) -> str:
+    """What the system refused: the file as the user knows it, why, and what to do."""
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = {
+        errno.ENOSPC: "make room, and run the same command again",
+        errno.EDQUOT: "make room, and run the same command again",
+    }.get(error.errno or 0, "check the path and its permissions, or name another place")
+    if error.filename is None:
+        return f"the system says: {reason}; {remedy}"
+    path = Path(os.fsdecode(error.filename))
+    draft = re.fullmatch(r"\.(.+?)(\.[0-9a-f]{8})?\.part", path.name)  # of `primitives.storage`
+    name = str(path.with_name(draft[1]) if draft else path)
+    return f"{reason}: {name!r}; {remedy}"
 
 
 def tell_interrupted() -> int:

@@ -148,11 +148,9 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
     """The words, an option and its value in one: `--point=290,120` of `--point 290 120`.
 
     An option that needs no value takes the next word only where it can be its value, so that
-    `--zoom photo.jpg` is a photo.
+    `--zoom photo.jpg` is a photo. Behind a sub-command's name its own options count.
     """
-    counts, lone = {}, {}
-    for one in _chosen_parsers(parser, words):
-        counts, lone = counts | _number_counts(one), lone | _lone_options(one)
+    counts, lone = _number_counts(parser), _lone_options(parser)
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -171,17 +169,6 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
         while rest and _NUMBERS.fullmatch(rest[0]) and _count(values) < counts[name]:
             values.append(rest.pop(0))
         yield f"{name}={','.join(part.strip(',') for part in values)}" if values else name
-
-
-def _chosen_parsers(
-    parser: argparse.ArgumentParser, words: Sequence[str]
-) -> list[argparse.ArgumentParser]:
-    """The parser, and that of the sub-command which the words name: others' options are not its."""
-    inside = _sub_parsers(parser)
-    place = next((place for place, word in enumerate(words) if word in inside), None)
-    if place is None:
-        return [parser]
-    return [parser, *_chosen_parsers(inside[words[place]], words[place + 1 :])]
 
 
 def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:

@@ -69,7 +69,7 @@ class TrainingTeller:
             self._bar, self._begun_at = ProgressBar("steps", total), done - 1
         self._bar.update(done, total, free=self._begun_at)
         if done == total:
-            self._bar.__exit__()
+            self._bar.__exit__(None)
 
 
 def write_bundle(folder: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from anymask.cli import finetune
 from anymask.cli.extras import need_torch
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_whole
 
 if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
@@ -191,4 +192,4 @@ def write_last_row(folder: Path, target: Path) -> None:
     from anymask.training.checkpoint import LOG
 
     lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    target.write_text(f"{lines[-1]}\n", encoding="utf-8")
+    write_whole(target, f"{lines[-1]}\n")

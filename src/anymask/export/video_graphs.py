@@ -120,7 +120,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
         _write_memory(model, maps, folder),
     ]
     with (folder / CONSTANTS).open("wb") as file:
-        np.savez(file, **_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+        np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
     hashes = {path.name: file_sha256(path) for path in _files(folder, graphs)}
     changed = replace(
         manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
@@ -203,7 +203,8 @@ def _write_memory(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> G
     return info
 
 
-def _constants(model: VideoModel) -> dict[str, NDArray[Any]]:
+def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
+    """What the graphs leave to their runner, by name, with the family's settings."""
     side = model.spec.image_side // 16
     places, turns = model._of_memory(side, side)
     tensors = {

@@ -150,6 +150,20 @@ def is_likely(record: MaskRecord, least: float) -> bool:
     return record.objectness is None or record.objectness >= least
 
 
+def parted(
+    records: Sequence[MaskRecord], quality: float, objectness: float
+) -> tuple[list[MaskRecord], list[MaskRecord]]:
+    """The masks that are shown by two least numbers, or the best where none is; and the rest."""
+    good = [
+        record
+        for record in records
+        if (record.quality > quality or not quality) and is_likely(record, objectness)
+    ]
+    shown = good or best_of(records)
+    rest = [record for record in records if not any(record is one for one in shown)]
+    return shown, rest
+
+
 def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
     """Of masks that none of the thresholds chose: the best ones that overlap little."""
     most = max((record.rank for record in records), default=0.0)

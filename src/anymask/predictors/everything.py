@@ -72,7 +72,7 @@ def find_everything(
             view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            judge = None if exact else objectness_of(runtime.family, place)
+            judge = None if exact else objectness_of(runtime.family, place.geometry)
             scan = Scan(sweep, runtime.family, view, settings, place, cutters, log, judge)
             found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
@@ -168,8 +168,8 @@ class Scan:
                 planes.append(plane)
         likely = self._judged(planes, asked.quality[good])
         records = [
-            replace(record, objectness=chance)
-            for records, chance in zip(cut, likely, strict=True)
+            replace(record, objectness=value)
+            for records, value in zip(cut, likely, strict=True)
             for record in records.result()
         ]
         return LoggedBatch(records, lessons)
@@ -178,7 +178,7 @@ class Scan:
         """How likely each of n masks (m, m) is an object."""
         if self.judge is None or not planes:
             return [None] * len(planes)
-        return list(self.judge.chances(np.stack(planes), quality).tolist())
+        return list(self.judge.of_masks(np.stack(planes), quality).tolist())
 
 
 def search_view(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:

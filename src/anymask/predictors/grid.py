@@ -94,7 +94,8 @@ class Grid:
         ),
     ] = 500.0
     points_per_side: Annotated[
-        int, Setting("clicks along each side of the grid; their square in all", least=1)
+        int,
+        Setting("clicks along each side of the grid; their square in all", least=1, most=1024),
     ] = 32
     points_per_batch: Annotated[
         int | None,
@@ -125,7 +126,8 @@ class Grid:
         int,
         Setting(
             "0: search the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n overlapping crops "
-            "of it, which needs the photo: an embedding is not enough"
+            "of it, which needs the photo: an embedding is not enough",
+            most=6,
         ),
     ] = 0
     crop_nms_thresh: Annotated[

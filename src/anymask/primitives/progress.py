@@ -51,7 +51,7 @@ class ProgressBar:
             self._write("")
         return self
 
-    def __exit__(self, failed: object, *_: object) -> None:
+    def __exit__(self, failed: object = None, *_: object) -> None:
         if failed is None or self.done:
             self._write("\n")
         elif self.live:  # nothing was done: the error alone is told

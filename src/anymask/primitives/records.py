@@ -38,7 +38,8 @@ class MaskRecord:
     stability   IoU of the mask cut a little higher and a little lower, 0..1
     points      the clicks that made it, (x, y) each
     crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
-    objectness  chance that a person would draw this mask, 0..1; None where nobody judged it
+    objectness  chance that a person would draw this mask, times its quality, 0..1; None where
+                nobody judged it
     label       a name, where somebody gave one
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none

@@ -18,6 +18,7 @@ from anymask.families import Tables, family_names, open_family
 from anymask.primitives.errors import DataError, WeightsError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample
+from anymask.primitives.storage import write_whole
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -186,10 +187,10 @@ def write_tables(folder: Path, tables: Tables) -> None:
     """Give a bundle other tables, and its manifest their hash. Raises WeightsError."""
     manifest = read_manifest(folder)
     path = folder / TABLES
-    path.write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(tables) + "\n")
     hashes = {**manifest.sha256, TABLES: file_sha256(path)}
     changed = replace(manifest, sha256=hashes)
-    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
+    write_whole(folder / MANIFEST, manifest_to_json(changed))
 
 
 def file_sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from anymask.serving.answers import LabelsAnswer
 from anymask.serving.bodies import LabelBody, LabelFateBody
 
 User = Annotated[str | None, Query(max_length=400)]
+Who = Annotated[User, Query(alias="user")]
 
 
 def add_labels(router: APIRouter, project: Project, user: str) -> None:
@@ -33,9 +34,7 @@ def add_labels(router: APIRouter, project: Project, user: str) -> None:
         return listed()
 
     @router.put("/labels", response_model=LabelsAnswer)
-    def change(
-        body: LabelBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def change(body: LabelBody, user_name: Who = None) -> dict[str, Any]:
         """Another colour, place or name; the masks of a renamed one are renamed."""
         if body.colour is not None:
             labels.recolour(body.name, body.colour)
@@ -46,9 +45,7 @@ def add_labels(router: APIRouter, project: Project, user: str) -> None:
         return listed()
 
     @router.delete("/labels", response_model=LabelsAnswer)
-    def delete(
-        body: LabelFateBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def delete(body: LabelFateBody, user_name: Who = None) -> dict[str, Any]:
         """Delete a name; its masks become nameless, or go too."""
         labels.delete(body.name, body.masks, user_name or user)
         return listed()

@@ -34,7 +34,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
-from anymask.predictors.arrangement import best_of, is_likely
+from anymask.predictors.arrangement import parted
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
@@ -65,7 +65,7 @@ from anymask.serving.bodies import (
 )
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
-from anymask.serving.label_routes import add_labels
+from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
@@ -78,7 +78,6 @@ _KEPT: dict[str, Any] = {  # of an address that answers a mask
     "response_model": KeptMaskAnswer,
     "response_model_exclude_unset": True,
 }
-User = Annotated[str | None, Query(max_length=400)]
 
 
 def project_router(
@@ -108,14 +107,12 @@ def project_router(
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
     @router.get("/project", response_model=ProjectAnswer)
-    def describe(user_name: Annotated[User, Query(alias="user")] = None) -> dict[str, Any]:
+    def describe(user_name: Who = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
         return project.describe(user_name or user)
 
     @router.put("/project", response_model=ProjectAnswer)
-    def change(
-        body: ProjectBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def change(body: ProjectBody, user_name: Who = None) -> dict[str, Any]:
         """Another way of working from now on: masks are counted under it."""
         project.change(stage=body.stage, arm=body.arm)
         return project.describe(user_name or user)
@@ -134,9 +131,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         response_model=KeptMasksAnswer,
         response_model_exclude_unset=True,
     )
-    def records(
-        image_id: int, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def records(image_id: int, user_name: Who = None) -> dict[str, Any]:
         """The photo's masks; its version grows when its status changes."""
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
@@ -147,9 +142,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
     store = project.store
 
     @router.post("/images/{image_id}/records", status_code=201, **_KEPT)
-    def add(
-        image_id: int, body: NewRecordBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, Any]:
+    def add(image_id: int, body: NewRecordBody, user_name: Who = None) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
@@ -160,7 +153,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         record_id: int,
         body: RecordBody,
         if_match: Version,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> Response:
         """Replace a mask that is still at the version of If-Match; else 409 with the current one.
 
@@ -175,14 +168,11 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         return _or_current(work)
 
     @router.delete("/records/{record_id}", response_model=NothingAnswer)
-    def delete(
-        record_id: int, if_match: Version, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> Response:
+    def delete(record_id: int, if_match: Version, user_name: Who = None) -> Response:
         """Take a mask away; what it was stays in the history."""
 
-        return _or_current(
-            lambda: store.delete_record(record_id, _version(if_match), user_name or user)
-        )
+        who = user_name or user
+        return _or_current(lambda: store.delete_record(record_id, _version(if_match), who))
 
 
 def _version(text: str) -> int:
@@ -211,9 +201,7 @@ def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
 
 def _add_work(router: APIRouter, project: Project, user: str) -> None:
     @router.post("/images/{image_id}/events", status_code=201, response_model=AddedAnswer)
-    def events(
-        image_id: int, body: EventsBody, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> dict[str, int]:
+    def events(image_id: int, body: EventsBody, user_name: Who = None) -> dict[str, int]:
         """Write down what was done; events are never changed."""
         actions = [event.action() for event in body.events]
         return {"added": project.store.add_events(image_id, actions, user_name or user)}
@@ -222,7 +210,7 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
     def finish(
         image_id: int,
         body: DoneBody | None = None,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> dict[str, Any]:
         """The photo is finished."""
         seconds = 0.0 if body is None else body.seconds
@@ -280,13 +268,7 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
-    likely = [
-        record
-        for record in found
-        if (record.quality > least or not least) and is_likely(record, least_objectness(family))
-    ]
-    likely = likely or best_of(found)
-    rest = [record for record in found if not any(record is one for one in likely)]
+    likely, rest = parted(found, least, least_objectness(family))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
@@ -297,10 +279,8 @@ async def _propose(
         for number, draft in enumerate(good)
     ]
     others = [replace(draft, page=page) for draft in others]
-    kept = await run_in_threadpool(
-        lambda: project.store.add_records(image_id, named, "model", status="proposed")
-    )
-    return kept, others
+    keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
+    return await run_in_threadpool(keep), others
 
 
 def _add_review(router: APIRouter, project: Project, user: str) -> None:
@@ -321,7 +301,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         record_id: int,
         body: VerdictBody,
         if_match: Annotated[str | None, Header(alias="If-Match")] = None,
-        user_name: Annotated[User, Query(alias="user")] = None,
+        user_name: Who = None,
     ) -> Response:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
@@ -338,9 +318,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         return _or_current(work)
 
     @router.delete("/records/{record_id}/verdict", response_model=KeptMaskAnswer)
-    def take_back(
-        record_id: int, user_name: Annotated[User, Query(alias="user")] = None
-    ) -> Response:
+    def take_back(record_id: int, user_name: Who = None) -> Response:
         """Undo the last verdict; 409 where the mask has changed since, or has none."""
         return _or_current(lambda: take_back_verdict(project.store, record_id, user_name or user))
 

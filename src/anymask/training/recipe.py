@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.notation import parse_toml
 
@@ -96,7 +97,7 @@ class Recipe:
     keep            checkpoints that stay beside the last one, the newest ones
     """
 
-    model: str = "nano"
+    model: str = DEFAULT_MODEL
     sets: tuple[str, ...] = ()
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     backbone: str = ""

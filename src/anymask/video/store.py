@@ -71,6 +71,11 @@ class SessionStore:
             self._base = sqlite3.connect("" if path is None else str(path))
             self._base.executescript(TABLES)
             held = self.about("format")
+        except sqlite3.OperationalError as error:  # before a byte of it was read
+            raise DataError(
+                f"the session {str(path)!r} cannot be opened ({error}); check the folder and its "
+                "permissions, or name another file for the session"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
                 f"{path} is no session of anymask ({error}); name another file for the session"
