@@ -97,6 +97,30 @@ def review(ann: Annotator, folder: Path) -> None:
     take(ann, "review", folder)
 
 
+def cells() -> np.ndarray:  # (Z, C, H, W)
+    """Blurred discs in five depths and two dyes."""
+    rng, (rows, columns) = np.random.default_rng(1), np.mgrid[:400, :520]
+    stack = rng.normal(8, 2, (5, 2, 400, 520))
+    for number in range(40):
+        y, x, radius = rng.integers(20, 380), rng.integers(20, 500), rng.integers(6, 14)
+        disc = 240 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2))
+        near = np.exp(-np.abs(np.arange(5) - rng.integers(0, 5)))
+        stack[:, number % 2] += near[:, None, None] * disc
+    return stack.clip(0, 255).astype(np.uint8)
+
+
+def stack(ann: Annotator, folder: Path) -> None:
+    ann.open()
+    ann.until("s.editor !== null")
+    ann.keys(">", ">")
+    ann.until("s.editor?.sight.page === 20 && !s.opening")
+    ann.keys(";")
+    ann.until("s.editor?.sight.channel", 1)
+    ann.keys("Control+g")
+    ann.page.mouse.move(*ann.at(300, 210))
+    take(ann, "stack", folder)
+
+
 def local(ann: Annotator, folder: Path) -> None:
     ann.open("?local=1")
     take(ann, "open", folder)
@@ -108,6 +132,7 @@ SCENES: list[tuple[Any, dict[str, Any], str]] = [
     (everything, {"stage": "semi"}, "light"),
     (outline, {"arm": "control"}, "dark"),
     (review, {"stage": "review"}, "light"),
+    (stack, {"arm": "control"}, "dark"),
 ]
 
 
@@ -120,6 +145,10 @@ def main(folder: Path) -> None:
             shelf = project(**about)
             if scene in (outline, review):
                 labelled(shelf)
+            if scene is stack:
+                planes = cells()
+                shelf.photos = {"cells": np.repeat(planes[0, 0][..., None], 3, 2)}
+                shelf.stacks = {"cells": planes}
             site = Site(None if scene is local else shelf)
             context = browser.new_context(viewport=SIZE, color_scheme=scheme)
             scene(Annotator(context.new_page(), site.url), folder)

@@ -326,7 +326,7 @@ export class Session implements EditorHost {
   /** The open page in another channel (null: as it comes); work on it goes on. */
   async showChannel(channel: number | null): Promise<void> {
     const { editor } = this;
-    if (!editor) return;
+    if (!editor || this.opening) return; // the page that is on its way comes first
     const { entry, work, sight: was } = editor;
     const turn = ++this.opened;
     const sight = sightOf(entry.id, was.planes, was.page, { ...was, channel });
