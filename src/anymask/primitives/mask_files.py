@@ -141,7 +141,7 @@ def mask_picture(kind: Kind, *found: FoundMask) -> Any:  # (H, W[, C]) uint8
             box = None if asked.box is None else asked.box[None]
             drawn = marks(drawn, asked.points, asked.labels, box)
         return drawn
-    mask: BoolArray = masks.any(axis=0)
+    mask: BoolArray = np.logical_or.reduce(masks, axis=0)
     rgba = np.empty((*mask.shape, 4), np.uint8)
     rgba[..., 3] = mask * np.uint8(255)
     # What was cut away must not stay hidden in the file, so its colours go too.
