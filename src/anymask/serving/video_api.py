@@ -29,7 +29,7 @@ from anymask.serving.forms import PICTURE_BODY, FormRoute, picture_of
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.photos import read_photo
-from anymask.serving.refusals import ANYWHERE, Refusal, documented, refusal_of
+from anymask.serving.refusals import ANYWHERE, FailureBody, Refusal, documented, refusal_of
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.serving.wire import PromptBody, check_prompts, prompt_of
 from anymask.video.opening import TrackDict
@@ -103,7 +103,9 @@ class FrameBody(ClosedAnswer):
 
 def video_router(videos: VideoSessions, limits: Limits) -> APIRouter:
     """The addresses above."""
-    failures = documented(400, 404, 409, 415, 422, 501, *ANYWHERE)
+    failures = documented(400, 404, 415, 422, 501, *ANYWHERE) | {
+        409: {"model": FailureBody, "description": "A session that is at work, or of another kind."}
+    }
     router = APIRouter(route_class=FormRoute, responses=failures)
     _add_opening(router, videos)
     _add_frames(router, videos, limits)
