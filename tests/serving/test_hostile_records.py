@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from anymask.engine.project import Project, create_project, open_project
 from anymask.primitives.errors import DiskFull, StoreError
-from anymask.serving import project as project_addresses
+from anymask.serving import picture_routes
 from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
@@ -138,19 +138,19 @@ def test_one_photo_at_a_time_is_converted(
 ) -> None:
     Image.fromarray(PICTURE).convert("CMYK").save(project.folder / "a.png", "TIFF")
     lock, under_way, overlaps = threading.Lock(), [0], [0]
-    real = project_addresses.load_image
+    real = picture_routes.load_plane
 
-    def load(path: Path) -> Any:
+    def load(*asked: Any) -> Any:
         with lock:
             under_way[0] += 1
             overlaps[0] += under_way[0] > 1
         try:
-            return real(path)
+            return real(*asked)
         finally:
             with lock:
                 under_way[0] -= 1
 
-    monkeypatch.setattr(project_addresses, "load_image", load)
+    monkeypatch.setattr(picture_routes, "load_plane", load)
     replies: list[int] = []
     threads = [
         threading.Thread(target=lambda: replies.append(ask.get("/api/images/1/pixels").status_code))
