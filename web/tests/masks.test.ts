@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { fillRings, simplified, tracePatch } from "../src/masks/outline";
+import { fillRings, simplified, tracePatch, withoutStairs } from "../src/masks/outline";
 import { emptyPatch, grown, patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
 import type { Patch } from "../src/masks/patch";
 import {
@@ -113,6 +113,20 @@ describe("outlines", () => {
   test.each([3, 4, 5, 6])("filled again they are the mask, %i", (seed) => {
     const patch = randomPatch(seed, 12, 9);
     expect(pixels(fillRings(tracePatch(patch), patch.hw))).toEqual(pixels(patch));
+  });
+
+  test.each([3, 4, 5, 6])("without stairs they hold the same pixels, %i", (seed) => {
+    const patch = randomPatch(seed, 12, 9);
+    const rings = tracePatch(patch).map(withoutStairs);
+    expect(pixels(fillRings(rings, patch.hw))).toEqual(pixels(patch));
+  });
+
+  test("a stair becomes a slope, a large corner stays", () => {
+    const rows = [0, 1, 2, 3, 4].map((y) => "1".repeat(y + 4) + "0".repeat(4 - y));
+    const [ring] = tracePatch(patchOf(rows)).map(withoutStairs);
+    expect(ring).toContainEqual([0, 0]);
+    expect(simplified(ring, 0.5).length).toBeLessThan(7);
+    expect(tracePatch(patchOf(rows))[0].length).toBe(12);
   });
 
   test("a ring with a hole is two rings, corners only", () => {

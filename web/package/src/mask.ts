@@ -2,7 +2,7 @@
 
 import { patchArea, patchHas } from "../../src/masks/patch";
 import type { Patch } from "../../src/masks/patch";
-import { simplified, tracePatch } from "../../src/masks/outline";
+import { simplified, tracePatch, withoutStairs } from "../../src/masks/outline";
 import type { Ring } from "../../src/masks/outline";
 import type { Box, Colour, Mask, Outline, XY } from "./types";
 
@@ -78,7 +78,7 @@ export function ringsToOutlines(rings: Ring[], tolerance: number): Outline[] {
 }
 
 function cut(ring: Ring, tolerance: number): XY[] {
-  return (tolerance > 0 ? simplified(ring, tolerance) : ring).map(([x, y]) => [x, y]);
+  return (tolerance > 0 ? simplified(withoutStairs(ring), tolerance) : ring).map(([x, y]) => [x, y]);
 }
 
 function areaOf(ring: Ring): number {

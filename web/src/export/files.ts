@@ -1,6 +1,6 @@
 /** The work as files: COCO with run lengths, YOLO, labelme, SA-1B records, label pictures. */
 
-import { simplified, tracePatch } from "../masks/outline";
+import { simplified, tracePatch, withoutStairs } from "../masks/outline";
 import type { Ring } from "../masks/outline";
 import { rleToPatch } from "../masks/patch";
 import { cocoToRle, rleRuns } from "../masks/rle";
@@ -107,7 +107,7 @@ export function labelmeFiles({ images, records, tolerance }: Part): Entry[] {
 
 const outlines = (record: Placed, tolerance: number): Ring[] =>
   tracePatch(rleToPatch(cocoToRle(record.rle))).map((ring) =>
-    tolerance ? simplified(ring, tolerance) : ring,
+    tolerance ? simplified(withoutStairs(ring), tolerance) : ring,
   );
 
 /** Rings as one: there and back again along the shortest line between two corners. */

@@ -1,5 +1,5 @@
 /**
- * Outlines: rings along the pixels' edges of a mask, simplified; and rings filled again.
+ * Outlines: rings along the pixels' edges of a mask, smooth, simplified; and rings filled again.
  *
  * Outer rings and holes are rings alike: filling counts crossings (even-odd).
  */
@@ -51,6 +51,32 @@ export function tracePatch(patch: Patch): Ring[] {
 function turn(open: number, heading: number): number {
   const order = heading < 0 ? [0, 1, 2, 3] : [3, 0, 1].map((step) => (heading + step) % 4);
   return order.find((step) => open & (1 << step)) ?? 0;
+}
+
+const LONG = 3; // pixels of a side from which it is no stair
+
+/**
+ * A traced ring through the middles of its steps: every pixel's centre stays on its side. Corners
+ * between two sides of LONG pixels stay (`mask_to_polygons` with smooth).
+ */
+export function withoutStairs(ring: Ring): Ring {
+  const count = ring.length;
+  const sides = ring.map(([x, y], i) => {
+    const [endX, endY] = ring[(i + 1) % count];
+    const length = Math.abs(endX - x) + Math.abs(endY - y);
+    return { x, y, length, right: (endX - x) / length, down: (endY - y) / length };
+  });
+  const turns = sides.map(({ right, down }, i) => {
+    const before = sides[(i || count) - 1];
+    return before.right * down > before.down * right;
+  });
+  return sides.flatMap(({ x, y, length, right, down }, i) => {
+    const along = (part: number): XY => [x + right * part, y + down * part];
+    const sharp = length >= LONG && sides[(i || count) - 1].length >= LONG;
+    const corner = sharp ? [along(0)] : [];
+    if (turns[i] !== turns[(i + 1) % count]) return [...corner, along(length / 2)];
+    return [...corner, along(0.5), ...(length > 1 ? [along(length - 0.5)] : [])];
+  });
 }
 
 /** Douglas-Peucker on a closed ring: no dropped point is farther than `tolerance`. */

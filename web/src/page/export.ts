@@ -43,7 +43,7 @@ export function exportDialog(session: Session): void {
   const images = box("With the photos, so that the set can be trained on as it is");
   const split = splitChoice();
   const proposals = box("Proposals that nobody has accepted, too");
-  const tolerance = number("Pixels that outlines may move", "0", "0.5");
+  const tolerance = number("Pixels that outlines may move (0: exact)", "0.5", "0.5");
   const said = h("p", { class: "said", role: "status" });
   const wish = (force: boolean): ExportWish => ({
     format: format.value,
