@@ -40,7 +40,7 @@ export interface Mask {
     toArray(): Uint8Array;
     /** The object in a colour, white without one, on nothing. */
     toImageData(colour?: Colour): ImageData;
-    /** Its regions; `tolerance` leaves corners out that move an outline by at most so many pixels. */
+    /** Its regions along the pixels, or smooth: `tolerance` pixels by which an outline may move. */
     polygons(tolerance?: number): Outline[];
 }
 export interface Answer {

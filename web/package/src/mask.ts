@@ -78,7 +78,10 @@ export function ringsToOutlines(rings: Ring[], tolerance: number): Outline[] {
 }
 
 function cut(ring: Ring, tolerance: number): XY[] {
-  return (tolerance > 0 ? simplified(withoutStairs(ring), tolerance) : ring).map(([x, y]) => [x, y]);
+  return (tolerance > 0 ? simplified(withoutStairs(ring), tolerance) : ring).map(([x, y]) => [
+    x,
+    y,
+  ]);
 }
 
 function areaOf(ring: Ring): number {
