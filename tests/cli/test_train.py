@@ -230,4 +230,7 @@ def test_a_recipe_is_named_without_a_file_and_the_names_are_told(
     assert main(["train", "nano", *words]) == 2
     assert "no set with a masks.jsonl" in capsys.readouterr().err
     assert main(["train", "nanno", *words]) == 2
-    assert "those in the package: nano, nano-cool, nano-quality" in capsys.readouterr().err
+    assert (
+        "those in the package: mae, nano, nano-cool, nano-quality, sam, sami"
+        in capsys.readouterr().err
+    )

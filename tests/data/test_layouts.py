@@ -392,4 +392,4 @@ def test_pictures_are_copied_into_sets_only(
     published.write_voc(tmp_path)
     words = ["convert", str(tmp_path), str(tmp_path / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
-    assert "--copy-images goes with --to set, got --to coco" in capsys.readouterr().err
+    assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err
