@@ -222,11 +222,19 @@ def test_a_defect_is_told_without_its_details() -> None:
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 
+IN_A_VIDEO = [
+    f"/{{name}}{place}"
+    for place in ("", "/file", "/frames", "/masks", "/objects/{number}", "/prompts")
+]
+
+
 def test_openapi_lists_every_address() -> None:
     with client() as http:
         paths = http.get("/openapi.json").json()["paths"]
     api = {"/health", "/api/embed", "/api/segment", "/api/everything"}
-    assert set(paths) == api | {"/model/{name}"}
+    videos = {path for path in paths if path.startswith("/api/videos")}
+    assert videos == {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
+    assert set(paths) == api | {"/model/{name}"} | videos
 
 
 def test_a_real_server_listens_answers_and_ends() -> None:

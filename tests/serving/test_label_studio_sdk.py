@@ -113,8 +113,8 @@ def listening(model: anymask.Model, photos: Path) -> Iterator[str]:
 def exported(image: AnnotatedImage, name: str, folder: Path) -> dict[str, str]:
     """The files of one of our formats, as annotations and as predictions."""
     tasks, predictions = folder / f"{name}.json", folder / f"{name}.predictions.json"
-    write_annotations([image], tasks, name, Policy(out_type="annotations"))
-    write_annotations([image], predictions, name)
+    write_annotations([image], tasks, name, Policy(out_type="annotations", tolerance=0))
+    write_annotations([image], predictions, name, Policy(tolerance=0))
     config = folder / f"{name}.label_config.xml"
     return {"tasks": str(tasks), "predictions": str(predictions), "config": str(config)}
 
