@@ -3,15 +3,23 @@
     summary = anymask.jobs.everything("photos/", "out/", workers=2)
 
 `PhotoTask` and `run_job` are for work of your own on each photo.
+
+Every name is fetched when it is first used: a command that only declares options starts sooner.
 """
 
-from anymask.jobs.choices import ModelChoice, PictureChoice
-from anymask.jobs.embeddings import embed
-from anymask.jobs.failures import PhotoFailure
-from anymask.jobs.folder import FolderJob, JobProgress, Summary, run_job
-from anymask.jobs.masks import everything
-from anymask.jobs.photos import PhotoItem
-from anymask.jobs.processing import PhotoTask, PhotoWork
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anymask.jobs.choices import ModelChoice, PictureChoice
+    from anymask.jobs.embeddings import embed
+    from anymask.jobs.failures import PhotoFailure
+    from anymask.jobs.folder import FolderJob, JobProgress, Summary, run_job
+    from anymask.jobs.masks import everything
+    from anymask.jobs.photos import PhotoItem
+    from anymask.jobs.processing import PhotoTask, PhotoWork
 
 __all__ = [
     "FolderJob",
@@ -27,3 +35,26 @@ __all__ = [
     "everything",
     "run_job",
 ]
+
+_HOMES = {
+    "FolderJob": "anymask.jobs.folder",
+    "JobProgress": "anymask.jobs.folder",
+    "ModelChoice": "anymask.jobs.choices",
+    "PhotoFailure": "anymask.jobs.failures",
+    "PhotoItem": "anymask.jobs.photos",
+    "PhotoTask": "anymask.jobs.processing",
+    "PhotoWork": "anymask.jobs.processing",
+    "PictureChoice": "anymask.jobs.choices",
+    "Summary": "anymask.jobs.folder",
+    "embed": "anymask.jobs.embeddings",
+    "everything": "anymask.jobs.masks",
+    "run_job": "anymask.jobs.folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'anymask.jobs' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

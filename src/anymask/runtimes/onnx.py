@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from numpy.typing import NDArray
 
@@ -32,8 +32,10 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.onnx_video import OnnxVideo, read_constants
 from anymask.runtimes.video import VideoSteps
+
+if TYPE_CHECKING:
+    from anymask.runtimes.onnx_video import OnnxVideo
 
 C = TypeVar("C")
 
@@ -114,6 +116,8 @@ class OnnxRuntime:
         """The steps of a video, where the bundle was exported with them. Raises WeightsError."""
         if CONSTANTS not in self.manifest.sha256:
             return None
+        from anymask.runtimes.onnx_video import OnnxVideo, read_constants
+
         about = read_constants(check_file(self._folder, self.manifest, CONSTANTS))
 
         def see(image: FloatArray) -> dict[str, FloatArray]:

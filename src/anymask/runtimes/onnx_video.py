@@ -41,16 +41,9 @@ from anymask.primitives.object_masks import (
     fill_plane,
 )
 from anymask.primitives.types import FloatArray, IntArray
+from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
 from anymask.runtimes.rivals import is_distinct
-from anymask.runtimes.video import (
-    BANK_PARTS,
-    BankArrays,
-    MemoryChoice,
-    VideoAnswer,
-    for_users,
-    grown_bank,
-    with_choice,
-)
+from anymask.runtimes.video import BankArrays, MemoryChoice, VideoAnswer
 
 ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
 Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # a graph's name, its inputs

@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 
 from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
 from anymask.primitives.types import FloatArray, IntArray
+from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
 from anymask.runtimes.devices import import_torch
 from anymask.runtimes.failures import running
 from anymask.runtimes.rivals import is_distinct
-from anymask.runtimes.video import (
-    BANK_PARTS,
-    BankArrays,
-    MemoryChoice,
-    VideoAnswer,
-    for_users,
-    grown_bank,
-    with_choice,
-)
+from anymask.runtimes.video import BankArrays, MemoryChoice, VideoAnswer
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TorchVideo:
-    """A `models.VideoModel` on a device, with `video.for_users` of its settings."""
+    """A `models.VideoModel` on a device, with `banks.for_users` of its settings."""
 
     def __init__(self, module: VideoModel, device: torch.device) -> None:
         self._torch: Any = import_torch()
