@@ -72,7 +72,7 @@ def test_crumbs_go_and_those_of_clicks_stay() -> None:
 def test_what_a_prompt_settles_stays() -> None:
     """Outside of the box and under a click the pixels are those of the logits."""
     prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
-    settled = settled_pixels(prompt, TRUTH.shape, 1.0)
+    settled = settled_pixels(prompt, TRUTH.shape)
     assert settled[50, 160]
     assert settled[:60].all()
     assert not settled[60:200, 100:220].any()

@@ -14,7 +14,7 @@ from typing import Any
 from anymask.cli.eval_videos import VIDEOS, configure_videos, refuse_video_options, run_videos
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.options import add_model_options, read_count, read_model
-from anymask.evaluation.adapters import RenamedSegmenter, open_peer
+from anymask.evaluation.adapters import EdgesRefined, RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
 from anymask.evaluation.protocols import Segmenter
@@ -81,6 +81,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help=f"measure this too, may be repeated: {', '.join(MEASURES)}",
+    )
+    add(
+        "--refine-edges",
+        action="store_true",
+        help="measure each model a second time with the photo at hand, as `segment` is asked: "
+        "edges refined (otherwise masks have the model's own edges)",
     )
     add("--only", action="store_true", help="nothing but what --measure names")
     add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
@@ -267,6 +273,9 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
         model = read_model(args, model=name, weights=weights or args.weights).load()
         taken = model.spec.name in [other.spec.name for other in found]
         found.append(RenamedSegmenter(model, word) if taken else model)
+        if args.refine_edges:
+            refined = EdgesRefined(model)
+            found.append(RenamedSegmenter(refined, f"{word}, edges") if taken else refined)
     return found
 
 

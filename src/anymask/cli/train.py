@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli import finetune
+from anymask.cli import edge_training, finetune
 from anymask.cli.extras import need_torch
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
+COMMANDS = {finetune.NAME: finetune.run, edge_training.NAME: edge_training.run}  # for a recipe
 SUMMARY = "train an image model, or fine-tune one on your photos; resumes by itself"
 
 
@@ -26,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "recipe",
         metavar="RECIPE",
-        help="a TOML file, the name of a recipe in the package, or 'finetune': annotated photos of "
-        "any format, no recipe",
+        help="a TOML file, the name of a recipe in the package, 'finetune': annotated photos of "
+        "any format, no recipe, or 'refiner': the network that refines edges of a bundle's masks",
     )
     add(
         "--data",
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     configure_elsewhere(parser)
     finetune.configure(parser)
+    edge_training.configure(parser)
 
 
 def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +105,8 @@ def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
     check(args)
-    if args.recipe == finetune.NAME:
-        finetune.run(args)
+    if args.recipe in COMMANDS:
+        COMMANDS[args.recipe](args)
         return
     from anymask.training.recipe import find_recipe, read_recipe
 

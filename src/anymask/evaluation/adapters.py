@@ -24,10 +24,14 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
+from anymask.predictors.image import Model
+from anymask.predictors.pipeline import answer_prompts
+from anymask.predictors.settings import SegmentSettings
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import UintImage
+from anymask.primitives.types import Embedding, UintImage
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
 
@@ -101,6 +105,30 @@ class RenamedSegmenter:
     def segment(self, embedding: Any, **asked: Any) -> Any:
         """As the inner one, with settings of its own such as `ranking`."""
         return self._inner.segment(embedding, **asked)
+
+
+class EdgesRefined:
+    """A model that is asked with the photo at hand, as a user asks: edges are refined.
+
+    The other measurements hand an embedding over, from which masks have the model's own edges.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.spec = replace(model.spec, name=f"{model.spec.name}, edges")
+        self.runtime = model.runtime
+
+    def embed(self, image: UintImage) -> tuple[UintImage, Embedding]:
+        """The photo beside what the model saw."""
+        return image, self._model.embed(image)
+
+    def segment(
+        self, embedding: tuple[UintImage, Embedding], *, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[Candidates]:
+        """As the model with `refine_edges=True`."""
+        photo, seen = embedding
+        settings = SegmentSettings(multimask=multimask, refine_edges=True)
+        return answer_prompts(self.runtime, photo, seen, prompts, settings)
 
 
 def open_peer(name: str) -> Segmenter:

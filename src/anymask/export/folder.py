@@ -16,6 +16,7 @@ from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import (
     CONSTANTS,
     MANIFEST,
+    REFINER_WEIGHTS,
     TABLES,
     Manifest,
     check_file,
@@ -23,7 +24,15 @@ from anymask.runtimes.manifest import (
 )
 
 MODEL_CARD = "MODEL_CARD.md"
-OURS = (MANIFEST, TABLES, CONSTANTS, README, EXAMPLE, FAMILY)  # files that no export carries over
+OURS = (
+    MANIFEST,
+    TABLES,
+    CONSTANTS,
+    README,
+    EXAMPLE,
+    FAMILY,
+    REFINER_WEIGHTS,
+)  # files that no export carries over
 
 
 def copy_bundle(source: Path, target: Path) -> Manifest:

@@ -1,12 +1,14 @@
 """Edges at the photo's resolution: candidates with coarse masks and the photo in, finer masks out.
 
 A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
-right to about a cell, while the photo itself shows where it runs. The pixels within a cell of the
-edge whose logit is undecided are decided anew: the logit, plus how much likelier the pixel's colour
-is among the decided object pixels nearby than among the decided background pixels nearby (two
-histograms of colours). No training; after the idea of GrabCut (Rother et al. 2004) in one pass and
-without its graph cut. What a click or a box says of a pixel is not touched. Colours leave crumbs
-along the edge: holes and islands below the settings' shares go once more.
+right to about a cell, while the photo itself shows where it runs. Where a model has a network of
+edges beside it (`runtimes.protocol.EdgeRefining`), that says what to add to the logits around the
+object. Where it has none, colours decide: the pixels within a cell of the edge whose logit is
+undecided get another one: their own, plus how much likelier the colour is among the decided object
+pixels nearby than among the decided background pixels nearby (two histograms of colours). That
+needs no training; it is the idea of GrabCut (Rother et al. 2004) in one pass, without its graph cut.
+What a click or a box says of a pixel is not touched. Both leave crumbs along the edge: holes and
+islands below the settings' shares go once more.
 
 Letters: H W the photo, h w the window around the object, n pixels near the undecided ones.
 """
@@ -22,12 +24,21 @@ from numpy.typing import NDArray
 from anymask.predictors.cleaning import PhotoClicks, clean_kept, clicks_of
 from anymask.predictors.question import Question
 from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.edge_window import (
+    add_change,
+    window_around,
+    window_logits,
+    window_photo,
+    window_prompt,
+)
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_image, reduced
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.rle_windows import enlarged_rle
 from anymask.primitives.sampling import point_pixels
+from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.runtimes.protocol import EdgeRefining
 
 UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
 EDGE, NEAR = 1.0, 2.0  # cells: how far from the edge pixels change, how far from those one looks
@@ -57,41 +68,82 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
         small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         photo = np.asarray(small, np.uint8)
     scale = width / answer.geometry.image_hw[1]
-    settled = settled_pixels(question.prompt, (height, width), scale)
-    points, labels = clicks_of(question.prompt)
-    clicks = points * np.float32(scale), labels
-    shares = settings.least_areas[0].share, settings.least_areas[1].share
-    items = tuple(_refined(one, photo, settled, clicks, shares) for one in answer.items)
-    return replace(answer, items=items)
+    view = _EdgeView(photo, question, scale)
+    return replace(answer, items=tuple(view.refined(one) for one in answer.items))
 
 
-def settled_pixels(prompt: Prompt, hw: tuple[int, int], scale: float) -> BoolArray:  # (H, W)
+def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
+    """The prompt for the photo in another size."""
+    points, box = (
+        None if given is None else given * np.float32(scale)
+        for given in (prompt.points, prompt.box)
+    )
+    return replace(prompt, points=points, box=box)
+
+
+def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
     """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
     settled = np.zeros(hw, np.bool_)
     if prompt.box is not None:
-        x0, y0, x1, y1 = np.rint(prompt.box * scale).astype(int).tolist()
+        x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
         settled[:] = True
         settled[max(y0, 0) : y1, max(x0, 0) : x1] = False
     if prompt.points is not None:
-        for x, y in point_pixels(prompt.points * scale, hw).tolist():
+        for x, y in point_pixels(prompt.points, hw).tolist():
             settled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
     return settled
 
 
-def _refined(
-    mask: Mask,
-    photo: UintImage,
-    settled: BoolArray,
-    clicks: PhotoClicks,
-    shares: tuple[float, float],
-) -> Mask:
-    place = reduced(mask.geometry, LONGEST)
-    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
-    cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
-    fine = without_crumbs(decide_edge(drawn, photo, cell, settled), clicks, shares)
-    if place.image_hw == mask.geometry.image_hw:
-        return mask.with_pixels(fine)
-    return replace(mask, finished=enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw))
+class _EdgeView:
+    """A photo of at most LONGEST pixels a side, with what the prompt says of it.
+
+    scale  of the photo to the size that the user has
+    """
+
+    def __init__(self, photo: UintImage, question: Question, scale: float) -> None:
+        self.photo, self.question = photo, question
+        self.prompt = scaled_prompt(question.prompt, scale)
+        self.settled = settled_pixels(self.prompt, (photo.shape[0], photo.shape[1]))
+
+    def refined(self, mask: Mask) -> Mask:
+        """A candidate with its pixels decided."""
+        place = reduced(mask.geometry, LONGEST)
+        drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+        network = self.question.edges
+        if network is None:
+            cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
+            fine = decide_edge(drawn, self.photo, cell, self.settled)
+        else:
+            cells = mask.shown_logits - np.float32(mask.threshold)
+            fine = np.where(
+                self.settled,
+                drawn > 0,
+                changed_logits(drawn, cells, place, (self.photo, self.prompt, network)) > 0,
+            )
+        holes, islands = self.question.settings.least_areas
+        fine = without_crumbs(fine, clicks_of(self.prompt), (holes.share, islands.share))
+        if place.image_hw == mask.geometry.image_hw:
+            return mask.with_pixels(fine)
+        return replace(mask, finished=enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw))
+
+
+def changed_logits(
+    drawn: FloatArray,
+    cells: FloatArray,
+    place: Geometry,
+    asked: tuple[UintImage, Prompt, EdgeRefining],
+) -> FloatArray:  # (H, W), (m, m) -> (H, W)
+    """Logits of a photo with what the network adds to them in the window around the object."""
+    photo, prompt, network = asked
+    window = window_around(cells, place)
+    if window is None:
+        return drawn
+    change = network.refine_edge(
+        window_photo(photo, window), window_logits(cells, window), window_prompt(prompt, window)
+    )
+    fine = drawn.copy()
+    add_change(fine, change, window)
+    return fine
 
 
 def without_crumbs(

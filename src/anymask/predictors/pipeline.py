@@ -28,7 +28,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry, image_to_model
 from anymask.primitives.types import Embedding, UintImage
-from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
+from anymask.runtimes.protocol import EdgeRefining, ImageRuntime, PromptDecoding, require
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
@@ -94,6 +94,7 @@ def question_of(
         see=lambda picture: embed_image(runtime, picture),
         ask=lambda seen, others: decode_prompts(runtime, seen, others, settings),
         time=time,
+        edges=runtime.capability(EdgeRefining),
     )
 
 

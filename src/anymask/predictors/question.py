@@ -13,6 +13,7 @@ from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
+from anymask.runtimes.protocol import EdgeRefining
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Question:
     see        a picture's embedding by the same model
     ask        answers to other prompts with the same settings, before zoom and retries
     time       for retries; None: there are none
+    edges      refines edges, where the model learned it
     """
 
     photo: UintImage | None
@@ -63,6 +65,7 @@ class Question:
     see: Callable[[UintImage], Embedding]
     ask: Callable[[Embedding, Sequence[Prompt]], list[Candidates]]
     time: RetryTime | None = None
+    edges: EdgeRefining | None = None
 
 
 Step = Callable[[Candidates, Question], Candidates]

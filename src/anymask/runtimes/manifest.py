@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"
 TABLES = "tables.json"
 CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
+REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
 
@@ -76,6 +77,10 @@ class Manifest:
     licence: str
     precision: str
     opset: int
+
+    def has_graph(self, name: str) -> bool:
+        """Whether the bundle has a graph of this name."""
+        return any(info.name == name for info in self.graphs)
 
     def graph(self, name: str) -> GraphInfo:
         """The graph of a name. Raises WeightsError where the bundle has none."""

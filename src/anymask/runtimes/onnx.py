@@ -8,30 +8,40 @@ embeddings never reads the encoder. One session serves any number of threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from anymask.families import Family, open_family
 from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.machine import pick_threads
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
+from anymask.primitives.types import (
+    FeatureMap,
+    FloatArray,
+    ModelPrompts,
+    Seen,
+    SeenMaps,
+    UintImage,
+)
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (
     CONSTANTS,
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    REFINER,
     GraphInfo,
     Manifest,
     check_file,
     read_manifest,
     read_tables,
 )
+from anymask.runtimes.protocol import EdgeRefining
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
@@ -106,9 +116,11 @@ class OnnxRuntime:
             return [_seen(names, session.run(None, {name: image[None]})) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks, and steps where it has their graphs."""
+        """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
         if cast(object, kind) is VideoSteps:
             return cast(C | None, self._video)
+        if cast(object, kind) is EdgeRefining:
+            return cast(C | None, self._edges)
         return self if isinstance(self, kind) else None
 
     @cached_property
@@ -129,6 +141,14 @@ class OnnxRuntime:
                 return found
 
         return OnnxVideo(see, run, about)
+
+    @cached_property
+    def _edges(self) -> OnnxEdges | None:
+        """Edges refined, where the bundle has the graph."""
+        if not self.manifest.has_graph(REFINER):
+            return None
+        info = self.manifest.graph(REFINER)
+        return OnnxEdges(lambda: self._session(info), [tensor.name for tensor in info.inputs])
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
@@ -175,6 +195,26 @@ class OnnxRuntime:
                 f"ONNX Runtime {ort.__version__} cannot open {self._folder / name}: {error}; "
                 "upgrade onnxruntime, or export the model again"
             ) from error
+
+
+class OnnxEdges:
+    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n) and prompt (1, 2, W, W).
+
+    session  opens the graph, or has it
+    names    of the three inputs
+    """
+
+    def __init__(self, session: Callable[[], Any], names: list[str]) -> None:
+        self._session, self._names = session, names
+
+    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+        """See `EdgeRefining`."""
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+        given = (planes[None], logits[None, None], prompt[None])
+        with running("the network of edges"):
+            said = self._session().run(None, dict(zip(self._names, given, strict=True)))
+        change: FloatArray = said[0][0, 0]
+        return change
 
 
 def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.families import DEFAULT_MODEL
-from anymask.primitives.errors import InputError, ModelError
-from anymask.runtimes.manifest import MANIFEST
+from anymask.primitives.errors import InputError, ModelError, WeightsError
+from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.weights.formats import about_weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from anymask.models.edge_refiner import EdgeRefiner
 
 Runtime = Literal["auto", "onnx", "torch"]
 
@@ -117,12 +119,11 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
     """
     from anymask.runtimes.devices import import_torch
-    from anymask.weights import entry, file_hash, find
-    from anymask.weights.store import trainable_weights
+    from anymask.weights import entry, file_hash
 
     name, weights = named_weights(name, weights)
     variant = entry(name).variant
-    path = trainable_weights(name) if weights is None else find(name, weights)
+    path = _checkpoint_of(name, weights)
     if path.is_dir():
         raise ModelError(
             f"{path} is an exported model already, and its checkpoint is needed here; "
@@ -138,10 +139,40 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     return module.eval(), file_hash(path)
 
 
+def _checkpoint_of(name: str, weights: str | Path | None) -> Path:
+    from anymask.weights import find
+    from anymask.weights.store import trainable_weights
+
+    return trainable_weights(name) if weights is None else find(name, weights)
+
+
+def load_refiner(folder: Path) -> EdgeRefiner | None:
+    """The network of edges that lies in the folder of a checkpoint; None where none does.
+
+    Raises WeightsError.
+    """
+    from anymask.models.edge_refiner import EdgeRefiner
+    from anymask.weights import read_checkpoint
+
+    path = folder / REFINER_WEIGHTS
+    if not path.is_file():
+        return None
+    refiner = EdgeRefiner()
+    try:
+        refiner.load_state_dict({name: one.float() for name, one in read_checkpoint(path).items()})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path}: not the weights of a network of edges ({str(error)[:200]}); delete the file, "
+            "or train it again"
+        ) from error
+    return refiner
+
+
 def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:
     module, weights_hash = load_module(name, weights)
     from anymask.runtimes.torch import TorchRuntime
 
     place = None if weights is None else Path(weights).absolute()
     again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
-    return TorchRuntime(module, weights_hash, device, precision, reopened=again)
+    edges = load_refiner(_checkpoint_of(*named_weights(name, weights)).parent)
+    return TorchRuntime(module, weights_hash, device, precision, again, edges)

@@ -1,10 +1,10 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
-prompt, m the side of its low-resolution masks.
+prompt, m the side of its low-resolution masks, W that of a window around an edge, n its cells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from anymask.families import Family
 from anymask.primitives.errors import ModelError
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
 
 C = TypeVar("C")
 
@@ -57,6 +57,17 @@ class PromptDecoding(Protocol):
         Every mask token is answered; the family keeps the candidates. `seen` may be another
         runtime's of the same weights: its maps are read then.
         """
+        ...
+
+
+@runtime_checkable
+class EdgeRefining(Protocol):
+    """The capability of refining a mask's edge in the photo, learned beside the model's weights."""
+
+    def refine_edge(
+        self, photo: UintImage, logits: FloatArray, prompt: FloatArray
+    ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
+        """What to add to the logits of one window: see `primitives.edge_window`."""
         ...
 
 

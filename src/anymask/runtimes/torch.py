@@ -18,11 +18,15 @@ from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.failures import running
+from anymask.runtimes.protocol import EdgeRefining
 from anymask.runtimes.sweep import Sweep, SweepPrecision
+from anymask.runtimes.torch_edges import TorchEdges
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
     import torch
+
+    from anymask.models.edge_refiner import EdgeRefiner
 
 C = TypeVar("C")
 
@@ -32,6 +36,7 @@ class TorchRuntime:
 
     reopened  name, weights, device and precision, as `open_runtime` takes them, where it can be had
               again from them; without them it cannot be pickled
+    edges     refines edges of its masks, where that was learned
 
     The module is moved to the device and the precision, and put in eval mode: hand it over.
     Raises InputError for a device or precision that is not there, MissingExtra without torch.
@@ -44,6 +49,7 @@ class TorchRuntime:
         device: str = "auto",
         precision: str = "fp32",
         reopened: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
+        edges: EdgeRefiner | None = None,
     ) -> None:
         self._reopened = reopened
         self._torch = import_torch()
@@ -52,6 +58,7 @@ class TorchRuntime:
         self.weights_hash = weights_hash
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec)
+        self._edges = None if edges is None else TorchEdges(edges, self.device)
         self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
 
     def __repr__(self) -> str:
@@ -70,10 +77,12 @@ class TorchRuntime:
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks, and sweeps or follows objects through
-        videos where the model can."""
+        """See `ImageRuntime.capability`: it answers clicks, and sweeps, refines edges or follows
+        objects through videos where the model can."""
         if kind is VideoSteps:
             return cast(C | None, self._video())
+        if cast(object, kind) is EdgeRefining:
+            return cast(C | None, self._edges)
         return self if isinstance(self, kind) else None
 
     def _video(self) -> VideoSteps | None:

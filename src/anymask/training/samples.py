@@ -133,14 +133,15 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
-            image, masks = compose(side, rng, lambda: self._photo(rng), lambda: self._cut_out(rng))
+            image, masks = compose(side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng))
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
         image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
         return fit_square(recolour(image, rng), masks, side, rng, self.spec)
 
-    def _photo(self, rng: Generator) -> UintImage:
+    def photo(self, rng: Generator) -> UintImage:
+        """Any photo."""
         return self._pixels(self.source.sample(rng, 0))
 
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
@@ -148,7 +149,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             return sample.image()
         return self.photos.image(sample.source)
 
-    def _cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
+    def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
             sample = self.source.sample(rng, 0)

@@ -1,0 +1,147 @@
+"""Training of the network that refines edges: folders of windows in, its averaged weights out.
+
+    loss      cross-entropy and soft IoU of the changed logits, where the gate is open
+    schedule  AdamW, a linear warm-up, then a cosine to nothing over the minutes that are given
+    judged    on the held-out photos: IoU with the truth inside the window, before and after
+
+Letters: B windows, s the side of the parts that are trained on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anymask.models.edge_refiner import EdgeRefiner, clues
+from anymask.primitives.edge_window import window_prompt
+from anymask.training.edge_samples import EdgeBatch, WindowStore, training_window
+
+CHECKPOINT = "refiner.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeRecipe:
+    """What decides a training of edges.
+
+    minutes  until the rate is nothing
+    windows  B, a step
+    side     of the parts of windows that are trained on, a multiple of 16
+    rate     AdamW's, at its highest
+    ema      decay of the averaged weights
+    seed     of everything random
+    """
+
+    minutes: float = 30.0
+    windows: int = 12
+    side: int = 128
+    rate: float = 3e-3
+    ema: float = 0.99
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class EdgeJudgement:
+    """Of one kind of answers: how many, and their mean IoU with the truth before and after."""
+
+    kind: str
+    count: int
+    before: float
+    after: float
+
+
+def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
+    """Mean cross-entropy of the weighted pixels, and one minus their soft IoU."""
+    logits = batch.wide + change
+    target, weight = batch.target, batch.weight
+    told = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    entropy = (told * weight).sum() / weight.sum().clamp(min=1)
+    drawn = logits.sigmoid()
+    both = (drawn * target * weight).sum((1, 2, 3))
+    either = ((drawn + target - drawn * target) * weight).sum((1, 2, 3))
+    return entropy + (1 - (both + 1) / (either + 1)).mean()
+
+
+def train_edges(
+    stores: list[WindowStore],
+    folder: Path,
+    recipe: EdgeRecipe,
+    report: Callable[[dict[str, float]], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> EdgeRefiner:
+    """Train until the recipe's minutes are over; `folder` gets the averaged weights every two.
+
+    report  is told step, minutes and mean loss now and then
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    places = [
+        (store, n) for store in stores for n, row in enumerate(store.rows) if not row.held_out
+    ]
+    model = EdgeRefiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=0.01)
+    averaged = {name: value.clone() for name, value in model.state_dict().items()}
+    start, step, losses, saved = clock(), 0, [], clock()
+    while (spent := (clock() - start) / 60) < recipe.minutes:
+        rate = recipe.rate * min(1, (step + 1) / 100)
+        rate *= 0.5 * (1 + math.cos(math.pi * spent / recipe.minutes))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        chosen = rng.integers(len(places), size=recipe.windows).tolist()
+        batch = EdgeBatch.of([training_window(*places[n], rng, recipe.side) for n in chosen])
+        with torch.autocast("cpu", torch.bfloat16):
+            change = model.change(batch.clues.to(memory_format=torch.channels_last))
+        loss = edge_loss(change.float(), batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        decay = min(recipe.ema, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            averaged[name].lerp_(value, 1 - decay)
+        losses.append(float(loss.detach()))
+        if step % 50 == 0:
+            report({"step": step, "minutes": spent, "loss": float(np.mean(losses[-50:]))})
+        if clock() - saved > 120:
+            torch.save(averaged, folder / CHECKPOINT)
+            saved = clock()
+    torch.save(averaged, folder / CHECKPOINT)
+    model.load_state_dict(averaged)
+    return model
+
+
+@torch.no_grad()
+def judge_edges(
+    model: EdgeRefiner, stores: list[WindowStore], most: int = 200
+) -> list[EdgeJudgement]:
+    """IoU before and after on held-out windows, by the kind of picture and of prompt."""
+    places = [(store, n) for store in stores for n, row in enumerate(store.rows) if row.held_out]
+    told: dict[str, list[tuple[float, float]]] = {}
+    for store, n in places[:: max(1, len(places) // most)]:
+        row, truth = store.rows[n], store.truth(n)
+        photo = torch.from_numpy(np.ascontiguousarray(store.photo(n).transpose(2, 0, 1))).float()
+        cells = torch.from_numpy(store.logits(n))[None, None]
+        seen = clues(
+            photo[None], cells, torch.from_numpy(window_prompt(row.prompt, row.window))[None]
+        )
+        wide = seen[:, 3:4] * 4
+        masks = [(logits > 0)[0, 0].numpy() for logits in (wide, wide + model.change(seen))]
+        pair = tuple(
+            np.count_nonzero(mask & truth) / max(1, np.count_nonzero(mask | truth))
+            for mask in masks
+        )
+        asked = "box" if row.box is not None else f"{len(row.points or [])} clicks"
+        for kind in ("all", asked, row.kind, "IoU < .5" if row.iou < 0.5 else "IoU >= .5"):
+            told.setdefault(kind, []).append((float(pair[0]), float(pair[1])))
+    return [
+        EdgeJudgement(kind, len(pairs), *(float(v) for v in np.mean(pairs, axis=0)))
+        for kind, pairs in sorted(told.items())
+    ]
