@@ -6,7 +6,7 @@ edges beside it (`runtimes.protocol.EdgeRefining`), that says what to add to the
 object. Where it has none, colours decide: the pixels within a cell of the edge whose logit is
 undecided get another one: their own, plus how much likelier the colour is among the decided object
 pixels nearby than among the decided background pixels nearby (two histograms of colours). That
-needs no training; it is the idea of GrabCut (Rother et al. 2004) in one pass, without its graph cut.
+needs no training; it is the idea of GrabCut (Rother et al. 2004) in one pass, without graph cut.
 What a click or a box says of a pixel is not touched. Both leave crumbs along the edge: holes and
 islands below the settings' shares go once more.
 
