@@ -91,7 +91,7 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
     plain = tmp_path / "plain"
     shutil.copytree(refined, plain)
     drop_graph(plain, REFINER)
-    asked = dict(box=(100, 50, 300, 250), refine_edges=True)
+    asked = {"box": (100, 50, 300, 250), "refine_edges": True}
     with_network, colours = (
         anymask.load(str(folder)).segment(photo, **asked).first.pixels()  # type: ignore[arg-type]
         for folder in (refined, plain)

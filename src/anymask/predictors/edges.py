@@ -16,6 +16,7 @@ Letters: H W the photo, h w the window around the object, n pixels near the unde
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from anymask.predictors.cleaning import PhotoClicks, clean_kept, clicks_of
 from anymask.predictors.question import Question
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidates import Candidates, Mask, PixelsLater
 from anymask.primitives.edge_window import (
     add_change,
     window_around,
@@ -33,7 +34,7 @@ from anymask.primitives.edge_window import (
 )
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_image, reduced
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.rle_windows import enlarged_rle
 from anymask.primitives.sampling import point_pixels
 from anymask.primitives.spec import Geometry
@@ -53,7 +54,10 @@ LONGEST = 2048  # pixels: larger photos are looked at in this size
 
 
 def refine_edges(answer: Candidates, question: Question) -> Candidates:
-    """A step: every candidate that the logits draw, with the edge where the photo has it."""
+    """A step: every candidate that the logits draw, with the edge where the photo has it.
+
+    That of the first one is decided at once, those of the others when their pixels are read.
+    """
     photo, settings = question.photo, question.settings
     wanted = settings.refine_edges
     if wanted == "auto":
@@ -69,7 +73,10 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
         photo = np.asarray(small, np.uint8)
     scale = width / answer.geometry.image_hw[1]
     view = _EdgeView(photo, question, scale)
-    return replace(answer, items=tuple(view.refined(one) for one in answer.items))
+    first, *others = answer.items
+    items = [replace(first, finished=view.decided(first))]
+    items += [replace(one, finished=PixelsLater(partial(view.decided, one))) for one in others]
+    return replace(answer, items=tuple(items))
 
 
 def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
@@ -105,8 +112,8 @@ class _EdgeView:
         self.prompt = scaled_prompt(question.prompt, scale)
         self.settled = settled_pixels(self.prompt, (photo.shape[0], photo.shape[1]))
 
-    def refined(self, mask: Mask) -> Mask:
-        """A candidate with its pixels decided."""
+    def decided(self, mask: Mask) -> Rle:
+        """The pixels of a candidate, in the photo's own size."""
         place = reduced(mask.geometry, LONGEST)
         drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
         network = self.question.edges
@@ -122,9 +129,7 @@ class _EdgeView:
             )
         holes, islands = self.question.settings.least_areas
         fine = without_crumbs(fine, clicks_of(self.prompt), (holes.share, islands.share))
-        if place.image_hw == mask.geometry.image_hw:
-            return mask.with_pixels(fine)
-        return replace(mask, finished=enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw))
+        return enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw)
 
 
 def changed_logits(

@@ -5,7 +5,7 @@ Letters: K candidates, H W the photo, h w a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,30 @@ TOSS_QUALITY = 0.03  # a smaller difference of two qualities does not say which 
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
+class PixelsLater:
+    """Pixels of a mask that are decided when they are first read, and pickled as run-lengths."""
+
+    def __init__(self, decide: Callable[[], Rle]) -> None:
+        self._decide: Callable[[], Rle] | None = decide
+        self._rle: Rle | None = None
+
+    @property
+    def rle(self) -> Rle:
+        """The run-lengths, of the photo's size."""
+        decide = self._decide
+        if self._rle is None and decide is not None:
+            self._rle, self._decide = decide(), None  # the photo is let go with it
+        assert self._rle is not None
+        return self._rle
+
+    def __reduce__(self) -> tuple[Callable[[Rle], Rle], tuple[Rle]]:
+        return _itself, (self.rle,)
+
+
+def _itself(rle: Rle) -> Rle:
+    return rle
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """One mask over a photo.
@@ -57,8 +81,8 @@ class Mask:
     threshold  logits above it are object
     cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
                logits are
-    finished   run-lengths of the photo's size, where a step behind the model decided on pixels;
-               None: the pixels are what the shown logits draw
+    finished   run-lengths of the photo's size, where a step behind the model decided on pixels, or
+               what makes them when they are read; None: the pixels are what the shown logits draw
     """
 
     logits: FloatArray
@@ -67,7 +91,7 @@ class Mask:
     order: int = 0
     threshold: float = 0.0
     cleaned: FloatArray | None = None
-    finished: Rle | None = None
+    finished: Rle | PixelsLater | None = None
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
@@ -119,7 +143,7 @@ class Mask:
     def pixels(self) -> BoolArray:  # (H, W)
         """The mask in the photo, made each time."""
         if self.finished is not None:
-            return rle_to_mask(self.finished)
+            return rle_to_mask(self.rle())
         drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
             0
         ]
@@ -127,6 +151,8 @@ class Mask:
 
     def rle(self) -> Rle:
         """The run-lengths of the same pixels."""
+        if isinstance(self.finished, PixelsLater):
+            return self.finished.rle
         if self.finished is not None:
             return self.finished
         return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]

@@ -33,6 +33,7 @@ from anymask.primitives.edge_window import (
     window_photo,
     window_prompt,
 )
+from anymask.primitives.errors import DataError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
@@ -87,9 +88,14 @@ class WindowRow:
 
 
 class WindowStore:
-    """A folder of windows, to read."""
+    """A folder of windows, to read. Raises DataError for a folder of other things."""
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / ROWS).is_file():
+            raise DataError(
+                f"{folder}: wanted a folder of windows (with {ROWS}), such as `anymask train "
+                "refiner` leaves in its run's folder; there is none"
+            )
         lines = (folder / ROWS).read_text(encoding="utf-8").splitlines()
         self.rows = [WindowRow(**parse_json(line, folder / ROWS)) for line in lines]
         self.photos = np.memmap(folder / PHOTOS, np.uint8, "r").reshape(-1, SIDE, SIDE, 3)
