@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,6 +72,6 @@ def _write(network: EdgeRefiner, folder: Path) -> GraphInfo:
         *describe_tensors(INPUTS[2:], [prompt], (1,)),
     )
     info = GraphInfo(REFINER, inputs, describe_tensors([OUTPUT], [network(*given)], (1,)))
-    varying = ({}, {2: cells, 3: cells}, {})
+    varying: tuple[dict[int, Any], ...] = ({}, {2: cells, 3: cells}, {})
     write_graph(network, given, info, varying, folder, int8=False)
     return info

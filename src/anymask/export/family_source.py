@@ -1,7 +1,7 @@
-"""A family's rules as one Python file: the family in, the text of a bundle's family.py out.
+"""Rules as Python files that need no anymask: modules in, a bundle's family.py and edges.py out.
 
-`families/choice.py` and the family's own file import numpy and OpenCV alone at run time, so that
-joined they run without anymask. What they import for type checkers stays, under TYPE_CHECKING.
+`families/choice.py`, a family's own file and `primitives/edge_window.py` import numpy and OpenCV
+alone at run time. What they import for type checkers stays, under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
+from types import ModuleType
 
 from anymask.families import Family, choice
+from anymask.primitives import edge_window
 
 OURS = "anymask"
 LEFT_OUT = (OURS, "__future__")  # joined in here, and said once
-_HEAD = '''"""The rules of this model, which `example.py` asks (written by anymask).
+_HEAD = '''"""{title} (written by anymask).
 
 {about}
 """
@@ -35,7 +37,19 @@ if TYPE_CHECKING:
 def family_to_source(family: Family) -> str:
     """The file that holds the rules of a family, as `FAMILY`; it imports nothing of anymask."""
     kind = type(family)
-    sources = [inspect.getsource(module) for module in (choice, sys.modules[kind.__module__])]
+    title = "The rules of this model, which `example.py` asks"
+    source = _joined(title, (choice, sys.modules[kind.__module__]))
+    return f"{source}\n\nFAMILY = {kind.__name__}\n"
+
+
+def windows_to_source() -> str:
+    """The file that holds how the network of edges is asked; it imports nothing of anymask."""
+    return _joined("How the network of edges is asked, for `example.py`", (edge_window,))
+
+
+def _joined(title: str, modules: Sequence[ModuleType]) -> str:
+    """The modules as one text; the last one says what it is about."""
+    sources = [inspect.getsource(module) for module in modules]
     run_time: list[ast.stmt] = []
     checked: list[ast.stmt] = []
     bodies = []
@@ -45,11 +59,12 @@ def family_to_source(family: Family) -> str:
         checked += [node for block in blocks for node in block.body]
         bodies.append(body)
     head = _HEAD.format(
+        title=title,
         about=ast.get_docstring(ast.parse(sources[-1])),
         run_time=_to_text(run_time),
         checked=textwrap.indent(_to_text(checked), "    "),
     )
-    return "\n\n".join([head + bodies[0], bodies[1], f"FAMILY = {kind.__name__}\n"])
+    return head + "\n\n".join(bodies)
 
 
 def _split(source: str) -> tuple[list[ast.stmt], list[ast.If], str]:

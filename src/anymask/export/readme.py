@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from anymask.export.family_source import family_to_source
+from anymask.export.family_source import family_to_source, windows_to_source
 from anymask.families import open_family
-from anymask.runtimes.manifest import GraphInfo, Manifest, describe_preprocessing
+from anymask.runtimes.manifest import REFINER, GraphInfo, Manifest, describe_preprocessing
 
 README = "README.md"
 EXAMPLE = "example.py"
 FAMILY = "family.py"
+EDGES = "edges.py"  # where the bundle has a network of edges
 
 _TEXT = """\
 # {name}, exported by anymask
@@ -41,8 +42,9 @@ python example.py photo.jpg 420 290 610 480 mask.png
 
 Which of the decoder's masks answer and in which order, and what is asked again, are rules of the
 model's family: `family.py`, with what was learned beside the weights in `tables.json` (absent where
-nothing was). What anymask does besides, such as to clear a mask around negative clicks that it does
-not heed, is left to anymask.
+nothing was). Where there is a `refiner.onnx`, it draws the mask's edge again at the photo's own
+resolution; `edges.py` says what it is given and where its answer goes. What anymask does besides,
+such as to clear a mask around negative clicks that it does not heed, is left to anymask.
 
 ```python
 {example}```
@@ -76,6 +78,8 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
     (folder / EXAMPLE).write_text(example, encoding="utf-8")
     rules = family_to_source(open_family(manifest.spec, {}))
     (folder / FAMILY).write_text(rules, encoding="utf-8")
+    if manifest.has_graph(REFINER):
+        (folder / EDGES).write_text(windows_to_source(), encoding="utf-8")
 
 
 def _graph_to_table(name: str, info: GraphInfo) -> str:

@@ -129,7 +129,8 @@ class _EdgeView:
             )
         holes, islands = self.question.settings.least_areas
         fine = without_crumbs(fine, clicks_of(self.prompt), (holes.share, islands.share))
-        return enlarged_rle(mask_to_rle(fine), mask.geometry.image_hw)
+        rle, whole = mask_to_rle(fine), mask.geometry.image_hw
+        return rle if place.image_hw == whole else enlarged_rle(rle, whole)
 
 
 def changed_logits(

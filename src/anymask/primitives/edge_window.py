@@ -10,13 +10,15 @@ Letters: H W the photo, m the side of low-resolution logits, n the cells of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.spec import Geometry
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
+if TYPE_CHECKING:
+    from anymask.primitives.prompts import Prompt
+    from anymask.primitives.spec import Geometry
+    from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 SIDE = 256  # pixels of a window
 MARGIN, SHARE = 4, 0.12  # around the object: cells at least, of its longer side
@@ -78,18 +80,16 @@ def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, 
 
 def window_photo(photo: UintImage, window: EdgeWindow) -> UintImage:
     """The photo in the window, (H, W, 3) -> (SIDE, SIDE, 3): means where it shrinks."""
-    return _in_window(photo, window, cv2.INTER_LINEAR)
+    return _in_window(photo, window)
 
 
 def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
     """A mask of the photo in the window."""
-    half: BoolArray = (
-        _in_window(mask.view(np.uint8) * np.uint8(255), window, cv2.INTER_LINEAR) > 127
-    )
+    half: BoolArray = _in_window(mask.view(np.uint8) * np.uint8(255), window) > 127
     return half
 
 
-def _in_window(image: UintImage, window: EdgeWindow, how: int) -> UintImage:
+def _in_window(image: UintImage, window: EdgeWindow) -> UintImage:
     matrix = window.to_photo
     (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-1.0, float(SIDE)))
     height, width = image.shape[:2]
@@ -103,11 +103,11 @@ def _in_window(image: UintImage, window: EdgeWindow, how: int) -> UintImage:
     ]
     scale = np.array([small[0] / (right - left), small[1] / (bottom - top)])
     if small != [right - left, bottom - top]:
-        part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
     inside = matrix.astype(np.float64) - [[0, 0, left], [0, 0, top]]
     inside *= scale[:, None]
     inside[:, 2] += (scale - 1) / 2  # pixel centres
-    flags = how | cv2.WARP_INVERSE_MAP
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     drawn = cv2.warpAffine(part, inside, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(drawn, np.uint8)
 

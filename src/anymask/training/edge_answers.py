@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.clicks import centre_click, next_click
@@ -118,12 +120,12 @@ def labelled_picture(source: TrainingPictures, rng: Generator, number: int) -> L
 
 def false_colours(image: UintImage, rng: Generator) -> UintImage:
     """A photo as an X-ray, a gray or a thermal picture shows things: one value, many palettes."""
-    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
+    gray: NDArray[Any] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     gray = 255 - gray if rng.random() < 0.4 else gray
     if rng.random() < 0.5:
         gray = 255 * (gray / 255) ** np.float32(np.exp(rng.uniform(-0.7, 0.7)))
     if rng.random() < 0.4:
-        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), rng.uniform(0.5, 2.5)), np.float32)
+        gray = cv2.GaussianBlur(gray, (0, 0), rng.uniform(0.5, 2.5))
     if rng.random() < 0.4:
         gray = gray * np.float32(rng.uniform(0.25, 0.8)) + np.float32(rng.uniform(0, 60))
     if rng.random() < 0.3:
@@ -177,5 +179,5 @@ def _some_box(mask: BoolArray, rng: Generator) -> FloatArray | None:  # (4,)
     box = np.array([x, y, x + w, y + h], np.float64)
     if rng.random() < 0.35:
         box += rng.normal(0, JITTER, 4) * [w, h, w, h]
-    box = np.clip(box, 0, [width, height, width, height]).astype(np.float32)
-    return box if min(box[2] - box[0], box[3] - box[1]) > 1 else None
+    inside: FloatArray = np.clip(box, 0, [width, height, width, height]).astype(np.float32)
+    return inside if min(inside[2] - inside[0], inside[3] - inside[1]) > 1 else None

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from anymask.models.edge_refiner import clues
@@ -34,6 +36,7 @@ from anymask.primitives.edge_window import (
     window_prompt,
 )
 from anymask.primitives.errors import DataError
+from anymask.primitives.masks import iou
 from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
@@ -228,8 +231,7 @@ def edge_target(
     fit   the IoU, where it is known to be right
     """
     coarse: BoolArray = wide > 0
-    both, either = np.count_nonzero(coarse & truth), np.count_nonzero(coarse | truth)
-    if (both / max(1, either) if fit is None else fit) < MEANT:
+    if (iou(coarse, truth) if fit is None else fit) < MEANT:
         return coarse, gate * np.float32(LEAVE)
     errors = ((coarse != truth) & (gate < 0.05)).view(np.uint8)
     errors = cv2.morphologyEx(errors, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -274,11 +276,13 @@ def _turned(
     photo: UintImage, truth: BoolArray, cells: FloatArray, prompt: FloatArray, rng: Generator
 ) -> tuple[UintImage, BoolArray, FloatArray, FloatArray]:
     turns, flip = int(rng.integers(4)), rng.random() < 0.5
-    stacks = (photo, truth, cells, prompt.transpose(1, 2, 0))
-    turned = [np.rot90(one, turns) for one in stacks]
-    turned = [np.ascontiguousarray(one[:, ::-1] if flip else one) for one in turned]
-    photo, truth, cells, prompt = turned
-    return photo, truth, cells, np.ascontiguousarray(prompt.transpose(2, 0, 1))
+
+    def turned(plane: NDArray[Any]) -> NDArray[Any]:
+        around = np.rot90(plane, turns)
+        return np.ascontiguousarray(around[:, ::-1] if flip else around)
+
+    maps = np.ascontiguousarray(turned(prompt.transpose(1, 2, 0)).transpose(2, 0, 1))
+    return turned(photo), turned(truth), turned(cells), maps
 
 
 def _part(maps: Tensor, gate: FloatArray, side: int, rng: Generator) -> Tensor:

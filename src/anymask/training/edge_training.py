@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from anymask.models.edge_refiner import EdgeRefiner, clues
 from anymask.primitives.edge_window import window_prompt
+from anymask.primitives.masks import iou
 from anymask.training.edge_samples import EdgeBatch, WindowStore, training_window
 
 CHECKPOINT = "refiner.pt"
@@ -95,7 +96,8 @@ def train_edges(
         for group in optimiser.param_groups:
             group["lr"] = rate
         chosen = rng.integers(len(places), size=recipe.windows).tolist()
-        batch = EdgeBatch.of([training_window(*places[n], rng, recipe.side) for n in chosen])
+        drawn = (places[n] for n in chosen)
+        batch = EdgeBatch.of([training_window(one, n, rng, recipe.side) for one, n in drawn])
         with torch.autocast("cpu", torch.bfloat16):
             change = model.change(batch.clues.to(memory_format=torch.channels_last))
         loss = edge_loss(change.float(), batch)
@@ -134,13 +136,10 @@ def judge_edges(
         )
         wide = seen[:, 3:4] * 4
         masks = [(logits > 0)[0, 0].numpy() for logits in (wide, wide + model.change(seen))]
-        pair = tuple(
-            np.count_nonzero(mask & truth) / max(1, np.count_nonzero(mask | truth))
-            for mask in masks
-        )
+        before, after = (float(iou(mask, truth)) for mask in masks)
         asked = "box" if row.box is not None else f"{len(row.points or [])} clicks"
         for kind in ("all", asked, row.kind, "IoU < .5" if row.iou < 0.5 else "IoU >= .5"):
-            told.setdefault(kind, []).append((float(pair[0]), float(pair[1])))
+            told.setdefault(kind, []).append((before, after))
     return [
         EdgeJudgement(kind, len(pairs), *(float(v) for v in np.mean(pairs, axis=0)))
         for kind, pairs in sorted(told.items())
