@@ -72,6 +72,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
     )
     add_model_options(parser, ("weights", "device", "precision", "runtime"))
+    _configure_measures(parser)
+    _configure_run(parser)
+    configure_videos(parser)
+
+
+def _configure_measures(parser: argparse.ArgumentParser) -> None:
+    """What is measured, on how much."""
+    add = parser.add_argument
     add("--clicks", type=read_count, metavar="K", help="on each mask (default: the suite's, 3)")
     add("--limit", type=read_count, metavar="N", help="masks of a set at most (default: all)")
     add("--per-image", type=read_count, metavar="N", help="masks of a photo at most (default: all)")
@@ -90,8 +98,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--only", action="store_true", help="nothing but what --measure names")
     add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
-    _configure_run(parser)
-    configure_videos(parser)
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ class BundleModel:
         whole = cv2.resize(clean, (place.side, place.side))
         filled = whole[: place.input_hw[0], : place.input_hw[1]]
         drawn = cv2.resize(filled, place.size) - threshold
-        if self.refiner is not None:
+        if self.refiner is not None and max(place.size) > len(logits):
             self.refine(drawn, clean - threshold, place, np.array(points), labels)
         return drawn > 0
 

@@ -51,7 +51,7 @@ STEPS: tuple[Step, ...] = (
 STEPS_ON_DEMAND: dict[str, Step] = {
     "zoom": look_closer,  # a window around the object
     "retry": ask_again,  # shifted prompts, windows, a larger model
-    "refine_edges": refine_edges,  # the edge where the photo's colours part
+    "refine_edges": refine_edges,  # the edge where the photo has it
 }
 ON_PHOTO = ("zoom", "refine_edges")  # those that an embedding alone is not enough for
 

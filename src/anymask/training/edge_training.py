@@ -26,6 +26,8 @@ from anymask.primitives.masks import iou
 from anymask.training.edge_samples import EdgeBatch, WindowStore, training_window
 
 CHECKPOINT = "refiner.pt"
+WARM_UP = 100  # steps
+TOLD, SAVED = 50, 120.0  # steps between reports, seconds between checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,43 @@ def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
     return entropy + (1 - (both + 1) / (either + 1)).mean()
 
 
+class EdgeLearner:
+    """A network that learns, and the average of its weights, which is what ships.
+
+    start  averaged weights of an earlier run to go on from, or None
+    """
+
+    def __init__(self, recipe: EdgeRecipe, start: dict[str, Tensor] | None) -> None:
+        self.recipe = recipe
+        self.network = EdgeRefiner()
+        if start is not None:
+            self.network.load_state_dict(start)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = {name: one.clone() for name, one in self.network.state_dict().items()}
+        self._optimiser = torch.optim.AdamW(
+            self.network.parameters(), recipe.rate, weight_decay=0.01
+        )
+        self.steps = 0
+
+    def learn(self, batch: EdgeBatch, done: float) -> float:
+        """One step; its loss. `done` is the part of the run that is over, 0..1."""
+        rate = self.recipe.rate * min(1, (self.steps + 1) / WARM_UP)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+        with torch.autocast("cpu", torch.bfloat16):
+            change = self.network.change(batch.clues.to(memory_format=torch.channels_last))
+        loss = edge_loss(change.float(), batch)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimiser.step()
+        self.steps += 1
+        decay = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.network.state_dict().items():
+            self.averaged[name].lerp_(value, 1 - decay)
+        return float(loss.detach())
+
+
 def train_edges(
     stores: list[WindowStore],
     folder: Path,
@@ -77,47 +116,33 @@ def train_edges(
     report: Callable[[dict[str, float]], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> EdgeRefiner:
-    """Train until the recipe's minutes are over; `folder` gets the averaged weights every two.
+    """Train until the recipe's minutes are over; `folder` gets the averaged weights now and then.
 
-    report  is told step, minutes and mean loss now and then
+    Where it has some already, they are what the training starts from.
+
+    report  is told step, minutes and mean loss every 50 steps
     """
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
+    rng, path = np.random.default_rng(recipe.seed), folder / CHECKPOINT
     places = [
         (store, n) for store in stores for n, row in enumerate(store.rows) if not row.held_out
     ]
-    model = EdgeRefiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=0.01)
-    averaged = {name: value.clone() for name, value in model.state_dict().items()}
-    start, step, losses, saved = clock(), 0, [], clock()
-    while (spent := (clock() - start) / 60) < recipe.minutes:
-        rate = recipe.rate * min(1, (step + 1) / 100)
-        rate *= 0.5 * (1 + math.cos(math.pi * spent / recipe.minutes))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        chosen = rng.integers(len(places), size=recipe.windows).tolist()
-        drawn = (places[n] for n in chosen)
-        batch = EdgeBatch.of([training_window(one, n, rng, recipe.side) for one, n in drawn])
-        with torch.autocast("cpu", torch.bfloat16):
-            change = model.change(batch.clues.to(memory_format=torch.channels_last))
-        loss = edge_loss(change.float(), batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        decay = min(recipe.ema, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            averaged[name].lerp_(value, 1 - decay)
-        losses.append(float(loss.detach()))
-        if step % 50 == 0:
-            report({"step": step, "minutes": spent, "loss": float(np.mean(losses[-50:]))})
-        if clock() - saved > 120:
-            torch.save(averaged, folder / CHECKPOINT)
+    start = torch.load(path, weights_only=True) if path.is_file() else None
+    learner, losses, began = EdgeLearner(recipe, start), [0.0], clock()
+    saved = began
+    while (minutes := (clock() - began) / 60) < recipe.minutes:
+        chosen = (places[n] for n in rng.integers(len(places), size=recipe.windows).tolist())
+        windows = [training_window(one, n, rng, recipe.side) for one, n in chosen]
+        losses.append(learner.learn(EdgeBatch.of(windows), minutes / recipe.minutes))
+        if learner.steps % TOLD == 0:
+            mean = float(np.mean(losses[-TOLD:]))
+            report({"step": learner.steps, "minutes": minutes, "loss": mean})
+        if clock() - saved > SAVED:
+            torch.save(learner.averaged, path)
             saved = clock()
-    torch.save(averaged, folder / CHECKPOINT)
-    model.load_state_dict(averaged)
-    return model
+    torch.save(learner.averaged, path)
+    learner.network.load_state_dict(learner.averaged)
+    return learner.network.eval()
 
 
 @torch.no_grad()
