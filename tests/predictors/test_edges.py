@@ -1,5 +1,6 @@
 """Edges are put where the photo has them; what prompts settled, and what is off, stays."""
 
+import pickle
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import anymask
 from anymask.predictors.edges import decide_edge, settled_pixels, without_crumbs
 from anymask.primitives.masks import iou
 from anymask.primitives.prompts import Prompt
+from anymask.runtimes.protocol import EdgeRefining
 
 CELL = 8
 
@@ -100,3 +102,63 @@ def test_it_is_on_for_photos_and_off_for_the_papers_answers(answers: dict[str, n
     assert (answers["on"] != answers["off"]).any()
     assert (answers["single, on"] != answers["single"]).any()
     assert iou(answers["on"], TRUTH) >= iou(answers["off"], TRUTH)
+
+
+class Everywhere:
+    """A network of edges that says the same of every pixel, and counts how often it is asked."""
+
+    def __init__(self, says: float) -> None:
+        self.says, self.asked = says, 0
+
+    def refine_edge(self, photo: Any, logits: Any, prompt: Any) -> np.ndarray:
+        self.asked += 1
+        assert photo.shape == (256, 256, 3)
+        assert prompt.shape == (2, 256, 256)
+        return np.full((256, 256), self.says, np.float32)
+
+
+class OnlyEdges:
+    """nano's runtime with another network of edges."""
+
+    def __init__(self, runtime: Any, network: Everywhere | None) -> None:
+        self._runtime, self._network = runtime, network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def capability(self, kind: Any) -> Any:
+        return self._network if kind is EdgeRefining else self._runtime.capability(kind)
+
+
+def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
+    """The first candidate at once, the others when their pixels are read, each once."""
+    network, runtime = Everywhere(100.0), anymask.load().runtime
+    model = anymask.Model(OnlyEdges(runtime, network))
+    answer = model.segment(PHOTO, points=[(160, 120)])
+    assert (len(answer), network.asked) == (3, 1)
+    twin = pickle.loads(pickle.dumps(answer))
+    assert network.asked == 3
+    np.testing.assert_array_equal(twin.masks, answer.masks)
+    assert network.asked == 3
+    boxed = model.segment(PHOTO, box=(100, 60, 220, 200)).first.pixels()
+    own = model.segment(PHOTO, box=(100, 60, 220, 200), refine_edges=False).first.pixels()
+    assert boxed[60:200, 100:220].all()  # whatever the network says inside the box
+    outside = np.ones(boxed.shape, np.bool_)
+    outside[60:200, 100:220] = False
+    np.testing.assert_array_equal(boxed[outside], own[outside])
+
+
+def test_a_network_that_says_nothing_changes_nothing() -> None:
+    runtime = anymask.load().runtime
+    model = anymask.Model(OnlyEdges(runtime, Everywhere(0.0)))
+    for asked in ({"points": [(160, 120)]}, {"box": (70, 30, 250, 212)}):
+        given: dict[str, Any] = {**asked, "min_island_area": 0, "max_hole_area": 0}
+        refined, own = (model.segment(PHOTO, refine_edges=on, **given) for on in (True, False))
+        np.testing.assert_array_equal(refined.masks, own.masks)
+
+
+def test_without_a_network_colours_decide() -> None:
+    model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
+    fine = model.segment(PHOTO, box=(70, 30, 250, 212)).first.pixels()
+    own = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=False).first.pixels()
+    assert iou(fine, TRUTH) > iou(own, TRUTH)

@@ -36,7 +36,7 @@ MOST_CELLS = 1024
 @torch.no_grad()
 def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     """Give a bundle a network of edges, or another one. Raises WeightsError for no bundle."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     manifest = read_manifest(folder)
     network = EdgeRefiner()
@@ -45,7 +45,7 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     info = _write(network.eval(), folder)
     store_half(folder / info.file)
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    save_file(halves, folder / REFINER_WEIGHTS)
+    write_whole(folder / REFINER_WEIGHTS, save(halves))
     changed = replace(
         manifest,
         graphs=(*(graph for graph in manifest.graphs if graph.name != REFINER), info),

@@ -121,35 +121,29 @@ class _EdgeView:
             cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
             fine = decide_edge(drawn, self.photo, cell, self.settled)
         else:
+            before = drawn > 0
             cells = mask.shown_logits - np.float32(mask.threshold)
-            fine = np.where(
-                self.settled,
-                drawn > 0,
-                changed_logits(drawn, cells, place, (self.photo, self.prompt, network)) > 0,
-            )
+            change_logits(drawn, cells, place, (self.photo, self.prompt, network))
+            fine = np.where(self.settled, before, drawn > 0)
         holes, islands = self.question.settings.least_areas
         fine = without_crumbs(fine, clicks_of(self.prompt), (holes.share, islands.share))
         rle, whole = mask_to_rle(fine), mask.geometry.image_hw
         return rle if place.image_hw == whole else enlarged_rle(rle, whole)
 
 
-def changed_logits(
+def change_logits(
     drawn: FloatArray,
     cells: FloatArray,
     place: Geometry,
     asked: tuple[UintImage, Prompt, EdgeRefining],
-) -> FloatArray:  # (H, W), (m, m) -> (H, W)
-    """Logits of a photo with what the network adds to them in the window around the object."""
+) -> None:  # (H, W), (m, m)
+    """Add to a photo's logits what the network says of the window around the object, in place."""
     photo, prompt, network = asked
     window = window_around(cells, place)
     if window is None:
-        return drawn
-    change = network.refine_edge(
-        window_photo(photo, window), window_logits(cells, window), window_prompt(prompt, window)
-    )
-    fine = drawn.copy()
-    add_change(fine, change, window)
-    return fine
+        return
+    seen = window_photo(photo, window), window_logits(cells, window), window_prompt(prompt, window)
+    add_change(drawn, network.refine_edge(*seen), window)
 
 
 def without_crumbs(

@@ -49,6 +49,10 @@ class BundleModel:
             )
             for name in ("encoder", "decoder")
         )
+        self.refiner: Any = None  # draws edges again, where the bundle has it
+        if "refiner" in manifest["graphs"]:
+            file = HERE / manifest["graphs"]["refiner"]["file"]
+            self.refiner = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def see(self, image: Image.Image) -> tuple[dict[str, Any], SimpleNamespace]:
         """The maps of a photo, once for all its prompts, and its place in the model's square."""
@@ -63,7 +67,13 @@ class BundleModel:
         images[0, :, :h, :w] = pixels.transpose(2, 0, 1)
         names = [node.name for node in self.encoder.get_outputs()]
         maps = dict(zip(names, self.encoder.run(None, {"images": images}), strict=True))
-        return maps, SimpleNamespace(size=image.size, input_hw=(h, w), side=side)
+        return maps, SimpleNamespace(
+            size=image.size,
+            input_hw=(h, w),
+            side=side,
+            scale_xy=(w / image.size[0], h / image.size[1]),
+            pixels=np.asarray(image),
+        )
 
     def answer(self, seen: Any, points: Any, labels: list[int], logits: Any = None) -> Any:
         """Candidates for points (x, y in the photo), the first one first: logits, quality.
@@ -98,7 +108,28 @@ class BundleModel:
         clean = clean_logits(logits, place, clicks, (SMALL, SMALL), threshold)
         whole = cv2.resize(clean, (place.side, place.side))
         filled = whole[: place.input_hw[0], : place.input_hw[1]]
-        return cv2.resize(filled, place.size) > self.spec.mask_threshold
+        drawn = cv2.resize(filled, place.size) - threshold
+        if self.refiner is not None and max(place.size) > len(logits):
+            self.refine(drawn, clean - threshold, place, np.array(points), labels)
+        return drawn > 0
+
+    def refine(self, drawn: Any, logits: Any, place: Any, points: Any, labels: list[int]) -> None:
+        """Add to the photo's logits (H, W) what the network of edges says of the object."""
+        import edges
+
+        window = edges.window_around(logits, place)
+        if window is None:
+            return
+        box = points.reshape(-1) if labels == [2, 3] else None
+        clicks = None if labels == [2, 3] else points
+        asked = SimpleNamespace(points=clicks, labels=np.array(labels), box=box)
+        given = {
+            "photo": edges.window_photo(place.pixels, window).transpose(2, 0, 1).astype(np.float32),
+            "logits": edges.window_logits(logits, window)[None],
+            "prompt": edges.window_prompt(asked, window),
+        }
+        said = self.refiner.run(None, {name: one[None] for name, one in given.items()})
+        edges.add_change(drawn, said[0][0, 0], window)
 
 
 def resized(image: Image.Image, size: tuple[int, int], resample: str) -> Any:
