@@ -25,10 +25,21 @@ def network(name: str) -> nn.Module:
     return build() if name == "stand_in" else models.build(name)
 
 
+@cache
+def read_operators_once() -> None:
+    """For each graph torch reads the source of its five hundred operators anew: a second."""
+    from torch.onnx._internal.exporter import _registration
+
+    registry = _registration.ONNXRegistry
+    once = staticmethod(cache(registry.from_torchlib))
+    registry.from_torchlib = once  # type: ignore[assignment, method-assign]
+
+
 def exported(name: str, factory: pytest.TempPathFactory) -> Path:
     """The bundle of `network(name)`; copy it before you break it."""
     folder = factory.getbasetemp() / "bundles" / name
     if not folder.exists():
+        read_operators_once()
         module = network(name)
         export_bundle(module, module.spec, folder, **META)
     return folder
@@ -39,6 +50,7 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
 
     What anymask does before and after `torch.onnx.export` happens every time.
     """
+    read_operators_once()
     kept, export = factory.getbasetemp() / "traced", torch.onnx.export
     kept.mkdir(exist_ok=True)
 

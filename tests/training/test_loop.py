@@ -156,6 +156,20 @@ def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) 
     assert state["progress"]["images"] == 4
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_products_are_in_16_bits_only_where_the_recipe_lets_them(
+    bf16: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_worker, "multiplies_halves", lambda device: True)
+    recipe, halves = small_recipe(bf16=bf16), []
+    worker = fresh(recipe, data, tmp_path)
+    worker.step.register_forward_pre_hook(
+        lambda *_: halves.append(torch.is_autocast_enabled("cpu"))
+    )
+    worker.learn(next(batches(recipe, data, None, rank=0, first_step=0)))
+    assert halves == [bf16]
+
+
 def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path) -> None:
     stage = RecipeStage(steps=10, side=64, images=2, masks=2)
     recipe = small_recipe(
