@@ -13,16 +13,33 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.export.graphs import export_bundle
+from anymask.models.video_model import VideoModel
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.primitives.spec import ModelSpec
 from tests.runtimes.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
 
 
+# Everything in which the families differ, in one: SAM 2.1's marks and ages, EdgeTAM's perceiver.
+BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
+
+
 @cache
 def network(name: str) -> nn.Module:
-    """ "stand_in", or a tiny model of the registry; its weights stay the same through a run."""
+    """ "stand_in", "video", or a tiny model of the registry; its weights stay through a run."""
+    if name == "video":
+        return random_network(BOTH)
     return build() if name == "stand_in" else models.build(name)
+
+
+def random_network(variant: VideoVariant) -> VideoModel:
+    """All of its weights count."""
+    torch.manual_seed(0)
+    module = build_video_variant(variant)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return module
 
 
 @cache
