@@ -20,11 +20,11 @@ from anymask.runtimes.manifest import read_manifest
 from tests.runtimes.exports import exported
 
 SHIPPED = Path(anymask.__file__).parent / "assets" / "nano"
+CAT = SHIPPED.parent / "photos" / "cat.jpg"
 
 
-def photo(folder: Path, times: int = 1) -> Path:
+def photo(folder: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (30, 50, 3), np.uint8)
-    pixels = np.asarray(Image.fromarray(pixels).resize((50 * times, 30 * times)))
     Image.fromarray(pixels).save(folder / "photo.png")
     return folder / "photo.png"
 
@@ -43,9 +43,9 @@ def call_example(folder: Path, work: Path, *arguments: str) -> subprocess.Comple
     return subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
 
 
-def run_example(folder: Path, work: Path, *place: str, times: int = 1) -> np.ndarray:
+def run_example(folder: Path, work: Path, *place: str, of: Path | None = None) -> np.ndarray:
     """Run the bundle's program in an empty folder, where anymask and torch cannot be imported."""
-    done = call_example(folder, work, str(photo(work, times)), *place, "mask.png")
+    done = call_example(folder, work, str(of or photo(work)), *place, "mask.png")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"mask.png: quality -?\d+\.\d{3}\n", done.stdout)
     return np.asarray(Image.open(work / "mask.png"))
@@ -67,12 +67,13 @@ def test_the_example_answers_a_click_and_a_box_as_the_package_does(
     name: str, place: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     bundle = SHIPPED if name == "shipped" else exported(name, tmp_path_factory)
-    times = 6 if name == "shipped" else 1  # larger than the logits: its edges are refined
+    refined = (bundle / "edges.py").is_file()  # its photo is larger than the logits
+    given, times = (CAT, 5.0) if refined else (photo(tmp_path), 1.0)
     numbers = [times * float(number) for number in place]
     asked = {"points": [numbers]} if len(place) == 2 else {"box": numbers}
-    model, refined = anymask.load(str(bundle)), (bundle / "edges.py").is_file()
-    wanted = model.segment(photo(tmp_path, times), refine_edges=refined, **asked).masks[0]
-    got = run_example(bundle, tmp_path, *map(str, numbers), times=times)
+    model = anymask.load(str(bundle))
+    wanted = model.segment(given, refine_edges=refined, **asked).masks[0]
+    got = run_example(bundle, tmp_path, *map(str, numbers), of=given)
     assert got.shape == wanted.shape
     assert (got == wanted).mean() >= 0.99
 
