@@ -37,10 +37,11 @@ from anymask.evaluation.suite import (
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
-from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.machine import this_machine
 from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
+from anymask.primitives.threads import pick_threads
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
 MANY = 1000  # masks from which a second process is worth its start

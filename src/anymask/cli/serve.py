@@ -14,7 +14,7 @@ from anymask.cli.extras import need_server
 from anymask.cli.options import add_model_options, read_model
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
-from anymask.primitives.machine import THREADS, pick_threads
+from anymask.primitives.threads import THREADS, pick_threads
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
