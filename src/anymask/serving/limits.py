@@ -64,7 +64,6 @@ class Limits:
         Setting("under way that need the model; further ones are told when to come again", least=1),
     ] = 64
     body_bytes: Annotated[int, Setting("of all bodies under way together", least=1)] = 512 * MEGA
-    long_requests: Annotated[int, Setting("of everything under way or waiting", least=1)] = 16
     header_seconds: Annotated[float, Setting("until a request's header must be there", above=0)] = (
         20.0
     )
