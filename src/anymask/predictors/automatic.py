@@ -6,14 +6,12 @@ How the photo is searched is `large` and `everything`, what becomes of the masks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
 from anymask.data.record_list import MaskRecords
 from anymask.predictors.arrangement import (
-    Arrangement,
     EverythingDict,
     arrange,
     arrangement_of,
@@ -40,6 +38,14 @@ from anymask.runtimes.protocol import ImageRuntime
 _WORDS = ("progress", "tile", "retry", *EverythingDict.__optional_keys__)
 
 
+class Looks(NamedTuple):
+    """How often the photo is looked at, and where what was found is kept (`Model.everything`)."""
+
+    tile: Tile = "auto"
+    retry: Retry | None = None
+    log: SearchLog | None = None
+
+
 class EverythingKeywords(EverythingDict, SourceDict, total=False):
     """The keyword arguments of `Model.everything` beside the photo."""
 
@@ -51,95 +57,61 @@ def split_everything(given: Mapping[str, Any]) -> tuple[SourceDict, EverythingDi
     return source, cast(EverythingDict, rest)
 
 
-@dataclass(frozen=True)
-class Search:
-    """One model and all settings of one call.
-
-    grid    of clicks
-    wider   a grid for a photo where that finds nothing; None: there is none
-    wanted  what becomes of the masks
-    loose   the same where the thresholds leave none
-    source  how the photo is read
-    """
-
-    runtime: ImageRuntime
-    grid: Grid
-    wider: Grid | None
-    wanted: Arrangement
-    loose: Arrangement
-    source: SourceDict
-    tile: Tile
-    retry: Retry | None
-    log: SearchLog | None
-
-    @classmethod
-    def of(
-        cls,
-        runtime: ImageRuntime,
-        given: Mapping[str, Any],
-        tile: Tile,
-        retry: Retry | None,
-        log: SearchLog | None,
-    ) -> Search:
-        """The settings that were given over the model's own. Raises InputError."""
-        check_retry(retry)
-        source, rest = split_everything(given)
-        of_grid, of_arrangement = split_settings(rest)
-        grid = grid_of(runtime.family, of_grid)
-        return cls(
-            runtime=runtime,
-            grid=grid,
-            wider=wider_grid(grid, of_grid),
-            wanted=arrangement_of(grid, of_arrangement, least_objectness(runtime.family)),
-            loose=arrangement_of(grid, of_arrangement),
-            source=source,
-            tile=tile,
-            retry=retry,
-            log=log,
-        )
-
-
-def find_masks(search: Search, image: ImageSource | Embedding, progress: Progress) -> MaskRecords:
+def find_masks(
+    runtime: ImageRuntime,
+    image: ImageSource | Embedding,
+    given: Mapping[str, Any],
+    looks: Looks,
+    progress: Progress,
+) -> MaskRecords:
     """What `Model.everything` answers. Raises PromptError, InputError and ImageError."""
+    check_retry(looks.retry)
+    source, rest = split_everything(given)
+    of_grid, of_arrangement = split_settings(rest)
+    grid = grid_of(runtime.family, of_grid)
+    wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
+    loose = arrangement_of(grid, of_arrangement)
     if isinstance(image, Embedding):
-        check_embedding(search.runtime, image)
-        _check_enough(search)
+        check_embedding(runtime, image)
+        _check_enough(looks, source)
         seen: Embedding | UintImage = image
         shown = MaskRecords(image_hw=image.image_hw)
     else:
-        seen = load_one(image, search.source)
+        seen = load_one(image, source)
         hw = (seen.shape[0], seen.shape[1])
         shown = MaskRecords(image_hw=hw, picture=picture_of(image, seen))
     with pick_teller(progress, "everything") as tell:
-        every = _look(search, seen, tell)
-        found = arrange(every, search.wanted) or arrange(best_of(every), search.loose)
-        if not found and search.wider:
-            again = replace(search, grid=search.wider, log=None)
-            found = arrange(best_of(_look(again, seen, tell)), search.loose)
+        every = _look(runtime, seen, grid, looks, tell)
+        found = arrange(every, wanted) or arrange(best_of(every), loose)
+        if not found and (wider := wider_grid(grid, of_grid)):
+            again = _look(runtime, seen, wider, looks._replace(log=None), tell)
+            found = arrange(best_of(again), loose)
     shown.extend(found)
     return shown
 
 
 def _look(
-    search: Search, seen: Embedding | UintImage, tell: Callable[[int, int], None] | None
+    runtime: ImageRuntime,
+    seen: Embedding | UintImage,
+    grid: Grid,
+    looks: Looks,
+    tell: Callable[[int, int], None] | None,
 ) -> list[MaskRecord]:
     """What a grid of clicks finds."""
     if isinstance(seen, Embedding):
-        return find_everything(search.runtime, seen, search.grid, tell, search.log)
-    time = None if search.retry is None else RetryTime.start(search.retry)
-    scanner = WindowScanner(search.runtime, search.grid, time, search.log)
-    return look_around(scanner, seen, search.tile, tell)
+        return find_everything(runtime, seen, grid, tell, looks.log)
+    time = None if looks.retry is None else RetryTime.start(looks.retry)
+    return look_around(WindowScanner(runtime, grid, time, looks.log), seen, looks.tile, tell)
 
 
-def _check_enough(search: Search) -> None:
+def _check_enough(looks: Looks, source: SourceDict) -> None:
     """Raises InputError for what an embedding alone cannot do."""
-    if search.tile not in ("auto", None) or search.retry is not None:
+    if looks.tile not in ("auto", None) or looks.retry is not None:
         raise InputError(
-            "tiles and retries look at the photo again "
-            f"(tile={search.tile!r}, retry={search.retry!r}), "
-            "got only its embedding; pass the photo instead"
+            f"tiles and retries look at the photo again (tile={looks.tile!r}, "
+            f"retry={looks.retry!r}), got only its embedding; pass the photo instead"
         )
-    if search.source:
+    if source:
         raise InputError(
-            f"{' and '.join(search.source)} is about a photo, got its embedding; give it to embed"
+            f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
         )

@@ -299,10 +299,9 @@ class Model:
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
-        from anymask.predictors.automatic import Search, find_masks
+        from anymask.predictors.automatic import Looks, find_masks
 
-        search = Search.of(self.runtime, settings, tile, retry, log)
-        return find_masks(search, image, progress)
+        return find_masks(self.runtime, image, settings, Looks(tile, retry, log), progress)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
