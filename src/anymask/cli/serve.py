@@ -71,7 +71,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help="keep embeddings there for the next start (default: a temporary folder)",
     )  # fmt: skip
     for name, default, text in (
-        ("memory", 512, "megabytes of embeddings in memory"),
+        ("memory", 512, "megabytes of embeddings and photos in memory"),
         ("disk", 2000, "megabytes of embeddings on disk"),
         ("upload-megabytes", 64, "the largest body of a request"),
         ("megapixels", 100, "the largest photo"),

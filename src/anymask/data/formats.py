@@ -207,7 +207,12 @@ def recognise(source: Path, split: str | None = None) -> str:
 def _name_of(path: Path) -> str | None:
     if path.suffix.lower() == ".json":
         return _json_name(read_json(path))
-    return _SUFFIXES.get(path.suffix.lower())
+    name = _SUFFIXES.get(path.suffix.lower())
+    if name == "label-png":
+        from anymask.data.label_pictures import refuse_photo  # loads Pillow
+
+        refuse_photo(path)
+    return name
 
 
 def _json_name(document: Any) -> str | None:
