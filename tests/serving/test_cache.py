@@ -90,13 +90,13 @@ def test_what_leaves_memory_is_found_on_disk(tmp_path: Path) -> None:
 
 def test_the_disk_stays_within_its_bytes_also_after_a_restart(tmp_path: Path) -> None:
     many = many_seen(6)
-    cache = EmbeddingCache(0, tmp_path, 3 * (SIZE + 2500))
+    cache = EmbeddingCache(0, tmp_path, 3 * (SIZE + 1500))
     for one in many:
         cache.put(one)
     cache.close()
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * (SIZE + 2500)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * (SIZE + 1500)
     assert [cache.get(key_of(one)) is not None for one in many] == [False] * 3 + [True] * 3
-    smaller = EmbeddingCache(0, tmp_path, SIZE + 2500)
+    smaller = EmbeddingCache(0, tmp_path, SIZE + 1500)
     assert len(list(tmp_path.iterdir())) == 2  # the embedding and its photo
     assert sum(smaller.get(key_of(one)) is not None for one in many) == 1
 

@@ -68,11 +68,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--cache", metavar="DIR", type=Path,
-        help="keep embeddings there for the next start (default: a temporary folder)",
+        help="keep embeddings and photos there for the next start (default: a temporary folder)",
     )  # fmt: skip
     for name, default, text in (
         ("memory", 512, "megabytes of embeddings and photos in memory"),
-        ("disk", 2000, "megabytes of embeddings on disk"),
+        ("disk", 2000, "megabytes of embeddings and photos on disk"),
         ("upload-megabytes", 64, "the largest body of a request"),
         ("megapixels", 100, "the largest photo"),
     ):

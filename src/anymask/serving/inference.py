@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from anymask.predictors.image import Model
 from anymask.predictors.pipeline import answer_prompts, image_hash
+from anymask.predictors.record_edges import refine_record_edges
 from anymask.predictors.requests import SeenPhoto
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
@@ -187,6 +188,17 @@ class Inference:
         future = self._long.submit(self._everything, look, settings, left)
         future.add_done_callback(self._ended)
         return future
+
+    def refine(
+        self, read: Callable[[], UintImage], records: list[MaskRecord]
+    ) -> Future[list[MaskRecord]]:
+        """The masks of everything with their edges where the photo's colours part."""
+
+        def work() -> list[MaskRecord]:
+            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)
+            return refine_record_edges(runtime, read(), records)
+
+        return self._long.submit(work)
 
     def _ended(self, _: object) -> None:
         self._long_now -= 1

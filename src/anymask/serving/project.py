@@ -269,6 +269,7 @@ async def _propose(
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
     likely, rest = parted(found, least, least_objectness(family))
+    likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
