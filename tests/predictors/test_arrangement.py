@@ -68,13 +68,31 @@ def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
 
 
 def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
-    adaptive = Arrangement(mask_nms_thresh=0.5, min_island_area="5%", max_hole_area="5%")
+    adaptive = Arrangement(
+        mask_nms_thresh=0.5, contained_nms_thresh=0.8, min_island_area="5%", max_hole_area="5%"
+    )
     assert arrangement_of(Grid(mode="adaptive"), {}) == adaptive
     assert ADAPTIVE_NMS == 0.5
     assert arrangement_of(Grid(mode="exact"), {}) == Arrangement()
     for mode, usual in (("adaptive", adaptive), ("exact", Arrangement())):
-        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.6, "layout": "tree"})
-        assert chosen == replace(usual, mask_nms_thresh=0.6, layout="tree")
+        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.6, "min_mask_area": 3})
+        assert chosen == replace(usual, mask_nms_thresh=0.6, min_mask_area=3)
+
+
+def test_who_asks_for_parts_and_wholes_gets_both() -> None:
+    for given in ({"layout": "tree"}, {"granularity": "all"}, {"contained_nms_thresh": 1.0}):
+        chosen = arrangement_of(Grid(mode="adaptive"), given)
+        assert chosen.contained_nms_thresh == 1
+    chosen = arrangement_of(Grid(mode="adaptive"), {"mask_nms_thresh": 0.7})
+    assert chosen.contained_nms_thresh == 0.8
+
+
+def test_of_a_part_and_its_whole_the_better_one_stays() -> None:
+    one = Arrangement(contained_nms_thresh=0.8)
+    assert arrange(RECORDS, one) == [RECORDS[1]]  # the wheel: car and bolt are worse
+    beside = record(box(18, 2, 28, 15), 0.9)  # a fifth of it lies on the car
+    assert arrange([RECORDS[0], beside], one) == [RECORDS[0], beside]
+    assert arrange(RECORDS, replace(one, contained_nms_thresh=1.0)) == RECORDS
 
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:
