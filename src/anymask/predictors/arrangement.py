@@ -26,7 +26,8 @@ Layout = Literal["flat", "partition", "tree"]
 NEARLY_BEST = 0.8  # of the best rank
 LITTLE = 0.1  # IoU
 ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
-CONTAINED = 0.8  # contained_nms_thresh, likewise
+CONTAINED = 0.9  # contained_nms_thresh, likewise
+SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
 NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
 
 
@@ -82,7 +83,8 @@ class Arrangement:
         float,
         Setting(
             "of two masks of which the smaller lies in the other by more than this share, keep the "
-            "better; 1 keeps all: parts beside their wholes",
+            f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
+            "all: parts beside their wholes",
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
             "layout are chosen",
         ),
@@ -150,7 +152,7 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     kept = [record for record in kept if record.area >= settings.min_mask_area]
     kept = [record for record in kept if is_likely(record, settings.min_objectness)]
     if settings.contained_nms_thresh < 1:
-        kept = without_duplicates(kept, settings.contained_nms_thresh, "smaller")
+        kept = without_contained(kept, settings.contained_nms_thresh)
     if settings.mask_nms_thresh < 1:
         kept = without_duplicates(kept, settings.mask_nms_thresh)
     kept = keep_level(kept, settings.granularity)
@@ -178,7 +180,7 @@ def parted(
         for record in records
         if (record.quality > quality or not quality) and is_likely(record, objectness)
     ]
-    shown = without_duplicates(good, CONTAINED, "smaller") or best_of(records)
+    shown = without_contained(good, CONTAINED) or best_of(records)
     rest = [record for record in records if not any(record is one for one in shown)]
     return shown, rest
 
@@ -193,6 +195,16 @@ def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
 def _cleaned(record: MaskRecord, settings: Arrangement) -> MaskRecord:
     rle = clean_rle(record.rle, settings.max_hole_area, settings.min_island_area)
     return record if rle is record.rle else with_rle(record, rle)
+
+
+def without_contained(records: Sequence[MaskRecord], threshold: float) -> list[MaskRecord]:
+    """Of two masks of which one lies in the other by a larger share, the one of higher rank.
+
+    Surroundings (see `SURROUNDING`) are left alone.
+    """
+    objects = [record for record in records if record.coverage <= SURROUNDING]
+    kept = {id(record) for record in without_duplicates(objects, threshold, "smaller")}
+    return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
 
 
 def without_duplicates(

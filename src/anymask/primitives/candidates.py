@@ -219,6 +219,11 @@ class Candidates:
         return self.items[0]
 
     @property
+    def mask(self) -> BoolArray:
+        """(H, W) bool, the pixels of the best mask, made each time."""
+        return self.best.pixels()
+
+    @property
     def ambiguous(self) -> bool:
         """Whether the first two masks differ while their qualities do not.
 
