@@ -19,6 +19,7 @@ from anymask.primitives.types import BoolArray, IntArray
 
 _EXACT = 1 << 22  # pixels that float32 products may count before they are added in float64
 
+
 RegionMode = Literal["holes", "islands"]
 
 
@@ -96,23 +97,14 @@ def remove_small_regions(
     boolean = np.ascontiguousarray(mask, np.bool_)
     if not boolean.size:
         return boolean, False
-    regions = (~boolean if mode == "holes" else boolean).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(regions, connectivity=8)
-    sizes = stats[:, cv2.CC_STAT_AREA]
+    labels, sizes = _regions(~boolean if mode == "holes" else boolean)
     small = sizes < area
     small[0] = False
     if not small.any():
         return boolean, False
-    if mode == "holes":
-        object_labels = small
-        object_labels[0] = True
-    else:
-        object_labels = ~small
-        object_labels[0] = False
-        if not object_labels.any():
-            object_labels[1 + int(np.argmax(sizes[1:]))] = True
-    cleaned: BoolArray = object_labels[labels]
-    return cleaned, True
+    if mode == "islands" and small[1:].all():
+        small[1 + int(np.argmax(sizes[1:]))] = False
+    return boolean ^ small.take(labels), True
 
 
 def clean_mask(
@@ -137,28 +129,36 @@ def clean_mask(
 
 def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
     """The mask with the background regions filled that it encloses and that are below an area."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=8)
-    small = find_enclosed(stats, mask.shape) & (stats[:, cv2.CC_STAT_AREA] < area)
+    labels, sizes = _regions(~mask)
+    small = sizes < area
     small[0] = False
-    filled: BoolArray = mask | small[labels] if small.any() else mask
-    return filled
+    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[border] = False
+    return mask ^ small.take(labels) if small.any() else mask
 
 
-def find_enclosed(stats: NDArray[Any], hw: tuple[int, ...]) -> BoolArray:  # (N, 5) -> (N,)
-    """Which regions of `cv2.connectedComponentsWithStats` do not touch the border of (H, W)."""
-    low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
-    inside: BoolArray = ((low > 0) & (low + size < (hw[1], hw[0]))).all(axis=1)
-    return inside
+def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -> (H, W), (N,)
+    """Each pixel's region, 0 where there is none, and the regions' areas.
+
+    A third of the time of `cv2.connectedComponentsWithStats`.
+    """
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
 
 
-def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArray:
-    """Greedy suppression by the masks' own IoU: the kept indices, best score first.
+def mask_nms(
+    rles: Sequence[Rle],
+    scores: ArrayLike,
+    threshold: float,
+    share_of: Literal["union", "smaller"] = "union",
+) -> IntArray:
+    """Greedy suppression by the masks' own overlap: the kept indices, best score first.
 
     scores     (N,); equal scores keep their order
-    threshold  a mask that overlaps a kept one with a larger IoU is dropped; two empty masks have
-               IoU 0
+    threshold  a mask that overlaps a kept one by a larger share is dropped; two empty masks do not
+    share_of   what the common pixels are a share of: the union (IoU), or the smaller mask's area
 
-    Only masks whose boxes and areas allow such an IoU are compared.
+    Only masks whose boxes and areas allow such an overlap are compared.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
@@ -167,24 +167,30 @@ def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArr
     while len(order):
         best, order = int(order[0]), order[1:]
         kept.append(best)
-        possible = _iou_bound(best, order, boxes, areas) > threshold
+        possible = _overlap_bound(best, order, boxes, areas, share_of) > threshold
         close = order[possible]
         if not len(close):
             continue
         common = rle_intersection([rles[index] for index in close], [rles[best]])[:, 0]
-        union = np.maximum(areas[close] + areas[best] - common, 1)
-        possible[possible] = common / union > threshold
+        whole = _whole(areas[close], areas[best], common, share_of)
+        possible[possible] = common / whole > threshold
         order = order[~possible]
     return np.array(kept, np.int64)
 
 
-def _iou_bound(
-    best: int, others: IntArray, boxes: IntArray, areas: IntArray
+def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
+    """What common pixels are a share of; never 0."""
+    whole = np.minimum(some, one) if share_of == "smaller" else some + one - common
+    return np.maximum(whole, 1)
+
+
+def _overlap_bound(
+    best: int, others: IntArray, boxes: IntArray, areas: IntArray, share_of: str
 ) -> NDArray[np.float64]:
-    """An upper bound of the mask IoU from boxes and areas."""
+    """An upper bound of the masks' overlap from boxes and areas."""
     low = np.maximum(boxes[best, :2], boxes[others, :2])
     high = np.minimum(boxes[best, 2:], boxes[others, 2:])
     shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
     most = np.minimum(np.minimum(areas[others], areas[best]), shared)
-    bound: NDArray[np.float64] = most / np.maximum(areas[others] + areas[best] - most, 1)
+    bound: NDArray[np.float64] = most / _whole(areas[others], areas[best], most, share_of)
     return bound

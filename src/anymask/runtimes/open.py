@@ -17,7 +17,6 @@ from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
-from anymask.weights.formats import about_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,6 +101,8 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
     path = Path(name).expanduser()
     if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
         return name, weights
+    from anymask.weights.formats import about_weights
+
     about = about_weights(path)
     if about is None:
         raise ModelError(
@@ -124,8 +125,9 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     variant = entry(name).variant
     path = trainable_weights(name) if weights is None else find(name, weights)
     if path.is_dir():
+        kind = "an exported model already" if (path / MANIFEST).is_file() else "a folder"
         raise ModelError(
-            f"{path} is an exported model already, and its checkpoint is needed here; "
+            f"{path} is {kind}, and a checkpoint's file is needed here; "
             f"give one: {name} with weights=FILE"
         )
     import_torch()
