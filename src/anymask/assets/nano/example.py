@@ -120,9 +120,10 @@ class BundleModel:
         window = edges.window_around(logits, place)
         if window is None:
             return
-        box = points.reshape(-1) if labels == [2, 3] else None
-        clicks = None if labels == [2, 3] else points
-        asked = SimpleNamespace(points=clicks, labels=np.array(labels), box=box)
+        told = np.array(labels)
+        clicks, corners = points[told < 2], points[told >= 2]
+        box = corners.reshape(-1) if len(corners) else None
+        asked = SimpleNamespace(points=clicks, labels=told[told < 2], box=box)
         given = {
             "photo": edges.window_photo(place.pixels, window).transpose(2, 0, 1).astype(np.float32),
             "logits": edges.window_logits(logits, window)[None],
