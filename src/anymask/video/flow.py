@@ -21,8 +21,8 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
     height, width = image.shape[:2]
     scale = FLOW_SIDE / max(height, width)
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # first: one plane is reduced, not three
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w) -> (h, w, 2)
