@@ -24,21 +24,20 @@ from anymask.engine.checks import MOST_ID
 from anymask.engine.entries import Status
 from anymask.engine.project import Project
 from anymask.engine.track_entries import (
-    ClipEntry,
     TrackDraft,
     TrackEntry,
     TrackMask,
     TrackSaid,
     TrackSaying,
 )
-from anymask.primitives.errors import Conflict, DataError
+from anymask.primitives.errors import Conflict
 from anymask.primitives.rle import coco_to_rle
 from anymask.serving.answers import ClosedAnswer, RleAnswer
 from anymask.serving.bodies import provenance_of
 from anymask.serving.label_routes import Who
 from anymask.serving.refusals import FailureBody, Refusal
 from anymask.serving.results import file_answer
-from anymask.video.sources import open_source
+from anymask.video.sources import read_facts
 
 MOST_MASKS = 100_000  # of one request
 Number = Annotated[int, Path(ge=0, le=MOST_ID)]
@@ -211,7 +210,8 @@ def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
     @router.post("/clips", response_model=ClipAnswer, status_code=201)
     def add(body: ClipBody) -> dict[str, Any]:
         """Take up a video of the project's folder; the one that is there comes back."""
-        return take_up_clip(project, body.name).to_json()
+        facts = read_facts(project.file(body.name))
+        return tracks.add_clip(body.name, facts.hw, facts.frames, facts.rate).to_json()
 
     @router.post(
         "/clips/{clip}/tracks", response_model=TrackAnswer, status_code=201, responses=_CONFLICT
@@ -240,26 +240,6 @@ def _add_verdicts(router: APIRouter, project: Project, user: str) -> None:
     def take_back(track: Number, user_name: Who = None) -> Response:
         """Undo the last verdict; 409 where the track has changed since."""
         return _or_current(lambda: tracks.take_back_verdict(track, user_name or user))
-
-
-def take_up_clip(project: Project, name: str) -> ClipEntry:
-    """A video of the project's folder as a clip.
-
-    Raises NotFoundError, also where the name leads out of the folder, DataError for what is no
-    video, InputError where it has changed, MissingExtra without PyAV.
-    """
-    path = project.file(name)
-    if not path.is_file():
-        raise DataError(f"{name!r} is no file; name a video of the project's folder")
-    source = open_source(path)
-    try:
-        image = source.read(0)
-        if image is None:
-            raise DataError(f"{name!r} holds no frame; name a video of the project's folder")
-        hw = (image.shape[0], image.shape[1])
-        return project.tracks.add_clip(name, hw, source.length, source.rate)
-    finally:
-        source.close()
 
 
 def track_to_json(track: TrackEntry) -> dict[str, Any]:
