@@ -41,7 +41,7 @@ def clips(args: argparse.Namespace) -> None:
     elif args.session is not None or args.label is not None:
         raise InputError("--session and --label say what --take VIDEO takes up; name the video")
     if args.output is not None:
-        statuses: tuple[Status, ...] = ("accepted", *(("proposal",) if args.proposals else ()))  # type: ignore[assignment]  # the words are those of Status
+        statuses: tuple[Status, ...] = ("accepted", *(("proposal",) if args.proposals else ()))
         print("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
         return
     for clip in project.tracks.clips():

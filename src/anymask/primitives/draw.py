@@ -161,10 +161,10 @@ def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
     """A chain of pixels as a line in 1/16 pixels, its stairs averaged away."""
     chain = line.reshape(-1, 2)
     if len(chain) <= 8:
-        return (chain * 16)[:, None]
+        return np.asarray((chain * 16)[:, None], np.int32)
     ring = np.concatenate([chain[-2:], chain, chain[:2]])
     sums = ring[:-4] + ring[1:-3] + ring[2:-2] + ring[3:-1] + ring[4:]
-    return (sums * (16 / 5)).round().astype(np.int32)[:, None]
+    return np.asarray((sums * (16 / 5)).round()[:, None], np.int32)
 
 
 def marks(

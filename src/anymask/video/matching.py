@@ -13,6 +13,7 @@ Letters: G cells of the grid, C channels of a key, M remembered cells, N objects
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -68,8 +69,9 @@ def _pool(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (C, s,
         return np.stack(planes).astype(np.float32)[:, :height, :width]
     step = side // GRID
     used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
-    rows = sum(used[:, :, line] for line in range(step))
-    return np.asarray(sum(rows[:, :, line::step] for line in range(step)) / np.float32(step**2))
+    rows = reduce(np.add, [used[:, :, line] for line in range(step)])
+    cells = reduce(np.add, [rows[:, :, line::step] for line in range(step)])
+    return np.asarray(cells / np.float32(step**2), np.float32)
 
 
 def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
@@ -97,7 +99,7 @@ def match_cells(
         return found
     queries = keys.values[asked] * np.float32(SHARPNESS)
     remembered = np.concatenate([one.keys.values for one in glimpses])
-    scores = np.asarray(cv2.gemm(queries, remembered, 1, None, 0, flags=cv2.GEMM_2_T))  # one thread
+    scores = _products(queries, remembered)
     scores += _trusts(glimpses) * np.float32(SHARPNESS)
     scores -= scores.max(axis=1, keepdims=True)
     weights = np.exp(scores, out=scores)
@@ -107,6 +109,12 @@ def match_cells(
         shares = weights[top : top + rows] @ summed
         found[:, asked[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
     return found
+
+
+def _products(one: FloatArray, other: FloatArray) -> FloatArray:  # (G, C), (M, C) -> (G, M)
+    """By OpenCV, in one thread: OpenBLAS's would wait for the core that encodes the next frame."""
+    nothing = np.empty((0, 0), np.float32)  # is added to the products
+    return np.asarray(cv2.gemm(one, other, 1, nothing, 0, flags=cv2.GEMM_2_T), np.float32)
 
 
 def _trusts(glimpses: tuple[Glimpse, ...]) -> FloatArray:  # -> (M,)
