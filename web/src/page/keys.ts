@@ -31,6 +31,7 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     commands.find((c) => c.keys.includes(name) && !c.inReview);
 
   document.addEventListener("keydown", (event) => {
+    if (!stage.element.isConnected) return; // a video is open
     const name = keyName(event);
     const target = event.target as HTMLElement;
     const typing = target.closest(FIELDS) !== null;
