@@ -173,7 +173,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
-    command("Page", "X", "Open a video", () => pages.film()),
+    command("Page", "Ctrl+Shift+O", "Open a video", () => pages.film()),
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];

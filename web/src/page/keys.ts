@@ -12,7 +12,7 @@ const ARROWS: Record<string, [number, number]> = {
   ArrowDown: [0, 1],
 };
 const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
-const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+L"]; // also while somebody types
+const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+L"]; // also while somebody types
 const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
 const FAST = 5; // steps with Shift
