@@ -283,6 +283,7 @@ def test_everything_by_the_keyboard_and_a_reload_loses_nothing(viewer: Viewer, c
     assert min(known) > 0.7
     viewer.drawn()
     viewer.page.reload()
+    viewer.page.wait_for_selector(".timeline")
     viewer.on_screen(FRAMES - 1)
     assert viewer.ious(1, [masks[0] for masks in TRUTH]) == known
     assert viewer.ask("[f.left, f.said.length, f.objects[0].name]") == [0, 1, "disc"]

@@ -142,10 +142,10 @@ function header(film: Film, pages: FilmPages): HTMLElement {
   return h(
     "header",
     { class: "header" },
-    h("h1", { class: "brand" }, "anymask"),
+    h("span", { class: "brand" }, "anymask"),
     iconButton("cross", "Close the video", "Q", pages.leave),
     iconButton("film", "Open another video", "Ctrl+O", pages.open),
-    h("span", { class: "photo-name" }, h("strong", {}, film.title), place),
+    h("span", { class: "photo-name" }, h("h1", { class: "film-title" }, film.title), place),
     h("span", { class: "stretch" }),
     saved,
     iconButton("theme", "Dark or light", "T", pages.theme),
