@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 USERS = ("postgres", "nobody")
-START_SECONDS = 300
 
 
 class NoServer(Exception):
@@ -95,13 +96,13 @@ def server() -> Iterator[str]:
             yield address
         finally:
             process.send_signal(signal.SIGINT)  # "fast shutdown"
-            process.wait(START_SECONDS)
+            process.wait(PATIENCE_S)
 
 
 def _wait(process: subprocess.Popen[bytes], address: str) -> None:
     import psycopg
 
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and process.poll() is None:
         try:
             psycopg.connect(address).close()

@@ -18,6 +18,7 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import Conflict
 from tests.engine import postgres
 from tests.engine.disc_projects import write_photos
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
 
 SETTINGS = {"points_per_side": 8, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1}
@@ -95,14 +96,14 @@ def test_of_several_that_claim_a_photo_at_the_same_moment_one_has_it(
     start, told = threading.Barrier(4), []
 
     def claim(store: Store) -> None:
-        start.wait(30)
+        start.wait(PATIENCE_S)
         told.append(store.claim_image(1, "ann"))
 
     threads = [threading.Thread(target=claim, args=(store,)) for store in stores]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert sorted(told) == [False, False, False, True]
     assert stores[0].claim_image(2, "bob")
     stores[0].add_records(3, [], "bob", status="proposed")

@@ -135,7 +135,7 @@ def test_weights_too_big_for_one_file_lie_beside_the_graph(
     assert runtime.decode(seen, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "video"])
 def test_the_sam_family_exports_and_agrees(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -61,7 +61,7 @@ def test_the_example_runs_without_anymask_and_without_torch(bundle: Path, tmp_pa
 
 
 @pytest.mark.parametrize("place", [("20", "10"), ("5", "4", "40", "25.5")])
-@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video", "shipped"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "video", "shipped"])
 def test_the_example_answers_a_click_and_a_box_as_the_package_does(
     name: str, place: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from anymask.cli.main import main
-from anymask.export.graphs import export_bundle
 from anymask.export.video_graphs import (
     AttentionGraph,
     TrackDecoderGraph,
@@ -24,7 +22,7 @@ from anymask.export.video_graphs import (
     video_constants,
 )
 from anymask.models.video_model import VideoModel
-from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.memory_bank import MultimaskStability, TrackingSettings
@@ -41,33 +39,24 @@ from anymask.runtimes.onnx_video import (
 from anymask.runtimes.torch import TorchRuntime, map_names
 from anymask.runtimes.video import MemoryChoice, VideoAnswer, VideoSteps
 from anymask.video.opening import open_session
+from tests.runtimes import exports
 from tests.video.clips import moving_discs
 
 PICTURES, _ = moving_discs(6)
 LOGIT_ERROR = 2e-3  # of the largest: memories are kept in 16 bits, which doubles a last bit's flip
 
 
-# Everything in which the families differ, in one: SAM 2.1's marks and ages, EdgeTAM's perceiver.
-BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
-
-
-def random_network(variant: VideoVariant) -> VideoModel:
-    torch.manual_seed(0)
-    module = build_video_variant(variant)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.05)
-    return module
-
-
 @pytest.fixture(scope="module")
 def network() -> VideoModel:
-    return random_network(BOTH)
+    module = exports.network("video")
+    assert isinstance(module, VideoModel)
+    return module
 
 
 @pytest.fixture(scope="module")
 def bundle(network: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / network.spec.name
-    export_bundle(network, network.spec, folder, licence="Apache-2.0", weights_hash="f" * 64)
+    shutil.copytree(exports.exported("video", tmp_path_factory), folder)
     add_video_graphs(network, folder)
     return folder
 
@@ -130,7 +119,7 @@ def test_what_lies_between_the_graphs_is_what_the_model_does(
     variant: VideoVariant, tmp_path: Path
 ) -> None:
     """The runner in numpy with torch's own modules in the place of the graphs."""
-    module = random_network(variant)
+    module = exports.random_network(variant)
     with (tmp_path / "video.npz").open("wb") as file:
         np.savez(file, **video_constants(module))
     graphs = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+GROUPS = 5
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 # Stands in for make: writes down what it is asked and who else works for the script.
@@ -28,16 +29,21 @@ def others():
         except (FileNotFoundError, ProcessLookupError):
             pass
 
+working = Path("{log}.working")
+working.mkdir(exist_ok=True)
+(working / str(os.getpid())).touch()
 asked = sys.argv[1:]
 beside = sorted(set(others()) - {{os.getpid()}})
 with open("{log}", "a") as log:
     names = ("ANYMASK_THREADS", "PYTEST_ADDOPTS")
     about = {{name: os.environ.get(name) for name in names}}
-    print(json.dumps({{"asked": asked, "beside": beside, **about}}), file=log)
+    about |= {{"asked": asked, "beside": beside, "working": len(os.listdir(working))}}
+    print(json.dumps(about), file=log)
 if {saying!r} in " ".join(asked):
     print({says!r})
 print("===== 3 passed in 1.00s =====")
 words = asked[1].removeprefix("TESTS=").split() if asked[1:] else []
+(working / str(os.getpid())).unlink()
 sys.exit({code} if {failing!r} in words else 0)
 """
 
@@ -73,40 +79,39 @@ def alive(pid: int) -> bool:
 
 
 def test_the_browser_is_tested_beside_a_busy_loop_for_each_core(tmp_path: Path) -> None:
-    code, (gates, *halves, last), said = run(tmp_path)
+    code, (gates, *groups, last), said = run(tmp_path)
     assert code == 0, said
     assert gates["asked"] == ["lint"]
-    assert len(halves) == 2
+    assert len(groups) == GROUPS
     assert last["asked"] == ["test", "TESTS=tests/web"]
     assert len(last["beside"]) == len(os.sched_getaffinity(0))
     assert not any(map(alive, last["beside"]))
 
 
 def test_every_folder_of_tests_runs_once(tmp_path: Path) -> None:
-    _, (_, *halves, _), _ = run(tmp_path)
-    words = [row["asked"][1].removeprefix("TESTS=").split() for row in halves]
-    (named,) = [set(some) for some in words if not some[0].startswith("--")]
-    (left_out,) = [
-        {word.removeprefix("--ignore=") for word in some}
-        for some in words
-        if some[0].startswith("--")
-    ]
-    assert left_out == named | {"tests/web", "tests/house"}
+    _, (_, *groups, _), _ = run(tmp_path)
+    words = [word for row in groups for word in row["asked"][1].removeprefix("TESTS=").split()]
+    named = [word for word in words if not word.startswith("--")]
+    left_out = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]
+    assert sorted(left_out) == sorted([*named, "tests/web", "tests/house"])
     assert all((ROOT / folder).is_dir() for folder in left_out)
 
 
-def test_the_halves_share_the_cores_and_the_browser_has_them_all(tmp_path: Path) -> None:
-    _, (_, *halves, last), _ = run(tmp_path)
-    part = str((len(os.sched_getaffinity(0)) + 1) // 2)
-    assert [half["ANYMASK_THREADS"] for half in halves] == [part, part]
+def test_groups_share_the_cores_and_the_browser_has_them_all(tmp_path: Path) -> None:
+    _, (_, *groups, last), _ = run(tmp_path)
+    cores = len(os.sched_getaffinity(0))
+    at_once = min(cores, GROUPS)
+    part = str(-(-cores // at_once))
+    assert [group["ANYMASK_THREADS"] for group in groups] == [part] * GROUPS
+    assert max(group["working"] for group in groups) <= at_once
     assert last["ANYMASK_THREADS"] is None
 
 
-@pytest.mark.parametrize("half", ["tests/cli", "--ignore=tests/cli"])
-def test_a_failure_in_either_half_is_a_failure(half: str, tmp_path: Path) -> None:
-    code, rows, _ = run(tmp_path, code=2, failing=half)
+@pytest.mark.parametrize("word", ["tests/cli", "tests/golden", "tests/docs", "--ignore=tests/cli"])
+def test_a_failure_in_any_group_is_a_failure(word: str, tmp_path: Path) -> None:
+    code, rows, _ = run(tmp_path, code=2, failing=word)
     assert code != 0
-    assert len(rows) == 3  # the browser is not started
+    assert len(rows) == 1 + GROUPS  # the browser is not started
 
 
 def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
@@ -116,9 +121,7 @@ def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
     assert not any(map(alive, rows[-1]["beside"]))
 
 
-@pytest.mark.parametrize(
-    "where", ["lint", "TESTS=tests/audit", "--ignore=tests/cli", "TESTS=tests/web"]
-)
+@pytest.mark.parametrize("where", ["lint", "tests/audit", "--ignore=tests/cli", "TESTS=tests/web"])
 def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: Path) -> None:
     good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
     code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)

@@ -14,6 +14,7 @@ import pytest
 from anymask.primitives import storage
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import exclusive, lock_file, whole_file, write_json, write_whole
+from tests.patience import PATIENCE_S
 
 DIES = """
 import os, signal, sys
@@ -129,10 +130,10 @@ def test_the_second_of_two_writers_waits_for_the_first(
     monkeypatch.setattr(storage, "_remove_leftover", tell)
     with whole_file(path) as file:
         second.start()
-        assert met.wait(60)
+        assert met.wait(PATIENCE_S)
         file.write(b"first")
         assert second.is_alive()
-    second.join(60)
+    second.join(PATIENCE_S)
     assert files(tmp_path) == {"a": b"second"}
 
 

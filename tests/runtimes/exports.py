@@ -13,22 +13,50 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.export.graphs import export_bundle
+from anymask.models.video_model import VideoModel
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.primitives.spec import ModelSpec
 from tests.runtimes.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
 
 
+# Everything in which the families differ, in one: SAM 2.1's marks and ages, EdgeTAM's perceiver.
+BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
+
+
 @cache
 def network(name: str) -> nn.Module:
-    """ "stand_in", or a tiny model of the registry; its weights stay the same through a run."""
+    """ "stand_in", "video", or a tiny model of the registry; its weights stay through a run."""
+    if name == "video":
+        return random_network(BOTH)
     return build() if name == "stand_in" else models.build(name)
+
+
+def random_network(variant: VideoVariant) -> VideoModel:
+    """All of its weights count."""
+    torch.manual_seed(0)
+    module = build_video_variant(variant)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return module
+
+
+@cache
+def read_operators_once() -> None:
+    """For each graph torch reads the source of its five hundred operators anew: a second."""
+    from torch.onnx._internal.exporter import _registration
+
+    registry = _registration.ONNXRegistry
+    once = staticmethod(cache(registry.from_torchlib))
+    registry.from_torchlib = once  # type: ignore[assignment, method-assign]
 
 
 def exported(name: str, factory: pytest.TempPathFactory) -> Path:
     """The bundle of `network(name)`; copy it before you break it."""
     folder = factory.getbasetemp() / "bundles" / name
     if not folder.exists():
+        read_operators_once()
         module = network(name)
         export_bundle(module, module.spec, folder, **META)
     return folder
@@ -39,6 +67,7 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
 
     What anymask does before and after `torch.onnx.export` happens every time.
     """
+    read_operators_once()
     kept, export = factory.getbasetemp() / "traced", torch.onnx.export
     kept.mkdir(exist_ok=True)
 

@@ -37,7 +37,7 @@ def ask_server(server: str, config: str, asked: list[dict], out: Path) -> dict:
     """The addresses of a model, and each prompt's prediction."""
     interface = LabelInterface(config)
     interface.validate()
-    with httpx.Client(base_url=server, timeout=120, trust_env=False) as http:
+    with httpx.Client(base_url=server, timeout=300, trust_env=False) as http:
         setup = {"project": "1.1700000000", "schema": config, "hostname": server}
         told = {
             "health": http.get("/health").json(),

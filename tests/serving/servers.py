@@ -21,9 +21,9 @@ from anymask.serving.guard import Access
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime, discs
 
-PATIENCE_S = 300  # the machine may be busy; a test that passes never waits so long
 LOCAL = "http://127.0.0.1:8765"
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = {"points": [[35, 40]]}

@@ -20,6 +20,7 @@ from anymask.serving.limits import Limits
 from anymask.serving.model_api import check_cost, done, gives_up
 from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import Refusal
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import CLICK, JSON, PICTURE, WRAPPED, client, error_of, inference, png
 
@@ -80,7 +81,7 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
     assert replies == [200] * 6
     assert most == [1]
 
@@ -225,7 +226,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
     class Slow(ColourRuntime):
         def decode(self, *rest: Any) -> Any:
             begun.set()
-            assert left.wait(30)
+            assert left.wait(PATIENCE_S)
             return super().decode(*rest)
 
     runtime = Slow()
@@ -247,7 +248,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
             await asyncio.gather(*both, return_exceptions=True)
 
     asyncio.run(ask())
-    assert isinstance(first.exception(30), RequestAbandoned)
+    assert isinstance(first.exception(PATIENCE_S), RequestAbandoned)
     assert waits.cancelled()
     for asked in (first, waits):
         with pytest.raises(Refusal, match="one that has gone"):

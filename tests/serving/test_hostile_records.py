@@ -19,6 +19,7 @@ from anymask.serving import picture_routes
 from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
+from tests.patience import PATIENCE_S
 from tests.serving.servers import JSON, LEFT, PICTURE, WRAPPED, client, error_of, inference, png
 from tests.serving.test_project import body
 
@@ -159,7 +160,7 @@ def test_one_photo_at_a_time_is_converted(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert replies == [200] * 6
     assert overlaps == [0]
 

@@ -45,7 +45,6 @@ PROMPTS: list[tuple[str, str, dict[str, Any]]] = [
     ("coffee", "rectanglelabels", {"box": (150, 50, 480, 350)}),
     ("chelsea", "keypointlabels", {"points": [(220, 110), (20, 20)], "labels": [1, 0]}),
 ]
-CLIENT_SECONDS = 300
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +101,7 @@ def listening(model: anymask.Model, photos: Path) -> Iterator[str]:
     thread.start()
     try:
         assert up.wait(PATIENCE_S)
-        behind.model.result(60)
+        behind.model.result(PATIENCE_S)
         yield address_of(bound)
     finally:
         server.should_exit = True
@@ -153,7 +152,7 @@ def seen(
         (out / "job.json").write_text(json.dumps(job | {"server": server}), "utf-8")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", CLIENT, out / "job.json"],
-            env={**os.environ, "PYTHONPATH": str(sdk)}, cwd=out, timeout=CLIENT_SECONDS,
+            env={**os.environ, "PYTHONPATH": str(sdk)}, cwd=out, timeout=PATIENCE_S,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -17,11 +17,11 @@ from anymask.serving.guard import _BoundedBody
 from anymask.serving.limits import SLOWEST, Limits
 from anymask.serving.refusals import Refusal
 from anymask.serving.run import PendingConnections, Server, open_socket
+from tests.patience import PATIENCE_S
 from tests.serving.servers import client, inference
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
 WHOLE = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-PATIENCE = 30  # until a test fails
 
 
 @contextlib.contextmanager
@@ -31,16 +31,16 @@ def listening(limits: Limits) -> Iterator[Callable[[], socket.socket]]:
     server = Server(create_app(ServerParts(inference())), up.set, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    assert up.wait(PATIENCE)
+    assert up.wait(PATIENCE_S)
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
-            made = socket.create_connection(bound.getsockname()[:2], PATIENCE)
+            made = socket.create_connection(bound.getsockname()[:2], PATIENCE_S)
             return stack.enter_context(made)
 
         yield connect
     server.should_exit = True
-    thread.join(PATIENCE)
+    thread.join(PATIENCE_S)
     bound.close()
 
 
@@ -56,7 +56,9 @@ def answer(one: socket.socket, request: bytes) -> bytes:
     one.sendall(request)
     got = b""
     while not got.endswith(b"}"):
-        got += one.recv(65536)
+        part = one.recv(65536)
+        assert part, "closed"
+        got += part
     return got
 
 

@@ -148,12 +148,18 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
     assert worker.progress.skipped == of_worker.BAD_STEPS
 
 
-def test_two_workers_share_one_batch_and_one_result(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(steps=2, workers=2)
-    train(recipe, TrainingRun(data, tmp_path))
-    state = read_state(tmp_path / LAST)
-    assert state["progress"]["step"] == 2
-    assert state["progress"]["images"] == 4
+@pytest.mark.parametrize("bf16", [True, False])
+def test_products_are_in_16_bits_only_where_the_recipe_lets_them(
+    bf16: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_worker, "multiplies_halves", lambda device: True)
+    recipe, halves = small_recipe(bf16=bf16), []
+    worker = fresh(recipe, data, tmp_path)
+    worker.step.register_forward_pre_hook(
+        lambda *_: halves.append(torch.is_autocast_enabled("cpu"))
+    )
+    worker.learn(next(batches(recipe, data, None, rank=0, first_step=0)))
+    assert halves == [bf16]
 
 
 def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path) -> None:

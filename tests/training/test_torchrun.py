@@ -26,6 +26,7 @@ prepare_ahead = false
 warmup = 1
 synthetic = 0.3
 save_every = 100
+bf16 = false
 [[stage]]
 steps = {STEPS}
 side = 64

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.web.chromium import find_chromium
 from tests.web.project_server import Project, Site
 
-PATIENCE_S = 180  # the machine may be busy; a test that passes never waits so long
 SIZE = {"width": 1280, "height": 720}
 
 

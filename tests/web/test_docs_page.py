@@ -14,8 +14,8 @@ from anymask.serving.app import ServerParts, create_app
 from anymask.serving.guard import Access
 from anymask.serving.pages import page_assets
 from anymask.serving.run import Server, address_of, open_socket
+from tests.patience import PATIENCE_S
 from tests.serving.servers import inference
-from tests.web.conftest import PATIENCE_S
 
 TOKEN = "open sesame"
 

@@ -17,7 +17,7 @@ import pytest
 
 import anymask
 from anymask.primitives.masks import iou
-from tests.web.conftest import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"

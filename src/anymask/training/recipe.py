@@ -88,6 +88,8 @@ class Recipe:
     layer_decay     what a block of the encoder learns slower than the one behind it, times
     accumulate      parts of a step that are learned one after the other, to save memory
     recompute       whether activations inside blocks are computed again instead of kept
+    bf16            whether products are in bf16 where the device is faster so; false: in float32,
+                    and every processor learns the same
     task            "masks"; "distil": a teacher's features and masks; "mae", "sami": hidden parts
                     of pictures, or a teacher's features of them (`training.tasks`)
     teacher         model to learn from
@@ -130,6 +132,7 @@ class Recipe:
     layer_decay: float = 1.0
     accumulate: int = 1
     recompute: bool = False
+    bf16: bool = True
     keep: int = 0
     task: Task = "masks"
     teacher: str = ""

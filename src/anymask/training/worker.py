@@ -223,9 +223,8 @@ class TrainingWorker:
         balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
         alone = isinstance(self.step, DistributedDataParallel) and not meet
         with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=multiplies_halves(self.device)
-            ):
+            halves = self.recipe.bf16 and multiplies_halves(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
                 outcome: StepOutcome = self.step(batch, balance, draws)
             (outcome.loss / self.recipe.accumulate).backward()
         return outcome
