@@ -20,8 +20,9 @@ from anymask.data.formats import read_annotations
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.serving.limits import Limits
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime, iou
-from tests.serving.servers import PATIENCE_S, client, error_of, in_thread
+from tests.serving.servers import client, error_of, in_thread
 from tests.serving.test_videos import OTHER, PICTURES, START, lines, opened, prompt_both, rles
 from tests.video.clips import moving_discs, write_video
 

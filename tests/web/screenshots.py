@@ -24,7 +24,7 @@ from tests.video.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
 from tests.web.project_server import Project, Site, model
-from tests.web.test_video import NARROW, Viewer, served
+from tests.web.viewers import Viewer, served
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 
@@ -156,14 +156,16 @@ def video(browser: Any, folder: Path) -> None:
         ann.watch(path)
         ann.say(90, 150)
         ann.page.get_by_label("Name of object 1").fill("cat")
-        ann.keys("Enter", "n")
-        ann.say(275, 40)
+        ann.keys("Enter", "n", "b")
+        ann.page.mouse.move(*ann.at(219, 1))
+        ann.page.mouse.down()
+        ann.page.mouse.move(*ann.at(331, 319), steps=4)
+        ann.page.mouse.up()
+        ann.until("f.tracks.of(2, 0) !== null && !f.asking")
         ann.page.get_by_label("Name of object 2").fill("post")
         ann.keys("Enter")
         ann.follow()
         take(ann, "video", folder)
-        ann.page.set_viewport_size(NARROW)
-        take(ann, "video-narrow", folder)
         context.close()
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,134 +16,11 @@ from PIL import Image
 import anymask
 from anymask.data.formats import read_annotations
 from anymask.predictors.image import Model
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
-from anymask.runtimes.open import ASSETS
-from anymask.serving.app import ServerParts, create_app
-from anymask.serving.limits import Limits
-from anymask.serving.pages import model_assets, page_assets
-from anymask.serving.run import Server, address_of, open_socket
+from anymask.primitives.rle import mask_to_rle, rle_iou
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import inference
 from tests.video.clips import moving_discs, write_video
-from tests.web.conftest import PATIENCE_S, SIZE, Annotator
-from tests.web.test_accessibility import axe, check
-
-__all__ = ["axe"]  # a fixture
-FRAMES = 8
-PICTURES, TRUTH = moving_discs(FRAMES)
-NARROW = {"width": 390, "height": 780}
-
-
-class Viewer(Annotator):
-    """Somebody in front of a video; `f` is the open video."""
-
-    def ask(self, expression: str) -> Any:
-        return self.page.evaluate(
-            "(() => { const s = window.anymask?.session, f = window.anymask?.film;"
-            f" return {expression} }})()"
-        )
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        box = self.page.locator(".stage").bounding_box()
-        left, top = self.ask(f"f.view.toScreen([{x}, {y}])")
-        return box["x"] + left, box["y"] + top
-
-    def choose(self, path: Path) -> None:
-        """Open the dialog, and choose a video file in it."""
-        self.keys("Control+Shift+O")
-        self.page.get_by_role("button", name="Choose a video file").wait_for()
-        self.page.set_input_files(".film-offers input[type=file]", str(path))
-
-    def watch(self, path: Path) -> None:
-        """Open a video."""
-        self.choose(path)
-        self.on_screen(0)
-
-    def on_screen(self, frame: int) -> None:
-        """A frame's picture is there."""
-        self.until("f?.shown?.frame", frame)
-
-    def say(self, x: float, y: float, *, negative: bool = False) -> None:
-        """Click on the frame, and see the answer."""
-        said = self.ask("f.said.length")
-        if negative:
-            self.page.keyboard.down("Shift")
-        self.page.mouse.click(*self.at(x, y))
-        if negative:
-            self.page.keyboard.up("Shift")
-        self.until(f"f.said.length > {said} && !f.asking")
-
-    def follow(self) -> None:
-        """Follow to the end."""
-        self.keys("f")
-        self.until("f.left === 0 && !f.following")
-
-    def ious(self, number: int, truth: list[np.ndarray]) -> list[float]:
-        """Of an object's masks with the true ones, frame by frame."""
-        rles = self.ask(
-            f"[...Array(f.length).keys()].map(i => f.tracks.of({number}, i)?.segmentation ?? null)"
-        )
-        return [
-            0.0 if rle is None else float(rle_iou([coco_to_rle(rle)], [mask_to_rle(mask)])[0, 0])
-            for rle, mask in zip(rles, truth, strict=True)
-        ]
-
-    def export(self, name: str, folder: Path) -> Path:
-        self.keys("Control+s")
-        with self.page.expect_download() as download:
-            self.page.get_by_label("Format").select_option(name)
-            self.page.get_by_role("button", name="Export", exact=True).last.click()
-        target = folder / download.value.suggested_filename
-        download.value.save_as(target)
-        self.keys("Escape")
-        return target
-
-
-@contextmanager
-def served(load: Callable[[], Model], **more: Any) -> Iterator[str]:
-    """Where a server with the page listens."""
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
-    assets = page_assets() | model_assets(ASSETS / "nano")
-    parts = ServerParts(inference(load), assets=assets, **more)
-    server = Server(create_app(parts), ready.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        yield address_of(bound)
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
-
-
-@pytest.fixture
-def sit(chromium: Any) -> Iterator[Callable[..., Viewer]]:
-    """Somebody opens the page at an address."""
-    contexts, people = [], []
-
-    def sit_down(address: str, size: dict[str, int] = SIZE) -> Viewer:
-        contexts.append(chromium.new_context(viewport=size, accept_downloads=True))
-        people.append(Viewer(contexts[-1].new_page(), address))
-        people[-1].open()
-        return people[-1]
-
-    yield sit_down
-    for context in contexts:
-        context.close()
-    assert [error for person in people for error in person.errors] == []
-
-
-@pytest.fixture
-def viewer(sit: Callable[..., Viewer]) -> Iterator[Viewer]:
-    """Somebody at a server whose model goes by colours, which takes no time."""
-    with served(lambda: Model(ColourRuntime())) as address:
-        yield sit(address)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
 
 
 def textured_clip(photo: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -179,7 +54,7 @@ def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
         ann.page.get_by_label("Name of object 1").press("Enter")
         ann.follow()
         ious = ann.ious(1, truth)
-        assert min(ious) > 0.5 < np.mean(ious), ious
+        assert min(ious) > 0.5, ious
         assert np.mean(ious) > 0.7, ious
         exported = ann.export("COCO", tmp_path)
         assert exported.name == "cat.json"
@@ -336,98 +211,3 @@ def test_exports_of_every_format_and_folders_of_frames(
         film = viewer.export("Video", tmp_path)
         with anymask.load().track(film) as session:
             assert session.frames.length == FRAMES
-
-
-def test_what_cannot_be_opened_is_told_once(
-    sit: Callable[..., Viewer], clip: Path, tmp_path: Path
-) -> None:
-    bad = tmp_path / "notes.mp4"
-    bad.write_bytes(b"no video at all" * 50)
-    one = write_video(tmp_path / "one.mkv", PICTURES[:1])
-    limits = Limits(upload_bytes=40_000)
-    with served(lambda: Model(ColourRuntime()), limits=limits) as address:
-        viewer = sit(address)
-        viewer.choose(bad)
-        said = viewer.page.locator(".said")
-        viewer.until_so(lambda: "notes.mp4 could not be opened" in said.inner_text())
-        assert "a file that holds no video that can be read" in said.inner_text()
-        large = tmp_path / "large.mp4"
-        large.write_bytes(bytes(50_000))
-        viewer.page.set_input_files(".film-offers input[type=file]", str(large))
-        viewer.until_so(lambda: "this server takes 1" in said.inner_text())
-        viewer.keys("Escape")
-        viewer.watch(one)
-        viewer.page.get_by_text("This video has one frame").wait_for()
-        viewer.say(30, 30)
-        assert viewer.page.get_by_role("button", name="Followed").is_disabled()
-
-
-def test_a_truncated_video_is_followed_up_to_its_fault(viewer: Viewer, tmp_path: Path) -> None:
-    whole = write_video(tmp_path / "whole.mkv", PICTURES * 3, g=1).read_bytes()
-    path = tmp_path / "cut.mkv"
-    path.write_bytes(whole[: len(whole) // 2])
-    viewer.watch(path)
-    viewer.say(30, 30)
-    viewer.follow()
-    length = viewer.ask("f.length")
-    assert 4 < length < 3 * FRAMES
-    told = [text for text in viewer.ask("f.messages.map(m => m.text)") if "the masks end" in text]
-    assert len(told) == (viewer.ask("f.facts.fault") is not None)
-
-
-def test_a_video_that_is_dropped_is_opened(viewer: Viewer, clip: Path) -> None:
-    content = base64.b64encode(clip.read_bytes()).decode()
-    viewer.page.evaluate(
-        """([content, name]) => {
-          const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
-          const dataTransfer = new DataTransfer();
-          dataTransfer.items.add(new File([bytes], name));
-          const drop = new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true});
-          document.querySelector(".stage").dispatchEvent(drop);
-        }""",
-        [content, "dropped.mkv"],
-    )
-    viewer.on_screen(0)
-    assert viewer.ask("f.title") == "dropped.mkv"
-    assert viewer.ask("s.messages.length") == 0
-
-
-def test_a_page_without_a_server_says_why_it_has_no_video(sit_down: Any) -> None:
-    ann = sit_down(None)
-    ann.open("?local=1")
-    ann.page.get_by_role("button", name="Open a video …").click()
-    ann.page.get_by_role("dialog", name="Video").wait_for()
-    assert "anymask serve" in ann.page.get_by_role("dialog", name="Video").inner_text()
-    assert ann.page.get_by_role("button", name="Choose a video file").count() == 0
-
-
-@pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
-def test_every_screen_of_a_video_passes_axe_and_fits(
-    sit: Callable[..., Viewer], tmp_path: Path, axe: str, size: dict[str, int]
-) -> None:
-    pictures, _ = moving_discs(FRAMES, hidden=[4, 5])
-    path = write_video(tmp_path / "hidden.mkv", pictures)
-    with served(lambda: Model(ColourRuntime()), clips={"hidden": path}) as address:
-        viewer = sit(address, size)
-        viewer.keys("Control+Shift+O")
-        viewer.page.get_by_role("button", name="hidden", exact=True).wait_for()
-        complaints = check(viewer, axe, "the choice of a video")
-        viewer.page.get_by_role("button", name="hidden", exact=True).click()
-        viewer.on_screen(0)
-        complaints += check(viewer, axe, "a new video")
-        viewer.say(30, 30)
-        viewer.follow()
-        viewer.keys("Control+z", "Control+z")
-        viewer.page.get_by_text("There is no click to take back").wait_for()
-        viewer.say(30, 30)
-        viewer.follow()
-        complaints += check(viewer, axe, "a followed video")
-        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        follow = viewer.page.get_by_role("button", name="Followed")
-        assert follow.bounding_box()["x"] + follow.bounding_box()["width"] <= size["width"]
-        for key, name in (("?", "Help"), ("Control+s", "Export")):
-            viewer.keys(key)
-            viewer.page.get_by_role("dialog", name=name).wait_for()
-            complaints += check(viewer, axe, name)
-            viewer.keys("Escape")
-        assert complaints == []

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 
 import { View } from "../src/canvas/view";
-import { Film, promptOf } from "../src/state/film";
-import type { Said } from "../src/state/film";
+import { Film } from "../src/state/film";
+import { promptOf } from "../src/state/said";
+import type { Said } from "../src/state/said";
 import { Tracks } from "../src/state/tracks";
 import type { Found, ObjectState, Stretch } from "../src/state/tracks";
 import { isFilm, lineOf, moves } from "../src/store/videos";

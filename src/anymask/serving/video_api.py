@@ -147,15 +147,17 @@ def video_router(videos: VideoSessions, limits: Limits) -> APIRouter:
         409: {"model": FailureBody, "description": "A session of another kind."}
     }
     router = APIRouter(route_class=FormRoute, responses=failures)
+    _add_offers(router, videos)
     _add_opening(router, videos)
     _add_frames(router, videos, limits)
     _add_prompts(router, videos, limits)
+    _add_removals(router, videos)
     _add_masks(router, videos)
     _add_closing(router, videos)
     return router
 
 
-def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
+def _add_offers(router: APIRouter, videos: VideoSessions) -> None:
     @router.get("/api/videos", response_model=OffersBody)
     async def offers() -> Response:
         """The server's own videos, and how much a session may hold."""
@@ -169,6 +171,8 @@ def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
         }
         return JSONResponse(told)
 
+
+def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
     @router.post("/api/videos", response_model=VideoAnswerBody)
     async def begin(body: VideoBody) -> Response:
         """Open a session; frames are handed over one by one, or a file is sent."""
@@ -238,6 +242,8 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
 
         return JSONResponse(await done(videos.work(add)))
 
+
+def _add_removals(router: APIRouter, videos: VideoSessions) -> None:
     @router.delete(
         "/api/videos/{name}/objects/{number}/prompts/{frame}", response_model=VideoAnswerBody
     )

@@ -3,7 +3,7 @@
 import { FilmStage } from "../canvas/filmstage";
 import { View } from "../canvas/view";
 import { Film } from "../state/film";
-import type { KeptFilm } from "../state/film";
+import type { KeptFilm } from "../state/said";
 import type { VideoFacts, Videos } from "../store/videos";
 import { h, icon, iconButton } from "./dom";
 import { exportFilmDialog } from "./filmexport";

@@ -1,6 +1,7 @@
 /** The panel beside the video: its objects, and the frames that a person should look at. */
 
-import type { Film, FilmObject } from "../state/film";
+import type { Film } from "../state/film";
+import type { FilmObject } from "../state/said";
 import type { ObjectState } from "../state/tracks";
 import { fill, h, iconButton } from "./dom";
 import { choose } from "./filmkeys";

@@ -1,7 +1,8 @@
-/** The timeline: which frames are done, each object's states, frames to look at, and where one is. */
+/** The timeline: which frames are done, objects' states, frames to look at, where one is. */
 
 import { css } from "../canvas/colours";
-import type { Direction, Film } from "../state/film";
+import type { Film } from "../state/film";
+import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
 import { followOrPause } from "./filmkeys";
 import { fill, h, icon, iconButton } from "./dom";

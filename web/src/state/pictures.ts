@@ -7,7 +7,7 @@ const MOST = 48;
 
 export class Pictures {
   holding = -1; // the frame that is on the screen; it is not let go of
-  private readonly kept = new Map<number, Promise<Photo>>(); // the one that was asked for last: last
+  private readonly kept = new Map<number, Promise<Photo>>(); // the one asked for last: last
   private size = 1; // pixels of a frame
 
   constructor(private readonly fetch: (frame: number) => Promise<Blob>) {}
