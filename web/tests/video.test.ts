@@ -245,6 +245,21 @@ describe("the open video", () => {
     expect([film.said, film.messages[0].text]).toEqual([[], "at most 1 objects; got another"]);
   });
 
+  test("a session that the server has closed is told of once, and nothing more is asked", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    server.look = server.prompt = async () => {
+      throw new Error("a session that is open; got 'n'; open one with POST /api/videos");
+    };
+    await film.greet();
+    await film.speak([0, 0, 1]);
+    await film.follow();
+    await film.greet();
+    const told = "The server has closed this video's session. Open the video again.";
+    expect(film.messages.map(({ text }) => text)).toEqual([told]);
+    expect(server.asked).toEqual(["prompt 1 0 1 1"]);
+  });
+
   test("another object is begun once the last one was clicked on", async () => {
     const { film } = opened();
     film.addObject();

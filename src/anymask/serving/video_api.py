@@ -97,7 +97,8 @@ class OffersBody(ClosedAnswer):
     most_objects: int
 
 
-Stretches = list[tuple[int, int]]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+Stretches = list[Pair]
 
 
 class VideoAnswerBody(ClosedAnswer):
@@ -106,7 +107,7 @@ class VideoAnswerBody(ClosedAnswer):
     name: str
     frames: int
     rate: float = Field(description="frames a second on average")
-    size: tuple[int, int] | None = Field(description="height and width; null before a frame came")
+    size: Pair | None = Field(description="height and width; null before a frame came")
     objects: list[int]
     known: dict[str, Stretches] = Field(description="object -> frames with its mask, first to last")
     doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")

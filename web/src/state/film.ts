@@ -30,7 +30,8 @@ export class Film {
   asking = 0; // requests under way about clicks
   redraw: () => void = () => undefined;
   leave: () => void = () => undefined; // the page shows the photos again
-  closed = false;
+  closed = false; // its page is gone
+  ended = false; // the server has closed the session
   private work: Promise<void> = Promise.resolve();
   private pausing = false;
   private stream: Promise<void> = Promise.resolve();
@@ -91,7 +92,7 @@ export class Film {
       this.redraw();
     } catch (error) {
       if (this.closed || wanted !== this.frame) return;
-      this.say(`Frame ${wanted + 1} cannot be shown: ${(error as Error).message}`);
+      this.fail(error, `Frame ${wanted + 1} cannot be shown: `);
     }
   }
 
@@ -247,12 +248,12 @@ export class Film {
     return this.work;
   }
 
-  private fail(error: unknown): void {
+  private fail(error: unknown, before = ""): void {
     const text = (error as Error).message;
     if (/a session that is open/.test(text)) {
-      this.closed = true;
+      this.ended = true;
       this.say("The server has closed this video's session. Open the video again.");
-    } else this.say(text);
+    } else this.say(before + text);
   }
 
   // ------------------------------------------------------------------------------------ following
@@ -265,7 +266,7 @@ export class Film {
   /** Follow the objects until nothing is left to do, or until it is paused. */
   async follow(): Promise<void> {
     await this.work;
-    if (this.following || this.closed) return this.stream;
+    if (this.following || this.ended) return this.stream;
     if (!this.tracks.objects.length) {
       return this.say("Nothing says what to follow: click an object first.");
     }
@@ -342,7 +343,7 @@ export class Film {
 
   /** Ask the server about the session, which keeps it open. */
   async greet(): Promise<void> {
-    if (this.closed || this.following || this.asking) return;
+    if (this.ended || this.following || this.asking) return;
     try {
       const { seconds_left: left } = await this.videos.look(this.facts.name);
       if (left < LATE) {

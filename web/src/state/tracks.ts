@@ -33,18 +33,22 @@ const TELLING: (ObjectState | null)[] = ["visible", null, "back", "occluded", "l
 
 export class Tracks {
   private readonly found = new Map<number, Map<number, Found>>();
+  private doubts: Doubtful[] | null = null; // worked out once, as long as nothing changes
+  private readonly spoken = new Map<number, number[]>(); // as `doubts`: see `prompted`
 
   get objects(): number[] {
     return [...this.found.keys()].sort((a, b) => a - b);
   }
 
   add(object: number, frame: number, found: Found): void {
+    this.changed(object);
     if (!this.found.has(object)) this.found.set(object, new Map());
     this.found.get(object)!.set(frame, found);
   }
 
   /** Forget what was found of an object on other frames than these. */
   keep(object: number, known: readonly Stretch[]): void {
+    this.changed(object);
     const frames = this.found.get(object);
     for (const frame of [...(frames?.keys() ?? [])]) {
       if (!known.some(([first, last]) => first <= frame && frame <= last)) frames!.delete(frame);
@@ -53,7 +57,13 @@ export class Tracks {
   }
 
   remove(object: number): void {
+    this.changed(object);
     this.found.delete(object);
+  }
+
+  private changed(object: number): void {
+    this.doubts = null;
+    this.spoken.delete(object);
   }
 
   of(object: number, frame: number): Found | null {
@@ -68,11 +78,14 @@ export class Tracks {
   }
 
   /** The frames on which somebody spoke of an object, in order. */
-  prompted(object: number): number[] {
+  prompted(object: number): readonly number[] {
+    const known = this.spoken.get(object);
+    if (known) return known;
     const frames = [...(this.found.get(object) ?? [])];
-    return frames
-      .flatMap(([frame, { prompted }]) => (prompted ? [frame] : []))
-      .sort((a, b) => a - b);
+    const spoken = frames.flatMap(([frame, { prompted }]) => (prompted ? [frame] : []));
+    spoken.sort((a, b) => a - b);
+    this.spoken.set(object, spoken);
+    return spoken;
   }
 
   /** The frames of an object that are to be followed this way, in the order of the video. */
@@ -108,13 +121,15 @@ export class Tracks {
   }
 
   /** What a person should look at, in the order of the video. */
-  doubtful(): Doubtful[] {
+  doubtful(): readonly Doubtful[] {
+    if (this.doubts) return this.doubts;
     const all = this.objects.flatMap((object) =>
       [...this.found.get(object)!].flatMap(([frame, { doubts, prompted }]) =>
         doubts.length && !prompted ? [{ frame, object, doubts }] : [],
       ),
     );
-    return all.sort((a, b) => a.frame - b.frame || a.object - b.object);
+    this.doubts = all.sort((a, b) => a.frame - b.frame || a.object - b.object);
+    return this.doubts;
   }
 
   /** The row of an object in so many cells, each of which stands for some of the frames. */
