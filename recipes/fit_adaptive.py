@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.data.sets import load_set
-from anymask.families import adaptive_table
-from anymask.families.tables import SHIPPED
+from anymask.families import SHIPPED, adaptive_table
 from anymask.predictors.adaptive import Frontier
 from anymask.predictors.everything import click_prompts
 from anymask.predictors.expected_gain import AdaptiveWeights

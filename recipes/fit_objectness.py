@@ -32,8 +32,7 @@ from numpy.typing import NDArray
 import anymask
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import load_set
-from anymask.families import DEFAULT_MODEL
-from anymask.families.tables import SHIPPED
+from anymask.families import DEFAULT_MODEL, SHIPPED
 from anymask.predictors.arrangement import ADAPTIVE_NMS
 from anymask.predictors.everything import Clock, Scan, search_view
 from anymask.predictors.grid import Grid, grid_of

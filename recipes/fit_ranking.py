@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 import anymask
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import load_set
-from anymask.families import DEFAULT_MODEL
+from anymask.families import DEFAULT_MODEL, SHIPPED, shipped_tables
 from anymask.families.nano import FACTS, RankingWeights, chances, facts, order_masks
 from anymask.families.prompts import group_prompts
-from anymask.families.tables import SHIPPED, shipped_tables
 from anymask.predictors.pipeline import embed_image
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import mask_iou

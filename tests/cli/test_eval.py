@@ -103,8 +103,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--peer", "nothing"], "a peer is named module:callable, got 'nothing'"),
         (["--measure", "smell"], "--measure: there is no measure 'smell'; there are clicks, box"),
         (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),
-        (["--clicks", "0"], "wanted a whole number from 1, got '0'"),
-        (["--slow-limit", "none"], "wanted a whole number from 1, got 'none'"),
+        (["--clicks", "0"], "clicks must be a whole number of at least 1, got 0"),
+        (["--slow-limit", "none"], "wanted a whole number from 1, or all; got 'none'"),
     ],
 )
 def test_wrong_options_are_sentences(

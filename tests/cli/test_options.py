@@ -9,11 +9,15 @@ import pytest
 import anymask
 from anymask.cli.main import load, main
 from anymask.cli.options import add_options, option_of, read_model, read_options
-from anymask.jobs.choices import ModelChoice
+from anymask.cli.serve import add_server_options, read_limits
+from anymask.evaluation.selection import EvalSettings
+from anymask.jobs.choices import LookChoice, ModelChoice
 from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
 from anymask.predictors.settings import SegmentSettings
+from anymask.primitives.errors import InputError
 from anymask.primitives.setting import list_settings
+from anymask.serving.limits import Limits
 
 LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
 
@@ -53,6 +57,27 @@ def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
     assert shared == {"granularity", "max_hole_area", "min_island_area"}
     assert all(option_of(name) in here and option_of(name) in there for name in shared)
     assert not {"--fill-holes", "--drop-islands"} & set(there)
+
+
+def test_a_word_for_none_is_not_the_same_as_no_word() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, LookChoice, ("tile",))
+    assert read_options(parser.parse_args([]), LookChoice) == {}
+    assert read_options(parser.parse_args(["--tile", "none"]), LookChoice) == {"tile": None}
+    add_options(parser, EvalSettings, ("slow",))
+    assert read_options(parser.parse_args(["--slow-limit", "all"]), EvalSettings) == {"slow": None}
+
+
+def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> None:
+    parser = argparse.ArgumentParser()
+    add_server_options(parser)
+    parser.add_argument("--points-per-side", type=int)
+    assert read_limits(parser.parse_args(["--points-per-side", "9"])) == Limits()
+    words = ["--upload-megabytes", "1.5", "--megapixels", "2"]
+    limits = read_limits(parser.parse_args(words))
+    assert (limits.upload_bytes, limits.pixels) == (1_500_000, 2_000_000)
+    with pytest.raises(InputError, match="upload_bytes must be a whole number of at least 1"):
+        read_limits(parser.parse_args(["--upload-megabytes", "0"]))
 
 
 def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:

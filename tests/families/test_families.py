@@ -14,10 +14,10 @@ from anymask.families import (
     default_grid,
     family_names,
     open_family,
+    shipped_tables,
 )
 from anymask.families.choice import by_quality, lone_clicks, split_choice, wants_many
 from anymask.families.nano import mean_mask
-from anymask.families.tables import shipped_tables
 from anymask.primitives.errors import ModelError
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.families import DEFAULT_MODEL
-from anymask.families.tables import shipped_tables
+from anymask.families import DEFAULT_MODEL, shipped_tables
 from anymask.predictors.adaptive import Frontier, most_clicks
 from anymask.predictors.expected_gain import AdaptiveWeights
 from anymask.predictors.grid import Grid

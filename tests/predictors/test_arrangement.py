@@ -10,6 +10,8 @@ from anymask.predictors.arrangement import (
     Arrangement,
     arrange,
     arrangement_of,
+    check_level,
+    keep_level,
     without_duplicates,
 )
 from anymask.predictors.grid import Grid
@@ -122,3 +124,26 @@ def test_no_records_stay_none() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
         Arrangement(**settings)
+
+
+# Levels of everything's tree.
+
+
+def nested_records() -> list:
+    masks = np.zeros((4, 20, 30), np.bool_)
+    masks[0, 2:15, 2:20] = masks[1, 8:14, 4:10] = masks[2, 10:12, 6:8] = masks[3, :9, 22:29] = True
+    return [record_from_rle(mask_to_rle(mask)) for mask in masks]
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"), [("all", [0, 1, 2, 3]), ("whole", [0, 3]), ("part", [2, 3])]
+)
+def test_a_level_of_the_tree_is_kept(level: str, kept: list[int]) -> None:
+    records = nested_records()
+    assert keep_level(records, level) == [records[index] for index in kept]
+
+
+def test_levels_that_make_no_sense_are_refused() -> None:
+    for value in ("Part", 1, None):
+        with pytest.raises(InputError, match='granularity must be "part", "whole" or "all", got'):
+            check_level(value)

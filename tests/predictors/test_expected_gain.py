@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.families import DEFAULT_MODEL
-from anymask.families.tables import shipped_tables
+from anymask.families import DEFAULT_MODEL, shipped_tables
 from anymask.predictors.expected_gain import AdaptiveWeights, ExpectedGain
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import geometry

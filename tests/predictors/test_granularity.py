@@ -8,15 +8,11 @@ from hypothesis import strategies as st
 import anymask
 from anymask.predictors.granularity import (
     check_granularity,
-    check_level,
-    keep_level,
     order_by_granularity,
 )
 from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import Geometry
 from tests.predictors.fakes import ColourRuntime, discs
 from tests.primitives.strategies import quickly
@@ -153,27 +149,7 @@ def test_nano_on_a_photo_gives_parts_and_wholes(camera: tuple[Model, np.ndarray]
             assert again.order[0] == one.order[index] or not good.all()
 
 
-# Levels of everything's tree.
-
-
-def nested_records() -> list:
-    masks = np.zeros((4, 20, 30), np.bool_)
-    masks[0, 2:15, 2:20] = masks[1, 8:14, 4:10] = masks[2, 10:12, 6:8] = masks[3, :9, 22:29] = True
-    return [record_from_rle(mask_to_rle(mask)) for mask in masks]
-
-
-@pytest.mark.parametrize(
-    ("level", "kept"), [("all", [0, 1, 2, 3]), ("whole", [0, 3]), ("part", [2, 3])]
-)
-def test_a_level_of_the_tree_is_kept(level: str, kept: list[int]) -> None:
-    records = nested_records()
-    assert keep_level(records, level) == [records[index] for index in kept]
-
-
-def test_levels_and_places_that_make_no_sense_are_refused() -> None:
-    for value in ("Part", 1, None):
-        with pytest.raises(InputError, match='granularity must be "part", "whole" or "all", got'):
-            check_level(value)
+def test_places_that_make_no_sense_are_refused() -> None:
     for place in ("Part", -0.1, 1.5, float("nan"), True, None):
         with pytest.raises(InputError, match=r"or a number from 0 \(part\) to 1 \(whole\), got"):
             check_granularity(place)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anymask.families import open_family
 from anymask.predictors.grid import Grid
 from anymask.predictors.image import Model
-from anymask.predictors.large import AUTO_SIDE, WindowScanner, find_in_tiles, tile_side
+from anymask.predictors.large import WindowScanner, find_in_tiles
 from anymask.predictors.stitching import Piece, common_window, cut_bands, stitch
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord, record_from_rle
@@ -238,23 +238,6 @@ def test_bands_lie_along_the_borders_that_are_not_the_photo_s() -> None:
 def test_windows_share_what_both_have() -> None:
     assert common_window(LEFT, RIGHT) == (45, 0, 60, 40)
     assert common_window(LEFT, (60, 0, 70, 40)) is None
-
-
-# How large is large.
-
-
-def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:
-    assert tile_side("auto", (3000, 4000)) is None
-    assert tile_side("auto", (4001, 6000)) == AUTO_SIDE
-    assert tile_side(None, (10_000, 20_000)) is None
-    assert tile_side(512, (600, 500)) == 512
-    assert tile_side(512, (512, 500)) is None
-
-
-@pytest.mark.parametrize("tile", ["always", 63, 0, True, 512.0, -1])
-def test_no_way_to_tile_is_refused(tile: object) -> None:
-    with pytest.raises(InputError, match='tile must be "auto", None or a side of at least 64 pix'):
-        tile_side(tile, (100, 100))
 
 
 # From the model's own door.

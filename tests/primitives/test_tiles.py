@@ -93,3 +93,17 @@ def test_bad_windows_say_so() -> None:
         T.zoom_window((50, 50, 60, 60), (40, 40))
     with pytest.raises(InputError, match="a box inside the photo"):
         T.zoom_window((float("nan"), 0, 1, 1), (40, 40))
+
+
+def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:
+    assert T.tile_side("auto", (3000, 4000)) is None
+    assert T.tile_side("auto", (4001, 6000)) == T.AUTO_SIDE
+    assert T.tile_side(None, (10_000, 20_000)) is None
+    assert T.tile_side(512, (600, 500)) == 512
+    assert T.tile_side(512, (512, 500)) is None
+
+
+@pytest.mark.parametrize("tile", ["always", 63, 0, True, 512.0, -1])
+def test_no_way_to_tile_is_refused(tile: object) -> None:
+    with pytest.raises(InputError, match='tile must be "auto", None or a side of at least 64 pix'):
+        T.tile_side(tile, (100, 100))

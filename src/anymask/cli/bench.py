@@ -23,8 +23,9 @@ from anymask.cli.options import option_of
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import AnymaskError, InputError
-from anymask.primitives.machine import Machine, this_machine, thread_setting
+from anymask.primitives.machine import Machine, this_machine
 from anymask.primitives.storage import write_json
+from anymask.primitives.threads import thread_setting
 from anymask.primitives.timing import (
     Measurement,
     ProcessRun,

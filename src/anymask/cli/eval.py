@@ -13,7 +13,13 @@ from typing import Any
 
 from anymask.cli.eval_videos import VIDEOS, configure_videos, refuse_video_options, run_videos
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
-from anymask.cli.options import add_model_options, read_count, read_model
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    read_count,
+    read_model,
+    read_options,
+)
 from anymask.evaluation.adapters import RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
@@ -37,12 +43,14 @@ from anymask.evaluation.suite import (
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
-from anymask.primitives.machine import pick_threads, this_machine
+from anymask.primitives.machine import this_machine
 from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
+from anymask.primitives.threads import pick_threads
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
+OPTIONS = ("clicks", "limit", "per_image", "slow", "groups")
 MANY = 1000  # masks from which a second process is worth its start
 
 
@@ -72,9 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="another project's code: a callable(image, points, labels, box) -> masks, qualities",
     )
     add_model_options(parser, ("weights", "device", "precision", "runtime"))
-    add("--clicks", type=read_count, metavar="K", help="on each mask (default: the suite's, 3)")
-    add("--limit", type=read_count, metavar="N", help="masks of a set at most (default: all)")
-    add("--per-image", type=read_count, metavar="N", help="masks of a photo at most (default: all)")
+    add_options(parser, EvalSettings, OPTIONS, {"clicks": "the suite's, 3"})
     add(
         "--measure",
         action="append",
@@ -83,7 +89,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"measure this too, may be repeated: {', '.join(MEASURES)}",
     )
     add("--only", action="store_true", help="nothing but what --measure names")
-    add("--groups", metavar="FILE", help="a CSV file of groups for fairness: image,mask,GROUP,...")
     _configure_run(parser)
     configure_videos(parser)
 
@@ -92,13 +97,6 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     """Beside what is measured: baselines, how much, and where it is written."""
     add = parser.add_argument
     add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, regions too")
-    add(
-        "--slow-limit",
-        type=_count_or_all,
-        default=100,
-        metavar="N",
-        help="masks of a set at most for GrabCut, 'all' for all (default: 100)",
-    )
     add(
         "--workers",
         type=read_count,
@@ -121,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
     suite, sets = asked_sets(args)
+    read_settings(args, suite)  # before a model is opened
     asked = find_methods(args)
     methods, report = asked.all, empty_report(args, suite, asked)
     known = finished(Path(args.json), report, methods, sets) if args.resume else {}
@@ -235,20 +234,19 @@ def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> Eval
         suite=suite.name,
         subject=models[0].spec.name,
         weights_hash=weights_hash(models[0]),
-        settings=EvalSettings(
-            clicks=args.clicks or suite.clicks,
-            min_area=suite.min_area,
-            limit=args.limit,
-            per_image=args.per_image,
-            slow=args.slow_limit,
-            groups=args.groups,
-        ),
+        settings=read_settings(args, suite),
         machine=this_machine(),
         sets=(),
         peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *asked.peers]),
         skipped=asked.baselines.skipped,
         command=typed_command(),
     )
+
+
+def read_settings(args: argparse.Namespace, suite: Suite) -> EvalSettings:
+    """What was given, over what the suite says. Raises InputError."""
+    of_suite = {"clicks": suite.clicks, "min_area": suite.min_area}
+    return EvalSettings(**(of_suite | read_options(args, EvalSettings)))
 
 
 def open_models(args: argparse.Namespace) -> list[Segmenter]:
@@ -357,7 +355,3 @@ def _asked(methods: Sequence[Segmenter], measures: Sequence[str]) -> set[str]:
     a whole set."""
     whole = any(MEASURES[name].function for name in measures)
     return {method.spec.name for method in methods if whole or method.spec.accepts}
-
-
-def _count_or_all(text: str) -> int | None:
-    return None if text == "all" else read_count(text)

@@ -71,7 +71,7 @@ def _take_options(args: argparse.Namespace) -> None:
     for name, default in OPTIONS.items():
         setattr(args, name, default if (given := getattr(args, name)) is None else given)
     for name in IGNORED:
-        if getattr(args, name):
+        if getattr(args, name, None):
             raise InputError(f"--{name.replace('_', '-')} is for photos; leave it out for videos")
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from anymask.cli.arrangement import add_arrangement_options, read_arrangement
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
 from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
 from anymask.cli.sources import add_sources, open_sources
+from anymask.jobs.choices import ArrangementChoice, LookChoice
 from anymask.jobs.folder import FolderJob
 from anymask.jobs.masks import EverythingTask
 from anymask.primitives.errors import InputError
@@ -24,6 +24,7 @@ from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
     from anymask.data.record_list import MaskRecords
+    from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
@@ -33,6 +34,7 @@ ENDING = ".everything"  # of results that lie in the working folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
+    from anymask.predictors.arrangement import Arrangement
     from anymask.predictors.grid import Grid
 
     add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
@@ -49,7 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="draw the .png (default), or write the records only",
     )  # fmt: skip
     add_options(parser.add_argument_group("the grid"), Grid, defaults=model_defaults())
-    add_arrangement_options(parser)
+    add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
+    add_options(parser.add_argument_group("large photos and masks of low quality"), LookChoice)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -66,6 +69,14 @@ def model_defaults() -> dict[str, str]:
         for setting in list_settings(Grid)
         if (value := getattr(own, setting.name, setting.default)) != setting.default
     }
+
+
+def read_arrangement(args: argparse.Namespace) -> ArrangementChoice:
+    """What becomes of the masks. Raises InputError, before anything is opened."""
+    from anymask.predictors.arrangement import Arrangement
+
+    given = cast("ArrangementDict", read_options(args, Arrangement))
+    return ArrangementChoice(given, LookChoice(**read_options(args, LookChoice)))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -44,7 +44,8 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """What argparse is told of the option's value; the range is checked by the settings' class."""
     about, members = setting.about, setting.members
     if about.parse is not None:
-        return {"metavar": about.form or "X", "type": _parse_with(about.parse)}
+        kept = argparse.SUPPRESS  # a word may mean None, which is not the same as no word
+        return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
     if bool in members:
         words = ("yes", "no", *setting.words)
         return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
@@ -88,10 +89,17 @@ def _number_or_word(text: str) -> float | str:
         return text
 
 
-def read_options(args: argparse.Namespace, declared: type) -> dict[str, Any]:
-    """The settings that were given on the command line, by name."""
-    names = [setting.name for setting in list_settings(declared)]
-    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
+def read_options(
+    args: argparse.Namespace, declared: type, only: Collection[str] = ()
+) -> dict[str, Any]:
+    """The settings that were given on the command line, by name.
+
+    only  these settings; all when left out
+    """
+    asked = [one for one in list_settings(declared) if not only or one.name in only]
+    given = {one.name: vars(args)[one.name] for one in asked if one.name in vars(args)}
+    parsed = {one.name for one in asked if one.about.parse}  # for these, None is a value
+    return {name: value for name, value in given.items() if value is not None or name in parsed}
 
 
 def read_count(text: str, least: int = 1) -> int:

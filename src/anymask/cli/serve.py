@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_server
-from anymask.cli.options import add_model_options, read_model
+from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
-from anymask.primitives.machine import THREADS, pick_threads
+from anymask.primitives.threads import THREADS, pick_threads
+from anymask.serving.limits import Limits
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from anymask.serving.guard import Access
     from anymask.serving.inference import Inference
-    from anymask.serving.limits import Limits
 
 SUMMARY = "answer clicks over HTTP, with a page for the browser"
 TOKEN = "ANYMASK_TOKEN"
 PORT = 8765
+OF_LIMITS = ("upload_bytes", "pixels")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,12 +78,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     for name, default, text in (
         ("memory", 512, "megabytes of embeddings in memory"),
         ("disk", 2000, "megabytes of embeddings on disk"),
-        ("upload-megabytes", 64, "the largest body of a request"),
-        ("megapixels", 100, "the largest photo"),
     ):
         group.add_argument(
             f"--{name}", metavar="N", type=float, default=default, help=f"{text} ({default})"
         )
+    add_options(group, Limits, OF_LIMITS)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -156,9 +156,7 @@ def read_backend(
 
 def read_limits(args: argparse.Namespace) -> Limits:
     """How much may be asked. Raises InputError."""
-    from anymask.serving.limits import Limits
-
-    return Limits(upload_bytes=int(args.upload_megabytes * 1e6), pixels=int(args.megapixels * 1e6))
+    return Limits(**read_options(args, Limits, OF_LIMITS))
 
 
 def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) -> Inference:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.resources
 
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine as Database
 
 from anymask.engine.database import reading
-from anymask.engine.tables import Table
 from anymask.primitives.errors import StoreError
 
 
@@ -47,13 +45,6 @@ def revisions() -> list[str]:
     """All revisions, the first one first."""
     scripts = ScriptDirectory.from_config(_config())
     return [script.revision for script in scripts.walk_revisions()][::-1]
-
-
-def differences(database: Database) -> list[object]:
-    """What the tables in the database and those in the code do not agree on."""
-    with reading(database) as session:
-        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
-        return list(compare_metadata(context, Table.metadata))
 
 
 def _config() -> Config:

@@ -49,12 +49,6 @@ def match_levels(found: Bits, truth: BoolArray, radius: float, count: int) -> Bi
     return matched[reach : reach + truth.shape[0], reach : reach + truth.shape[1]]
 
 
-def largest_matching(found: BoolArray, truth: BoolArray, radius: float) -> int:
-    """The number of pairs of two (H, W) edge maps."""
-    bits = found[..., None].astype(np.uint64)
-    return int((match_levels(bits, truth, radius, 1) > 0).sum())
-
-
 def _jumps(radius: float, width: int) -> IntArray:
     """From a place on a board of this width to all in reach, nearest first."""
     reach = int(radius)

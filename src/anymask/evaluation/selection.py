@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import SetInfo
 from anymask.evaluation.protocols import Segmenter, TruthMask
 from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area, rle_to_mask
+from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.types import BoolArray, IntArray, UintImage
 
 DEFAULT_MEASURES = ("clicks", "box")
@@ -27,24 +29,45 @@ Annotators = Literal["first", "all"]
 OnProgress = Callable[[int, int], None]  # is told how many are done, and of how many
 
 
+def _parse_limit(text: str) -> int | None:
+    """A whole number, or None for `all`. Raises InputError."""
+    if text == "all":
+        return None
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise InputError(f"wanted a whole number from 1, or all; got {text!r}")
+
+
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
-    """What holds for a whole run.
+    """What holds for a whole run. Raises InputError for values out of range."""
 
-    clicks     clicks on every mask
-    min_area   pixels; smaller masks are reported apart
-    limit      masks of a set at most, None for all
-    per_image  masks of a photo at most, None for all
-    slow       masks of a set at most for slow baselines (GrabCut), None for all
-    groups     a CSV file of groups for `fairness`, None for the sets' labels
-    """
+    clicks: Annotated[int, Setting("clicks on each mask", least=1, form="K")] = 3
+    min_area: Annotated[int, Setting("pixels; smaller masks are reported apart")] = 64
+    limit: Annotated[
+        int | None, Setting("masks of a set at most", least=1, default="all", form="N")
+    ] = None
+    per_image: Annotated[
+        int | None, Setting("masks of a photo at most", least=1, default="all", form="N")
+    ] = None
+    slow: Annotated[
+        int | None,
+        Setting(
+            "masks of a set at most for slow baselines (GrabCut), all for all",
+            least=1, option="--slow-limit", form="N", parse=_parse_limit,
+        ),
+    ] = 100  # fmt: skip
+    groups: Annotated[
+        str | None,
+        Setting(
+            "a CSV file of groups for fairness: image,mask,GROUP,...", form="FILE",
+            default="the sets' labels", check=lambda given: given,
+        ),
+    ] = None  # fmt: skip
 
-    clicks: int = 3
-    min_area: int = 64
-    limit: int | None = None
-    per_image: int | None = None
-    slow: int | None = 100
-    groups: str | None = None
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from anymask.export.folder import refuse_to_replace, staging
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
 from anymask.export.readme import write_readme
-from anymask.families.tables import shipped_tables
+from anymask.families import shipped_tables
 from anymask.models.folding import fuse
 from anymask.primitives.spec import ModelSpec
 from anymask.runtimes.manifest import (

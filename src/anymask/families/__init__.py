@@ -7,6 +7,8 @@ outside of a family's own names it; the rest of the package asks `open_family` f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from anymask.families.efficient_sam import EfficientSam
@@ -14,20 +16,23 @@ from anymask.families.family import Family, Tables
 from anymask.families.nano import NanoFamily
 from anymask.families.sam import Sam
 from anymask.families.sam_hq import SamHq
-from anymask.families.tables import shipped_tables
 from anymask.primitives.errors import ModelError
+from anymask.primitives.notation import parse_json
 from anymask.primitives.spec import GridDefaults, ModelSpec
 
 __all__ = [
     "DEFAULT_MODEL",
+    "SHIPPED",
     "Family",
     "Tables",
     "adaptive_table",
     "default_grid",
     "family_names",
     "open_family",
+    "shipped_tables",
 ]
 
+SHIPPED = Path(__file__).parents[1] / "assets"
 DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
@@ -61,6 +66,20 @@ def open_family(spec: ModelSpec, tables: Tables | None = None) -> Family:
             f"{', '.join(_MAKERS)}; update anymask"
         )
     return maker(spec, shipped_tables(spec.family) if tables is None else tables)
+
+
+@cache
+def shipped_tables(family: str) -> Tables:
+    """What a family learned beside the weights in the package; nothing where it learned nothing.
+
+    "ranking" orders the masks of a lone click (`recipes/fit_ranking.py`), "adaptive" chooses the
+    next clicks of automatic mask generation (`predictors.expected_gain`).
+    """
+    path = SHIPPED / family / "tables.json"
+    if not path.is_file():
+        return {}
+    tables: Tables = parse_json(path.read_bytes(), path)
+    return tables
 
 
 def default_grid() -> GridDefaults:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
+from anymask.primitives.tiles import Tile, tile_side
 
 if TYPE_CHECKING:
     from anymask.predictors.arrangement import ArrangementDict
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from anymask.primitives.types import UintImage
 
 Page = int | Literal["all"]
-Tile = int | Literal["auto"] | None  # as `predictors.large` takes it, which is costly to import
 LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
 
 
@@ -168,8 +168,6 @@ def parse_tile(text: str) -> Tile:
 
 def check_tile(tile: object) -> None:
     """Raises InputError for what is no way to tile."""
-    from anymask.predictors.large import tile_side
-
     tile_side(cast("Tile", tile), (1, 1))
 
 

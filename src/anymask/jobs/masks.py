@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from anymask.predictors.arrangement import EverythingDict
     from anymask.predictors.grid import GridDict
     from anymask.predictors.image import Model
-    from anymask.predictors.large import Tile
     from anymask.primitives.records import MaskRecord
+    from anymask.primitives.tiles import Tile
     from anymask.primitives.types import UintImage
 
     class MaskDict(EverythingDict, total=False):

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 from anymask.primitives.errors import AnymaskError
-from anymask.primitives.machine import limit_threads, threads_each
+from anymask.primitives.threads import limit_threads, threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Literal, TypedDict, cast
 
-from anymask.predictors.granularity import Level, check_level, keep_level
+from anymask.predictors.granularity import LEVELS, Level
 from anymask.predictors.grid import Grid, GridDict
-from anymask.primitives.layout import nested, partition, with_rle
+from anymask.primitives.errors import InputError
+from anymask.primitives.layout import nested, part_tree, partition, with_rle
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.region_size import CLEAN, RegionSize, parse_region_size
@@ -26,6 +27,12 @@ Layout = Literal["flat", "partition", "tree"]
 NEARLY_BEST = 0.8  # of the best rank
 LITTLE = 0.1  # IoU
 ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
+
+
+def check_level(level: object) -> None:
+    """Raises InputError for what is no level of a tree."""
+    if level not in LEVELS:
+        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
 
 
 class ArrangementDict(TypedDict, total=False):
@@ -143,6 +150,22 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     if settings.layout == "partition":
         return [share for share in partition(kept) if share.area >= settings.min_mask_area]
     return kept
+
+
+def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:
+    """The records of one level, in their order.
+
+    "whole": those that are part of no other; "part": those that have no parts; "all": all.
+    """
+    if level == "all":
+        return list(records)
+    tree = part_tree([record.rle for record in records])
+    wholes = {place.parent for place in tree}
+    return [
+        record
+        for index, (record, place) in enumerate(zip(records, tree, strict=True))
+        if (place.parent is None if level == "whole" else index not in wholes)
+    ]
 
 
 def is_likely(record: MaskRecord, least: float) -> bool:

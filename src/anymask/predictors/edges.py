@@ -8,7 +8,7 @@ histograms of colours). No training; after the idea of GrabCut (Rother et al. 20
 without its graph cut. What a click or a box says of a pixel is not touched. Colours leave crumbs
 along the edge: holes and islands below the settings' shares go once more.
 
-Letters: H W the photo, h w the window around the object, n pixels near the undecided ones.
+Letters: H W the photo, h w the window around the object, n undecided pixels.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def _refined(
     shares: tuple[float, float],
 ) -> Mask:
     place = reduced(mask.geometry, LONGEST)
-    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+    drawn = logits_to_image(mask.shown_logits[None], place)[0]
+    drawn -= np.float32(mask.threshold)
     cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
     fine = without_crumbs(decide_edge(drawn, photo, cell, settled), clicks, shares)
     if place.image_hw == mask.geometry.image_hw:
@@ -133,16 +134,17 @@ def decide_edge(
         & (np.abs(seen) < UNDECIDED)
     )
     undecided &= ~settled[window]
-    places = np.nonzero(_grown(undecided.view(np.uint8), near))  # (n,), (n,)
-    levels = (photo[window][places] // (256 // LEVELS)).astype(np.int32)
-    colour = (levels[:, 0] * LEVELS + levels[:, 1]) * LEVELS + levels[:, 2]
-    sure = seen[places]
-    on, off = colour[sure >= UNDECIDED], colour[sure <= -UNDECIDED]
-    if min(len(on), len(off)) < FEWEST:
+    around = _grown(undecided.view(np.uint8), near)
+    on, off = around & (seen >= UNDECIDED), around & (seen <= -UNDECIDED)
+    if min(np.count_nonzero(on), np.count_nonzero(off)) < FEWEST:
         return mask
-    likelier = np.clip(WEIGHT * np.log(_chances(on) / _chances(off)), -MOST, MOST)
+    colours = np.ascontiguousarray(photo[window])
+    likelier = WEIGHT * np.log(_chances(colours, on) / _chances(colours, off))
+    seen_here = colours.reshape(-1, 3).take(np.flatnonzero(undecided), axis=0)  # (n, 3)
+    level = (seen_here // (256 // LEVELS)).astype(np.intp)
+    place = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
     score = np.clip(seen, -MOST, MOST)
-    score[places] += np.where(undecided[places], likelier[colour], 0).astype(np.float32)
+    score[undecided] += np.clip(likelier, -MOST, MOST)[place]
     smooth = cv2.blur(score, (3, 3))
     mask[window][undecided] = smooth[undecided] > 0
     return mask
@@ -153,9 +155,11 @@ def _grown(mask: NDArray[np.uint8], reach: int) -> BoolArray:  # (h, w) -> (h, w
     return cv2.dilate(mask, np.ones((2 * reach + 1,) * 2, np.uint8)).view(np.bool_)
 
 
-def _chances(colours: NDArray[np.int32]) -> FloatArray:  # (n,) -> (LEVELS^3,)
-    """How often each colour occurs, and those beside it; never quite 0."""
-    count = np.bincount(colours, minlength=LEVELS**3).reshape((LEVELS,) * 3).astype(np.float32)
+def _chances(colours: UintImage, chosen: BoolArray) -> FloatArray:  # (h, w, 3), (h, w)
+    """How often each colour occurs, (LEVELS^3,), and those beside it; never quite 0."""
+    sizes, ranges = [LEVELS] * 3, [0, 256] * 3
+    found = cv2.calcHist([colours], [0, 1, 2], chosen.view(np.uint8), sizes, ranges)
+    count = np.asarray(found, np.float32)
     for axis in range(3):
         line = np.moveaxis(count, axis, 0)
         wide = line.copy()

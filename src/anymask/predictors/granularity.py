@@ -1,4 +1,4 @@
-"""Granularity: candidates or a tree of records in, those of the wanted level (part or whole) out.
+"""Granularity: candidates in, those of the wanted level (part or whole) first out.
 
 A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3, "resolving
 ambiguity"): models answer it with several masks, and rank them by quality. Somebody who cuts out
@@ -10,27 +10,18 @@ Letters: K candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
-from anymask.primitives.layout import part_tree
-from anymask.primitives.records import MaskRecord
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
 
 LEVELS = ("part", "whole", "all")
 COMPARABLE = 0.1  # of quality: candidates so far below the best one are no choice
-
-
-def check_level(level: object) -> None:
-    """Raises InputError for what is no level of a tree."""
-    if level not in LEVELS:
-        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
 
 
 def check_granularity(granularity: object) -> None:
@@ -66,19 +57,3 @@ def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candid
     place = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
     first = int(by_size[math.floor(float(place) * (len(by_size) - 1) + 0.5)])
     return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
-
-
-def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:
-    """The records of one level, in their order.
-
-    "whole": those that are part of no other; "part": those that have no parts; "all": all.
-    """
-    if level == "all":
-        return list(records)
-    tree = part_tree([record.rle for record in records])
-    wholes = {place.parent for place in tree}
-    return [
-        record
-        for index, (record, place) in enumerate(zip(records, tree, strict=True))
-        if (place.parent is None if level == "whole" else index not in wholes)
-    ]

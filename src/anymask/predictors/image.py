@@ -8,32 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from numpy.typing import ArrayLike
 
 from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
-from anymask.data.record_list import MaskRecords
 from anymask.families.prompts import mask_on_photo
-from anymask.predictors.arrangement import arrange, arrangement_of, best_of, split_settings
-from anymask.predictors.everything import find_everything
-from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import (
     BatchKeywords,
-    EverythingKeywords,
     SegmentKeywords,
     SourceDict,
     other_method,
     read_source,
-    split_everything,
     split_segment,
 )
-from anymask.predictors.large import Tile, WindowScanner, look_around
-from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import answer_prompts, check_embedding, embed_image
-from anymask.predictors.question import RetryTime
-from anymask.predictors.refine import keep_or_replace, refining_prompts
 from anymask.predictors.requests import (
     Images,
     Reply,
@@ -44,16 +34,20 @@ from anymask.predictors.requests import (
     load_one,
     prompt_list,
 )
-from anymask.predictors.search_log import SearchLog
-from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict, check_retry
+from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
-from anymask.primitives.progress import Progress, pick_teller, tell_each
+from anymask.primitives.progress import Progress, tell_each
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import MaskRecord
 from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.tiles import Tile
+from anymask.primitives.types import Embedding
 from anymask.runtimes.protocol import ImageRuntime
+
+if TYPE_CHECKING:
+    from anymask.data.record_list import MaskRecords
+    from anymask.predictors.automatic import EverythingKeywords
+    from anymask.predictors.search_log import SearchLog
 
 
 class Model:
@@ -267,6 +261,8 @@ class Model:
 
         Raises PromptError for an empty mask or a wrong shape, and as `segment` does.
         """
+        from anymask.predictors.refine import keep_or_replace, refining_prompts
+
         start = Prompt.of(mask=mask).mask
         assert start is not None
         _, chosen = split_segment(settings)
@@ -293,7 +289,7 @@ class Model:
 
         progress  True: a bar; or told (steps done, all steps): clicks, or tiles
         tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
-                  photo once; "auto": for photos of more than `large.AUTO_PIXELS`; None: never
+                  photo once; "auto": for photos of more than `tiles.AUTO_PIXELS`; None: never
         retry     when and how long to ask again for masks of low quality; None: never
         log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
@@ -303,36 +299,9 @@ class Model:
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
-        check_retry(retry)
-        source, rest = split_everything(settings)
-        of_grid, of_arrangement = split_settings(rest)
-        grid = grid_of(self.runtime.family, of_grid)
-        wanted = arrangement_of(grid, of_arrangement, least_objectness(self.runtime.family))
-        loose = arrangement_of(grid, of_arrangement)
-        if isinstance(image, Embedding):
-            check_embedding(self.runtime, image)
-            _check_enough(tile, retry, source)
-        seen = image if isinstance(image, Embedding) else load_one(image, source)
-        with pick_teller(progress, "everything") as tell:
-            every = self._look(seen, grid, (tile, retry, log), tell)
-            found = arrange(every, wanted) or arrange(best_of(every), loose)
-            if not found and (wider := wider_grid(grid, of_grid)):
-                found = arrange(best_of(self._look(seen, wider, (tile, retry, None), tell)), loose)
-        return _shown(found, image, seen)
+        from anymask.predictors.automatic import Looks, find_masks
 
-    def _look(
-        self,
-        seen: Embedding | UintImage,
-        grid: Grid,
-        how: tuple[Tile, Retry | None, SearchLog | None],
-        tell: Callable[[int, int], None] | None,
-    ) -> list[MaskRecord]:
-        """What a grid of clicks finds."""
-        tile, retry, log = how
-        if isinstance(seen, Embedding):
-            return find_everything(self.runtime, seen, grid, tell, log)
-        time = None if retry is None else RetryTime.start(retry)
-        return look_around(WindowScanner(self.runtime, grid, time, log), seen, tile, tell)
+        return find_masks(self.runtime, image, settings, Looks(tile, retry, log), progress)
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
@@ -343,6 +312,8 @@ class Model:
         progress  True: a bar; or told (photos done, all photos)
         settings  as for `everything`
         """
+        from anymask.predictors.automatic import split_everything
+
         split_everything(settings)
         for image in tell_each(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
@@ -360,26 +331,3 @@ class Model:
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
         return self._begin(self, source, **settings)
-
-
-def _shown(
-    found: list[MaskRecord], image: ImageSource | Embedding, seen: Embedding | UintImage
-) -> MaskRecords:
-    """The masks with what they are about."""
-    if isinstance(seen, Embedding) or isinstance(image, Embedding):
-        return MaskRecords(found, image_hw=cast(Embedding, seen).image_hw)
-    hw = (seen.shape[0], seen.shape[1])
-    return MaskRecords(found, image_hw=hw, picture=picture_of(image, seen))
-
-
-def _check_enough(tile: Tile, retry: Retry | None, source: SourceDict) -> None:
-    """Raises InputError for what an embedding alone cannot do."""
-    if tile not in ("auto", None) or retry is not None:
-        raise InputError(
-            f"tiles and retries look at the photo again (tile={tile!r}, retry={retry!r}), "
-            "got only its embedding; pass the photo instead"
-        )
-    if source:
-        raise InputError(
-            f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
-        )

@@ -10,7 +10,6 @@ from typing import Any, TypedDict, cast
 
 from numpy.typing import ArrayLike
 
-from anymask.predictors.arrangement import EverythingDict
 from anymask.predictors.settings import SegmentSettings, SegmentSettingsDict
 from anymask.primitives.errors import InputError
 
@@ -32,14 +31,9 @@ class BatchKeywords(SegmentKeywords, total=False):
     boxes: ArrayLike | None
 
 
-class EverythingKeywords(EverythingDict, SourceDict, total=False):
-    """The keyword arguments of `Model.everything` beside the photo."""
-
-
 SOURCE_WORDS = frozenset(SourceDict.__optional_keys__)
 _SEGMENT_NAMES = ("points", "labels", "box", "boxes", "mask", "prompts")
 _SEGMENT_WORDS = tuple(SegmentSettingsDict.__optional_keys__)
-_EVERYTHING_WORDS = ("progress", "tile", "retry", *EverythingDict.__optional_keys__)
 
 # The words of other tools, and what to write here.
 OTHER_WORDS = {
@@ -112,19 +106,13 @@ def split_segment(given: Mapping[str, Any]) -> tuple[SourceDict, SegmentSettings
 
     Raises InputError for a name that nobody knows, or a value out of range.
     """
-    source, rest = _split(given)
+    source, rest = split_source(given)
     check_keywords(rest, [*_SEGMENT_NAMES, *sorted(_SEGMENT_WORDS), *sorted(SOURCE_WORDS)])
     return source, SegmentSettings(**rest)
 
 
-def split_everything(given: Mapping[str, Any]) -> tuple[SourceDict, EverythingDict]:
-    """What `everything` was given: how the photo is read, and the settings. Raises InputError."""
-    source, rest = _split(given)
-    check_keywords(rest, [*sorted(_EVERYTHING_WORDS), *sorted(SOURCE_WORDS)])
-    return source, cast(EverythingDict, rest)
-
-
-def _split(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
+def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
+    """How the photo is read, and the rest."""
     source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
     rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
     return cast(SourceDict, source), rest

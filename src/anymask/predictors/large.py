@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,7 +28,6 @@ from anymask.predictors.retry import agree, best_in_time, most_like
 from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import SegmentSettings
 from anymask.predictors.stitching import SAME, Piece, Stitched, boxes_meet, cut_bands, stitch
-from anymask.primitives.errors import InputError
 from anymask.primitives.layout import with_rle
 from anymask.primitives.masks import stability_score
 from anymask.primitives.prompts import Prompt
@@ -40,38 +38,17 @@ from anymask.primitives.records import (
 )
 from anymask.primitives.rle import rle_iou, rle_to_mask
 from anymask.primitives.rle_windows import enlarged_rle, rle_in_window, rle_on_photo
-from anymask.primitives.tiles import Window, tile_boxes
+from anymask.primitives.tiles import Tile, Window, tile_boxes, tile_side
 from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
-Tile = int | Literal["auto"] | None
 Told = Callable[[int, int], None]
 
-AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
-AUTO_SIDE = 2048  # of their tiles
-LEAST_SIDE = 64
 AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks that a grid's clicks find
 OVERLAP = 0.25  # of a tile's side, that neighbours share
 DUPLICATE = 0.7  # mask IoU from which on two tiles' masks are one object
 COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk photo
 WINDOW_STEPS = 4  # windows around what was cut begin at quarters of a tile, so that some are shared
-
-
-def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
-    """The side of the tiles in pixels, or None where one look is enough.
-
-    Raises InputError for what is no way to tile.
-    """
-    if tile is None:
-        return None
-    if tile == "auto":
-        return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
-    given: object = tile
-    if isinstance(given, bool) or not isinstance(given, int) or given < LEAST_SIDE:
-        raise InputError(
-            f'tile must be "auto", None or a side of at least {LEAST_SIDE} pixels, got {tile!r}'
-        )
-    return given if max(image_hw) > given else None
 
 
 def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:

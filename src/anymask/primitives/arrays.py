@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from anymask.primitives.errors import AnymaskError, DataError
+
+if TYPE_CHECKING:
+    import zipfile
 
 MOST_TIMES = 100  # its packed size, that a member of an archive may unpack to
 SMALL_MEMBER = 64 << 20  # bytes; members up to here may be packed as well as they can be
@@ -51,6 +53,8 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
 
 def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
     """The arrays of an archive by name, without the suffix. Raises DataError."""
+    import zipfile  # which only archives need
+
     with _explain("no archive of arrays"), zipfile.ZipFile(file) as archive:
         check_members(archive)
         found = {}

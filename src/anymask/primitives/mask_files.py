@@ -128,14 +128,14 @@ def mask_picture(kind: Kind, *found: FoundMask) -> Any:  # (H, W[, C]) uint8
     """A cut-out of all objects, the photo with masks and prompts, or all masks white on black."""
     import numpy as np
 
-    from anymask.primitives.draw import marks, overlay
-
     masks = np.stack([one.mask for one in found])
     image = found[0].image
     if kind == "mask":
         return masks.any(axis=0).view(np.uint8) * np.uint8(255)
     assert image is not None
     if kind == "overlay":
+        from anymask.primitives.draw import marks, overlay
+
         drawn = overlay(image, masks)
         for asked in (one.prompt for one in found if one.prompt is not None):
             box = None if asked.box is None else asked.box[None]
@@ -158,7 +158,8 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     for mode in (picture.mode, *_MODES.get(picture.mode, ())):
         start = file.tell() if file.seekable() else 0
         try:
-            picture.convert(mode).save(file, kind, **_OPTIONS.get(kind or "", {}))
+            shown = picture if mode == picture.mode else picture.convert(mode)
+            shown.save(file, kind, **_OPTIONS.get(kind or "", {}))
             return
         except (OSError, ValueError, KeyError) as error:
             if isinstance(error, OSError) and error.errno is not None:

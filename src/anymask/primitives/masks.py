@@ -19,6 +19,7 @@ from anymask.primitives.types import BoolArray, IntArray
 
 _EXACT = 1 << 22  # pixels that float32 products may count before they are added in float64
 
+
 RegionMode = Literal["holes", "islands"]
 
 
@@ -96,23 +97,14 @@ def remove_small_regions(
     boolean = np.ascontiguousarray(mask, np.bool_)
     if not boolean.size:
         return boolean, False
-    regions = (~boolean if mode == "holes" else boolean).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(regions, connectivity=8)
-    sizes = stats[:, cv2.CC_STAT_AREA]
+    labels, sizes = _regions(~boolean if mode == "holes" else boolean)
     small = sizes < area
     small[0] = False
     if not small.any():
         return boolean, False
-    if mode == "holes":
-        object_labels = small
-        object_labels[0] = True
-    else:
-        object_labels = ~small
-        object_labels[0] = False
-        if not object_labels.any():
-            object_labels[1 + int(np.argmax(sizes[1:]))] = True
-    cleaned: BoolArray = object_labels[labels]
-    return cleaned, True
+    if mode == "islands" and small[1:].all():
+        small[1 + int(np.argmax(sizes[1:]))] = False
+    return boolean ^ small.take(labels), True
 
 
 def clean_mask(
@@ -137,18 +129,21 @@ def clean_mask(
 
 def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
     """The mask with the background regions filled that it encloses and that are below an area."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=8)
-    small = find_enclosed(stats, mask.shape) & (stats[:, cv2.CC_STAT_AREA] < area)
+    labels, sizes = _regions(~mask)
+    small = sizes < area
     small[0] = False
-    filled: BoolArray = mask | small[labels] if small.any() else mask
-    return filled
+    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[border] = False
+    return mask ^ small.take(labels) if small.any() else mask
 
 
-def find_enclosed(stats: NDArray[Any], hw: tuple[int, ...]) -> BoolArray:  # (N, 5) -> (N,)
-    """Which regions of `cv2.connectedComponentsWithStats` do not touch the border of (H, W)."""
-    low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
-    inside: BoolArray = ((low > 0) & (low + size < (hw[1], hw[0]))).all(axis=1)
-    return inside
+def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -> (H, W), (N,)
+    """Each pixel's region, 0 where there is none, and the regions' areas.
+
+    A third of the time of `cv2.connectedComponentsWithStats`.
+    """
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
 
 
 def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArray:

@@ -11,7 +11,6 @@ for other readers.
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import Any
 
 import numpy as np
@@ -78,6 +77,8 @@ def _decoded(data: bytes) -> str:
 
 def parse_toml(data: bytes, where: object) -> dict[str, Any]:
     """The tables of a TOML document. Raises ConfigError that begins with `where`."""
+    import tomllib  # JSON alone is read much more often
+
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

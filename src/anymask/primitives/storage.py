@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
             file = draft.open("xb")
         except FileExistsError:
             if not _remove_leftover(draft):
-                draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+                draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
             continue
         if ON_WINDOWS or lock_file(file.fileno()) != "held" or _is_at(file.fileno(), draft):
             return draft, file

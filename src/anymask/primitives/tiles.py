@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from anymask.primitives.errors import InputError
 
 Window = tuple[int, int, int, int]
+Tile = int | Literal["auto"] | None
+
+AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
+AUTO_SIDE = 2048  # of their tiles
+LEAST_SIDE = 64
 
 
 def crop_boxes(
@@ -41,6 +47,23 @@ def crop_boxes(
                 boxes.append((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)))
                 layers.append(layer)
     return boxes, layers
+
+
+def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
+    """The side of the tiles in pixels, or None where one look is enough.
+
+    Raises InputError for what is no way to tile.
+    """
+    if tile is None:
+        return None
+    if tile == "auto":
+        return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
+    given: object = tile
+    if isinstance(given, bool) or not isinstance(given, int) or given < LEAST_SIDE:
+        raise InputError(
+            f'tile must be "auto", None or a side of at least {LEAST_SIDE} pixels, got {tile!r}'
+        )
+    return given if max(image_hw) > given else None
 
 
 def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from anymask.families import Family, open_family
 from anymask.primitives.errors import InputError, WeightsError
-from anymask.primitives.machine import pick_threads
 from anymask.primitives.spec import ModelSpec
+from anymask.primitives.threads import pick_threads
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (

@@ -17,7 +17,6 @@ from anymask.primitives.errors import InputError, ModelError
 from anymask.runtimes.manifest import MANIFEST
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
-from anymask.weights.formats import about_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,6 +101,8 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
     path = Path(name).expanduser()
     if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
         return name, weights
+    from anymask.weights.formats import about_weights
+
     about = about_weights(path)
     if about is None:
         raise ModelError(
