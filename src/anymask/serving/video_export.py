@@ -63,7 +63,7 @@ class VideoExportBody(BaseModel):
 
 
 @dataclass(frozen=True)
-class Looks:
+class ObjectLooks:
     """What objects are called, and how they are drawn: object -> name, colour."""
 
     names: Mapping[int, str]
@@ -73,7 +73,7 @@ class Looks:
 class DrawnFilm:
     """A film of the frames with the masks in the colours that the page shows them in."""
 
-    def __init__(self, path: Path, facts: VideoFacts, looks: Looks) -> None:
+    def __init__(self, path: Path, facts: VideoFacts, looks: ObjectLooks) -> None:
         self._film = FilmWriter(path, facts.rate, "picture", facts.sound, facts.begin)
         self._colours = looks.colours
 
@@ -161,7 +161,7 @@ def _facts(video: OpenVideo, name: str, objects: Sequence[int]) -> VideoFacts:
 
 
 def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
-    looks = Looks(
+    looks = ObjectLooks(
         {one.object: one.name for one in body.objects},
         {one.object: _rgb(one.colour) for one in body.objects},
     )
