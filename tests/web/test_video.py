@@ -83,7 +83,7 @@ def test_masks_arrive_while_it_is_followed_and_a_pause_goes_on_later(
 
     monkeypatch.setattr(ColourRuntime, "see", slow)
     viewer.keys("f")
-    viewer.until("f.tracks.of(1, 2) !== null && f.following", True)
+    viewer.until("f.tracks.of(1, 2) !== null && f.following !== null")
     viewer.page.get_by_role("button", name="Pause").wait_for()
     assert viewer.ask(f"f.tracks.of(1, {FRAMES - 1})") is None
     viewer.until("f.frame > 0")  # the place goes along
