@@ -3,8 +3,8 @@
     python recipes/measure_ambiguity.py SET ... [--photos 60] [--masks 5]
 
 One click in the middle of each true mask. An answer counts where its first two masks differ (IoU
-under TOSS_IOU); it is ambiguous where their qualities do not (by less than TOSS_QUALITY). The
-figures in docs/python.md come from here.
+under TOSS_IOU); it is ambiguous where the first is not better by TOSS_QUALITY. The figures in
+docs/python.md come from here.
 """
 
 from __future__ import annotations

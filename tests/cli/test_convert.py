@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import anymask
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import FORMATS, read_annotations, write_annotations
@@ -182,3 +183,21 @@ def test_a_yolo_set_is_written_with_its_photos(
     words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
     assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err
+
+
+def test_a_gray_photo_is_no_picture_of_object_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, numbers, out = tmp_path / "photo.png", tmp_path / "numbers.png", tmp_path / "out.json"
+    Image.open(anymask.sample("coffee")).convert("L").save(photo)
+    assert main(["convert", str(photo), str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "values that looks like a photo" in told
+    assert "add --from label-png if the values are object numbers" in told
+    assert told.count("\n") == 1
+    assert not out.exists()
+    assert main(["convert", str(photo), str(out), "--from", "label-png"]) == 0
+    many = np.arange(300, dtype=np.uint16).reshape(15, 20).repeat(9, axis=0).repeat(9, axis=1)
+    Image.fromarray(many).save(numbers)
+    assert main(["convert", str(numbers), str(out)]) == 0
+    assert len(json.loads(out.read_text("utf-8"))["annotations"]) == 299

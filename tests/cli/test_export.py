@@ -149,3 +149,15 @@ def test_a_folder_of_other_things_is_left_alone(
     assert main(["export", "nano", "-o", str(tmp_path)]) == 2
     assert "holds files that are no exported model" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_is_no_checkpoint(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    bundle = store.bundled().path
+    for folder, kind in ((tmp_path / "empty", "a folder"), (bundle, "an exported model already")):
+        words = ["export", "mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(folder)]
+        assert main(words) == 2
+        told = f"{folder} is {kind}, and a checkpoint's file is needed here"
+        assert told in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     for place in (run / finetune.WEIGHTS,):
         again = held_out.measure(anymask.load(str(place), device="cpu"), kept)
-        assert again.means() == figures["after"]
+        assert again.means() == pytest.approx(figures["after"], abs=finetune.SAME)
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
     assert image_hw(run / finetune.SHEET)[0] > 100
@@ -83,6 +83,18 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(coco: Path, tmp_path: 
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+def test_the_last_bit_of_a_float_is_no_reason_to_refuse_a_run(tmp_path: Path) -> None:
+    after = np.full((250, 3), 0.8)
+    other = after.copy()
+    other[17] = [0.78, 0.9, 0.7]  # one mask of 250: a pixel of its edge moved, then its clicks
+    places = [(0, i) for i in range(250)]
+    finetune._compare(held_out.Measured(other, places), held_out.Measured(after, places), tmp_path)
+    with pytest.raises(AnymaskError, match=r"mean IoU differs by 0\.02"):
+        finetune._compare(
+            held_out.Measured(after - 0.02, places), held_out.Measured(after, places), tmp_path
+        )
 
 
 def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
@@ -157,7 +169,7 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("photos", "pictures", "sides"),
-    [(10, 800, 1), (15, 1200, 1), (40, 2400, 4), (10_000, 40_000, 4)],
+    [(10, 800, 1), (15, 1200, 1), (40, 4800, 4), (10_000, 40_000, 4)],
 )
 def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: int) -> None:
     recipe = presets.tuning_recipe("nano", "full", photos)
@@ -166,6 +178,7 @@ def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: 
     assert recipe.steps * (1 - recipe.ema) > 5  # the beginning is forgotten by the end
     assert recipe.steps // recipe.judge_every in (2, 8)
     assert presets.tuning_recipe("sam_vit_b", "lora", photos).stages[0].sides == (1024,)
+    assert presets.tuning_recipe("sam_vit_b", "full", photos).rate <= 1e-4 < recipe.rate
 
 
 def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def two(quality: tuple[float, float], columns: tuple[int, int]) -> Candidates:
 def test_an_answer_is_read_like_a_list() -> None:
     given = answer()
     assert given[0] is given.best is given.first
+    np.testing.assert_array_equal(given.mask, given[0].mask)
     assert given[-1] is given.items[1]
     assert list(given) == list(given.items)
     assert [one.quality for one in given[1:]] == [given[1].quality]
@@ -146,7 +147,7 @@ def test_a_mask_is_an_array_where_one_is_wanted() -> None:
 
 def test_every_repr_is_one_short_line() -> None:
     given = seen(answer())
-    assert repr(given) == "<Candidates: 2 of 40x30: 0.50 100 %, 0.90 0 %>"
+    assert repr(given) == "<Candidates: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
     assert repr(given[0]) == "<Mask of 40x30: quality 0.50, 100 %>"
     assert repr(given.to_record("cup")) == (
         "<MaskRecord of 40x30: quality 0.50, 100 %, label 'cup'>"
@@ -159,12 +160,13 @@ def test_every_repr_is_one_short_line() -> None:
     [
         ((0.5, 0.52), (4, 12), True),
         ((0.52, 0.5), (12, 4), True),
-        ((0.5, 0.54), (4, 12), False),
+        ((0.54, 0.5), (4, 12), False),
+        ((0.5, 0.6), (4, 12), True),  # a learned order overrules the qualities
         ((0.5, 0.5), (9, 12), False),
         ((0.5, 0.5), (12, 12), False),
     ],
 )
-def test_two_masks_that_differ_and_are_equally_good_are_a_coin_toss(
+def test_two_masks_that_differ_are_a_coin_toss_unless_the_first_is_better(
     quality: tuple[float, float], columns: tuple[int, int], toss: bool
 ) -> None:
     given = two(quality, columns)

@@ -1,6 +1,7 @@
 """Overlap, stability, small regions and suppression against slow truths and the reference."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -102,24 +103,35 @@ def test_cleaning_leaves_empty_masks_empty() -> None:
     assert M.remove_small_regions(np.zeros((0, 4), np.bool_), 5, "holes")[1] is False
 
 
-def slow_mask_nms(given_masks: list[Mask], scores: NDArray[np.float64], limit: float) -> list[int]:
+def slow_mask_nms(
+    given_masks: list[Mask], scores: NDArray[np.float64], limit: float, share_of: str
+) -> list[int]:
+    def whole(a: Mask, b: Mask) -> int:
+        return int((a | b).sum() if share_of == "union" else min(a.sum(), b.sum()))
+
     kept: list[int] = []
     for index in sorted(range(len(scores)), key=lambda at: (-scores[at], at)):
         a = given_masks[index]
         rivals = (given_masks[other] for other in kept)
-        if all((a & b).sum() / max((a | b).sum(), 1) <= limit for b in rivals):
+        if all((a & b).sum() / max(whole(a, b), 1) <= limit for b in rivals):
             kept.append(index)
     return kept
 
 
 @quickly
-@given(mask_lists(most=8), st.sampled_from([0.0, 0.3, 0.5, 0.9]), st.integers(0, 999))
+@given(
+    mask_lists(most=8),
+    st.sampled_from([0.0, 0.3, 0.5, 0.9]),
+    st.integers(0, 999),
+    st.sampled_from(["union", "smaller"]),
+)
 def test_suppression_equals_the_slow_truth(
-    given_masks: list[Mask], limit: float, seed: int
+    given_masks: list[Mask], limit: float, seed: int, share_of: Literal["union", "smaller"]
 ) -> None:
     scores = np.random.default_rng(seed).integers(0, 4, len(given_masks)) / 4  # with ties
     rles = [mask_to_rle(mask) for mask in given_masks]
-    assert M.mask_nms(rles, scores, limit).tolist() == slow_mask_nms(given_masks, scores, limit)
+    kept = M.mask_nms(rles, scores, limit, share_of).tolist()
+    assert kept == slow_mask_nms(given_masks, scores, limit, share_of)
 
 
 def test_suppressing_nothing_keeps_nothing() -> None:

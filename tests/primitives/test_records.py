@@ -1,6 +1,7 @@
 """Records keep what SA-1B and the reference write."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from weakref import ref
 
@@ -106,3 +107,15 @@ def test_candidates_become_records_with_their_clicks() -> None:
         assert record.label == "thing"
     assert [record.stability for record in records] == stability_score(logits).tolist()
     assert answer.to_records()[0].points == ()
+
+
+def test_a_stability_that_nobody_worked_out_is_left_out() -> None:
+    mask = np.eye(6, dtype=bool)
+    silent = record_from_rle(mask_to_rle(mask), quality=0.5)
+    assert silent.stability is None
+    assert "stability_score" not in silent.to_sa1b()
+    assert "stability_score" not in silent.to_coco()
+    assert MaskRecord.from_sa1b(silent.to_sa1b()) == silent
+    shaky = replace(silent, stability=0.0)
+    assert shaky.to_sa1b()["stability_score"] == 0.0
+    assert MaskRecord.from_sa1b(shaky.to_sa1b()) == shaky

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 import threading
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from pycocotools import mask as coco
 
 import anymask
+from anymask.data.images import load_image
+from anymask.predictors.edges import LONGEST
 from anymask.predictors.image import Model
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.prompts import Prompt
@@ -46,7 +49,7 @@ def test_segment_answers_what_the_library_answers() -> None:
         Prompt.of(box=(75, 20, 115, 60)),
         Prompt.of(points=[(35, 40)], mask=np.ones((80, 120), bool)),
     ]
-    wanted = model.segment(model.embed(PICTURE), prompts=asked)  # a server keeps no photo
+    wanted = model.segment(PICTURE, prompts=asked)
     with client(inference(lambda: model)) as http:
         seen = http.post("/api/embed", content=png(PICTURE))
         body = {"image": seen.headers["x-image-hash"], "prompts": PROMPTS}
@@ -56,6 +59,38 @@ def test_segment_answers_what_the_library_answers() -> None:
         np.testing.assert_array_equal(masks(answer), own.masks)
         np.testing.assert_allclose(answer["quality"], own.quality, rtol=1e-6)
         assert answer["violated_points"] == list(own.violated_points)
+
+
+@pytest.mark.parametrize("memory", [100_000_000, 0])
+def test_edges_are_put_where_python_puts_them(tmp_path: Path, memory: int) -> None:
+    """Also of a photo that only the disk remembers."""
+    model, path = anymask.load(), anymask.sample("coffee")
+    wanted = model.segment(path, points=[(290, 120)])
+    coarse = model.segment(model.embed(path), points=[(290, 120)])
+    behind = inference(lambda: model, cache=EmbeddingCache(memory, tmp_path, 100_000_000))
+    with client(behind) as http:
+        name = http.post("/api/embed", content=path.read_bytes()).headers["x-image-hash"]
+        behind.cache.close()  # its files are written now
+        body = {"image": name, "points": [[290, 120]]}
+        (refined,) = http.post("/api/segment", json=body).json()["answers"]
+        off = body | {"refine_edges": False}
+        (plain,) = http.post("/api/segment", json=off).json()["answers"]
+    np.testing.assert_array_equal(masks(refined), wanted.masks)
+    np.testing.assert_array_equal(masks(plain), coarse.masks)
+    assert (wanted.masks[0] != coarse.masks[0]).any()
+
+
+def test_large_photos_are_kept_small_and_answered_alike() -> None:
+    model = anymask.load()
+    photo = np.asarray(load_image(anymask.sample("cat")).repeat(8, axis=0).repeat(8, axis=1))
+    wanted = model.segment(photo, box=(900, 300, 2400, 2200))
+    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
+    with client(behind):
+        seen = behind.embed(lambda: photo).result(PATIENCE_S)
+        (answer,) = behind.segment(seen, [Prompt.of(box=(900, 300, 2400, 2200))]).result(PATIENCE_S)
+    assert seen.photo is not None
+    assert max(seen.photo.shape) == LONGEST < max(photo.shape)
+    np.testing.assert_array_equal(answer.masks[0], wanted.masks[0])
 
 
 def test_an_embedding_travels_whole() -> None:

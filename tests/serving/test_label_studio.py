@@ -64,7 +64,7 @@ def ask(http, regions: list, **changes: object):
 )
 def test_prompts_in_percent_become_a_brush(http, regions, prompt, label) -> None:
     model = Model(ColourRuntime())
-    wanted = model.segment(model.embed(PICTURE), **prompt)  # a server keeps no photo, so no edges
+    wanted = model.segment(PICTURE, **prompt)
     (found,) = ask(http, regions).json()["results"]
     (region,) = found["result"]
     got = rle_to_mask(brush_to_rle(region["value"]["rle"], (80, 120)))

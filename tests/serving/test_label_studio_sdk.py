@@ -172,7 +172,7 @@ def test_predictions_are_valid_and_decode_to_the_model_s_masks(
 ) -> None:
     name, _, prompt = PROMPTS[number]
     told, pixels = seen[0]["server"]["answers"][number], np.load(seen[1] / f"answer-{number}.npy")
-    wanted = model.segment(model.embed(photos / f"{name}.png"), **prompt)  # as the server does
+    wanted = model.segment(photos / f"{name}.png", **prompt)
     assert wanted.masks[0].any()
     np.testing.assert_array_equal(pixels, 255 * np.repeat(wanted.masks[0][..., None], 4, axis=2))
     assert told["same_bytes"]

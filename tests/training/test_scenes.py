@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
 from anymask.training import scenes
-from anymask.training.augment import fit_square, letterbox, recolour, turn
+from anymask.training.augment import crop_at_scale, fit_square, letterbox, recolour, turn
 
 SIDE = 96
 SPEC = ModelSpec(
@@ -52,17 +52,34 @@ def test_a_pasted_object_is_where_its_mask_says() -> None:
     assert (painted == masks.any(0)).mean() > 0.97
 
 
-@given(st.integers(0, 2**31), st.integers(9, 70), st.integers(9, 70))
-def test_crop_and_turn_move_photo_and_masks_alike(seed: int, h: int, w: int) -> None:
+@given(st.integers(0, 2**31), st.integers(9, 70), st.integers(9, 70), st.sampled_from([0.0, 1.0]))
+def test_crop_and_turn_move_photo_and_masks_alike(
+    seed: int, h: int, w: int, at_scale: float
+) -> None:
     rng = np.random.default_rng(seed)
     mask = np.zeros((1, h, w), np.uint8)
     mask[0, h // 4 : h // 2 + 2, w // 4 : w // 2 + 2] = 1
     image = np.repeat(mask[0, ..., None] * np.uint8(255), 3, axis=2)
-    image, mask = fit_square(*turn(image, mask, rng), 64, rng, SPEC)
+    image, mask = fit_square(*turn(image, mask, rng), 64, rng, SPEC, at_scale)
     assert image.shape == (64, 64, 3)
     assert mask.shape == (1, 64, 64)
     padding = (image == 127).all(-1)
     assert ((image[..., 0] > 127) == (mask[0] > 0))[~padding].mean() > 0.985
+
+
+def test_things_in_a_crop_at_scale_have_the_size_that_the_model_will_see() -> None:
+    bars = np.zeros((120, 160), np.uint8)  # 16 pixels apart
+    bars[:, np.arange(160) % 16 < 8] = 1
+    image = np.repeat(bars[..., None] * np.uint8(255), 3, axis=2)
+    apart = []
+    for seed in range(40):
+        _, masks = crop_at_scale(image, bars[None], 32, np.random.default_rng(seed), SPEC)
+        columns = np.flatnonzero(np.diff(masks[0].max(0).astype(int), prepend=0) > 0)
+        apart.extend(np.diff(columns))
+    seen = 16 * SPEC.image_side / 160  # the model sees 160 pixels as 64: 6.4
+    assert seen * np.exp(-0.35) - 1 < min(apart)
+    assert max(apart) < seen * np.exp(0.35) + 1
+    assert np.mean(apart) == pytest.approx(seen, rel=0.1)
 
 
 @pytest.mark.parametrize("hw", [(40, 80), (80, 40), (33, 33)])

@@ -168,6 +168,11 @@ def test_masks_are_had_as_pixels_boxes_and_outlines(page: Any) -> None:
         ("{}", "wanted points: [[x, y]] or box: [x0, y0, x1, y1], got"),
         ("{ points: [[9999, 1]] }", "wanted points within"),
         ("{ points: [[1, 1]], labels: [] }", "wanted a label for each point, got []"),
+        (
+            "{ points: [[1, 1], [2, 2]], labels: [1, 2] }",
+            "wanted labels of 1 (on the object) or 0 (off it), got 2",
+        ),
+        ("{ points: [[1, 1]], labels: [null] }", "wanted labels of 1 (on the object)"),
         ("{ box: [5, 5, 5, 9] }", "wanted a box with x0 < x1 and y0 < y1, got [5,5,5,9]"),
     ],
 )

@@ -19,7 +19,8 @@ from anymask.audit.mask_features import AuditPhoto, MaskFeatures, measure_featur
 from anymask.audit.missing_objects import OBJECT_GRID_SIDE, find_missing
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.predictors.image import Model
-from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.masks import stability_score
+from anymask.primitives.records import STABILITY_OFFSET, MaskRecord, record_from_rle
 from anymask.primitives.resize import logits_to_rles
 from anymask.primitives.rle import Rle, rle_area
 from anymask.primitives.types import Embedding, Floats, UintImage
@@ -209,7 +210,8 @@ def _examine_mask(
     best, guess = grader.best_answer(features)
     answer = features.answers[best]
     rle = logits_to_rles(answer.logits[None], embedding.geometry, features.threshold)[0]
-    record = record_from_rle(rle, quality=answer.quality, label=mask.label)
+    stability = float(stability_score(answer.logits, features.threshold, STABILITY_OFFSET))
+    record = record_from_rle(rle, quality=answer.quality, stability=stability, label=mask.label)
     return ExaminedMask(
         mask=number,
         label=mask.label,

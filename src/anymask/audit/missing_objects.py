@@ -60,7 +60,7 @@ def find_missing(
 
 def object_certainty(record: MaskRecord) -> float:
     """How sure the model is of a mask: quality times stability."""
-    return record.quality * record.stability
+    return record.quality * (record.stability or 0.0)
 
 
 def _find_free_clicks(

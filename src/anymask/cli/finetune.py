@@ -31,7 +31,7 @@ DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
 JUDGED_PHOTOS = 12  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 SHEET = "data.jpg"
-SAME = 1e-6  # difference of IoU that a reloaded model may show
+SAME = 0.005  # difference of a mean IoU that a reloaded model may show: see `_compare`
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -199,11 +199,16 @@ def finish(
 
 
 def _compare(again: Measured, after: Measured, folder: Path) -> None:
-    """Raises AnymaskError where the reloaded model does not answer as the trained one."""
-    difference = float(np.abs(again.ious - after.ious).max())
+    """Raises AnymaskError where the reloaded model does not answer as the trained one.
+
+    The means are compared, not each mask: products of the same weights may be summed in another
+    order, and the last bit of a logit can move a pixel of the edge, and the next click with it.
+    """
+    same_masks = again.ious.shape == after.ious.shape
+    difference = float(np.abs(again.ious.mean(0) - after.ious.mean(0)).max()) if same_masks else 1.0
     if difference > SAME:
         raise AnymaskError(
-            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
+            f"{folder / WEIGHTS}: the reloaded model answers otherwise (mean IoU differs by "
             f"{difference:.2g}); please report this, with {folder / 'recipe.json'}"
         )
 

@@ -69,15 +69,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--cache", metavar="DIR", type=Path,
-        help="keep embeddings there for the next start (default: a temporary folder)",
+        help="keep embeddings and photos there for the next start (default: a temporary folder)",
     )  # fmt: skip
     group.add_argument(
         "--video", metavar="PATH", type=Path, action="append", default=[],
         help="a video file or a folder of frames that the page offers; may be given several times",
     )  # fmt: skip
     for name, default, text in (
-        ("memory", 512, "megabytes of embeddings in memory"),
-        ("disk", 2000, "megabytes of embeddings on disk"),
+        ("memory", 512, "megabytes of embeddings and photos in memory"),
+        ("disk", 2000, "megabytes of embeddings and photos on disk"),
     ):
         group.add_argument(
             f"--{name}", metavar="N", type=float, default=default, help=f"{text} ({default})"

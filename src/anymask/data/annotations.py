@@ -306,7 +306,7 @@ def _traits(mask: AnnotatedMask) -> list[Trait]:
     held: dict[Trait, bool] = {
         "labels": mask.label is not None,
         "quality": mask.quality != 0,
-        "stability": made is not None and made.stability != 0,
+        "stability": made is not None and made.stability is not None,
         "clicks": made is not None and bool(made.points),
         "crops": made is not None and made.crop_box != (0, 0, width, height),
         "groups": mask.group is not None,

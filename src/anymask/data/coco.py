@@ -149,8 +149,8 @@ def json_target(target: Path) -> Path:
 def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
     written = mask.record.to_coco(0, image_id, ids[mask.label or UNLABELLED])
     if mask.made is None:  # nobody gave it a score
-        for key in ("predicted_iou", "stability_score", "score"):
-            written.pop(key, None)
+        for key in ("predicted_iou", "score"):
+            written.pop(key)
     if mask.group is not None:
         written["group_id"] = mask.group
     return written | {"iscrowd": int(mask.crowd)}

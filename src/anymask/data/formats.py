@@ -76,7 +76,7 @@ def find_format(name: str) -> Format:
 def check_readable(name: str) -> None:
     """Raises InputError where there is neither a format nor a layout of this name."""
     if name not in FORMATS and name not in LAYOUTS:
-        raise InputError(f"unknown format {name!r}; there are {', '.join([*FORMATS, *LAYOUTS])}")
+        raise InputError(f"unknown format {name!r}; there are {', '.join({**FORMATS, **LAYOUTS})}")
 
 
 def read_annotations(
@@ -199,7 +199,7 @@ def recognise(source: Path, split: str | None = None) -> str:
     if found is None:
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
-            f"{', '.join([*FORMATS, *LAYOUTS])}"
+            f"{', '.join({**FORMATS, **LAYOUTS})}"
         )
     return found
 
@@ -207,7 +207,12 @@ def recognise(source: Path, split: str | None = None) -> str:
 def _name_of(path: Path) -> str | None:
     if path.suffix.lower() == ".json":
         return _json_name(read_json(path))
-    return _SUFFIXES.get(path.suffix.lower())
+    name = _SUFFIXES.get(path.suffix.lower())
+    if name == "label-png":
+        from anymask.data.label_pictures import refuse_photo  # loads Pillow
+
+        refuse_photo(path)
+    return name
 
 
 def _json_name(document: Any) -> str | None:

@@ -41,6 +41,8 @@ from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
 
 VOID = 255
+LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
+MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -110,6 +112,21 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
             )
     except (OSError, ImageError) as error:
         raise DataError(f"no readable picture ({error})") from error
+
+
+def refuse_photo(path: Path) -> None:
+    """Raises DataError for a picture with many values that hardly lie in regions.
+
+    In a picture of object numbers most pixels have the value of their neighbour.
+    """
+    values = label_values(path)
+    alike = values[:, 1:] == values[:, :-1]
+    if alike.size and alike.mean() < LEAST_ALIKE and len(np.unique(values)) > MOST_SCATTERED:
+        raise DataError(
+            f"{path}: wanted annotations, got a picture of {len(np.unique(values))} values that "
+            "looks like a photo; name a file of masks, or add --from label-png if the values are "
+            "object numbers"
+        )
 
 
 def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)

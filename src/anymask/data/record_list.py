@@ -127,7 +127,7 @@ class MaskRecords(list[MaskRecord]):
             record
             for record in self
             if record.quality >= min_quality
-            and record.stability >= min_stability
+            and (record.stability or 0.0) >= min_stability
             and record.area >= min_area
             and (label is None or record.label == label)
             and (keep is None or keep(record))

@@ -85,8 +85,7 @@ def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[st
 def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:
     written = mask.record.to_sa1b(annotation_id)
     if mask.made is None:  # nobody gave it a score
-        for key in ("predicted_iou", "stability_score"):
-            written.pop(key)
+        written.pop("predicted_iou")
     if mask.group is not None:
         written["group_id"] = mask.group
     if mask.crowd:

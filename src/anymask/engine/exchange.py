@@ -172,7 +172,7 @@ def annotated(entry: RecordEntry) -> AnnotatedMask:
     if entry.quality is None:
         return AnnotatedMask(entry.rle, entry.label)
     record = record_from_rle(
-        entry.rle, quality=entry.quality, stability=entry.stability or 0.0, label=entry.label
+        entry.rle, quality=entry.quality, stability=entry.stability, label=entry.label
     )
     clicks = [
         (float(x), float(y))
@@ -217,7 +217,7 @@ def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> D
         label=mask.label,
         status="proposal" if proposals else "accepted",
         quality=made.quality or None if made else None,
-        stability=made.stability or None if made else None,
+        stability=made.stability if made else None,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
         provenance=Provenance(kind="import", source=source),

@@ -6,8 +6,8 @@
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
 In semi and auto, masks of low quality are asked for again (`predictors.retry`) before anybody sees
-them: with other prompts and on crops, then of a larger model where one is handed in. Source:
-Segment Anything, sections 4 and 5.
+them: with other prompts and on crops, then of a larger model where one is handed in. Edges are put
+where the photo's colours part, as in answers to clicks. Source: Segment Anything, sections 4 and 5.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from anymask.engine.entries import Draft, Provenance, Stage
 from anymask.predictors.image import Model
 from anymask.predictors.large import better_records
 from anymask.predictors.question import RetryTime
+from anymask.predictors.record_edges import refine_record_edges
 from anymask.predictors.settings import Retry
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import MaskRecord
@@ -141,12 +142,15 @@ def propose(
         return []
     records = model.everything(photo, **grid_settings(stage, settings))
     if larger is None:
-        return proposals_of(records, model, stage, settings)
+        refined = refine_record_edges(model.runtime, photo, records)
+        return proposals_of(refined, model, stage, settings)
     better = ask_larger(larger, model, photo, records, settings)
     kept = [old for old, new in zip(records, better, strict=True) if new is old]
     gained = [new for old, new in zip(records, better, strict=True) if new is not old]
-    drafts = proposals_of(kept, model, stage, settings)
-    drafts += proposals_of(gained, larger, stage, settings)
+    drafts = list[Draft]()
+    for some, by in ((kept, model), (gained, larger)):
+        refined = refine_record_edges(by.runtime, photo, some)
+        drafts += proposals_of(refined, by, stage, settings)
     return sorted(drafts, key=lambda draft: -(draft.quality or 0))
 
 

@@ -156,7 +156,8 @@ def _photos(
 
 def rank_scores(records: Sequence[MaskRecord]) -> Floats:
     """The mean of quality and stability."""
-    return np.array([(record.quality + record.stability) / 2 for record in records], np.float64)
+    means = [(record.quality + (record.stability or 0.0)) / 2 for record in records]
+    return np.array(means, np.float64)
 
 
 def recall_result(photos: Sequence[Sizes], note: str = "") -> SetResult:

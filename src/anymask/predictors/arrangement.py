@@ -1,8 +1,8 @@
 """Post-processing of automatic masks: records in; clean, unique, one level, disjoint records out.
 
-The order of the steps: holes and islands; small masks; what is hardly an object; duplicates; the
-level; the layout. Each is a function of records alone, so it can be used on any list of them, from
-whatever model or file.
+The order of the steps: holes and islands; small masks; what is hardly an object; what lies in a
+better mask, or around one; duplicates; the level; the layout. Each is a function of records alone,
+so it can be used on any list of them, from whatever model or file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ Layout = Literal["flat", "partition", "tree"]
 NEARLY_BEST = 0.8  # of the best rank
 LITTLE = 0.1  # IoU
 ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
+CONTAINED = 0.9  # contained_nms_thresh, likewise
+SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
+NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
 
 
 def check_level(level: object) -> None:
@@ -40,6 +43,7 @@ class ArrangementDict(TypedDict, total=False):
 
     min_objectness: float
     mask_nms_thresh: float
+    contained_nms_thresh: float
     min_mask_area: float
     min_island_area: RegionSize
     max_hole_area: RegionSize
@@ -80,6 +84,16 @@ class Arrangement:
         Setting(
             "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
+        ),
+    ] = 1.0
+    contained_nms_thresh: Annotated[
+        float,
+        Setting(
+            "of two masks of which the smaller lies in the other by more than this share, keep the "
+            f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
+            "all: parts beside their wholes",
+            default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
+            "layout are chosen",
         ),
     ] = 1.0
     min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
@@ -132,6 +146,8 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
     if grid.mode == "adaptive":
         merged["min_objectness"] = least
         merged["mask_nms_thresh"] = ADAPTIVE_NMS
+        if NESTED.isdisjoint(given):
+            merged["contained_nms_thresh"] = CONTAINED
         merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
     return Arrangement(**merged)
@@ -142,6 +158,8 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
     kept = [_cleaned(record, settings) for record in records]
     kept = [record for record in kept if record.area >= settings.min_mask_area]
     kept = [record for record in kept if is_likely(record, settings.min_objectness)]
+    if settings.contained_nms_thresh < 1:
+        kept = without_contained(kept, settings.contained_nms_thresh)
     if settings.mask_nms_thresh < 1:
         kept = without_duplicates(kept, settings.mask_nms_thresh)
     kept = keep_level(kept, settings.granularity)
@@ -176,13 +194,16 @@ def is_likely(record: MaskRecord, least: float) -> bool:
 def parted(
     records: Sequence[MaskRecord], quality: float, objectness: float
 ) -> tuple[list[MaskRecord], list[MaskRecord]]:
-    """The masks that are shown by two least numbers, or the best where none is; and the rest."""
+    """The masks that are shown by two least numbers, or the best where none is; and the rest.
+
+    None of those that are shown lies in a better one.
+    """
     good = [
         record
         for record in records
         if (record.quality > quality or not quality) and is_likely(record, objectness)
     ]
-    shown = good or best_of(records)
+    shown = without_contained(good, CONTAINED) or best_of(records)
     rest = [record for record in records if not any(record is one for one in shown)]
     return shown, rest
 
@@ -199,9 +220,22 @@ def _cleaned(record: MaskRecord, settings: Arrangement) -> MaskRecord:
     return record if rle is record.rle else with_rle(record, rle)
 
 
-def without_duplicates(records: Sequence[MaskRecord], threshold: float) -> list[MaskRecord]:
-    """Of two masks that overlap with a larger IoU, the one of higher rank; in their order."""
-    kept = mask_nms(
-        [record.rle for record in records], [record.rank for record in records], threshold
-    )
+def without_contained(records: Sequence[MaskRecord], threshold: float) -> list[MaskRecord]:
+    """Of two masks of which one lies in the other by a larger share, the one of higher rank.
+
+    Surroundings (see `SURROUNDING`) are left alone.
+    """
+    objects = [record for record in records if record.coverage <= SURROUNDING]
+    kept = {id(record) for record in without_duplicates(objects, threshold, "smaller")}
+    return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
+
+
+def without_duplicates(
+    records: Sequence[MaskRecord],
+    threshold: float,
+    share_of: Literal["union", "smaller"] = "union",
+) -> list[MaskRecord]:
+    """Of two masks that overlap more (see `mask_nms`), the one of higher rank; in their order."""
+    rank = [record.rank for record in records]
+    kept = mask_nms([record.rle for record in records], rank, threshold, share_of)
     return [records[index] for index in sorted(kept.tolist())]

@@ -98,7 +98,7 @@ class WindowScanner:
                 record
                 for record in answer.to_records(prompt)
                 if record.quality > self.settings.pred_iou_thresh
-                and record.stability >= self.settings.stability_score_thresh
+                and (record.stability or 0.0) >= self.settings.stability_score_thresh
                 and record.area
             ]
             for prompt, answer in zip(prompts, answers, strict=True)

@@ -42,7 +42,7 @@ from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_mask
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, IntArray, UintImage
 
-TOSS_QUALITY = 0.03  # a smaller difference of two qualities does not say which mask is meant
+TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
@@ -219,17 +219,23 @@ class Candidates:
         return self.items[0]
 
     @property
-    def ambiguous(self) -> bool:
-        """Whether the first two masks differ while their qualities do not.
+    def mask(self) -> BoolArray:
+        """(H, W) bool, the pixels of the best mask, made each time."""
+        return self.best.pixels()
 
-        Their IoU is under TOSS_IOU, their qualities differ by less than TOSS_QUALITY:
-        measured on one-click answers of the bundled model, the second is then the better mask as
-        often as the first (docs/python.md). Another click, or a box, decides.
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the first two masks differ and the first has hardly the higher quality.
+
+        Their IoU is under TOSS_IOU, and the first one's quality is above the second's by less than
+        TOSS_QUALITY, or below it where a learned order overrules the qualities. Measured on
+        one-click answers of the bundled model, the second is then nearly as often the better mask
+        (docs/python.md). Another click, or a box, decides.
         """
         if len(self) < 2:
             return False
         one, two = self.items[:2]
-        if abs(one.quality - two.quality) >= TOSS_QUALITY:
+        if one.quality - two.quality >= TOSS_QUALITY:
             return False
         return iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < TOSS_IOU
 

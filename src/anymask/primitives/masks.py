@@ -146,14 +146,19 @@ def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -
     return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
 
 
-def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArray:
-    """Greedy suppression by the masks' own IoU: the kept indices, best score first.
+def mask_nms(
+    rles: Sequence[Rle],
+    scores: ArrayLike,
+    threshold: float,
+    share_of: Literal["union", "smaller"] = "union",
+) -> IntArray:
+    """Greedy suppression by the masks' own overlap: the kept indices, best score first.
 
     scores     (N,); equal scores keep their order
-    threshold  a mask that overlaps a kept one with a larger IoU is dropped; two empty masks have
-               IoU 0
+    threshold  a mask that overlaps a kept one by a larger share is dropped; two empty masks do not
+    share_of   what the common pixels are a share of: the union (IoU), or the smaller mask's area
 
-    Only masks whose boxes and areas allow such an IoU are compared.
+    Only masks whose boxes and areas allow such an overlap are compared.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
@@ -162,24 +167,30 @@ def mask_nms(rles: Sequence[Rle], scores: ArrayLike, threshold: float) -> IntArr
     while len(order):
         best, order = int(order[0]), order[1:]
         kept.append(best)
-        possible = _iou_bound(best, order, boxes, areas) > threshold
+        possible = _overlap_bound(best, order, boxes, areas, share_of) > threshold
         close = order[possible]
         if not len(close):
             continue
         common = rle_intersection([rles[index] for index in close], [rles[best]])[:, 0]
-        union = np.maximum(areas[close] + areas[best] - common, 1)
-        possible[possible] = common / union > threshold
+        whole = _whole(areas[close], areas[best], common, share_of)
+        possible[possible] = common / whole > threshold
         order = order[~possible]
     return np.array(kept, np.int64)
 
 
-def _iou_bound(
-    best: int, others: IntArray, boxes: IntArray, areas: IntArray
+def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
+    """What common pixels are a share of; never 0."""
+    whole = np.minimum(some, one) if share_of == "smaller" else some + one - common
+    return np.maximum(whole, 1)
+
+
+def _overlap_bound(
+    best: int, others: IntArray, boxes: IntArray, areas: IntArray, share_of: str
 ) -> NDArray[np.float64]:
-    """An upper bound of the mask IoU from boxes and areas."""
+    """An upper bound of the masks' overlap from boxes and areas."""
     low = np.maximum(boxes[best, :2], boxes[others, :2])
     high = np.minimum(boxes[best, 2:], boxes[others, 2:])
     shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
     most = np.minimum(np.minimum(areas[others], areas[best]), shared)
-    bound: NDArray[np.float64] = most / np.maximum(areas[others] + areas[best] - most, 1)
+    bound: NDArray[np.float64] = most / _whole(areas[others], areas[best], most, share_of)
     return bound

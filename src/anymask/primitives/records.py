@@ -35,7 +35,8 @@ class MaskRecord:
     box_xyxy    first and last pixel along x and y
     area        object pixels
     quality     the model's own number, raw
-    stability   IoU of the mask cut a little higher and a little lower, 0..1
+    stability   IoU of the mask cut a little higher and a little lower, 0..1; None where nobody
+                worked it out
     points      the clicks that made it, (x, y) each
     crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
     objectness  chance that a person would draw this mask, times its quality, 0..1; None where
@@ -50,7 +51,7 @@ class MaskRecord:
     box_xyxy: Box
     area: int
     quality: float
-    stability: float
+    stability: float | None
     points: tuple[tuple[float, float], ...] = ()
     crop_box: Box
     objectness: float | None = None
@@ -93,8 +94,9 @@ class MaskRecord:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `label`, `objectness`, `parent` and `depth` are left out where there is none; `parent`
-        counts the records of the list from 0. Raises InputError for another output_mode.
+        `id`, `stability_score`, `label`, `objectness`, `parent`, `depth` are left out where there
+        is none; `parent` counts the records of the list from 0. Raises InputError for another
+        output_mode.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
@@ -107,6 +109,8 @@ class MaskRecord:
             "stability_score": self.stability,
             "crop_box": [x0, y0, x1 - x0, y1 - y0],
         }
+        if self.stability is None:
+            record.pop("stability_score")
         if self.objectness is not None:
             record["objectness"] = self.objectness
         if self.label is not None:
@@ -153,7 +157,9 @@ class MaskRecord:
 
     @classmethod
     def from_sa1b(cls, record: Any) -> MaskRecord:
-        """Read such a record; only `segmentation` must be there, the rest is worked out or zero.
+        """Read such a record; only `segmentation` must be there.
+
+        The rest is worked out, zero or None.
 
         Raises DataError on a record without a readable mask or with values of a wrong type.
         """
@@ -170,7 +176,7 @@ class MaskRecord:
                 box_xyxy=_xyxy(record["bbox"]) if "bbox" in record else _box(rle),
                 area=int(record.get("area", rle_area(rle))),
                 quality=float(record.get("predicted_iou", 0.0)),
-                stability=float(record.get("stability_score", 0.0)),
+                stability=float(record["stability_score"]) if "stability_score" in record else None,
                 points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
                 crop_box=_xyxy(crop),
                 objectness=_number_or_none(record.get("objectness")),
@@ -205,7 +211,7 @@ def _box(rle: Rle) -> Box:
 
 
 def record_from_rle(
-    rle: Rle, *, quality: float = 0.0, stability: float = 0.0, label: str | None = None
+    rle: Rle, *, quality: float = 0.0, stability: float | None = None, label: str | None = None
 ) -> MaskRecord:
     """A record of a mask alone; box and area are worked out, the crop is the whole photo."""
     return MaskRecord(

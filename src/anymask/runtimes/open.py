@@ -125,8 +125,9 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     variant = entry(name).variant
     path = trainable_weights(name) if weights is None else find(name, weights)
     if path.is_dir():
+        kind = "an exported model already" if (path / MANIFEST).is_file() else "a folder"
         raise ModelError(
-            f"{path} is an exported model already, and its checkpoint is needed here; "
+            f"{path} is {kind}, and a checkpoint's file is needed here; "
             f"give one: {name} with weights=FILE"
         )
     import_torch()

@@ -1,7 +1,8 @@
-"""Cache of embeddings: bounded in memory, then on disk; the least recently used go first.
+"""Cache of seen photos: bounded in memory, then on disk; the least recently used go first.
 
-The least recently used one goes first. Files are written by a thread, so that no answer waits for
-a slow disk. The key is the model, the hash of its weights and the hash
+An embedding stays with its photo (`kept_photo`), since edges are put where the photo's colours
+part: what is known by its hash is answered like what was just sent. Files are written by a thread,
+so that no answer waits for a slow disk. The key is the model, the hash of its weights and the hash
 of the pixels; the files are named by a hash of the key, so no name that a client sends becomes a
 path.
 """
@@ -16,8 +17,15 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from anymask.predictors.edges import LONGEST
+from anymask.predictors.requests import SeenPhoto
 from anymask.primitives.errors import DataError
-from anymask.primitives.types import Embedding
+from anymask.primitives.resize import reduced
+from anymask.primitives.storage import whole_file
+from anymask.primitives.types import Embedding, UintImage
 from anymask.serving.priority import step_back
 
 _MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in memory alone
@@ -30,15 +38,23 @@ def key_of(embedding: Embedding) -> Key:
     return (embedding.model, embedding.model_hash, embedding.image_hash)
 
 
-def size_of(embedding: Embedding) -> int:
-    """Bytes of its maps."""
-    return embedding.nbytes
+def size_of(seen: SeenPhoto) -> int:
+    """Bytes of its maps and its pixels."""
+    return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
+
+
+def kept_photo(photo: UintImage, embedding: Embedding) -> UintImage:
+    """The photo in the size in which its edges are looked at: itself, or a smaller one."""
+    height, width = reduced(embedding.geometry, LONGEST).image_hw
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class EmbeddingCache:
     """Any number of threads may use it.
 
-    memory_bytes  of the maps kept in memory
+    memory_bytes  of the maps and pixels kept in memory
     folder        for those on disk; None: memory alone
     disk_bytes    of the files
     """
@@ -48,7 +64,7 @@ class EmbeddingCache:
     ) -> None:
         self.memory_bytes = memory_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, Embedding] = OrderedDict()
+        self._kept: OrderedDict[Key, SeenPhoto] = OrderedDict()
         self._used = 0
         self._disk = None if folder is None else _Disk(folder, disk_bytes)
         self._writer = ThreadPoolExecutor(1, "anymask-disk", step_back)
@@ -62,7 +78,7 @@ class EmbeddingCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def remembered(self, key: Key) -> Embedding | None:
+    def remembered(self, key: Key) -> SeenPhoto | None:
         """What memory holds; never touches the disk."""
         with self._lock:
             found = self._kept.get(key)
@@ -70,7 +86,7 @@ class EmbeddingCache:
                 self._kept.move_to_end(key)
             return found
 
-    def get(self, key: Key) -> Embedding | None:
+    def get(self, key: Key) -> SeenPhoto | None:
         """What memory or the disk holds."""
         found = self.remembered(key)
         if found is None and self._disk is not None:
@@ -79,16 +95,16 @@ class EmbeddingCache:
                 self._remember(key, found)
         return found
 
-    def put(self, embedding: Embedding) -> None:
+    def put(self, seen: SeenPhoto) -> None:
         """Keep it, and let go of what was not used for longest."""
-        key = key_of(embedding)
-        self._remember(key, embedding)
+        key = key_of(seen.embedding)
+        self._remember(key, seen)
         if self._disk is not None and self._writing.acquire(blocking=False):
-            self._writer.submit(self._write, self._disk, key, embedding)
+            self._writer.submit(self._write, self._disk, key, seen)
 
-    def _write(self, disk: _Disk, key: Key, embedding: Embedding) -> None:
+    def _write(self, disk: _Disk, key: Key, seen: SeenPhoto) -> None:
         try:
-            disk.put(key, embedding)
+            disk.put(key, seen)
         finally:
             self._writing.release()
 
@@ -96,12 +112,12 @@ class EmbeddingCache:
         """Wait until everything is on disk; nothing is kept after it."""
         self._writer.shutdown()
 
-    def _remember(self, key: Key, embedding: Embedding) -> None:
-        size = size_of(embedding)
+    def _remember(self, key: Key, seen: SeenPhoto) -> None:
+        size = size_of(seen)
         with self._lock:
             if size > self.memory_bytes or key in self._kept:
                 return
-            self._kept[key] = embedding
+            self._kept[key] = seen
             self._used += size
             while self._used > self.memory_bytes:
                 _, dropped = self._kept.popitem(last=False)
@@ -109,18 +125,17 @@ class EmbeddingCache:
 
 
 class _Disk:
-    """Files `HASH.npz` in a folder of our own; what is damaged there counts as absent."""
+    """Files `HASH.npz` and `HASH.png` in a folder of our own; what is damaged counts as absent."""
 
     def __init__(self, folder: Path, most: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._most = folder, most
         self._lock = threading.Lock()
-        found = [(path, path.stat()) for path in folder.glob("*.npz")]
-        found.sort(key=lambda entry: entry[1].st_mtime)
-        self._sizes = OrderedDict((path.name, state.st_size) for path, state in found)
+        found = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+        self._sizes = OrderedDict((path.name, _bytes_of(path)) for path in found)
         self._make_room()
 
-    def get(self, key: Key) -> Embedding | None:
+    def get(self, key: Key) -> SeenPhoto | None:
         name = _file_name(key)
         path = self._folder / name
         with self._lock:
@@ -128,31 +143,61 @@ class _Disk:
                 return None
             self._sizes.move_to_end(name)
         try:
-            found = Embedding.load(path)
+            found = _read(path)
             os.utime(path)
         except (DataError, OSError):
             found = None
-        if found is not None and key_of(found) == key:
+        if found is not None and key_of(found.embedding) == key:
             return found
         with self._lock:
             self._sizes.pop(name, None)
-            path.unlink(missing_ok=True)
+            _remove(path)
         return None
 
-    def put(self, key: Key, embedding: Embedding) -> None:
+    def put(self, key: Key, seen: SeenPhoto) -> None:
         name = _file_name(key)
-        if name in self._sizes or size_of(embedding) > self._most:
+        if name in self._sizes or size_of(seen) > self._most or seen.photo is None:
             return
+        path = self._folder / name
         with contextlib.suppress(OSError):  # a full disk costs a later encoding, nothing else
-            embedding.save(self._folder / name)
+            _write_photo(path.with_suffix(".png"), seen.photo)
+            seen.embedding.save(path)
             with self._lock:
-                self._sizes[name] = (self._folder / name).stat().st_size
+                self._sizes[name] = _bytes_of(path)
                 self._make_room()
 
     def _make_room(self) -> None:
         while sum(self._sizes.values()) > self._most:
             name, _ = self._sizes.popitem(last=False)
-            (self._folder / name).unlink(missing_ok=True)
+            _remove(self._folder / name)
+
+
+def _read(path: Path) -> SeenPhoto:
+    """Raises DataError, OSError for a damaged file, and for a photo of another size."""
+    embedding = Embedding.load(path)
+    bytes_ = np.fromfile(path.with_suffix(".png"), np.uint8)
+    photo = cv2.imdecode(bytes_, cv2.IMREAD_COLOR_RGB) if bytes_.size else None
+    if photo is None or photo.shape[:2] != reduced(embedding.geometry, LONGEST).image_hw:
+        raise DataError(f"wanted the photo of {path}, got another picture or none; send it again")
+    return SeenPhoto(embedding, np.asarray(photo, np.uint8))
+
+
+def _write_photo(path: Path, photo: UintImage) -> None:
+    """A PNG that is written quickly, whole or not at all."""
+    _, packed = cv2.imencode(".png", photo[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    with whole_file(path) as file:
+        file.write(packed.tobytes())
+
+
+def _bytes_of(path: Path) -> int:
+    """Of an embedding's file and its photo's."""
+    files = (path, path.with_suffix(".png"))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    for file in (path, path.with_suffix(".png")):
+        file.unlink(missing_ok=True)
 
 
 def _file_name(key: Key) -> str:

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
-from anymask.predictors.granularity import Granularity
 from anymask.predictors.image import Model
-from anymask.predictors.pipeline import image_hash
+from anymask.predictors.pipeline import answer_prompts, image_hash
+from anymask.predictors.record_edges import refine_record_edges
+from anymask.predictors.requests import SeenPhoto
+from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.types import Embedding, UintImage
-from anymask.serving.cache import EmbeddingCache
+from anymask.serving.cache import EmbeddingCache, kept_photo
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
@@ -49,7 +51,7 @@ class Inference:
 
     load   opens the model; called once, in the thread that runs it
     name   of the model, while it is not there yet
-    cache  keeps embeddings
+    cache  keeps what was seen
     """
 
     def __init__(
@@ -111,29 +113,30 @@ class Inference:
         """The model, as soon as it is there."""
         return self._model
 
-    def embed(self, read: Callable[[], UintImage]) -> Future[Embedding]:
+    def embed(self, read: Callable[[], UintImage]) -> Future[SeenPhoto]:
         """See a photo, or remember it.
 
         read  decodes the photo; called in a thread
         """
         return self._photos.submit(self._embed, read)
 
-    def _embed(self, read: Callable[[], UintImage]) -> Embedding:
+    def _embed(self, read: Callable[[], UintImage]) -> SeenPhoto:
         photo = read()
         model = self.ready()
         known = self.recall(image_hash(photo))
         if known is not None:
             return known
-        made = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
+        embedding = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
+        made = SeenPhoto(embedding, kept_photo(photo, embedding))
         self.cache.put(made)
         return made
 
-    def recall(self, pixels: str) -> Embedding | None:
+    def recall(self, pixels: str) -> SeenPhoto | None:
         """What was seen of a photo, by the hash of its pixels; may read the disk."""
         model = self.ready()
         return self.cache.get((model.name, model.runtime.weights_hash, pixels))
 
-    def remembered(self, pixels: str) -> Embedding | None:
+    def remembered(self, pixels: str) -> SeenPhoto | None:
         """The same from memory alone, for the thread that must not wait."""
         model = self.ready()
         return self.cache.remembered((model.name, model.runtime.weights_hash, pixels))
@@ -148,20 +151,16 @@ class Inference:
             ) from error
 
     def segment(
-        self,
-        embedding: Embedding,
-        prompts: list[Prompt],
-        multimask: bool | Literal["auto"] = "auto",
-        granularity: Granularity = "all",
+        self, seen: SeenPhoto, prompts: list[Prompt], settings: SegmentSettings | None = None
     ) -> Future[list[Candidates]]:
         """Answer prompts on one photo, in one call with others that wait for the same photo."""
+        chosen, embedding = settings or SegmentSettings(), seen.embedding
 
         def work(together: list[Any]) -> list[Candidates]:
-            return self.ready().segment(
-                embedding, prompts=together, multimask=multimask, granularity=granularity
-            )
+            runtime = self.ready().runtime
+            return answer_prompts(runtime, seen.photo, embedding, together, chosen)
 
-        key = (embedding.model_hash, embedding.image_hash, multimask, granularity)
+        key = (embedding.model_hash, embedding.image_hash, chosen)
         return self.clicks.ask_together(list(prompts), key, work)
 
     def everything(
@@ -189,6 +188,17 @@ class Inference:
         future = self._long.submit(self._everything, look, settings, left)
         future.add_done_callback(self._ended)
         return future
+
+    def refine(
+        self, read: Callable[[], UintImage], records: list[MaskRecord]
+    ) -> Future[list[MaskRecord]]:
+        """The masks of everything with their edges where the photo's colours part."""
+
+        def work() -> list[MaskRecord]:
+            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)
+            return refine_record_edges(runtime, read(), records)
+
+        return self._long.submit(work)
 
     def _ended(self, _: object) -> None:
         self._long_now -= 1

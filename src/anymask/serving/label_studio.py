@@ -214,7 +214,7 @@ class _Backend:
         seen = await done(
             self.inference.embed(lambda: read_photo(self.pictures.read(address, limits), limits))
         )
-        prompt = prompt_of(regions, seen.image_hw)
+        prompt = prompt_of(regions, seen.embedding.image_hw)
         (answer,) = await done(self.inference.segment(seen, [prompt]))
         label = tag.label(_label(regions))
         return await run_in_threadpool(prediction, answer, tag, label)

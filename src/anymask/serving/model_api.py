@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from anymask.predictors.arrangement import EverythingDict
+from anymask.predictors.requests import SeenPhoto
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
@@ -94,7 +95,7 @@ async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Respo
 
     read  decodes the photo; called in a thread
     """
-    seen = await done(inference.embed(read))
+    seen: Embedding = (await done(inference.embed(read))).embedding
     packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
     headers = {"X-Image-Hash": seen.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)
@@ -117,12 +118,10 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
         check_prompts(asked, limits)
 
         async def answered(prompts: list[Prompt]) -> Response:
-            found = inference.segment(seen, prompts, body.multimask, body.granularity)
-            answers = await done(found)
+            answers = await done(inference.segment(seen, prompts, body.settings()))
+            name = seen.embedding.image_hash
             # Written in a thread: the one that takes requests has no time for it.
-            return await run_in_threadpool(
-                answers_response, answers, seen.image_hash, kind, tolerance
-            )
+            return await run_in_threadpool(answers_response, answers, name, kind, tolerance)
 
         if all(prompt.mask is None for prompt in asked):
             prompts = [prompt_of(prompt) for prompt in asked]
@@ -154,7 +153,7 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         """
         settings = checked_settings(body.settings, limits)
         look: Embedding | bytes = (
-            await see(inference, body.image, limits)
+            (await see(inference, body.image, limits)).embedding
             if HASH.fullmatch(body.image)
             else await run_in_threadpool(from_base64, body.image)
         )
@@ -206,13 +205,13 @@ async def done(future: Any) -> Any:
         ) from None
 
 
-async def see(inference: Inference, image: str, limits: Limits) -> Embedding:
-    """The embedding behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
+async def see(inference: Inference, image: str, limits: Limits) -> SeenPhoto:
+    """The seen photo behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
         photo = await run_in_threadpool(from_base64, image)
-        made: Embedding = await done(inference.embed(lambda: read_photo(photo, limits)))
+        made: SeenPhoto = await done(inference.embed(lambda: read_photo(photo, limits)))
         return made
     found = inference.remembered(image) or await run_in_threadpool(inference.recall, image)
     if found is None:

@@ -74,6 +74,7 @@ from anymask.serving.results import file_answer
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
+EVERY_MASK = {"pred_iou_thresh": 0.0, "min_objectness": 0.0, "contained_nms_thresh": 1.0}
 _KEPT: dict[str, Any] = {  # of an address that answers a mask
     "response_model": KeptMaskAnswer,
     "response_model_exclude_unset": True,
@@ -263,12 +264,13 @@ async def _propose(
     image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    wanted = grid_settings(stage, settings) | {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
+    wanted = grid_settings(stage, settings) | EVERY_MASK
     found = await done(inference.everything(photo, wanted))
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
     likely, rest = parted(found, least, least_objectness(family))
+    likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)

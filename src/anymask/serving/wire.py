@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anymask.predictors.granularity import Granularity
+from anymask.predictors.settings import RefineEdges, SegmentSettings
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.primitives.spec import ModelSpec
@@ -73,6 +74,15 @@ class SegmentBody(PromptBody):
     ) = None
     multimask: bool | Literal["auto"] = "auto"
     granularity: Granularity = "all"
+    refine_edges: RefineEdges = "auto"
+
+    def settings(self) -> SegmentSettings:
+        """How the prompts are answered. Raises InputError."""
+        return SegmentSettings(
+            multimask=self.multimask,
+            granularity=self.granularity,
+            refine_edges=self.refine_edges,
+        )
 
     def asked(self) -> list[PromptBody]:
         """The prompts, however they came. Raises Refusal for none, or for two ways at once."""

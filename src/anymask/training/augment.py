@@ -16,9 +16,20 @@ Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
 
 
 def fit_square(
-    image: UintImage, masks: UintImage, side: int, rng: Generator, spec: ModelSpec
+    image: UintImage,
+    masks: UintImage,
+    side: int,
+    rng: Generator,
+    spec: ModelSpec,
+    at_scale: float = 0.0,
 ) -> Pair:
-    """A random crop stretched to (S, S), or at times the whole photo as the model sees it."""
+    """A random crop stretched to (S, S), or at times the whole photo as the model sees it.
+
+    at_scale  part of the pictures that are cut as `crop_at_scale` does, where S is less than the
+              side that the model sees photos at
+    """
+    if side < spec.image_side and at_scale and rng.random() < at_scale:
+        return crop_at_scale(image, masks, side, rng, spec)
     if rng.random() < 0.45:
         if spec.fit == "square":
             return resize(image, masks, (side, side))
@@ -30,6 +41,22 @@ def fit_square(
     ch, cw = (int(np.clip(crop * f, 16, s)) for f, s in ((stretch, h), (1 / stretch, w)))
     y, x = int(rng.integers(0, h - ch + 1)), int(rng.integers(0, w - cw + 1))
     window = np.s_[y : y + ch, x : x + cw]
+    return resize(image[window], masks[(slice(None), *window)], (side, side))
+
+
+def crop_at_scale(
+    image: UintImage, masks: UintImage, side: int, rng: Generator, spec: ModelSpec
+) -> Pair:
+    """A part of the photo in (S, S) whose things are as large as the model will see them.
+
+    A photo's longest side is `spec.image_side` pixels for the model; so many of its pixels as S of
+    those are cut out, times e^-.3 to e^.3.
+    """
+    h, w = image.shape[:2]
+    crop = side / spec.image_side * max(h, w) * np.exp(rng.uniform(-0.3, 0.3))
+    crop = int(np.clip(crop, 1, min(h, w)))
+    y, x = int(rng.integers(0, h - crop + 1)), int(rng.integers(0, w - crop + 1))
+    window = np.s_[y : y + crop, x : x + crop]
     return resize(image[window], masks[(slice(None), *window)], (side, side))
 
 

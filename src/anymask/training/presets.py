@@ -19,7 +19,8 @@ Way = Literal["full", "decoder", "lora", "hq"]
 
 # All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
 LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
-RATES: dict[Way, float] = {"full": 4e-4, "decoder": 4e-4, "lora": 1e-3, "hq": 1e-3}
+RATES: dict[Way, float] = {"full": 8e-4, "decoder": 8e-4, "lora": 1e-3, "hq": 1e-3}
+LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
 PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
 AVERAGED = 0.1  # part of a run over which its weights are averaged
@@ -29,12 +30,13 @@ ONE_MEANING = 0.1  # part of the masks that lie inside others, up to which a cli
 # What all fine-tunings have in common.
 TUNING = Recipe(
     sets=("train",),
-    backbone_rate=0.3,
+    backbone_rate=0.5,
     synthetic=0.0,
     boxes=0.4,
     balanced_steps=1,
     mask_loss="normalised",
     patience=PATIENCE,
+    at_scale=0.85,
 )
 
 
@@ -62,7 +64,7 @@ class TuningSize:
 
 SIZES = (
     TuningSize(photos=20, views=80, fewest=800, most=1_200, sides=(256,)),
-    TuningSize(photos=1_000, views=60, fewest=1_600, most=6_000, sides=(256, 256, 256, 384)),
+    TuningSize(photos=1_000, views=120, fewest=2_400, most=6_000, sides=(256, 256, 256, 384)),
     TuningSize(
         photos=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
     ),
@@ -104,7 +106,7 @@ def tuning_recipe(
         init=init,
         learn=LEARN[way],  # type: ignore[index]  # checked above
         stages=(stage,),
-        rate=RATES[way],  # type: ignore[index]
+        rate=tuning_rate(model, way),
         warmup=max(1, steps // 20),
         turns=size.turns,
         several=1.0 if nested <= ONE_MEANING else 0.05,
@@ -114,6 +116,13 @@ def tuning_recipe(
         save_every=max(1, steps // size.judgements),
         judge_every=max(1, steps // size.judgements),
     )
+
+
+def tuning_rate(model: str, way: str) -> float:
+    """How fast the weights learn: gently where all weights of a large model do."""
+    rate = RATES[way]  # type: ignore[index]  # checked above
+    small = bool(models.spec(model).pad_multiple)
+    return rate if small or way in ("lora", "hq") else min(rate, LARGE_RATE)
 
 
 def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:

@@ -82,6 +82,8 @@ class Recipe:
                     0: never
     patience        measurements without a gain after which the run ends; 0: never
     turns           part of the photos that are turned upside down, and by a quarter
+    at_scale        part of the pictures that are cut so that things have the size in which the
+                    model will see them, where the side of a step is less than the model's
     several         weight of all masks that answer a lone click, beside the best one's 1; near 0
                     for things of any kind, 1 where a click means one kind of thing only
     falls           steps after each of which the rate is a tenth of what it was
@@ -127,6 +129,7 @@ class Recipe:
     judge_every: int = 0
     patience: int = 0
     turns: float = 0.12
+    at_scale: float = 0.0
     several: float = 0.05
     falls: tuple[int, ...] = ()
     layer_decay: float = 1.0
@@ -249,7 +252,7 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(
             f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
         )
-    for name in ("synthetic", "boxes", "turns", "hidden"):
+    for name in ("synthetic", "boxes", "turns", "at_scale", "hidden"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
 

@@ -138,7 +138,8 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
         image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
-        return fit_square(recolour(image, rng), masks, side, rng, self.spec)
+        image = recolour(image, rng)
+        return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
     def _photo(self, rng: Generator) -> UintImage:
         return self._pixels(self.source.sample(rng, 0))

@@ -97,6 +97,8 @@ class SeenPhoto implements Seen {
     );
     if (outside) throw wrong(`points within ${this.width} x ${this.height}`, outside);
     if (labels && labels.length !== points.length) throw wrong("a label for each point", labels);
+    const label = labels?.find((one) => one !== 0 && one !== 1);
+    if (label !== undefined) throw wrong("labels of 1 (on the object) or 0 (off it)", label);
     if (box && !(box[0] < box[2] && box[1] < box[3] && box.every(Number.isFinite))) {
       throw wrong("a box with x0 < x1 and y0 < y1", box);
     }

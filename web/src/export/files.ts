@@ -149,6 +149,7 @@ function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
   const [x, y, width, height] = record.box;
   const { provenance, quality, label } = record;
   const labels = provenance.labels as number[] | undefined;
+  const stability = provenance.stability as number | undefined; // of what everything found
   const points = ((provenance.points ?? []) as number[][]).filter((_, i) => labels?.[i] !== 0);
   return {
     id,
@@ -157,9 +158,8 @@ function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
     bbox: [x, y, Math.max(0, width - 1), Math.max(0, height - 1)], // last minus first pixel
     point_coords: points,
     crop_box: [0, 0, image.width, image.height],
-    ...(quality === null
-      ? {}
-      : { predicted_iou: quality, stability_score: Number(provenance.stability ?? 0) }),
+    ...(quality === null ? {} : { predicted_iou: quality }),
+    ...(quality === null || stability == null ? {} : { stability_score: stability }),
     ...(label === null ? {} : { label }),
   };
 }
