@@ -11,7 +11,7 @@ import pytest
 from anymask.primitives.errors import InputError, WeightsError
 from anymask.runtimes.manifest import file_sha256, write_tables
 from anymask.runtimes.onnx import OnnxRuntime
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.protocol import ImageRuntime, ThreadSharing
 from anymask.runtimes.torch import TorchRuntime
 from tests.runtimes.stand_in import build, some_prompts
 
@@ -165,3 +165,15 @@ def test_other_tables_leave_the_graphs_as_they_are(learned: Path, bundle: Path) 
         strict=True,
     ):
         np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle, threads=3)
+    assert isinstance(runtime, ThreadSharing)
+    sibling = runtime.with_threads(2)
+    assert (sibling.threads, runtime.threads) == (2, 3)
+    assert sibling is runtime.with_threads(2)
+    assert runtime.with_threads(3) is runtime
+    for a, b in zip(runtime.see(some_images(1)), sibling.see(some_images(1)), strict=True):
+        for ours, theirs in zip(a.maps(), b.maps(), strict=True):
+            np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-5)

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
+from anymask.runtimes.protocol import ThreadSharing
 from anymask.video.holdings import held_by
 from anymask.video.opening import open_session
 from anymask.video.records import TrackedFrame
@@ -305,3 +307,11 @@ def test_one_frame_is_a_video_too() -> None:
     with begin(PICTURES[:1]) as session:
         session.add(frame=0, points=[START])
         assert_followed(list(session.propagate("both"))[:1], {1: 0})
+
+
+def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() -> None:
+    runtime = anymask.load().runtime
+    assert isinstance(runtime, ThreadSharing)
+    for threads, each in ((1, 1), (2, 1), (3, 2)):
+        with open_session(Model(runtime.with_threads(threads)), PICTURES) as session:
+            assert session.tracker.model.runtime.threads == each  # type: ignore[attr-defined]

@@ -171,3 +171,43 @@ def photo_files(tmp_path: Path, photos: dict[str, np.ndarray]) -> list[Path]:
         files.append(tmp_path / f"{name}.png")
         Image.fromarray(photo).save(files[-1], compress_level=1)
     return files
+
+
+@pytest.fixture
+def sit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Somebody opens the page at an address."""
+    from tests.web.viewers import Viewer
+
+    contexts: list[Any] = []
+    people: list[Any] = []
+
+    def sit_down(address: str, size: dict[str, int] = SIZE) -> Any:
+        contexts.append(chromium.new_context(viewport=size, accept_downloads=True))
+        people.append(Viewer(contexts[-1].new_page(), address))
+        people[-1].open()
+        return people[-1]
+
+    yield sit_down
+    for context in contexts:
+        context.close()
+    assert [error for person in people for error in person.errors] == []
+
+
+@pytest.fixture
+def viewer(sit: Callable[..., Any]) -> Iterator[Any]:
+    """Somebody at a server whose model goes by colours, which takes no time."""
+    from anymask.predictors.image import Model
+    from tests.predictors.fakes import ColourRuntime
+    from tests.web.viewers import served
+
+    with served(lambda: Model(ColourRuntime())) as address:
+        yield sit(address)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two discs that drift apart."""
+    from tests.video.clips import write_video
+    from tests.web.viewers import PICTURES
+
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)

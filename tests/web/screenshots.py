@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from skimage import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import anymask
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from tests.video.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
 from tests.web.project_server import Project, Site, model
+from tests.web.viewers import Viewer, served
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 
@@ -126,6 +130,45 @@ def local(ann: Annotator, folder: Path) -> None:
     take(ann, "open", folder)
 
 
+def moving_photo(path: Path) -> Path:
+    """A video: a cat's face drifts behind a post, over a picture of a rocket."""
+    rows, columns = np.mgrid[:320, :480]
+    ground = np.asarray(Image.fromarray(data.rocket()).resize((480, 320))) // 2 + 40
+    face = np.asarray(Image.fromarray(data.chelsea()[30:290, 70:330]).resize((130, 130)))
+    pictures = []
+    for step in range(16):
+        x, y = 90 + 19 * step, 150 + 4 * step
+        whole = np.zeros((520, 680, 3), np.uint8)
+        whole[y + 35 : y + 165, x + 35 : x + 165] = face
+        disc = (columns - x) ** 2 + (rows - y) ** 2 < 62**2
+        picture = np.where(disc[..., None], whole[100:420, 100:580], ground)
+        picture[:, 220:330] = (96, 74, 58)
+        pictures.append(picture.astype(np.uint8))
+    return write_video(path, pictures, codec="libx264", pix_fmt="yuv420p")
+
+
+def video(browser: Any, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as place, served(anymask.load) as address:
+        path = moving_photo(Path(place) / "cat.mp4")
+        context = browser.new_context(viewport=SIZE, color_scheme="dark")
+        ann = Viewer(context.new_page(), address)
+        ann.open()
+        ann.watch(path)
+        ann.say(90, 150)
+        ann.page.get_by_label("Name of object 1").fill("cat")
+        ann.keys("Enter", "n", "b")
+        ann.page.mouse.move(*ann.at(219, 1))
+        ann.page.mouse.down()
+        ann.page.mouse.move(*ann.at(331, 319), steps=4)
+        ann.page.mouse.up()
+        ann.until("f.tracks.of(2, 0) !== null && !f.asking")
+        ann.page.get_by_label("Name of object 2").fill("post")
+        ann.keys("Enter")
+        ann.follow()
+        take(ann, "video", folder)
+        context.close()
+
+
 SCENES: list[tuple[Any, dict[str, Any], str]] = [
     (local, {}, "light"),
     (click, {}, "dark"),
@@ -154,6 +197,7 @@ def main(folder: Path) -> None:
             scene(Annotator(context.new_page(), site.url), folder)
             context.close()
             site.close()
+        video(browser, folder)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import { View } from "./canvas/view";
 import { Model } from "./model/client";
 import { readEmbedding } from "./model/embedding";
 import { showApp } from "./page/app";
+import { FilmDoor } from "./page/filmdoor";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
 import { nextReview } from "./state/review";
@@ -14,6 +15,7 @@ import { LocalStore } from "./store/local";
 import { Server, ServerStore, takeToken } from "./store/server";
 import { StoreError } from "./store/store";
 import type { Project, Store } from "./store/store";
+import { Videos } from "./store/videos";
 
 /** What answers behind this page: a project, a model alone, or nothing but files. */
 async function behind(server: Server, local: boolean): Promise<"project" | "model" | "files"> {
@@ -63,12 +65,14 @@ async function start(): Promise<void> {
     const view = new View();
     const session = new Session(store, db, view);
     await session.start();
-    showApp(root, session, view);
+    const door = new FilmDoor(root, session, store.sends ? new Videos(server) : null);
+    showApp(root, session, view, door);
     session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
     void session.wantModel();
     const first = session.images.find((image) => image.status !== "done") ?? session.images[0];
     if (session.project.stage === "review") await nextReview(session);
     else if (first) await session.open(query.get("image") ?? first.id);
+    await door.resume();
   } catch (error) {
     const text = document.createElement("p");
     text.className = "waiting";

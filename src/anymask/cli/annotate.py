@@ -18,6 +18,7 @@ from anymask.cli.serve import (
     listen,
     make_inference,
     read_access,
+    read_clips,
     read_limits,
 )
 from anymask.engine.entries import Arm, Stage
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.serving.project import project_router
 
     access, limits, pictures = read_access(args), read_limits(args), read_pictures(args)
+    clips = read_clips(args)
     project = make_project(args)
     project.change(stage=args.stage, arm=args.arm)
     choice = leading_model(read_model(args), project.lead())
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user, pictures)
         assets = page_assets() | model_assets(bundle)
-        app = create_app(ServerParts(inference, access, limits, assets, [router]))
+        app = create_app(ServerParts(inference, access, limits, assets, [router], clips))
         listen(app, args, inference)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from anymask.cli.engine_clips import clip_options, clips
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
 from anymask.cli.options import add_options, read_options
@@ -297,6 +298,8 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
     "review": ("look at samples; say which batches may leave", review_options, review),
     "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
     "export": ("write the accepted masks in any format", export_options, export),
+    "clips": ("list videos and tracks; take up a session's, write the accepted ones",
+              clip_options, clips),
     "retrain": ("fine-tune on accepted masks; promote what is better", retrain_options,
                 retrain_project),
     "trial": ("measure rounds of the loop on a set whose masks are hidden", trial_options, trial),

@@ -71,6 +71,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "--cache", metavar="DIR", type=Path,
         help="keep embeddings and photos there for the next start (default: a temporary folder)",
     )  # fmt: skip
+    group.add_argument(
+        "--video", metavar="PATH", type=Path, action="append", default=[],
+        help="a video file or a folder of frames that the page offers; may be given several times",
+    )  # fmt: skip
     for name, default, text in (
         ("memory", 512, "megabytes of embeddings and photos in memory"),
         ("disk", 2000, "megabytes of embeddings and photos on disk"),
@@ -96,13 +100,13 @@ def run(args: argparse.Namespace) -> None:
         return
     from anymask.serving.app import ServerParts, create_app
 
-    access, limits = read_access(args), read_limits(args)
+    access, limits, clips = read_access(args), read_limits(args), read_clips(args)
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
         inference = make_inference(choice, args, Path(folder))
         assets = page_assets() | model_assets(bundle)
         routers, costly = read_backend(args, inference, limits)
         access = replace(access, costly=costly)
-        served = ServerParts(inference, access, limits, assets, routers)
+        served = ServerParts(inference, access, limits, assets, routers, clips)
         listen(create_app(served), args, inference)
 
 
@@ -111,6 +115,25 @@ def read_access(args: argparse.Namespace) -> Access:
     from anymask.serving.guard import Access
 
     return Access(args.host, args.token, tuple(args.allow_origin), tuple(args.allow_frame))
+
+
+def read_clips(args: argparse.Namespace) -> dict[str, Path]:
+    """The videos that the page offers, by name. Raises InputError for what is not there, or for two
+    of one name."""
+    clips: dict[str, Path] = {}
+    for path in args.video:
+        if not path.exists():
+            raise InputError(
+                f"wanted a video file or a folder of frames, got --video {path}; name another"
+            )
+        name = path.resolve().name
+        if name in clips:
+            raise InputError(
+                f"wanted videos of different names, got --video {clips[name]} and {path}; "
+                "rename one"
+            )
+        clips[name] = path.resolve()
+    return clips
 
 
 def read_backend(

@@ -34,6 +34,7 @@ from anymask.engine.places import (
 from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
+from anymask.engine.tracks import Tracks
 from anymask.engine.upgrading import current, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
@@ -91,6 +92,11 @@ class Project:
     def labels(self) -> LabelSet:
         """The names of masks."""
         return LabelSet(self.store.database, self.store.clock)
+
+    @property
+    def tracks(self) -> Tracks:
+        """The videos, and the objects that were followed through them."""
+        return Tracks(self.store.database, self.store.clock)
 
     def describe(self, user: str) -> dict[str, Any]:
         """What the page needs to begin."""

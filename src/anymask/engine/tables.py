@@ -8,6 +8,10 @@
     events     what was done: who, when, tool, seconds; rows are only added
     verdicts   what reviewers said, with the overlap of the mask before and after a fix
     weights    the models of the project, and which one was promoted when
+    clips      the videos
+    tracks     objects that were followed through a clip; `version` guards every change
+    track_masks     their masks, each with the versions of its track in which it counted
+    track_verdicts  what reviewers said of tracks
 
 `versions` and `events` refuse updates and deletions in the database itself (migrations). Times are
 seconds since 1970, UTC.
@@ -220,3 +224,76 @@ class WeightsRow(Table):
     model_hash: Mapped[str] = mapped_column(String(100))
     promoted: Mapped[bool] = mapped_column(Boolean)
     figures: Mapped[dict[str, Any]]
+
+
+class ClipRow(Table):
+    """A video of the project's folder; `frames` is None where nobody knows how many it has."""
+
+    __tablename__ = "clips"
+    __table_args__ = (UniqueConstraint("name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(1000))
+    height: Mapped[int]
+    width: Mapped[int]
+    frames: Mapped[int | None]
+    rate: Mapped[float]
+
+
+class TrackRow(Table):
+    """An object through a clip; `object` is its number there, `doubtful` counts its doubtful
+    frames."""
+
+    __tablename__ = "tracks"
+    __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "status", "doubtful"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
+    object: Mapped[int]
+    version: Mapped[int] = mapped_column()
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    label: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    seconds: Mapped[float]
+    doubtful: Mapped[int]
+    provenance: Mapped[dict[str, Any]]
+
+
+class TrackMaskRow(Table):
+    """A track's mask on one frame.
+
+    since, until  the track's versions, from the first to before the second, in which it counted;
+                  until None: it counts now
+    """
+
+    __tablename__ = "track_masks"
+    __table_args__ = (UniqueConstraint("track_id", "frame", "since"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"))
+    frame: Mapped[int]
+    since: Mapped[int]
+    until: Mapped[int | None]
+    counts: Mapped[str] = mapped_column(Text)
+    score: Mapped[float]
+    state: Mapped[str] = mapped_column(String(20))
+    doubts: Mapped[str] = mapped_column(String(400))
+    prompted: Mapped[bool] = mapped_column(Boolean)
+
+
+class TrackVerdictRow(Table):
+    """What a reviewer said of a track.
+
+    frame    from which it was corrected; None for the other verdicts
+    version  of the track that was looked at
+    agreed   mean IoU of the frames that were replaced, before and after; 1 accepted, 0 rejected
+    """
+
+    __tablename__ = "track_verdicts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"), index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    verdict: Mapped[str] = mapped_column(String(20))
+    frame: Mapped[int | None]
+    version: Mapped[int]
+    agreed: Mapped[float]
+    seconds: Mapped[float]

@@ -90,24 +90,26 @@ def overlay(
     """
     stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
-    out = image.copy()
-    areas = stack.sum(axis=(1, 2))
+    out, thick = image.copy(), line_width((image.shape[0], image.shape[1]))
+    areas = np.array([np.count_nonzero(mask) for mask in stack])
+    values = np.arange(256, dtype=np.float32)[:, None] * np.float32(1 - alpha)
     for index in np.argsort(-areas, kind="stable"):
         if not areas[index]:
             continue
-        rows, columns = _extent(stack[index])
-        patch, mask = out[rows, columns], stack[index, rows, columns]
         tint = np.array(chosen[index], np.float32) * alpha
-        patch[mask] = (patch[mask] * np.float32(1 - alpha) + tint).round().astype(np.uint8)
+        tinted = (values + tint).round().astype(np.uint8)[None]  # what each value becomes
+        rows, columns = _extent(stack[index])
+        patch, mask = out[rows, columns], stack[index, rows, columns].view(np.uint8)
+        cv2.copyTo(cv2.LUT(patch, tinted), mask, patch)
         if outline:
-            out = contours(out, stack[index], palette=[chosen[index]])
+            _draw_outline(out, stack[index], chosen[index], thick)
     return out
 
 
 def _extent(mask: BoolArray) -> tuple[slice, slice]:
-    """The rows and columns that hold the object of a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    """The rows and columns that hold the object of a mask; none of an empty one."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(y, y + height), slice(x, x + width)
 
 
 def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
@@ -138,20 +140,31 @@ def contours(
     thick = line_width((image.shape[0], image.shape[1])) if width is None else width
     out = image.copy()
     for mask, colour in zip(stack, chosen, strict=True):
-        found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        lines = [_smooth(line) for line in found]
-        if max(image.shape[:2]) >= SMALL_PICTURE:
-            cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
-        cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
+        _draw_outline(out, mask, colour, thick)
     return out
+
+
+def _draw_outline(out: UintImage, mask: BoolArray, colour: Colour, thick: int) -> None:
+    """One mask's lines, in place."""
+    rows, columns = _extent(mask)
+    patch, corner = mask[rows, columns].view(np.uint8), (int(columns.start), int(rows.start))
+    if not patch.size:
+        return
+    found, _ = cv2.findContours(patch, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
+    lines = [_smooth(line) for line in found]
+    if max(out.shape[:2]) >= SMALL_PICTURE:
+        cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
+    cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
 
 
 def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
     """A chain of pixels as a line in 1/16 pixels, its stairs averaged away."""
-    chain = line.reshape(-1, 2).astype(np.float64)
-    if len(chain) > 8:
-        chain = np.mean([np.roll(chain, step, axis=0) for step in (-2, -1, 0, 1, 2)], axis=0)
-    return (chain * 16).round().astype(np.int32)[:, None]
+    chain = line.reshape(-1, 2)
+    if len(chain) <= 8:
+        return np.asarray((chain * 16)[:, None], np.int32)
+    ring = np.concatenate([chain[-2:], chain, chain[:2]])
+    sums = ring[:-4] + ring[1:-3] + ring[2:-2] + ring[3:-1] + ring[4:]
+    return np.asarray((sums * (16 / 5)).round()[:, None], np.int32)
 
 
 def marks(

@@ -30,9 +30,7 @@ from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
 _STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
-_SINGLE_THREAD = (
-    200_000  # multiplications for which OpenBLAS wakes no threads: they stall when busy
-)
+SINGLE_THREAD = 200_000  # multiplications for which OpenBLAS wakes no threads: they stall when busy
 _PRODUCTS_PER_PIXEL = 4  # up to so many multiplications a window is cheaper than the whole photo
 
 
@@ -354,7 +352,7 @@ def _products(
 ) -> Iterator[tuple[int, FloatArray]]:
     """matrix_y @ low @ matrix_x.T from top to bottom: (first row, rows)."""
     low_h, low_w = low.shape
-    block = max(1, _SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
+    block = max(1, SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
     for top in range(0, len(matrix_y), block):
         yield top, np.asarray(matrix_y[top : top + block] @ low @ matrix_x.T, np.float32)
 

@@ -80,6 +80,7 @@ class OnnxRuntime:
         self.family: Family = open_family(self.spec, read_tables(self._folder, self.manifest))
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
+        self._siblings: dict[int, OnnxRuntime] = {}
 
     def __repr__(self) -> str:
         return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
@@ -103,6 +104,16 @@ class OnnxRuntime:
     def weights_hash(self) -> str:
         """Of the weights that were exported: the same as in torch."""
         return self.manifest.weights_hash
+
+    def with_threads(self, threads: int) -> OnnxRuntime:
+        """See `ThreadSharing`; opened once for each number of threads."""
+        if threads == self.threads:
+            return self
+        with self._lock:
+            if threads not in self._siblings:
+                sibling = OnnxRuntime(self._folder, threads=threads, device=self._device)
+                self._siblings[threads] = sibling
+            return self._siblings[threads]
 
     def see(self, images: FloatArray) -> list[Seen]:
         """(B, 3, S, S) float32, normalised -> for each image its maps.

@@ -71,6 +71,17 @@ class EdgeRefining(Protocol):
         ...
 
 
+@runtime_checkable
+class ThreadSharing(Protocol):
+    """A runtime whose calls may use fewer threads, where several go on at once."""
+
+    threads: int
+
+    def with_threads(self, threads: int) -> ImageRuntime:
+        """The same weights, so many threads a call."""
+        ...
+
+
 def require(runtime: ImageRuntime, kind: type[C]) -> C:
     """A capability that must be there. Raises ModelError where it is not."""
     found = runtime.capability(kind)

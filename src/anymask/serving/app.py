@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -19,6 +20,7 @@ from anymask.serving.model_api import model_router
 from anymask.serving.pages import Asset, docs_assets, pages_router
 from anymask.serving.refusals import ANYWHERE, documented, install_refusals
 from anymask.serving.video_api import video_router
+from anymask.serving.video_results import video_results_router
 from anymask.serving.video_sessions import VideoSessions
 
 _ABOUT = """Clicks, boxes and masks on a photo -> its masks. A photo is named by the hash that
@@ -34,6 +36,7 @@ class ServerParts:
     limits     how much
     assets     address -> file: `pages.page_assets` and `pages.model_assets`
     routers    further addresses
+    clips      videos and folders of frames that the page offers, by name
     """
 
     inference: Inference
@@ -41,6 +44,7 @@ class ServerParts:
     limits: Limits = field(default_factory=Limits)
     assets: dict[str, Asset] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
+    clips: Mapping[str, Path] = field(default_factory=dict)
 
 
 class App:
@@ -66,7 +70,7 @@ def create_app(served: ServerParts) -> ASGIApp:
 
 
 def _api(served: ServerParts) -> FastAPI:
-    videos = VideoSessions(served.inference, served.limits)
+    videos = VideoSessions(served.inference, served.limits, clips=served.clips)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -87,6 +91,7 @@ def _api(served: ServerParts) -> FastAPI:
     install_refusals(api)
     api.include_router(model_router(served.inference, served.limits))
     api.include_router(video_router(videos, served.limits))
+    api.include_router(video_results_router(videos))
     for router in served.routers:
         failures = documented(400, 404, 409, 415, 422, 501, 502, 507, *ANYWHERE)
         api.include_router(router, responses=failures)

@@ -20,6 +20,7 @@ from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding
+from anymask.video.flow import reduce_frame
 from anymask.video.opening import open_tracker
 from anymask.video.tracker import TrackMoment
 from anymask.video.watch import Watch, WatchSettings, watch_prompted, watch_tracked
@@ -67,7 +68,8 @@ class CvatModel:
     def preprocess_frame(self, image: ImageSource) -> CvatFrame:
         """See a frame of a video, for `begin` and `follow`."""
         picture = load_image(image)
-        return CvatFrame(self._tracker.see(picture), (picture.shape[0], picture.shape[1]))
+        seen = self._tracker.see(picture, reduce_frame(picture))
+        return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
         """Everything in a picture; of masks of at least this quality, where one is given."""

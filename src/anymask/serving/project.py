@@ -71,6 +71,7 @@ from anymask.serving.model_api import done
 from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
+from anymask.serving.track_routes import add_clips
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
@@ -103,6 +104,7 @@ def project_router(
     _add_review(router, project, user)
     _add_results(router, project)
     add_labels(router, project, user)
+    add_clips(router, project, user)
     return router
 
 

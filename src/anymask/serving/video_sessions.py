@@ -1,8 +1,9 @@
 """Video sessions of clients: bounded in number, size and life time.
 
 One thread works on all of them, a frame at a time, so that several take turns; the model's own
-calls wait in its queue behind clicks. A session that nobody asks for a while is closed, and its
-files go with it.
+calls wait in its queue behind clicks. Another one reads the frames that somebody looks at, by a
+source of its own, so that looking about does not disturb the following. A session that nobody asks
+for a while is closed, and its files go with it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anymask.predictors.image import Model
+from anymask.primitives.errors import DataError, ImageError
+from anymask.primitives.types import UintImage
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.priority import step_back
@@ -27,6 +30,7 @@ from anymask.serving.turns import Urgency
 from anymask.video.opening import open_session
 from anymask.video.records import TrackedFrame
 from anymask.video.session import VideoSession
+from anymask.video.sources import FrameSource, open_source
 
 T = TypeVar("T")
 LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over
@@ -38,9 +42,12 @@ class OpenVideo:
 
     session    worked on in the thread of `VideoSessions` alone
     settings   of `Model.track`
-    folder     holds the video that was sent, and goes with the session
+    folder     holds the video that was sent and what is exported, and goes with the session
     opened, asked  when, by the clock of `VideoSessions`
-    following  whether masks are being sent
+    path       the video; None: frames are handed over
+    viewer     reads its frames to be looked at; used in the viewing thread alone
+    turn       counts the requests for masks: only the newest one is answered further
+    hw         of its first frame
     """
 
     name: str
@@ -49,28 +56,46 @@ class OpenVideo:
     opened: float
     asked: float
     folder: tempfile.TemporaryDirectory[str] | None = None
-    following: bool = False
+    path: Path | None = None
+    viewer: FrameSource | None = None
+    turn: int = 0
+    exporting: bool = False
     frames: int = 0
+    hw: tuple[int, int] | None = None
     objects: set[int] = field(default_factory=set)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the frames end before the file does."""
+        told = self.session.frames.fault
+        return told if told is None else told.replace(str(self.path), "the video")
 
 
 class VideoSessions:
     """Make it, `start` it, ask it from any thread, `close` it.
 
+    clips  videos and folders of frames of the server's own, by name
     clock  seconds, for life times
     """
 
     def __init__(
-        self, inference: Inference, limits: Limits, clock: Callable[[], float] = time.monotonic
+        self,
+        inference: Inference,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        clips: Mapping[str, Path] | None = None,
     ) -> None:
         self.inference, self.limits, self._clock = inference, limits, clock
+        self.clips = dict(clips or {})
         self._open: dict[str, OpenVideo] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._pool: ThreadPoolExecutor | None = None
+        self._viewers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
         """Begin to take work, and to look for sessions that are over."""
         self._pool = ThreadPoolExecutor(1, "anymask-videos", step_back)
+        self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
         threading.Thread(target=self._look, name="anymask-video-ends", daemon=True).start()
 
     def close(self) -> None:
@@ -78,13 +103,19 @@ class VideoSessions:
         self._stop.set()
         for name in list(self._open):
             self.end(name)
-        if self._pool is not None:
-            self._pool.shutdown()
+        for pool in (self._viewers, self._pool):
+            if pool is not None:
+                pool.shutdown()
 
     def work(self, job: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of the sessions."""
         assert self._pool is not None
         return self._pool.submit(job)
+
+    def view(self, job: Callable[[], T]) -> Future[T]:
+        """Have something done in the thread that reads frames to be looked at."""
+        assert self._viewers is not None
+        return self._viewers.submit(job)
 
     @property
     def names(self) -> list[str]:
@@ -115,23 +146,51 @@ class VideoSessions:
     def take_file(self, video: OpenVideo, content: bytes, ending: str) -> None:
         """Make a session one about a video file; in the thread of the sessions.
 
-        Raises Refusal where something was said or handed over before, or the frames are too large
-        or too many; DataError for what is no video, MissingExtra without PyAV.
+        Raises Refusal where something was said or handed over before, for what is no video, or
+        where the frames are too large or too many; MissingExtra without PyAV.
         """
-        if video.frames or video.objects or video.folder is not None:
-            raise Refusal(409, "a session about nothing yet", "one with frames", "open another one")
+        _check_new(video)
         folder = tempfile.TemporaryDirectory(prefix="anymask-video-")
         path = Path(folder.name) / f"video{ending}"
-        path.write_bytes(content)
         try:
-            session = open_session(self._model(), path, **video.settings)
-            _check_size(session, self.limits)
+            path.write_bytes(content)
+            self._take(video, path, folder)
         except BaseException:
             folder.cleanup()
             raise
+
+    def take_clip(self, video: OpenVideo, name: str) -> None:
+        """Make a session one about a video of the server's own; as `take_file`."""
+        _check_new(video)
+        if name not in self.clips:
+            known = ", ".join(sorted(self.clips)) or "none"
+            raise Refusal(
+                404, f"a video of this server's own ({known})", repr(name[:80]), "send the file"
+            )
+        folder = tempfile.TemporaryDirectory(prefix="anymask-video-")
+        try:
+            self._take(video, self.clips[name], folder)
+        except BaseException:
+            folder.cleanup()
+            raise
+
+    def _take(self, video: OpenVideo, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
+        try:
+            session = open_session(self._model(), path, **video.settings)
+        except (DataError, ImageError) as error:
+            raise _unreadable(str(error).replace(str(path), "a file that")) from error
+        hw = _checked_hw(session, self.limits)
         video.session.close()
-        video.session, video.folder = session, folder
-        video.frames = session.frames.length or 0
+        video.session, video.folder, video.path = session, folder, path
+        video.frames, video.hw = session.frames.length or 0, hw
+
+    def picture(self, video: OpenVideo, frame: int) -> UintImage | None:
+        """A frame (H, W, 3) to be looked at; in the viewing thread. None where there is none."""
+        if video.path is None:
+            return None
+        if video.viewer is None:
+            video.viewer = open_source(video.path)
+        return video.viewer.read(frame)
 
     def find(self, name: str) -> OpenVideo:
         """An open session, which counts as asked. Raises Refusal (404)."""
@@ -150,8 +209,12 @@ class VideoSessions:
         idle = video.asked + limits.video_idle_seconds - now
         return max(0.0, min(idle, video.opened + limits.video_seconds - now))
 
-    def follow(self, video: OpenVideo, frames: Iterator[TrackedFrame]) -> TrackedFrame | None:
-        """One more frame; the session counts as asked."""
+    def follow(
+        self, video: OpenVideo, frames: Iterator[TrackedFrame], turn: int
+    ) -> TrackedFrame | None:
+        """One more frame, unless a newer request or a pause came; the session counts as asked."""
+        if video.turn != turn:
+            return None
         video.asked = self._clock()
         return next(frames, None)
 
@@ -161,6 +224,8 @@ class VideoSessions:
             video = self._open.pop(name, None)
         if video is None:
             return False
+        video.turn += 1
+        self.view(lambda: _close_viewer(video))
         self.work(lambda: _close(video))
         return True
 
@@ -186,16 +251,38 @@ def _close(video: OpenVideo) -> None:
         video.folder.cleanup()
 
 
-def _check_size(session: VideoSession, limits: Limits) -> None:
-    """Raises Refusal; the session is closed then."""
-    frames, image = session.frames.length or 0, session.picture(0)
-    pixels = 0 if image is None else image.shape[0] * image.shape[1]
-    if frames <= limits.video_frames and pixels <= limits.pixels:
-        return
-    session.close()
-    raise Refusal(
-        413,
-        f"a video of at most {limits.video_frames} frames of {limits.pixels} pixels",
-        f"{frames} frames of {pixels}",
-        "send a part of it, or a smaller one",
-    )
+def _close_viewer(video: OpenVideo) -> None:
+    video.path = None
+    if video.viewer is not None:
+        video.viewer.close()
+
+
+def _check_new(video: OpenVideo) -> None:
+    if video.frames or video.objects or video.path is not None:
+        raise Refusal(409, "a session about nothing yet", "one with frames", "open another one")
+
+
+def _unreadable(what: str) -> Refusal:
+    got = what.partition(";")[0]
+    remedy = "save it as MP4 or WebM; a recording that was cut off may lack its index"
+    return Refusal(422, "a video that can be read", got, remedy)
+
+
+def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
+    """The size of the first frame. Raises Refusal; the session is closed then."""
+    try:
+        frames, image = session.frames.length or 0, session.picture(0)
+        if image is None:
+            raise _unreadable("one whose first frame is damaged")
+        hw = (image.shape[0], image.shape[1])
+        if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
+            raise Refusal(
+                413,
+                f"a video of at most {limits.video_frames} frames of {limits.pixels} pixels",
+                f"{frames} frames of {hw[0] * hw[1]}",
+                "send a part of it, or a smaller one",
+            )
+    except BaseException:
+        session.close()
+        raise
+    return hw

@@ -34,7 +34,7 @@ from anymask.primitives.resize import logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding, FloatArray, UintImage
 from anymask.runtimes.protocol import PromptDecoding, require
-from anymask.video.flow import carry_along, find_flow, reduce_frame
+from anymask.video.flow import carry_along, find_flow
 from anymask.video.frame_encoder import FrameEncoder
 from anymask.video.long_memory import LongMemory, with_cells
 from anymask.video.matching import (
@@ -121,11 +121,11 @@ class ImageTracker:
         """See `Tracker`."""
         return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def see(self, image: UintImage) -> SeenFrame:
+    def see(self, image: UintImage, grey: UintImage) -> SeenFrame:
         """See `Tracker`."""
         embedding = self._encoder.see(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry)
-        return SeenFrame(embedding, keys, reduce_frame(image))
+        return SeenFrame(embedding, keys, grey)
 
     def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> Finding:
         """See `Tracker`. A mask alone is taken as it is."""

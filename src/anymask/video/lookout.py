@@ -78,4 +78,5 @@ class Lookout:
             image = self._frames.read(frame)
         if image is None:
             return None
-        return FrameLook(frame, image, self._tracker.see(image), reduce_frame(image))
+        grey = reduce_frame(image)
+        return FrameLook(frame, image, self._tracker.see(image, grey), grey)

@@ -13,10 +13,12 @@ Letters: G cells of the grid, C channels of a key, M remembered cells, N objects
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
 
+from anymask.primitives.resize import SINGLE_THREAD
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FeatureMap, FloatArray
 
@@ -52,21 +54,24 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
     height, width = (-(-GRID * filled // geometry.side) for filled in geometry.input_hw)
     parts = []
     for one in maps:
-        cells = _pool(one.values)[:, :height, :width].reshape(one.values.shape[0], -1)
+        cells = _pool(one.values, (height, width)).reshape(one.values.shape[0], -1)
         centred = cells - cells.mean(axis=1, keepdims=True)
         parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
 
 
-def _pool(values: FloatArray) -> FloatArray:  # (C, s, s) -> (C, GRID, GRID)
-    channels, side, _ = values.shape
-    if side % GRID == 0:
-        step = side // GRID
-        whole: FloatArray = values.reshape(channels, GRID, step, GRID, step).mean(axis=(2, 4))
-        return whole
-    planes = [cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA) for plane in values]
-    return np.stack(planes).astype(np.float32)
+def _pool(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (C, s, s) -> (C, h, w)
+    """The first cells of GRID x GRID, the mean of a map's values in each."""
+    (height, width), side = grid_hw, values.shape[-1]
+    if side % GRID:
+        planes = [cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA) for plane in values]
+        return np.stack(planes).astype(np.float32)[:, :height, :width]
+    step = side // GRID
+    used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
+    rows = reduce(np.add, [used[:, :, line] for line in range(step)])
+    cells = reduce(np.add, [rows[:, :, line::step] for line in range(step)])
+    return np.asarray(cells / np.float32(step**2), np.float32)
 
 
 def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
@@ -88,15 +93,33 @@ def match_cells(
     where     (G,) the cells that are looked at; the others have 0; None: all
     """
     asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
-    queries = keys.values[asked]
-    scores = np.concatenate([queries @ one.keys.values.T + one.trust for one in glimpses], axis=1)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
-    scores -= scores.max(axis=1, keepdims=True)
-    scores *= SHARPNESS
-    weights = np.exp(scores, out=scores)
     found = np.zeros((len(labels), len(keys.values)), np.float32)
-    found[:, asked] = (weights @ labels.T / weights.sum(axis=1, keepdims=True)).T
+    if not len(asked):
+        return found
+    queries = keys.values[asked] * np.float32(SHARPNESS)
+    remembered = np.concatenate([one.keys.values for one in glimpses])
+    scores = _products(queries, remembered)
+    scores += _trusts(glimpses) * np.float32(SHARPNESS)
+    scores -= scores.max(axis=1, keepdims=True)
+    weights = np.exp(scores, out=scores)
+    summed = np.concatenate([labels, np.ones_like(labels[:1])]).T  # (M, N + 1)
+    rows = max(1, SINGLE_THREAD // summed.size)
+    for top in range(0, len(asked), rows):
+        shares = weights[top : top + rows] @ summed
+        found[:, asked[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
     return found
+
+
+def _products(one: FloatArray, other: FloatArray) -> FloatArray:  # (G, C), (M, C) -> (G, M)
+    """By OpenCV, in one thread: OpenBLAS's would wait for the core that encodes the next frame."""
+    nothing = np.empty((0, 0), np.float32)  # is added to the products
+    return np.asarray(cv2.gemm(one, other, 1, nothing, 0, flags=cv2.GEMM_2_T), np.float32)
+
+
+def _trusts(glimpses: tuple[Glimpse, ...]) -> FloatArray:  # -> (M,)
+    lengths = [len(one.labels) for one in glimpses]
+    return np.repeat(np.array([one.trust for one in glimpses], np.float32), lengths)
 
 
 def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)

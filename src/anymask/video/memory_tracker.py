@@ -62,7 +62,7 @@ class MemoryTracker:
         """See `Tracker`."""
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def see(self, image: UintImage) -> _SeenByVideo:
+    def see(self, image: UintImage, grey: UintImage) -> _SeenByVideo:
         """See `Tracker`. A frame of a video is resized as the families' own code does."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
+from anymask.runtimes.protocol import ThreadSharing
 from anymask.runtimes.video import VideoSteps
 from anymask.video.image_tracker import ImageTracker
 from anymask.video.memory_settings import MemorySettings
@@ -80,10 +81,19 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> Vi
     a source or session that cannot be read, MissingExtra for a video file without PyAV.
     """
     track, picks, watching, memory = _divided(dict(settings))
-    tracker = open_tracker(model, track.tracker, memory)
+    tracker = open_tracker(_for_two_stages(model), track.tracker, memory)
     frames = PickedFrames(open_source(source), picks)
     store = SessionStore(None if track.session is None else Path(track.session).expanduser())
     return VideoSession(tracker, frames, store, watching)
+
+
+def _for_two_stages(model: Model) -> Model:
+    """The model with half its threads a call: a frame is encoded while the one before it is worked
+    on (`lookout`). Threads of one call that wait for a core which another call has burn it."""
+    runtime = model.runtime
+    if not isinstance(runtime, ThreadSharing) or runtime.capability(VideoSteps) is not None:
+        return model
+    return Model(runtime.with_threads(-(-runtime.threads // 2)))
 
 
 def open_tracker(

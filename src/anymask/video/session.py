@@ -86,6 +86,7 @@ class VideoSession:
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
+        anew: bool = False,
     ) -> ObjectMask:
         """Say which object is meant on a frame, or correct its mask there; its mask on the frame.
 
@@ -95,6 +96,7 @@ class VideoSession:
                        as for `Model.segment`; further points are added to those that were given on
                        the frame, a box or a mask takes the place of the earlier one; a mask alone
                        is taken as it is
+        anew           forget what was said of the object on this frame before
 
         What was found of the object from this frame on, up to its next prompt, is forgotten: the
         next `propagate` finds it anew. Other objects are left alone.
@@ -104,7 +106,7 @@ class VideoSession:
         check_whole(frame=frame, object=object)
         said = Prompt.of(points, labels, box, mask)
         look = self._look_at(frame)
-        spoken = self._spoken(object, frame, said)
+        spoken = self._spoken(object, frame, said, anew)
         finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(object, frame, spoken)
         self._forget_around(object, frame)
@@ -112,11 +114,12 @@ class VideoSession:
             return self._begin(look.seen, TrackMoment(frame), object)
         return self._write(object, frame, finding, watch_prompted(finding), prompted=True)
 
-    def _spoken(self, number: int, frame: int, said: Prompt) -> SpokenPrompt:
+    def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> SpokenPrompt:
         """All that was said of an object on a frame, and its mask before that."""
         before = self._store.prompt(number, frame)
         if before is not None:
-            return SpokenPrompt(merged_prompts(before.prompt, said), before.earlier)
+            whole = said if anew else merged_prompts(before.prompt, said)
+            return SpokenPrompt(whole, before.earlier)
         known = self._store.masks(frame).get(number)
         return SpokenPrompt(said, known.rle if known is not None and known.area else None)
 
@@ -155,6 +158,10 @@ class VideoSession:
     def prompts(self, object: int) -> list[int]:  # noqa: A002
         """The frames on which somebody spoke of an object."""
         return self._store.prompted_frames(object)
+
+    def known(self, object: int) -> list[tuple[int, int]]:  # noqa: A002
+        """The frames on which an object's mask is known, as (first, last) of each stretch."""
+        return self._store.stretches(object)
 
     def forget_before(self, object: int, frame: int) -> None:  # noqa: A002
         """Forget what was found of an object before a prompted frame, up to the prompt before it;

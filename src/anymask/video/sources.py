@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -200,6 +201,29 @@ def _open_path(path: Path) -> FrameSource:
             return film
         film.close()  # frames without times, which FFmpeg takes for one
     return PagedFrames(path, pages)
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is told of a video file: (H, W) of its frames, how many or None, how many a second."""
+
+    hw: tuple[int, int]
+    frames: int | None
+    rate: float
+
+
+def read_facts(path: Path) -> ClipFacts:
+    """Of a video file, by its first frame. Raises DataError for what is none, MissingExtra."""
+    if not path.is_file():
+        raise DataError(f"{str(path)!r} is no file; name a video")
+    source = open_source(path)
+    try:
+        image = source.read(0)
+        if image is None:
+            raise DataError(f"{str(path)!r} holds no frame; name another video")
+        return ClipFacts((image.shape[0], image.shape[1]), source.length, source.rate)
+    finally:
+        source.close()
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

@@ -178,6 +178,15 @@ class SessionStore:
         rows = self._base.execute("select object from masks where frame = ?", (frame,))
         return {number for (number,) in rows}
 
+    def stretches(self, number: int) -> list[tuple[int, int]]:
+        """The frames of an object's masks: first and last of each unbroken row of them."""
+        rows = self._base.execute(
+            "select min(frame), max(frame) from (select frame, frame - row_number() over "
+            "(order by frame) as place from masks where object = ?) group by place order by 1",
+            (number,),
+        )
+        return [(first, last) for first, last in rows]
+
     def drop_masks(self, number: int, first: int, last: int | None) -> None:
         """Forget an object's masks from a frame to another one, or to the end."""
         self._base.execute(

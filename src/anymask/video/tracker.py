@@ -55,8 +55,11 @@ class Tracker(Protocol):
     @property
     def name(self) -> str: ...
 
-    def see(self, image: UintImage) -> Any:
-        """Look at a frame (H, W, 3) once, for all objects."""
+    def see(self, image: UintImage, grey: UintImage) -> Any:
+        """Look at a frame (H, W, 3) once, for all objects.
+
+        grey  the same frame by `flow.reduce_frame`
+        """
         ...
 
     def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> Finding:

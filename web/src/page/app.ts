@@ -16,6 +16,7 @@ import { photosDialog } from "./photos";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
 import { h } from "./dom";
+import type { FilmDoor } from "./filmdoor";
 import { header } from "./header";
 import { helpDialog } from "./help";
 import { listenToKeys } from "./keys";
@@ -28,7 +29,7 @@ import { side } from "./side";
 import { status } from "./status";
 import { toggleTheme } from "./theme";
 
-export function showApp(root: HTMLElement, session: Session, view: View): void {
+export function showApp(root: HTMLElement, session: Session, view: View, door: FilmDoor): void {
   const element = h("div", {
     class: "stage",
     tabindex: "0",
@@ -51,6 +52,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     export: () => exportDialog(session),
     focusLabel: () => panel.label.focus(),
     photos: () => photosDialog(session),
+    film: () => void door.ask(),
     names,
     adjust: () => {
       adjust.hidden = !adjust.hidden;
@@ -62,7 +64,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
   const commands = commandsOf(session, stage, pages);
   const help = helpDialog(commands);
   element.append(
-    emptyPage(session, pages.openFiles),
+    emptyPage(session, pages.openFiles, pages.film),
     progressLine(session),
     reviewBar(session),
     ruler(session, stage),
@@ -80,7 +82,7 @@ export function showApp(root: HTMLElement, session: Session, view: View): void {
     help,
   );
   listenToKeys(session, stage, commands);
-  takeDrops(element, session);
+  takeDrops(element, session, door);
   giveKeysBack(root, element);
   redrawOnChange(session, stage, view);
   if (session.project.arm === "control") session.toolName = "brush";
@@ -162,14 +164,15 @@ function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
   });
 }
 
-function takeDrops(element: HTMLElement, session: Session): void {
+function takeDrops(element: HTMLElement, session: Session, door: FilmDoor): void {
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
-    if (session.store.kind !== "local") {
-      return session.say("This project's photos lie on the server: add them to its folder.");
-    }
-    void addPhotos(session, [...(event.dataTransfer?.files ?? [])]);
+    void door.take([...(event.dataTransfer?.files ?? [])]).then((photos) => {
+      if (!photos.length) return;
+      if (session.store.kind === "local") void addPhotos(session, photos);
+      else session.say("This project's photos lie on the server: add them to its folder.");
+    });
   });
 }
 

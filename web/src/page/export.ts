@@ -146,7 +146,7 @@ function number(text: string, value: string, step: string) {
   return { input, element: h("label", { class: "check" }, input, text) };
 }
 
-function download(name: string, blob: Blob): void {
+export function download(name: string, blob: Blob): void {
   const link = h("a", { href: URL.createObjectURL(blob), download: name.split("/").at(-1) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -38,6 +38,7 @@ export function header(
   const previous = iconButton("previous", "Previous photo", "Page Up", () => void session.go(-1));
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
+  const film = iconButton("film", "Open a video", "Ctrl+Shift+O", () => pages.film());
   session.watchers.push(() => {
     const { images, index, project, standing } = session;
     const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
@@ -85,6 +86,7 @@ export function header(
     { class: "header" },
     h("h1", { class: "brand" }, "anymask"),
     open,
+    film,
     previous,
     title,
     next,

@@ -1,7 +1,12 @@
 /** The overlay that lists every command and the mouse's gestures. */
 
-import type { Command } from "./commands";
 import { h } from "./dom";
+
+interface Helped {
+  keys: string[];
+  title: string;
+  group: string;
+}
 
 const MOUSE: [string, string][] = [
   ["Hover", "Preview the mask"],
@@ -18,11 +23,19 @@ const WORDS: Record<string, string> = {
   PageUp: "Page ↑",
   Escape: "Esc",
   Arrows: "← ↑ ↓ →",
+  "Alt+Arrows": "Alt + ← ↑ ↓ →",
+  ArrowLeft: "←",
+  ArrowRight: "→",
+  "Shift+ArrowLeft": "Shift + ←",
+  "Shift+ArrowRight": "Shift + →",
 };
 
-export function helpDialog(commands: Command[]): HTMLDialogElement {
+export function helpDialog(
+  commands: Helped[],
+  gestures: [string, string][] = MOUSE,
+  groups: readonly string[] = ["Tools", "Object", "Photo", "View", "Page"],
+): HTMLDialogElement {
   const key = (name: string) => h("kbd", {}, WORDS[name] ?? name.replaceAll("+", " + "));
-  const groups = ["Tools", "Object", "Photo", "View", "Page"] as const;
   const lists = groups.map((group) =>
     h(
       "section",
@@ -40,7 +53,7 @@ export function helpDialog(commands: Command[]): HTMLDialogElement {
         ),
     ),
   );
-  const mouse = MOUSE.map(([gesture, does]) =>
+  const mouse = gestures.map(([gesture, does]) =>
     h("p", { class: "help-row" }, h("span", {}, does), h("span", { class: "keys" }, gesture)),
   );
   const close = h("button", { class: "button", type: "button", autofocus: true }, "Close");

@@ -12,7 +12,7 @@ const ARROWS: Record<string, [number, number]> = {
   ArrowDown: [0, 1],
 };
 const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
-const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+L"]; // also while somebody types
+const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+L"]; // also while somebody types
 const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
 const FAST = 5; // steps with Shift
@@ -31,6 +31,7 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     commands.find((c) => c.keys.includes(name) && !c.inReview);
 
   document.addEventListener("keydown", (event) => {
+    if (!stage.element.isConnected) return; // a video is open
     const name = keyName(event);
     const target = event.target as HTMLElement;
     const typing = target.closest(FIELDS) !== null;

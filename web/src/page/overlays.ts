@@ -1,11 +1,17 @@
 /** What lies over the photo now and then: messages, the review bar, the empty page. */
 
 import { judge, nextReview } from "../state/review";
-import type { Session } from "../state/session";
+import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, icon, iconButton } from "./dom";
 
-export function toasts(session: Session): HTMLElement {
+interface Speaker {
+  readonly messages: Message[];
+  readonly watchers: (() => void)[];
+  dismiss(message: Message): void;
+}
+
+export function toasts(session: Speaker): HTMLElement {
   const element = h("div", { class: "toasts", role: "alert" });
   session.watchers.push(() =>
     fill(element, session.messages.map((message) => message.text).join("\n"), () =>
@@ -75,7 +81,11 @@ export function reviewBar(session: Session): HTMLElement {
 }
 
 /** What is there instead of a photo: an invitation, or why this one could not be opened. */
-export function emptyPage(session: Session, openFiles: () => void): HTMLElement {
+export function emptyPage(
+  session: Session,
+  openFiles: () => void,
+  openFilm: () => void,
+): HTMLElement {
   const element = h("div", { class: "empty" });
   session.watchers.push(() => {
     element.hidden = session.editor !== null || session.opening !== null;
@@ -84,7 +94,7 @@ export function emptyPage(session: Session, openFiles: () => void): HTMLElement 
       if (failed) return unopened(session, failed);
       if (images.length) return [];
       return store.kind === "local"
-        ? invitation(store.sends, openFiles)
+        ? invitation(store.sends, openFiles, openFilm)
         : [
             h("h2", {}, "This project has no photos"),
             h(
@@ -98,7 +108,7 @@ export function emptyPage(session: Session, openFiles: () => void): HTMLElement 
   return element;
 }
 
-function invitation(sends: boolean, openFiles: () => void): HTMLElement[] {
+function invitation(sends: boolean, openFiles: () => void, openFilm: () => void): HTMLElement[] {
   const where = sends
     ? "The server behind this page sees them and keeps none; your work is kept in this browser."
     : "They stay on this computer: the model runs in this page, which keeps your work.";
@@ -112,6 +122,7 @@ function invitation(sends: boolean, openFiles: () => void): HTMLElement[] {
       "Open photos",
     ),
     h("p", { class: "dim" }, "or drop them here"),
+    h("button", { class: "link", type: "button", onclick: openFilm }, "Open a video …"),
   ];
 }
 

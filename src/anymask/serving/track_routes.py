@@ -1,0 +1,265 @@
+"""Routes of a project's clips: videos taken up, tracks kept, looked at, corrected, rejected.
+
+GET    /api/clips                       the videos of the project
+POST   /api/clips                       take one up, by its name in the project's folder
+GET    /api/clips/{clip}/file           its bytes
+GET    /api/clips/{clip}/tracks         its tracks
+POST   /api/clips/{clip}/tracks         keep an object's masks, as those of /api/videos tell them
+GET    /api/tracks/next                 the track that should be looked at next
+GET    /api/tracks/{track}/masks        its masks
+POST   /api/tracks/{track}/verdict      accept, reject, or correct from a frame on
+DELETE /api/tracks/{track}/verdict      undo the last verdict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field
+from starlette.responses import FileResponse, JSONResponse
+
+from anymask.engine.checks import MOST_ID
+from anymask.engine.entries import Status
+from anymask.engine.project import Project
+from anymask.engine.track_entries import (
+    TrackDraft,
+    TrackEntry,
+    TrackMask,
+    TrackSaid,
+    TrackSaying,
+)
+from anymask.primitives.errors import Conflict
+from anymask.primitives.rle import coco_to_rle
+from anymask.serving.answers import ClosedAnswer, RleAnswer
+from anymask.serving.bodies import provenance_of
+from anymask.serving.label_routes import Who
+from anymask.serving.refusals import FailureBody, Refusal
+from anymask.serving.results import file_answer
+from anymask.video.sources import read_facts
+
+MOST_MASKS = 100_000  # of one request
+Number = Annotated[int, Path(ge=0, le=MOST_ID)]
+Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
+
+
+class ClipBody(BaseModel):
+    """A video of the project's folder."""
+
+    name: str = Field(min_length=1, max_length=400)
+
+
+class TrackMaskBody(BaseModel):
+    """An object on one frame."""
+
+    frame: int = Field(ge=0, le=MOST_ID)
+    segmentation: dict[str, Any]
+    score: float = 1.0
+    state: str = "visible"
+    doubts: list[str] = Field(default_factory=list, max_length=20)
+    prompted: bool = False
+
+    def mask(self) -> TrackMask:
+        """Raises InputError, DataError."""
+        return TrackMask(
+            frame=self.frame, rle=coco_to_rle(self.segmentation), score=self.score,
+            state=self.state, doubts=tuple(self.doubts), prompted=self.prompted,
+        )  # fmt: skip
+
+
+class NewTrackBody(BaseModel):
+    """An object's masks, one for each frame from the first to the last."""
+
+    object: int = Field(ge=0, le=MOST_ID)
+    masks: list[TrackMaskBody] = Field(max_length=MOST_MASKS)
+    label: str | None = None
+    seconds: float = 0.0
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrackVerdictBody(BaseModel):
+    """What a reviewer says of a track that they saw at `version`.
+
+    masks  of the verdict "correct": those from the corrected frame on
+    """
+
+    verdict: TrackSaying
+    version: int = Field(ge=1, le=MOST_ID)
+    seconds: float = 0.0
+    masks: list[TrackMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
+
+
+class ClipAnswer(ClosedAnswer):
+    """A video; `frames` is null where nobody knows how many it has."""
+
+    id: int
+    name: str
+    width: int
+    height: int
+    frames: int | None
+    rate: float
+    tracks: int
+
+
+class ClipsAnswer(ClosedAnswer):
+    """The videos of a project."""
+
+    clips: list[ClipAnswer]
+
+
+class TrackAnswer(ClosedAnswer):
+    """A track; `doubtful` counts the frames that a person should look at."""
+
+    id: int
+    clip_id: int
+    object: int
+    version: int
+    who: str
+    at: float
+    label: str | None
+    status: Status
+    seconds: float
+    first: int
+    last: int
+    doubtful: int
+
+
+class TracksAnswer(ClosedAnswer):
+    """The tracks of a clip."""
+
+    tracks: list[TrackAnswer]
+
+
+class TrackMaskAnswer(ClosedAnswer):
+    """An object on one frame."""
+
+    frame: int
+    segmentation: RleAnswer
+    area: int
+    score: float
+    state: str
+    doubts: list[str]
+    prompted: bool
+
+
+class TrackMasksAnswer(ClosedAnswer):
+    """The masks of a track at a version of it."""
+
+    version: int
+    masks: list[TrackMaskAnswer]
+
+
+class TrackConflictBody(FailureBody):
+    """A change that came too late; `current` is the track as it is now."""
+
+    current: TrackAnswer
+
+
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": TrackConflictBody, "description": "The track is another one by now"}
+}
+
+
+def add_clips(router: APIRouter, project: Project, user: str) -> None:
+    """Add them to a project's router; `user` works where a request does not say."""
+    _add_reading(router, project)
+    _add_keeping(router, project, user)
+    _add_verdicts(router, project, user)
+
+
+def _add_reading(router: APIRouter, project: Project) -> None:
+    tracks = project.tracks
+
+    @router.get("/clips", response_model=ClipsAnswer)
+    def clips() -> dict[str, Any]:
+        """The videos of the project."""
+        return {"clips": [clip.to_json() for clip in tracks.clips()]}
+
+    @router.get("/clips/{clip}/file", response_class=FileResponse, responses=file_answer("video/*"))
+    def file(clip: Number) -> Response:
+        """The bytes of a video, or a part of them (Range)."""
+        return FileResponse(project.file(tracks.clip(clip).name))
+
+    @router.get("/clips/{clip}/tracks", response_model=TracksAnswer)
+    def of_clip(clip: Number) -> dict[str, Any]:
+        """The tracks of a clip by their objects; rejected ones too."""
+        return {"tracks": [track_to_json(track) for track in tracks.tracks(clip)]}
+
+    @router.get(
+        "/tracks/next",
+        response_model=TrackAnswer,
+        responses={204: {"description": "All have been looked at"}},
+    )
+    def following() -> Response:
+        """The track that should be looked at next, that with the most doubtful frames."""
+        asked = tracks.next_asked()
+        return Response(status_code=204) if asked is None else JSONResponse(track_to_json(asked))
+
+    @router.get("/tracks/{track}/masks", response_model=TrackMasksAnswer)
+    def masks(track: Number, first: Frame = 0, last: Frame = MOST_ID) -> dict[str, Any]:
+        """A track's masks, from a frame to another one."""
+        version = tracks.track(track).version
+        found = tracks.masks(track, first, last)
+        return {"version": version, "masks": [mask.to_json() for mask in found]}
+
+
+def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
+    tracks = project.tracks
+
+    @router.post("/clips", response_model=ClipAnswer, status_code=201)
+    def add(body: ClipBody) -> dict[str, Any]:
+        """Take up a video of the project's folder; the one that is there comes back."""
+        facts = read_facts(project.file(body.name))
+        return tracks.add_clip(body.name, facts.hw, facts.frames, facts.rate).to_json()
+
+    @router.post(
+        "/clips/{clip}/tracks", response_model=TrackAnswer, status_code=201, responses=_CONFLICT
+    )
+    def keep(clip: Number, body: NewTrackBody, user_name: Who = None) -> Response:
+        """Keep an object's masks; 409 where the clip has an object of that number."""
+        draft = TrackDraft(
+            object=body.object, masks=_masks(body.masks), label=body.label or None,
+            seconds=body.seconds,
+            provenance=provenance_of(body.provenance, project.stage, project.arm),
+        )  # fmt: skip
+        return _or_current(lambda: tracks.add_track(clip, draft, user_name or user), 201)
+
+
+def _add_verdicts(router: APIRouter, project: Project, user: str) -> None:
+    tracks = project.tracks
+
+    @router.post("/tracks/{track}/verdict", response_model=TrackAnswer, responses=_CONFLICT)
+    def verdict(track: Number, body: TrackVerdictBody, user_name: Who = None) -> Response:
+        """Accept, reject, or correct from a frame on; 409 where it is at another version."""
+        said = TrackSaid(verdict=body.verdict, version=body.version, seconds=body.seconds)
+        masks = _masks(body.masks)
+        return _or_current(lambda: tracks.give_verdict(track, said, user_name or user, masks))
+
+    @router.delete("/tracks/{track}/verdict", response_model=TrackAnswer, responses=_CONFLICT)
+    def take_back(track: Number, user_name: Who = None) -> Response:
+        """Undo the last verdict; 409 where the track has changed since."""
+        return _or_current(lambda: tracks.take_back_verdict(track, user_name or user))
+
+
+def track_to_json(track: TrackEntry) -> dict[str, Any]:
+    """Without where it comes from, which the database keeps."""
+    row = track.to_json()
+    del row["provenance"]
+    return row
+
+
+def _masks(bodies: Sequence[TrackMaskBody]) -> list[TrackMask]:
+    return [body.mask() for body in bodies]
+
+
+def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:
+    """The changed track; or 409 with the track as it is now."""
+    try:
+        return JSONResponse(track_to_json(work()), status)
+    except Conflict as error:
+        refusal = Refusal(
+            409, "the track as it is now", str(error), "look at `current` and decide again"
+        )
+        now = cast(TrackEntry, error.current)  # `engine.tracks` raises no other one
+        return JSONResponse({"error": refusal.error, "current": track_to_json(now)}, 409)

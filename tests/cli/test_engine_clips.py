@@ -1,0 +1,67 @@
+"""`anymask engine clips`: the objects of a session become tracks, accepted ones leave as SA-V."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anymask.cli.main import main
+from anymask.data.formats import read_annotations
+from anymask.engine.project import Project, create_project
+from anymask.engine.track_entries import TrackSaid
+from anymask.predictors.image import Model
+from anymask.video.opening import open_session
+from tests.predictors.fakes import ColourRuntime
+from tests.video.clips import moving_discs, write_video
+
+FRAMES = 6
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    clip = write_video(folder / "drive.mkv", moving_discs(FRAMES)[0])
+    session = tmp_path / "drive.session"
+    with open_session(Model(ColourRuntime()), clip, session=session) as opened:
+        opened.add(frame=0, object=1, points=[(30, 30)])
+        opened.add(frame=0, object=2, points=[(100, 70)])
+        list(opened)
+    return create_project(folder)
+
+
+def test_a_session_is_taken_up_looked_at_and_written(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = str(project.folder), tmp_path / "out.json"
+    take = ["--take", "drive.mkv", "--session", str(tmp_path / "drive.session"), "--label", "disc"]
+    assert main(["engine", "clips", folder, *take]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "drive.mkv: 6 frames, 2 tracks"
+    assert told[1].startswith("  track 1, object 1 (disc): proposal, frames 0 to 5, ")
+    assert main(["engine", "clips", folder, "-o", str(out)]) == 2
+    assert "no track is accepted; look at them first" in capsys.readouterr().err
+    project.tracks.give_verdict(2, TrackSaid(verdict="accept", version=1), "ann")
+    assert main(["engine", "clips", folder, "-o", str(out)]) == 0
+    assert "6 masks on 6 frames" in capsys.readouterr().out
+    images, _ = read_annotations(out)
+    assert [[mask.group for mask in image.masks] for image in images] == [[2]] * FRAMES
+    wanted = [mask.rle for mask in project.tracks.masks(2)]
+    assert [image.masks[0].rle for image in images] == wanted
+    assert main(["engine", "clips", folder, "-o", str(out), "--proposals"]) == 0
+    assert json.loads(out.read_text("utf-8"))["masklet_id"] == [1, 2]
+
+
+def test_what_cannot_be_taken_up_is_told(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(project.folder)
+    for words, complaint in (
+        (["--session", "x"], "name the video"),
+        (["--take", "missing.mkv"], "is not in the project's folder"),
+        (["--take", "drive.mkv", "--session", "missing.session"], "is no file"),
+    ):
+        assert main(["engine", "clips", folder, *words]) == 2
+        assert complaint in capsys.readouterr().err

@@ -1,0 +1,185 @@
+"""Tracks of clips: kept, accepted, corrected from a frame on, rejected; nothing is lost."""
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from anymask.engine.database import reading
+from anymask.engine.entries import Provenance
+from anymask.engine.store import Store
+from anymask.engine.tables import EventRow, TrackMaskRow
+from anymask.engine.track_entries import TrackDraft, TrackMask, TrackSaid
+from anymask.engine.tracks import Tracks
+from anymask.primitives.errors import Conflict, InputError, NotFoundError
+from anymask.primitives.rle import Rle, empty_rle, mask_to_rle
+
+HW, FRAMES = (6, 8), 5
+
+
+def strip(columns: int) -> Rle:
+    """A mask of the first columns of a frame."""
+    mask = np.zeros(HW, np.bool_)
+    mask[:, :columns] = True
+    return mask_to_rle(mask)
+
+
+def run_of(columns: int, first: int = 0, last: int = FRAMES - 1) -> list[TrackMask]:
+    return [TrackMask(frame=frame, rle=strip(columns)) for frame in range(first, last + 1)]
+
+
+def said(verdict: str, version: int, seconds: float = 0.0) -> TrackSaid:
+    return TrackSaid(verdict=verdict, version=version, seconds=seconds)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tracks(store: Store) -> Tracks:
+    found = Tracks(store.database)
+    found.add_clip("drive.mp4", HW, FRAMES, 25.0)
+    return found
+
+
+@pytest.fixture
+def one(tracks: Tracks) -> int:
+    """A track of two columns."""
+    draft = TrackDraft(
+        object=1, masks=run_of(2), label="car", seconds=4.0, provenance=Provenance(kind="model")
+    )
+    return tracks.add_track(1, draft, "ann").id
+
+
+def areas(tracks: Tracks, track_id: int) -> list[int]:
+    return [int(mask.rle.counts[1::2].sum()) // HW[0] for mask in tracks.masks(track_id)]
+
+
+def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> None:
+    masks = [
+        TrackMask(frame=1, rle=strip(2), prompted=True),
+        TrackMask(frame=2, rle=strip(3), score=0.4, doubts=("score", "area")),
+        TrackMask(frame=3, rle=empty_rle(HW), state="occluded", doubts=("gone",)),
+    ]
+    kept = tracks.add_track(1, TrackDraft(object=7, masks=masks, label="cup"), "ann")
+    assert (kept.status, kept.version, kept.doubtful) == ("proposal", 1, 2)
+    assert (kept.first, kept.last, kept.object, kept.label) == (1, 3, 7, "cup")
+    assert tracks.masks(kept.id) == masks
+    assert tracks.masks(kept.id, 2, 2) == masks[1:2]
+    assert tracks.tracks(1) == [kept]
+    assert tracks.track(kept.id) == kept
+    assert tracks.clip(1).tracks == 1
+
+
+def test_an_accepted_track_is_not_asked_about_again(tracks: Tracks, one: int) -> None:
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == one
+    kept = tracks.give_verdict(one, said("accept", 1, 6.0), "bob")
+    assert (kept.status, kept.version, kept.seconds, kept.who) == ("accepted", 2, 10.0, "bob")
+    assert tracks.next_asked() is None
+
+
+def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
+    tracks: Tracks, one: int
+) -> None:
+    masks = [TrackMask(frame=frame, rle=strip(1), doubts=("jump",)) for frame in range(3)]
+    doubtful = tracks.add_track(1, TrackDraft(object=2, masks=masks), "ann")
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == doubtful.id
+
+
+def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
+    tracks: Tracks, one: int
+) -> None:
+    kept = tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    assert (kept.status, kept.version) == ("proposal", 2)
+    assert areas(tracks, one) == [2, 2, 4, 4, 4]
+    (verdict,) = tracks.verdicts()
+    assert (verdict.verdict, verdict.frame, verdict.agreed) == ("correct", 2, 0.5)
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == one
+    assert tracks.give_verdict(one, said("accept", 2), "ann").status == "accepted"
+
+
+def test_a_correction_may_reach_to_the_next_prompt_only(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(5, 1, 2))
+    assert areas(tracks, one) == [2, 5, 5, 2, 2]
+
+
+def test_what_was_replaced_stays_in_the_database(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    tracks.give_verdict(one, said("correct", 2), "bob", run_of(6, first=3))
+    with reading(tracks.database) as session:
+        assert session.scalar(select(func.count()).select_from(TrackMaskRow)) == 5 + 3 + 2
+        kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
+    assert kinds == ["track added", "track corrected", "track corrected"]
+    assert areas(tracks, one) == [2, 2, 4, 6, 6]
+
+
+def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    kept = tracks.take_back_verdict(one, "bob")
+    assert (kept.status, kept.version) == ("proposal", 3)
+    assert areas(tracks, one) == [2, 2, 2, 2, 2]
+    assert tracks.verdicts() == []
+    tracks.give_verdict(one, said("reject", 3), "bob")
+    assert tracks.clip(1).tracks == 0
+    assert tracks.take_back_verdict(one, "bob").status == "proposal"
+    with pytest.raises(NotFoundError, match="nobody has judged track"):
+        tracks.take_back_verdict(one, "bob")
+
+
+def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int) -> None:
+    now = tracks.give_verdict(one, said("accept", 1), "bob")
+    with pytest.raises(
+        Conflict, match=r"is at version 2, got version 1: 'bob' has changed it"
+    ) as late:
+        tracks.give_verdict(one, said("reject", 1), "ann")
+    assert late.value.current == now
+    assert tracks.track(one).status == "accepted"
+
+
+def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:
+    assert tracks.add_clip("drive.mp4", HW, FRAMES, 25.0).id == 1
+    assert [clip.name for clip in tracks.clips()] == ["drive.mp4"]
+    with pytest.raises(InputError, match=r"had 5 frames of \(H, W\) = \(6, 8\), now it has 4"):
+        tracks.add_clip("drive.mp4", HW, 4, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("masks", "complaint"),
+    [
+        ([], "one mask for each frame"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 2)], "one mask for each frame"),
+        ([TrackMask(frame=5, rle=strip(1))], "frames 0 to 4, got frame 5"),
+        ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\), got \(3, 3\)"),
+    ],
+)
+def test_masks_that_do_not_fit_the_clip_are_refused(
+    tracks: Tracks, masks: list[TrackMask], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        tracks.add_track(1, TrackDraft(object=1, masks=masks), "ann")
+    assert tracks.tracks(1) == []
+
+
+def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int) -> None:
+    with pytest.raises(InputError, match="comes with the better masks"):
+        tracks.give_verdict(one, said("correct", 1), "bob")
+    with pytest.raises(InputError, match="the others without; got 'accept' with 5"):
+        tracks.give_verdict(one, said("accept", 1), "bob", run_of(1))
+    with pytest.raises(InputError, match="verdict must be one of accept, correct, reject"):
+        said("fix", 1)
+    short = tracks.add_track(1, TrackDraft(object=3, masks=run_of(1, 0, 1)), "ann")
+    with pytest.raises(InputError, match="reaches from frame 0 to 1, a correction of 3 to 4"):
+        tracks.give_verdict(short.id, said("correct", 1), "bob", run_of(1, 3, 4))
+    assert (tracks.track(short.id), tracks.track(one).version) == (short, 1)
+    with pytest.raises(Conflict, match="has an object 3 already"):
+        tracks.add_track(1, TrackDraft(object=3, masks=run_of(1)), "ann")
+
+
+@pytest.mark.parametrize("number", [0, 99, 2**70])
+def test_what_is_not_there_is_told(tracks: Tracks, number: int) -> None:
+    with pytest.raises(NotFoundError, match=f"no track {number}"):
+        tracks.track(number)
+    with pytest.raises(NotFoundError, match=f"no clip {number}"):
+        tracks.tracks(number)

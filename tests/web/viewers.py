@@ -1,0 +1,109 @@
+"""Somebody in front of a video in the page, and the servers behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.predictors.image import Model
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
+from anymask.runtimes.open import ASSETS
+from anymask.serving.app import ServerParts, create_app
+from anymask.serving.pages import model_assets, page_assets
+from anymask.serving.run import Server, address_of, open_socket
+from tests.patience import PATIENCE_S
+from tests.serving.servers import inference
+from tests.video.clips import moving_discs
+from tests.web.conftest import Annotator
+
+FRAMES = 8
+PICTURES, TRUTH = moving_discs(FRAMES)
+NARROW = {"width": 390, "height": 780}
+
+
+class Viewer(Annotator):
+    """Somebody in front of a video; `f` is the open video."""
+
+    def ask(self, expression: str) -> Any:
+        return self.page.evaluate(
+            "(() => { const s = window.anymask?.session, f = window.anymask?.film;"
+            f" return {expression} }})()"
+        )
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        box = self.page.locator(".stage").bounding_box()
+        left, top = self.ask(f"f.view.toScreen([{x}, {y}])")
+        return box["x"] + left, box["y"] + top
+
+    def choose(self, path: Path) -> None:
+        """Open the dialog, and choose a video file in it."""
+        self.keys("Control+Shift+O")
+        self.page.get_by_role("button", name="Choose a video file").wait_for()
+        self.page.set_input_files(".film-offers input[type=file]", str(path))
+
+    def watch(self, path: Path) -> None:
+        """Open a video."""
+        self.choose(path)
+        self.on_screen(0)
+
+    def on_screen(self, frame: int) -> None:
+        """A frame's picture is there."""
+        self.until("f?.shown?.frame", frame)
+
+    def say(self, x: float, y: float, *, negative: bool = False) -> None:
+        """Click on the frame, and see the answer."""
+        said = self.ask("f.said.length")
+        if negative:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.click(*self.at(x, y))
+        if negative:
+            self.page.keyboard.up("Shift")
+        self.until(f"f.said.length > {said} && !f.asking")
+
+    def follow(self) -> None:
+        """Follow to the end."""
+        self.keys("f")
+        self.until("f.left === 0 && !f.following")
+
+    def ious(self, number: int, truth: list[np.ndarray]) -> list[float]:
+        """Of an object's masks with the true ones, frame by frame."""
+        rles = self.ask(
+            f"[...Array(f.length).keys()].map(i => f.tracks.of({number}, i)?.segmentation ?? null)"
+        )
+        return [
+            0.0 if rle is None else float(rle_iou([coco_to_rle(rle)], [mask_to_rle(mask)])[0, 0])
+            for rle, mask in zip(rles, truth, strict=True)
+        ]
+
+    def export(self, name: str, folder: Path) -> Path:
+        self.keys("Control+s")
+        with self.page.expect_download() as download:
+            self.page.get_by_label("Format").select_option(name)
+            self.page.get_by_role("button", name="Export", exact=True).last.click()
+        target = folder / download.value.suggested_filename
+        download.value.save_as(target)
+        self.keys("Escape")
+        return target
+
+
+@contextmanager
+def served(load: Callable[[], Model], **more: Any) -> Iterator[str]:
+    """Where a server with the page listens."""
+    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
+    assets = page_assets() | model_assets(ASSETS / "nano")
+    parts = ServerParts(inference(load), assets=assets, **more)
+    server = Server(create_app(parts), ready.set)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        yield address_of(bound)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        bound.close()

@@ -1,0 +1,218 @@
+/** A frame of the video on the screen, with its masks and clicks, and what points at them. */
+
+import { rleArea, rleBox, cocoToRle } from "../masks/rle";
+import type { XY } from "../model/geometry";
+import type { Film } from "../state/film";
+import type { Mask } from "../state/work";
+import { LabelMap } from "./labelmap";
+import { drawBox, drawClicks, drawCross } from "./shapes";
+import type { View } from "./view";
+
+const LAYERS = ["photo", "masks", "over"] as const;
+const SMALL = 4; // screen pixels below which a drag of the box tool is a click
+const CURSORS = { point: "crosshair", box: "crosshair", pan: "grab" };
+
+export class FilmStage {
+  cross: XY | null = null; // the keyboard's pointer, in pixels of the frame
+  pointer: XY | null = null;
+  private readonly canvases: HTMLCanvasElement[];
+  private readonly view: View;
+  private map = new LabelMap([1, 1]);
+  private panning: XY | null = null;
+  private from: XY | null = null; // where a box was begun
+  private frame = 0;
+
+  constructor(
+    readonly element: HTMLElement,
+    private readonly film: Film,
+  ) {
+    this.view = film.view;
+    this.canvases = LAYERS.map((name) => {
+      const canvas = document.createElement("canvas");
+      canvas.className = `layer layer-${name}`;
+      canvas.setAttribute("aria-hidden", "true");
+      element.append(canvas);
+      return canvas;
+    });
+    new ResizeObserver(() => this.resized()).observe(element);
+    this.listen();
+  }
+
+  private listen(): void {
+    const { element } = this;
+    element.addEventListener("pointerdown", (event) => this.down(event));
+    element.addEventListener("pointermove", (event) => this.moved(event));
+    element.addEventListener("pointerup", (event) => this.up(event));
+    element.addEventListener("pointercancel", () => this.drop());
+    element.addEventListener("contextmenu", (event) => event.preventDefault());
+    element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  private place(event: MouseEvent): XY {
+    const { left, top } = this.element.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - top];
+  }
+
+  private inside([x, y]: XY): boolean {
+    const [height, width] = this.view.hw;
+    return x >= 0 && y >= 0 && x < width && y < height;
+  }
+
+  private down(event: PointerEvent): void {
+    if (event.target !== this.element) return; // messages lie over the frame
+    this.element.focus({ preventScroll: true });
+    this.element.setPointerCapture(event.pointerId);
+    this.cross = null;
+    const screen = this.place(event);
+    if (event.button === 1 || this.film.toolName === "pan") {
+      this.panning = screen;
+      return;
+    }
+    if (!this.film.shown) return;
+    const at = this.view.toImage(screen);
+    if (this.film.toolName === "box" && event.button === 0) this.from = at;
+    else if (this.inside(at)) this.click(at, event.shiftKey || event.button === 2);
+  }
+
+  private click([x, y]: XY, negative: boolean): void {
+    void this.film.speak([x, y, negative ? 0 : 1]);
+  }
+
+  private moved(event: PointerEvent): void {
+    const screen = this.place(event);
+    if (this.panning) {
+      this.view.pan(screen[0] - this.panning[0], screen[1] - this.panning[1]);
+      this.panning = screen;
+    }
+    this.pointer = this.view.toImage(screen);
+    if (this.panning || this.from) this.draw();
+  }
+
+  private up(event: PointerEvent): void {
+    const box = this.box(this.view.toImage(this.place(event)));
+    const large = box && (box[2] - box[0]) * this.view.scale > SMALL;
+    this.drop();
+    if (box && large && (box[3] - box[1]) * this.view.scale > SMALL) {
+      void this.film.speak(null, box);
+    }
+  }
+
+  private drop(): void {
+    this.panning = this.from = null;
+    this.draw();
+  }
+
+  /** The box from where the pointer went down, inside the frame. */
+  private box(to: XY): number[] | null {
+    if (!this.from) return null;
+    const [height, width] = this.view.hw;
+    const xs = [this.from[0], to[0]].map((x) => Math.min(width, Math.max(0, x)));
+    const ys = [this.from[1], to[1]].map((y) => Math.min(height, Math.max(0, y)));
+    return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+  }
+
+  private wheel(event: WheelEvent): void {
+    event.preventDefault();
+    const lines = event.deltaMode === 1 ? 16 : 1;
+    const scale = this.view.scale * Math.exp(-event.deltaY * lines * 0.0016);
+    this.view.zoomTo(scale, this.place(event));
+    this.draw();
+  }
+
+  /** Move the crosshair by screen pixels; it starts at the pointer, or in the middle. */
+  step(dx: number, dy: number): void {
+    const { view } = this;
+    const [x, y] = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
+    const [height, width] = view.hw;
+    this.cross = [
+      Math.min(width - 0.5, Math.max(0.5, x + dx / view.scale)),
+      Math.min(height - 0.5, Math.max(0.5, y + dy / view.scale)),
+    ];
+    this.draw();
+  }
+
+  /** Click at the crosshair, which appears first. */
+  press(negative: boolean): void {
+    if (this.cross) this.click(this.cross, negative);
+    else this.step(0, 0);
+  }
+
+  zoom(factor: number): void {
+    const at = this.cross ? this.view.toScreen(this.cross) : undefined;
+    this.view.zoomTo(this.view.scale * factor, at);
+    this.draw();
+  }
+
+  // ------------------------------------------------------------------------------------ drawing
+
+  private resized(): void {
+    const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || !clientHeight) return;
+    this.view.width = clientWidth;
+    this.view.height = clientHeight;
+    this.canvases.forEach((canvas, i) => {
+      const ratio = LAYERS[i] === "masks" ? 1 : devicePixelRatio;
+      canvas.width = Math.round(clientWidth * ratio);
+      canvas.height = Math.round(clientHeight * ratio);
+    });
+    this.view.fit();
+    this.draw();
+  }
+
+  /** Draw in the next frame of the screen. */
+  draw(): void {
+    this.frame ||= requestAnimationFrame(() => this.drawNow());
+  }
+
+  private drawNow(): void {
+    this.frame = 0;
+    const { film, view } = this;
+    const [photo, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    this.element.style.cursor = this.panning ? "grabbing" : CURSORS[film.toolName];
+    if (film.closed || !film.shown) return;
+    const { hw } = film.shown.photo;
+    if (hw.join() !== view.hw.join()) {
+      view.hw = hw;
+      view.fit();
+    }
+    photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
+    film.shown.photo.draw(photo, view, devicePixelRatio);
+    this.drawMasks(masks, film.shown.frame);
+    over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    over.clearRect(0, 0, view.width, view.height);
+    this.drawSaid(over, film.shown.frame);
+  }
+
+  private drawMasks(context: CanvasRenderingContext2D, frame: number): void {
+    const found = this.film.tracks.at(frame).filter(([, { area }]) => area > 0);
+    const masks = found.map(([object, { segmentation, score }]): Mask => {
+      const rle = cocoToRle(segmentation);
+      const about = { rle, box: rleBox(rle), area: rleArea(rle), quality: score };
+      const name = String(object);
+      return { ...about, key: name, label: name, status: "accepted", provenance: {} };
+    });
+    const size = masks[0]?.rle.size ?? this.view.hw;
+    this.map = new LabelMap(size);
+    const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null };
+    const palette = (name: string) => this.film.colour(Number(name));
+    const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
+    this.map.set(whole, { ...look, palette }, null);
+    this.map.draw(context, this.view);
+  }
+
+  private drawSaid(context: CanvasRenderingContext2D, frame: number): void {
+    const { film, view } = this;
+    const here = film.said.filter((one) => one.frame === frame && one.object === film.chosen);
+    for (const { box } of here) if (box) drawBox(context, view, box);
+    const points = here.flatMap(({ point }) => (point ? [point] : []));
+    drawClicks(
+      context,
+      view,
+      points.map(([x, y, label]) => ({ x, y, label })),
+      [],
+    );
+    const drawn = this.pointer && this.box(this.pointer);
+    if (drawn) drawBox(context, view, drawn);
+    if (this.cross) drawCross(context, view, this.cross);
+  }
+}

@@ -1,0 +1,132 @@
+/** The commands of the open video: keys, names, what they do; help reads them. */
+
+import type { FilmStage } from "../canvas/filmstage";
+import type { Film } from "../state/film";
+import { keyName } from "./commands";
+
+export interface FilmCommand {
+  keys: string[]; // as `keyName` writes them
+  title: string;
+  group: "Video" | "Object" | "View" | "Page";
+  run: () => void;
+}
+
+export interface FilmPages {
+  help(): void;
+  theme(): void;
+  open(): void;
+  export(): void;
+  name(): void;
+  leave(): void;
+}
+
+const ARROWS: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
+const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
+const FAST = 10; // frames with Shift
+const STEP = 8; // screen pixels of the crosshair
+
+export const FILM_MOUSE: [string, string][] = [
+  ["Click", "This is the object"],
+  ["Shift + click, right click", "This is not"],
+  ["Drag", "A box, or the frame: as the tool says"],
+  ["Wheel", "Zoom where the pointer is"],
+  ["Drag on the timeline", "Go anywhere in the video"],
+];
+
+/** Shift is for fast, and for the way back. */
+export function filmCommands(film: Film, stage: FilmStage, pages: FilmPages): FilmCommand[] {
+  const go = (step: number) => () => void film.seek(film.frame + step);
+  const tool = (name: Film["toolName"]) => () => {
+    film.toolName = name;
+    film.changed();
+    film.redraw();
+  };
+  const fit = () => {
+    film.view.fit();
+    stage.draw();
+  };
+  return [
+    of("Video", "Play, stop", () => void film.play(), "Space"),
+    of("Video", "A frame back", go(-1), "ArrowLeft"),
+    of("Video", "A frame on", go(1), "ArrowRight"),
+    of("Video", "Ten frames back", go(-FAST), "Shift+ArrowLeft"),
+    of("Video", "Ten frames on", go(FAST), "Shift+ArrowRight"),
+    of("Video", "First frame", () => void film.seek(0), "Home"),
+    of("Video", "Last frame", () => void film.seek(film.length - 1), "End"),
+    of("Video", "Follow, pause", () => void followOrPause(film), "F"),
+    of("Video", "Next frame to look at", () => void film.seekDoubtful(1), "J"),
+    of("Video", "Frame to look at before", () => void film.seekDoubtful(-1), "K"),
+    of("Object", "Click with the pointer", tool("point"), "V"),
+    of("Object", "Box", tool("box"), "B"),
+    of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
+    of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
+    of("Object", "Take back the last click", () => void film.undo(), "Ctrl+Z"),
+    of("Object", "Another object", () => film.addObject(), "N"),
+    of("Object", "Name of the object", pages.name, "L"),
+    of("Object", "Remove the object", () => void film.removeObject(film.chosen), "Delete"),
+    of("View", "Whole frame", fit, "0"),
+    of("View", "Larger", () => stage.zoom(1.25), "+", "="),
+    of("View", "Smaller", () => stage.zoom(0.8), "-"),
+    of("View", "Move the frame", tool("pan"), "H"),
+    of("View", "Dark or light", pages.theme, "T"),
+    of("Page", "Export", pages.export, "Ctrl+S"),
+    of("Page", "Open another video", pages.open, "Ctrl+O"),
+    of("Page", "Close the video", pages.leave, "Q"),
+    of("Page", "Help", pages.help, "?"),
+  ];
+}
+
+const of = (
+  group: FilmCommand["group"],
+  title: string,
+  run: () => void,
+  ...keys: string[]
+): FilmCommand => ({ group, title, run, keys });
+
+/** What only help shows: keys that have no command of their own. */
+export const FILM_KEYS: FilmCommand[] = [
+  of("Object", "Move the crosshair", () => undefined, "Alt+Arrows"),
+  of("Object", "The nth object", () => undefined, "1–9"),
+];
+
+export const followOrPause = (film: Film) => (film.following ? film.pause() : film.follow());
+
+/** Listens until the stage is no more in the page. */
+export function listenToFilmKeys(film: Film, stage: FilmStage, commands: FilmCommand[]): void {
+  const listen = (event: KeyboardEvent) => {
+    if (!stage.element.isConnected) return document.removeEventListener("keydown", listen);
+    const name = keyName(event);
+    const target = event.target as HTMLElement;
+    if (target.closest(FIELDS) !== null && !PAGE_KEYS.includes(name)) return;
+    const arrow = ARROWS[event.key];
+    if (arrow && event.altKey) {
+      event.preventDefault();
+      return stage.step(arrow[0] * STEP, arrow[1] * STEP);
+    }
+    const presses = name === "Space" || name === "Enter" || name === "Shift+Enter";
+    const own = target.matches("button, [role=slider]") && target !== stage.element;
+    if (presses && own && !(name === "Space" && target.matches("[role=slider]"))) return;
+    if (/^[1-9]$/.test(name)) {
+      const chosen = film.objects[Number(name) - 1];
+      if (chosen) choose(film, chosen.number);
+      return;
+    }
+    const command = commands.find(({ keys }) => keys.includes(name));
+    if (!command || event.altKey) return;
+    event.preventDefault();
+    command.run();
+  };
+  document.addEventListener("keydown", listen);
+}
+
+export function choose(film: Film, number: number): void {
+  film.chosen = number;
+  film.changed();
+  film.redraw();
+}

@@ -1,0 +1,198 @@
+/** The timeline: which frames are done, objects' states, frames to look at, where one is. */
+
+import { css } from "../canvas/colours";
+import type { Film } from "../state/film";
+import type { Direction } from "../state/said";
+import type { Cell } from "../state/tracks";
+import { followOrPause } from "./filmkeys";
+import { fill, h, icon, iconButton } from "./dom";
+import type { Icon } from "./dom";
+
+const ROW = 18; // CSS pixels of an object's row
+const HEAD = 12; // of the row of marks above them
+const DIRECTIONS: [Direction, string][] = [
+  ["forward", "Forwards"],
+  ["backward", "Backwards"],
+  ["both", "Both ways"],
+];
+
+export function timeline(film: Film, back: () => void): HTMLElement {
+  const names = h("div", { class: "track-names", "aria-hidden": "true" });
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  const slider = h(
+    "div",
+    {
+      class: "track-rows",
+      role: "slider",
+      tabindex: "0",
+      "aria-label": "Frame",
+      "aria-orientation": "horizontal",
+      "aria-valuemin": "1",
+    },
+    canvas,
+  );
+  takePointer(film, slider, back);
+  const draw = () => drawRows(film, canvas, slider.clientWidth);
+  new ResizeObserver(draw).observe(slider);
+  film.watchers.push(() => {
+    slider.setAttribute("aria-valuemax", String(film.length));
+    slider.setAttribute("aria-valuenow", String(film.frame + 1));
+    slider.setAttribute("aria-valuetext", told(film));
+    fill(names, JSON.stringify(film.objects), () =>
+      film.objects.map(({ number }) => h("span", {}, film.nameOf(number))),
+    );
+    draw();
+  });
+  const rows = h("div", { class: "tracks" }, names, slider);
+  return h("section", { class: "timeline", "aria-label": "Timeline" }, transport(film), rows);
+}
+
+/** What a screen reader says of the frame. */
+export function told(film: Film): string {
+  const states = film.tracks.at(film.frame).map(([object, { state, doubts }]) => {
+    const doubt = doubts.length ? `, to look at: ${doubts.join(", ")}` : "";
+    return `${film.nameOf(object)} ${state}${doubt}`;
+  });
+  const seconds = (film.frame / film.facts.rate).toFixed(2);
+  return [`Frame ${film.frame + 1} of ${film.length}, ${seconds} s`, ...states].join("; ");
+}
+
+function transport(film: Film): HTMLElement {
+  const button = (name: Icon, title: string, key: string, run: () => void) =>
+    iconButton(name, title, key, run);
+  const play = h("button", { class: "icon-button", type: "button" });
+  play.addEventListener("click", () => void film.play());
+  const place = h("span", { class: "where" });
+  const follow = h("button", { class: "button primary", type: "button" });
+  follow.addEventListener("click", () => void followOrPause(film));
+  const direction = h(
+    "select",
+    { class: "modes", "aria-label": "Direction" },
+    ...DIRECTIONS.map(([value, text]) => h("option", { value }, text)),
+  );
+  direction.addEventListener("change", () => {
+    film.direction = direction.value as Direction;
+    film.changed();
+  });
+  film.watchers.push(() => {
+    fill(play, String(film.playing), () => [icon(film.playing ? "pause" : "play")]);
+    const does = film.playing ? "Stop (Space)" : "Play (Space)";
+    play.title = does;
+    play.setAttribute("aria-label", does);
+    const seconds = (film.frame / film.facts.rate).toFixed(2);
+    place.textContent = `${film.frame + 1} / ${film.length} · ${seconds} s`;
+    const { left } = film;
+    const again = film.tracks.doubtful().length || film.said.length > film.objects.length;
+    const frames = left === 1 ? "1 frame" : `${left} frames`;
+    const text = film.following ? "Pause" : left ? `Follow ${frames}` : "Followed";
+    fill(follow, `${text} ${again}`, () => [
+      icon(film.following ? "pause" : "follow"),
+      text,
+      h("kbd", {}, "F"),
+    ]);
+    follow.disabled = !film.following && !left;
+    direction.disabled = film.following !== null;
+  });
+  return h(
+    "div",
+    { class: "transport" },
+    button("first", "First frame", "Home", () => void film.seek(0)),
+    button("previous", "A frame back", "←", () => void film.seek(film.frame - 1)),
+    play,
+    button("next", "A frame on", "→", () => void film.seek(film.frame + 1)),
+    button("last", "Last frame", "End", () => void film.seek(film.length - 1)),
+    place,
+    h("span", { class: "stretch" }),
+    button("flagBack", "Frame to look at before", "K", () => void film.seekDoubtful(-1)),
+    button("flag", "Next frame to look at", "J", () => void film.seekDoubtful(1)),
+    direction,
+    follow,
+  );
+}
+
+function takePointer(film: Film, slider: HTMLElement, back: () => void): void {
+  const at = (event: PointerEvent) => {
+    const { left, width } = slider.getBoundingClientRect();
+    const share = (event.clientX - left) / Math.max(1, width);
+    void film.seek(Math.floor(Math.min(0.9999, Math.max(0, share)) * film.length));
+  };
+  slider.addEventListener("pointerdown", (event) => {
+    slider.setPointerCapture(event.pointerId);
+    film.stop();
+    at(event);
+  });
+  slider.addEventListener("pointermove", (event) => {
+    if (event.buttons & 1) at(event);
+  });
+  slider.addEventListener("pointerup", back);
+}
+
+// --------------------------------------------------------------------------------------- drawing
+
+function drawRows(film: Film, canvas: HTMLCanvasElement, width: number): void {
+  const height = HEAD + ROW * film.objects.length;
+  const ratio = devicePixelRatio;
+  canvas.width = Math.max(1, Math.round(width * ratio));
+  canvas.height = Math.round(height * ratio);
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d")!;
+  context.scale(ratio, ratio);
+  const style = getComputedStyle(canvas);
+  const colour = (name: string) => style.getPropertyValue(name);
+  const count = Math.max(1, Math.min(film.length, Math.floor(width)));
+  const step = width / count;
+  const marks = Array<boolean>(count).fill(false);
+  film.objects.forEach(({ number }, row) => {
+    const top = HEAD + row * ROW;
+    context.fillStyle = colour("--raised");
+    context.fillRect(0, top + 2, width, ROW - 4);
+    film.tracks.cells(number, film.length, count).forEach((cell, i) => {
+      marks[i] ||= cell.doubtful;
+      drawCell(context, cell, [i * step, top, step], css(film.colour(number)), colour("--text"));
+    });
+  });
+  context.fillStyle = colour("--warn");
+  marks.forEach((marked, i) => {
+    if (!marked) return;
+    const middle = (i + 0.5) * step;
+    context.beginPath();
+    context.moveTo(middle - 4, 1);
+    context.lineTo(middle + 4, 1);
+    context.lineTo(middle, 9);
+    context.fill();
+  });
+  const x = ((film.frame + 0.5) / film.length) * width;
+  context.fillStyle = colour("--text");
+  context.fillRect(Math.round(x) - 1, 0, 2, height);
+}
+
+/** Visible fills the row, occluded half of it, lost is a line: the state is told without colour. */
+function drawCell(
+  context: CanvasRenderingContext2D,
+  cell: Cell,
+  [x, top, width]: number[],
+  colour: string,
+  mark: string,
+): void {
+  const gap = width > 4 ? 1 : 0;
+  const thick = { visible: ROW - 4, back: ROW - 4, occluded: 6, lost: 2 };
+  if (cell.state) {
+    const height = thick[cell.state];
+    context.fillStyle = colour;
+    context.fillRect(x, top + (ROW - height) / 2, width - gap, height);
+  }
+  if (cell.prompted) {
+    const [cx, cy] = [x + width / 2, top + ROW / 2];
+    context.beginPath();
+    context.arc(cx, cy, 4, 0, 2 * Math.PI);
+    context.fillStyle = "#fff";
+    context.fill();
+    context.lineWidth = 1.5;
+    context.strokeStyle = "#000";
+    context.stroke();
+  }
+  if (cell.state === "back") {
+    context.fillStyle = mark;
+    context.fillRect(x, top + 2, Math.min(2, width), ROW - 4);
+  }
+}

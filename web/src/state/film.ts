@@ -1,0 +1,366 @@
+/** The open video: where one is in it, its objects, what was said of them, what is known. */
+
+import { fromHex, nthColour, toHex } from "../canvas/colours";
+import type { Rgb } from "../canvas/colours";
+import type { Photo } from "../canvas/photo";
+import type { View } from "../canvas/view";
+import type { VideoFacts, Videos } from "../store/videos";
+import { Pictures } from "./pictures";
+import { promptOf, waysOf } from "./said";
+import type { Direction, FilmObject, FilmTool, KeptFilm, Said } from "./said";
+import type { Message } from "./session";
+import { Tracks } from "./tracks";
+import type { Way } from "./tracks";
+
+export class Film {
+  readonly tracks = new Tracks();
+  readonly pictures: Pictures;
+  readonly watchers: (() => void)[] = [];
+  readonly messages: Message[] = [];
+  objects: FilmObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
+  chosen = 1; // the object that clicks are about
+  said: Said[] = [];
+  frame = 0; // where one is
+  shown: { frame: number; photo: Photo } | null = null; // what is on the screen
+  toolName: FilmTool = "point";
+  direction: Direction = "forward";
+  following: Way | null = null;
+  along = false; // the frame that was found last is shown
+  playing = false;
+  asking = 0; // requests under way about clicks
+  redraw: () => void = () => undefined;
+  leave: () => void = () => undefined; // the page shows the photos again
+  closed = false; // its page is gone
+  ended = false; // the server has closed the session
+  private work: Promise<void> = Promise.resolve();
+  private pausing = false;
+  private stream: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly videos: Videos,
+    public facts: VideoFacts,
+    readonly title: string,
+    readonly view: View,
+  ) {
+    this.pictures = new Pictures((frame) => videos.picture(facts.name, frame));
+  }
+
+  get length(): number {
+    return this.facts.frames;
+  }
+
+  changed(): void {
+    for (const watcher of this.watchers) watcher();
+  }
+
+  say(text: string, actions: Message["actions"] = []): void {
+    if (this.messages.some((message) => message.text === text)) return;
+    this.messages.push({ text, actions });
+    if (this.messages.length > 3) this.messages.shift();
+    this.changed();
+  }
+
+  dismiss(message: Message): void {
+    this.messages.splice(this.messages.indexOf(message), 1);
+    this.changed();
+  }
+
+  object(number: number): FilmObject | null {
+    return this.objects.find((one) => one.number === number) ?? null;
+  }
+
+  nameOf(number: number): string {
+    return this.object(number)?.name || `Object ${number}`;
+  }
+
+  colour = (number: number): Rgb => fromHex(this.object(number)?.colour ?? "#ffffff");
+
+  // --------------------------------------------------------------------------------- the frames
+
+  /** Go to a frame; its picture is shown as soon as it is there. */
+  async seek(frame: number, along = false): Promise<void> {
+    this.frame = Math.max(0, Math.min(this.length - 1, Math.round(frame)));
+    this.along = along;
+    this.changed();
+    const wanted = this.frame;
+    try {
+      const photo = await this.pictures.get(wanted, () => wanted !== this.frame);
+      if (!photo || this.closed || wanted !== this.frame) return;
+      this.shown = { frame: wanted, photo };
+      this.pictures.holding = wanted;
+      this.changed();
+      this.redraw();
+    } catch (error) {
+      if (this.closed || wanted !== this.frame) return;
+      this.fail(error, `Frame ${wanted + 1} cannot be shown: `);
+    }
+  }
+
+  /** The next frame that a person should look at, or the one before. */
+  async seekDoubtful(step: 1 | -1): Promise<void> {
+    const frames = [...new Set(this.tracks.doubtful().map(({ frame }) => frame))];
+    const next =
+      step > 0
+        ? frames.find((frame) => frame > this.frame)
+        : frames.findLast((frame) => frame < this.frame);
+    if (next !== undefined) return this.seek(next);
+    const where = step > 0 ? "behind" : "before";
+    this.say(`There is no frame to look at ${where} this one.`);
+  }
+
+  /** Play to the end, at the video's own speed; frames that come too late are left out. */
+  async play(): Promise<void> {
+    if (this.playing) return this.stop();
+    if (this.frame >= this.length - 1) await this.seek(0);
+    this.playing = true;
+    this.changed();
+    let [since, from] = [performance.now(), this.frame];
+    while (this.playing && !this.closed && this.frame < this.length - 1) {
+      const due = from + Math.floor(((performance.now() - since) / 1000) * this.facts.rate);
+      const next = Math.min(this.length - 1, Math.max(this.frame + 1, due));
+      for (let ahead = next; ahead < next + 4 && ahead < this.length; ahead++) {
+        this.pictures.expect(ahead);
+      }
+      const wait = since + (1000 * (next - from)) / this.facts.rate - performance.now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      if (!this.playing) break;
+      await this.seek(next);
+      if (next !== this.frame) [since, from] = [performance.now(), this.frame]; // somebody sought
+    }
+    this.stop();
+  }
+
+  stop(): void {
+    this.playing = false;
+    this.changed();
+  }
+
+  // -------------------------------------------------------------------------------- the objects
+
+  addObject(): void {
+    const empty = this.objects.find(({ number }) => !this.said.some((s) => s.object === number));
+    if (empty) {
+      this.chosen = empty.number;
+      return this.changed();
+    }
+    const number = Math.max(0, ...this.objects.map((one) => one.number)) + 1;
+    this.objects.push({ number, name: "", colour: toHex(nthColour(number - 1)) });
+    this.chosen = number;
+    this.changed();
+  }
+
+  change(number: number, change: Partial<FilmObject>): void {
+    this.objects = this.objects.map((one) => (one.number === number ? { ...one, ...change } : one));
+    this.changed();
+    this.redraw();
+  }
+
+  removeObject(number: number): Promise<void> {
+    return this.doing(async () => {
+      if (this.said.some((one) => one.object === number) || this.tracks.objects.includes(number)) {
+        this.learn(await this.videos.remove(this.facts.name, number));
+      }
+      this.tracks.remove(number);
+      this.said = this.said.filter((one) => one.object !== number);
+      this.objects = this.objects.filter((one) => one.number !== number);
+      if (!this.objects.length) this.addObject();
+      if (!this.object(this.chosen)) this.chosen = this.objects[0].number;
+    });
+  }
+
+  /** Say what is meant on the frame that is shown: a click or a box on the chosen object. */
+  speak(point: Said["point"], box: number[] | null = null): Promise<void> {
+    const one: Said = { object: this.chosen, frame: this.shown?.frame ?? this.frame, point, box };
+    const begun = this.said.some(({ object }) => object === one.object);
+    if (point && !point[2] && !begun) {
+      this.say("First click the object; then take away with Shift + click.");
+      return Promise.resolve();
+    }
+    this.stop();
+    this.along = false;
+    this.said.push(one);
+    this.redraw();
+    return this.doing(async () => {
+      try {
+        await this.tell(one.object, one.frame);
+      } catch (error) {
+        this.said = this.said.filter((other) => other !== one);
+        throw error;
+      }
+    });
+  }
+
+  /** Take back what was said last, wherever that was. */
+  async undo(): Promise<void> {
+    const last = this.said.at(-1);
+    if (!last) return this.say("There is no click to take back.");
+    this.said = this.said.slice(0, -1);
+    this.chosen = last.object;
+    void this.seek(last.frame);
+    await this.doing(async () => {
+      try {
+        await this.tell(last.object, last.frame);
+      } catch (error) {
+        this.said.push(last);
+        throw error;
+      }
+    });
+  }
+
+  /** Hand the server what was said of an object on a frame, or that nothing is said any more. */
+  private async tell(object: number, frame: number): Promise<void> {
+    const prompt = promptOf(this.said, object, frame);
+    if (!prompt) {
+      this.learn(await this.videos.takeBack(this.facts.name, object, frame));
+      return;
+    }
+    const { known, ...found } = await this.videos.prompt(this.facts.name, prompt);
+    this.tracks.add(object, frame, found);
+    this.tracks.keep(object, known);
+  }
+
+  private learn(facts: VideoFacts): void {
+    this.facts = facts;
+    for (const object of this.tracks.objects) {
+      this.tracks.keep(object, facts.known[object] ?? []);
+    }
+    if (this.frame >= facts.frames) this.frame = Math.max(0, facts.frames - 1);
+  }
+
+  /** One thing after the other; following pauses meanwhile and goes on afterwards. */
+  private doing(job: () => Promise<void>): Promise<void> {
+    const was = this.following;
+    this.asking++;
+    this.changed();
+    this.work = this.work.then(async () => {
+      try {
+        await this.pause();
+        await job();
+      } catch (error) {
+        this.fail(error);
+      } finally {
+        this.asking--;
+      }
+      this.changed();
+      this.redraw();
+      if (was && !this.asking) void this.follow();
+    });
+    return this.work;
+  }
+
+  private fail(error: unknown, before = ""): void {
+    const text = (error as Error).message;
+    if (/a session that is open/.test(text)) {
+      this.ended = true;
+      this.say("The server has closed this video's session. Open the video again.");
+    } else this.say(before + text);
+  }
+
+  // ------------------------------------------------------------------------------------ following
+
+  /** How many frames are left to follow. */
+  get left(): number {
+    return this.tracks.left(waysOf(this.direction), this.length);
+  }
+
+  /** Follow the objects until nothing is left to do, or until it is paused. */
+  async follow(): Promise<void> {
+    await this.work;
+    if (this.following || this.ended) return this.stream;
+    if (!this.tracks.objects.length) {
+      return this.say("Nothing says what to follow: click an object first.");
+    }
+    if (!this.left) {
+      return this.say(
+        this.length < 2
+          ? "This video has one frame: there is nothing to follow."
+          : "Every frame is followed. Click on any frame to correct what comes after it.",
+      );
+    }
+    this.stop();
+    this.along = true;
+    this.pausing = false;
+    this.following = waysOf(this.direction)[0];
+    this.stream = this.followAll();
+    return this.stream;
+  }
+
+  private async followAll(): Promise<void> {
+    const fault = this.facts.fault;
+    try {
+      for (const way of waysOf(this.direction)) {
+        const span = this.tracks.span(way, this.length);
+        if (!span || this.pausing) continue;
+        this.following = way;
+        await this.followOne(way, span.start, span.stop);
+      }
+      this.learn(await this.videos.look(this.facts.name));
+    } catch (error) {
+      this.fail(error);
+    }
+    this.following = null;
+    if (this.facts.fault !== fault) this.say(`${this.facts.fault}; the masks end there.`);
+    this.changed();
+    this.redraw();
+  }
+
+  private async followOne(way: Way, start: number, stop: number): Promise<void> {
+    for await (const { frame, objects } of this.videos.follow(this.facts.name, way, start, stop)) {
+      for (const { object, ...found } of objects) this.tracks.add(object, frame, found);
+      if (this.along) void this.seek(frame, true);
+      else this.changed();
+      if (frame === this.shown?.frame) this.redraw();
+      if (this.pausing) break; // what the server found meanwhile is asked for again
+    }
+  }
+
+  /** Pause the following; what is done stays. */
+  async pause(): Promise<void> {
+    if (!this.following) return;
+    this.pausing = true;
+    await this.videos.pause(this.facts.name);
+    await this.stream;
+  }
+
+  // ------------------------------------------------------------------------------------- keeping
+
+  get kept(): KeptFilm {
+    const { title, objects, said, frame } = this;
+    return { name: this.facts.name, title, objects, said, frame };
+  }
+
+  /** Go on where a reload has left the video. */
+  async restore(kept: KeptFilm): Promise<void> {
+    this.objects = kept.objects;
+    this.chosen = kept.objects.at(-1)?.number ?? 1;
+    this.said = kept.said;
+    await this.videos.pause(this.facts.name);
+    for await (const { frame, objects } of this.videos.results(this.facts.name)) {
+      for (const { object, ...found } of objects) this.tracks.add(object, frame, found);
+    }
+    await this.seek(kept.frame);
+  }
+
+  /** Ask the server about the session, which keeps it open. */
+  async greet(): Promise<void> {
+    if (this.ended || this.following || this.asking) return;
+    try {
+      const { seconds_left: left } = await this.videos.look(this.facts.name);
+      if (left < LATE) {
+        const minutes = Math.max(1, Math.round(left / 60));
+        this.say(`The server closes this session in ${minutes} minutes: export what you need.`);
+      }
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.stop();
+    this.pictures.close();
+    await this.videos.end(this.facts.name);
+  }
+}
+
+const LATE = 540; // seconds before a session ends: said while less is left than after any question

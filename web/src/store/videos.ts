@@ -1,0 +1,168 @@
+/** Videos on the server: sessions over HTTP (docs/serving.md, "A session about a video"). */
+
+import type { Found, Stretch, Way } from "../state/tracks";
+import { Server } from "./server";
+import { StoreError } from "./store";
+
+export interface Offers {
+  clips: string[]; // of the server's own
+  files: boolean; // whether it reads video files
+  upload_bytes: number;
+  most_frames: number;
+  most_objects: number;
+}
+
+export interface VideoFacts {
+  name: string;
+  frames: number;
+  rate: number;
+  size: [height: number, width: number];
+  objects: number[];
+  known: Record<string, Stretch[]>;
+  fault: string | null;
+  seconds_left: number;
+}
+
+export interface Line {
+  frame: number;
+  objects: (Found & { object: number })[];
+}
+
+/** What is said of an object on a frame. */
+export interface Prompt {
+  frame: number;
+  object: number;
+  points: [number, number][] | null;
+  labels: (0 | 1)[] | null;
+  box: number[] | null;
+}
+
+export interface FilmWish {
+  format: string;
+  title: string;
+  objects: { object: number; name: string; colour: string }[];
+}
+
+export class Videos {
+  constructor(private readonly server: Server) {}
+
+  offers(): Promise<Offers> {
+    return this.server.json("api/videos");
+  }
+
+  /** Open a session about a file, or about one of the server's own videos. */
+  async open(source: File | string): Promise<VideoFacts> {
+    const { name } = await this.server.json<VideoFacts>("api/videos", "POST", {});
+    try {
+      if (typeof source === "string") {
+        return await this.server.json(`api/videos/${name}/clip`, "PUT", { clip: source });
+      }
+      const headers = { "Content-Type": source.type || "application/octet-stream" };
+      const init = { method: "PUT", headers, body: source };
+      return (await this.server.ask(`api/videos/${name}/file`, init, true)).json();
+    } catch (error) {
+      await this.end(name);
+      throw error;
+    }
+  }
+
+  look(name: string): Promise<VideoFacts> {
+    return this.server.json(`api/videos/${name}`);
+  }
+
+  async end(name: string): Promise<void> {
+    await this.server.ask(`api/videos/${name}`, { method: "DELETE" }).catch(() => null); // ended so
+  }
+
+  async picture(name: string, frame: number): Promise<Blob> {
+    return (await this.server.ask(`api/videos/${name}/frames/${frame}`, {}, true)).blob();
+  }
+
+  /** Say what is meant on a frame, in place of what was said there before. */
+  prompt(name: string, prompt: Prompt): Promise<Found & { known: Stretch[] }> {
+    const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
+    const body = { ...said, anew: true };
+    return this.server.json(`api/videos/${name}/prompts`, "POST", body, undefined, true);
+  }
+
+  takeBack(name: string, object: number, frame: number): Promise<VideoFacts> {
+    const path = `api/videos/${name}/objects/${object}/prompts/${frame}`;
+    return this.server.json(path, "DELETE", undefined, undefined, true);
+  }
+
+  remove(name: string, object: number): Promise<VideoFacts> {
+    const path = `api/videos/${name}/objects/${object}`;
+    return this.server.json(path, "DELETE", undefined, undefined, true);
+  }
+
+  /** Follow the objects; a line for each frame, as it is found. */
+  follow(name: string, way: Way, start: number, stop: number): AsyncGenerator<Line> {
+    return this.lines(`api/videos/${name}/masks?direction=${way}&start=${start}&stop=${stop}`);
+  }
+
+  /** What is known already; nothing is computed. */
+  results(name: string): AsyncGenerator<Line> {
+    return this.lines(`api/videos/${name}/results`);
+  }
+
+  /** End the following after the frame that is under way. */
+  async pause(name: string): Promise<void> {
+    await this.server.ask(`api/videos/${name}/pause`, { method: "POST" }, true);
+  }
+
+  async export(name: string, wish: FilmWish): Promise<{ name: string; blob: Blob }> {
+    const init = {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(wish),
+    };
+    const response = await this.server.ask(`api/videos/${name}/export`, init, true);
+    const given = response.headers.get("Content-Disposition") ?? "";
+    const file = /filename="?([^";]+)/.exec(given)?.[1] ?? `video-${wish.format}`;
+    return { name: file, blob: await response.blob() };
+  }
+
+  private async *lines(path: string): AsyncGenerator<Line> {
+    const response = await this.server.ask(path, {}, true);
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read().catch(() => {
+          throw new StoreError("lost", "the server does not answer");
+        });
+        const parts = (rest + (value ?? "")).split("\n");
+        rest = parts.pop()!;
+        for (const part of parts) yield lineOf(part);
+        if (done) return;
+      }
+    } finally {
+      void reader.cancel().catch(() => null);
+    }
+  }
+}
+
+/** One line of the server's. Throws where it tells of a failure. */
+export function lineOf(text: string): Line {
+  const line = JSON.parse(text) as Line & { error?: { got?: string; remedy?: string } };
+  if (line.error) throw new StoreError("refused", `${line.error.got}; ${line.error.remedy}`);
+  return line;
+}
+
+const FILMS = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|wmv|flv|ogv|ts|3gp)$/i;
+
+/** Whether a file is a video: by its kind, its name, or as a GIF that moves. */
+export async function isFilm(file: File): Promise<boolean> {
+  if (file.type.startsWith("video/") || FILMS.test(file.name)) return true;
+  if (file.type !== "image/gif" && !/\.gif$/i.test(file.name)) return false;
+  return moves(new Uint8Array(await file.arrayBuffer()));
+}
+
+/** Whether a GIF has more than one frame: each has a control block of its own. */
+export function moves(bytes: Uint8Array): boolean {
+  let blocks = 0;
+  for (let i = 0; i + 2 < bytes.length && blocks < 2; i++) {
+    if (bytes[i] === 0x21 && bytes[i + 1] === 0xf9 && bytes[i + 2] === 0x04) blocks++;
+  }
+  return blocks > 1;
+}

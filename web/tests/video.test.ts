@@ -1,0 +1,272 @@
+import { describe, expect, test } from "vitest";
+
+import { View } from "../src/canvas/view";
+import { Film } from "../src/state/film";
+import { promptOf } from "../src/state/said";
+import type { Said } from "../src/state/said";
+import { Tracks } from "../src/state/tracks";
+import type { Found, ObjectState, Stretch } from "../src/state/tracks";
+import { isFilm, lineOf, moves } from "../src/store/videos";
+import type { Line, Prompt, VideoFacts, Videos } from "../src/store/videos";
+
+const LENGTH = 8;
+
+function found(state: ObjectState = "visible", prompted = false, doubts: string[] = []): Found {
+  const segmentation = { size: [2, 2] as [number, number], counts: [0, 4] };
+  return { segmentation, area: state === "lost" ? 0 : 4, score: 1, state, doubts, prompted };
+}
+
+/** Object 1 is prompted on frame 2 and known up to frame 4, object 2 prompted on frame 5. */
+function tracks(): Tracks {
+  const made = new Tracks();
+  made.add(1, 2, found("visible", true));
+  made.add(1, 3, found());
+  made.add(1, 4, found("occluded", false, ["gone"]));
+  made.add(2, 5, found("visible", true, ["area"]));
+  return made;
+}
+
+describe("what is known of a video", () => {
+  test("following begins and ends where masks are missing", () => {
+    expect(tracks().span("forward", LENGTH)).toEqual({ start: 5, stop: 7 });
+    expect(tracks().span("backward", LENGTH)).toEqual({ start: 4, stop: 0 });
+    expect(tracks().left(["forward"], LENGTH)).toBe(3);
+    expect(tracks().left(["backward"], LENGTH)).toBe(5);
+    expect(tracks().left(["forward", "backward"], LENGTH)).toBe(7);
+    expect(new Tracks().span("forward", LENGTH)).toBe(null);
+  });
+
+  test("what a correction makes unknown is missing again, between two prompts too", () => {
+    const made = tracks();
+    for (const frame of [5, 6, 7]) made.add(1, frame, found("visible", frame === 7));
+    for (const frame of [6, 7]) made.add(2, frame, found());
+    expect(made.span("forward", LENGTH)).toBe(null);
+    made.keep(1, [
+      [2, 4],
+      [7, 7],
+    ]);
+    expect(made.span("forward", LENGTH)).toEqual({ start: 5, stop: 6 });
+    expect(made.prompted(1)).toEqual([2, 7]);
+    made.keep(1, []);
+    expect(made.objects).toEqual([2]);
+  });
+
+  test("a person looks at doubted frames, not at those that were clicked on", () => {
+    expect(tracks().doubtful()).toEqual([{ frame: 4, object: 1, doubts: ["gone"] }]);
+  });
+
+  test.each([8, 4, 16, 3])("a row of %d cells has every frame in it", (count) => {
+    const cells = tracks().cells(1, LENGTH, count);
+    expect(cells.length).toBe(count);
+    const begin = (i: number) => Math.floor((i * LENGTH) / count);
+    const inside = (frame: number) => cells.findLast((_, i) => begin(i) <= frame)!;
+    expect(inside(2).prompted).toBe(true);
+    expect(inside(4)).toMatchObject({ state: "occluded", doubtful: true });
+    expect(inside(7).state).toBe(null);
+  });
+});
+
+test("what was said of an object on a frame is one prompt, of which the last box counts", () => {
+  const said: Said[] = [
+    { object: 1, frame: 0, point: [3, 4, 1], box: null },
+    { object: 2, frame: 0, point: [9, 9, 1], box: null },
+    { object: 1, frame: 0, point: null, box: [0, 0, 5, 5] },
+    { object: 1, frame: 0, point: [7, 8, 0], box: null },
+    { object: 1, frame: 0, point: null, box: [1, 1, 6, 6] },
+  ];
+  expect(promptOf(said, 1, 0)).toEqual({
+    frame: 0,
+    object: 1,
+    points: [
+      [3, 4],
+      [7, 8],
+    ],
+    labels: [1, 0],
+    box: [1, 1, 6, 6],
+  });
+  expect(promptOf(said, 1, 3)).toBe(null);
+});
+
+test("a line with an error is one", () => {
+  expect(lineOf('{"frame": 3, "seconds": 0, "objects": []}').frame).toBe(3);
+  const bad = '{"error": {"wanted": "a", "got": "a broken model", "remedy": "mend it"}}';
+  expect(() => lineOf(bad)).toThrow("a broken model; mend it");
+});
+
+test("videos are known by kind, by name, and GIFs by their frames", async () => {
+  const control = [0x21, 0xf9, 0x04, 0, 0, 0, 0];
+  expect(moves(Uint8Array.from([...control, ...control]))).toBe(true);
+  expect(moves(Uint8Array.from(control))).toBe(false);
+  const file = (name: string, type: string, bytes: number[] = []) =>
+    new File([Uint8Array.from(bytes)], name, { type });
+  expect(await isFilm(file("a.mp4", "video/mp4"))).toBe(true);
+  expect(await isFilm(file("a.MKV", ""))).toBe(true);
+  expect(await isFilm(file("a.png", "image/png"))).toBe(false);
+  expect(await isFilm(file("a.gif", "image/gif", control))).toBe(false);
+  expect(await isFilm(file("a.gif", "image/gif", [...control, ...control]))).toBe(true);
+});
+
+/** A server in memory: masks are found one by one, and what is forgotten is as on ours. */
+class Pretended {
+  readonly asked: string[] = [];
+  readonly known = new Map<number, Set<number>>();
+  private readonly prompts = new Map<number, Set<number>>();
+  private turn = 0;
+  step: () => Promise<void> = async () => undefined;
+
+  facts = (): VideoFacts => ({
+    name: "n",
+    frames: LENGTH,
+    rate: 25,
+    size: [2, 2],
+    objects: [...this.known.keys()],
+    known: Object.fromEntries([...this.known.keys()].map((object) => [object, this.rows(object)])),
+    fault: null,
+    seconds_left: 600,
+  });
+
+  private rows = (object: number): Stretch[] =>
+    [...this.known.get(object)!].map((frame) => [frame, frame] as const);
+
+  look = async () => this.facts();
+  pause = async () => void (this.asked.push("pause"), this.turn++);
+
+  async prompt(_: string, { frame, object, points, labels }: Prompt) {
+    this.asked.push(`prompt ${object} ${frame} ${points?.length ?? 0} ${labels?.join("")}`);
+    const known = this.known.get(object) ?? new Set();
+    this.known.set(object, new Set([...known].filter((one) => one < frame)).add(frame));
+    this.prompts.set(object, (this.prompts.get(object) ?? new Set()).add(frame));
+    return { ...found("visible", true), known: this.rows(object) };
+  }
+
+  async takeBack(_: string, object: number, frame: number) {
+    this.asked.push(`take back ${object} ${frame}`);
+    this.prompts.get(object)!.delete(frame);
+    const rest = [...this.known.get(object)!].filter((one) => one < frame);
+    if (this.prompts.get(object)!.size) this.known.set(object, new Set(rest));
+    else this.known.delete(object);
+    return this.facts();
+  }
+
+  async *follow(_: string, way: string, start: number, stop: number): AsyncGenerator<Line> {
+    this.asked.push(`${way} ${start} ${stop}`);
+    const turn = ++this.turn;
+    for (let frame = start; frame <= stop; frame++) {
+      await this.step();
+      if (turn !== this.turn) return;
+      const objects = [...this.known].map(([object, known]) => {
+        known.add(frame);
+        return { object, ...found("visible", this.prompts.get(object)!.has(frame)) };
+      });
+      yield { frame, objects };
+    }
+  }
+}
+
+function opened(): { film: Film; server: Pretended } {
+  const server = new Pretended();
+  const film = new Film(server as unknown as Videos, server.facts(), "clip", new View());
+  film.pictures.get = async () => null;
+  return { film, server };
+}
+
+describe("the open video", () => {
+  test("what was clicked on is followed to the end, and the place goes along", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    expect(film.left).toBe(7);
+    await film.follow();
+    expect(server.asked).toEqual(["prompt 1 0 1 1", "forward 1 7"]);
+    expect([film.left, film.frame, film.following]).toEqual([0, 7, null]);
+    await film.follow();
+    expect(film.messages[0].text).toContain("Every frame is followed");
+  });
+
+  test("a correction forgets what comes after it, and only that is followed again", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    await film.follow();
+    await film.seek(4);
+    await film.speak([1, 0, 0]);
+    expect(film.left).toBe(3);
+    await film.follow();
+    expect(server.asked.slice(-2)).toEqual(["prompt 1 4 1 0", "forward 5 7"]);
+  });
+
+  test("clicks are taken back one by one, up to an object of which nothing is known", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    await film.speak([0, 1, 0]);
+    await film.undo();
+    expect(server.asked.at(-1)).toBe("prompt 1 0 1 1");
+    await film.undo();
+    expect(server.asked.at(-1)).toBe("take back 1 0");
+    expect([film.tracks.objects, film.said, film.objects.length]).toEqual([[], [], 1]);
+    await film.undo();
+    expect(film.messages[0].text).toContain("no click to take back");
+  });
+
+  test("a click while it is followed pauses, corrects, and goes on", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    let click: Promise<void> = Promise.resolve();
+    let steps = 0;
+    server.step = async () => {
+      if (++steps !== 4) return;
+      film.frame = 2;
+      click = film.speak([0, 0, 0]);
+      await Promise.resolve();
+    };
+    await film.follow();
+    await click;
+    await film.follow();
+    expect(server.asked.slice(1, 4)).toEqual(["forward 1 7", "pause", "prompt 1 2 1 0"]);
+    expect(server.asked[4]).toBe("forward 3 7");
+    expect(film.left).toBe(0);
+  });
+
+  test("a first click that takes away is refused, and so is following without one", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 0]);
+    await film.follow();
+    expect(film.messages.map(({ text }) => text.slice(0, 18))).toEqual([
+      "First click the ob",
+      "Nothing says what ",
+    ]);
+    expect(server.asked).toEqual([]);
+  });
+
+  test("a click that the server refuses is not kept", async () => {
+    const { film, server } = opened();
+    server.prompt = async () => {
+      throw new Error("at most 1 objects; got another");
+    };
+    await film.speak([1, 1, 1]);
+    expect([film.said, film.messages[0].text]).toEqual([[], "at most 1 objects; got another"]);
+  });
+
+  test("a session that the server has closed is told of once, and nothing more is asked", async () => {
+    const { film, server } = opened();
+    await film.speak([1, 1, 1]);
+    server.look = server.prompt = async () => {
+      throw new Error("a session that is open; got 'n'; open one with POST /api/videos");
+    };
+    await film.greet();
+    await film.speak([0, 0, 1]);
+    await film.follow();
+    await film.greet();
+    const told = "The server has closed this video's session. Open the video again.";
+    expect(film.messages.map(({ text }) => text)).toEqual([told]);
+    expect(server.asked).toEqual(["prompt 1 0 1 1"]);
+  });
+
+  test("another object is begun once the last one was clicked on", async () => {
+    const { film } = opened();
+    film.addObject();
+    expect(film.objects.length).toBe(1);
+    await film.speak([1, 1, 1]);
+    film.addObject();
+    expect([film.chosen, film.objects.length]).toEqual([2, 2]);
+    expect(film.objects[0].colour).not.toBe(film.objects[1].colour);
+  });
+});
