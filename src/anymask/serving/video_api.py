@@ -81,7 +81,7 @@ class VideoPromptBody(PromptBody):
     anew: bool = Field(default=False, description="forget what was said on this frame before")
 
 
-class ClipBody(BaseModel):
+class ClipChoiceBody(BaseModel):
     """`clip`: the name of one of the server's own videos."""
 
     clip: str = Field(max_length=1000)
@@ -196,7 +196,7 @@ def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
         return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
 
     @router.put("/api/videos/{name}/clip", response_model=VideoAnswerBody)
-    async def take_clip(name: Name, body: ClipBody) -> Response:
+    async def take_clip(name: Name, body: ClipChoiceBody) -> Response:
         """One of the server's own videos, which the session is then about."""
         video = videos.find(name)
         await done(videos.work(lambda: videos.take_clip(video, body.clip)))
