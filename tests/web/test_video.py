@@ -138,7 +138,7 @@ def test_a_video_is_followed_both_ways_from_the_middle(viewer: Viewer, clip: Pat
 def test_everything_by_the_keyboard_and_a_reload_loses_nothing(viewer: Viewer, clip: Path) -> None:
     viewer.watch(clip)
     viewer.keys("Alt+ArrowLeft")
-    x, y = viewer.ask("window.anymask.filmStage.cross")
+    x, y = viewer.ask("window.anymask.videoStage.cross")
     step = 8 / viewer.ask("f.view.scale")
     viewer.keys(*["Alt+ArrowLeft"] * round((x - 30) / step))
     viewer.keys(*["Alt+ArrowUp"] * round((y - 30) / step), "Enter")

@@ -35,7 +35,7 @@ def test_what_cannot_be_opened_is_told_once(
         assert "a file that holds no video that can be read" in said.inner_text()
         large = tmp_path / "large.mp4"
         large.write_bytes(bytes(50_000))
-        viewer.page.set_input_files(".film-offers input[type=file]", str(large))
+        viewer.page.set_input_files(".video-offers input[type=file]", str(large))
         viewer.until_so(lambda: "this server takes 1" in said.inner_text())
         viewer.keys("Escape")
         viewer.watch(one)

@@ -31,7 +31,7 @@ class Viewer(Annotator):
 
     def ask(self, expression: str) -> Any:
         return self.page.evaluate(
-            "(() => { const s = window.anymask?.session, f = window.anymask?.film;"
+            "(() => { const s = window.anymask?.session, f = window.anymask?.videoWork;"
             f" return {expression} }})()"
         )
 
@@ -44,7 +44,7 @@ class Viewer(Annotator):
         """Open the dialog, and choose a video file in it."""
         self.keys("Control+Shift+O")
         self.page.get_by_role("button", name="Choose a video file").wait_for()
-        self.page.set_input_files(".film-offers input[type=file]", str(path))
+        self.page.set_input_files(".video-offers input[type=file]", str(path))
 
     def watch(self, path: Path) -> None:
         """Open a video."""

@@ -6,7 +6,7 @@ import { View } from "./canvas/view";
 import { Model } from "./model/client";
 import { readEmbedding } from "./model/embedding";
 import { showApp } from "./page/app";
-import { FilmDoor } from "./page/filmdoor";
+import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
 import { nextReview } from "./state/review";
@@ -65,7 +65,7 @@ async function start(): Promise<void> {
     const view = new View();
     const session = new Session(store, db, view);
     await session.start();
-    const door = new FilmDoor(root, session, store.sends ? new Videos(server) : null);
+    const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null);
     showApp(root, session, view, door);
     session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
     void session.wantModel();

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
 
 import { View } from "../src/canvas/view";
-import { Film } from "../src/state/film";
+import { VideoWork } from "../src/state/videowork";
 import { promptOf } from "../src/state/said";
 import type { Said } from "../src/state/said";
 import { Tracks } from "../src/state/tracks";
 import type { Found, ObjectState, Stretch } from "../src/state/tracks";
-import { isFilm, lineOf, moves } from "../src/store/videos";
+import { isVideo, lineOf, moves } from "../src/store/videos";
 import type { Line, Prompt, VideoFacts, Videos } from "../src/store/videos";
 
 const LENGTH = 8;
@@ -99,11 +99,11 @@ test("videos are known by kind, by name, and GIFs by their frames", async () => 
   expect(moves(Uint8Array.from(control))).toBe(false);
   const file = (name: string, type: string, bytes: number[] = []) =>
     new File([Uint8Array.from(bytes)], name, { type });
-  expect(await isFilm(file("a.mp4", "video/mp4"))).toBe(true);
-  expect(await isFilm(file("a.MKV", ""))).toBe(true);
-  expect(await isFilm(file("a.png", "image/png"))).toBe(false);
-  expect(await isFilm(file("a.gif", "image/gif", control))).toBe(false);
-  expect(await isFilm(file("a.gif", "image/gif", [...control, ...control]))).toBe(true);
+  expect(await isVideo(file("a.mp4", "video/mp4"))).toBe(true);
+  expect(await isVideo(file("a.MKV", ""))).toBe(true);
+  expect(await isVideo(file("a.png", "image/png"))).toBe(false);
+  expect(await isVideo(file("a.gif", "image/gif", control))).toBe(false);
+  expect(await isVideo(file("a.gif", "image/gif", [...control, ...control]))).toBe(true);
 });
 
 /** A server in memory: masks are found one by one, and what is forgotten is as on ours. */
@@ -163,73 +163,77 @@ class Pretended {
   }
 }
 
-function opened(): { film: Film; server: Pretended } {
+function opened(): { videoWork: VideoWork; server: Pretended } {
   const server = new Pretended();
-  const film = new Film(server as unknown as Videos, server.facts(), "clip", new View());
-  film.pictures.get = async () => null;
-  return { film, server };
+  const videoWork = new VideoWork(server as unknown as Videos, server.facts(), "clip", new View());
+  videoWork.pictures.get = async () => null;
+  return { videoWork, server };
 }
 
 describe("the open video", () => {
   test("what was clicked on is followed to the end, and the place goes along", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 1]);
-    expect(film.left).toBe(7);
-    await film.follow();
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 1]);
+    expect(videoWork.left).toBe(7);
+    await videoWork.follow();
     expect(server.asked).toEqual(["prompt 1 0 1 1", "forward 1 7"]);
-    expect([film.left, film.frame, film.following]).toEqual([0, 7, null]);
-    await film.follow();
-    expect(film.messages[0].text).toContain("Every frame is followed");
+    expect([videoWork.left, videoWork.frame, videoWork.following]).toEqual([0, 7, null]);
+    await videoWork.follow();
+    expect(videoWork.messages[0].text).toContain("Every frame is followed");
   });
 
   test("a correction forgets what comes after it, and only that is followed again", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 1]);
-    await film.follow();
-    await film.seek(4);
-    await film.speak([1, 0, 0]);
-    expect(film.left).toBe(3);
-    await film.follow();
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 1]);
+    await videoWork.follow();
+    await videoWork.seek(4);
+    await videoWork.speak([1, 0, 0]);
+    expect(videoWork.left).toBe(3);
+    await videoWork.follow();
     expect(server.asked.slice(-2)).toEqual(["prompt 1 4 1 0", "forward 5 7"]);
   });
 
   test("clicks are taken back one by one, up to an object of which nothing is known", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 1]);
-    await film.speak([0, 1, 0]);
-    await film.undo();
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 1]);
+    await videoWork.speak([0, 1, 0]);
+    await videoWork.undo();
     expect(server.asked.at(-1)).toBe("prompt 1 0 1 1");
-    await film.undo();
+    await videoWork.undo();
     expect(server.asked.at(-1)).toBe("take back 1 0");
-    expect([film.tracks.objects, film.said, film.objects.length]).toEqual([[], [], 1]);
-    await film.undo();
-    expect(film.messages[0].text).toContain("no click to take back");
+    expect([videoWork.tracks.objects, videoWork.said, videoWork.objects.length]).toEqual([
+      [],
+      [],
+      1,
+    ]);
+    await videoWork.undo();
+    expect(videoWork.messages[0].text).toContain("no click to take back");
   });
 
   test("a click while it is followed pauses, corrects, and goes on", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 1]);
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 1]);
     let click: Promise<void> = Promise.resolve();
     let steps = 0;
     server.step = async () => {
       if (++steps !== 4) return;
-      film.frame = 2;
-      click = film.speak([0, 0, 0]);
+      videoWork.frame = 2;
+      click = videoWork.speak([0, 0, 0]);
       await Promise.resolve();
     };
-    await film.follow();
+    await videoWork.follow();
     await click;
-    await film.follow();
+    await videoWork.follow();
     expect(server.asked.slice(1, 4)).toEqual(["forward 1 7", "pause", "prompt 1 2 1 0"]);
     expect(server.asked[4]).toBe("forward 3 7");
-    expect(film.left).toBe(0);
+    expect(videoWork.left).toBe(0);
   });
 
   test("a first click that takes away is refused, and so is following without one", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 0]);
-    await film.follow();
-    expect(film.messages.map(({ text }) => text.slice(0, 18))).toEqual([
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 0]);
+    await videoWork.follow();
+    expect(videoWork.messages.map(({ text }) => text.slice(0, 18))).toEqual([
       "First click the ob",
       "Nothing says what ",
     ]);
@@ -237,36 +241,39 @@ describe("the open video", () => {
   });
 
   test("a click that the server refuses is not kept", async () => {
-    const { film, server } = opened();
+    const { videoWork, server } = opened();
     server.prompt = async () => {
       throw new Error("at most 1 objects; got another");
     };
-    await film.speak([1, 1, 1]);
-    expect([film.said, film.messages[0].text]).toEqual([[], "at most 1 objects; got another"]);
+    await videoWork.speak([1, 1, 1]);
+    expect([videoWork.said, videoWork.messages[0].text]).toEqual([
+      [],
+      "at most 1 objects; got another",
+    ]);
   });
 
   test("a session that the server has closed is told of once, and nothing more is asked", async () => {
-    const { film, server } = opened();
-    await film.speak([1, 1, 1]);
+    const { videoWork, server } = opened();
+    await videoWork.speak([1, 1, 1]);
     server.look = server.prompt = async () => {
       throw new Error("a session that is open; got 'n'; open one with POST /api/videos");
     };
-    await film.greet();
-    await film.speak([0, 0, 1]);
-    await film.follow();
-    await film.greet();
+    await videoWork.greet();
+    await videoWork.speak([0, 0, 1]);
+    await videoWork.follow();
+    await videoWork.greet();
     const told = "The server has closed this video's session. Open the video again.";
-    expect(film.messages.map(({ text }) => text)).toEqual([told]);
+    expect(videoWork.messages.map(({ text }) => text)).toEqual([told]);
     expect(server.asked).toEqual(["prompt 1 0 1 1"]);
   });
 
   test("another object is begun once the last one was clicked on", async () => {
-    const { film } = opened();
-    film.addObject();
-    expect(film.objects.length).toBe(1);
-    await film.speak([1, 1, 1]);
-    film.addObject();
-    expect([film.chosen, film.objects.length]).toEqual([2, 2]);
-    expect(film.objects[0].colour).not.toBe(film.objects[1].colour);
+    const { videoWork } = opened();
+    videoWork.addObject();
+    expect(videoWork.objects.length).toBe(1);
+    await videoWork.speak([1, 1, 1]);
+    videoWork.addObject();
+    expect([videoWork.chosen, videoWork.objects.length]).toEqual([2, 2]);
+    expect(videoWork.objects[0].colour).not.toBe(videoWork.objects[1].colour);
   });
 });

@@ -1,4 +1,4 @@
-/** Lines through the pointer, across the whole photo, to line objects up. */
+/** Crosshair: a horizontal and a vertical line through the pointer, across the whole photo. */
 
 import type { XY } from "../model/geometry";
 import type { View } from "./view";

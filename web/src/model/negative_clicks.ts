@@ -1,6 +1,6 @@
 /**
- * What the clicks are owed (the rules of `predictors/negative_clicks.py`): negative clicks are
- * obeyed, clicks that are not are named.
+ * Logits and clicks in; logits that obey the negative clicks out, and the clicks that the mask
+ * violates (the rules of `predictors/negative_clicks.py`).
  */
 
 import { REACH, operatorsOf } from "./geometry";

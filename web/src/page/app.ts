@@ -16,7 +16,7 @@ import { photosDialog } from "./photos";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
 import { h } from "./dom";
-import type { FilmDoor } from "./filmdoor";
+import type { VideoOpener } from "./videoopener";
 import { header } from "./header";
 import { helpDialog } from "./help";
 import { listenToKeys } from "./keys";
@@ -29,7 +29,7 @@ import { side } from "./side";
 import { status } from "./status";
 import { toggleTheme } from "./theme";
 
-export function showApp(root: HTMLElement, session: Session, view: View, door: FilmDoor): void {
+export function showApp(root: HTMLElement, session: Session, view: View, door: VideoOpener): void {
   const element = h("div", {
     class: "stage",
     tabindex: "0",
@@ -52,7 +52,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: F
     export: () => exportDialog(session),
     focusLabel: () => panel.label.focus(),
     photos: () => photosDialog(session),
-    film: () => void door.ask(),
+    video: () => void door.ask(),
     names,
     adjust: () => {
       adjust.hidden = !adjust.hidden;
@@ -64,7 +64,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: F
   const commands = commandsOf(session, stage, pages);
   const help = helpDialog(commands);
   element.append(
-    emptyPage(session, pages.openFiles, pages.film),
+    emptyPage(session, pages.openFiles, pages.video),
     progressLine(session),
     reviewBar(session),
     ruler(session, stage),
@@ -164,7 +164,7 @@ function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
   });
 }
 
-function takeDrops(element: HTMLElement, session: Session, door: FilmDoor): void {
+function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): void {
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();

@@ -33,7 +33,7 @@ export interface Pages {
   export(): void;
   focusLabel(): void;
   photos(): void;
-  film(): void;
+  video(): void;
   names(): void;
   adjust(): void;
 }
@@ -173,7 +173,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
-    command("Page", "Ctrl+Shift+O", "Open a video", () => pages.film()),
+    command("Page", "Ctrl+Shift+O", "Open a video", () => pages.video()),
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];

@@ -57,7 +57,7 @@ const PATHS = {
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   up: "M6 14l6-6 6 6",
   down: "M6 10l6 6 6-6",
-  film: "M4 5h16v14H4zM8 5v14M16 5v14M4 9.7h4M4 14.3h4M16 9.7h4M16 14.3h4",
+  video: "M4 5h16v14H4zM8 5v14M16 5v14M4 9.7h4M4 14.3h4M16 9.7h4M16 14.3h4",
   play: "M8 5l11 7-11 7z",
   pause: "M8 5v14M16 5v14",
   first: "M17 5l-8 7 8 7M6 5v14",

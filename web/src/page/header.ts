@@ -1,4 +1,4 @@
-/** The line above the photo: where one is, where one can go, what is kept. */
+/** The bar above the photo: name and number of the photo, navigation, whether work is saved. */
 
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
@@ -38,7 +38,7 @@ export function header(
   const previous = iconButton("previous", "Previous photo", "Page Up", () => void session.go(-1));
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
-  const film = iconButton("film", "Open a video", "Ctrl+Shift+O", () => pages.film());
+  const video = iconButton("video", "Open a video", "Ctrl+Shift+O", () => pages.video());
   session.watchers.push(() => {
     const { images, index, project, standing } = session;
     const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
@@ -86,7 +86,7 @@ export function header(
     { class: "header" },
     h("h1", { class: "brand" }, "anymask"),
     open,
-    film,
+    video,
     previous,
     title,
     next,

@@ -84,7 +84,7 @@ export function reviewBar(session: Session): HTMLElement {
 export function emptyPage(
   session: Session,
   openFiles: () => void,
-  openFilm: () => void,
+  openVideo: () => void,
 ): HTMLElement {
   const element = h("div", { class: "empty" });
   session.watchers.push(() => {
@@ -94,7 +94,7 @@ export function emptyPage(
       if (failed) return unopened(session, failed);
       if (images.length) return [];
       return store.kind === "local"
-        ? invitation(store.sends, openFiles, openFilm)
+        ? invitation(store.sends, openFiles, openVideo)
         : [
             h("h2", {}, "This project has no photos"),
             h(
@@ -108,7 +108,7 @@ export function emptyPage(
   return element;
 }
 
-function invitation(sends: boolean, openFiles: () => void, openFilm: () => void): HTMLElement[] {
+function invitation(sends: boolean, openFiles: () => void, openVideo: () => void): HTMLElement[] {
   const where = sends
     ? "The server behind this page sees them and keeps none; your work is kept in this browser."
     : "They stay on this computer: the model runs in this page, which keeps your work.";
@@ -122,7 +122,7 @@ function invitation(sends: boolean, openFiles: () => void, openFilm: () => void)
       "Open photos",
     ),
     h("p", { class: "dim" }, "or drop them here"),
-    h("button", { class: "link", type: "button", onclick: openFilm }, "Open a video …"),
+    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video …"),
   ];
 }
 

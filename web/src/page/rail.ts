@@ -1,4 +1,4 @@
-/** The column of tools. */
+/** The toolbar at the left: one button for each tool. */
 
 import type { Stage } from "../canvas/stage";
 import { everything } from "../state/everything";

@@ -1,10 +1,10 @@
 /** The timeline: which frames are done, objects' states, frames to look at, where one is. */
 
 import { css } from "../canvas/colours";
-import type { Film } from "../state/film";
+import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
-import { followOrPause } from "./filmkeys";
+import { followOrPause } from "./videokeys";
 import { fill, h, icon, iconButton } from "./dom";
 import type { Icon } from "./dom";
 
@@ -16,7 +16,7 @@ const DIRECTIONS: [Direction, string][] = [
   ["both", "Both ways"],
 ];
 
-export function timeline(film: Film, back: () => void): HTMLElement {
+export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
   const names = h("div", { class: "track-names", "aria-hidden": "true" });
   const canvas = h("canvas", { "aria-hidden": "true" });
   const slider = h(
@@ -31,94 +31,97 @@ export function timeline(film: Film, back: () => void): HTMLElement {
     },
     canvas,
   );
-  takePointer(film, slider, back);
-  const draw = () => drawRows(film, canvas, slider.clientWidth);
+  takePointer(videoWork, slider, back);
+  const draw = () => drawRows(videoWork, canvas, slider.clientWidth);
   new ResizeObserver(draw).observe(slider);
-  film.watchers.push(() => {
-    slider.setAttribute("aria-valuemax", String(film.length));
-    slider.setAttribute("aria-valuenow", String(film.frame + 1));
-    slider.setAttribute("aria-valuetext", told(film));
-    fill(names, JSON.stringify(film.objects), () =>
-      film.objects.map(({ number }) => h("span", {}, film.nameOf(number))),
+  videoWork.watchers.push(() => {
+    slider.setAttribute("aria-valuemax", String(videoWork.length));
+    slider.setAttribute("aria-valuenow", String(videoWork.frame + 1));
+    slider.setAttribute("aria-valuetext", told(videoWork));
+    fill(names, JSON.stringify(videoWork.objects), () =>
+      videoWork.objects.map(({ number }) => h("span", {}, videoWork.nameOf(number))),
     );
     draw();
   });
   const rows = h("div", { class: "tracks" }, names, slider);
-  return h("section", { class: "timeline", "aria-label": "Timeline" }, transport(film), rows);
+  return h("section", { class: "timeline", "aria-label": "Timeline" }, transport(videoWork), rows);
 }
 
 /** What a screen reader says of the frame. */
-export function told(film: Film): string {
-  const states = film.tracks.at(film.frame).map(([object, { state, doubts }]) => {
+export function told(videoWork: VideoWork): string {
+  const states = videoWork.tracks.at(videoWork.frame).map(([object, { state, doubts }]) => {
     const doubt = doubts.length ? `, to look at: ${doubts.join(", ")}` : "";
-    return `${film.nameOf(object)} ${state}${doubt}`;
+    return `${videoWork.nameOf(object)} ${state}${doubt}`;
   });
-  const seconds = (film.frame / film.facts.rate).toFixed(2);
-  return [`Frame ${film.frame + 1} of ${film.length}, ${seconds} s`, ...states].join("; ");
+  const seconds = (videoWork.frame / videoWork.facts.rate).toFixed(2);
+  return [`Frame ${videoWork.frame + 1} of ${videoWork.length}, ${seconds} s`, ...states].join(
+    "; ",
+  );
 }
 
-function transport(film: Film): HTMLElement {
+function transport(videoWork: VideoWork): HTMLElement {
   const button = (name: Icon, title: string, key: string, run: () => void) =>
     iconButton(name, title, key, run);
   const play = h("button", { class: "icon-button", type: "button" });
-  play.addEventListener("click", () => void film.play());
+  play.addEventListener("click", () => void videoWork.play());
   const place = h("span", { class: "where" });
   const follow = h("button", { class: "button primary", type: "button" });
-  follow.addEventListener("click", () => void followOrPause(film));
+  follow.addEventListener("click", () => void followOrPause(videoWork));
   const direction = h(
     "select",
     { class: "modes", "aria-label": "Direction" },
     ...DIRECTIONS.map(([value, text]) => h("option", { value }, text)),
   );
   direction.addEventListener("change", () => {
-    film.direction = direction.value as Direction;
-    film.changed();
+    videoWork.direction = direction.value as Direction;
+    videoWork.changed();
   });
-  film.watchers.push(() => {
-    fill(play, String(film.playing), () => [icon(film.playing ? "pause" : "play")]);
-    const does = film.playing ? "Stop (Space)" : "Play (Space)";
+  videoWork.watchers.push(() => {
+    fill(play, String(videoWork.playing), () => [icon(videoWork.playing ? "pause" : "play")]);
+    const does = videoWork.playing ? "Stop (Space)" : "Play (Space)";
     play.title = does;
     play.setAttribute("aria-label", does);
-    const seconds = (film.frame / film.facts.rate).toFixed(2);
-    place.textContent = `${film.frame + 1} / ${film.length} · ${seconds} s`;
-    const { left } = film;
-    const again = film.tracks.doubtful().length || film.said.length > film.objects.length;
+    const seconds = (videoWork.frame / videoWork.facts.rate).toFixed(2);
+    place.textContent = `${videoWork.frame + 1} / ${videoWork.length} · ${seconds} s`;
+    const { left } = videoWork;
+    const again =
+      videoWork.tracks.doubtful().length || videoWork.said.length > videoWork.objects.length;
     const frames = left === 1 ? "1 frame" : `${left} frames`;
-    const text = film.following ? "Pause" : left ? `Follow ${frames}` : "Followed";
+    const text = videoWork.following ? "Pause" : left ? `Follow ${frames}` : "Followed";
     fill(follow, `${text} ${again}`, () => [
-      icon(film.following ? "pause" : "follow"),
+      icon(videoWork.following ? "pause" : "follow"),
       text,
       h("kbd", {}, "F"),
     ]);
-    follow.disabled = !film.following && !left;
-    direction.disabled = film.following !== null;
+    follow.disabled = !videoWork.following && !left;
+    direction.disabled = videoWork.following !== null;
   });
   return h(
     "div",
     { class: "transport" },
-    button("first", "First frame", "Home", () => void film.seek(0)),
-    button("previous", "A frame back", "←", () => void film.seek(film.frame - 1)),
+    button("first", "First frame", "Home", () => void videoWork.seek(0)),
+    button("previous", "A frame back", "←", () => void videoWork.seek(videoWork.frame - 1)),
     play,
-    button("next", "A frame on", "→", () => void film.seek(film.frame + 1)),
-    button("last", "Last frame", "End", () => void film.seek(film.length - 1)),
+    button("next", "A frame on", "→", () => void videoWork.seek(videoWork.frame + 1)),
+    button("last", "Last frame", "End", () => void videoWork.seek(videoWork.length - 1)),
     place,
     h("span", { class: "stretch" }),
-    button("flagBack", "Frame to look at before", "K", () => void film.seekDoubtful(-1)),
-    button("flag", "Next frame to look at", "J", () => void film.seekDoubtful(1)),
+    button("flagBack", "Frame to look at before", "K", () => void videoWork.seekDoubtful(-1)),
+    button("flag", "Next frame to look at", "J", () => void videoWork.seekDoubtful(1)),
     direction,
     follow,
   );
 }
 
-function takePointer(film: Film, slider: HTMLElement, back: () => void): void {
+function takePointer(videoWork: VideoWork, slider: HTMLElement, back: () => void): void {
   const at = (event: PointerEvent) => {
     const { left, width } = slider.getBoundingClientRect();
     const share = (event.clientX - left) / Math.max(1, width);
-    void film.seek(Math.floor(Math.min(0.9999, Math.max(0, share)) * film.length));
+    void videoWork.seek(Math.floor(Math.min(0.9999, Math.max(0, share)) * videoWork.length));
   };
   slider.addEventListener("pointerdown", (event) => {
     slider.setPointerCapture(event.pointerId);
-    film.stop();
+    videoWork.stop();
     at(event);
   });
   slider.addEventListener("pointermove", (event) => {
@@ -129,8 +132,8 @@ function takePointer(film: Film, slider: HTMLElement, back: () => void): void {
 
 // --------------------------------------------------------------------------------------- drawing
 
-function drawRows(film: Film, canvas: HTMLCanvasElement, width: number): void {
-  const height = HEAD + ROW * film.objects.length;
+function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number): void {
+  const height = HEAD + ROW * videoWork.objects.length;
   const ratio = devicePixelRatio;
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.round(height * ratio);
@@ -139,16 +142,22 @@ function drawRows(film: Film, canvas: HTMLCanvasElement, width: number): void {
   context.scale(ratio, ratio);
   const style = getComputedStyle(canvas);
   const colour = (name: string) => style.getPropertyValue(name);
-  const count = Math.max(1, Math.min(film.length, Math.floor(width)));
+  const count = Math.max(1, Math.min(videoWork.length, Math.floor(width)));
   const step = width / count;
   const marks = Array<boolean>(count).fill(false);
-  film.objects.forEach(({ number }, row) => {
+  videoWork.objects.forEach(({ number }, row) => {
     const top = HEAD + row * ROW;
     context.fillStyle = colour("--raised");
     context.fillRect(0, top + 2, width, ROW - 4);
-    film.tracks.cells(number, film.length, count).forEach((cell, i) => {
+    videoWork.tracks.cells(number, videoWork.length, count).forEach((cell, i) => {
       marks[i] ||= cell.doubtful;
-      drawCell(context, cell, [i * step, top, step], css(film.colour(number)), colour("--text"));
+      drawCell(
+        context,
+        cell,
+        [i * step, top, step],
+        css(videoWork.colour(number)),
+        colour("--text"),
+      );
     });
   });
   context.fillStyle = colour("--warn");
@@ -161,7 +170,7 @@ function drawRows(film: Film, canvas: HTMLCanvasElement, width: number): void {
     context.lineTo(middle, 9);
     context.fill();
   });
-  const x = ((film.frame + 0.5) / film.length) * width;
+  const x = ((videoWork.frame + 0.5) / videoWork.length) * width;
   context.fillStyle = colour("--text");
   context.fillRect(Math.round(x) - 1, 0, 2, height);
 }

@@ -1,4 +1,4 @@
-/** What was done on one photo, for the measurements: written down, sent in parcels. */
+/** Log of the actions on one photo, for measuring annotation time: kept, then sent in batches. */
 
 import type { Outbox } from "../store/outbox";
 import type { Happening } from "../store/store";

@@ -3,7 +3,7 @@
 import type { Prompt } from "../store/videos";
 import type { Way } from "./tracks";
 
-export interface FilmObject {
+export interface VideoObject {
   number: number;
   name: string;
   colour: string; // #rrggbb
@@ -18,13 +18,13 @@ export interface Said {
 }
 
 export type Direction = Way | "both";
-export type FilmTool = "point" | "box" | "pan";
+export type VideoTool = "point" | "box" | "pan";
 
 /** What a reload brings back. */
-export interface KeptFilm {
+export interface KeptVideo {
   name: string;
   title: string;
-  objects: FilmObject[];
+  objects: VideoObject[];
   said: Said[];
   frame: number;
 }

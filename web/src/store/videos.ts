@@ -37,7 +37,7 @@ export interface Prompt {
   box: number[] | null;
 }
 
-export interface FilmWish {
+export interface VideoWish {
   format: string;
   title: string;
   objects: { object: number; name: string; colour: string }[];
@@ -110,7 +110,7 @@ export class Videos {
     await this.server.ask(`api/videos/${name}/pause`, { method: "POST" }, true);
   }
 
-  async export(name: string, wish: FilmWish): Promise<{ name: string; blob: Blob }> {
+  async export(name: string, wish: VideoWish): Promise<{ name: string; blob: Blob }> {
     const init = {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -149,11 +149,11 @@ export function lineOf(text: string): Line {
   return line;
 }
 
-const FILMS = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|wmv|flv|ogv|ts|3gp)$/i;
+const VIDEOS = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|wmv|flv|ogv|ts|3gp)$/i;
 
 /** Whether a file is a video: by its kind, its name, or as a GIF that moves. */
-export async function isFilm(file: File): Promise<boolean> {
-  if (file.type.startsWith("video/") || FILMS.test(file.name)) return true;
+export async function isVideo(file: File): Promise<boolean> {
+  if (file.type.startsWith("video/") || VIDEOS.test(file.name)) return true;
   if (file.type !== "image/gif" && !/\.gif$/i.test(file.name)) return false;
   return moves(new Uint8Array(await file.arrayBuffer()));
 }

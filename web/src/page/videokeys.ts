@@ -1,17 +1,17 @@
 /** The commands of the open video: keys, names, what they do; help reads them. */
 
-import type { FilmStage } from "../canvas/filmstage";
-import type { Film } from "../state/film";
+import type { VideoStage } from "../canvas/videostage";
+import type { VideoWork } from "../state/videowork";
 import { keyName } from "./commands";
 
-export interface FilmCommand {
+export interface VideoCommand {
   keys: string[]; // as `keyName` writes them
   title: string;
   group: "Video" | "Object" | "View" | "Page";
   run: () => void;
 }
 
-export interface FilmPages {
+export interface VideoPages {
   help(): void;
   theme(): void;
   open(): void;
@@ -31,7 +31,7 @@ const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
 const FAST = 10; // frames with Shift
 const STEP = 8; // screen pixels of the crosshair
 
-export const FILM_MOUSE: [string, string][] = [
+export const VIDEO_MOUSE: [string, string][] = [
   ["Click", "This is the object"],
   ["Shift + click, right click", "This is not"],
   ["Drag", "A box, or the frame: as the tool says"],
@@ -40,36 +40,45 @@ export const FILM_MOUSE: [string, string][] = [
 ];
 
 /** Shift is for fast, and for the way back. */
-export function filmCommands(film: Film, stage: FilmStage, pages: FilmPages): FilmCommand[] {
-  const go = (step: number) => () => void film.seek(film.frame + step);
-  const tool = (name: Film["toolName"]) => () => {
-    film.toolName = name;
-    film.changed();
-    film.redraw();
+export function videoCommands(
+  videoWork: VideoWork,
+  stage: VideoStage,
+  pages: VideoPages,
+): VideoCommand[] {
+  const go = (step: number) => () => void videoWork.seek(videoWork.frame + step);
+  const tool = (name: VideoWork["toolName"]) => () => {
+    videoWork.toolName = name;
+    videoWork.changed();
+    videoWork.redraw();
   };
   const fit = () => {
-    film.view.fit();
+    videoWork.view.fit();
     stage.draw();
   };
   return [
-    of("Video", "Play, stop", () => void film.play(), "Space"),
+    of("Video", "Play, stop", () => void videoWork.play(), "Space"),
     of("Video", "A frame back", go(-1), "ArrowLeft"),
     of("Video", "A frame on", go(1), "ArrowRight"),
     of("Video", "Ten frames back", go(-FAST), "Shift+ArrowLeft"),
     of("Video", "Ten frames on", go(FAST), "Shift+ArrowRight"),
-    of("Video", "First frame", () => void film.seek(0), "Home"),
-    of("Video", "Last frame", () => void film.seek(film.length - 1), "End"),
-    of("Video", "Follow, pause", () => void followOrPause(film), "F"),
-    of("Video", "Next frame to look at", () => void film.seekDoubtful(1), "J"),
-    of("Video", "Frame to look at before", () => void film.seekDoubtful(-1), "K"),
+    of("Video", "First frame", () => void videoWork.seek(0), "Home"),
+    of("Video", "Last frame", () => void videoWork.seek(videoWork.length - 1), "End"),
+    of("Video", "Follow, pause", () => void followOrPause(videoWork), "F"),
+    of("Video", "Next frame to look at", () => void videoWork.seekDoubtful(1), "J"),
+    of("Video", "Frame to look at before", () => void videoWork.seekDoubtful(-1), "K"),
     of("Object", "Click with the pointer", tool("point"), "V"),
     of("Object", "Box", tool("box"), "B"),
     of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
     of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
-    of("Object", "Take back the last click", () => void film.undo(), "Ctrl+Z"),
-    of("Object", "Another object", () => film.addObject(), "N"),
+    of("Object", "Take back the last click", () => void videoWork.undo(), "Ctrl+Z"),
+    of("Object", "Another object", () => videoWork.addObject(), "N"),
     of("Object", "Name of the object", pages.name, "L"),
-    of("Object", "Remove the object", () => void film.removeObject(film.chosen), "Delete"),
+    of(
+      "Object",
+      "Remove the object",
+      () => void videoWork.removeObject(videoWork.chosen),
+      "Delete",
+    ),
     of("View", "Whole frame", fit, "0"),
     of("View", "Larger", () => stage.zoom(1.25), "+", "="),
     of("View", "Smaller", () => stage.zoom(0.8), "-"),
@@ -83,22 +92,27 @@ export function filmCommands(film: Film, stage: FilmStage, pages: FilmPages): Fi
 }
 
 const of = (
-  group: FilmCommand["group"],
+  group: VideoCommand["group"],
   title: string,
   run: () => void,
   ...keys: string[]
-): FilmCommand => ({ group, title, run, keys });
+): VideoCommand => ({ group, title, run, keys });
 
 /** What only help shows: keys that have no command of their own. */
-export const FILM_KEYS: FilmCommand[] = [
+export const VIDEO_KEYS: VideoCommand[] = [
   of("Object", "Move the crosshair", () => undefined, "Alt+Arrows"),
   of("Object", "The nth object", () => undefined, "1–9"),
 ];
 
-export const followOrPause = (film: Film) => (film.following ? film.pause() : film.follow());
+export const followOrPause = (videoWork: VideoWork) =>
+  videoWork.following ? videoWork.pause() : videoWork.follow();
 
 /** Listens until the stage is no more in the page. */
-export function listenToFilmKeys(film: Film, stage: FilmStage, commands: FilmCommand[]): void {
+export function listenToVideoKeys(
+  videoWork: VideoWork,
+  stage: VideoStage,
+  commands: VideoCommand[],
+): void {
   const listen = (event: KeyboardEvent) => {
     if (!stage.element.isConnected) return document.removeEventListener("keydown", listen);
     const name = keyName(event);
@@ -113,8 +127,8 @@ export function listenToFilmKeys(film: Film, stage: FilmStage, commands: FilmCom
     const own = target.matches("button, [role=slider]") && target !== stage.element;
     if (presses && own && !(name === "Space" && target.matches("[role=slider]"))) return;
     if (/^[1-9]$/.test(name)) {
-      const chosen = film.objects[Number(name) - 1];
-      if (chosen) choose(film, chosen.number);
+      const chosen = videoWork.objects[Number(name) - 1];
+      if (chosen) choose(videoWork, chosen.number);
       return;
     }
     const command = commands.find(({ keys }) => keys.includes(name));
@@ -125,8 +139,8 @@ export function listenToFilmKeys(film: Film, stage: FilmStage, commands: FilmCom
   document.addEventListener("keydown", listen);
 }
 
-export function choose(film: Film, number: number): void {
-  film.chosen = number;
-  film.changed();
-  film.redraw();
+export function choose(videoWork: VideoWork, number: number): void {
+  videoWork.chosen = number;
+  videoWork.changed();
+  videoWork.redraw();
 }

@@ -2,7 +2,7 @@
 
 import { rleArea, rleBox, cocoToRle } from "../masks/rle";
 import type { XY } from "../model/geometry";
-import type { Film } from "../state/film";
+import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { LabelMap } from "./labelmap";
 import { drawBox, drawClicks, drawCross } from "./shapes";
@@ -12,7 +12,7 @@ const LAYERS = ["photo", "masks", "over"] as const;
 const SMALL = 4; // screen pixels below which a drag of the box tool is a click
 const CURSORS = { point: "crosshair", box: "crosshair", pan: "grab" };
 
-export class FilmStage {
+export class VideoStage {
   cross: XY | null = null; // the keyboard's pointer, in pixels of the frame
   pointer: XY | null = null;
   private readonly canvases: HTMLCanvasElement[];
@@ -24,9 +24,9 @@ export class FilmStage {
 
   constructor(
     readonly element: HTMLElement,
-    private readonly film: Film,
+    private readonly videoWork: VideoWork,
   ) {
-    this.view = film.view;
+    this.view = videoWork.view;
     this.canvases = LAYERS.map((name) => {
       const canvas = document.createElement("canvas");
       canvas.className = `layer layer-${name}`;
@@ -64,18 +64,18 @@ export class FilmStage {
     this.element.setPointerCapture(event.pointerId);
     this.cross = null;
     const screen = this.place(event);
-    if (event.button === 1 || this.film.toolName === "pan") {
+    if (event.button === 1 || this.videoWork.toolName === "pan") {
       this.panning = screen;
       return;
     }
-    if (!this.film.shown) return;
+    if (!this.videoWork.shown) return;
     const at = this.view.toImage(screen);
-    if (this.film.toolName === "box" && event.button === 0) this.from = at;
+    if (this.videoWork.toolName === "box" && event.button === 0) this.from = at;
     else if (this.inside(at)) this.click(at, event.shiftKey || event.button === 2);
   }
 
   private click([x, y]: XY, negative: boolean): void {
-    void this.film.speak([x, y, negative ? 0 : 1]);
+    void this.videoWork.speak([x, y, negative ? 0 : 1]);
   }
 
   private moved(event: PointerEvent): void {
@@ -93,7 +93,7 @@ export class FilmStage {
     const large = box && (box[2] - box[0]) * this.view.scale > SMALL;
     this.drop();
     if (box && large && (box[3] - box[1]) * this.view.scale > SMALL) {
-      void this.film.speak(null, box);
+      void this.videoWork.speak(null, box);
     }
   }
 
@@ -166,25 +166,25 @@ export class FilmStage {
 
   private drawNow(): void {
     this.frame = 0;
-    const { film, view } = this;
+    const { videoWork, view } = this;
     const [photo, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
-    this.element.style.cursor = this.panning ? "grabbing" : CURSORS[film.toolName];
-    if (film.closed || !film.shown) return;
-    const { hw } = film.shown.photo;
+    this.element.style.cursor = this.panning ? "grabbing" : CURSORS[videoWork.toolName];
+    if (videoWork.closed || !videoWork.shown) return;
+    const { hw } = videoWork.shown.photo;
     if (hw.join() !== view.hw.join()) {
       view.hw = hw;
       view.fit();
     }
     photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
-    film.shown.photo.draw(photo, view, devicePixelRatio);
-    this.drawMasks(masks, film.shown.frame);
+    videoWork.shown.photo.draw(photo, view, devicePixelRatio);
+    this.drawMasks(masks, videoWork.shown.frame);
     over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     over.clearRect(0, 0, view.width, view.height);
-    this.drawSaid(over, film.shown.frame);
+    this.drawSaid(over, videoWork.shown.frame);
   }
 
   private drawMasks(context: CanvasRenderingContext2D, frame: number): void {
-    const found = this.film.tracks.at(frame).filter(([, { area }]) => area > 0);
+    const found = this.videoWork.tracks.at(frame).filter(([, { area }]) => area > 0);
     const masks = found.map(([object, { segmentation, score }]): Mask => {
       const rle = cocoToRle(segmentation);
       const about = { rle, box: rleBox(rle), area: rleArea(rle), quality: score };
@@ -194,15 +194,17 @@ export class FilmStage {
     const size = masks[0]?.rle.size ?? this.view.hw;
     this.map = new LabelMap(size);
     const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null };
-    const palette = (name: string) => this.film.colour(Number(name));
+    const palette = (name: string) => this.videoWork.colour(Number(name));
     const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
     this.map.set(whole, { ...look, palette }, null);
     this.map.draw(context, this.view);
   }
 
   private drawSaid(context: CanvasRenderingContext2D, frame: number): void {
-    const { film, view } = this;
-    const here = film.said.filter((one) => one.frame === frame && one.object === film.chosen);
+    const { videoWork, view } = this;
+    const here = videoWork.said.filter(
+      (one) => one.frame === frame && one.object === videoWork.chosen,
+    );
     for (const { box } of here) if (box) drawBox(context, view, box);
     const points = here.flatMap(({ point }) => (point ? [point] : []));
     drawClicks(

@@ -1,10 +1,10 @@
 /** The panel beside the video: its objects, and the frames that a person should look at. */
 
-import type { Film } from "../state/film";
-import type { FilmObject } from "../state/said";
+import type { VideoWork } from "../state/videowork";
+import type { VideoObject } from "../state/said";
 import type { ObjectState } from "../state/tracks";
 import { fill, h, iconButton } from "./dom";
-import { choose } from "./filmkeys";
+import { choose } from "./videokeys";
 
 const LISTED = 200; // frames to look at in the list at once
 const STATES: Record<ObjectState, string> = {
@@ -22,35 +22,39 @@ export const DOUBTS: Record<string, string> = {
   cut: "another shot",
 };
 
-export interface FilmSide {
+export interface VideoSide {
   element: HTMLElement;
   focusName(): void;
 }
 
 /** known  names to choose from; back  gives the keys back to the video */
-export function filmSide(film: Film, known: readonly string[], back: () => void): FilmSide {
-  const list = h("div", { class: "film-objects", role: "list", "aria-label": "Objects" });
+export function videoSide(
+  videoWork: VideoWork,
+  known: readonly string[],
+  back: () => void,
+): VideoSide {
+  const list = h("div", { class: "video-objects", role: "list", "aria-label": "Objects" });
   const rows = new Map<number, HTMLElement>();
   const names = h(
     "datalist",
-    { id: "film-names" },
+    { id: "video-names" },
     ...known.map((value) => h("option", { value })),
   );
-  const doubtful = h("div", { class: "film-doubts" });
+  const doubtful = h("div", { class: "video-doubts" });
   const count = h("h2", {});
   const add = h("button", { class: "link", type: "button" }, "Another object (N)");
-  add.addEventListener("click", () => film.addObject());
-  film.watchers.push(() => {
-    const here = film.objects.map((one) => {
-      if (!rows.has(one.number)) rows.set(one.number, objectRow(film, one.number, back));
+  add.addEventListener("click", () => videoWork.addObject());
+  videoWork.watchers.push(() => {
+    const here = videoWork.objects.map((one) => {
+      if (!rows.has(one.number)) rows.set(one.number, objectRow(videoWork, one.number, back));
       return rows.get(one.number)!;
     });
-    for (const number of rows.keys()) if (!film.object(number)) rows.delete(number);
+    for (const number of rows.keys()) if (!videoWork.object(number)) rows.delete(number);
     const same =
       here.length === list.children.length && here.every((r, i) => list.children[i] === r);
     if (!same) list.replaceChildren(...here);
-    for (const one of film.objects) showRow(film, rows.get(one.number)!, one);
-    drawDoubts(film, doubtful, count);
+    for (const one of videoWork.objects) showRow(videoWork, rows.get(one.number)!, one);
+    drawDoubts(videoWork, doubtful, count);
   });
   const unfold = iconButton("up", "More about the objects", "", () => {
     const open = element.dataset.open !== "true";
@@ -67,25 +71,25 @@ export function filmSide(film: Film, known: readonly string[], back: () => void)
     h("section", { class: "card object" }, head, list, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
   );
-  const focusName = () => rows.get(film.chosen)?.querySelector<HTMLElement>(".label")?.focus();
+  const focusName = () => rows.get(videoWork.chosen)?.querySelector<HTMLElement>(".label")?.focus();
   return { element, focusName };
 }
 
-function objectRow(film: Film, number: number, back: () => void): HTMLElement {
-  const pick = h("button", { class: "film-pick", type: "button" }, h("i", { class: "dot" }));
-  pick.addEventListener("click", () => choose(film, number));
+function objectRow(videoWork: VideoWork, number: number, back: () => void): HTMLElement {
+  const pick = h("button", { class: "video-pick", type: "button" }, h("i", { class: "dot" }));
+  pick.addEventListener("click", () => choose(videoWork, number));
   const name = h("input", {
     class: "label",
     type: "text",
-    list: "film-names",
+    list: "video-names",
     placeholder: `Object ${number}`,
     "aria-label": `Name of object ${number}`,
     maxlength: "200",
     autocomplete: "off",
     spellcheck: "false",
   });
-  name.addEventListener("focus", () => choose(film, number));
-  name.addEventListener("input", () => film.change(number, { name: name.value.trim() }));
+  name.addEventListener("focus", () => choose(videoWork, number));
+  name.addEventListener("input", () => videoWork.change(number, { name: name.value.trim() }));
   name.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.preventDefault();
@@ -93,56 +97,60 @@ function objectRow(film: Film, number: number, back: () => void): HTMLElement {
     back();
   });
   const colour = h("input", { type: "color", "aria-label": `Colour of object ${number}` });
-  colour.addEventListener("input", () => film.change(number, { colour: colour.value }));
+  colour.addEventListener("input", () => videoWork.change(number, { colour: colour.value }));
   const state = h("span", { class: "badge" });
   const away = iconButton("trash", `Remove object ${number}`, "", () => {
-    void film.removeObject(number);
+    void videoWork.removeObject(number);
   });
-  return h("div", { class: "film-object", role: "listitem" }, pick, name, colour, state, away);
+  return h("div", { class: "video-object", role: "listitem" }, pick, name, colour, state, away);
 }
 
-function showRow(film: Film, row: HTMLElement, { number, name, colour }: FilmObject): void {
+function showRow(
+  videoWork: VideoWork,
+  row: HTMLElement,
+  { number, name, colour }: VideoObject,
+): void {
   const [pick, field, picker, badge] = row.children as unknown as [
     HTMLButtonElement,
     HTMLInputElement,
     HTMLInputElement,
     HTMLElement,
   ];
-  const chosen = String(film.chosen === number);
+  const chosen = String(videoWork.chosen === number);
   pick.setAttribute("aria-pressed", chosen);
-  pick.setAttribute("aria-label", `Clicks are about ${film.nameOf(number)}`);
+  pick.setAttribute("aria-label", `Clicks are about ${videoWork.nameOf(number)}`);
   row.dataset.chosen = chosen;
   (pick.firstElementChild as HTMLElement).style.setProperty("--colour", colour);
   if (document.activeElement !== field) field.value = name;
   picker.value = colour;
-  const found = film.tracks.of(number, film.frame);
+  const found = videoWork.tracks.of(number, videoWork.frame);
   const text = found ? STATES[found.state] : "–";
   if (badge.textContent !== text) badge.textContent = text;
   badge.dataset.state = found?.state ?? "unknown";
 }
 
-function drawDoubts(film: Film, element: HTMLElement, count: HTMLElement): void {
-  const all = film.tracks.doubtful();
-  const said = film.said.length > 0;
+function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLElement): void {
+  const all = videoWork.tracks.doubtful();
+  const said = videoWork.said.length > 0;
   count.textContent = `Frames to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
-  const looks = JSON.stringify([shown, film.frame, film.objects, said, all.length]);
+  const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
   fill(element, looks, () => [
     ...shown.map(({ frame, object, doubts }) => {
       const why = doubts.map((doubt) => DOUBTS[doubt] ?? doubt).join(", ");
       const dot = h("i", { class: "dot" });
-      dot.style.setProperty("--colour", film.object(object)?.colour ?? "#fff");
+      dot.style.setProperty("--colour", videoWork.object(object)?.colour ?? "#fff");
       return h(
         "button",
         {
-          class: "film-doubt",
+          class: "video-doubt",
           type: "button",
-          "aria-current": frame === film.frame ? "true" : null,
-          onclick: () => void film.seek(frame),
+          "aria-current": frame === videoWork.frame ? "true" : null,
+          onclick: () => void videoWork.seek(frame),
         },
         dot,
         h("span", {}, String(frame + 1)),
-        h("span", { class: "name" }, `${film.nameOf(object)}: ${why}`),
+        h("span", { class: "name" }, `${videoWork.nameOf(object)}: ${why}`),
       );
     }),
     all.length > LISTED && h("p", { class: "dim small" }, `and ${all.length - LISTED} more (J)`),

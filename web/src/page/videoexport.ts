@@ -1,6 +1,6 @@
 /** The dialog of a video's exports. */
 
-import type { Film } from "../state/film";
+import type { VideoWork } from "../state/videowork";
 import { dialog } from "./dialogs";
 import { h } from "./dom";
 import { download } from "./export";
@@ -13,17 +13,17 @@ const FORMATS: [name: string, title: string, about: string][] = [
   ["jsonl", "Lines of JSON", "a line a frame: run lengths, scores, states, doubts"],
 ];
 
-export function exportFilmDialog(film: Film): void {
+export function exportVideoDialog(videoWork: VideoWork): void {
   const format = h(
     "select",
-    { class: "modes", id: "film-format" },
+    { class: "modes", id: "video-format" },
     ...FORMATS.map(([name, title]) => h("option", { value: name }, title)),
   );
   const about = h("p", { class: "dim small" });
   const tell = () => (about.textContent = FORMATS.find(([name]) => name === format.value)![2]);
   format.addEventListener("change", tell);
   tell();
-  const left = film.left;
+  const left = videoWork.left;
   const warning =
     left > 0 &&
     h(
@@ -35,28 +35,32 @@ export function exportFilmDialog(film: Film): void {
   const form = h(
     "form",
     { class: "export" },
-    h("label", { for: "film-format" }, "Format"),
+    h("label", { for: "video-format" }, "Format"),
     h("div", {}, format, about, warning),
     h("span", {}),
     h("button", { class: "button primary large", type: "submit" }, "Export"),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void run(film, format.value, said);
+    void run(videoWork, format.value, said);
   });
   dialog("Export", form, said);
 }
 
-async function run(film: Film, format: string, said: HTMLElement): Promise<void> {
+async function run(videoWork: VideoWork, format: string, said: HTMLElement): Promise<void> {
   said.textContent = "Writing …";
   try {
-    const objects = film.objects.map(({ number, name, colour }) => ({
+    const objects = videoWork.objects.map(({ number, name, colour }) => ({
       object: number,
       name,
       colour,
     }));
-    const title = film.title.replace(/\.\w+$/, "");
-    const { name, blob } = await film.videos.export(film.facts.name, { format, title, objects });
+    const title = videoWork.title.replace(/\.\w+$/, "");
+    const { name, blob } = await videoWork.videos.export(videoWork.facts.name, {
+      format,
+      title,
+      objects,
+    });
     download(name, blob);
     said.textContent = `${name} is with your downloads.`;
   } catch (error) {

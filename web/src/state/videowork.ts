@@ -7,22 +7,22 @@ import type { View } from "../canvas/view";
 import type { VideoFacts, Videos } from "../store/videos";
 import { Pictures } from "./pictures";
 import { promptOf, waysOf } from "./said";
-import type { Direction, FilmObject, FilmTool, KeptFilm, Said } from "./said";
+import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
 import type { Message } from "./session";
 import { Tracks } from "./tracks";
 import type { Way } from "./tracks";
 
-export class Film {
+export class VideoWork {
   readonly tracks = new Tracks();
   readonly pictures: Pictures;
   readonly watchers: (() => void)[] = [];
   readonly messages: Message[] = [];
-  objects: FilmObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
+  objects: VideoObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
   chosen = 1; // the object that clicks are about
   said: Said[] = [];
   frame = 0; // where one is
   shown: { frame: number; photo: Photo } | null = null; // what is on the screen
-  toolName: FilmTool = "point";
+  toolName: VideoTool = "point";
   direction: Direction = "forward";
   following: Way | null = null;
   along = false; // the frame that was found last is shown
@@ -65,7 +65,7 @@ export class Film {
     this.changed();
   }
 
-  object(number: number): FilmObject | null {
+  object(number: number): VideoObject | null {
     return this.objects.find((one) => one.number === number) ?? null;
   }
 
@@ -149,7 +149,7 @@ export class Film {
     this.changed();
   }
 
-  change(number: number, change: Partial<FilmObject>): void {
+  change(number: number, change: Partial<VideoObject>): void {
     this.objects = this.objects.map((one) => (one.number === number ? { ...one, ...change } : one));
     this.changed();
     this.redraw();
@@ -324,13 +324,13 @@ export class Film {
 
   // ------------------------------------------------------------------------------------- keeping
 
-  get kept(): KeptFilm {
+  get kept(): KeptVideo {
     const { title, objects, said, frame } = this;
     return { name: this.facts.name, title, objects, said, frame };
   }
 
   /** Go on where a reload has left the video. */
-  async restore(kept: KeptFilm): Promise<void> {
+  async restore(kept: KeptVideo): Promise<void> {
     this.objects = kept.objects;
     this.chosen = kept.objects.at(-1)?.number ?? 1;
     this.said = kept.said;

@@ -1,15 +1,15 @@
 /** The page of an open video: its parts put together in place of the photo's. */
 
-import { FilmStage } from "../canvas/filmstage";
+import { VideoStage } from "../canvas/videostage";
 import { View } from "../canvas/view";
-import { Film } from "../state/film";
-import type { KeptFilm } from "../state/said";
+import { VideoWork } from "../state/videowork";
+import type { KeptVideo } from "../state/said";
 import type { VideoFacts, Videos } from "../store/videos";
 import { h, icon, iconButton } from "./dom";
-import { exportFilmDialog } from "./filmexport";
-import { FILM_KEYS, FILM_MOUSE, filmCommands, listenToFilmKeys } from "./filmkeys";
-import type { FilmPages } from "./filmkeys";
-import { filmSide } from "./filmside";
+import { exportVideoDialog } from "./videoexport";
+import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys } from "./videokeys";
+import type { VideoPages } from "./videokeys";
+import { videoSide } from "./videoside";
 import { helpDialog } from "./help";
 import { toasts } from "./overlays";
 import { toggleTheme } from "./theme";
@@ -18,7 +18,7 @@ import { timeline } from "./timeline";
 const KEPT = "anymask-video"; // in the tab, so that a reload goes on with the video
 const GREET_MS = 120_000; // a session that nobody asks is closed
 
-export interface FilmPlace {
+export interface VideoPlace {
   root: HTMLElement;
   names: readonly string[]; // to choose from
   open(): void; // another video
@@ -27,23 +27,23 @@ export interface FilmPlace {
 }
 
 /** The video that a reload has left, or null. */
-export function keptFilm(): KeptFilm | null {
+export function keptVideo(): KeptVideo | null {
   const kept = sessionStorage.getItem(KEPT);
-  return kept === null ? null : (JSON.parse(kept) as KeptFilm);
+  return kept === null ? null : (JSON.parse(kept) as KeptVideo);
 }
 
-export function forgetFilm(): void {
+export function forgetVideo(): void {
   sessionStorage.removeItem(KEPT);
 }
 
 /** Show a video; `closed` is called when it makes room for the photos again. */
-export async function showFilm(
-  place: FilmPlace,
+export async function showVideo(
+  place: VideoPlace,
   videos: Videos,
   facts: VideoFacts,
-  kept: KeptFilm | { title: string },
-): Promise<Film> {
-  const film = new Film(videos, facts, kept.title, new View());
+  kept: KeptVideo | { title: string },
+): Promise<VideoWork> {
+  const videoWork = new VideoWork(videos, facts, kept.title, new View());
   const element = h("div", {
     class: "stage",
     tabindex: "0",
@@ -52,71 +52,74 @@ export async function showFilm(
       "Video. Arrow keys go through the frames, Space plays, Alt and arrow keys move a " +
       "crosshair, Enter clicks there, F follows, ? is help.",
   });
-  const stage = new FilmStage(element, film);
-  film.redraw = () => stage.draw();
+  const stage = new VideoStage(element, videoWork);
+  videoWork.redraw = () => stage.draw();
   const back = () => element.focus();
-  const side = filmSide(film, place.names, back);
+  const side = videoSide(videoWork, place.names, back);
   const before = [...place.root.children];
   const leave = () => {
     place.root.replaceChildren(...before);
-    forgetFilm();
-    void film.close();
+    forgetVideo();
+    void videoWork.close();
     clearInterval(greeting);
     place.closed();
   };
-  film.leave = leave;
-  const pages: FilmPages = {
+  videoWork.leave = leave;
+  const pages: VideoPages = {
     help: () => help.showModal(),
-    theme: () => void Promise.resolve(toggleTheme()).then(() => film.changed()),
+    theme: () => void Promise.resolve(toggleTheme()).then(() => videoWork.changed()),
     open: place.open,
-    export: () => exportFilmDialog(film),
+    export: () => exportVideoDialog(videoWork),
     name: () => side.focusName(),
     leave,
   };
-  const commands = filmCommands(film, stage, pages);
-  const help = helpDialog([...commands, ...FILM_KEYS], FILM_MOUSE, GROUPS);
-  element.append(toasts(film));
+  const commands = videoCommands(videoWork, stage, pages);
+  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, GROUPS);
+  element.append(toasts(videoWork));
   place.root.replaceChildren(
-    header(film, pages),
-    h("main", { class: "middle" }, tools(film), element, timeline(film, back)),
+    header(videoWork, pages),
+    h("main", { class: "middle" }, tools(videoWork), element, timeline(videoWork, back)),
     side.element,
-    status(film),
+    status(videoWork),
     help,
   );
-  listenToFilmKeys(film, stage, commands);
+  listenToVideoKeys(videoWork, stage, commands);
   giveKeysBack(place.root, element);
-  drawOnChange(film);
+  drawOnChange(videoWork);
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
     place.take([...(event.dataTransfer?.files ?? [])]);
   });
-  const greeting = setInterval(() => void film.greet(), GREET_MS);
-  Object.assign((window as unknown as { anymask: object }).anymask, { film, filmStage: stage });
+  const greeting = setInterval(() => void videoWork.greet(), GREET_MS);
+  Object.assign((window as unknown as { anymask: object }).anymask, {
+    videoWork,
+    videoStage: stage,
+  });
   back();
-  if ("name" in kept) await film.restore(kept);
-  else await film.seek(0);
-  if (film.length < 2) film.say("This video has one frame: there is nothing to follow.");
-  return film;
+  if ("name" in kept) await videoWork.restore(kept);
+  else await videoWork.seek(0);
+  if (videoWork.length < 2) videoWork.say("This video has one frame: there is nothing to follow.");
+  return videoWork;
 }
 
 const GROUPS = ["Video", "Object", "View", "Page"] as const;
 
 /** Panels follow the video at most once a frame of the screen; what a reload needs is kept. */
-function drawOnChange(film: Film): void {
-  const panels = film.watchers.splice(0);
+function drawOnChange(videoWork: VideoWork): void {
+  const panels = videoWork.watchers.splice(0);
   let waiting = false;
   const draw = () => {
     waiting = false;
-    if (film.closed) return;
+    if (videoWork.closed) return;
     for (const panel of panels) panel();
-    sessionStorage.setItem(KEPT, JSON.stringify(film.kept));
+    sessionStorage.setItem(KEPT, JSON.stringify(videoWork.kept));
   };
-  film.watchers.push(() => {
+  videoWork.watchers.push(() => {
     if (!waiting) requestAnimationFrame(draw);
     waiting = true;
   });
-  film.changed();
+  videoWork.changed();
 }
 
 /** A button that the mouse has pressed leaves the keys to the video. */
@@ -129,14 +132,14 @@ function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
   }
 }
 
-function header(film: Film, pages: FilmPages): HTMLElement {
+function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
   const place = h("span", { class: "dim" });
   const saved = h("span", { class: "saved", role: "status" });
-  film.watchers.push(() => {
-    const { rate, size } = film.facts;
+  videoWork.watchers.push(() => {
+    const { rate, size } = videoWork.facts;
     place.textContent = `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
-    const text = film.following ? "Following …" : film.asking ? "Asking …" : "Ready";
-    saved.dataset.state = film.following || film.asking ? "busy" : "saved";
+    const text = videoWork.following ? "Following …" : videoWork.asking ? "Asking …" : "Ready";
+    saved.dataset.state = videoWork.following || videoWork.asking ? "busy" : "saved";
     if (saved.textContent !== text) saved.textContent = text;
   });
   return h(
@@ -144,8 +147,8 @@ function header(film: Film, pages: FilmPages): HTMLElement {
     { class: "header" },
     h("span", { class: "brand" }, "anymask"),
     iconButton("cross", "Close the video", "Q", pages.leave),
-    iconButton("film", "Open another video", "Ctrl+O", pages.open),
-    h("span", { class: "photo-name" }, h("h1", { class: "film-title" }, film.title), place),
+    iconButton("video", "Open another video", "Ctrl+O", pages.open),
+    h("span", { class: "photo-name" }, h("h1", { class: "video-title" }, videoWork.title), place),
     h("span", { class: "stretch" }),
     saved,
     iconButton("theme", "Dark or light", "T", pages.theme),
@@ -159,7 +162,7 @@ function header(film: Film, pages: FilmPages): HTMLElement {
   );
 }
 
-function tools(film: Film): HTMLElement {
+function tools(videoWork: VideoWork): HTMLElement {
   const kinds = [
     ["point", "Click", "V"],
     ["box", "Box", "B"],
@@ -167,17 +170,22 @@ function tools(film: Film): HTMLElement {
   ] as const;
   const buttons = kinds.map(([name, title, key]) =>
     iconButton(name, title, key, () => {
-      film.toolName = name;
-      film.changed();
-      film.redraw();
+      videoWork.toolName = name;
+      videoWork.changed();
+      videoWork.redraw();
     }),
   );
-  const undo = iconButton("undo", "Take back the last click", "Ctrl+Z", () => void film.undo());
-  film.watchers.push(() => {
+  const undo = iconButton(
+    "undo",
+    "Take back the last click",
+    "Ctrl+Z",
+    () => void videoWork.undo(),
+  );
+  videoWork.watchers.push(() => {
     kinds.forEach(([name], i) =>
-      buttons[i].setAttribute("aria-pressed", String(film.toolName === name)),
+      buttons[i].setAttribute("aria-pressed", String(videoWork.toolName === name)),
     );
-    undo.disabled = !film.said.length;
+    undo.disabled = !videoWork.said.length;
   });
   return h(
     "div",
@@ -188,22 +196,23 @@ function tools(film: Film): HTMLElement {
   );
 }
 
-function status(film: Film): HTMLElement {
+function status(videoWork: VideoWork): HTMLElement {
   const advice = h("span", { class: "advice", "aria-live": "polite" });
-  film.watchers.push(() => {
-    const text = advise(film);
+  videoWork.watchers.push(() => {
+    const text = advise(videoWork);
     if (advice.textContent !== text) advice.textContent = text;
   });
   return h("footer", { class: "status" }, advice);
 }
 
-function advise(film: Film): string {
-  const name = film.nameOf(film.chosen);
-  if (film.following)
+function advise(videoWork: VideoWork): string {
+  const name = videoWork.nameOf(videoWork.chosen);
+  if (videoWork.following)
     return "Masks arrive as they are found; F pauses. Click on any frame to correct.";
-  if (!film.said.length) return "Click the object; Shift + click takes away. N is another object.";
-  if (film.left) return `Follow it with F, or click more on ${name}.`;
-  const doubtful = film.tracks.doubtful().length;
+  if (!videoWork.said.length)
+    return "Click the object; Shift + click takes away. N is another object.";
+  if (videoWork.left) return `Follow it with F, or click more on ${name}.`;
+  const doubtful = videoWork.tracks.doubtful().length;
   return doubtful
     ? "J goes to the next frame to look at."
     : "Every frame is followed. Ctrl+S exports.";

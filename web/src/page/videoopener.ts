@@ -1,19 +1,19 @@
 /** How a video is opened: a file, one of the server's own, or why there is none to be had. */
 
-import type { Film } from "../state/film";
+import type { VideoWork } from "../state/videowork";
 import type { Session } from "../state/session";
-import { isFilm } from "../store/videos";
+import { isVideo } from "../store/videos";
 import type { Offers, Videos } from "../store/videos";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";
-import { forgetFilm, keptFilm, showFilm } from "./film";
+import { forgetVideo, keptVideo, showVideo } from "./video";
 
 const NO_SERVER =
   "Objects are followed through a video by a server, and there is none behind this page. " +
   "Install anymask[serve,video], run “anymask serve”, and open the page that it names.";
 
-export class FilmDoor {
-  private film: Film | null = null;
+export class VideoOpener {
+  private videoWork: VideoWork | null = null;
   private opening = false;
 
   constructor(
@@ -29,7 +29,7 @@ export class FilmDoor {
       return;
     }
     const said = h("p", { class: "said", role: "status" });
-    const inside = h("div", { class: "film-offers" }, "Asking the server …");
+    const inside = h("div", { class: "video-offers" }, "Asking the server …");
     const element = dialog("Video", inside, said);
     try {
       const offers = await this.videos.offers();
@@ -85,7 +85,7 @@ export class FilmDoor {
       const facts = await this.videos.open(source);
       opened();
       this.leave();
-      this.film = await showFilm(this.place(), this.videos, facts, { title });
+      this.videoWork = await showVideo(this.place(), this.videos, facts, { title });
       return null;
     } catch (error) {
       return `${title} could not be opened: ${(error as Error).message}`;
@@ -112,7 +112,7 @@ export class FilmDoor {
       open: () => void this.ask(),
       take: (files: File[]) => void this.take(files),
       closed: () => {
-        this.film = null;
+        this.videoWork = null;
         document.querySelector<HTMLElement>(".stage")?.focus();
       },
     };
@@ -120,35 +120,35 @@ export class FilmDoor {
 
   /** The photos are back where a video was shown. */
   private leave(): void {
-    this.film?.leave();
+    this.videoWork?.leave();
   }
 
   /** Go on with the video that a reload has left. */
   async resume(): Promise<void> {
-    const kept = keptFilm();
+    const kept = keptVideo();
     if (!kept || !this.videos) return;
     try {
       const facts = await this.videos.look(kept.name);
-      this.film = await showFilm(this.place(), this.videos, facts, kept);
+      this.videoWork = await showVideo(this.place(), this.videos, facts, kept);
     } catch {
-      forgetFilm();
+      forgetVideo();
       this.session.say(`${kept.title}: the server has closed this video's session.`);
     }
   }
 
   /** Open the video among files that were dropped or chosen; the others are left. */
   async take(files: readonly File[]): Promise<File[]> {
-    const films = await Promise.all(files.map(isFilm));
-    const film = files.find((_, i) => films[i]);
-    if (film) {
-      const speaker = this.film ?? this.session;
-      const text = `Opening ${film.name} …`;
+    const videos = await Promise.all(files.map(isVideo));
+    const videoWork = files.find((_, i) => videos[i]);
+    if (videoWork) {
+      const speaker = this.videoWork ?? this.session;
+      const text = `Opening ${videoWork.name} …`;
       speaker.say(text);
-      const why = await this.open(film);
+      const why = await this.open(videoWork);
       const message = speaker.messages.find((one) => one.text === text);
       if (message) speaker.dismiss(message);
       if (why) speaker.say(why);
-    } else if (this.film && files.length) this.film.say(`${files[0].name} is no video.`);
-    return files.filter((_, i) => !films[i]);
+    } else if (this.videoWork && files.length) this.videoWork.say(`${files[0].name} is no video.`);
+    return files.filter((_, i) => !videos[i]);
   }
 }
