@@ -148,6 +148,15 @@ def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
     np.testing.assert_array_equal(boxed[outside], own[outside])
 
 
+def test_what_is_read_later_is_of_the_photo_that_was_asked_about() -> None:
+    """Whatever the caller does with the array meanwhile: a camera's buffer is written again."""
+    model, photo = anymask.load(), PHOTO.copy()
+    wanted = model.segment(PHOTO, points=[(160, 120)]).masks
+    answer = model.segment(photo, points=[(160, 120)])
+    photo[:] = 0
+    np.testing.assert_array_equal(answer.masks, wanted)
+
+
 def test_a_network_that_says_nothing_changes_nothing() -> None:
     runtime = anymask.load().runtime
     model = anymask.Model(OnlyEdges(runtime, Everywhere(0.0)))

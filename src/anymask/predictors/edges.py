@@ -26,6 +26,7 @@ from anymask.predictors.cleaning import PhotoClicks, clean_kept, clicks_of
 from anymask.predictors.question import Question
 from anymask.primitives.candidates import Candidates, Mask, PixelsLater
 from anymask.primitives.edge_window import (
+    EdgeWindow,
     add_change,
     window_around,
     window_logits,
@@ -39,7 +40,6 @@ from anymask.primitives.rle_windows import enlarged_rle
 from anymask.primitives.sampling import point_pixels
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
-from anymask.runtimes.protocol import EdgeRefining
 
 UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
 EDGE, NEAR = 1.0, 2.0  # cells: how far from the edge pixels change, how far from those one looks
@@ -56,7 +56,8 @@ LONGEST = 2048  # pixels: larger photos are looked at in this size
 def refine_edges(answer: Candidates, question: Question) -> Candidates:
     """A step: every candidate that the logits draw, with the edge where the photo has it.
 
-    That of the first one is decided at once, those of the others when their pixels are read.
+    That of the first one is decided at once; those of the others when their pixels are read, where
+    a network decides.
     """
     photo, settings = question.photo, question.settings
     wanted = settings.refine_edges
@@ -71,11 +72,12 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
     if photo.shape[:2] != (height, width):
         small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         photo = np.asarray(small, np.uint8)
-    scale = width / answer.geometry.image_hw[1]
-    view = _EdgeView(photo, question, scale)
-    first, *others = answer.items
-    items = [replace(first, finished=view.decided(first))]
-    items += [replace(one, finished=PixelsLater(partial(view.decided, one))) for one in others]
+    view = _EdgeView(question, (height, width), width / answer.geometry.image_hw[1])
+    if question.edges is None:
+        items = [replace(one, finished=view.by_colours(one, photo)) for one in answer.items]
+    else:
+        items = [replace(one, finished=view.by_network(one, photo)) for one in answer.items]
+        items[0] = replace(items[0], finished=items[0].rle())
     return replace(answer, items=tuple(items))
 
 
@@ -102,49 +104,55 @@ def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
 
 
 class _EdgeView:
-    """A photo of at most LONGEST pixels a side, with what the prompt says of it.
+    """What a question says of a photo's edges. It keeps no photo: the caller may write it anew.
 
-    scale  of the photo to the size that the user has
+    hw     of the photo that is looked at
+    scale  of that photo to the size that the user has
     """
 
-    def __init__(self, photo: UintImage, question: Question, scale: float) -> None:
-        self.photo, self.question = photo, question
+    def __init__(self, question: Question, hw: tuple[int, int], scale: float) -> None:
+        self.hw, self.network = hw, question.edges
         self.prompt = scaled_prompt(question.prompt, scale)
-        self.settled = settled_pixels(self.prompt, (photo.shape[0], photo.shape[1]))
+        holes, islands = question.settings.least_areas
+        self.shares = holes.share, islands.share
 
-    def decided(self, mask: Mask) -> Rle:
-        """The pixels of a candidate, in the photo's own size."""
-        place = reduced(mask.geometry, LONGEST)
-        drawn = logits_to_image(mask.shown_logits[None], place)[0]
-        drawn -= np.float32(mask.threshold)
-        network = self.question.edges
-        if network is None:
-            cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
-            fine = decide_edge(drawn, self.photo, cell, self.settled)
-        else:
-            before = drawn > 0
-            cells = mask.shown_logits - np.float32(mask.threshold)
-            change_logits(drawn, cells, place, (self.photo, self.prompt, network))
-            fine = np.where(self.settled, before, drawn > 0)
-        holes, islands = self.question.settings.least_areas
-        fine = without_crumbs(fine, clicks_of(self.prompt), (holes.share, islands.share))
-        rle, whole = mask_to_rle(fine), mask.geometry.image_hw
-        return rle if place.image_hw == whole else enlarged_rle(rle, whole)
+    def by_colours(self, mask: Mask, photo: UintImage) -> Rle:
+        """The pixels of a candidate as `decide_edge` has them."""
+        drawn, place = drawn_logits(mask)
+        cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
+        return self._finished(mask, decide_edge(drawn, photo, cell, self._settled()))
+
+    def by_network(self, mask: Mask, photo: UintImage) -> PixelsLater:
+        """The pixels of a candidate, decided when they are read: the photo's window is cut now."""
+        cells = mask.shown_logits - np.float32(mask.threshold)
+        window = window_around(cells, reduced(mask.geometry, LONGEST))
+        part = None if window is None else window_photo(photo, window)
+        return PixelsLater(partial(self._changed, mask, window, part))
+
+    def _changed(self, mask: Mask, window: EdgeWindow | None, part: UintImage | None) -> Rle:
+        drawn, _ = drawn_logits(mask)
+        before = drawn > 0
+        if window is None or part is None or self.network is None:
+            return self._finished(mask, before)
+        cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
+        change = self.network.refine_edge(part, cells, window_prompt(self.prompt, window))
+        add_change(drawn, change, window)
+        return self._finished(mask, np.where(self._settled(), before, drawn > 0))
+
+    def _settled(self) -> BoolArray:
+        return settled_pixels(self.prompt, self.hw)
+
+    def _finished(self, mask: Mask, fine: BoolArray) -> Rle:
+        """Without crumbs, in the size of the user's photo."""
+        rle = mask_to_rle(without_crumbs(fine, clicks_of(self.prompt), self.shares))
+        whole = mask.geometry.image_hw
+        return rle if self.hw == whole else enlarged_rle(rle, whole)
 
 
-def change_logits(
-    drawn: FloatArray,
-    cells: FloatArray,
-    place: Geometry,
-    asked: tuple[UintImage, Prompt, EdgeRefining],
-) -> None:  # (H, W), (m, m)
-    """Add to a photo's logits what the network says of the window around the object, in place."""
-    photo, prompt, network = asked
-    window = window_around(cells, place)
-    if window is None:
-        return
-    seen = window_photo(photo, window), window_logits(cells, window), window_prompt(prompt, window)
-    add_change(drawn, network.refine_edge(*seen), window)
+def drawn_logits(mask: Mask) -> tuple[FloatArray, Geometry]:
+    """A mask's logits above its threshold, (H, W) of at most LONGEST a side, and how they lie."""
+    place = reduced(mask.geometry, LONGEST)
+    return logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold), place
 
 
 def without_crumbs(
