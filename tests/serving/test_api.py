@@ -259,8 +259,11 @@ def test_a_defect_is_told_without_its_details() -> None:
 
 IN_A_VIDEO = [
     f"/{{name}}{place}"
-    for place in ("", "/file", "/frames", "/masks", "/objects/{number}", "/prompts")
-]
+    for place in (
+        "", "/clip", "/export", "/file", "/frames", "/frames/{frame}", "/masks",
+        "/objects/{number}", "/objects/{number}/prompts/{frame}", "/pause", "/prompts", "/results",
+    )
+]  # fmt: skip
 
 
 def test_openapi_lists_every_address() -> None:

@@ -183,10 +183,11 @@ def _merge(pieces: list[Piece], cut: bool) -> Stitched:
     windows = np.array([record.crop_box for record in records])
     x0, y0 = windows[:, :2].min(axis=0).tolist()
     x1, y1 = windows[:, 2:].max(axis=0).tolist()
+    stable = [record.stability for record in records if record.stability is not None]
     whole = replace(
         with_rle(records[0], rle_merge([record.rle for record in records])),
         quality=float(weights @ [record.quality for record in records]),
-        stability=float(weights @ [record.stability for record in records]),
+        stability=float(weights @ stable) if len(stable) == len(records) else None,
         points=tuple(point for record in records for point in record.points),
         crop_box=(x0, y0, x1, y1),
     )
