@@ -208,10 +208,16 @@ class ImageEntry:
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it."""
-        height, width = self.hw
-        row = asdict(self) | {"width": width, "height": height}
-        del row["hw"]
-        return row
+        return row_with_size(asdict(self))
+
+
+def row_with_size(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose "hw" is told as "width" and "height"."""
+    height, width = row["hw"]
+    return {key: value for key, value in row.items() if key != "hw"} | {
+        "width": width,
+        "height": height,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from anymask.engine.checks import MOST_ID, MOST_SECONDS, checked_number, checked_text
-from anymask.engine.entries import Provenance, Status, one_of
+from anymask.engine.entries import Provenance, Status, one_of, row_with_size
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_to_coco
 
@@ -37,10 +37,7 @@ class ClipEntry:
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it."""
-        height, width = self.hw
-        row = asdict(self) | {"width": width, "height": height}
-        del row["hw"]
-        return row
+        return row_with_size(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
 import { drawGuides } from "./guides";
+import { addLayers } from "./layers";
 import { PreviewLayer } from "./preview";
 import { drawBox, drawClicks, drawCross, drawLine, drawPatch } from "./shapes";
 import type { View } from "./view";
@@ -55,13 +56,7 @@ export class Stage {
     private readonly session: Session,
   ) {
     this.view = session.view;
-    this.canvases = LAYERS.map((name) => {
-      const canvas = document.createElement("canvas");
-      canvas.className = `layer layer-${name}`;
-      canvas.setAttribute("aria-hidden", "true");
-      element.append(canvas);
-      return canvas;
-    });
+    this.canvases = addLayers(element, LAYERS);
     this.preview = new PreviewLayer(this.canvases[2]);
     new ResizeObserver(() => this.resized()).observe(element);
     this.listen();

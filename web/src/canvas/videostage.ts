@@ -5,6 +5,7 @@ import type { XY } from "../model/geometry";
 import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { LabelMap } from "./labelmap";
+import { addLayers } from "./layers";
 import { drawBox, drawClicks, drawCross } from "./shapes";
 import type { View } from "./view";
 
@@ -27,13 +28,7 @@ export class VideoStage {
     private readonly videoWork: VideoWork,
   ) {
     this.view = videoWork.view;
-    this.canvases = LAYERS.map((name) => {
-      const canvas = document.createElement("canvas");
-      canvas.className = `layer layer-${name}`;
-      canvas.setAttribute("aria-hidden", "true");
-      element.append(canvas);
-      return canvas;
-    });
+    this.canvases = addLayers(element, LAYERS);
     new ResizeObserver(() => this.resized()).observe(element);
     this.listen();
   }

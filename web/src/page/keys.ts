@@ -5,13 +5,14 @@ import type { Session } from "../state/session";
 import { keyName } from "./commands";
 import type { Command } from "./commands";
 
-const ARROWS: Record<string, [number, number]> = {
+export const ARROWS: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],
   ArrowUp: [0, -1],
   ArrowDown: [0, 1],
 };
-const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
+/** Where a key belongs to what is typed into. */
+export const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+L"]; // also while somebody types
 const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels

@@ -3,6 +3,7 @@
 import type { VideoStage } from "../canvas/videostage";
 import type { VideoWork } from "../state/videowork";
 import { keyName } from "./commands";
+import { ARROWS, FIELDS } from "./keys";
 
 export interface VideoCommand {
   keys: string[]; // as `keyName` writes them
@@ -20,13 +21,6 @@ export interface VideoPages {
   leave(): void;
 }
 
-const ARROWS: Record<string, [number, number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
-};
-const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
 const FAST = 10; // frames with Shift
 const STEP = 8; // screen pixels of the crosshair
