@@ -21,6 +21,7 @@ from anymask.serving.guard import Access
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import Asset
+from anymask.serving.run import Server, address_of, open_socket
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime, discs
 
@@ -51,6 +52,22 @@ def png(image: np.ndarray, kind: str = "png") -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind)
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def listening(parts: ServerParts, limits: Limits | None = None) -> Iterator[str]:
+    """The address of a real server that answers."""
+    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
+    server = Server(create_app(parts), ready.set, limits)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        yield address_of(bound)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        bound.close()
 
 
 def inference(load: Callable[[], Model] | None = None, **more: Any) -> Inference:

@@ -241,32 +241,21 @@ def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) ->
 def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
     """The line of docs/serving.md, against a server that listens."""
     import shutil
-    import threading
 
-    from anymask.serving.app import ServerParts, create_app
-    from anymask.serving.run import Server, address_of, open_socket
-    from tests.serving.servers import PATIENCE_S, inference
+    from anymask.serving.app import ServerParts
+    from tests.serving.servers import PATIENCE_S, inference, listening
 
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("needs curl")
     (tmp_path / "photo.png").write_bytes(PHOTO)
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
-    server = Server(create_app(ServerParts(inference())), ready.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        address = f"{address_of(bound)}/api/segment?format=png"
+    with listening(ServerParts(inference())) as server:
+        address = f"{server}/api/segment?format=png"
         subprocess.run(
             [curl, "-sS", "--fail", "-F", "file=@photo.png", "-F", "points=[[35,40]]", address,
              "-o", "mask.png"],
             cwd=tmp_path, check=True, timeout=PATIENCE_S, stderr=sys.stderr,
         )  # fmt: skip
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
     from PIL import Image
 
     mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,13 +25,12 @@ from anymask.data.documents import picture_hw
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
-from anymask.serving.app import ServerParts, create_app
+from anymask.serving.app import ServerParts
 from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
-from anymask.serving.run import Server, address_of, open_socket
 from tests.data.annotated import rings
 from tests.serving.sdk_folder import CLIENT, NoSdk, sdk_folder
-from tests.serving.servers import PATIENCE_S, inference
+from tests.serving.servers import PATIENCE_S, inference, listening
 
 CONFIG = """<View>
 <Image name="image" value="$photo" zoom="true"/>
@@ -91,22 +89,13 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 
 
 @contextmanager
-def listening(model: anymask.Model, photos: Path) -> Iterator[str]:
+def labelling(model: anymask.Model, photos: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
-    behind, limits, up = inference(lambda: model), Limits(), threading.Event()
-    router = label_studio_router(behind, TaskPictures(photos), limits)
-    bound = open_socket("127.0.0.1", 0)
-    server = Server(create_app(ServerParts(behind, routers=[router])), up.set)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-    thread.start()
-    try:
-        assert up.wait(PATIENCE_S)
+    behind = inference(lambda: model)
+    router = label_studio_router(behind, TaskPictures(photos), Limits())
+    with listening(ServerParts(behind, routers=[router])) as address:
         behind.model.result(PATIENCE_S)
-        yield address_of(bound)
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
+        yield address
 
 
 def exported(image: AnnotatedImage, name: str, folder: Path) -> dict[str, str]:
@@ -148,7 +137,7 @@ def seen(
     names = {"brush": "label-studio", "polygons": "label-studio-polygon"}
     job = {"config": CONFIG, "asked": asked, "mask": str(out / "ring.png")}
     job |= {"exports": {key: exported(drawn, name, out) for key, name in names.items()}}
-    with listening(model, photos) as server:
+    with labelling(model, photos) as server:
         (out / "job.json").write_text(json.dumps(job | {"server": server}), "utf-8")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", CLIENT, out / "job.json"],

@@ -7,7 +7,6 @@ network, so that an answer takes no time.
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,13 +17,20 @@ from fastapi import APIRouter
 from hypothesis import HealthCheck, Phase, given, settings
 
 from anymask.runtimes.open import ASSETS
-from anymask.serving.app import ServerParts, create_app
+from anymask.serving.app import ServerParts
 from anymask.serving.guard import Access
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import model_assets, page_assets
-from anymask.serving.run import Server, address_of, open_socket
-from tests.serving.servers import CLICK, PATIENCE_S, PICTURE, client, error_of, inference, png
+from tests.serving.servers import (
+    CLICK,
+    PICTURE,
+    client,
+    error_of,
+    inference,
+    listening,
+    png,
+)
 
 EXAMPLES = 25
 IMAGE = base64.b64encode(png(PICTURE)).decode()
@@ -36,29 +42,20 @@ Routers = Callable[[Inference], list[APIRouter]]
 
 
 @contextmanager
-def listening(access: Access | None = None, routers: Routers = lambda _: []) -> Iterator[Any]:
+def described(access: Access | None = None, routers: Routers = lambda _: []) -> Iterator[Any]:
     """The schema of a server that answers, as schemathesis reads it."""
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
     behind, assets = inference(), page_assets() | model_assets(ASSETS / "nano")
     served = ServerParts(behind, access or Access(), assets=assets, routers=routers(behind))
-    server = Server(create_app(served), ready.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
+    with listening(served) as address:
         headers = {"Authorization": f"Bearer {access.token}"} if access else {}
         yield schemathesis.openapi.from_url(
-            f"{address_of(bound)}/openapi.json", headers=headers, wait_for_schema=None
+            f"{address}/openapi.json", headers=headers, wait_for_schema=None
         )
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
 
 
 @pytest.fixture(scope="module")
 def schema() -> Iterator[Any]:
-    with listening() as found:
+    with described() as found:
         yield found
 
 
@@ -129,7 +126,7 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             label_studio_router(behind, pictures, Limits()),
         ]
 
-    with listening(routers=routers) as found:
+    with described(routers=routers) as found:
         yield found
 
 
@@ -208,7 +205,7 @@ def test_a_photo_is_embedded_as_the_schema_says(schema: Any) -> None:
 
 
 def test_the_schema_names_the_token_and_means_it() -> None:
-    with listening(Access("0.0.0.0", TOKEN)) as guarded:
+    with described(Access("0.0.0.0", TOKEN)) as guarded:
         assert guarded.raw_schema["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
         case = guarded["/api/segment"]["POST"].Case(
             body={"image": IMAGE} | CLICK, media_type="application/json"

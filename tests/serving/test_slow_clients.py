@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.types import Message
@@ -16,32 +16,28 @@ from anymask.serving.app import ServerParts, create_app
 from anymask.serving.guard import _BoundedBody
 from anymask.serving.limits import SLOWEST, Limits
 from anymask.serving.refusals import Refusal
-from anymask.serving.run import PendingConnections, Server, open_socket
+from anymask.serving.run import PendingConnections
 from tests.patience import PATIENCE_S
-from tests.serving.servers import client, inference
+from tests.serving.servers import client, inference, listening
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
 WHOLE = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @contextlib.contextmanager
-def listening(limits: Limits) -> Iterator[Callable[[], socket.socket]]:
+def connecting(limits: Limits) -> Iterator[Callable[[], socket.socket]]:
     """A server; what is given connects to it."""
-    bound, up = open_socket("127.0.0.1", 0), threading.Event()
-    server = Server(create_app(ServerParts(inference())), up.set, limits)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    assert up.wait(PATIENCE_S)
-    with contextlib.ExitStack() as stack:
+    with (
+        listening(ServerParts(inference()), limits) as address,
+        contextlib.ExitStack() as stack,
+    ):
+        place = urlsplit(address)
 
         def connect() -> socket.socket:
-            made = socket.create_connection(bound.getsockname()[:2], PATIENCE_S)
+            made = socket.create_connection((place.hostname, place.port), PATIENCE_S)
             return stack.enter_context(made)
 
         yield connect
-    server.should_exit = True
-    thread.join(PATIENCE_S)
-    bound.close()
 
 
 def ending(one: socket.socket) -> bytes:
@@ -64,14 +60,14 @@ def answer(one: socket.socket, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"", HALF])
 def test_a_header_that_never_ends_is_not_waited_for(sent: bytes) -> None:
-    with listening(Limits(header_seconds=0.2)) as connect:
+    with connecting(Limits(header_seconds=0.2)) as connect:
         one = connect()
         one.sendall(sent)
         assert ending(one) == b""
 
 
 def test_a_second_header_that_never_ends_is_not_waited_for() -> None:
-    with listening(Limits(header_seconds=0.2)) as connect:
+    with connecting(Limits(header_seconds=0.2)) as connect:
         one = connect()
         assert answer(one, WHOLE).startswith(b"HTTP/1.1 200")
         one.sendall(HALF)
@@ -79,7 +75,7 @@ def test_a_second_header_that_never_ends_is_not_waited_for() -> None:
 
 
 def test_the_oldest_of_too_many_half_headers_goes_and_whole_ones_are_answered() -> None:
-    with listening(Limits(header_seconds=1000, headers_waiting=2)) as connect:
+    with connecting(Limits(header_seconds=1000, headers_waiting=2)) as connect:
         oldest, second, third = connect(), connect(), connect()
         for one in (oldest, second, third):
             one.sendall(HALF)

@@ -10,30 +10,18 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.serving.app import ServerParts, create_app
+from anymask.serving.app import ServerParts
 from anymask.serving.guard import Access
 from anymask.serving.pages import page_assets
-from anymask.serving.run import Server, address_of, open_socket
 from tests.patience import PATIENCE_S
-from tests.serving.servers import inference
+from tests.serving.servers import inference, listening
 
 TOKEN = "open sesame"
 
 
-@contextmanager
-def listening(access: Access) -> Iterator[str]:
-    """The address of a server that answers."""
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
-    server = Server(create_app(ServerParts(inference(), access, assets=page_assets())), ready.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        yield address_of(bound)
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
+def with_page(access: Access) -> ServerParts:
+    """What a server with the page is made of."""
+    return ServerParts(inference(), access, assets=page_assets())
 
 
 def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
@@ -56,7 +44,7 @@ def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
 
 
 def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: Any) -> None:
-    with listening(Access()) as address:
+    with listening(with_page(Access())) as address:
         page, complaints = opened(chromium, f"{address}/docs")
         page.wait_for_selector("#operations-default-segment_api_segment_post")
         shown = page.locator(".opblock-summary-path").all_inner_texts()
@@ -76,7 +64,7 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
 
 
 def test_docs_brings_the_token_of_its_own_address(chromium: Any) -> None:
-    with listening(Access("127.0.0.1", TOKEN)) as address:
+    with listening(with_page(Access("127.0.0.1", TOKEN))) as address:
         page, complaints = opened(chromium, f"{address}/docs?token={TOKEN.replace(' ', '%20')}")
         page.wait_for_selector("#operations-default-segment_api_segment_post")
         assert complaints == []
@@ -97,7 +85,7 @@ def another_page(folder: Path) -> Iterator[str]:
 def test_only_a_page_that_was_allowed_shows_ours_in_a_frame(chromium: Any, tmp_path: Path) -> None:
     with another_page(tmp_path) as around:
         for frames, shown in (((), False), ((around,), True)):
-            with listening(Access(frames=frames)) as address:
+            with listening(with_page(Access(frames=frames))) as address:
                 (tmp_path / "index.html").write_text(f"<iframe src='{address}/'></iframe>")
                 page = chromium.new_context().new_page()
                 page.set_default_timeout(1000 * PATIENCE_S)

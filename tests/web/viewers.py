@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,9 @@ import numpy as np
 from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
 from anymask.runtimes.open import ASSETS
-from anymask.serving.app import ServerParts, create_app
+from anymask.serving.app import ServerParts
 from anymask.serving.pages import model_assets, page_assets
-from anymask.serving.run import Server, address_of, open_socket
-from tests.patience import PATIENCE_S
-from tests.serving.servers import inference
+from tests.serving.servers import inference, listening
 from tests.video.clips import moving_discs
 from tests.web.conftest import Annotator
 
@@ -94,16 +91,6 @@ class Viewer(Annotator):
 @contextmanager
 def served(load: Callable[[], Model], **more: Any) -> Iterator[str]:
     """Where a server with the page listens."""
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
     assets = page_assets() | model_assets(ASSETS / "nano")
-    parts = ServerParts(inference(load), assets=assets, **more)
-    server = Server(create_app(parts), ready.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        yield address_of(bound)
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
+    with listening(ServerParts(inference(load), assets=assets, **more)) as address:
+        yield address
