@@ -171,10 +171,13 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
 
 
 def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:
-    module, weights_hash = load_module(name, weights)
     from anymask.runtimes.torch import TorchRuntime
+    from anymask.weights import entry
 
+    network, file = named_weights(name, weights)
+    entry(network)  # an unknown name is said before a missing file
+    path = _checkpoint_of(network, file)
+    module, weights_hash = load_module(network, path)
     place = None if weights is None else Path(weights).absolute()
     again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
-    edges = load_refiner(_checkpoint_of(*named_weights(name, weights)).parent)
-    return TorchRuntime(module, weights_hash, device, precision, again, edges)
+    return TorchRuntime(module, weights_hash, device, precision, again, load_refiner(path.parent))

@@ -24,6 +24,7 @@ from anymask.models.edge_refiner import EdgeRefiner, clues
 from anymask.primitives.edge_window import window_prompt
 from anymask.primitives.masks import iou
 from anymask.training.edge_samples import EdgeBatch, WindowStore, training_window
+from anymask.training.trainee import multiplies_halves
 
 CHECKPOINT = "refiner.pt"
 WARM_UP = 100  # steps
@@ -88,6 +89,7 @@ class EdgeLearner:
         self._optimiser = torch.optim.AdamW(
             self.network.parameters(), recipe.rate, weight_decay=0.01
         )
+        self._halves = multiplies_halves(torch.device("cpu"))
         self.steps = 0
 
     def learn(self, batch: EdgeBatch, done: float) -> float:
@@ -95,7 +97,7 @@ class EdgeLearner:
         rate = self.recipe.rate * min(1, (self.steps + 1) / WARM_UP)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._halves):
             change = self.network.change(batch.clues.to(memory_format=torch.channels_last))
         loss = edge_loss(change.float(), batch)
         self._optimiser.zero_grad(set_to_none=True)
