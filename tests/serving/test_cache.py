@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.predictors.edges import photo_for_edges
 from anymask.predictors.requests import SeenPhoto
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import Embedding
-from anymask.serving.cache import EmbeddingCache, kept_photo, size_of
+from anymask.serving.cache import EmbeddingCache, size_of
 from anymask.serving.cache import key_of as cache_key
 from tests.predictors.fakes import seen_of
 
@@ -137,5 +138,5 @@ def test_an_embedding_whose_photo_is_gone_counts_as_absent(tmp_path: Path, harm:
 def test_a_photo_is_kept_in_the_size_of_its_edges() -> None:
     wide = replace(ONE.embedding, geometry=Geometry((1000, 4096), (125, 512), 512))
     photo = np.zeros((1000, 4096, 3), np.uint8)
-    assert kept_photo(photo, wide).shape == (500, 2048, 3)
-    assert kept_photo(PHOTO, ONE.embedding) is PHOTO
+    assert photo_for_edges(photo, wide.geometry).shape == (500, 2048, 3)
+    assert photo_for_edges(PHOTO, ONE.embedding.geometry) is PHOTO

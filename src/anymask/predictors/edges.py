@@ -65,13 +65,10 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
         wanted = settings.multimask == "auto"
     if photo is None or not wanted or answer.first.finished is not None:
         return answer
-    geometry = reduced(answer.geometry, LONGEST)
-    height, width = geometry.image_hw
+    height, width = reduced(answer.geometry, LONGEST).image_hw
     if max(height, width) <= answer.first.logits.shape[-1]:  # the mask is as fine as the photo
         return answer
-    if photo.shape[:2] != (height, width):
-        small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-        photo = np.asarray(small, np.uint8)
+    photo = photo_for_edges(photo, answer.geometry)
     view = _EdgeView(question, (height, width), width / answer.geometry.image_hw[1])
     if question.edges is None:
         items = [replace(one, finished=view.by_colours(one, photo)) for one in answer.items]
@@ -79,6 +76,14 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
         items = [replace(one, finished=view.by_network(one, photo)) for one in answer.items]
         items[0] = replace(items[0], finished=items[0].rle())
     return replace(answer, items=tuple(items))
+
+
+def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
+    """A photo (H, W, 3) in the size in which its edges are looked at: itself, or a smaller one."""
+    height, width = reduced(geometry, LONGEST).image_hw
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:

@@ -1,7 +1,7 @@
 """Cache of seen photos: bounded in memory, then on disk; the least recently used go first.
 
-An embedding stays with its photo (`kept_photo`), since edges are put where the photo's colours
-part: what is known by its hash is answered like what was just sent. Files are written by a thread,
+An embedding stays with its photo (`photo_for_edges`), in which edges are refined: what is known by
+its hash is answered like what was just sent. Files are written by a thread,
 so that no answer waits for a slow disk. The key is the model, the hash of its weights and the hash
 of the pixels; the files are named by a hash of the key, so no name that a client sends becomes a
 path.
@@ -41,14 +41,6 @@ def key_of(embedding: Embedding) -> Key:
 def size_of(seen: SeenPhoto) -> int:
     """Bytes of its maps and its pixels."""
     return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
-
-
-def kept_photo(photo: UintImage, embedding: Embedding) -> UintImage:
-    """The photo in the size in which its edges are looked at: itself, or a smaller one."""
-    height, width = reduced(embedding.geometry, LONGEST).image_hw
-    if photo.shape[:2] == (height, width):
-        return photo
-    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class EmbeddingCache:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
+from anymask.predictors.edges import photo_for_edges
 from anymask.predictors.image import Model
 from anymask.predictors.pipeline import answer_prompts, image_hash
 from anymask.predictors.record_edges import refine_record_edges
@@ -25,7 +26,7 @@ from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.types import Embedding, UintImage
-from anymask.serving.cache import EmbeddingCache, kept_photo
+from anymask.serving.cache import EmbeddingCache
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
@@ -127,7 +128,7 @@ class Inference:
         if known is not None:
             return known
         embedding = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
-        made = SeenPhoto(embedding, kept_photo(photo, embedding))
+        made = SeenPhoto(embedding, photo_for_edges(photo, embedding.geometry))
         self.cache.put(made)
         return made
 
