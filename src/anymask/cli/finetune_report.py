@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anymask.data.channels import shown_picture
 from anymask.evaluation.protocols import tight_box
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
@@ -15,7 +16,6 @@ from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.storage import write_whole
-from anymask.primitives.types import UintImage
 from anymask.reports.page import html_page, html_table, jpeg_bytes, note, picture_tag, section
 from anymask.reports.plots import Points, curve_plot
 
@@ -88,11 +88,14 @@ def _worst(model: Model, held: Sequence[AnnotatedImage], after: Measured) -> str
 
 def _case(model: Model, photo: AnnotatedImage, number: int) -> bytes:
     """The photo around a mask with both outlines, as a JPEG."""
-    image: UintImage = photo.image()
+    mix = model.spec.channels
+    picture = photo.picture(mix)
     truth = rle_to_mask(photo.rles[number])
     prompt = Prompt.of(points=[centre_click(truth)])
-    (answer,) = model.segment(model.embed(image), prompts=[prompt])
-    drawn = contours(image, np.stack([truth, answer.masks[0]]), palette=[TRUTH, ANSWER])
+    (answer,) = model.segment(model.embed(picture), prompts=[prompt])
+    drawn = contours(
+        shown_picture(picture, mix), np.stack([truth, answer.masks[0]]), palette=[TRUTH, ANSWER]
+    )
     x0, y0, x1, y1 = (int(value) for value in tight_box(truth))
     room = ROOM + max(x1 - x0, y1 - y0) // 2
     return jpeg_bytes(drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room])

@@ -54,6 +54,7 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
     for number, photo in enumerate(photos):
         rles = photo.rles[:MASKS_A_PHOTO]
         truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
-        scores.append(click_rounds(model, model.embed(photo.image()), truths, clicks).ious)
+        seen = model.embed(photo.picture(model.spec.channels))
+        scores.append(click_rounds(model, seen, truths, clicks).ious)
         places += [(number, mask) for mask in range(len(rles))]
     return Measured(np.concatenate(scores), places)

@@ -27,6 +27,8 @@ from anymask.primitives.mask_files import FoundMask, Kind
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anymask.predictors.image import Model
     from anymask.predictors.settings import SegmentSettingsDict
     from anymask.primitives.candidates import Candidates
@@ -81,6 +83,7 @@ class Job:
 
     outputs  as they were typed
     plain    what a picture is without a further word in its name
+    model    that answers
     several  whether there are several photos
     tell     where remarks go
     """
@@ -90,6 +93,7 @@ class Job:
     pictures: PictureChoice
     outputs: list[str]
     plain: Kind
+    model: ModelChoice
     several: bool
     tell: TextIO
 
@@ -129,12 +133,13 @@ def run(args: argparse.Namespace) -> None:
             pictures=pictures,
             outputs=args.outputs,
             plain=args.png,
+            model=_choose_model(args, items),
             several=len(items) > 1,
             tell=sys.stderr if to_stdout else sys.stdout,
         )
         planned = [(item, job.targets(item)) for item in items]
         _refuse_overwriting(planned)
-        model = _choose_model(args, items).load()
+        model = job.model.load()
         settings = job.settings | {"retry": read_looks(args).retry()}
         for item, targets in planned:
             segment_photo(model, replace(job, settings=settings), item, targets)
@@ -193,23 +198,26 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Answer every prompt about one photo, tell of the masks and write them."""
+    from anymask.data.channels import shown_picture
     from anymask.primitives.types import Embedding
 
-    seen: UintImage | Embedding
+    seen: NDArray[Any] | Embedding
+    mix = model.spec.channels
     if is_embedding(item.photo):
         seen = Embedding.load(item.photo)
         image_hw = seen.image_hw
     else:
-        seen = job.pictures.load(item.photo, item.page)
+        seen = job.pictures.load(item.photo, item.page, mix)
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
-            report_pages(item.photo, job.say)
-    shown = seen if any(target.shows_photo for target in targets) else None
+            report_pages(item.photo, job.say, job.model)
+    drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Embedding)
+    shown = shown_picture(cast("NDArray[Any]", seen), mix) if drawn else None
     found = []
     answers = answer_prompts(model, seen, job.prompts, job.settings)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         photo = Path(item.stem.name) if is_embedding(item.photo) else item.photo
-        found.append(_found(photo, cast("UintImage | None", shown), answer, prompt))
+        found.append(_found(photo, shown, answer, prompt))
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1]):
             job.say(": ".join([*named, line]))
@@ -224,7 +232,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
 
 def answer_prompts(
     model: Model,
-    seen: UintImage | Embedding,
+    seen: NDArray[Any] | Embedding,
     prompts: Sequence[Prompt],
     settings: SegmentSettingsDict,
 ) -> list[Candidates]:
@@ -239,7 +247,7 @@ def answer_prompts(
 
 
 def zoom_report(
-    model: Model, seen: UintImage | Embedding, job: Job, prompt: Prompt, answer: Candidates
+    model: Model, seen: NDArray[Any] | Embedding, job: Job, prompt: Prompt, answer: Candidates
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
     from anymask.predictors.zoom import MIN_SIDE, closer_window, object_box

@@ -12,10 +12,12 @@ from anymask.primitives.setting import Setting, check_settings, describe_setting
 from anymask.primitives.tiles import Tile, tile_side
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
-    from anymask.primitives.types import UintImage
+    from anymask.primitives.channel_mix import ChannelMix
 
 Page = int | Literal["all"]
 LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
@@ -140,14 +142,22 @@ class PictureChoice:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    def load(self, path: Path, page: int | None = None) -> UintImage:
-        """(H, W, 3); `page` in place of the chosen one. Raises ImageError."""
-        from anymask.data.images import load_image
+    def load(
+        self, path: Path, page: int | None = None, channels: ChannelMix | None = None
+    ) -> NDArray[Any]:
+        """A photo as the model takes it: (H, W, 3), or (H, W, C) where it has `channels`.
+
+        page  in place of the chosen one
+
+        Raises ImageError; InputError for bands or a stretch of a model that has its own.
+        """
+        from anymask.data.channels import load_for_model
+        from anymask.data.pixels import PictureView
 
         number = self.page if page is None else page
         if not isinstance(number, int):
             raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
-        return load_image(path, bands=self.bands, page=number, stretch=self.stretch)
+        return load_for_model(path, channels, PictureView.of(self.bands, number, self.stretch))
 
     def mark(self, page: int | None = None) -> str:
         """What to write beside a file's hash, so that other settings are other pictures."""

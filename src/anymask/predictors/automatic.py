@@ -77,9 +77,10 @@ def find_masks(
         seen: Embedding | UintImage = image
         shown = MaskRecords(image_hw=image.image_hw)
     else:
-        seen = load_one(image, source)
+        mix = runtime.spec.channels
+        seen = load_one(image, source, mix)
         hw = (seen.shape[0], seen.shape[1])
-        shown = MaskRecords(image_hw=hw, picture=picture_of(image, seen))
+        shown = MaskRecords(image_hw=hw, picture=picture_of(image if mix is None else seen, seen))
     with pick_teller(progress, "everything") as tell:
         every = _look(runtime, seen, grid, looks, tell)
         found = arrange(every, wanted) or arrange(best_of(every), loose)

@@ -106,7 +106,8 @@ class Model:
 
         Raises ImageError (see `data.images.load_image`), InputError for another keyword.
         """
-        return embed_image(self.runtime, load_one(image, read_source(source)))
+        photo = load_one(image, read_source(source), self.spec.channels)
+        return embed_image(self.runtime, photo)
 
     def embed_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
@@ -199,8 +200,10 @@ class Model:
     ) -> SeenPhoto:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
-            photo = load_one(image, source or SourceDict())
-            return SeenPhoto(embed_image(self.runtime, photo), photo, picture_of(image, photo))
+            mix = self.spec.channels
+            photo = load_one(image, source or SourceDict(), mix)
+            picture = picture_of(image if mix is None else photo, photo)
+            return SeenPhoto(embed_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
                 f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from anymask.data.channels import load_mixed
 from anymask.data.images import ImageSource, is_address, load_image
 from anymask.data.photo_sources import list_photos
 from anymask.predictors.keywords import SourceDict
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.previews import Picture
 from anymask.primitives.prompts import Prompt
@@ -51,15 +53,27 @@ def list_images(images: Images) -> list[ImageSource | Embedding]:
     return found
 
 
-def load_one(image: ImageSource, source: SourceDict) -> UintImage:
-    """Read a photo. Raises ImageError, InputError for several photos."""
+def load_one(
+    image: ImageSource, source: SourceDict, channels: ChannelMix | None = None
+) -> UintImage:
+    """Read a photo; `channels` are the model's, where it sees others than a photo's.
+
+    Raises ImageError, InputError for several photos or another number of channels.
+    """
     several = _several(image)
     if several:
         raise InputError(
             f"wanted one photo, got {several}; for several photos there are embed_many, "
             "segment_many and everything_many, which give an answer for each"
         )
-    return load_image(image, **source)
+    if channels is None:
+        return load_image(image, **source)
+    if source:
+        raise InputError(
+            f"{' and '.join(source)} is about photos, this model takes pictures of "
+            f"{channels.count} channels as they were recorded; leave it out"
+        )
+    return load_mixed(image, channels)
 
 
 def _several(image: object) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anymask.primitives.channel_mix import ChannelMix
+
 PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"]
@@ -38,6 +40,7 @@ class ModelSpec:
     pad_box        SAM 2: the same token follows a box, too
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
+    channels       how pictures of other channels than a photo's become one; None: it sees photos
     """
 
     name: str
@@ -54,6 +57,7 @@ class ModelSpec:
     pad_box: bool = False
     fixed_points: int = 0
     mask_threshold: float = 0.0
+    channels: ChannelMix | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.families import Tables, family_names, open_family
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError, WeightsError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample
@@ -206,12 +207,18 @@ def file_sha256(path: Path) -> str:
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
     """A ModelSpec in JSON's types."""
-    return {**asdict(spec), "accepts": sorted(spec.accepts)}
+    record = {**asdict(spec), "accepts": sorted(spec.accepts)}
+    if spec.channels is None:  # of models that see photos nothing is said
+        del record["channels"]
+    return record
 
 
 def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
-    values = {field.name: record[field.name] for field in fields(ModelSpec)}
+    values = {
+        field.name: record[field.name] for field in fields(ModelSpec) if field.name != "channels"
+    }
+    values["channels"] = record.get("channels")
     unknown = set(record) - set(values)
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
@@ -226,6 +233,8 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     for name in ("mean", "std"):
         values[name] = tuple(float(number) for number in values[name])
     values["accepts"] = frozenset(values["accepts"])
+    if values["channels"] is not None:
+        values["channels"] = ChannelMix.of(values["channels"])
     _check_numbers(values)
     return ModelSpec(**values)
 
@@ -271,7 +280,13 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     end = f"after {which}, add the point 0, 0 with label -1" if spec.pad_point else ""
     fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
+    mix = spec.channels
+    mixed = mix and (
+        f"a picture has {mix.count} channels: bring each from its low..high to 0..255, cut and "
+        "round to 0..255 what 3 x C weights and 3 biases make of them as RGB (`spec.channels`)"
+    )
     return [
+        *([mixed] if mixed else []),
         f"{fit} ({spec.resample})",
         f"x = (pixel - mean) / std per RGB channel, mean {spec.mean}, std {spec.std}",
         *(step for step in (pad, points, labels, end, fixed) if step),

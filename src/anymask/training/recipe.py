@@ -99,6 +99,8 @@ class Recipe:
     feature_weight  of the features' error in "distil"
     hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones
+    channels        of pictures that are no photos: what they begin to be seen as, the values of a
+                    `primitives.channel_mix.ChannelMix`; nothing: photos
     """
 
     model: str = DEFAULT_MODEL
@@ -142,6 +144,7 @@ class Recipe:
     teacher_weights: str = ""
     feature_weight: float = 1.0
     hidden: float = 0.75
+    channels: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -251,6 +254,11 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.mask_loss not in ("focal", "normalised"):
         raise ConfigError(
             f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
+        )
+    if recipe.channels and (recipe.synthetic or recipe.task != "masks"):
+        raise ConfigError(
+            f"{where}: pictures of other channels are learned from as they are; write "
+            "synthetic = 0 and task = 'masks'"
         )
     for name in ("synthetic", "boxes", "turns", "at_scale", "hidden"):
         if not 0 <= getattr(recipe, name) <= 1:

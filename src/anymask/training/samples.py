@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
-from anymask.training.augment import fit_square, recolour, turn
+from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
@@ -45,7 +45,7 @@ MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 class Batch:
     """Pictures and objects, ready for the model.
 
-    images    (B, 3, S, S) uint8
+    images    (B, 3, S, S) uint8; of other channels (B, C, S, S)
     targets   (B, M, s, s) uint8, the covered part of each cell, 0..255
     centres   (B, M, 2) the distance-transform centre of each object, model pixels
     insides   (B, M, 2) some place on the object, model pixels
@@ -85,8 +85,14 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.rank = rank
         self.first_step = first_step
         self.spec = models.spec(recipe.model)
+        if (
+            recipe.channels
+        ):  # what stands beside a picture is no colour of theirs: they are stretched
+            self.spec = replace(self.spec, fit="square")
         self.source: SetPictures | ShardPictures
         if is_sharded(data):
+            if recipe.channels:
+                raise ConfigError(f"{data}: shards hold photos; give channels a folder of sets")
             check_for_shards(recipe.synthetic, recipe.sets)
             assert index is not None  # `loop.get_ready` made it
             self.source = ShardPictures.open(data, index, recipe.seed)
@@ -138,7 +144,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
         image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
-        image = recolour(image, rng)
+        image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
     def photo(self, rng: Generator) -> UintImage:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anymask.families import open_family
 from anymask.primitives.spec import ModelSpec, TokenRoles
+from anymask.training.channels import as_colours
 from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, SimulatedPrompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
@@ -72,7 +73,8 @@ class TrainingStep(nn.Module):
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the encoder makes of the pictures."""
-        images = normalised(batch.images.to(self.device).float(), self.spec)
+        images = as_colours(self.model, batch.images.to(self.device).float())
+        images = normalised(images, self.spec)
         return cast(Trainee, self.model).encode(images)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
