@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anymask.cli.held_out import CLICKS, Measured, evenly, measure, model_of
+from anymask.cli.held_out import CLICKS, Measured, class_ious, evenly, measure, model_of
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import parse_bands
 from anymask.primitives.channel_mix import MOST_CHANNELS, ChannelMix
@@ -54,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
     add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
     add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
+    add(
+        "--classes",
+        metavar="all|NAME,NAME",
+        help="learn to tell these labels apart, too: a class for each mask, and label maps without "
+        "prompts (anymask segment --semantic)",
+    )
     add(
         "--channels",
         type=int,
@@ -155,7 +161,19 @@ def _recipe(
         variant, args.way, report.photos, init=start, pictures=args.pictures, nested=report.nested
     )
     mix = _channels(args, photos)
-    return recipe if mix is None else dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
+    if mix is not None:
+        recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
+    return dataclasses.replace(recipe, classes=_classes(args.classes, photos))
+
+
+def _classes(words: str | None, photos: Sequence[AnnotatedImage]) -> tuple[str, ...]:
+    """The labels that are told apart. Raises InputError."""
+    from anymask.training.classes import class_names
+
+    if words is None:
+        return ()
+    wanted = None if words == "all" else [word.strip() for word in words.split(",")]
+    return class_names([one.label or "" for photo in photos for one in photo.objects], wanted)
 
 
 def _channels(args: argparse.Namespace, photos: Sequence[AnnotatedImage]) -> ChannelMix | None:
@@ -198,7 +216,8 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
 
     path = folder / "before.json"
     if not path.is_file():
-        plain = dataclasses.replace(recipe, learn="all", init=str(find_start(recipe)))
+        start = str(find_start(recipe))
+        plain = dataclasses.replace(recipe, learn="all", init=start, classes=())
         module = build_trainee(plain, folder)
         take_channels(module)
         measured = measure(model_of(module), held)
@@ -240,7 +259,7 @@ def finish(
     assert found is not None  # the run has just ended
     module = trained_module(found[1])
     after = measure(model_of(trained_module(found[1])), held)
-    figures = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
+    figures: dict[str, Any] = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
     data = {"photos": report.photos, "masks": report.masks, "labels": report.labels}
     about = {
         "licence": "that of the starting weights and of your data",
@@ -248,19 +267,29 @@ def finish(
         "recipe": dataclasses.asdict(recipe),
         "figures": figures,
     }
-    channels = cast("ModelSpec", module.spec).channels
-    if channels is not None:
-        about["channels"] = dataclasses.asdict(channels)
-    write_result(folder / WEIGHTS, module, recipe.model, about)
+    write_result(folder / WEIGHTS, module, recipe.model, about | stated(module))
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), after, folder)
+    kinds = class_ious(again, held) if recipe.classes else {}
     if recipe.learn == "lora":
         _write_adapters(folder, recipe, found[1])
-    write_page(folder / PAGE, again, held, (before, after), report, recipe)
+    write_page(folder / PAGE, again, held, (before, after), report, recipe, kinds)
     if bundle is not None:
         write_bundle(folder, bundle)
+    figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
+    for name, iou in kinds.items():
+        print(f"class {name}: IoU {'-' if iou is None else f'{iou:.3f}'} of its pixels, held out")
     print(f"after:  {_in_words(after.means())}\n{folder / WEIGHTS}  {folder / PAGE}")
+
+
+def stated(module: nn.Module) -> dict[str, Any]:
+    """What a network's file says beside its weights: channels and classes, where there are any."""
+    spec = cast("ModelSpec", module.spec)
+    said: dict[str, Any] = {"classes": list(spec.classes)} if spec.classes else {}
+    if spec.channels is not None:
+        said["channels"] = dataclasses.asdict(spec.channels)
+    return said
 
 
 def _compare(again: Measured, after: Measured, folder: Path) -> None:

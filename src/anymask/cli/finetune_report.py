@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,13 @@ def write_page(
     measured: tuple[Measured, Measured],
     report: DataReport,
     recipe: Recipe,
+    kinds: Mapping[str, float | None],
 ) -> None:
-    """Write the page; `measured` is before and after, on the held-out photos."""
+    """Write the page.
+
+    measured  before and after, on the held-out photos
+    kinds     IoU of each class that was learned
+    """
     before, after = measured
     counts = range(1, after.ious.shape[1] + 1)
     rows = [
@@ -52,6 +57,7 @@ def write_page(
         section(
             "Before and after", table, note(f"{len(after.places)} masks of {len(held)} photos")
         ),
+        *([section("Classes", _classes(kinds))] if kinds else []),
         section("While it learned", _curve(path.parent)),
         section("Worst answers to one click", _worst(model, held, after)),
         section("Data", *(note(line) for line in report.lines())),
@@ -59,6 +65,12 @@ def write_page(
     stage = recipe.stages[0]
     about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
     write_whole(path, html_page("Fine-tuning", about, parts))
+
+
+def _classes(kinds: Mapping[str, float | None]) -> str:
+    """IoU of each class over all held-out pixels."""
+    rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
+    return html_table(["class", "IoU of held-out pixels"], rows, [1])
 
 
 def _curve(folder: Path) -> str:

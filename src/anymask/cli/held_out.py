@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anymask.evaluation.protocols import TruthMask, click_rounds
+from anymask.primitives.label_map import ClassOverlaps
 from anymask.primitives.rle import rle_to_mask
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ def model_of(module: nn.Module) -> Model:
     from anymask.runtimes.torch import TorchRuntime
 
     return Model(TorchRuntime(module, "in memory", device="cpu"))
+
+
+def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
+    """IoU of each class that the model tells apart, over all pixels of the photos."""
+    from anymask.training.classes import class_masks
+
+    overlaps = ClassOverlaps(model.spec.classes)
+    for photo in photos:
+        truth = np.zeros(photo.hw, np.uint8)
+        for number, mask in enumerate(class_masks(photo, model.spec.classes), start=1):
+            truth[mask > 0] = number
+        overlaps.add(model.label(photo.picture(model.spec.channels)).numbers, truth)
+    return overlaps.ious()
 
 
 def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:

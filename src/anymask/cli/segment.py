@@ -47,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
     add_prompt_options(parser)
+    parser.add_argument(
+        "--semantic", action="store_true",
+        help="no object is meant: the class of every pixel, by a model that was tuned on classes, "
+        "as .png (class numbers), .overlay.png or .npy (default: PHOTO.classes.png)",
+    )  # fmt: skip
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
@@ -126,6 +131,9 @@ def run(args: argparse.Namespace) -> None:
         pictures = read_pictures(args)
         naming = Naming(page=pictures.page)
         items = [item for path in sources for item in _items(path, naming)]
+        if args.semantic:
+            label_photos(args, pictures, items)
+            return
         to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
         job = Job(
             prompts=read_prompts(args.parts),
@@ -143,6 +151,22 @@ def run(args: argparse.Namespace) -> None:
         settings = job.settings | {"retry": read_looks(args).retry()}
         for item, targets in planned:
             segment_photo(model, replace(job, settings=settings), item, targets)
+
+
+def label_photos(
+    args: argparse.Namespace, pictures: PictureChoice, items: Sequence[PhotoItem]
+) -> None:
+    """Write the label map of each photo. Raises InputError where objects are meant, too."""
+    from anymask.cli.semantic import label_file, plan_maps
+
+    if args.parts:
+        raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
+    planned = [plan_maps(args.outputs, item) for item in items]
+    for item, paths in zip(items, planned, strict=True):
+        check_outputs(paths, item.photo)
+    model = read_model(args).load()
+    for item, paths in zip(items, planned, strict=True):
+        label_file(model, pictures, item, paths, print)
 
 
 def _items(path: Path, naming: Naming) -> list[PhotoItem]:
@@ -282,6 +306,8 @@ def report_lines(found: FoundMask) -> list[str]:
             f"quality {record.quality:.2f}, {record.area} pixels ({percent(record.coverage)}), "
             f"box {box}"
         )
+        if record.label is not None and record.label_probability is not None:
+            lines[-1] += f", {record.label} ({percent(record.label_probability)})"
     if found.toss:
         lines.append(
             "ambiguous: another mask is as likely meant; click once more, give --box, or choose "

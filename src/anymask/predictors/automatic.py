@@ -18,12 +18,13 @@ from anymask.predictors.arrangement import (
     best_of,
     split_settings,
 )
+from anymask.predictors.classes import name_records
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, check_keywords, split_source
 from anymask.predictors.large import WindowScanner, look_around
 from anymask.predictors.objectness import least_objectness
-from anymask.predictors.pipeline import check_embedding
+from anymask.predictors.pipeline import check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.requests import load_one
 from anymask.predictors.search_log import SearchLog
@@ -87,6 +88,9 @@ def find_masks(
         if not found and (wider := wider_grid(grid, of_grid)):
             again = _look(runtime, seen, wider, looks._replace(log=None), tell)
             found = arrange(best_of(again), loose)
+    if runtime.spec.classes:
+        whole = seen if isinstance(seen, Embedding) else embed_image(runtime, seen)
+        found = name_records(runtime, whole, found)
     shown.extend(found)
     return shown
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from anymask.data.record_list import MaskRecords
     from anymask.predictors.automatic import EverythingKeywords
     from anymask.predictors.search_log import SearchLog
+    from anymask.primitives.label_map import LabelMap
 
 
 class Model:
@@ -108,6 +109,19 @@ class Model:
         """
         photo = load_one(image, read_source(source), self.spec.channels)
         return embed_image(self.runtime, photo)
+
+    def label(self, image: ImageSource | Embedding, **source: Unpack[SourceDict]) -> LabelMap:
+        """The class of every pixel, without a prompt, by a model that was tuned on classes.
+
+        image, source  as for `embed`, or an embedding
+
+        Raises ModelError for a model without classes, ImageError, InputError.
+        """
+        from anymask.predictors.classes import label_photo
+
+        seen = image if isinstance(image, Embedding) else self.embed(image, **source)
+        check_embedding(self.runtime, seen)
+        return label_photo(self.runtime, seen)
 
     def embed_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from anymask.families.prompts import check_prompt, group_prompts
+from anymask.predictors.classes import name_answers
 from anymask.predictors.cleaning import clean_masks
 from anymask.predictors.edges import refine_edges
 from anymask.predictors.granularity import order_by_granularity
@@ -71,10 +72,11 @@ def answer_prompts(
     checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
     firsts = decode_prompts(runtime, embedding, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
-    return [
+    answers = [
         _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
         for first, prompt in zip(firsts, checked, strict=True)
     ]
+    return name_answers(runtime, embedding, answers) if runtime.spec.classes else answers
 
 
 def question_of(

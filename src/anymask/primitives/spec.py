@@ -41,6 +41,7 @@ class ModelSpec:
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
     channels       how pictures of other channels than a photo's become one; None: it sees photos
+    classes        names of the classes that it was tuned to tell apart, none for most models
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelSpec:
     fixed_points: int = 0
     mask_threshold: float = 0.0
     channels: ChannelMix | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

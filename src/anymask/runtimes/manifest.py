@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 TABLES = "tables.json"
 CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
+CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
@@ -210,15 +211,19 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
     record = {**asdict(spec), "accepts": sorted(spec.accepts)}
     if spec.channels is None:  # of models that see photos nothing is said
         del record["channels"]
+    if not spec.classes:
+        del record["classes"]
     return record
 
 
 def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
-    values = {
-        field.name: record[field.name] for field in fields(ModelSpec) if field.name != "channels"
-    }
+    names = [field.name for field in fields(ModelSpec)]
+    values = {name: record[name] for name in names if name not in ("channels", "classes")}
     values["channels"] = record.get("channels")
+    values["classes"] = tuple(record.get("classes", ()))
+    if not all(isinstance(name, str) for name in values["classes"]):
+        raise ValueError(f"'classes' is {values['classes']!r}, not names")
     unknown = set(record) - set(values)
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")

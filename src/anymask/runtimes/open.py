@@ -149,11 +149,18 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     import_torch()
     from anymask import models
     from anymask.weights import load_official, read_checkpoint
-    from anymask.weights.formats import channels_of_weights
+    from anymask.weights.formats import channels_of_weights, classes_of_weights
 
     module = models.build(variant)
+    classes = classes_of_weights(path)
+    if classes:
+        from anymask.models.class_head import add_class_head
+
+        add_class_head(module, len(classes))
     load_official(module, read_checkpoint(path))
-    spec = replace(models.spec(variant), name=name, channels=channels_of_weights(path))
+    spec = replace(
+        models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
+    )
     module.spec = cast(Any, spec)
     return module.eval(), file_hash(path)
 

@@ -29,6 +29,7 @@ from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.training.augment import brighten, fit_square, recolour, turn
+from anymask.training.classes import class_masks, class_numbers
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
@@ -50,6 +51,7 @@ class Batch:
     centres   (B, M, 2) the distance-transform centre of each object, model pixels
     insides   (B, M, 2) some place on the object, model pixels
     boxes     (B, M, 4) tight, xyxy, model pixels
+    numbers   (B, s, s) uint8, the class of each cell (`training.classes`), where any are learned
     """
 
     images: Tensor
@@ -57,13 +59,15 @@ class Batch:
     centres: Tensor
     insides: Tensor
     boxes: Tensor
+    numbers: Tensor | None = None
 
     def part(self, first: int, count: int) -> Batch:
         """Some of the pictures."""
         if count == len(self.images):
             return self
         rows = slice(first, first + count)
-        return Batch(*(getattr(self, field.name)[rows] for field in fields(self)))
+        given = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(one[rows] for one in given if one is not None))
 
 
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
@@ -127,6 +131,8 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         """
         for attempt in itertools.count():
             image, masks = self._scene(rng, side, place + attempt // CROPS)
+            kinds = masks[len(masks) - len(self.recipe.classes) :]
+            masks = masks[: len(masks) - len(self.recipe.classes)]
             if not len(masks) and self.recipe.task != "masks":
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
@@ -135,7 +141,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         chosen = rng.permutation(len(masks))[:objects]
         chosen = np.resize(chosen, objects)
-        return as_tensors(image, masks[chosen], rng, self.spec.image_side // self.spec.mask_side)
+        stride = self.spec.image_side // self.spec.mask_side
+        made = as_tensors(image, masks[chosen], rng, stride)
+        if not self.recipe.classes:
+            return made
+        return (*made, torch.from_numpy(class_numbers(kinds, (side // stride,) * 2)))
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
@@ -143,7 +153,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
-        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
+        masks = _some_masks(sample, rng)
+        if self.recipe.classes:  # behind the objects, to be turned and cut with them
+            masks = np.concatenate([masks, class_masks(sample, self.recipe.classes)])
+        image, masks = turn(self._pixels(sample), masks, rng, self.recipe.turns)
         image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from anymask import models
+from anymask.models.class_head import NAME as CLASSES
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import ConfigError, DataError, WeightsError
 from anymask.training.blocks import layer_decays
 from anymask.training.channels import MIX, add_channels, take_channels
 from anymask.training.checkpoint import read_state
+from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.tasks import HEAD, add_head, check_task, remove_head
@@ -53,6 +55,7 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         _choose_learning(model, recipe)
     add_head(model, recipe)
     add_channels(model, recipe.channels)
+    add_classes(model, recipe.classes)
 
 
 def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
@@ -117,9 +120,10 @@ def load_start(model: nn.Module, path: Path, learn: str) -> None:
     """
     if path.suffix == ".safetensors":
         start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        start = {name: tensor for name, tensor in start.items() if not name.startswith(CLASSES)}
     else:
         average = read_state(path)["average"]
-        start = {n: t for n, t in average.items() if not n.startswith((HEAD, MIX))}
+        start = {n: t for n, t in average.items() if not n.startswith((HEAD, MIX, CLASSES))}
     parts = cast(Trainee, model).parts
     own, head, new = model.state_dict(), parts.quality, parts.hq
     if learn == "quality":

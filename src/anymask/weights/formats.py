@@ -148,6 +148,14 @@ def about_weights(path: Path) -> dict[str, Any] | None:
     return about
 
 
+def classes_of_weights(path: Path) -> tuple[str, ...]:
+    """The classes that a file of a training says its head tells apart. Raises WeightsError."""
+    said = (about_weights(path) or {}).get("classes", [])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise WeightsError(f"{path}: what it says of classes is damaged; train it again")
+    return tuple(said)
+
+
 def channels_of_weights(path: Path) -> ChannelMix | None:
     """The channels that a file of a training says its pictures have; None: they are photos.
 
