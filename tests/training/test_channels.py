@@ -1,5 +1,6 @@
 """Learning on other channels: the convolution learns, and what it learned is the spec's mix."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from anymask.training.worker import TrainingRun
 from tests.training.small_data import small_recipe
 
 COUNT = 5
+LABELS = ("left", "right")
 
 
 def write_stacks(folder: Path, photos: int = 4) -> Path:
@@ -39,10 +41,9 @@ def write_stacks(folder: Path, photos: int = 4) -> Path:
         stack[3, mask] += 20_000
         tifffile.imwrite(folder / "images" / f"{i}.tif", stack, photometric="minisblack")
         rle = rle_to_string(mask_to_rle(mask))
-        lines.append(
-            f'{{"image": "images/{i}.tif", "hw": [48, 64], "masks": [{{"rle": "{rle}"}}]}}'
-        )
-    (folder / "masks.jsonl").write_text("\n".join(lines).replace("\\", "\\\\"))
+        masks = [{"rle": rle, "label": LABELS[i % 2]}]
+        lines.append(json.dumps({"image": f"images/{i}.tif", "hw": [48, 64], "masks": masks}))
+    (folder / "masks.jsonl").write_text("\n".join(lines))
     write_json(folder / "set.json", {"name": folder.name, "ships": True})
     return folder
 

@@ -261,12 +261,7 @@ def finish(
     after = measure(model_of(trained_module(found[1])), held)
     figures: dict[str, Any] = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
     data = {"photos": report.photos, "masks": report.masks, "labels": report.labels}
-    about = {
-        "licence": "that of the starting weights and of your data",
-        "data": data,
-        "recipe": dataclasses.asdict(recipe),
-        "figures": figures,
-    }
+    about = {"data": data, "recipe": dataclasses.asdict(recipe), "figures": figures}
     write_result(folder / WEIGHTS, module, recipe.model, about | stated(module))
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), after, folder)
@@ -278,15 +273,20 @@ def finish(
         write_bundle(folder, bundle)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
-    for name, iou in kinds.items():
-        print(f"class {name}: IoU {'-' if iou is None else f'{iou:.3f}'} of its pixels, held out")
-    print(f"after:  {_in_words(after.means())}\n{folder / WEIGHTS}  {folder / PAGE}")
+    told = [f"class {name}: IoU {iou} of its held-out pixels" for name, iou in kinds.items()]
+    print(
+        "\n".join(
+            [*told, f"after:  {_in_words(after.means())}", f"{folder / WEIGHTS}  {folder / PAGE}"]
+        )
+    )
 
 
 def stated(module: nn.Module) -> dict[str, Any]:
-    """What a network's file says beside its weights: channels and classes, where there are any."""
+    """What a network's file says of itself: licence, and channels and classes where it has any."""
     spec = cast("ModelSpec", module.spec)
-    said: dict[str, Any] = {"classes": list(spec.classes)} if spec.classes else {}
+    said: dict[str, Any] = {"licence": "that of the starting weights and of your data"}
+    if spec.classes:
+        said["classes"] = list(spec.classes)
     if spec.channels is not None:
         said["channels"] = dataclasses.asdict(spec.channels)
     return said

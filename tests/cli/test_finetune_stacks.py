@@ -1,4 +1,4 @@
-"""`anymask train finetune --channels`: stacks in, a model for every command and bundle out."""
+"""`anymask train finetune --channels --classes`: stacks in, a model out."""
 
 import json
 import runpy
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import anymask
 from anymask.cli import finetune
@@ -20,6 +21,7 @@ from anymask.weights.formats import about_weights
 from tests.training.test_channels import COUNT, write_stacks
 
 PLACE = [25, 20]
+CLASSES = ("left", "right")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=1)
     command = [
         "train", "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
-        "--channels", str(COUNT), "--rgb", "1,2,3", "--pictures", "8",
+        "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--pictures", "8",
         "--bundle", str(folder / "bundle"),
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -181,3 +183,71 @@ def test_a_further_tuning_goes_on_from_the_mix(
     capsys.readouterr()
     assert main([*command[:5], str(tmp_path / "other"), *command[6:], "--channels", "4"]) == 2
     assert "was tuned on pictures of 5 channels, got --channels 4" in capsys.readouterr().err
+
+
+def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
+    about = about_weights(tuned / "run" / finetune.WEIGHTS)
+    assert about is not None
+    assert about["classes"] == list(CLASSES)
+    figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
+    assert set(figures["class_ious"]) == set(CLASSES)
+    page = (tuned / "run" / finetune.PAGE).read_text("utf-8")
+    assert "IoU of held-out pixels" in page
+
+
+def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:
+    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
+    bundle = anymask.load(str(tuned / "bundle"))
+    assert bundle.spec.classes == weights.spec.classes == CLASSES
+    maps = [model.label(stack(tuned)).numbers for model in (weights, bundle)]
+    assert (maps[0] == maps[1]).mean() > 0.98  # graphs hold 16 bits
+    firsts = [model.segment(stack(tuned), points=[PLACE]).first for model in (weights, bundle)]
+    assert all(one.label in CLASSES for one in firsts)
+    assert firsts[0].label_probability == pytest.approx(firsts[1].label_probability, abs=0.02)
+
+
+def test_the_command_writes_label_maps(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["segment", str(stack(tuned)), "--model", str(tuned / "bundle")]
+    outputs = ["-o", "a.png", "-o", "a.overlay.png", "-o", "{name}.npy"]
+    assert main([*command, "--semantic", *outputs]) == 0
+    told = capsys.readouterr().out
+    assert "1 left: " in told
+    assert "2 right: " in told
+    wanted = anymask.load(str(tuned / "bundle")).label(stack(tuned)).numbers
+    np.testing.assert_array_equal(np.load("0.npy"), wanted)
+    np.testing.assert_array_equal(np.asarray(Image.open("a.png")), wanted)
+    assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
+    assert main([*command, "--semantic"]) == 0
+    assert Path("0.classes.png").is_file()
+    capsys.readouterr()
+    assert main([*command, "--point", "30,22", "-o", "b.json"]) == 0
+    record = json.loads(Path("b.json").read_text("utf-8"))["annotations"][0]
+    assert f", {record['label']} (" in capsys.readouterr().out
+    assert record["label"] in CLASSES
+    assert 0 <= record["label_probability"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--semantic", "--point", "3,3"], "--semantic asks about no object"),
+        (["--semantic", "-o", "a.svg"], "a label map is written as .png"),
+        (["--semantic", "--model", "nano"], "nano knows no classes"),
+    ],
+)
+def test_label_maps_that_cannot_be_meant_are_one_error(
+    tuned: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(stack(tuned)), "--model", str(tuned / "bundle"), *words]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_label_that_no_mask_has_is_refused(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
+    assert main([*command, "--classes", "left,cat"]) == 2
+    assert "--classes cat: no mask to learn from has this label" in capsys.readouterr().err
