@@ -71,7 +71,7 @@ def test_pictures_of_other_kinds_keep_their_numbers(tmp_path: Path) -> None:
 def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "pages")
     mix = ChannelMix.starting([(0.0, 60_000.0)] * 5, (1, 2, 3), "uint16")
-    given = load_for_model(path, mix)
+    given = load_for_model(path, mix, PictureView())
     np.testing.assert_array_equal(given, WANTED)
     np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))
     np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(WANTED, mix))
@@ -81,7 +81,7 @@ def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> Non
         tmp_path / "stack4.tif", WANTED[..., :4], photometric="minisblack", planarconfig="contig"
     )
     with pytest.raises(InputError, match=r"wanted 5 channels.*'.*stack4\.tif' has 4"):
-        load_for_model(tmp_path / "stack4.tif", mix)
+        load_for_model(tmp_path / "stack4.tif", mix, PictureView())
 
 
 def test_pages_of_several_sizes_are_no_channels(tmp_path: Path) -> None:

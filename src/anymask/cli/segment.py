@@ -222,7 +222,6 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Answer every prompt about one photo, tell of the masks and write them."""
-    from anymask.data.channels import shown_picture
     from anymask.primitives.types import Embedding
 
     seen: NDArray[Any] | Embedding
@@ -236,7 +235,9 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         if item.page is None:
             report_pages(item.photo, job.say, job.model)
     drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Embedding)
-    shown = shown_picture(cast("NDArray[Any]", seen), mix) if drawn else None
+    shown = cast("UintImage", seen) if drawn else None
+    if shown is not None and mix is not None:
+        shown = mix.to_rgb(shown)
     found = []
     answers = answer_prompts(model, seen, job.prompts, job.settings)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):

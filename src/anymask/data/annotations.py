@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from anymask.data.channels import load_for_mix
 from anymask.data.images import load_image
-from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED, Box, MaskRecord, record_from_rle
 from anymask.primitives.rle import Rle, rle_merge
 from anymask.primitives.types import UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
@@ -175,6 +176,8 @@ class AnnotatedImage:
         """As a model of these channels takes it: (H, W, 3), or (H, W, C). Raises as `image`."""
         if mix is None or self.source is None:
             return self.image()
+        from anymask.data.channels import load_for_mix
+
         found = load_for_mix(self.source, mix)
         self._check_size(found)
         return found

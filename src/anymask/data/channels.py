@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data.images import ImageSource, load_image, read_view
+from anymask.data.images import ImageSource, read_view
 from anymask.data.pixels import PictureView
 from anymask.data.planes import Planes, read_planes
 from anymask.primitives.channel_mix import ChannelMix
@@ -55,16 +55,11 @@ def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray
     return mix.check(load_channels(source, page, mix.count), name)
 
 
-def load_for_model(
-    source: Path, mix: ChannelMix | None, view: PictureView | None = None
-) -> NDArray[Any]:
-    """A picture as `Model` takes it: (H, W, 3) uint8, or all channels where the model has a mix.
+def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
+    """A picture as a model with a mix takes it: all channels, as they are.
 
-    Raises as `load_image` does; InputError for bands or a stretch where the model knows its own.
+    Raises as `load_mixed` does; InputError for bands or a stretch, as the model knows its own.
     """
-    view = view or PictureView()
-    if mix is None:
-        return load_image(source, bands=view.bands, page=view.page, stretch=view.stretch)
     if not view.plain:
         raise InputError(
             f"this model takes all {mix.count} channels of a picture, in the ranges that it was "

@@ -151,12 +151,16 @@ class PictureChoice:
 
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
         """
-        from anymask.data.channels import load_for_model
+        from anymask.data.images import load_image
         from anymask.data.pixels import PictureView
 
         number = self.page if page is None else page
         if not isinstance(number, int):
             raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
+        if channels is None:
+            return load_image(path, bands=self.bands, page=number, stretch=self.stretch)
+        from anymask.data.channels import load_for_model
+
         return load_for_model(path, channels, PictureView.of(self.bands, number, self.stretch))
 
     def mark(self, page: int | None = None) -> str:

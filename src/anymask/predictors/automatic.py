@@ -18,7 +18,6 @@ from anymask.predictors.arrangement import (
     best_of,
     split_settings,
 )
-from anymask.predictors.classes import name_records
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, check_keywords, split_source
@@ -89,6 +88,8 @@ def find_masks(
             again = _look(runtime, seen, wider, looks._replace(log=None), tell)
             found = arrange(best_of(again), loose)
     if runtime.spec.classes:
+        from anymask.predictors.classes import name_records
+
         whole = seen if isinstance(seen, Embedding) else embed_image(runtime, seen)
         found = name_records(runtime, whole, found)
     shown.extend(found)

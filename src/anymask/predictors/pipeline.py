@@ -15,7 +15,6 @@ from functools import partial
 import numpy as np
 
 from anymask.families.prompts import check_prompt, group_prompts
-from anymask.predictors.classes import name_answers
 from anymask.predictors.cleaning import clean_masks
 from anymask.predictors.edges import refine_edges
 from anymask.predictors.granularity import order_by_granularity
@@ -76,7 +75,11 @@ def answer_prompts(
         _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
         for first, prompt in zip(firsts, checked, strict=True)
     ]
-    return name_answers(runtime, embedding, answers) if runtime.spec.classes else answers
+    if not runtime.spec.classes:
+        return answers
+    from anymask.predictors.classes import name_answers  # few models need it
+
+    return name_answers(runtime, embedding, answers)
 
 
 def question_of(

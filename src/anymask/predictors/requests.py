@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from anymask.data.channels import load_mixed
 from anymask.data.images import ImageSource, is_address, load_image
 from anymask.data.photo_sources import list_photos
 from anymask.predictors.keywords import SourceDict
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.previews import Picture
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 Images = str | Path | Iterable[ImageSource | Embedding]
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
@@ -73,6 +74,8 @@ def load_one(
             f"{' and '.join(source)} is about photos, this model takes pictures of "
             f"{channels.count} channels as they were recorded; leave it out"
         )
+    from anymask.data.channels import load_mixed  # few models need its modules
+
     return load_mixed(image, channels)
 
 

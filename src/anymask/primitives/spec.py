@@ -6,9 +6,10 @@ Letters: S the model's input side, m the side of its low-resolution masks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from anymask.primitives.channel_mix import ChannelMix
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
 Fit = Literal["longest_side", "square"]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.families import Tables, family_names, open_family
-from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError, WeightsError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample
@@ -239,6 +238,8 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
         values[name] = tuple(float(number) for number in values[name])
     values["accepts"] = frozenset(values["accepts"])
     if values["channels"] is not None:
+        from anymask.primitives.channel_mix import ChannelMix
+
         values["channels"] = ChannelMix.of(values["channels"])
     _check_numbers(values)
     return ModelSpec(**values)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.families import DEFAULT_MODEL
-from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import InputError, ModelError, WeightsError
 from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.models.edge_refiner import EdgeRefiner
+    from anymask.primitives.channel_mix import ChannelMix
 
 Runtime = Literal["auto", "onnx", "torch"]
 
