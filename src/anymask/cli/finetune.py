@@ -273,7 +273,7 @@ def finish(
         write_bundle(folder, bundle)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
-    told = [f"class {name}: IoU {iou} of its held-out pixels" for name, iou in kinds.items()]
+    told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
     print(
         "\n".join(
             [*told, f"after:  {_in_words(after.means())}", f"{folder / WEIGHTS}  {folder / PAGE}"]
