@@ -20,7 +20,7 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.region_size import CLEAN
 from anymask.primitives.rle import rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import UintImage
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 AT_ONCE = 64  # masks: what they are answered with is memory
@@ -35,14 +35,21 @@ AS_SHOWN = SegmentSettings(
 
 
 def refine_record_edges(
-    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord]
+    runtime: ImageRuntime,
+    photo: UintImage,
+    records: Sequence[MaskRecord],
+    seen: Embedding | None = None,
 ) -> list[MaskRecord]:
-    """The records in their order, each with its edge where the photo's colours part."""
+    """The records in their order, each with its edge where the photo has it.
+
+    photo  (H, W, 3), or smaller where `seen` says of which size it was
+    seen   the photo's embedding, where somebody has it
+    """
     kept = list(records)
     asked = [index for index, record in enumerate(kept) if record.points]
     if not asked:
         return kept
-    embedding = embed_image(runtime, photo)
+    embedding = embed_image(runtime, photo) if seen is None else seen
     for start in range(0, len(asked), AT_ONCE):
         some = asked[start : start + AT_ONCE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]

@@ -152,15 +152,15 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         Given up once the client has gone.
         """
         settings = checked_settings(body.settings, limits)
-        look: Embedding | bytes = (
-            (await see(inference, body.image, limits)).embedding
+        look: SeenPhoto | bytes = (
+            await see(inference, body.image, limits)
             if HASH.fullmatch(body.image)
             else await run_in_threadpool(from_base64, body.image)
         )
 
         sizes: list[tuple[int, int]] = []
 
-        def seen() -> UintImage | Embedding:
+        def seen() -> UintImage | SeenPhoto:
             photo = read_photo(look, limits) if isinstance(look, bytes) else look
             check_cost(photo, settings, limits)
             sizes.append(_image_hw(photo))
@@ -238,7 +238,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     return settings
 
 
-def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: Limits) -> None:
+def check_cost(photo: UintImage | SeenPhoto, settings: dict[str, Any], limits: Limits) -> None:
     """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
     height, width = _image_hw(photo)
     cost = cost_of((height, width), settings)
@@ -251,8 +251,8 @@ def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: L
         )
 
 
-def _image_hw(photo: UintImage | Embedding) -> tuple[int, int]:
-    if isinstance(photo, Embedding):
-        return photo.image_hw
+def _image_hw(photo: UintImage | SeenPhoto) -> tuple[int, int]:
+    if isinstance(photo, SeenPhoto):
+        return photo.embedding.image_hw
     height, width = photo.shape[:2]
     return height, width

@@ -75,7 +75,12 @@ from anymask.serving.track_routes import add_clips
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
-EVERY_MASK = {"pred_iou_thresh": 0.0, "min_objectness": 0.0, "contained_nms_thresh": 1.0}
+EVERY_MASK = {
+    "pred_iou_thresh": 0.0,
+    "min_objectness": 0.0,
+    "contained_nms_thresh": 1.0,
+    "refine_edges": False,  # of those that are shown alone, later
+}
 _KEPT: dict[str, Any] = {  # of an address that answers a mask
     "response_model": KeptMaskAnswer,
     "response_model_exclude_unset": True,
