@@ -40,6 +40,7 @@ export const NOTHING = (hw: Size): Looks => ({
 export class Drafting {
   private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
   private fine: { keep: string; index: number; patch: Patch } | null = null; // the newest
+  private refining: { asked: string; patch: Promise<Patch | null> } | null = null;
   private painted: { base: Patch; strokes: readonly Stroke[]; patch: Patch } | null = null;
 
   constructor(
@@ -116,16 +117,25 @@ export class Drafting {
     return this.fine?.keep === keep && this.fine.index === index ? this.fine.patch : null;
   }
 
-  /** The refined mask of an answer, or null; where that fails, the user is told. */
-  private async refined(looks: Looks, draft: Draft, whole: boolean): Promise<Patch | null> {
+  /** The refined mask of an answer, asked for once, or null; where that fails, the user is told. */
+  private refined({ keep, candidates }: Looks, draft: Draft, whole: boolean) {
+    const index = chosenOf(draft, { candidates });
+    const asked = `${keep} ${index} ${whole}`;
+    if (this.refining?.asked !== asked) {
+      this.refining = { asked, patch: this.askFine(keep, index, whole) };
+    }
+    return this.refining.patch;
+  }
+
+  private async askFine(keep: string, index: number, whole: boolean): Promise<Patch | null> {
     const model = this.model();
     if (!model?.refines) return null;
-    const index = chosenOf(draft, looks);
     try {
-      const patch = await model.refine(this.image, looks.keep, index, whole);
-      this.fine = { keep: looks.keep, index, patch };
+      const patch = await model.refine(this.image, keep, index, whole);
+      this.fine = { keep, index, patch };
       return patch;
     } catch (error) {
+      this.refining = null; // the next look tries again
       this.say(`The mask has the model's own edge: ${(error as Error).message}`);
       return null;
     }
