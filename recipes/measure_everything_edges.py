@@ -1,10 +1,10 @@
 """What refined edges gain and cost in everything's masks, before and after in one run:
 
-    python recipes/measure_everything_edges.py ../shared/data/train coco_instances wild_animals7
+    ANYMASK_THREADS=1 python recipes/measure_everything_edges.py ../shared/data/train coco_instances
 
 Of each set some photos are searched. Where a shown mask overlaps a person's with an IoU of at least
 .5, the best such mask is compared with the same mask after `refine_record_edges`: mean IoU, and IoU
-of the bands along the outlines. Seconds are processor time of one thread.
+of the bands along the outlines. Seconds are processor time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+")
     parser.add_argument("--photos", type=int, default=8, help="of each set")
     asked = parser.parse_args()
-    model = anymask.load(threads=1)
+    model = anymask.load()
     print(
         f"{'set':24}{'masks':>7}{'IoU':>8}{'gain':>8}{'band':>8}{'gain':>8}{'s':>7}{'ms/mask':>9}"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_iou
+from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.web.project_server import Project
 from tests.web.test_parity import PROMPTS
 
@@ -19,6 +19,14 @@ SitDown = Callable[..., Any]
 
 SAME = 0.99  # IoU of masks that differ by rounding
 CLICK = (300, 180)
+ASKED = {
+    "coffee": PROMPTS,
+    "cat": [
+        {"points": [[150, 100]], "labels": [1], "box": None},
+        {"points": [[220, 150], [30, 20]], "labels": [1, 0], "box": None},
+        {"points": [], "labels": [], "box": [100, 20, 330, 280]},
+    ],
+}
 
 REFINED = """async ({points, labels, box}) => {
   const {session} = window.anymask;
@@ -67,14 +75,10 @@ def overlap(rle: Rle, mask: np.ndarray) -> float:
 
 def kept(ann: Any) -> np.ndarray:
     """The pixels of the mask that was kept last."""
-    coco = ann.ask(
-        "(({rle: {size, starts, ends}}) => ({size, starts: [...starts], ends: [...ends]}))"
-        "(s.editor.state.masks.at(-1))"
+    size, counts = ann.ask(
+        "(({rle: {size, counts}}) => [size, [...counts]])(s.editor.state.masks.at(-1))"
     )
-    flat = np.zeros(coco["size"][0] * coco["size"][1], np.bool_)
-    for start, end in zip(coco["starts"], coco["ends"], strict=True):
-        flat[start:end] = True
-    return flat.reshape(coco["size"][::-1]).T
+    return rle_to_mask(Rle(np.array(counts, np.int64), tuple(size)))
 
 
 def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) -> None:
@@ -83,7 +87,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
         embedding = model().embed(photos[name])
-        for prompt in PROMPTS:
+        for prompt in ASKED[name]:
             asked = {key: value or None for key, value in prompt.items()}
             wanted = model().segment(photos[name], **asked).masks
             own = model().segment(embedding, **asked).masks
