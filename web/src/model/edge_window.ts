@@ -2,7 +2,7 @@
  * The window around a mask's edge, to look once more: logits, photo and prompt in, one size out
  * (`primitives/edge_window.py`).
  *
- * A window is a square of low-resolution cells around the object; n cells, m the side of the logits.
+ * A window is a square of cells around the object; n of them a side, m the side of the logits.
  */
 
 import { scaleXy } from "./geometry";
@@ -112,7 +112,7 @@ export function windowPhoto(photo: Pixels, window: EdgeWindow): Float32Array {
 
 const mixed = (one: number, other: number, share: number) => one + share * (other - one);
 
-/** One axis of a window of a photo: what is cut, how far that shrinks, and what a pixel is made of. */
+/** One axis of a window of a photo: what is cut, how far it shrinks, what a pixel is made of. */
 interface WindowAxis extends Taps {
   low: number; // the first pixel that is cut
   length: number;
@@ -184,7 +184,7 @@ function shrunk({ data, width }: Pixels, across: WindowAxis, down: WindowAxis): 
   return out;
 }
 
-/** The prompt as maps (2, WINDOW, WINDOW): clicks 1 and -1; the box 1 inside, -1 outside, 0 none. */
+/** The prompt as maps (2, WINDOW, WINDOW): clicks 1, -1; the box 1 inside, -1 outside, 0 none. */
 export function windowPrompt({ clicks, box }: Prompt, window: EdgeWindow): Float32Array {
   const [across, down] = toPhoto(window);
   const area = WINDOW * WINDOW;

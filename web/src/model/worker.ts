@@ -150,7 +150,7 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 };
 
-/** The mask of an answer with its edge where the photo has it, in the size that `edges` looks at. */
+/** The mask of an answer with its edge where the photo has it, of the size `edges` looks at. */
 function refine({ key, prompt, answers }: Kept, index: number, geometry: Geometry) {
   if (picture?.key !== key) throw new Error("this photo's pixels are not here; ask again");
   const threshold = manifest.spec.mask_threshold;
