@@ -187,12 +187,9 @@ def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
     @router.put("/api/videos/{name}/file", response_model=VideoAnswerBody, openapi_extra=FILE_BODY)
     async def take_file(name: Name, request: Request) -> Response:
         """The video that the session is about; before anything else is said."""
-        video, content = videos.find(name), await request.body()
-        if not content:
-            raise Refusal(400, "the bytes of a video", "an empty body", "send the file's content")
+        video = videos.find(name)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        ending = _ENDINGS.get(kind, ".video")
-        await done(videos.work(lambda: videos.take_file(video, content, ending)))
+        await videos.receive(video, request.stream(), _ENDINGS.get(kind, ".video"))
         return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
 
     @router.put("/api/videos/{name}/clip", response_model=VideoAnswerBody)
