@@ -19,7 +19,7 @@ from typing import Any, get_args
 from sqlalchemy import select
 
 from anymask.data.documents import picture_hw, read_json, to_json, write_files
-from anymask.data.images import find_images
+from anymask.data.images import VIDEO_SUFFIXES, find_images
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
 from anymask.engine.figures import Figures, measure
@@ -151,6 +151,13 @@ class Project:
                 if failed is not None:
                     failed(name, str(error))
         return self.store.add_images(fresh)
+
+    def new_videos(self) -> list[str]:
+        """The names of the folder's videos that are no clips of the project yet."""
+        known = {clip.name for clip in self.tracks.clips()}
+        found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
+        names = (path.relative_to(self.folder).as_posix() for path in found)
+        return [name for name in names if name.isprintable() and name not in known]
 
     def file(self, name: str) -> Path:
         """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""
