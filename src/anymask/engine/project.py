@@ -10,6 +10,8 @@ Nothing outside of DIR is read or written, a database server apart (`places`).
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -38,6 +40,7 @@ from anymask.engine.tracks import Tracks
 from anymask.engine.upgrading import current, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
+from anymask.primitives.storage import whole_file
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -158,6 +161,30 @@ class Project:
         found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
         names = (path.relative_to(self.folder).as_posix() for path in found)
         return [name for name in names if name.isprintable() and name not in known]
+
+    def keep_video(self, source: Path, name: str) -> str:
+        """Copy a video into the folder, unless it lies there; its name there.
+
+        Raises InputError for what is no name of a video, or where another file has it.
+        """
+        if lies_in_folder(source, self.folder):
+            return source.resolve().relative_to(self.folder.resolve()).as_posix()
+        target = self.folder / name
+        kinds = VIDEO_SUFFIXES | {".gif"}
+        if target.name != name or name.startswith(".") or target.suffix.lower() not in kinds:
+            raise InputError(
+                f"wanted the name of a video file such as clip.mp4, got {name[:80]!r}; rename it"
+            )
+        if target.is_symlink() or target.exists():
+            if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
+                return name
+            raise InputError(
+                f"wanted a new name for the video, got {name!r}, which another file of the "
+                "project's folder has; rename the video"
+            )
+        with source.open("rb") as content, whole_file(target) as copy:
+            shutil.copyfileobj(content, copy, 1 << 20)
+        return name
 
     def file(self, name: str) -> Path:
         """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""

@@ -278,7 +278,8 @@ def _current(
 
 
 def _maybe_row(session: Session, track_id: int | None) -> TrackRow | None:
-    return session.get(TrackRow, track_id) if is_id(track_id) else None
+    known = track_id is not None and is_id(track_id)
+    return session.get(TrackRow, track_id) if known else None
 
 
 def _clip_row(session: Session, clip_id: int) -> ClipRow:

@@ -67,6 +67,13 @@ class OpenVideo:
     hw: tuple[int, int] | None = None
     objects: set[int] = field(default_factory=set)
 
+    def check_room(self, number: int, limits: Limits) -> None:
+        """Whether an object may be another one. Raises Refusal (422)."""
+        if number not in self.objects and len(self.objects) >= limits.video_objects:
+            raise Refusal(
+                422, f"at most {limits.video_objects} objects", "another", "open another session"
+            )
+
     @property
     def fault(self) -> str | None:
         """Why the frames end before the file does."""
