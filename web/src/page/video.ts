@@ -87,18 +87,21 @@ export async function showVideo(
   };
   addEventListener("beforeunload", warn);
   videoWork.leave = leave;
+  const away = (go: () => void) => (videoWork.clip ? videoWork.clip.away(go) : go());
   const pages: VideoPages = {
     help: () => help.showModal(),
     theme: () => void Promise.resolve(toggleTheme()).then(() => videoWork.changed()),
-    open: place.open,
+    open: () => away(place.open),
     export: () => exportVideoDialog(videoWork, videoWork.clip || !project ? null : keep),
     name: () => side.focusName(),
-    leave: () => (videoWork.clip ? videoWork.clip.away(leave) : leave()),
+    leave: () => away(leave),
+    project: project !== null,
     keep: () => (videoWork.clip ? void videoWork.clip.keep() : project && keep()),
   };
   const keep = () => void keepWhole(videoWork, place);
   const commands = videoCommands(videoWork, stage, pages);
-  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, GROUPS);
+  const groups = GROUPS.filter((group) => project || group !== "Project");
+  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, groups);
   element.append(clipBar(videoWork, project && keep), toasts(videoWork));
   place.root.replaceChildren(
     header(videoWork, pages),
@@ -113,7 +116,8 @@ export async function showVideo(
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
-    place.take([...(event.dataTransfer?.files ?? [])]);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    away(() => place.take(files));
   });
   const greeting = setInterval(() => void videoWork.greet(), GREET_MS);
   Object.assign((window as unknown as { anymask: object }).anymask, {
@@ -132,14 +136,14 @@ export async function showVideo(
 async function keepWhole(videoWork: VideoWork, place: VideoPlace): Promise<void> {
   if (!place.project || videoWork.asking) return;
   try {
-    const clip = await videoWork.doing(() => keepVideo(videoWork, place.project!));
+    const clip = await keepVideo(videoWork, place.project);
     if (clip) place.openClip(clip, null);
   } catch (error) {
     videoWork.say(`Not kept: ${(error as Error).message}`);
   }
 }
 
-const GROUPS = ["Video", "Object", "Project", "View", "Page"] as const;
+const GROUPS = ["Video", "Object", "Project", "View", "Page"];
 
 /** Panels follow the video at most once a frame of the screen; what a reload needs is kept. */
 function drawOnChange(videoWork: VideoWork): void {
@@ -225,12 +229,7 @@ function tools(videoWork: VideoWork): HTMLElement {
       videoWork.redraw();
     }),
   );
-  const back = iconButton(
-    "undo",
-    "Take back the last click",
-    "Ctrl+Z",
-    () => void undo(videoWork),
-  );
+  const back = iconButton("undo", "Take back the last click", "Ctrl+Z", () => void undo(videoWork));
   videoWork.watchers.push(() => {
     kinds.forEach(([name], i) =>
       buttons[i].setAttribute("aria-pressed", String(videoWork.toolName === name)),

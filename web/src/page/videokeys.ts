@@ -20,7 +20,8 @@ export interface VideoPages {
   export(): void;
   name(): void;
   leave(): void;
-  keep(): void; // in the project
+  project: boolean; // whether there is one
+  keep(): void; // in it
 }
 
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
@@ -66,7 +67,7 @@ export function videoCommands(
     of("Object", "Box", tool("box"), "B"),
     of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
     of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
-    of("Object", "Take back the last click", () => void undo(videoWork), "Ctrl+Z"),
+    of("Object", "Take back the last click or verdict", () => void undo(videoWork), "Ctrl+Z"),
     of("Object", "Another object", () => videoWork.addObject(), "N"),
     of("Object", "Name of the object", pages.name, "L"),
     of(
@@ -89,16 +90,41 @@ export function videoCommands(
 }
 
 /** What there is in a project alone. */
-function projectCommands(videoWork: VideoWork, { keep }: VideoPages): VideoCommand[] {
+function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): VideoCommand[] {
   const clip = (run: (clip: ClipWork) => void) => () => videoWork.clip && run(videoWork.clip);
+  if (!project) return [];
   return [
     of("Project", "Store the correction, keep the object", keep, "C"),
-    of("Project", "Accept the track", clip((one) => void one.judge("accept")), "A"),
-    of("Project", "Reject it", clip((one) => void one.judge("reject")), "R"),
-    of("Project", "Next track to look at", clip((one) => void one.next()), "PageDown"),
-    of("Project", "Drop the correction", clip((one) => void one.dropCorrection()), "Escape"),
-    of("Project", "Take the verdict back", clip((one) => void one.takeBack()), "U"),
-    of("Project", "Undo: a click, else the last verdict", () => void undo(videoWork), "Ctrl+Z"),
+    of(
+      "Project",
+      "Accept the track",
+      clip((one) => void one.judge("accept")),
+      "A",
+    ),
+    of(
+      "Project",
+      "Reject it",
+      clip((one) => void one.judge("reject")),
+      "R",
+    ),
+    of(
+      "Project",
+      "Next track to look at",
+      clip((one) => void one.next()),
+      "PageDown",
+    ),
+    of(
+      "Project",
+      "Drop the correction",
+      clip((one) => void one.dropCorrection()),
+      "Escape",
+    ),
+    of(
+      "Project",
+      "Take the verdict back",
+      clip((one) => void one.takeBack()),
+      "U",
+    ),
   ];
 }
 
