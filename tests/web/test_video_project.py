@@ -85,7 +85,7 @@ def begin(viewer: Viewer, name: str = "drive.mkv", frame: int = 0) -> None:
     """Open a clip from the list."""
     viewer.keys("Control+Shift+O")
     viewer.page.get_by_role("button", name=name).click()
-    viewer.until(f"f?.title === '{name}' && f.shown?.frame", frame)
+    viewer.until(f"f?.title === '{name}' ? f.shown?.frame : null", frame)
 
 
 def stored(viewer: Viewer) -> None:
