@@ -109,7 +109,7 @@ def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
 ) -> None:
     begin(reviewer)
     bar = reviewer.page.get_by_role("group", name="Track")
-    reviewer.until_so(lambda: "disc · 3 frames to look at" in bar.inner_text())
+    reviewer.until_so(lambda: "disc 1 · 3 frames to look at" in bar.inner_text())
     assert reviewer.ask("[f.chosen, f.clip.counts.proposal]") == [1, 2]
     reviewer.keys("a")
     reviewer.until("f.chosen === 2 && f.clip.saving === 0")
@@ -144,7 +144,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     reviewer.keys("c")  # follows what is left first
     reviewer.until("f.clip.of(1).version", 2)
     stored(reviewer)
-    reviewer.page.get_by_text("disc is stored from frame 5 on.").wait_for()
+    reviewer.page.get_by_text("disc 1 is stored from frame 5 on.").wait_for()
     now = track_of(project, 1)
     assert (now.status, now.version, now.who) == ("proposal", 2, "ann")
     assert min(agreement(project, 1, 0)) > 0.7
@@ -219,7 +219,7 @@ def test_a_clip_is_left_when_all_is_stored_or_somebody_says_so(
     begin(reviewer)
     correct(reviewer)
     reviewer.keys("q")
-    reviewer.page.get_by_text("disc: not stored in the project.").wait_for()
+    reviewer.page.get_by_text("disc 1: not stored in the project.").wait_for()
     reviewer.page.get_by_role("button", name="Leave without it").click()
     reviewer.page.get_by_role("heading", name="This project has no photos").wait_for()
     assert track_of(project, 1).version == 1

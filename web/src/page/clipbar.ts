@@ -1,4 +1,4 @@
-/** The bar over a video of the project: accept, reject, correct the chosen track, go on. */
+/** The bar below a video of the project: accept, reject, correct the chosen track, go on. */
 
 import { isCorrected } from "../state/correcting";
 import type { ClipWork } from "../state/clipwork";
@@ -10,14 +10,14 @@ type Press = [text: string, key: string, run: () => void, kind?: string];
 
 /** keep  stores an object where the video is no clip yet; null: there is no project */
 export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLElement {
-  const element = h("div", { class: "review", role: "group", "aria-label": "Track" });
+  const element = h("div", { class: "track-bar", role: "group", "aria-label": "Track" });
   videoWork.watchers.push(() => {
     const { clip, chosen } = videoWork;
     const [why, presses] = clip ? ofClip(videoWork, clip) : ofVideo(videoWork, keep);
-    element.hidden = !presses.length;
+    element.hidden = !clip && !keep; // always there in a project, so that the frame stays in place
     const looks = JSON.stringify([chosen, why, presses.map(([text]) => text), clip?.saving]);
     fill(element, looks, () => [
-      h("span", { class: "why" }, h("strong", {}, videoWork.nameOf(chosen)), why && ` · ${why}`),
+      h("span", { class: "why" }, h("strong", {}, videoWork.nameOf(chosen)), ` · ${why}`),
       ...presses.map(([text, key, run, kind = ""]) => {
         const attributes = { class: `button ${kind}`, type: "button", onclick: run };
         const button = h("button", attributes, text, h("kbd", {}, key));
@@ -30,7 +30,7 @@ export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLEl
 }
 
 function ofVideo(videoWork: VideoWork, keep: (() => void) | null): [string, Press[]] {
-  if (!keep || !videoWork.tracks.objects.length) return ["", []];
+  if (!keep || !videoWork.tracks.objects.length) return ["click the object", []];
   return ["not in the project", [["Keep in the project", "C", keep, "primary"]]];
 }
 
@@ -44,7 +44,8 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
   }
   if (!entry) {
     const masks = videoWork.tracks.all(videoWork.chosen).length;
-    return masks ? ["not in the project", [keep("Keep in the project")]] : ["", []];
+    if (!masks) return ["click the object", []];
+    return ["not in the project", [keep("Keep in the project")]];
   }
   const left = clip.counts.proposal > 0 ? [next] : [];
   if (entry.status !== "proposal") {

@@ -102,10 +102,12 @@ export async function showVideo(
   const commands = videoCommands(videoWork, stage, pages);
   const groups = GROUPS.filter((group) => project || group !== "Project");
   const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, groups);
-  element.append(clipBar(videoWork, project && keep), toasts(videoWork));
+  element.append(toasts(videoWork));
+  const time = timeline(videoWork, back);
+  time.prepend(clipBar(videoWork, project && keep));
   place.root.replaceChildren(
     header(videoWork, pages),
-    h("main", { class: "middle" }, tools(videoWork), element, timeline(videoWork, back)),
+    h("main", { class: "middle" }, tools(videoWork), element, time),
     side.element,
     status(videoWork),
     help,
@@ -187,7 +189,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
         : busy
           ? "Asking …"
           : stateOf(videoWork);
-    saved.dataset.state = busy ? "busy" : "saved";
+    saved.dataset.state = busy || text.endsWith("not stored") ? "busy" : "saved";
     if (saved.textContent !== text) saved.textContent = text;
   });
   return h(
@@ -260,13 +262,15 @@ function advise(videoWork: VideoWork): string {
   const entry = clip?.of(videoWork.chosen);
   if (videoWork.following)
     return "Masks arrive as they are found; F pauses. Click on any frame to correct.";
+  if (entry && entry.status !== "proposal" && !isCorrected(videoWork, entry.object))
+    return `${name} is ${entry.status}: U takes that back, Page ↓ goes to the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
     return `Is ${name} right on every frame? A accepts, R rejects; click on a frame to correct from there.`;
   if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
   if (!videoWork.said.length)
     return "Click the object; Shift + click takes away. N is another object.";
   if (videoWork.left) return `Follow it with F, or click more on ${name}.`;
-  const doubtful = videoWork.tracks.doubtful().length;
+  const doubtful = videoWork.doubts.length;
   return doubtful
     ? "J goes to the next frame to look at."
     : "Every frame is followed. Ctrl+S exports.";

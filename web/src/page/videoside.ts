@@ -162,7 +162,7 @@ function showRow(
 }
 
 function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLElement): void {
-  const all = videoWork.tracks.doubtful();
+  const all = videoWork.doubts;
   const said = videoWork.said.length > 0 || videoWork.clip !== null;
   count.textContent = `Frames to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);

@@ -12,7 +12,7 @@ import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
 import type { Message } from "./session";
 import { Tracks } from "./tracks";
-import type { Way } from "./tracks";
+import type { Doubtful, Way } from "./tracks";
 
 export class VideoWork {
   readonly tracks = new Tracks();
@@ -74,7 +74,10 @@ export class VideoWork {
   }
 
   nameOf(number: number): string {
-    return this.object(number)?.name || `Object ${number}`;
+    const name = this.object(number)?.name;
+    if (!name) return `Object ${number}`;
+    const alone = !this.objects.some((one) => one.name === name && one.number !== number);
+    return alone ? name : `${name} ${number}`;
   }
 
   colour = (number: number): Rgb => fromHex(this.object(number)?.colour ?? "#ffffff");
@@ -100,9 +103,15 @@ export class VideoWork {
     }
   }
 
+  /** What is to be looked at; of a clip, where one track is judged at a time, of the chosen one. */
+  get doubts(): readonly Doubtful[] {
+    const all = this.tracks.doubtful();
+    return this.clip ? all.filter(({ object }) => object === this.chosen) : all;
+  }
+
   /** The next frame that a person should look at, or the one before. */
   async seekDoubtful(step: 1 | -1): Promise<void> {
-    const frames = [...new Set(this.tracks.doubtful().map(({ frame }) => frame))];
+    const frames = [...new Set(this.doubts.map(({ frame }) => frame))];
     const next =
       step > 0
         ? frames.find((frame) => frame > this.frame)
