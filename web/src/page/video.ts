@@ -134,14 +134,19 @@ export async function showVideo(
   return videoWork;
 }
 
+const keeping = new WeakSet<VideoWork>(); // while it is under way, C does nothing
+
 /** Keep the video and its objects in the project, where they are opened then. */
 async function keepWhole(videoWork: VideoWork, place: VideoPlace): Promise<void> {
-  if (!place.project || videoWork.asking) return;
+  if (!place.project || videoWork.asking || keeping.has(videoWork)) return;
+  keeping.add(videoWork);
   try {
     const clip = await keepVideo(videoWork, place.project);
     if (clip) place.openClip(clip, null);
   } catch (error) {
     videoWork.say(`Not kept: ${(error as Error).message}`);
+  } finally {
+    keeping.delete(videoWork);
   }
 }
 

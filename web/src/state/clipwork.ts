@@ -94,8 +94,9 @@ export class ClipWork {
     if (entry ? !isCorrected(work, object) : !work.tracks.all(object).length) {
       return work.say(entry ? "Nothing of this track was changed." : "Click the object first.");
     }
-    if (!(await followed(work))) return;
-    await this.storing(() => (entry ? this.correct(entry) : this.add(object)));
+    await this.storing(async () => {
+      if (await followed(work)) await (entry ? this.correct(entry) : this.add(object));
+    });
   }
 
   private async correct(entry: TrackEntry): Promise<void> {
