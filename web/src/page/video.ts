@@ -270,7 +270,7 @@ function advise(videoWork: VideoWork): string {
   if (entry && entry.status !== "proposal" && !isCorrected(videoWork, entry.object))
     return `${name} is ${entry.status}: U takes that back, Page ↓ goes to the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
-    return `Is ${name} right on every frame? A accepts, R rejects; click on a frame to correct from there.`;
+    return `Is ${name} right on every frame? A accepts, R rejects, a click corrects from here on.`;
   if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
   if (!videoWork.said.length)
     return "Click the object; Shift + click takes away. N is another object.";
