@@ -91,6 +91,6 @@ def check_photos(folder: Path) -> None:
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
         raise InputError(
-            f"wanted a folder of photos or videos, {folder} holds no picture and no video; put some "
-            "there, or name another"
+            f"wanted a folder of photos or videos, {folder} holds no picture and no video; put "
+            "some there, or name another"
         )
