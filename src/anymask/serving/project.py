@@ -63,6 +63,7 @@ from anymask.serving.bodies import (
     image_to_json,
     record_to_json,
 )
+from anymask.serving.clip_routes import add_clips
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import Who, add_labels
@@ -71,7 +72,7 @@ from anymask.serving.model_api import done
 from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
-from anymask.serving.track_routes import add_clips
+from anymask.serving.track_routes import add_tracks
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
@@ -109,7 +110,8 @@ def project_router(
     _add_review(router, project, user)
     _add_results(router, project)
     add_labels(router, project, user)
-    add_clips(router, project, user)
+    add_clips(router, project)
+    add_tracks(router, project, user)
     return router
 
 
