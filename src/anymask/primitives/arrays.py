@@ -1,8 +1,8 @@
 """NumPy's array files (.npy) and archives of them (.npz) in, arrays of numbers out.
 
 What a header states is compared with the bytes that are there before memory is taken for it, and
-nothing in a file is executed. `check_members` holds for every zip archive: it may not unpack to many
-times its size, as weights, features and pictures never do.
+nothing in a file is executed. `check_members` holds for every zip archive: it may not unpack to
+many times its size, as weights, features and pictures never do.
 """
 
 from __future__ import annotations

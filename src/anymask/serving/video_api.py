@@ -28,7 +28,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from anymask.primitives.errors import AnymaskError
@@ -214,10 +213,14 @@ def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> Non
             raise Refusal(
                 422, f"at most {limits.video_frames} frames", "another", "open another session"
             )
-        image = await run_in_threadpool(read_photo, content, limits)
-        found = await done(videos.work(lambda: video.session.step(image)))
-        video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
-        return JSONResponse(frame_to_json(found))
+
+        def follow() -> TrackedFrame:
+            image = read_photo(content, limits)  # decoded in its turn: one frame at a time
+            found = video.session.step(image)
+            video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
+            return found
+
+        return JSONResponse(frame_to_json(await done(videos.work(follow))))
 
 
 def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
@@ -230,9 +233,9 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
             raise Refusal(
                 422, f"at most {limits.video_objects} objects", "another", "open another session"
             )
-        said = await run_in_threadpool(prompt_of, body)
 
         def add() -> dict[str, Any]:
+            said = prompt_of(body)  # unpacked in its turn: one mask at a time
             one = video.session.add(
                 frame=body.frame, object=body.object, points=said.points, labels=said.labels,
                 box=said.box, mask=said.mask, anew=body.anew,
