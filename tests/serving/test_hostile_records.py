@@ -211,6 +211,7 @@ def region(**value: Any) -> dict[str, Any]:
         {"params": 7}, {"params": {"context": 7}}, {"params": {"context": {"result": [None]}}},
         {"params": {"context": {"result": [7]}}}, {"params": {"context": {"result": 7}}},
         {"tasks": [None]}, {"tasks": 7}, {"tasks": [{}]}, {"label_config": 7},
+        {"label_config": "<View>\ud800</View>"},
         region(), region(value=None), region(value=7), region(value={"x": 10**400, "y": 1}),
         photo("a" * 5000), photo("a\0b"), photo("http://[::1"), photo("data:,%%%"), photo(""),
         {"tasks": [{"data": {}}]},
@@ -224,10 +225,12 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
     router = label_studio_router(behind, TaskPictures(project.folder), Limits())
     with client(behind, routers=[router]) as http:
         assert http.post("/predict", json=predict_body()).status_code == 200
-        reply = http.post("/predict", json=predict_body(**change))
+        content = json.dumps(predict_body(**change))
+        reply = http.post("/predict", content=content, headers=JSON)
         assert reply.status_code in (400, 413, 415, 422), reply.text
-        for schema in (None, 7, ["x"]):
-            assert http.post("/setup", json={"schema": schema}).status_code == 422
+        for schema in (None, 7, ["x"], "\ud800"):
+            content = json.dumps({"schema": schema})
+            assert http.post("/setup", content=content, headers=JSON).status_code == 422
 
 
 def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:
