@@ -188,8 +188,8 @@ class Embedding:
         """
         if not isinstance(path, str | os.PathLike):
             raise InputError(
-                f"wanted the path of an embedding's file, got {type(path).__name__}; to see a photo "
-                "use model.embed"
+                f"wanted the path of an embedding's file, got {type(path).__name__}; to see a "
+                "photo use model.embed"
             )
         about, maps = _read_archive(Path(path))
         try:
