@@ -111,10 +111,7 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
         responses=PICTURES | documented(400, 404, 415, 422),
     )
     async def segment(
-        body: SegmentBody,
-        request: Request,
-        kind: Format = "rle",
-        tolerance: Tolerance = SMOOTH,
+        body: SegmentBody, request: Request, kind: Format = "rle", tolerance: Tolerance = SMOOTH
     ) -> Response:
         """Prompts on one photo -> masks, best first.
 
