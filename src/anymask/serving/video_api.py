@@ -217,6 +217,7 @@ def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> Non
         def follow() -> TrackedFrame:
             image = read_photo(content, limits)  # decoded in its turn: one frame at a time
             found = video.session.step(image)
+            assert found is not None  # a frame that is handed over is there
             video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
             return found
 
