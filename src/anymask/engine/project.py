@@ -37,7 +37,7 @@ from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.tracks import Tracks
-from anymask.engine.upgrading import current, upgrade
+from anymask.engine.upgrading import current, is_empty, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
 from anymask.primitives.storage import whole_file
@@ -317,7 +317,8 @@ def _begin(inside: Path, database: str | None) -> None:
 def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
     """Open a project; its tables are brought up to date. Raises InputError, DataError, StoreError.
 
-    A database elsewhere must be a project's already: only `create_project` makes one of it.
+    A database elsewhere, or with tables in it, must be a project's already: only `create_project`
+    makes one of it.
     """
     folder = Path(folder)
     inside = folder / FOLDER
@@ -325,10 +326,10 @@ def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) 
     address = _address(folder)
     database = open_database(address)
     try:
-        if not is_file_database(address) and current(database) is None:
+        if current(database) is None and not (is_file_database(address) and is_empty(database)):
             raise StoreError(
-                f"{folder}: the database that {inside / ADDRESS} names holds no project; remove "
-                f"that file and run: anymask engine init {folder} --database ADDRESS"
+                f"{folder}: the database {database.url.render_as_string()} holds no project; "
+                f"remove {inside / ADDRESS}, or the file, and run: anymask engine init {folder}"
             )
         upgrade(database)
     except AnymaskError:

@@ -29,7 +29,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from anymask.primitives.errors import AnymaskError
@@ -197,10 +196,15 @@ def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> Non
             raise Refusal(
                 422, f"at most {limits.video_frames} frames", "another", "open another session"
             )
-        image = await run_in_threadpool(read_photo, content, limits)
-        found = await done(videos.work(lambda: video.session.step(image)))
-        video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
-        return JSONResponse(frame_to_json(found))
+
+        def follow() -> TrackedFrame:
+            image = read_photo(content, limits)  # decoded in its turn: one frame at a time
+            found = video.session.step(image)
+            assert found is not None  # a frame that is handed over is there
+            video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
+            return found
+
+        return JSONResponse(frame_to_json(await done(videos.work(follow))))
 
 
 def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
@@ -210,9 +214,9 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
         video = videos.find(name)
         check_prompts([body], limits)
         video.check_room(body.object, limits)
-        said = await run_in_threadpool(prompt_of, body)
 
         def add() -> dict[str, Any]:
+            said = prompt_of(body)  # unpacked in its turn: one mask at a time
             one = video.session.add(
                 frame=body.frame, object=body.object, points=said.points, labels=said.labels,
                 box=said.box, mask=said.mask, anew=body.anew,
@@ -231,10 +235,9 @@ def _add_known(router: APIRouter, videos: VideoSessions, limits: Limits) -> None
         them. What the session knew of the object is forgotten."""
         video = videos.find(name)
         video.check_room(number, limits)
-        masks = await run_in_threadpool(lambda: known_masks(body.masks, video.hw, limits))
 
         def take() -> dict[str, Any]:
-            video.session.take_up(number, masks)
+            video.session.take_up(number, known_masks(body.masks, video.hw, limits))
             video.objects.add(number)
             return video_to_json(videos, video)
 
