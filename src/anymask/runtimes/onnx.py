@@ -34,6 +34,7 @@ from anymask.runtimes.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    MEMORY,
     REFINER,
     GraphInfo,
     Manifest,
@@ -41,10 +42,11 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import EdgeRefining
+from anymask.runtimes.protocol import EdgeRefining, MemoryReading
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
+    from anymask.runtimes.onnx_memory import OnnxMemory
     from anymask.runtimes.onnx_video import OnnxVideo
 
 C = TypeVar("C")
@@ -132,6 +134,8 @@ class OnnxRuntime:
             return cast(C | None, self._video)
         if cast(object, kind) is EdgeRefining:
             return cast(C | None, self._edges)
+        if cast(object, kind) is MemoryReading:
+            return cast(C | None, self._memory)
         return self if isinstance(self, kind) else None
 
     @cached_property
@@ -160,6 +164,16 @@ class OnnxRuntime:
             return None
         info = self.manifest.graph(REFINER)
         return OnnxEdges(lambda: self._session(info), [tensor.name for tensor in info.inputs])
+
+    @cached_property
+    def _memory(self) -> OnnxMemory | None:
+        """An object's earlier frames read, where the bundle has the graph."""
+        if not self.manifest.has_graph(MEMORY):
+            return None
+        from anymask.runtimes.onnx_memory import OnnxMemory
+
+        info = self.manifest.graph(MEMORY)
+        return OnnxMemory(lambda: self._session(info), [tensor.name for tensor in info.inputs])
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""

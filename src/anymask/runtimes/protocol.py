@@ -1,7 +1,7 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `MemoryReading`, `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
 prompt, m the side of its low-resolution masks, W that of a window around an edge, n its cells.
@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from anymask.families import Family
 from anymask.primitives.errors import ModelError
+from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
 
@@ -68,6 +69,15 @@ class EdgeRefining(Protocol):
         self, photo: UintImage, logits: FloatArray, prompt: FloatArray
     ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
         """What to add to the logits of one window: see `primitives.edge_window`."""
+        ...
+
+
+@runtime_checkable
+class MemoryReading(Protocol):
+    """The capability of reading an object's earlier frames, learned beside the model's weights."""
+
+    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+        """One object on one frame: see `primitives.memory_question`."""
         ...
 
 
