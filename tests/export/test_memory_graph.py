@@ -16,7 +16,7 @@ from anymask.primitives.memory_question import FrameMaps, MemoryQuestion
 from anymask.runtimes.manifest import MEMORY, file_sha256, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.open import ASSETS
-from anymask.runtimes.protocol import MemoryReading
+from anymask.runtimes.protocol import Remembering
 
 
 def some_reader() -> MemoryReader:
@@ -58,7 +58,7 @@ def some_question(height: int, width: int, cells: int) -> MemoryQuestion:
 
 @pytest.mark.parametrize(("height", "width", "cells"), [(4, 6, 24), (9, 5, 90), (3, 3, 7)])
 def test_torch_and_onnx_say_the_same(bundle: Path, height: int, width: int, cells: int) -> None:
-    onnx = OnnxRuntime(bundle).capability(MemoryReading)
+    onnx = OnnxRuntime(bundle).capability(Remembering)
     assert onnx is not None
     asked = some_question(height, width, cells)
     arrays = (*astuple(asked.frame), *astuple(asked)[1:])
@@ -83,7 +83,7 @@ def test_an_altered_graph_is_refused(bundle: Path, tmp_path: Path) -> None:
     copy_bundle(bundle, tmp_path / "altered")
     with (tmp_path / "altered" / "memory.onnx").open("ab") as file:
         file.write(b"x")
-    reader = OnnxRuntime(tmp_path / "altered").capability(MemoryReading)
+    reader = OnnxRuntime(tmp_path / "altered").capability(Remembering)
     assert reader is not None
     with pytest.raises(WeightsError, match="memory.onnx was altered or cut short"):
         reader.read_memory(some_question(3, 3, 7))

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 from anymask.families import Family
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, Seen
-from anymask.runtimes.protocol import ImageRuntime, MemoryReading
+from anymask.runtimes.protocol import ImageRuntime, Remembering
 
 C = TypeVar("C")
 
@@ -15,7 +15,7 @@ C = TypeVar("C")
 class WithReader:
     """The runtime inside, whose network of memory is `reader`; None: it has none."""
 
-    def __init__(self, inside: ImageRuntime, reader: MemoryReading | None) -> None:
+    def __init__(self, inside: ImageRuntime, reader: Remembering | None) -> None:
         self._inside, self._reader = inside, reader
 
     @property
@@ -34,6 +34,6 @@ class WithReader:
         return self._inside.see(images)
 
     def capability(self, kind: type[C]) -> C | None:
-        if cast(object, kind) is MemoryReading:
+        if cast(object, kind) is Remembering:
             return cast(C | None, self._reader)
         return self._inside.capability(kind)

@@ -18,7 +18,7 @@ from anymask.primitives.memory_question import (
     MemoryAnswer,
     MemoryQuestion,
 )
-from anymask.runtimes.protocol import MemoryReading
+from anymask.runtimes.protocol import Remembering
 from anymask.video.image_tracker import ImageTracker
 from anymask.video.opening import open_tracker
 from anymask.video.recall import from_plane, soft_to_parts, to_plane
@@ -147,5 +147,5 @@ def test_planes_lead_back_to_the_frame(size: tuple[int, int], grid: tuple[int, i
 
 
 def test_the_protocol_is_told_by_its_method(nano: Model) -> None:
-    found = Model(WithReader(nano.runtime, RuleReader())).runtime.capability(MemoryReading)
+    found = Model(WithReader(nano.runtime, RuleReader())).runtime.capability(Remembering)
     assert isinstance(found, RuleReader)

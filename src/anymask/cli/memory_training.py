@@ -93,8 +93,8 @@ def check_maps(model: Model) -> None:
     sides = [one.values.shape[-1] for one in seen.maps]
     if sides != wanted or model.spec.mask_side != wanted[-1]:
         raise InputError(
-            f"--model {model.name}: wanted an encoder with maps of {wanted} cells a side, as "
-            f"nano's, and masks of {wanted[-1]}; got {sides} and {model.spec.mask_side}"
+            f"--model {model.name}: wanted an encoder with maps of {wanted} cells a side and masks "
+            f"of {wanted[-1]}, got {sides} and {model.spec.mask_side}; take another"
         )
 
 

@@ -27,9 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "recipe",
         metavar="RECIPE",
-        help="a TOML file, the name of a recipe in the package, 'finetune': annotated photos of "
-        "any format, no recipe; 'refiner': the network that refines edges of a bundle's masks; or "
-        "'memory': the network that remembers objects of videos for a bundle",
+        help="a TOML file, the name of a recipe in the package, 'finetune' (annotated photos of "
+        "any format, no recipe), 'refiner' (edges of a bundle's masks) or 'memory' (of its videos)",
     )
     add(
         "--data",

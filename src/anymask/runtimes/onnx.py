@@ -42,7 +42,7 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import EdgeRefining, MemoryReading
+from anymask.runtimes.protocol import EdgeRefining, Remembering
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class OnnxRuntime:
             return cast(C | None, self._video)
         if cast(object, kind) is EdgeRefining:
             return cast(C | None, self._edges)
-        if cast(object, kind) is MemoryReading:
+        if cast(object, kind) is Remembering:
             return cast(C | None, self._memory)
         return self if isinstance(self, kind) else None
 

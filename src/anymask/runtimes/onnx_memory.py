@@ -10,7 +10,7 @@ from anymask.runtimes.failures import running
 
 
 class OnnxMemory:
-    """See `MemoryReading`.
+    """See `Remembering`.
 
     session  opens the graph, or has it
     names    of its seven inputs
@@ -20,7 +20,7 @@ class OnnxMemory:
         self._session, self._names = session, names
 
     def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-        """See `MemoryReading`."""
+        """See `Remembering`."""
         frame = question.frame
         given = (
             frame.keys, frame.middle, frame.fine, question.hints,

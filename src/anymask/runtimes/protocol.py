@@ -1,7 +1,7 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `MemoryReading`, `sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `Remembering`, `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
 prompt, m the side of its low-resolution masks, W that of a window around an edge, n its cells.
@@ -10,13 +10,15 @@ prompt, m the side of its low-resolution masks, W that of a window around an edg
 from __future__ import annotations
 
 import re
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from anymask.families import Family
 from anymask.primitives.errors import ModelError
-from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
 
 C = TypeVar("C")
 
@@ -73,7 +75,7 @@ class EdgeRefining(Protocol):
 
 
 @runtime_checkable
-class MemoryReading(Protocol):
+class Remembering(Protocol):
     """The capability of reading an object's earlier frames, learned beside the model's weights."""
 
     def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:

@@ -36,7 +36,7 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_to_mask
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
-from anymask.runtimes.protocol import MemoryReading, PromptDecoding, require
+from anymask.runtimes.protocol import PromptDecoding, Remembering, require
 from anymask.video.frame_encoder import FrameEncoder
 from anymask.video.long_memory import with_cells
 from anymask.video.match_state import TRUST, MatchState, SeenFrame, pack_state, unpack_state
@@ -61,7 +61,7 @@ LEAST = 0.0002  # share of the frame below which nothing is there
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class DrawnLogits:
     """Logits of the part of the frame: what prior and decoder say together, and the decoder alone;
     and the decoder's own quality."""
 
@@ -85,7 +85,7 @@ class ImageTracker:
         way: Way = "match",
         side: int | None = None,
         long_memory: int = 0,
-        reader: MemoryReading | None = None,
+        reader: Remembering | None = None,
     ) -> None:
         self.model, self.way, self._long = model, way, long_memory
         self._encoder = FrameEncoder(model, side or SIDE)
@@ -214,7 +214,7 @@ class ImageTracker:
         box = np.array([x, y, x + wide, y + high], np.float32) * np.tile(scale, 2)
         return Prompt.of(box=box, mask=there)
 
-    def _drawing(self, seen: SeenFrame, prior: Prior, answer: Drawn | None) -> Drawing | None:
+    def _drawing(self, seen: SeenFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
         """The decoder's candidate that agrees with the prior the most, and what both say."""
         if answer is None:
             return None
@@ -224,9 +224,9 @@ class ImageTracker:
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
         chosen = _most_alike(drawn > 0, odds > 0)
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
-        return Drawing(mixed, drawn[chosen], float(qualities[chosen]))
+        return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
 
-    def _finding(self, seen: SeenFrame, prior: Prior, drawing: Drawing | None) -> Finding:
+    def _finding(self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None) -> Finding:
         """The mixed logits as a finding, where the object is known there."""
         where, share = seen.embedding.geometry, float(prior.matched.max(initial=0))
         if drawing is None:
@@ -239,7 +239,9 @@ class ImageTracker:
         (rle,) = logits_to_rles(self._whole(drawing.mixed), where)
         return Finding(rle, float(prior.mixed[inside].mean()), drawing.quality, soft)
 
-    def _recalled(self, seen: SeenFrame, answer: MemoryAnswer, drawing: Drawing | None) -> Finding:
+    def _recalled(
+        self, seen: SeenFrame, answer: MemoryAnswer, drawn: DrawnLogits | None
+    ) -> Finding:
         """What the network of memory says, as a finding."""
         there = float(_sigmoid(np.array(answer.seen)))
         soft = from_plane(_sigmoid(answer.logits), seen.grey.shape, seen.keys.grid_hw)
@@ -247,7 +249,7 @@ class ImageTracker:
         if there < 0.5 or inside.mean() < LEAST:
             return _nothing(seen, there / 2)
         (rle,) = logits_to_rles(self._whole(answer.logits), seen.embedding.geometry)
-        quality = 0.0 if drawing is None else drawing.quality
+        quality = 0.0 if drawn is None else drawn.quality
         return Finding(rle, there * float(soft[inside].mean()), quality, soft)
 
     def _whole(self, part: FloatArray) -> FloatArray:  # -> (1, m, m)
@@ -261,7 +263,7 @@ class ImageTracker:
 
 
 def _hints(
-    seen: SeenFrame, state: MatchState, prior: Prior, drawing: Drawing | None
+    seen: SeenFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
 ) -> tuple[FloatArray, ...]:
     """What is known by rule, in the order of `HINTS`."""
     grid = seen.keys.grid_hw

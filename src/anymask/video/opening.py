@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
-from anymask.runtimes.protocol import MemoryReading, ThreadSharing
+from anymask.runtimes.protocol import Remembering, ThreadSharing
 from anymask.runtimes.video import VideoSteps
 from anymask.video.image_tracker import ImageTracker
 from anymask.video.memory_settings import NETWORK, MemorySettings
@@ -103,7 +103,7 @@ def open_tracker(
     """A way to follow objects with a model. Raises ModelError for a way that it does not have,
     InputError for settings of another way."""
     memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
-    reader = None if steps is not None else model.runtime.capability(MemoryReading)
+    reader = None if steps is not None else model.runtime.capability(Remembering)
     if name == "auto":
         name = "match" if steps is None and reader is None else "memory"
     if name == "memory" and reader is not None:

@@ -23,7 +23,7 @@ from anymask.primitives.memory_question import (
 )
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import BoolArray, UintImage
-from anymask.runtimes.protocol import MemoryReading
+from anymask.runtimes.protocol import Remembering
 from anymask.video.flow import reduce_frame
 from anymask.video.image_tracker import KNOWN, RECENT, ImageTracker
 from anymask.video.match_state import MatchState
@@ -38,7 +38,7 @@ class RuleReader:
     """Answers as matching and decoder do by rule, without a network."""
 
     def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-        """See `MemoryReading`."""
+        """See `Remembering`."""
         mixed, matched = question.hints[MIXED], question.hints[MATCHED]
         inside = mixed > 0
         known = bool(inside.any()) and float(matched[inside].mean()) >= KNOWN
@@ -48,17 +48,17 @@ class RuleReader:
 class _Notes:
     """Keeps the hints of all that is asked."""
 
-    def __init__(self, reader: MemoryReading) -> None:
+    def __init__(self, reader: Remembering) -> None:
         self.reader, self.asked = reader, list[MemoryQuestion]()
 
     def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-        """See `MemoryReading`."""
+        """See `Remembering`."""
         self.asked.append(question)
         return self.reader.read_memory(question)
 
 
 def rehearse(
-    model: Model, reader: MemoryReading, frames: UintImage, masks: BoolArray
+    model: Model, reader: Remembering, frames: UintImage, masks: BoolArray
 ) -> Rehearsal:  # (T, H, W, 3), (N, H, W)
     """Follow N objects from their first masks through a clip."""
     notes = _Notes(reader)
