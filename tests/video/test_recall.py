@@ -20,10 +20,9 @@ from anymask.primitives.memory_question import (
 )
 from anymask.runtimes.protocol import Remembering
 from anymask.video.image_tracker import ImageTracker
-from anymask.video.opening import open_tracker
+from anymask.video.opening import open_session, open_tracker
 from anymask.video.recall import from_plane, soft_to_parts, to_plane
 from anymask.video.rehearsal import RuleReader, rehearse
-from anymask.video.session import VideoSession
 from tests.predictors.fakes import iou
 from tests.video.clips import moving_discs
 from tests.video.memory_models import WithReader
@@ -36,10 +35,8 @@ def nano() -> Model:
     return anymask.load()
 
 
-def follow(
-    model: Model, session: Path | None = None, frames: int = 4, **settings: object
-) -> list[np.ndarray]:
-    with model.track(PICTURES[:frames], session=session, **settings) as opened:
+def follow(model: Model, **settings: object) -> list[np.ndarray]:
+    with open_session(model, PICTURES, **settings) as opened:
         opened.add(frame=0, mask=TRUTH[0][0])
         return [frame.masks[1] for frame in opened]
 
@@ -93,12 +90,11 @@ def test_a_session_that_was_kept_goes_on_with_what_was_remembered(
 ) -> None:
     model, file = Model(WithReader(nano.runtime, RuleReader())), tmp_path / "kept"
     whole = follow(model)
-    with model.track(PICTURES, session=file) as opened:
+    with open_session(model, PICTURES, session=file) as opened:
         opened.add(frame=0, mask=TRUTH[0][0])
         begun = iter(opened)
         next(begun), next(begun)
-    with model.track(PICTURES, session=file) as again:
-        assert isinstance(again, VideoSession)
+    with open_session(model, PICTURES, session=file) as again:
         rest = {frame.index: frame.masks[1] for frame in again}
     np.testing.assert_array_equal(rest[3], whole[3])
 
@@ -116,9 +112,9 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
 def test_settings_of_other_memories_are_refused(nano: Model) -> None:
     model = Model(WithReader(nano.runtime, RuleReader()))
     with pytest.raises(InputError, match="least_quality is a setting .* an image model's net"):
-        model.track(PICTURES, least_quality=0.5)
+        open_session(model, PICTURES, least_quality=0.5)
     with pytest.raises(InputError, match="long_memory is a setting of tracker='match'"):
-        model.track(PICTURES, long_memory=100)
+        open_session(model, PICTURES, long_memory=100)
 
 
 def test_a_rehearsal_tells_which_frames_were_remembered(nano: Model) -> None:
