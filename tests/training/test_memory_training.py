@@ -119,7 +119,7 @@ def test_a_random_reading_keeps_the_object_and_what_was_remembered_of_it(store: 
         (one, _) = read_questions(store.paths[1], 1, np.random.default_rng(seed))
         whole = read_questions(store.paths[1], 1, None)[0]
         assert float(one.target.sum()) == pytest.approx(float(whole.target.sum()))
-        assert one.memory[1].sum() == pytest.approx(whole.memory[1].sum(), rel=1e-4)
+        assert float(one.memory[1].sum()) == pytest.approx(float(whole.memory[1].sum()), rel=1e-4)
         assert one.memory[0].shape[1] == one.memory[2].shape[1] <= whole.memory[0].shape[1]
 
 

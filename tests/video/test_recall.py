@@ -111,7 +111,7 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
 
 def test_settings_of_other_memories_are_refused(nano: Model) -> None:
     model = Model(WithReader(nano.runtime, RuleReader()))
-    with pytest.raises(InputError, match="least_quality is a setting .* an image model's net"):
+    with pytest.raises(InputError, match="least_quality is a setting .* 'a network of memory'"):
         open_session(model, PICTURES, least_quality=0.5)
     with pytest.raises(InputError, match="long_memory is a setting of tracker='match'"):
         open_session(model, PICTURES, long_memory=100)
