@@ -18,6 +18,7 @@ import pytest
 import anymask
 from anymask.primitives.masks import iou
 from tests.patience import PATIENCE_S
+from tests.web.conftest import late
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
@@ -59,7 +60,7 @@ def site() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(chromium: Any, site: str) -> Iterator[Any]:
     """The example page, opened once; nothing of it may fail."""
-    context = chromium.new_context()
+    context = late(chromium.new_context())
     opened = context.new_page()
     opened.set_default_timeout(1000 * PATIENCE_S)
     errors: list[str] = []
