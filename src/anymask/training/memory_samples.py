@@ -79,18 +79,20 @@ def store_clip(path: Path, asked: Rehearsal, masks: BoolArray) -> None:
         [cv2.resize(mask.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) for mask in row]
         for row in masks
     ]
-    maps = {
-        name: np.stack([getattr(one, name) for one in asked.maps]).astype(np.float16)
+    keys, middle, fine = (
+        np.stack([getattr(one, name) for one in asked.maps]).astype(np.float16)
         for name in ("keys", "middle", "fine")
-    }
+    )
     with whole_file(path) as file:
         np.savez(
             file,
+            keys=keys,
+            middle=middle,
+            fine=fine,
             hints=asked.hints.astype(np.float16),
             parts=(asked.parts * 255).round().astype(np.uint8),
             truths=np.array(truths, np.uint8),
             memories=asked.memories,
-            **maps,
         )
 
 
@@ -143,9 +145,12 @@ class MemoryBatch:
         longest = max(row.memory[2].shape[1] for row in rows)
         memories = [_filled(row.memory, longest) for row in rows]
         one, two, three = (torch.cat(column) for column in zip(*memories, strict=True))
-        names = ("keys", "middle", "fine", "hints")
-        maps = (torch.cat([getattr(row, name) for row in rows]) for name in names)
-        return cls(*maps, (one, two, three), torch.cat([row.target for row in rows]))
+        keys, middle, fine, hints = (
+            torch.cat([getattr(row, name) for row in rows])
+            for name in ("keys", "middle", "fine", "hints")
+        )
+        target = torch.cat([row.target for row in rows])
+        return cls(keys, middle, fine, hints, (one, two, three), target)
 
 
 def _filled(memory: tuple[Tensor, Tensor, Tensor], length: int) -> tuple[Tensor, ...]:
@@ -199,8 +204,10 @@ def _question(
         _tensor(np.concatenate(kinds)),
     )
     maps = (arrays["keys"][time], arrays["middle"], arrays["fine"], arrays["hints"][number])
-    cut = [_cut(one, window, step) for one, step in zip(maps, (1, 2, PARTS, PARTS), strict=True)]
-    return MemoryBatch(*cut, memory, _cut(truth[None], window, PARTS) / 255)
+    keys, middle, fine, hints = (
+        _cut(one, window, step) for one, step in zip(maps, (1, 2, PARTS, PARTS), strict=True)
+    )
+    return MemoryBatch(keys, middle, fine, hints, memory, _cut(truth[None], window, PARTS) / 255)
 
 
 def _window(truth: UintImage, grid_hw: tuple[int, ...], rng: Generator) -> tuple[slice, slice]:

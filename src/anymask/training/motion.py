@@ -149,7 +149,8 @@ def _moving(
     if scale > 1 or scale < 0.5:
         size = [max(4, round(side * scale)) for side in mask.shape[::-1]]
         colours = np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8)
-        mask, scale = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), 1.0
+        mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        scale = 1.0
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)
     start = rng.uniform(0.1, 0.9, 2) * [hw[1], hw[0]]
     return _on_its_way(colours, np.asarray(alpha, np.float32), start, rng, (camera, pace, scale))

@@ -220,7 +220,8 @@ class ImageTracker:
             return None
         planes, qualities = answer
         rows, columns = logits_used(planes.shape[-1], seen.embedding.geometry)
-        odds = _log_odds(cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA))
+        small = cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA)
+        odds = _log_odds(np.asarray(small, np.float32))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
         chosen = _most_alike(drawn > 0, odds > 0)
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
@@ -231,8 +232,10 @@ class ImageTracker:
         where, share = seen.embedding.geometry, float(prior.matched.max(initial=0))
         if drawing is None:
             return _nothing(seen, share / 2)
-        soft = _sigmoid(drawing.mixed)
-        soft = cv2.resize(soft, seen.grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        wide = cv2.resize(
+            _sigmoid(drawing.mixed), seen.grey.shape[::-1], interpolation=cv2.INTER_LINEAR
+        )
+        soft = np.asarray(wide, np.float32)
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return _nothing(seen, share / 2)
