@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli import edge_training, finetune
+from anymask.cli import edge_training, finetune, memory_training
 from anymask.cli.extras import need_torch
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
-COMMANDS = {finetune.NAME: finetune.run, edge_training.NAME: edge_training.run}  # for a recipe
+COMMANDS = {one.NAME: one.run for one in (finetune, edge_training, memory_training)}  # for a recipe
 SUMMARY = "train an image model, or fine-tune one on your photos; resumes by itself"
 
 
@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "recipe",
         metavar="RECIPE",
-        help="a TOML file, the name of a recipe in the package, 'finetune': annotated photos of "
-        "any format, no recipe, or 'refiner': the network that refines edges of a bundle's masks",
+        help="a TOML file, the name of a recipe in the package, 'finetune' (annotated photos of "
+        "any format, no recipe), 'refiner' (edges of a bundle's masks) or 'memory' (of its videos)",
     )
     add(
         "--data",
@@ -60,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_elsewhere(parser)
     finetune.configure(parser)
     edge_training.configure(parser)
+    memory_training.configure(parser)
 
 
 def configure_elsewhere(parser: argparse.ArgumentParser) -> None:

@@ -7,27 +7,18 @@ refiner.safetensors  the same weights, for torch
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from anymask.export.added_graph import enter_graph
 from anymask.export.graphs import describe_tensors, write_graph
 from anymask.export.halves import round_to_half, store_half
-from anymask.export.readme import write_readme
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.primitives.edge_window import FEWEST, SIDE
 from anymask.primitives.storage import write_whole
-from anymask.runtimes.manifest import (
-    MANIFEST,
-    REFINER,
-    REFINER_WEIGHTS,
-    GraphInfo,
-    file_sha256,
-    manifest_to_json,
-    read_manifest,
-)
+from anymask.runtimes.manifest import REFINER, REFINER_WEIGHTS, GraphInfo, read_manifest
 
 INPUTS, OUTPUT = ("photo", "logits", "prompt"), "change"
 MOST_CELLS = 1024
@@ -38,7 +29,7 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     """Give a bundle a network of edges, or another one. Raises WeightsError for no bundle."""
     from safetensors.torch import save
 
-    manifest = read_manifest(folder)
+    read_manifest(folder)
     network = EdgeRefiner()
     network.load_state_dict(refiner.state_dict())
     round_to_half(network)
@@ -46,16 +37,7 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     store_half(folder / info.file)
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     write_whole(folder / REFINER_WEIGHTS, save(halves))
-    changed = replace(
-        manifest,
-        graphs=(*(graph for graph in manifest.graphs if graph.name != REFINER), info),
-        sha256={
-            **manifest.sha256,
-            **{name: file_sha256(folder / name) for name in (info.file, REFINER_WEIGHTS)},
-        },
-    )
-    write_whole(folder / MANIFEST, manifest_to_json(changed))
-    write_readme(folder, changed)
+    enter_graph(folder, info, REFINER_WEIGHTS)
 
 
 def _write(network: EdgeRefiner, folder: Path) -> GraphInfo:

@@ -35,6 +35,7 @@ from anymask.runtimes.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    MEMORY,
     REFINER,
     GraphInfo,
     Manifest,
@@ -42,10 +43,11 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import ClassLabelling, EdgeRefining
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, Remembering
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
+    from anymask.runtimes.onnx_memory import OnnxMemory
     from anymask.runtimes.onnx_video import OnnxVideo
 
 C = TypeVar("C")
@@ -135,6 +137,8 @@ class OnnxRuntime:
             return cast(C | None, self._edges)
         if cast(object, kind) is ClassLabelling:
             return cast(C | None, OnnxClasses(self) if self.manifest.has_graph(CLASSES) else None)
+        if cast(object, kind) is Remembering:
+            return cast(C | None, self._memory)
         return self if isinstance(self, kind) else None
 
     @cached_property
@@ -163,6 +167,16 @@ class OnnxRuntime:
             return None
         info = self.manifest.graph(REFINER)
         return OnnxEdges(lambda: self._session(info), [tensor.name for tensor in info.inputs])
+
+    @cached_property
+    def _memory(self) -> OnnxMemory | None:
+        """An object's earlier frames read, where the bundle has the graph."""
+        if not self.manifest.has_graph(MEMORY):
+            return None
+        from anymask.runtimes.onnx_memory import OnnxMemory
+
+        info = self.manifest.graph(MEMORY)
+        return OnnxMemory(lambda: self._session(info), [tensor.name for tensor in info.inputs])
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""

@@ -1,7 +1,7 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `Remembering`, `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, K classes, S the model's input side, N prompts, T the masks that the decoder
 makes for a prompt, m the side of its low-resolution masks, W that of a window around an edge, n its
@@ -11,12 +11,15 @@ cells.
 from __future__ import annotations
 
 import re
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from anymask.families import Family
 from anymask.primitives.errors import ModelError
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
 
 C = TypeVar("C")
 
@@ -78,6 +81,15 @@ class ClassLabelling(Protocol):
 
     def label_cells(self, seen: Seen) -> FloatArray:  # -> (1 + K, m, m)
         """Logits of "none of them" and of each class, for every cell of a low-resolution mask."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """The capability of reading an object's earlier frames, learned beside the model's weights."""
+
+    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+        """One object on one frame: see `primitives.memory_question`."""
         ...
 
 

@@ -41,12 +41,14 @@ class Glimpse:
 
     labels  (G,) the object's share of each cell
     trust   added to the likeness of its cells: what a person said counts for more
+    parts   (G, 16) the object's share of each fine cell, where a network of memory reads them
     """
 
     frame: int
     keys: CellKeys
     labels: FloatArray
     trust: float = 0.0
+    parts: FloatArray | None = None
 
 
 def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:

@@ -16,6 +16,7 @@ from anymask.primitives.setting import Setting, check_settings, describe_setting
 from anymask.runtimes.video import MemoryChoice
 
 OF_MATCHING = frozenset({"long_memory"})
+NETWORK = "a network of memory"  # of an image model
 
 
 @describe_settings
@@ -66,7 +67,8 @@ class MemorySettings:
         check_settings(self)
 
     def check_tracker(self, tracker: str) -> None:
-        """Raises InputError for a setting that says nothing to a tracker."""
+        """Raises InputError for a setting that says nothing to a tracker; NETWORK, as a
+        tracker, has none."""
         known = {"memory": {one.name for one in fields(self)} - OF_MATCHING, "match": OF_MATCHING}
         for one in fields(self):
             if getattr(self, one.name) != one.default and one.name not in known.get(tracker, ()):

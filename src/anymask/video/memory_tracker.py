@@ -52,7 +52,8 @@ class MemoryTracker:
         if steps is None:
             raise ModelError(
                 f"{model.name} is no video model, and tracker='memory' needs one (SAM 2, EdgeTAM, "
-                "EfficientTAM on torch); load one, or use tracker='match'"
+                "EfficientTAM on torch), or a bundle with a network of memory (anymask train "
+                "memory); load one, or use tracker='match'"
             )
         self.memory = memory or MemorySettings()
         self.model, self._steps = model, steps.choosing(self.memory.choice())

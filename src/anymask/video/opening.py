@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
-from anymask.runtimes.protocol import ThreadSharing
+from anymask.runtimes.protocol import Remembering, ThreadSharing
 from anymask.runtimes.video import VideoSteps
 from anymask.video.image_tracker import ImageTracker
-from anymask.video.memory_settings import MemorySettings
+from anymask.video.memory_settings import NETWORK, MemorySettings
 from anymask.video.memory_tracker import MemoryTracker
 from anymask.video.picks import FramePicks, PickedFrames
 from anymask.video.session import VideoSession
@@ -32,9 +32,10 @@ class TrackSettings:
     tracker: Annotated[
         TrackerName,
         Setting(
-            '"memory": a video model\'s own; "match": any image model, by its encoder\'s features '
-            'and optical flow; "points": any image model, by points that move with the flow; '
-            '"auto": "memory" where the model is a video model, else "match"'
+            '"memory": a video model\'s own, or a network of memory that was trained for an image '
+            'model; "match": any image model, by its encoder\'s features and optical flow; '
+            '"points": any image model, by points that move with the flow; "auto": "memory" where '
+            'the model has one, else "match"'
         ),
     ] = "auto"
     session: Annotated[
@@ -102,8 +103,12 @@ def open_tracker(
     """A way to follow objects with a model. Raises ModelError for a way that it does not have,
     InputError for settings of another way."""
     memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
+    reader = None if steps is not None else model.runtime.capability(Remembering)
     if name == "auto":
-        name = "match" if steps is None else "memory"
+        name = "match" if steps is None and reader is None else "memory"
+    if name == "memory" and reader is not None:
+        memory.check_tracker(NETWORK)
+        return ImageTracker(model, "memory", reader=reader)
     memory.check_tracker(name)
     if name == "memory":
         return MemoryTracker(model, steps, memory)

@@ -1,0 +1,104 @@
+"""Rehearsals: a model, made frames and the first masks in, what a network of memory is asked out.
+
+The objects are followed as in a session, so that the network learns from hints and memories with
+the errors that it will meet.
+
+Letters: T frames, N objects, H W a frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anymask.predictors.image import Model
+from anymask.primitives.memory_question import (
+    HINTS,
+    MATCHED,
+    MIXED,
+    PARTS,
+    FrameMaps,
+    MemoryAnswer,
+    MemoryQuestion,
+    Rehearsal,
+)
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.types import BoolArray, UintImage
+from anymask.runtimes.protocol import Remembering
+from anymask.video.flow import reduce_frame
+from anymask.video.image_tracker import KNOWN, RECENT, ImageTracker
+from anymask.video.match_state import MatchState
+from anymask.video.recall import frame_maps
+from anymask.video.tracker import TrackMoment
+
+SURE = 0.5  # score from which a finding is remembered
+THERE = 5.0  # the logit of an object that is seen
+
+
+class RuleReader:
+    """Answers as matching and decoder do by rule, without a network."""
+
+    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+        """See `Remembering`."""
+        mixed, matched = question.hints[MIXED], question.hints[MATCHED]
+        inside = mixed > 0
+        known = bool(inside.any()) and float(matched[inside].mean()) >= KNOWN
+        return MemoryAnswer(mixed, THERE if known else -THERE)
+
+
+class _Notes:
+    """Keeps the hints of all that is asked."""
+
+    def __init__(self, reader: Remembering) -> None:
+        self.reader, self.asked = reader, list[MemoryQuestion]()
+
+    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+        """See `Remembering`."""
+        self.asked.append(question)
+        return self.reader.read_memory(question)
+
+
+def rehearse(
+    model: Model, reader: Remembering, frames: UintImage, masks: BoolArray
+) -> Rehearsal:  # (T, H, W, 3), (N, H, W)
+    """Follow N objects from their first masks through a clip."""
+    notes = _Notes(reader)
+    tracker = ImageTracker(model, "memory", reader=notes)
+    maps, states, parts = list[FrameMaps](), list[MatchState](), list[np.ndarray]()
+    remembered = np.full((len(frames), len(masks), 1 + RECENT), -1, np.int64)
+    for time, image in enumerate(frames):
+        seen, at = tracker.see(image, reduce_frame(image)), TrackMoment(time)
+        maps.append(frame_maps(seen))
+        if time == 0:
+            given = [tracker.answer(seen, Prompt(mask=mask), None) for mask in masks]
+            states = [tracker.begin(seen, at, one, None) for one in given]
+        else:
+            for number, state in enumerate(states):
+                known = [one.frame for one in (*state.anchors, *state.recent)]
+                remembered[time, number, : len(known)] = known
+            found = tracker.track(seen, at, states)
+            states = [
+                tracker.remember(seen, at, state, one, bool(one.soft.any()) and one.score >= SURE)
+                for state, one in zip(states, found, strict=True)
+            ]
+        parts.append(_newest_parts(states, time))
+    return Rehearsal(maps, _stacked(notes.asked, len(masks), maps[0]), np.stack(parts), remembered)
+
+
+def _newest_parts(states: list[MatchState], time: int) -> np.ndarray:  # -> (N, G, 16)
+    """What each object's newest memory holds, where it is of this frame; else nothing."""
+    rows = []
+    for state in states:
+        newest = (*state.anchors, *state.recent)[-1]
+        assert newest.parts is not None
+        rows.append(newest.parts if newest.frame == time else np.zeros_like(newest.parts))
+    return np.stack(rows)
+
+
+def _stacked(asked: list[MemoryQuestion], objects: int, maps: FrameMaps) -> np.ndarray:
+    """Hints by frame and object; the first frame has none."""
+    height, width = (PARTS * side for side in maps.keys.shape[1:])
+    first = np.zeros((objects, len(HINTS), height, width), np.float32)
+    later = [one.hints for one in asked]
+    return np.concatenate([first, *(one[None] for one in later)]).reshape(
+        -1, objects, len(HINTS), height, width
+    )

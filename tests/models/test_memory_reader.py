@@ -1,0 +1,75 @@
+"""The network of memory: what it reads, and what it says before it has learned."""
+
+import torch
+
+from anymask.models.memory_reader import LABELS, VALUES, MemoryReader, ReaderSizes
+from anymask.primitives.memory_question import ANCHOR, HINTS, MIXED, RECENT
+
+SIZES = ReaderSizes(keys=8, middle=5, fine=3, matched=8, widths=(12, 8, 4), depth=1)
+H, W = 3, 4
+
+
+def question(cells: int = 10, seed: int = 0) -> list[torch.Tensor]:
+    torch.manual_seed(seed)
+    keys, known = torch.randn(2, 8, H, W), torch.randn(2, cells, 8)
+    return [
+        keys / keys.norm(dim=1, keepdim=True),
+        torch.randn(2, 5, 2 * H, 2 * W),
+        torch.randn(2, 3, 4 * H, 4 * W),
+        torch.rand(2, len(HINTS), 4 * H, 4 * W),
+        known / known.norm(dim=2, keepdim=True),
+        torch.rand(2, cells, LABELS),
+        torch.tensor([ANCHOR, RECENT]).repeat(2, cells // 2),
+    ]
+
+
+def taught(seed: int = 1) -> MemoryReader:
+    torch.manual_seed(seed)
+    network = MemoryReader(SIZES).eval()
+    torch.nn.init.normal_(network.change.weight, std=0.5)
+    return network
+
+
+@torch.no_grad()
+def test_an_untrained_network_says_what_the_hints_say() -> None:
+    given = question()
+    logits, seen = MemoryReader(SIZES)(*given)
+    assert torch.equal(logits, given[3][:, MIXED : MIXED + 1])
+    assert seen.shape == (2, 1)
+
+
+@torch.no_grad()
+def test_cells_that_fill_up_a_batch_are_not_read() -> None:
+    network, given = taught(), question()
+    more = [torch.cat([one, torch.randn_like(one[:, :3])], dim=1) for one in given[4:6]]
+    kinds = torch.cat([given[6], torch.full((2, 3), -1.0)], dim=1)
+    plain, filled = network(*given), network(*given[:4], *more, kinds)
+    for one, other in zip(plain, filled, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
+def test_the_order_of_remembered_cells_says_nothing_but_labels_do() -> None:
+    network, given = taught(), question()
+    order = torch.randperm(10)
+    turned = network(*given[:4], *(one[:, order] for one in given[4:]))
+    torch.testing.assert_close(network(*given)[0], turned[0], atol=1e-4, rtol=1e-4)
+    other = network(*given[:5], 1 - given[5], given[6])
+    assert (network(*given)[0] - other[0]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_cell_reads_the_labels_of_the_cells_that_are_like_it() -> None:
+    """Each cell of the frame stands in the memory: with sharp keys it reads its own labels."""
+    network = taught()
+    network.sharpness.fill_(8.0)
+    given = question()
+    known = given[0].flatten(2).transpose(1, 2)
+    labels, kinds = torch.rand(2, H * W, LABELS), torch.zeros(2, H * W)
+    kinds[:, ::2] = ANCHOR
+    read = network.read(given[0], known, labels, kinds).flatten(2).transpose(1, 2)
+    part = LABELS + VALUES + 1
+    prompted, recent = read[..., :part], read[..., part:]
+    wanted = torch.where(kinds[..., None] > 0, prompted[..., :LABELS], recent[..., :LABELS])
+    torch.testing.assert_close(wanted, labels, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(prompted[..., -1], kinds, atol=0.02, rtol=0.02)
