@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
-
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.primitives.bridges import joined, polygon_to_ring
 from anymask.primitives.errors import DataError
@@ -15,10 +13,10 @@ from anymask.primitives.polygons import (
     SMOOTH,
     Polygon,
     Ring,
-    mask_to_polygons,
     polygons_to_mask,
+    rle_to_polygons,
 )
-from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_iou
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 
@@ -65,17 +63,6 @@ def outline(
     if policy.tolerance:
         _note_pixels(image, number, report, polygons)
     return polygons
-
-
-def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH) -> list[Polygon]:
-    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance, smooth=True)
-    shift = np.array([x0, y0], np.float64)
-    return [
-        Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
-        for polygon in found
-    ]
 
 
 def plain_rings(
