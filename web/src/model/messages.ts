@@ -1,7 +1,7 @@
 /** What the page and its two workers say to each other. */
 
 import type { Embedding } from "./embedding";
-import type { GridSettings, Proposal } from "./everything";
+import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import type { Manifest } from "./manifest";
@@ -20,7 +20,7 @@ export interface Asks {
     reply: Candidates;
   };
   cut: { ask: { keep: string; index: number }; reply: Candidates };
-  everything: { ask: { key: string; settings: GridSettings }; reply: Proposal[] };
+  everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 
 export type Kind = keyof Asks;
