@@ -1,5 +1,5 @@
 /**
- * Which of the masks that were found are shown: `predictors/arrangement.py`, over windows of pixels.
+ * Which of the masks that were found are shown, as `predictors/arrangement.py` chooses them.
  *
  * Of two masks that overlap much, and of two of which one lies in the other, the better one stays.
  */
@@ -20,7 +20,7 @@ const LITTLE = 0.1; // IoU
 
 type ShareOf = "union" | "smaller";
 
-/** Those above a quality of which none lies in a better one, or the best where none is; the rest. */
+/** Those above a quality, none in a better one, or the best where there is none; and the rest. */
 export function parted<T extends CutMask>(
   found: T[],
   quality: number,
