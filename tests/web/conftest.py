@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,27 @@ from tests.web.chromium import find_chromium
 from tests.web.project_server import Project, Site
 
 SIZE = {"width": 1280, "height": 720}
+# Milliseconds that each frame, request and message to a worker comes later: what a busy machine
+# does now and then, every time. A test that reads the page before it was drawn fails each time.
+SLOW_MS = int(os.environ.get("ANYMASK_TEST_SLOW_PAGE_MS", "0"))
+SLOW = f"""(() => {{
+    const later = () => new Promise((done) => setTimeout(done, {SLOW_MS}));
+    const frame = window.requestAnimationFrame.bind(window);
+    const cancelled = new Set();
+    let number = 1 << 20;
+    window.requestAnimationFrame = (draw) => {{
+        const mine = number++;
+        later().then(() => frame((time) => cancelled.delete(mine) || draw(time)));
+        return mine;
+    }};
+    window.cancelAnimationFrame = (mine) => cancelled.add(mine);
+    const fetch = window.fetch.bind(window);
+    window.fetch = (...what) => later().then(() => fetch(...what));
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (...what) {{
+        later().then(() => post.apply(this, what));
+    }};
+}})()"""
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +55,12 @@ def chromium() -> Iterator[Any]:
 def photos() -> dict[str, np.ndarray]:
     data = pytest.importorskip("skimage.data")
     return {"coffee": data.coffee(), "cat": data.chelsea()}
+
+
+def slowed(context: Any) -> None:
+    """Make the pages of a browser's context as slow as was asked for."""
+    if SLOW_MS:
+        context.add_init_script(SLOW)
 
 
 class Annotator:
@@ -150,6 +178,7 @@ def sit_down(chromium: Any) -> Iterator[Callable[..., Annotator]]:
         site = Site(project, isolated=isolated)
         sites.append(site)
         context = chromium.new_context(viewport=size, accept_downloads=True, **options)
+        slowed(context)
         contexts.append(context)
         people.append(Annotator(context.new_page(), site.url))
         return people[-1]
@@ -183,6 +212,7 @@ def sit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def sit_down(address: str, size: dict[str, int] = SIZE) -> Any:
         contexts.append(chromium.new_context(viewport=size, accept_downloads=True))
+        slowed(contexts[-1])
         people.append(Viewer(contexts[-1].new_page(), address))
         people[-1].open()
         return people[-1]

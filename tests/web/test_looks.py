@@ -57,22 +57,29 @@ def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: P
         const canvas = document.querySelector('.layer-masks');
         return canvas.getContext('2d').getImageData(x, y, 1, 1).data[3];
     })()"""
-    assert ann.ask(inside) == pytest.approx(0.42 * 255, abs=1)
+
+    def shows(opacity: float) -> None:
+        ann.until_so(lambda: abs(ann.ask(inside) - opacity * 255) <= 4, f"masks drawn at {opacity}")
+
+    def filters(wanted: str) -> None:
+        drawn = "document.querySelector('.layer-photo').style.filter"
+        ann.until_so(lambda: ann.page.evaluate(drawn) == wanted, f"the filter {wanted!r}")
+
+    shows(0.42)
     ann.keys("y")
     panel = ann.page.get_by_role("group", name="How it looks")
     panel.get_by_label("Masks: opacity").fill("0.9")
-    ann.until_so(lambda: ann.ask(inside) == pytest.approx(0.9 * 255, abs=4), "the opacity")
+    shows(0.9)
     panel.get_by_label("Photo: brightness").fill("1.5")
     panel.get_by_label("Photo: gamma").fill("2")
-    drawn = "document.querySelector('.layer-photo').style.filter"
-    assert ann.page.evaluate(drawn) == 'brightness(1.5) url("#gamma")'
+    filters('brightness(1.5) url("#gamma")')
     ann.open()
     ann.until("s.editor !== null")
-    assert ann.page.evaluate(drawn) == 'brightness(1.5) url("#gamma")'
+    filters('brightness(1.5) url("#gamma")')
     ann.keys("y")
     panel.get_by_role("button", name="As it was").click()
-    assert ann.page.evaluate(drawn) == ""
-    assert ann.ask(inside) == pytest.approx(0.42 * 255, abs=1)
+    filters("")
+    shows(0.42)
 
 
 def test_photos_are_found_by_their_state_and_counts_are_right(
