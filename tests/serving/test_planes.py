@@ -90,7 +90,9 @@ def test_channels_are_put_together_as_red_green_and_blue(ask: TestClient) -> Non
     np.testing.assert_allclose(ranged, np.stack(truth, axis=-1), atol=0.51)
     assert (pixels(ask, "bands=3,0,1", PLAIN) == PICTURE[..., [2, 0, 0]] * [1, 0, 1]).all()
     queries = ("bands=1,2,3", "bands=3,2,1", "bands=3,2,1&ranges=0:100", "")
-    names = [ask.get(f"/api/images/{STACK}/embedding?{one}").headers["X-Image-Hash"] for one in queries]
+    names = [
+        ask.get(f"/api/images/{STACK}/embedding?{one}").headers["X-Image-Hash"] for one in queries
+    ]
     assert len(set(names)) == 4
     found = ask.post(f"/api/images/{STACK}/everything?page=3&bands=1,2,3", json={})
     assert {one["page"] for one in found.json()["records"]} == {3}

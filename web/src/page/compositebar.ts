@@ -9,13 +9,13 @@ const COLOURS = ["Red", "Green", "Blue"];
 
 export function compositeBar(session: Session): HTMLElement {
   const rows = COLOURS.map((colour) => {
-    const channel = h("select", { class: "modes", "aria-label": `${colour}: channel` });
-    const [low, high] = ["black from", "full from"].map((what) =>
+    const channel = h("select", { class: "modes", "aria-label": `${colour} shows` });
+    const [low, high] = ["from", "to"].map((what) =>
       h("input", {
         type: "number",
         step: "any",
         placeholder: "auto",
-        "aria-label": `${colour}: ${what}`,
+        "aria-label": `${colour} ${what}`,
       }),
     );
     return { channel, low, high, element: h("div", {}, h("span", {}, colour), channel, low, high) };
