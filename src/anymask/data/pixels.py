@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,16 +101,19 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
+def _pair(values: Sequence[float]) -> Range:
+    """Raises ValueError for any other number of values."""
+    low, high = values
+    return float(low), float(high)
+
+
 def _check_ranges(ranges: GivenRanges, bands: int) -> Ranges:
     found: Ranges = ()
     with contextlib.suppress(TypeError, ValueError):
         given: list[Any] = list(ranges)
         each = [given] if given and isinstance(given[0], int | float) else given
-        pairs = [None if one is None else tuple(float(end) for end in one) for one in each]
-        found = cast("Ranges", tuple(pairs))
-    right = all(
-        one is None or (len(one) == 2 and -np.inf < one[0] < one[1] < np.inf) for one in found
-    )
+        found = tuple(None if one is None else _pair(one) for one in each)
+    right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
             f"ranges are two values, black and white, or such a pair or None for each of {bands} "

@@ -99,7 +99,8 @@ def _range_of(band: int, view: PictureView) -> Ranges | None:
     """The range that a band has among others, for a look at it alone."""
     if view.ranges is None or len(view.ranges) == 1:
         return view.ranges
-    return (view.ranges[view.bands.index(band)],) if band in (view.bands or ()) else None
+    bands = view.bands or ()
+    return (view.ranges[bands.index(band)],) if band in bands else None
 
 
 def read_planes(path: Path) -> Planes:

@@ -37,15 +37,20 @@ export function compositeBar(session: Session): HTMLElement {
     const mixed = typeof sight?.channel === "string" ? sight.channel : null;
     element.hidden = mixed === null;
     if (!sight || mixed === null) return;
+    const { channels } = sight.planes;
+    const looks = JSON.stringify([channels, mixed]);
+    if (element.dataset.looks === looks) return; // what was chosen since is still on its way
+    element.dataset.looks = looks;
     const { bands, ranges } = queryToComposite(mixed);
-    rows.forEach(({ channel, low, high, element: row }, place) => {
-      fill(channel, JSON.stringify(sight.planes.channels), () =>
-        ["none", ...sight.planes.channels].map((name, band) => h("option", { value: band }, name)),
+    rows.forEach(({ channel, low, high }, place) => {
+      fill(channel, JSON.stringify(channels), () =>
+        ["none", ...channels].map((name, band) => h("option", { value: band }, name)),
       );
-      if (row.contains(document.activeElement)) return; // somebody is typing there
       channel.value = String(bands[place]);
-      low.value = ranges[place] ? String(ranges[place][0]) : "";
-      high.value = ranges[place] ? String(ranges[place][1]) : "";
+      for (const [end, field] of [low, high].entries()) {
+        if (field === document.activeElement) continue; // somebody is typing there
+        field.value = String(ranges[place]?.[end] ?? "");
+      }
     });
   });
   return element;
