@@ -16,11 +16,12 @@ from tests.web.chromium import find_chromium
 from tests.web.project_server import Project, Site
 
 SIZE = {"width": 1280, "height": 720}
-# Milliseconds that each frame, request and message to a worker comes later: what a busy machine
-# does now and then, every time. A test that reads the page before it was drawn fails each time.
+# Milliseconds that each frame and message to a worker comes later; requests three times as much.
+# What a busy machine does now and then happens every time: a test that reads the page before it was
+# drawn, or before what it asked for has come, always fails.
 SLOW_MS = int(os.environ.get("ANYMASK_TEST_SLOW_PAGE_MS", "0"))
 SLOW = f"""(() => {{
-    const later = () => new Promise((done) => setTimeout(done, {SLOW_MS}));
+    const later = (times = 1) => new Promise((done) => setTimeout(done, times * {SLOW_MS}));
     const frame = window.requestAnimationFrame.bind(window);
     const cancelled = new Set();
     let number = 1 << 20;
@@ -31,7 +32,7 @@ SLOW = f"""(() => {{
     }};
     window.cancelAnimationFrame = (mine) => cancelled.add(mine);
     const fetch = window.fetch.bind(window);
-    window.fetch = (...what) => later().then(() => fetch(...what));
+    window.fetch = (...what) => later(3).then(() => fetch(...what));
     const post = Worker.prototype.postMessage;
     Worker.prototype.postMessage = function (...what) {{
         later().then(() => post.apply(this, what));
@@ -57,10 +58,11 @@ def photos() -> dict[str, np.ndarray]:
     return {"coffee": data.coffee(), "cat": data.chelsea()}
 
 
-def slowed(context: Any) -> None:
-    """Make the pages of a browser's context as slow as was asked for."""
+def late(context: Any) -> Any:
+    """A browser's context, its pages as late as was asked for."""
     if SLOW_MS:
         context.add_init_script(SLOW)
+    return context
 
 
 class Annotator:
@@ -177,8 +179,7 @@ def sit_down(chromium: Any) -> Iterator[Callable[..., Annotator]]:
     ) -> Annotator:
         site = Site(project, isolated=isolated)
         sites.append(site)
-        context = chromium.new_context(viewport=size, accept_downloads=True, **options)
-        slowed(context)
+        context = late(chromium.new_context(viewport=size, accept_downloads=True, **options))
         contexts.append(context)
         people.append(Annotator(context.new_page(), site.url))
         return people[-1]
@@ -211,8 +212,7 @@ def sit(chromium: Any) -> Iterator[Callable[..., Any]]:
     people: list[Any] = []
 
     def sit_down(address: str, size: dict[str, int] = SIZE) -> Any:
-        contexts.append(chromium.new_context(viewport=size, accept_downloads=True))
-        slowed(contexts[-1])
+        contexts.append(late(chromium.new_context(viewport=size, accept_downloads=True)))
         people.append(Viewer(contexts[-1].new_page(), address))
         people[-1].open()
         return people[-1]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.web.conftest import SIZE, Annotator
+from tests.web.conftest import SIZE, Annotator, late
 from tests.web.test_local import colours
 
 
@@ -50,7 +50,7 @@ def people(chromium: Any) -> Iterator[Callable[[str], Annotator]]:
     contexts: list[Any] = []
 
     def sit(address: str) -> Annotator:
-        contexts.append(chromium.new_context(viewport=SIZE, accept_downloads=True))
+        contexts.append(late(chromium.new_context(viewport=SIZE, accept_downloads=True)))
         return Annotator(contexts[-1].new_page(), address)
 
     yield sit
@@ -119,10 +119,10 @@ def test_open_click_label_everything_review_and_report(
     ann.keys("Enter")
     ann.saved()
     ann.keys("PageDown")
-    ann.until("s.index", 1)
+    ann.until("s.editor?.entry.id === s.images[1].id")
     ann.seen()
     ann.keys("PageUp")
-    ann.until("s.index", 0)
+    ann.until("s.editor?.entry.id === s.images[0].id")
     statuses = ann.ask("s.editor.state.masks.map(m => m.status)")
     assert statuses.count("accepted") == 2
     ann.page.get_by_role("button", name="Report").click()

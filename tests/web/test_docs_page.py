@@ -15,6 +15,7 @@ from anymask.serving.guard import Access
 from anymask.serving.pages import page_assets
 from tests.patience import PATIENCE_S
 from tests.serving.servers import inference, listening
+from tests.web.conftest import late
 
 TOKEN = "open sesame"
 
@@ -26,7 +27,7 @@ def with_page(access: Access) -> ServerParts:
 
 def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
     """A page, and every address outside that it asked, and every error."""
-    page = chromium.new_context().new_page()
+    page = late(chromium.new_context()).new_page()
     page.set_default_timeout(1000 * PATIENCE_S)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -87,7 +88,7 @@ def test_only_a_page_that_was_allowed_shows_ours_in_a_frame(chromium: Any, tmp_p
         for frames, shown in (((), False), ((around,), True)):
             with listening(with_page(Access(frames=frames))) as address:
                 (tmp_path / "index.html").write_text(f"<iframe src='{address}/'></iframe>")
-                page = chromium.new_context().new_page()
+                page = late(chromium.new_context()).new_page()
                 page.set_default_timeout(1000 * PATIENCE_S)
                 page.goto(around)
                 page.wait_for_load_state("networkidle")

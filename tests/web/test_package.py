@@ -21,6 +21,7 @@ from anymask.primitives.masks import iou
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from tests.patience import PATIENCE_S
+from tests.web.conftest import late
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
@@ -62,7 +63,7 @@ def site() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(chromium: Any, site: str) -> Iterator[Any]:
     """The example page, opened once; nothing of it may fail."""
-    context = chromium.new_context()
+    context = late(chromium.new_context())
     opened = context.new_page()
     opened.set_default_timeout(1000 * PATIENCE_S)
     errors: list[str] = []
