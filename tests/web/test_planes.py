@@ -82,38 +82,6 @@ def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
     ann.until("s.editor?.entry.id === 'stack' && s.editor.sight.page", 10)
 
 
-def test_channels_are_put_together_with_their_ranges(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    bar = ann.page.get_by_role("group", name="Composite")
-
-    def drawn(wanted: tuple[int, int, int]) -> None:
-        ann.until_so(lambda: tuple(colours(ann, (100, 20))[0]) == wanted, f"the colours {wanted}")
-
-    assert not bar.is_visible()
-    ann.keys(";")
-    ann.until("s.editor?.sight.channel", 1)
-    ann.keys(";")
-    ann.until_so(bar.is_visible, "the composite")
-    drawn((0, 100, 0))  # the two channels are red and green
-    bar.get_by_label("Red shows").select_option("Dye 1")
-    bar.get_by_label("Blue shows").select_option("Dye 0")
-    drawn((100, 100, 0))
-    bar.get_by_label("Red from").fill("50")
-    bar.get_by_label("Red to").fill("150")
-    bar.get_by_label("Red to").press("Enter")
-    drawn((128, 100, 0))
-    ann.page.locator(".stage").focus()
-    ann.keys(">")
-    ann.until("s.editor?.sight.page", 10)
-    drawn((230, 140, 40))  # the next page is looked at alike
-    ann.until(AREAS, "900")
-    bar.get_by_label("Green shows").select_option("none")
-    drawn((230, 0, 40))
-    ann.page.locator(".stage").focus()
-    ann.keys(";")
-    ann.until_so(lambda: not bar.is_visible() and level(ann) == 40, "the first channel alone")
-
-
 def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     ann.keys(">")

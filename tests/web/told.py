@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.pixels import PictureView, array_to_image
-from anymask.jobs.choices import parse_ranges
-
 PAGES = 10  # from one place to the next: pages of a file are not counted one by one
 
 
@@ -26,12 +23,7 @@ def planes_of(stack: np.ndarray | None) -> dict[str, Any]:  # (Z, C, H, W)
 
 def plane_of(stack: np.ndarray, query: dict[str, list[str]]) -> np.ndarray:  # -> (H, W, 3)
     page, channel = (int(query.get(name, ["0"])[0]) for name in ("page", "channel"))
-    planes = stack[page // PAGES]
-    if "bands" not in query:
-        return np.repeat(planes[channel][..., None], 3, axis=2)
-    bands = [int(band) for band in query["bands"][0].split(",")]
-    view = PictureView.of(bands, ranges=parse_ranges(query.get("ranges", [":"])[0]))
-    return array_to_image(planes.transpose(1, 2, 0), view=view)
+    return np.repeat(stack[page // PAGES, channel][..., None], 3, axis=2)
 
 
 def proposal(record: Any) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 /** Which page of a stack is shown, and in which channel; hidden where nothing is to be chosen. */
 
 import type { Stage } from "../canvas/stage";
-import { looksAt, pageBeside, turnPage } from "../state/seeing";
+import { channelsOf, pageBeside, turnPage } from "../state/seeing";
 import type { Session } from "../state/session";
-import type { Channel, Planes } from "../store/store";
-import { compositeBar } from "./compositebar";
 import { fill, h, iconButton } from "./dom";
 
 export function planeBar(session: Session, stage: Stage): HTMLElement {
@@ -15,7 +13,7 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
   const channel = h("select", { class: "modes", "aria-label": "Channel" });
   const pages = h("div", { class: "pages" }, previous, slider, next, place);
   const element = h("div", { class: "planes", role: "group", "aria-label": "Planes" });
-  element.append(pages, channel, compositeBar(session));
+  element.append(pages, channel);
   slider.addEventListener("input", () => tell(session, place, Number(slider.value)));
   slider.addEventListener("change", () => {
     const { editor } = session;
@@ -23,8 +21,7 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
     if (editor && chosen) void session.open(editor.entry.id, chosen.page);
   });
   channel.addEventListener("change", () => {
-    const sight = session.editor?.sight;
-    if (sight) void session.showChannel(looksAt(sight)[channel.selectedIndex]);
+    void session.showChannel(channel.value === "" ? null : Number(channel.value));
   });
   keysBack(slider, stage);
   keysBack(channel, stage);
@@ -34,7 +31,7 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
   };
   session.watchers.push(() => {
     const sight = session.editor?.sight;
-    const looks = sight ? looksAt(sight) : [];
+    const looks = sight ? channelsOf(sight.planes) : [];
     const count = sight?.planes.pages.length ?? 0;
     element.hidden = count < 2 && looks.length < 2;
     pages.hidden = count < 2;
@@ -46,17 +43,18 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
     slider.max = String(count - 1);
     if (document.activeElement !== slider || !session.opening) slider.value = String(at);
     tell(session, place, at);
-    const names = looks.map((look) => nameOf(look, sight.planes));
-    fill(channel, JSON.stringify(names), () => names.map((name) => h("option", {}, name)));
-    const shown = sight.channel ?? looks[0];
-    channel.selectedIndex = looks.indexOf(shown);
+    fill(channel, JSON.stringify(sight.planes.channels), () =>
+      looks.map((number) =>
+        h(
+          "option",
+          { value: number ?? "" },
+          number === null ? "Colours" : sight.planes.channels[number],
+        ),
+      ),
+    );
+    channel.value = String(sight.channel ?? looks[0] ?? "");
   });
   return element;
-}
-
-function nameOf(look: Channel, { channels }: Planes): string {
-  if (typeof look === "string") return "Composite";
-  return look === null ? "Colours" : channels[look];
 }
 
 /** What the mouse has changed gives the keys back to the photo; the keyboard's focus stays. */

@@ -11,7 +11,7 @@ import type { Granularity } from "../model/granularity";
 import type { Click } from "../model/negative_clicks";
 import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
-import type { Channel, ImageEntry, Plane, Planes } from "../store/store";
+import type { ImageEntry, Plane, Planes } from "../store/store";
 import { Diary } from "./diary";
 import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
@@ -24,7 +24,7 @@ import type { Draft, Mask, State } from "./work";
 export interface Sight {
   planes: Planes;
   page: number;
-  channel: Channel;
+  channel: number | null;
   key: string; // the model's name for these pixels
   asked: Plane; // what the store is asked for
 }

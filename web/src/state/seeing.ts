@@ -2,8 +2,7 @@
 
 import type { Model } from "../model/client";
 import { AS_IT_COMES, StoreError } from "../store/store";
-import type { Channel, Plane, Planes } from "../store/store";
-import { compositeToQuery, firstComposite, fits } from "./composite";
+import type { Plane, Planes } from "../store/store";
 import type { Editor, Sight } from "./editor";
 import { everything } from "./everything";
 import type { Session } from "./session";
@@ -18,16 +17,11 @@ export function sightOf(
 ): Sight {
   const there = planes.pages.some((one) => one.page === page);
   const wanted = before?.channel ?? null;
-  const channel = wanted !== null && isThere(wanted, planes) ? wanted : null;
+  const channel = wanted !== null && wanted < planes.channels.length ? wanted : null;
   const at = there ? page! : planes.first;
   const first = at === planes.first && channel === null;
   const key = first ? image : `${image}#${at}#${channel ?? ""}`;
   return { planes, page: at, channel, key, asked: first ? AS_IT_COMES : { page: at, channel } };
-}
-
-function isThere(channel: number | string, { channels }: Planes): boolean {
-  if (typeof channel === "string") return fits(channel, channels.length);
-  return channel < channels.length;
 }
 
 /** The number of the page beside the open one, or null. */
@@ -52,17 +46,15 @@ export async function turnChannel(session: Session, step: number): Promise<void>
   const { editor } = session;
   if (!editor) return;
   const { planes, channel } = editor.sight;
-  const looks = looksAt(editor.sight);
+  const looks = channelsOf(planes);
   if (looks.length < 2) return session.say("This photo has one channel.");
   const place = looks.indexOf(planes.colours ? channel : (channel ?? 0));
   await session.showChannel(looks[(place + step + looks.length) % looks.length]);
 }
 
-/** The looks at a page: null for the photo's own colours, its channels, and several in one. */
-export function looksAt({ planes: { channels, colours }, channel }: Sight): Channel[] {
-  const mixed =
-    typeof channel === "string" ? channel : compositeToQuery(firstComposite(channels.length));
-  return [...(colours ? [null] : []), ...channels.keys(), ...(channels.length > 1 ? [mixed] : [])];
+/** The looks at a page: numbers of channels, null for the photo's own colours. */
+export function channelsOf({ channels, colours }: Planes): (number | null)[] {
+  return [...(colours ? [null] : []), ...channels.keys()];
 }
 
 /** Let the model see the photo, then the next one. */

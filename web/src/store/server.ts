@@ -94,9 +94,7 @@ async function failure(response: Response): Promise<StoreError> {
 }
 
 function queryOf({ page, channel }: Plane): string {
-  const alone = channel !== null && `channel=${channel}`;
-  const look = typeof channel === "string" ? channel : alone;
-  const parts = [page !== null && `page=${page}`, look];
+  const parts = [page !== null && `page=${page}`, channel !== null && `channel=${channel}`];
   const query = parts.filter(Boolean).join("&");
   return query && `?${query}`;
 }

@@ -61,11 +61,8 @@ export interface Planes {
 /** One of them; null: as it comes. */
 export interface Plane {
   page: number | null;
-  channel: Channel;
+  channel: number | null;
 }
-
-/** The place of a channel, several put together (see `state/composite.ts`), or as it comes. */
-export type Channel = number | string | null;
 
 export const AS_IT_COMES: Plane = { page: null, channel: null };
 
