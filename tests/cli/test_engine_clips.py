@@ -44,6 +44,9 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert main(["engine", "clips", folder, "-o", str(out)]) == 2
     assert "no track is accepted; look at them first" in capsys.readouterr().err
     project.tracks.give_verdict(2, TrackSaid(verdict="accept", version=1), "ann")
+    assert main(["engine", "report", folder, "--json", str(out)]) == 0
+    assert "clips: 1; tracks: 1 accepted, 1 proposal" in capsys.readouterr().out
+    assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1
     assert main(["engine", "clips", folder, "-o", str(out)]) == 0
     assert "6 masks on 6 frames" in capsys.readouterr().out
     images, _ = read_annotations(out)

@@ -90,6 +90,23 @@ def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:
         labels.rename("cow", "cat", "ann")
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\0", "x" * 401])
+def test_a_name_that_no_database_can_hold_is_refused_wherever_it_comes(
+    labels: LabelSet, name: str
+) -> None:
+    for change in (
+        lambda: labels.add(name),
+        lambda: labels.recolour(name, "#aabbcc"),
+        lambda: labels.move(name, 0),
+        lambda: labels.rename(name, "cat", "ann"),
+        lambda: labels.rename("cat", name, "ann"),
+        lambda: labels.delete(name, "unname", "ann"),
+    ):
+        with pytest.raises(InputError, match="a name (must be text|has at most)"):
+            change()
+    assert names(labels) == [("cat", 2), ("cup", 0), ("dog", 1)]
+
+
 def test_an_older_project_keeps_its_names_and_loses_its_false_scores(store: Store) -> None:
     drafts = [Draft(rle=small_mask(2), label="zebra"), Draft(rle=small_mask(3), quality=0.5)]
     store.add_records(1, drafts, "ann")

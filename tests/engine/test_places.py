@@ -94,6 +94,23 @@ def test_a_file_of_another_name_in_the_folder_is_fine(photos: Path) -> None:
     assert "images" in tables(photos / "masks.db")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_another_programs_database_among_the_photos_gets_no_tables(
+    photos: Path, cookies: Path, named: bool
+) -> None:
+    """By the address in project.json, or in the place of our own."""
+    (photos / ".anymask").mkdir()
+    place = photos / "cookies.db" if named else photos / ".anymask" / "project.db"
+    place.write_bytes(cookies.read_bytes())
+    if named:
+        address = json.dumps({"database": f"sqlite:///{place}"})
+        (photos / ".anymask" / "project.json").write_text(address)
+    for begin in (open_project, create_project):
+        with pytest.raises(StoreError, match=rf"database .*{place.name} holds no project; remove"):
+            begin(photos)
+    assert tables(place) == {"cookies"}
+
+
 @pytest.mark.parametrize("address", ["postgresql"], indirect=True)
 def test_a_server_that_holds_no_project_gets_no_tables_when_one_is_opened(
     photos: Path, address: str
@@ -102,7 +119,9 @@ def test_a_server_that_holds_no_project_gets_no_tables_when_one_is_opened(
 
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
-    with pytest.raises(StoreError, match=r"holds no project; remove that file and run: anymask"):
+    with pytest.raises(
+        StoreError, match=r"holds no project; remove .*project.json, or the file, and run: anymask"
+    ):
         open_project(photos)
     with psycopg.connect(address) as connection:
         found = connection.execute("SELECT * FROM pg_tables WHERE schemaname = 'public'")

@@ -1,11 +1,15 @@
 """Tracks of clips: kept, accepted, corrected from a frame on, rejected; nothing is lost."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from sqlalchemy import func, select
 
 from anymask.engine.database import reading
 from anymask.engine.entries import Provenance
+from anymask.engine.figures import measure, summary, to_markdown
+from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import EventRow, TrackMaskRow
 from anymask.engine.track_entries import TrackDraft, TrackMask, TrackSaid
@@ -84,6 +88,76 @@ def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
     asked = tracks.next_asked()
     assert asked is not None
     assert asked.id == doubtful.id
+
+
+def proposal(tracks: Tracks, clip_id: int, number: int, doubts: int) -> int:
+    """A track with so many doubtful frames."""
+    masks = [
+        TrackMask(frame=n, rle=strip(1), doubts=("jump",) if n < doubts else ())
+        for n in range(FRAMES)
+    ]
+    return tracks.add_track(clip_id, TrackDraft(object=number, masks=masks), "ann").id
+
+
+def test_a_reviewer_stays_in_a_clip_and_what_is_left_for_later_comes_last(tracks: Tracks) -> None:
+    other = tracks.add_clip("walk.mp4", HW, FRAMES, 25.0).id
+    a, b, c = (proposal(tracks, 1, number, 5 - number) for number in (1, 2, 3))
+    d, e = (proposal(tracks, other, number, 5) for number in (1, 2))
+
+    def following(clip: int | None, after: int | None = None) -> int | None:
+        asked = tracks.next_asked(clip, after)
+        return None if asked is None else asked.id
+
+    assert [following(None), following(1), following(other)] == [d, a, d]
+    assert [following(1, one) for one in (a, b, c, d)] == [b, c, d, a]
+    assert [following(None, one) for one in (d, e, a, c)] == [e, a, b, d]
+    for one in (b, c, d, e):
+        tracks.give_verdict(one, said("reject", 1), "ann")
+    assert [following(1, a), following(other), following(None, 99)] == [a, a, a]
+    tracks.give_verdict(a, said("accept", 1), "ann")
+    assert [following(1, a), following(None)] == [None, None]
+
+
+def test_a_clip_counts_its_tracks_by_how_far_they_are(tracks: Tracks) -> None:
+    empty = tracks.add_clip("walk.mp4", HW, FRAMES, 25.0)
+    a, b, _ = (proposal(tracks, 1, number, 0) for number in (1, 2, 3))
+    tracks.give_verdict(a, said("accept", 1), "ann")
+    tracks.give_verdict(b, said("reject", 1), "ann")
+    drive = tracks.clip(1)
+    assert (drive.tracks, drive.proposals, drive.accepted, drive.rejected) == (2, 1, 1, 1)
+    assert tracks.clips() == [drive, empty]
+    tracks.take_back_verdict(b, "ann")
+    assert (tracks.clip(1).proposals, tracks.clip(1).rejected) == (2, 0)
+
+
+def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: int) -> None:
+    tracks.add_clip("walk.mp4", HW, None, 25.0)
+    figures = measure(store, ProjectSettings(), "shelf")
+    assert (figures.tracks, figures.track_verdicts) == ({"proposal": 1}, {})
+    proposal(tracks, 1, 2, doubts=3)
+    tracks.give_verdict(one, said("correct", 1, 4.0), "bob", run_of(4, first=2))
+    tracks.give_verdict(one, said("accept", 2, 2.0), "bob")
+    figures = measure(store, ProjectSettings(), "shelf")
+    drive, walk = figures.clips
+    assert asdict(drive) == {
+        "name": "drive.mp4", "frames": FRAMES, "proposals": 1, "accepted": 1, "rejected": 0,
+        "doubtful": 3, "seconds": 10.0, "seconds_a_track": 10.0,
+    }  # fmt: skip
+    assert (walk.name, walk.frames, walk.proposals) == ("walk.mp4", None, 0)
+    assert figures.tracks == {"accepted": 1, "proposal": 1}
+    assert figures.track_verdicts == {"accept": 1, "correct": 1}
+    assert figures.to_json()["clips"][1]["seconds_a_track"] is None
+    assert "clips: 2; tracks: 1 accepted, 1 proposal" in summary(figures)
+    rows = [line for line in to_markdown(figures).splitlines() if ".mp4" in line]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["drive.mp4", "5", "1", "1", "0", "3", "10.0"],
+        ["walk.mp4", "-", "0", "0", "0", "0", "-"],
+    ]
+
+
+def test_a_project_without_videos_says_nothing_of_them(store: Store) -> None:
+    figures = measure(store, ProjectSettings(), "shelf")
+    assert "clip" not in to_markdown(figures).lower()
 
 
 def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(

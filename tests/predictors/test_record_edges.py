@@ -1,15 +1,19 @@
 """Everything's masks get the edges of answers to clicks, and stay the same objects."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import anymask
 from anymask.data.images import load_image
 from anymask.predictors.record_edges import refine_record_edges
-from anymask.primitives.layout import with_rle
+from anymask.predictors.requests import SeenPhoto
+from anymask.primitives.layout import coverage, with_rle
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle, rle_iou
 from anymask.primitives.types import UintImage
+from anymask.runtimes.protocol import EdgeRefining
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,7 @@ def photo() -> UintImage:
 
 @pytest.fixture(scope="module")
 def found(photo: UintImage) -> list[MaskRecord]:
-    return list(anymask.load().everything(photo, points_per_side=6))
+    return list(anymask.load().everything(photo, points_per_side=6, refine_edges=False))
 
 
 def test_each_mask_is_the_same_object_with_another_edge(
@@ -52,3 +56,57 @@ def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[MaskRec
     runtime = anymask.load().runtime
     assert refine_record_edges(runtime, photo, [elsewhere, silent]) == [elsewhere, silent]
     assert refine_record_edges(runtime, photo, []) == []
+
+
+def test_everything_refines_what_it_shows(photo: UintImage, found: list[MaskRecord]) -> None:
+    """By itself in adaptive mode, with the photo or with what was seen of it."""
+    model = anymask.load()
+    wanted = refine_record_edges(model.runtime, photo, found)
+    assert wanted != found
+    assert list(model.everything(photo, points_per_side=6)) == wanted
+    seen = SeenPhoto(model.embed(photo), photo)
+    assert list(model.everything(seen, points_per_side=6)) == wanted
+
+
+def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
+    photo: UintImage, found: list[MaskRecord]
+) -> None:
+    """An embedding has no pixels; tiles were seen closer; exact mode is the paper's."""
+    model = anymask.load()
+    assert list(model.everything(model.embed(photo), points_per_side=6)) == found
+    for asked in ({"mode": "exact"}, {"tile": 256, "points_per_side": 3}):
+        given: dict[str, Any] = {"points_per_side": 6, **asked}
+        own = list(model.everything(photo, **given, refine_edges=False))
+        assert own
+        assert list(model.everything(photo, **given)) == own
+    exact = model.everything(photo, points_per_side=6, mode="exact", refine_edges=True)
+    assert any(one.rle not in [record.rle for record in found] for one in exact)
+
+
+class WithoutEdges:
+    """nano's runtime without its network of edges."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def capability(self, kind: Any) -> Any:
+        return None if kind is EdgeRefining else self._runtime.capability(kind)
+
+
+def test_without_a_network_only_who_asks_gets_edges_by_colours(
+    photo: UintImage, found: list[MaskRecord]
+) -> None:
+    model = anymask.Model(WithoutEdges(anymask.load().runtime))
+    assert list(model.everything(photo, points_per_side=6)) == found
+    coloured = list(model.everything(photo, points_per_side=6, refine_edges=True))
+    assert coloured == refine_record_edges(model.runtime, photo, found)
+    assert coloured != found
+
+
+def test_a_partition_stays_one(photo: UintImage) -> None:
+    shares = anymask.load().everything(photo, points_per_side=6, layout="partition")
+    assert len(shares) > 1
+    assert sum(share.area for share in shares) == round(coverage(shares) * shares[0].mask.size)

@@ -1,12 +1,11 @@
 import io
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
+from anymask.primitives import arrays
 from anymask.primitives.arrays import check_members, read_array, read_arrays
 from anymask.primitives.errors import DataError
 
@@ -50,11 +49,34 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
         read_arrays(file)
 
 
-def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_refused() -> None:
-    member = zipfile.ZipInfo("bomb.npy")
-    member.file_size, member.compress_size = 6 << 30, 5 << 20
-    archive: Any = SimpleNamespace(infolist=lambda: [member])
-    with pytest.raises(DataError, match=r"'bomb.npy' of 5242880 bytes unpacks to 6442450944"):
-        check_members(archive)
-    member.file_size = 60 << 20  # as large as a sound one may be, however it is packed
-    check_members(archive)
+@pytest.mark.parametrize("count", [1, 8])
+def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one member or of many small ones."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(count):
+            archive.writestr(f"{number}.npy", saved(np.zeros(800_000 // count, np.int8)))
+    assert len(read_arrays(buffer)) == count  # as much as a sound one may have, however packed
+    monkeypatch.setattr(arrays, "SMALL", 600_000)
+    size = len(buffer.getvalue())
+    with pytest.raises(DataError, match=rf"{size} bytes unpack to 80\d+, .* of {count} members"):
+        read_arrays(buffer)
+
+
+def test_members_that_lie_over_each_other_count_as_often_as_they_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrays, "SMALL", 100_000)
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 2, 8000, np.int8)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", saved(noise))
+        archive.filelist *= 300
+    with zipfile.ZipFile(buffer) as archive:
+        stated = [(one.file_size, one.compress_size) for one in archive.infolist()]
+        unpacked, packed = np.sum(stated, axis=0)
+        assert unpacked < 50 * packed
+        with pytest.raises(DataError, match="the largest of 300 members is 'a.npy'"):
+            check_members(archive)

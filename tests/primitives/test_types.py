@@ -105,6 +105,10 @@ def test_empty_points_beside_a_box_are_no_points() -> None:
         ({"box": (0, 0, np.inf, 5)}, "box must be finite"),
         ({"mask": np.zeros((1, 4, 4))}, r"mask must have the shape \(H, W\).*got \(1, 4, 4\)"),
         ({"mask": np.zeros((0, 4))}, r"at least 1 x 1; got \(0, 4\)"),
+        (
+            {"mask": np.broadcast_to(False, (10**6, 10**6))},
+            r"at most 200 million pixels.*1000000, 10",
+        ),
         ({"mask": [[1, 2], [3]]}, "rows of different lengths"),
         ({"mask": [["a"]]}, "mask must be bool, integers"),
         ({"mask": [[np.nan]]}, "mask logits must be finite"),
@@ -254,6 +258,8 @@ def test_an_altered_embedding_says_what_is_wrong(
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Embedding.load(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"the path of an embedding's file, got NoneType; to see"):
+        Embedding.load(None)  # type: ignore[arg-type]  # what is refused
     (tmp_path / "empty").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("hello.txt", "hello")

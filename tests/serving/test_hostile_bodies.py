@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
+from anymask.serving.app import ServerParts, create_app
 from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
@@ -22,7 +25,20 @@ from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import Refusal
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import CLICK, JSON, PICTURE, WRAPPED, client, error_of, inference, png
+from tests.serving.servers import (
+    CLICK,
+    JSON,
+    LOCAL,
+    PICTURE,
+    WRAPPED,
+    GatedRuntime,
+    client,
+    error_of,
+    in_thread,
+    inference,
+    listening,
+    png,
+)
 
 
 @pytest.fixture
@@ -255,6 +271,69 @@ def test_work_ends_when_its_client_has_gone() -> None:
             asyncio.run(done(asked))
     assert len(runtime.calls) == 1
     behind.close()
+
+
+@pytest.mark.parametrize("more", [{}, {"mask": {"size": [80, 120], "counts": [0, 9600]}}])
+def test_clicks_are_not_answered_once_their_client_has_gone(more: dict[str, Any]) -> None:
+    runtime = GatedRuntime()
+    behind = inference(lambda: Model(runtime))
+    app = create_app(ServerParts(behind))
+    with TestClient(app, LOCAL) as http:
+        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        first = in_thread(lambda: http.post("/api/segment", json={"image": name} | CLICK))
+        assert runtime.entered.acquire(timeout=PATIENCE_S)  # the model is at work
+        body = json.dumps({"image": name, "prompts": [CLICK | more] * 3}).encode()
+        assert post_and_go(app, "/api/segment", body) == 499
+        runtime.go_on.release()
+        assert first.result(PATIENCE_S).status_code == 200
+    assert runtime.asked == [1]
+
+
+def post_and_go(app: Any, path: str, body: bytes) -> int:
+    """The status of a request whose client goes away behind its body."""
+    messages = iter([{"type": "http.request", "body": body}, *[{"type": "http.disconnect"}] * 9])
+    sent: list[Any] = []
+    headers = JSON | {"Host": "127.0.0.1", "Content-Length": str(len(body))}
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+        "headers": [(one.lower().encode(), two.encode()) for one, two in headers.items()],
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), PATIENCE_S))
+    return int(sent[0]["status"])
+
+
+def test_a_server_that_is_stopped_tells_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("anymask.serving.run.PATIENCE", 0)
+    runtime = GatedRuntime()
+    body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
+
+    def ask(address: str) -> tuple[int, Any]:
+        asked = HTTPConnection(address.removeprefix("http://"))
+        with contextlib.closing(asked):
+            asked.request("POST", "/api/segment", json.dumps(body), JSON)
+            reply = asked.getresponse()
+            return reply.status, json.load(reply)
+
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(listening(ServerParts(inference(lambda: Model(runtime)))))
+        reply = in_thread(lambda: ask(address))
+        assert runtime.entered.acquire(timeout=PATIENCE_S)
+        end = in_thread(stack.pop_all().close)
+        status, told = reply.result(PATIENCE_S)
+        runtime.go_on.release()
+        end.result(PATIENCE_S)
+    assert (status, told["error"]["wanted"]) == (503, "a running server")
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_refusal_says_which_clicks_are_too_many() -> None:

@@ -16,11 +16,22 @@ from starlette.testclient import TestClient
 from anymask.engine.project import Project, create_project, open_project
 from anymask.primitives.errors import DiskFull, StoreError
 from anymask.serving import picture_routes
+from anymask.serving.inference import PHOTO_THREADS
 from anymask.serving.label_studio import TaskPictures, label_studio_router
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
 from tests.patience import PATIENCE_S
-from tests.serving.servers import JSON, LEFT, PICTURE, WRAPPED, client, error_of, inference, png
+from tests.serving.servers import (
+    JSON,
+    LEFT,
+    PICTURE,
+    WRAPPED,
+    client,
+    error_of,
+    in_thread,
+    inference,
+    png,
+)
 from tests.serving.test_project import body
 
 
@@ -134,8 +145,9 @@ def test_the_pixels_of_a_photo_that_is_damaged_by_now_are_refused(
     assert ask.get("/api/images/1/embedding").status_code in (415, 422)
 
 
-def test_one_photo_at_a_time_is_converted(
-    ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("address", "most"), [("pixels", 1), ("thumbnail", PHOTO_THREADS)])
+def test_few_photos_at_a_time_are_converted(
+    ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch, address: str, most: int
 ) -> None:
     Image.fromarray(PICTURE).convert("CMYK").save(project.folder / "a.png", "TIFF")
     lock, under_way, overlaps = threading.Lock(), [0], [0]
@@ -144,7 +156,7 @@ def test_one_photo_at_a_time_is_converted(
     def load(*asked: Any) -> Any:
         with lock:
             under_way[0] += 1
-            overlaps[0] += under_way[0] > 1
+            overlaps[0] += under_way[0] > most
         try:
             return real(*asked)
         finally:
@@ -152,16 +164,8 @@ def test_one_photo_at_a_time_is_converted(
                 under_way[0] -= 1
 
     monkeypatch.setattr(picture_routes, "load_plane", load)
-    replies: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: replies.append(ask.get("/api/images/1/pixels").status_code))
-        for _ in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE_S)
-    assert replies == [200] * 6
+    asked = [in_thread(lambda: ask.get(f"/api/images/1/{address}")) for _ in range(6)]
+    assert [one.result(PATIENCE_S).status_code for one in asked] == [200] * 6
     assert overlaps == [0]
 
 
@@ -207,6 +211,7 @@ def region(**value: Any) -> dict[str, Any]:
         {"params": 7}, {"params": {"context": 7}}, {"params": {"context": {"result": [None]}}},
         {"params": {"context": {"result": [7]}}}, {"params": {"context": {"result": 7}}},
         {"tasks": [None]}, {"tasks": 7}, {"tasks": [{}]}, {"label_config": 7},
+        {"label_config": "<View>\ud800</View>"},
         region(), region(value=None), region(value=7), region(value={"x": 10**400, "y": 1}),
         photo("a" * 5000), photo("a\0b"), photo("http://[::1"), photo("data:,%%%"), photo(""),
         {"tasks": [{"data": {}}]},
@@ -220,10 +225,12 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
     router = label_studio_router(behind, TaskPictures(project.folder), Limits())
     with client(behind, routers=[router]) as http:
         assert http.post("/predict", json=predict_body()).status_code == 200
-        reply = http.post("/predict", json=predict_body(**change))
+        content = json.dumps(predict_body(**change))
+        reply = http.post("/predict", content=content, headers=JSON)
         assert reply.status_code in (400, 413, 415, 422), reply.text
-        for schema in (None, 7, ["x"]):
-            assert http.post("/setup", json={"schema": schema}).status_code == 422
+        for schema in (None, 7, ["x"], "\ud800"):
+            content = json.dumps({"schema": schema})
+            assert http.post("/setup", content=content, headers=JSON).status_code == 422
 
 
 def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:

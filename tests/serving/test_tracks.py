@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from anymask.serving.project import project_router
 from anymask.video.opening import open_session
 from anymask.video.outputs import object_to_json
 from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import client, inference
+from tests.serving.servers import client, error_of, inference
 from tests.video.clips import HW, moving_discs, write_video
 
 FRAMES = 6
@@ -60,9 +61,9 @@ def test_a_video_of_the_folder_is_taken_up_once(ask: TestClient, project: Projec
         told = ask.post("/api/clips", json={"name": "drive.mkv"}).json()
     assert told == {
         "id": 1, "name": "drive.mkv", "height": HW[0], "width": HW[1], "frames": FRAMES,
-        "rate": 25.0, "tracks": 0,
+        "rate": 25.0, "tracks": 0, "proposals": 0, "accepted": 0, "rejected": 0,
     }  # fmt: skip
-    assert ask.get("/api/clips").json() == {"clips": [told]}
+    assert ask.get("/api/clips").json() == {"clips": [told], "found": []}
     content = (project.folder / "drive.mkv").read_bytes()
     assert ask.get("/api/clips/1/file").content == content
     assert ask.get("/api/clips/1/file", headers={"Range": "bytes=0-9"}).content == content[:10]
@@ -83,7 +84,13 @@ def test_a_track_is_kept_and_accepted(
     kept = ask.post(f"/api/tracks/{track['id']}/verdict?user=bob", json=said).json()
     assert (kept["status"], kept["version"], kept["seconds"]) == ("accepted", 2, 5)
     assert kept["who"] == "bob"
-    assert ask.get("/api/tracks/next").status_code == 204
+    for query in ("", "?clip=1", f"?clip=1&after={track['id']}"):
+        assert ask.get(f"/api/tracks/next{query}").status_code == 204
+    (told,) = ask.get("/api/clips").json()["clips"]
+    assert (told["tracks"], told["proposals"], told["accepted"], told["rejected"]) == (1, 0, 1, 0)
+    report = ask.get("/api/report").json()
+    assert (report["tracks"], report["track_verdicts"]) == ({"accepted": 1}, {"accept": 1})
+    assert report["clips"][0]["seconds_a_track"] == 5.0
 
 
 def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
@@ -119,7 +126,7 @@ def test_what_is_no_video_of_the_folder_is_refused(
     reply = ask.post("/api/clips", json={"name": name})
     assert reply.status_code == status, reply.text
     assert complaint in reply.json()["error"]["got"]
-    assert ask.get("/api/clips").json() == {"clips": []}
+    assert ask.get("/api/clips").json() == {"clips": [], "found": ["drive.mkv"]}
 
 
 def test_an_object_is_kept_once(
@@ -128,3 +135,97 @@ def test_an_object_is_kept_once(
     reply = ask.post("/api/clips/1/tracks", json={"object": 1, "masks": found})
     assert reply.status_code == 409
     assert reply.json()["current"] == track
+
+
+def test_a_clip_is_opened_in_a_session_with_its_track_corrected_there_and_stored(
+    ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    told = ask.post("/api/clips/1/session").json()
+    assert (told["frames"], told["size"], told["objects"]) == (FRAMES, list(HW), [])
+    video = f"/api/videos/{told['name']}"
+    lost = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
+    known = ask.put(f"{video}/objects/1/masks", json={"masks": found[:3] + lost}).json()
+    assert (known["objects"], known["known"]) == ([1], {"1": [[0, FRAMES - 1]]})
+    said = {"frame": 3, "object": 1, "points": [[36, 30]], "anew": True}
+    assert ask.post(f"{video}/prompts", json=said).json()["known"] == [[0, 3]]
+    lines = ask.get(f"{video}/masks?start=3").text.splitlines()
+    rows = [json.loads(line) for line in lines]
+    masks = [row["objects"][0] | {"frame": row["frame"]} for row in rows]
+    verdict = {"verdict": "correct", "version": 1, "masks": masks}
+    assert ask.post(f"/api/tracks/{track['id']}/verdict", json=verdict).status_code == 200
+    kept = ask.get(f"/api/tracks/{track['id']}/masks").json()["masks"]
+    assert [one["prompted"] for one in kept] == [True, False, False, True, False, False]
+    assert kept[4]["segmentation"] == masks[1]["segmentation"]
+    assert kept[4]["segmentation"] != found[0]["segmentation"]
+
+
+def test_a_video_that_was_sent_becomes_a_clip_of_the_project(
+    ask: TestClient, project: Project
+) -> None:
+    content = (project.folder / "drive.mkv").read_bytes()
+    name = ask.post("/api/videos", json={}).json()["name"]
+    early = ask.post("/api/clips", json={"name": "sent.mkv", "video": name})
+    assert "a session about a video file" in error_of(early, 409)
+    ask.put(f"/api/videos/{name}/file", content=content)
+    for _ in range(2):
+        told = ask.post("/api/clips", json={"name": "sent.mkv", "video": name}).json()
+    assert (told["id"], told["name"], told["frames"]) == (1, "sent.mkv", FRAMES)
+    assert (project.folder / "sent.mkv").read_bytes() == content
+    bad = ask.post("/api/clips", json={"name": "../out.mkv", "video": name})
+    assert "name of a video file" in error_of(bad)
+    gone = ask.post("/api/clips", json={"name": "sent.mkv", "video": "nobody"})
+    assert "a session that is open" in error_of(gone, 404)
+
+
+def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
+    ask: TestClient, track: dict[str, Any], project: Project
+) -> None:
+    write_video(project.folder / "drive.mkv", PICTURES[:4])
+    assert f"{FRAMES} frames of" in error_of(ask.post("/api/clips/1/session"), 409)
+    (project.folder / "drive.mkv").unlink()
+    error_of(ask.post("/api/clips/1/session"), 404)
+    error_of(ask.post("/api/clips/2/session"), 404)
+    videos = ask.app.api.state.videos  # type: ignore[attr-defined]
+    assert videos.names == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint", "status"),
+    [
+        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "the masks must have", 422),
+        ({"frame": FRAMES}, f"frames 0 to {FRAMES - 1}", 422),
+        ({"state": "no word"}, "single words", 422),
+        ({"frame": -1}, "masks.0.frame", 422),
+    ],
+)
+def test_masks_that_do_not_fit_a_session_are_refused(
+    ask: TestClient,
+    track: dict[str, Any],
+    found: list[dict[str, Any]],
+    change: dict[str, Any],
+    complaint: str,
+    status: int,
+) -> None:
+    video = f"/api/videos/{ask.post('/api/clips/1/session').json()['name']}"
+    reply = ask.put(f"{video}/objects/1/masks", json={"masks": [found[0] | change]})
+    error_of(reply, status)
+    assert complaint in reply.text
+    assert ask.get(video).json()["objects"] == []
+
+
+def test_objects_that_are_taken_up_are_bounded(
+    project: Project, found: list[dict[str, Any]]
+) -> None:
+    behind, limits = inference(), Limits(video_objects=1, prompts=1)
+    router = project_router(project, behind, limits, "ann")
+    with client(behind, limits=limits, routers=[router]) as http:
+        http.post("/api/clips", json={"name": "drive.mkv"})
+        video = f"/api/videos/{http.post('/api/clips/1/session').json()['name']}"
+        twice = [one | {"prompted": True} for one in found[:2]]
+        error_of(http.put(f"{video}/objects/1/masks", json={"masks": twice}), 413)
+        for _ in range(2):
+            sent = http.put(f"{video}/objects/1/masks", json={"masks": found})
+            assert sent.status_code == 200
+        error_of(http.put(f"{video}/objects/2/masks", json={"masks": found}))
+        empty = http.post("/api/videos", json={}).json()["name"]
+        error_of(http.put(f"/api/videos/{empty}/objects/1/masks", json={"masks": found}), 409)

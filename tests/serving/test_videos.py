@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle
+from anymask.serving import video_api
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 from anymask.serving.video_sessions import VideoSessions
@@ -71,6 +73,24 @@ def test_frames_that_are_handed_over_one_by_one_are_followed(wanted: list[dict[i
         known = http.get(video).json()
         assert (known["frames"], known["objects"], known["doubtful"]) == (8, [1, 2], [])
         assert 0 < known["seconds_left"] <= 600
+
+
+def test_frames_and_masks_are_unpacked_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the one thread of the sessions, however many requests are under way."""
+    threads = []
+    for name in ("read_photo", "prompt_of"):
+        real = getattr(video_api, name)
+
+        def told(*given: Any, real: Any = real) -> Any:
+            threads.append(threading.current_thread().name)
+            return real(*given)
+
+        monkeypatch.setattr(video_api, name, told)
+    with client() as http:
+        video = opened(http)
+        assert http.post(f"{video}/frames", content=png(PICTURES[0])).status_code == 200
+        prompt_both(http, video)
+    assert threads == ["anymask-videos_0"] * 3
 
 
 def test_a_file_is_followed_line_by_line_and_corrected(

@@ -7,7 +7,9 @@ import pytest
 
 import anymask
 from anymask.predictors.image import Model
+from anymask.primitives.errors import InputError
 from anymask.video.frame_encoder import FrameEncoder
+from anymask.video.image_tracker import ImageTracker
 from tests.predictors.fakes import ColourRuntime, iou
 from tests.video.clips import moving_discs
 
@@ -53,3 +55,19 @@ def test_a_model_of_squares_sees_the_whole_square() -> None:
     encoder = FrameEncoder(model, 64)
     assert encoder.side == 128
     np.testing.assert_array_equal(encoder.see(PICTURE).features, model.embed(PICTURE).features)
+
+
+@pytest.mark.parametrize(
+    ("side", "remedy"), [(100, 96), (500, 512), (16, 32), (0, 32), (-64, 32), (511, 512)]
+)
+def test_a_side_that_no_map_fits_is_refused_with_the_nearest_one(
+    nano: Model, side: int, remedy: int
+) -> None:
+    wanted = rf"multiple of 32 from 32 to 512 for nano, got {side}; take {remedy}$"
+    with pytest.raises(InputError, match=wanted):
+        ImageTracker(nano, side=side)
+    assert ImageTracker(nano, side=remedy).see(PICTURE, PICTURE[..., 0]).keys.values.size
+
+
+def test_a_side_beyond_the_models_own_is_the_models_own(nano: Model) -> None:
+    assert FrameEncoder(nano, 1000).side == 512

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.errors import DataError, ImageError, InputError
+from anymask.video import video_file
 from anymask.video.picks import FramePicks, PickedFrames
 from anymask.video.sources import FrameStream, open_source
 from tests.video.clips import moving_discs, write_video
@@ -37,6 +38,25 @@ def test_reading_backwards_gives_every_frame(tmp_path: Path) -> None:
     forwards = [source.read(frame) for frame in range(40)]
     for frame in reversed(range(40)):
         np.testing.assert_array_equal(source.read(frame), forwards[frame])
+
+
+def test_of_large_frames_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=12)
+    monkeypatch.setattr(video_file, "KEPT_BYTES", 2 * PICTURES[0].nbytes + 1)
+    source = video_file.VideoFile(path)
+    for frame in (*range(40), *reversed(range(40)), 5, 30):
+        np.testing.assert_array_equal(source.read(frame), PICTURES[frame])
+        assert len(source._kept) <= 2
+
+
+def test_frames_beyond_the_limit_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES[:2])
+    monkeypatch.setattr("anymask.data.pixels.MAX_PIXELS", 12_287)
+    monkeypatch.setattr(video_file, "_upright", lambda _: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"wanted at most .*clip.mkv has 128 x 96"):
+        open_source(path).read(0)
 
 
 def test_times_of_a_variable_frame_rate_are_those_of_the_file(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_photos_are_labelled_kept_and_exported(
     prompt = {"points": [[300, 180], [500, 60]], "labels": [1, 0], "box": None}
     ours = ann.page.evaluate(ANSWER, prompt)
     model = anymask.load()
-    seen = model.embed(photos["coffee"])  # as the page: without the photo no edge is refined
+    seen = model.embed(photos["coffee"])  # `answer` has the model's own edges, too
     answer = model.segment(seen, points=prompt["points"], labels=[1, 0])
     (rle,) = ours["rles"]
     assert rle_iou([coco_to_rle(rle)], [mask_to_rle(answer.masks[0])])[0, 0] >= 0.99

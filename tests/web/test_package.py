@@ -107,14 +107,54 @@ def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) ->
     )
     width, height, alpha = shown
     mask = np.array(alpha).reshape(height, width) > 0
-    model = anymask.load()
-    wanted = model.segment(model.embed(PHOTO), points=[CUP])  # the page has no refined edges
+    wanted = anymask.load().segment(PHOTO, points=[CUP])
     assert mask.shape == wanted.masks[0].shape
     assert iou(mask, wanted.masks[0]) > 0.97  # the browser reads the JPEG a little otherwise
     said = page.locator("#status").inner_text()
     pixels, quality = re.fullmatch(r"(\d+) pixels, quality (\S+), \d+ corners", said).groups()
     assert int(pixels) == mask.sum()
     assert float(quality) == pytest.approx(wanted.quality[0], abs=0.03)
+
+
+def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const seen = await model.see(image);
+        const answers = [];
+        for (const refineEdges of ["auto", true, false, undefined]) {
+            const { masks } = await seen.segment({ points: [[290, 120]] }, { refineEdges });
+            answers.push(masks.map((mask) => Array.from(mask.toArray())));
+        }
+        return answers;
+        """,
+    )
+    model = anymask.load()
+    refined = model.segment(PHOTO, points=[CUP]).masks
+    own = model.segment(model.embed(PHOTO), points=[CUP]).masks
+    auto, all_of_them, none, left_out = np.array(found, bool).reshape(4, *own.shape)
+    for ours, wanted in zip(all_of_them, refined, strict=True):
+        assert iou(ours, wanted) > 0.97
+    assert (none != all_of_them).any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(auto, [all_of_them[0], *none[1:]])
+    np.testing.assert_array_equal(left_out, auto)
+    for ours, wanted in zip(none, own, strict=True):
+        assert iou(ours, wanted) > 0.97
+
+
+def test_many_answers_that_are_asked_for_at_once_all_come(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const [one, other] = [await model.see(image), await model.see("photo.jpg")];
+        const places = [[290, 120], [150, 200], [400, 150], [290, 300], [80, 80], [420, 240]];
+        const answers = await Promise.all(
+            places.map((point, i) => (i % 2 ? one : other).segment({ points: [point] })),
+        );
+        return answers.map(({ masks }) => masks[0].area > 0);
+        """,
+    )
+    assert found == [True] * 6
 
 
 def test_every_way_to_show_a_photo_and_to_ask_is_taken(page: Any) -> None:
@@ -211,6 +251,9 @@ def test_what_cannot_be_answered_is_said(page: Any, asked: str, said: str) -> No
 def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
     assert "wanted the photo at" in ask(page, "return model.see('nothing.jpg')")
     assert "wanted a photo" in ask(page, "return model.see(7)")
+    asked = "seen.segment({ points: [[1, 1]] }, { refineEdges: 'on' })"
+    told = ask(page, f"const seen = await model.see(image); return {asked};")
+    assert 'wanted refineEdges of "auto", true or false, got "on"' in told
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
@@ -218,6 +261,33 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
         }"""
     )
     assert "/nowhere/manifest.json, got 404; serve an exported model there" in missing
+
+
+def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -> None:
+    def without(route: Any) -> None:
+        manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
+        del manifest["graphs"]["refiner"]
+        route.fulfill(json=manifest)
+
+    page.route("**/model/manifest.json", without)
+    found = ask(
+        page,
+        """
+        const seen = await model.see(image);
+        const areas = [];
+        for (const refineEdges of ["auto", false]) {
+            const { masks } = await seen.segment({ points: [[290, 120]] }, { refineEdges });
+            areas.push(masks[0].area);
+        }
+        const refused = await seen
+            .segment({ points: [[290, 120]] }, { refineEdges: true })
+            .catch((error) => String(error));
+        return [...areas, refused];
+        """,
+    )
+    page.unroute("**/model/manifest.json")
+    assert found[0] == found[1]
+    assert "wanted a model with a network of edges, got nano without refiner.onnx" in found[2]
 
 
 def sources() -> list[Path]:

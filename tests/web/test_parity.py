@@ -48,7 +48,7 @@ def test_masks_are_the_same_as_in_python(
     ann.open()
     ann.seen()
     model = anymask.load()
-    seen = model.embed(photos["coffee"])  # as the page: without the photo no edge is refined
+    seen = model.embed(photos["coffee"])  # `answer` has the model's own edges, too
     for prompt in PROMPTS:
         ours = ann.page.evaluate(ANSWER, prompt)
         answer = model.segment(

@@ -8,6 +8,7 @@ tests/web/test_fixtures.py says when they are no longer what the package answers
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.sampling import pixels_to_cells, point_pixels
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import ModelPrompts
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.web.edge_fixtures import edge_cases
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
 NUMBERS = 3  # decimals: enough to tell a wrong rule, few enough to keep the files small
@@ -294,6 +299,7 @@ FIXTURES = {
     "pictures": pictures,
     "starts": starts,
     "rankings": rankings,
+    "edges": edge_cases,
     "looks": looks,
 }
 

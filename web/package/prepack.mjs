@@ -11,9 +11,13 @@ const parts = {
     "web/assets/ort/ort-wasm-simd-threaded.mjs",
     "web/assets/ort/ort-wasm-simd-threaded.wasm",
   ],
-  "lib/model/": ["manifest.json", "tables.json", "encoder.onnx", "decoder.onnx"].map(
-    (name) => `nano/${name}`,
-  ),
+  "lib/model/": [
+    "manifest.json",
+    "tables.json",
+    "encoder.onnx",
+    "decoder.onnx",
+    "refiner.onnx",
+  ].map((name) => `nano/${name}`),
 };
 
 for (const [folder, files] of Object.entries(parts)) {

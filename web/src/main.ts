@@ -10,6 +10,7 @@ import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
 import { nextReview } from "./state/review";
+import { Clips } from "./store/clips";
 import { Database } from "./store/database";
 import { LocalStore } from "./store/local";
 import { Server, ServerStore, takeToken } from "./store/server";
@@ -65,7 +66,8 @@ async function start(): Promise<void> {
     const view = new View();
     const session = new Session(store, db, view);
     await session.start();
-    const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null);
+    const clips = store.kind === "server" ? new Clips(server) : null;
+    const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null, clips);
     showApp(root, session, view, door);
     session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
     void session.wantModel();

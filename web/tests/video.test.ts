@@ -36,6 +36,26 @@ describe("what is known of a video", () => {
     expect(new Tracks().span("forward", LENGTH)).toBe(null);
   });
 
+  test("what the project keeps is not followed, and a correction runs from its first change", () => {
+    const made = new Tracks();
+    const masks = [0, 1, 2, 3].map((frame) => [frame, found("visible", frame === 0)] as const);
+    made.store(1, masks);
+    made.keep(1, []);
+    expect([made.isResting(1), made.all(1).length, made.corrected(1).length]).toEqual([true, 4, 0]);
+    expect(made.left(["forward", "backward"], LENGTH)).toBe(0);
+    made.wake(1);
+    made.add(1, 2, found("visible", true));
+    made.keep(1, [[0, 2]]);
+    expect(made.left(["forward"], 4)).toBe(1);
+    made.add(1, 3, { ...found(), area: 4 });
+    expect(made.corrected(1).map(([frame]) => frame)).toEqual([2]);
+    made.add(1, 1, found("occluded"));
+    expect(made.corrected(1).map(([frame]) => frame)).toEqual([1, 2]);
+    made.restore(1);
+    expect(made.all(1)).toEqual(masks);
+    expect([made.isStored(1), made.isResting(1), made.isStored(2)]).toEqual([true, true, false]);
+  });
+
   test("what a correction makes unknown is missing again, between two prompts too", () => {
     const made = tracks();
     for (const frame of [5, 6, 7]) made.add(1, frame, found("visible", frame === 7));

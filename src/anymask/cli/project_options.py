@@ -83,13 +83,14 @@ def make_project(args: argparse.Namespace) -> Project:
 
 
 def check_photos(folder: Path) -> None:
-    """Raises InputError for a folder that would be a project without a photo."""
-    from anymask.data.images import find_images
+    """Raises InputError for a folder that would be a project without a photo or a video."""
+    from anymask.data.images import SUFFIXES, VIDEO_SUFFIXES, find_images
     from anymask.engine.project import FOLDER
 
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return
-    if next(find_images(folder), None) is None:
+    if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
         raise InputError(
-            f"wanted a folder of photos, {folder} holds no picture; put some there, or name another"
+            f"wanted a folder of photos or videos, {folder} holds no picture and no video; put "
+            "some there, or name another"
         )

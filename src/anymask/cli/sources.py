@@ -13,15 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from anymask.data.images import VIDEO_SUFFIXES
 from anymask.data.samples import sample
 from anymask.primitives.errors import AnymaskError, InputError
 
 STDIN = "-"
 SAMPLE = "sample:"  # before the name of a photo of the package
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
-_VIDEOS = frozenset(
-    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
-)
 _DOCUMENTS = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
 
 
@@ -98,7 +96,7 @@ def check_kind(word: str) -> None:
             f"addresses are not fetched unasked, got {word!r}; add --allow-url, or download the "
             "picture first"
         )
-    if suffix in _VIDEOS:
+    if suffix in VIDEO_SUFFIXES:
         raise InputError(
             f"videos are not photos, got {word!r}; follow objects in it with anymask track {word}, "
             f"or make pictures of its frames: ffmpeg -i {word} frames/%05d.png"

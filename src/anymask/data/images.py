@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +53,10 @@ ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Ima
 SUFFIXES = frozenset(  # that `find_images` looks for
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
 ) | {".tiff", ".webp"}
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
+)
 
 _LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
 _TINTED = 24  # between a pixel's channels, from which on it is no grey
@@ -228,11 +232,13 @@ def find_images(
     folder: Path,
     leave_out: Path | None = None,
     unreadable: Callable[[OSError], None] | None = None,
+    suffixes: Container[str] = SUFFIXES,
 ) -> Iterator[Path]:
     """The pictures in a folder, then those in its sub-folders, in order, as they are found.
 
     leave_out   a folder that is not looked into
     unreadable  told of each folder that cannot be listed; without it they are passed over
+    suffixes    of what is looked for, such as VIDEO_SUFFIXES
 
     Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
     so that somebody notices.
@@ -246,7 +252,7 @@ def find_images(
         )
         for name in sorted(names):
             path = Path(here, name)
-            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+            if path.suffix.lower() not in suffixes or name.startswith("."):
                 continue
             if path.is_file() or not path.exists():  # no pipe, which would be waited for
                 yield path

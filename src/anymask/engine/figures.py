@@ -23,6 +23,8 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
+from anymask.engine.track_figures import ClipShare, clip_shares, track_counts, verdict_counts
+from anymask.engine.tracks import Tracks
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area, rle_merge
 from anymask.reports.tables import markdown_table
@@ -63,6 +65,7 @@ class Figures:
 
     saving   seconds a mask of the control arm by those of the model arm; NaN without a control
     verdicts how many there are of each kind
+    clips, tracks, track_verdicts  the same of videos
     """
 
     name: str
@@ -75,6 +78,9 @@ class Figures:
     agreements: tuple[Agreement, ...]
     labels: tuple[Share, ...]
     groups: tuple[Share, ...]
+    clips: tuple[ClipShare, ...]
+    tracks: dict[str, int]
+    track_verdicts: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON; NaN becomes null."""
@@ -87,6 +93,8 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     images, entries = list(store.all_images()), store.records()
     verdicts = all_verdicts(store)
     paces = _paces(entries, verdicts)
+    tracks = Tracks(store.database)
+    clips = clip_shares(tracks)
     seconds = {pace.arm: pace.seconds_a_mask for pace in paces if pace.stage == "assisted"}
     return Figures(
         name=name,
@@ -99,6 +107,9 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         agreements=tuple(agreements(entries)),
         labels=tuple(_shares(images, entries, by_label=True)),
         groups=tuple(_shares(images, entries, by_label=False)),
+        clips=tuple(clips),
+        tracks=track_counts(clips),
+        track_verdicts=verdict_counts(tracks),
     )
 
 
@@ -200,13 +211,28 @@ def tables(figures: Figures) -> list[tuple[str, list[str], Rows]]:
     for title, shares in (("Labels", figures.labels), ("Groups", figures.groups)):
         rows = [[s.name, str(s.masks), str(s.images), _percent(s.pixels)] for s in shares]
         found.append((title, ["name", "masks", "images", "of their pixels"], rows))
+    found.append(_clip_table(figures))
     return [table for table in found if table[2]]
+
+
+def _clip_table(figures: Figures) -> tuple[str, list[str], Rows]:
+    header = ["clip", "frames", "accepted", "proposals", "rejected", "frames to look at",
+              "seconds a track"]  # fmt: skip
+    rows = [
+        [c.name, "-" if c.frames is None else str(c.frames), str(c.accepted), str(c.proposals),
+         str(c.rejected), str(c.doubtful), _number(c.seconds_a_track)]
+        for c in figures.clips
+    ]  # fmt: skip
+    return "Clips", header, rows
 
 
 def summary(figures: Figures) -> str:
     """One line."""
     images = ", ".join(f"{count} {word}" for word, count in figures.images.items())
     masks = ", ".join(f"{count} {word}" for word, count in figures.masks.items())
+    if figures.clips:
+        tracks = ", ".join(f"{count} {word}" for word, count in figures.tracks.items())
+        masks = f"{masks or 'none'}; clips: {len(figures.clips)}; tracks: {tracks or 'none'}"
     saving = "" if math.isnan(figures.saving) else f"; the model saves {figures.saving:.1f} times"
     return f"images: {images or 'none'}; masks: {masks or 'none'}{saving}"
 

@@ -143,6 +143,7 @@ class LabelSet:
 
 
 def _row(session: Session, name: str) -> LabelRow:
+    checked_text("a name", name)
     row = session.get(LabelRow, name)
     if row is None:
         raise NotFoundError(f"the project has no name {name[:60]!r}; GET /api/labels lists them")

@@ -10,6 +10,8 @@ Nothing outside of DIR is read or written, a database server apart (`places`).
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +21,7 @@ from typing import Any, get_args
 from sqlalchemy import select
 
 from anymask.data.documents import picture_hw, read_json, to_json, write_files
-from anymask.data.images import find_images
+from anymask.data.images import VIDEO_SUFFIXES, find_images
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
 from anymask.engine.figures import Figures, measure
@@ -35,9 +37,10 @@ from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.tracks import Tracks
-from anymask.engine.upgrading import current, upgrade
+from anymask.engine.upgrading import current, is_empty, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
+from anymask.primitives.storage import whole_file
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -151,6 +154,37 @@ class Project:
                 if failed is not None:
                     failed(name, str(error))
         return self.store.add_images(fresh)
+
+    def new_videos(self) -> list[str]:
+        """The names of the folder's videos that are no clips of the project yet."""
+        known = {clip.name for clip in self.tracks.clips()}
+        found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
+        names = (path.relative_to(self.folder).as_posix() for path in found)
+        return [name for name in names if name.isprintable() and name not in known]
+
+    def keep_video(self, source: Path, name: str) -> str:
+        """Copy a video into the folder, unless it lies there; its name there.
+
+        Raises InputError for what is no name of a video, or where another file has it.
+        """
+        if lies_in_folder(source, self.folder):
+            return source.resolve().relative_to(self.folder.resolve()).as_posix()
+        target = self.folder / name
+        kinds = VIDEO_SUFFIXES | {".gif"}
+        if target.name != name or name.startswith(".") or target.suffix.lower() not in kinds:
+            raise InputError(
+                f"wanted the name of a video file such as clip.mp4, got {name[:80]!r}; rename it"
+            )
+        if target.is_symlink() or target.exists():
+            if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
+                return name
+            raise InputError(
+                f"wanted a new name for the video, got {name!r}, which another file of the "
+                "project's folder has; rename the video"
+            )
+        with source.open("rb") as content, whole_file(target) as copy:
+            shutil.copyfileobj(content, copy, 1 << 20)
+        return name
 
     def file(self, name: str) -> Path:
         """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""
@@ -283,7 +317,8 @@ def _begin(inside: Path, database: str | None) -> None:
 def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
     """Open a project; its tables are brought up to date. Raises InputError, DataError, StoreError.
 
-    A database elsewhere must be a project's already: only `create_project` makes one of it.
+    A database elsewhere, or with tables in it, must be a project's already: only `create_project`
+    makes one of it.
     """
     folder = Path(folder)
     inside = folder / FOLDER
@@ -291,10 +326,10 @@ def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) 
     address = _address(folder)
     database = open_database(address)
     try:
-        if not is_file_database(address) and current(database) is None:
+        if current(database) is None and not (is_file_database(address) and is_empty(database)):
             raise StoreError(
-                f"{folder}: the database that {inside / ADDRESS} names holds no project; remove "
-                f"that file and run: anymask engine init {folder} --database ADDRESS"
+                f"{folder}: the database {database.url.render_as_string()} holds no project; "
+                f"remove {inside / ADDRESS}, or the file, and run: anymask engine init {folder}"
             )
         upgrade(database)
     except AnymaskError:

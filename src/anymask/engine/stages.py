@@ -140,10 +140,11 @@ def propose(
     """
     if stage not in ("semi", "auto"):
         return []
-    records = model.everything(photo, **grid_settings(stage, settings))
+    asked = grid_settings(stage, settings)
     if larger is None:
-        refined = refine_record_edges(model.runtime, photo, records)
-        return proposals_of(refined, model, stage, settings)
+        found = model.everything(photo, **asked, refine_edges=True)
+        return proposals_of(found, model, stage, settings)
+    records = model.everything(photo, **asked, refine_edges=False)
     better = ask_larger(larger, model, photo, records, settings)
     kept = [old for old, new in zip(records, better, strict=True) if new is old]
     gained = [new for old, new in zip(records, better, strict=True) if new is not old]

@@ -26,6 +26,7 @@ class ClipEntry:
     frames  None where nobody knows how many
     rate    frames a second
     tracks  that are not rejected
+    proposals, accepted, rejected  how many of its tracks are so
     """
 
     id: int
@@ -34,6 +35,9 @@ class ClipEntry:
     frames: int | None
     rate: float
     tracks: int
+    proposals: int = 0
+    accepted: int = 0
+    rejected: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it."""

@@ -11,6 +11,7 @@ refined and verified again, or rejected).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ from anymask.engine.track_entries import (
     TrackVerdict,
     check_run,
 )
+from anymask.engine.track_queue import next_proposal
 from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from anymask.primitives.rle import rle_iou, rle_to_string, string_to_rle
 
@@ -82,8 +84,8 @@ class Tracks:
     def clips(self) -> list[ClipEntry]:
         """All of them, by their numbers."""
         with reading(self.database) as session:
-            rows = session.scalars(select(ClipRow).order_by(ClipRow.id))
-            return [_clip_entry(session, row) for row in rows.all()]
+            rows, counts = session.scalars(select(ClipRow).order_by(ClipRow.id)), _counts(session)
+            return [_clip_entry(session, row, counts) for row in rows.all()]
 
     def clip(self, clip_id: int) -> ClipEntry:
         """One clip. Raises NotFoundError."""
@@ -142,11 +144,15 @@ class Tracks:
 
     # Review.
 
-    def next_asked(self) -> TrackEntry | None:
-        """The proposal with the most doubtful frames; None when all tracks were looked at."""
-        query = select(TrackRow).where(TrackRow.status == "proposal")
+    def next_asked(self, clip_id: int | None = None, after: int | None = None) -> TrackEntry | None:
+        """The proposal with the most doubtful frames; None when all tracks were looked at.
+
+        clip_id  those of this clip come first
+        after    a track that is left for later: first those that are asked about behind it, itself
+                 when it is the only one
+        """
         with reading(self.database) as session:
-            row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
+            row = next_proposal(session, clip_id, _maybe_row(session, after))
             return None if row is None else _entry(session, row)
 
     def give_verdict(
@@ -271,6 +277,11 @@ def _current(
     return session.scalars(query.order_by(TrackMaskRow.frame)).all()
 
 
+def _maybe_row(session: Session, track_id: int | None) -> TrackRow | None:
+    known = track_id is not None and is_id(track_id)
+    return session.get(TrackRow, track_id) if known else None
+
+
 def _clip_row(session: Session, clip_id: int) -> ClipRow:
     row = session.get(ClipRow, clip_id) if is_id(clip_id) else None
     if row is None:
@@ -309,11 +320,25 @@ def _mask(row: TrackMaskRow, size: tuple[int, int]) -> TrackMask:
     )  # fmt: skip
 
 
-def _clip_entry(session: Session, row: ClipRow) -> ClipEntry:
-    count = select(func.count()).where(TrackRow.clip_id == row.id, TrackRow.status != "rejected")
+def _counts(session: Session, clip_id: int | None = None) -> Counter[tuple[int, str]]:
+    """How many tracks there are, by clip and status; of one clip or of all."""
+    query = select(TrackRow.clip_id, TrackRow.status, func.count())
+    if clip_id is not None:
+        query = query.where(TrackRow.clip_id == clip_id)
+    rows = session.execute(query.group_by(TrackRow.clip_id, TrackRow.status))
+    return Counter({(clip, status): count for clip, status, count in rows})
+
+
+def _clip_entry(
+    session: Session, row: ClipRow, counts: Counter[tuple[int, str]] | None = None
+) -> ClipEntry:
+    counts = _counts(session, row.id) if counts is None else counts
+    proposals, accepted, rejected = (
+        counts[row.id, status] for status in ("proposal", "accepted", "rejected")
+    )
     return ClipEntry(
         id=row.id, name=row.name, hw=(row.height, row.width), frames=row.frames, rate=row.rate,
-        tracks=session.scalar(count) or 0,
+        tracks=proposals + accepted, proposals=proposals, accepted=accepted, rejected=rejected,
     )  # fmt: skip
 
 

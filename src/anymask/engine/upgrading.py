@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine as Database
+from sqlalchemy import inspect
 
 from anymask.engine.database import reading
 from anymask.primitives.errors import StoreError
@@ -39,6 +40,12 @@ def current(database: Database) -> str | None:
     """The revision of the tables, None where there are none."""
     with reading(database) as session:
         return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def is_empty(database: Database) -> bool:
+    """Whether a database has no table at all."""
+    with reading(database) as session:
+        return not inspect(session.connection()).get_table_names()
 
 
 def revisions() -> list[str]:

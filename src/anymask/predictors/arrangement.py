@@ -1,19 +1,21 @@
 """Post-processing of automatic masks: records in; clean, unique, one level, disjoint records out.
 
 The order of the steps: holes and islands; small masks; what is hardly an object; what lies in a
-better mask, or around one; duplicates; the level; the layout. Each is a function of records alone,
-so it can be used on any list of them, from whatever model or file.
+better mask, or around one; duplicates; edges; the level; the layout. Each but the edges, which need
+the photo and are handed in, is a function of records alone, so it can be used on any list of them,
+from whatever model or file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Literal, TypedDict, cast
 
 from anymask.predictors.granularity import LEVELS, Level
 from anymask.predictors.grid import Grid, GridDict
+from anymask.predictors.settings import RefineEdges
 from anymask.primitives.errors import InputError
 from anymask.primitives.layout import nested, part_tree, partition, with_rle
 from anymask.primitives.masks import mask_nms
@@ -22,6 +24,7 @@ from anymask.primitives.region_size import CLEAN, RegionSize, parse_region_size
 from anymask.primitives.rle_windows import clean_rle
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
+Refine = Callable[[list[MaskRecord]], list[MaskRecord]]
 Layout = Literal["flat", "partition", "tree"]
 
 NEARLY_BEST = 0.8  # of the best rank
@@ -47,6 +50,7 @@ class ArrangementDict(TypedDict, total=False):
     min_mask_area: float
     min_island_area: RegionSize
     max_hole_area: RegionSize
+    refine_edges: RefineEdges
     granularity: Level
     layout: Layout
 
@@ -116,6 +120,14 @@ class Arrangement:
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
         ),
     ] = 0
+    refine_edges: Annotated[
+        RefineEdges,
+        Setting(
+            "put the edges of the masks that stay where the photo has them, as `segment` does; "
+            "masks of tiles and of an embedding keep their own; True: by colours where the model "
+            'has no network for that; "auto": in adaptive mode, where it has one'
+        ),
+    ] = "auto"
     granularity: Annotated[
         Level,
         Setting(
@@ -153,8 +165,13 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
     return Arrangement(**merged)
 
 
-def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRecord]:
-    """The records that the settings ask for; what stays, stays in its order."""
+def arrange(
+    records: Sequence[MaskRecord], settings: Arrangement, refine: Refine | None = None
+) -> list[MaskRecord]:
+    """The records that the settings ask for; what stays, stays in its order.
+
+    refine  gives the masks that stay other edges
+    """
     kept = [_cleaned(record, settings) for record in records]
     kept = [record for record in kept if record.area >= settings.min_mask_area]
     kept = [record for record in kept if is_likely(record, settings.min_objectness)]
@@ -162,6 +179,8 @@ def arrange(records: Sequence[MaskRecord], settings: Arrangement) -> list[MaskRe
         kept = without_contained(kept, settings.contained_nms_thresh)
     if settings.mask_nms_thresh < 1:
         kept = without_duplicates(kept, settings.mask_nms_thresh)
+    if refine is not None:
+        kept = refine(kept)
     kept = keep_level(kept, settings.granularity)
     if settings.layout == "tree":
         return nested(kept)

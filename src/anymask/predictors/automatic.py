@@ -6,12 +6,14 @@ How the photo is searched is `large` and `everything`, what becomes of the masks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
 from anymask.data.record_list import MaskRecords
 from anymask.predictors.arrangement import (
+    Arrangement,
     EverythingDict,
     arrange,
     arrangement_of,
@@ -21,11 +23,12 @@ from anymask.predictors.arrangement import (
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid, grid_of, wider_grid
 from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, check_keywords, split_source
-from anymask.predictors.large import WindowScanner, look_around
+from anymask.predictors.large import WindowScanner, count_looks, look_around
 from anymask.predictors.objectness import least_objectness
-from anymask.predictors.pipeline import check_embedding
+from anymask.predictors.pipeline import check_embedding, embed_image
 from anymask.predictors.question import RetryTime
-from anymask.predictors.requests import load_one
+from anymask.predictors.record_edges import refine_record_edges
+from anymask.predictors.requests import SeenPhoto, load_one
 from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, check_retry
 from anymask.primitives.errors import InputError
@@ -33,7 +36,7 @@ from anymask.primitives.progress import Progress, pick_teller
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.tiles import Tile
 from anymask.primitives.types import Embedding, UintImage
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.protocol import EdgeRefining, ImageRuntime
 
 _WORDS = ("progress", "tile", "retry", *EverythingDict.__optional_keys__)
 
@@ -59,7 +62,7 @@ def split_everything(given: Mapping[str, Any]) -> tuple[SourceDict, EverythingDi
 
 def find_masks(
     runtime: ImageRuntime,
-    image: ImageSource | Embedding,
+    image: ImageSource | Embedding | SeenPhoto,
     given: Mapping[str, Any],
     looks: Looks,
     progress: Progress,
@@ -71,37 +74,77 @@ def find_masks(
     grid = grid_of(runtime.family, of_grid)
     wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
-    if isinstance(image, Embedding):
-        check_embedding(runtime, image)
-        _check_enough(looks, source)
-        seen: Embedding | UintImage = image
-        shown = MaskRecords(image_hw=image.image_hw)
-    else:
-        seen = load_one(image, source)
-        hw = (seen.shape[0], seen.shape[1])
-        shown = MaskRecords(image_hw=hw, picture=picture_of(image, seen))
+    view, shown = _view(runtime, image, source, grid, looks)
+    refine = (
+        partial(_refine, runtime, view, looks.tile) if _refines(runtime, grid, wanted) else None
+    )
     with pick_teller(progress, "everything") as tell:
-        every = _look(runtime, seen, grid, looks, tell)
-        found = arrange(every, wanted) or arrange(best_of(every), loose)
+        every = _look(runtime, view, grid, looks, tell)
+        found = arrange(every, wanted, refine) or arrange(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
-            again = _look(runtime, seen, wider, looks._replace(log=None), tell)
-            found = arrange(best_of(again), loose)
+            again = _look(runtime, view, wider, looks._replace(log=None), tell)
+            found = arrange(best_of(again), loose, refine)
     shown.extend(found)
     return shown
 
 
+class _View(NamedTuple):
+    """What is searched: a photo, or its embedding where that is enough, or both."""
+
+    photo: UintImage | None
+    seen: Embedding | None
+
+
+def _view(
+    runtime: ImageRuntime,
+    image: ImageSource | Embedding | SeenPhoto,
+    source: SourceDict,
+    grid: Grid,
+    looks: Looks,
+) -> tuple[_View, MaskRecords]:
+    """The photo as it is searched, and the empty list of its masks."""
+    given = SeenPhoto(image) if isinstance(image, Embedding) else image
+    if isinstance(given, SeenPhoto):
+        check_embedding(runtime, given.embedding)
+        _check_enough(looks, source)
+        shown = MaskRecords(image_hw=given.embedding.image_hw, picture=given.picture)
+        return _View(given.photo, given.embedding), shown
+    photo = load_one(given, source)
+    hw = (photo.shape[0], photo.shape[1])
+    shown = MaskRecords(image_hw=hw, picture=picture_of(given, photo))
+    once = count_looks(looks.tile, hw) == 1 and not grid.crop_n_layers and looks.retry is None
+    sees = once and "point" in runtime.spec.accepts
+    return _View(photo, embed_image(runtime, photo) if sees else None), shown
+
+
 def _look(
     runtime: ImageRuntime,
-    seen: Embedding | UintImage,
+    view: _View,
     grid: Grid,
     looks: Looks,
     tell: Callable[[int, int], None] | None,
 ) -> list[MaskRecord]:
     """What a grid of clicks finds."""
-    if isinstance(seen, Embedding):
-        return find_everything(runtime, seen, grid, tell, looks.log)
+    if view.seen is not None:
+        return find_everything(runtime, view.seen, grid, tell, looks.log)
+    assert view.photo is not None
     time = None if looks.retry is None else RetryTime.start(looks.retry)
-    return look_around(WindowScanner(runtime, grid, time, looks.log), seen, looks.tile, tell)
+    return look_around(WindowScanner(runtime, grid, time, looks.log), view.photo, looks.tile, tell)
+
+
+def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:
+    if wanted.refine_edges != "auto":
+        return wanted.refine_edges
+    return grid.mode == "adaptive" and runtime.capability(EdgeRefining) is not None
+
+
+def _refine(
+    runtime: ImageRuntime, view: _View, tile: Tile, records: list[MaskRecord]
+) -> list[MaskRecord]:
+    """The same objects with other edges, where there is a photo that was looked at as a whole."""
+    if view.photo is None or count_looks(tile, view.photo.shape[:2]) > 1 or not records:
+        return records
+    return refine_record_edges(runtime, view.photo, records, view.seen)
 
 
 def _check_enough(looks: Looks, source: SourceDict) -> None:

@@ -282,7 +282,7 @@ class Model:
 
     def everything(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Embedding | SeenPhoto,
         *,
         progress: Progress = None,
         tile: Tile = "auto",
@@ -299,8 +299,8 @@ class Model:
         log       a file of what was found, from which a killed call goes on (`search_log`)
         settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
                   `grid.Grid`), and what becomes of them: mask_nms_thresh, min_objectness,
-                  contained_nms_thresh, min_mask_area, max_hole_area, granularity, layout, ... (see
-                  `arrangement.Arrangement`); bgr and allow_url as for `embed`
+                  contained_nms_thresh, min_mask_area, max_hole_area, refine_edges, granularity,
+                  layout, ... (see `arrangement.Arrangement`); bgr and allow_url as for `embed`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """

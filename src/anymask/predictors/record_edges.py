@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from anymask.predictors.edges import refine_edges
 from anymask.predictors.pipeline import decode_prompts, embed_image, question_of
 from anymask.predictors.question import Question
-from anymask.predictors.retry import most_like
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.layout import with_rle
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.region_size import CLEAN
-from anymask.primitives.rle import rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import UintImage
+from anymask.primitives.rle import rle_area, rle_iou
+from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 
 AT_ONCE = 64  # masks: what they are answered with is memory
@@ -35,14 +34,21 @@ AS_SHOWN = SegmentSettings(
 
 
 def refine_record_edges(
-    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord]
+    runtime: ImageRuntime,
+    photo: UintImage,
+    records: Sequence[MaskRecord],
+    seen: Embedding | None = None,
 ) -> list[MaskRecord]:
-    """The records in their order, each with its edge where the photo's colours part."""
+    """The records in their order, each with its edge where the photo has it.
+
+    photo  (H, W, 3), or smaller where `seen` says of which size it was
+    seen   the photo's embedding, where somebody has it
+    """
     kept = list(records)
     asked = [index for index, record in enumerate(kept) if record.points]
     if not asked:
         return kept
-    embedding = embed_image(runtime, photo)
+    embedding = embed_image(runtime, photo) if seen is None else seen
     for start in range(0, len(asked), AT_ONCE):
         some = asked[start : start + AT_ONCE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]
@@ -54,8 +60,9 @@ def refine_record_edges(
 
 
 def _refined(record: MaskRecord, answer: Candidates, question: Question) -> MaskRecord:
-    found = most_like(answer, rle_to_mask(record.rle))
-    if rle_iou([found.first.rle()], [record.rle])[0, 0] < SAME:
+    alike = rle_iou(answer.rles(), [record.rle])[:, 0]  # without a mask of the photo's size
+    best = int(alike.argmax())
+    if alike[best] < SAME:
         return record
-    rle = refine_edges(found, question).first.rle()
+    rle = refine_edges(answer.picked([best]), question).first.rle()
     return with_rle(record, rle) if rle_area(rle) else record

@@ -1,8 +1,8 @@
 """NumPy's array files (.npy) and archives of them (.npz) in, arrays of numbers out.
 
 What a header states is compared with the bytes that are there before memory is taken for it, and
-nothing in a file is executed. `check_members` holds for every zip archive: a member may not unpack
-to many times its size, as weights, features and pictures never do.
+nothing in a file is executed. `check_members` holds for every zip archive: it may not unpack to
+many times its size, as weights, features and pictures never do.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from anymask.primitives.errors import AnymaskError, DataError
 if TYPE_CHECKING:
     import zipfile
 
-MOST_TIMES = 100  # its packed size, that a member of an archive may unpack to
-SMALL_MEMBER = 64 << 20  # bytes; members up to here may be packed as well as they can be
-LARGEST_MEMBER = 16 << 30  # bytes
+MOST_TIMES = 100  # its size, that an archive may unpack to
+SMALL = 64 << 20  # bytes; up to here an archive may be packed as well as it can be
 _REASON = 120  # characters of a reader's own message that are told
 
 
@@ -67,14 +66,21 @@ def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def check_members(archive: zipfile.ZipFile) -> None:
-    """Raises DataError for a member that unpacks to far more than it is."""
-    for member in archive.infolist():
-        most = max(SMALL_MEMBER, MOST_TIMES * member.compress_size)
-        if member.file_size > min(most, LARGEST_MEMBER):
-            raise DataError(
-                f"its member {member.filename[:60]!r} of {member.compress_size} bytes unpacks to "
-                f"{member.file_size}; unpack it by hand if you trust it"
-            )
+    """Raises DataError for an archive that unpacks to far more than it is.
+
+    All members count together, and against the bytes of the file: many small ones unpack to as much
+    as a large one, and those that lie over each other state more bytes than there are.
+    """
+    members = archive.infolist()
+    assert archive.fp is not None
+    packed = archive.fp.seek(0, io.SEEK_END)
+    total = sum(member.file_size for member in members)
+    if total > max(SMALL, MOST_TIMES * packed):
+        largest = max(members, key=lambda member: member.file_size)
+        raise DataError(
+            f"its {packed} bytes unpack to {total}, the largest of {len(members)} members is "
+            f"{largest.filename[:60]!r}; unpack it by hand if you trust it"
+        )
 
 
 @contextmanager

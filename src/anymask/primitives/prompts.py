@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import PromptError
-from anymask.primitives.spec import MOST_POINTS, PromptKind
+from anymask.primitives.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
 MOST_WORDS = 1000  # characters of a name or a description
@@ -253,6 +253,11 @@ def _check_mask(mask: Any) -> NDArray[Any]:
         raise PromptError(
             f"mask must have the shape (H, W), at least 1 x 1; got {array.shape}; "
             "give one mask, for example answer.masks[0] or answer.logits[0]"
+        )
+    if array.size > MAX_PIXELS:  # before it is copied: an array may repeat one value for nothing
+        raise PromptError(
+            f"mask has at most {MAX_PIXELS // 1_000_000} million pixels, as photos have; got "
+            f"{array.shape}; give it in the photo's size"
         )
     if array.dtype.kind in "bui":
         boolean: BoolArray = array != 0

@@ -8,6 +8,7 @@ are xyxy; all are image pixels unless the name says `model`.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -183,8 +184,13 @@ class Embedding:
         """Read what `save` wrote; nothing in the file is ever executed.
 
         Raises DataError when the file is not an embedding, is damaged, or has a newer format;
-        FileNotFoundError when there is none.
+        InputError for what is no path, FileNotFoundError when there is no file.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(
+                f"wanted the path of an embedding's file, got {type(path).__name__}; to see a "
+                "photo use model.embed"
+            )
         about, maps = _read_archive(Path(path))
         try:
             if about["format"] != EMBEDDING_FORMAT:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from anymask.engine.entries import Arm, Kind, Stage, Status, Verdict
+from anymask.engine.track_entries import TrackSaying
 
 Place = tuple[float, float]
 Corners = tuple[float, float, float, float]
@@ -255,6 +256,19 @@ class ShareAnswer(ClosedAnswer):
     pixels: float | None
 
 
+class ClipShareAnswer(ClosedAnswer):
+    """The tracks of one video (`engine.track_figures.ClipShare`)."""
+
+    name: str
+    frames: int | None
+    proposals: int
+    accepted: int
+    rejected: int
+    doubtful: int
+    seconds: float
+    seconds_a_track: float | None
+
+
 class ReportAnswer(ClosedAnswer):
     """The figures of a project (`engine.figures.Figures`); null: nothing was measured."""
 
@@ -268,6 +282,9 @@ class ReportAnswer(ClosedAnswer):
     agreements: list[AgreementAnswer]
     labels: list[ShareAnswer]
     groups: list[ShareAnswer]
+    clips: list[ClipShareAnswer]
+    tracks: dict[Status, int]
+    track_verdicts: dict[TrackSaying, int]
     looked_at: int
 
 

@@ -88,6 +88,7 @@ def _api(served: ServerParts) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    api.state.videos = videos
     install_refusals(api)
     api.include_router(model_router(served.inference, served.limits))
     api.include_router(video_router(videos, served.limits))

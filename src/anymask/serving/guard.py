@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anymask.primitives.errors import InputError
 from anymask.serving.limits import SLOWEST, Limits
-from anymask.serving.refusals import Refusal
+from anymask.serving.refusals import Refusal, going_down
 
 _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
@@ -132,14 +132,24 @@ class Guard:
             return
         headers = Headers(scope=scope)
         answer = _with_headers(send, self._headers, self._allowed_origin(headers))
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await answer(message)
+
         try:
             if self._is_preflight(scope, headers):
                 await _no_content(answer)
                 return
             self._check(scope, headers)
-            await self._counted(scope, headers, receive, answer)
+            await self._counted(scope, headers, receive, sending)
         except Refusal as refusal:
             await refusal.response()(scope, receive, answer)
+        except asyncio.CancelledError:  # the server ends, and has waited for its patience
+            if not begun:
+                await going_down().response()(scope, receive, answer)
 
     # Who.
 

@@ -25,7 +25,7 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
@@ -166,13 +166,13 @@ class Inference:
 
     def everything(
         self,
-        look: Callable[[], UintImage | Embedding],
+        look: Callable[[], UintImage | SeenPhoto],
         settings: dict[str, Any],
         left: Event | None = None,
     ) -> Future[list[MaskRecord]]:
         """The masks of everything, in slices between which others have their turn.
 
-        look      gives the photo, or its embedding; called in a thread
+        look      gives the photo, or what was seen of it; called in a thread
         left      set once nobody waits any more: the future then fails with `queued.Left`
 
         Raises Refusal (429) when too many wait already.
@@ -206,7 +206,7 @@ class Inference:
 
     def _everything(
         self,
-        look: Callable[[], UintImage | Embedding],
+        look: Callable[[], UintImage | SeenPhoto],
         settings: dict[str, Any],
         left: Event | None,
     ) -> list[MaskRecord]:

@@ -143,7 +143,7 @@ def read_config(xml: str) -> Tag:
         picture = next(tag for tag in root.iter("Image") if tag.get("name") == to_name)
         labels = tuple(label.attrib["value"] for label in brush.iter("Label"))
         return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
-    except (ET.ParseError, StopIteration, KeyError) as error:
+    except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
         raise Refusal(
             422,
             "a labelling configuration with <Image> and <BrushLabels toName=...>",

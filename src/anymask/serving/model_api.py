@@ -26,7 +26,7 @@ from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.photos import from_base64, read_photo
 from anymask.serving.queued import RequestAbandoned
-from anymask.serving.refusals import ANYWHERE, LEFT, Refusal, documented
+from anymask.serving.refusals import ANYWHERE, LEFT, Refusal, documented, going_down
 from anymask.serving.results import (
     EMBEDDING,
     PICTURES,
@@ -111,14 +111,19 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
         responses=PICTURES | documented(400, 404, 415, 422),
     )
     async def segment(
-        body: SegmentBody, kind: Format = "rle", tolerance: Tolerance = SMOOTH
+        body: SegmentBody, request: Request, kind: Format = "rle", tolerance: Tolerance = SMOOTH
     ) -> Response:
-        """Prompts on one photo -> masks, best first."""
+        """Prompts on one photo -> masks, best first.
+
+        Given up where the client has gone before its turn.
+        """
         asked = body.asked()
         check_prompts(asked, limits)
 
         async def answered(prompts: list[Prompt]) -> Response:
-            answers = await done(inference.segment(seen, prompts, body.settings()))
+            work = inference.segment(seen, prompts, body.settings())
+            async with gives_up(request, work):
+                answers = await done(work)
             name = seen.embedding.image_hash
             # Written in a thread: the one that takes requests has no time for it.
             return await run_in_threadpool(answers_response, answers, name, kind, tolerance)
@@ -129,6 +134,8 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
             return await answered(prompts)
         seen = await see(inference, body.image, limits)
         async with unpacking:
+            if await request.is_disconnected():
+                raise _gone()
             return await answered(
                 await run_in_threadpool(lambda: [prompt_of(prompt) for prompt in asked])
             )
@@ -152,15 +159,15 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         Given up once the client has gone.
         """
         settings = checked_settings(body.settings, limits)
-        look: Embedding | bytes = (
-            (await see(inference, body.image, limits)).embedding
+        look: SeenPhoto | bytes = (
+            await see(inference, body.image, limits)
             if HASH.fullmatch(body.image)
             else await run_in_threadpool(from_base64, body.image)
         )
 
         sizes: list[tuple[int, int]] = []
 
-        def seen() -> UintImage | Embedding:
+        def seen() -> UintImage | SeenPhoto:
             photo = read_photo(look, limits) if isinstance(look, bytes) else look
             check_cost(photo, settings, limits)
             sizes.append(_image_hw(photo))
@@ -174,13 +181,16 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
 
 
 @asynccontextmanager
-async def gives_up(request: Request, asked: Future[Any], left: Event) -> AsyncIterator[None]:
+async def gives_up(
+    request: Request, asked: Future[Any], left: Event | None = None
+) -> AsyncIterator[None]:
     """Sets `left` when the client goes away, and cancels what has not begun."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        left.set()
+        if left is not None:
+            left.set()
         asked.cancel()
 
     watching = asyncio.create_task(watch())
@@ -188,6 +198,10 @@ async def gives_up(request: Request, asked: Future[Any], left: Event) -> AsyncIt
         yield
     finally:
         watching.cancel()
+
+
+def _gone() -> Refusal:
+    return Refusal(LEFT, "a client that waits", "one that has gone", "ask again")
 
 
 async def done(future: Any) -> Any:
@@ -198,11 +212,9 @@ async def done(future: Any) -> Any:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise  # the request itself, not the work, was cancelled
-        raise Refusal(LEFT, "a client that waits", "one that has gone", "ask again") from None
+        raise _gone() from None
     except QueueClosed:
-        raise Refusal(
-            503, "a running server", "one that goes down", "ask again", retry_after=5
-        ) from None
+        raise going_down() from None
 
 
 async def see(inference: Inference, image: str, limits: Limits) -> SeenPhoto:
@@ -238,7 +250,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     return settings
 
 
-def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: Limits) -> None:
+def check_cost(photo: UintImage | SeenPhoto, settings: dict[str, Any], limits: Limits) -> None:
     """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
     height, width = _image_hw(photo)
     cost = cost_of((height, width), settings)
@@ -251,8 +263,8 @@ def check_cost(photo: UintImage | Embedding, settings: dict[str, Any], limits: L
         )
 
 
-def _image_hw(photo: UintImage | Embedding) -> tuple[int, int]:
-    if isinstance(photo, Embedding):
-        return photo.image_hw
+def _image_hw(photo: UintImage | SeenPhoto) -> tuple[int, int]:
+    if isinstance(photo, SeenPhoto):
+        return photo.embedding.image_hw
     height, width = photo.shape[:2]
     return height, width

@@ -22,7 +22,7 @@ from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
 from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
 from anymask.serving.answers import PlanesAnswer
-from anymask.serving.inference import Inference
+from anymask.serving.inference import PHOTO_THREADS, Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import embedded
 from anymask.serving.photos import too_large
@@ -157,7 +157,7 @@ def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
 
 def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
     converting = asyncio.Lock()  # one photo's pixels at a time
-
+    shrinking = asyncio.Semaphore(PHOTO_THREADS)  # a page asks for many of them at once
     kinds = ("image/png", "image/jpeg", "image/webp")
 
     @router.get(
@@ -183,9 +183,12 @@ def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
         response_class=Response,
         responses=file_answer("image/jpeg"),
     )
-    def thumbnail(image_id: int) -> Response:
+    async def thumbnail(image_id: int) -> Response:
         """The upright photo, small, as a JPEG."""
-        return _small(look.load(project, image_id, AskedPlane()))
+        async with shrinking:
+            return await run_in_threadpool(
+                lambda: _small(look.load(project, image_id, AskedPlane()))
+            )
 
 
 def _small(photo: UintImage) -> Response:

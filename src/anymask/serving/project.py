@@ -63,6 +63,7 @@ from anymask.serving.bodies import (
     image_to_json,
     record_to_json,
 )
+from anymask.serving.clip_routes import add_clips
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import Who, add_labels
@@ -71,11 +72,16 @@ from anymask.serving.model_api import done
 from anymask.serving.picture_routes import Asked, PictureLook, add_pictures
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
-from anymask.serving.track_routes import add_clips
+from anymask.serving.track_routes import add_tracks
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
-EVERY_MASK = {"pred_iou_thresh": 0.0, "min_objectness": 0.0, "contained_nms_thresh": 1.0}
+EVERY_MASK = {
+    "pred_iou_thresh": 0.0,
+    "min_objectness": 0.0,
+    "contained_nms_thresh": 1.0,
+    "refine_edges": False,  # of those that are shown alone, later
+}
 _KEPT: dict[str, Any] = {  # of an address that answers a mask
     "response_model": KeptMaskAnswer,
     "response_model_exclude_unset": True,
@@ -104,7 +110,8 @@ def project_router(
     _add_review(router, project, user)
     _add_results(router, project)
     add_labels(router, project, user)
-    add_clips(router, project, user)
+    add_clips(router, project)
+    add_tracks(router, project, user)
     return router
 
 

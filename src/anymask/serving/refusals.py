@@ -121,6 +121,11 @@ class Refusal(HTTPException):
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
 
 
+def going_down() -> Refusal:
+    """What is told to those whose work has not been done when the server is stopped."""
+    return Refusal(503, "a running server", "one that goes down", "ask again", retry_after=5)
+
+
 def _sendable(text: str) -> str:
     """Text that may quote a client, without what UTF-8 cannot hold, and not endless."""
     return text[:_MOST_TOLD].encode("utf-8", "backslashreplace").decode()

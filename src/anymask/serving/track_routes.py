@@ -1,9 +1,6 @@
-"""Routes of a project's clips: videos taken up, tracks kept, looked at, corrected, rejected.
+"""Routes of a project's tracks: kept, looked at, corrected, rejected.
 
-GET    /api/clips                       the videos of the project
-POST   /api/clips                       take one up, by its name in the project's folder
-GET    /api/clips/{clip}/file           its bytes
-GET    /api/clips/{clip}/tracks         its tracks
+GET    /api/clips/{clip}/tracks         the tracks of a clip
 POST   /api/clips/{clip}/tracks         keep an object's masks, as those of /api/videos tell them
 GET    /api/tracks/next                 the track that should be looked at next
 GET    /api/tracks/{track}/masks        its masks
@@ -18,7 +15,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import JSONResponse
 
 from anymask.engine.checks import MOST_ID
 from anymask.engine.entries import Status
@@ -36,43 +33,17 @@ from anymask.serving.answers import ClosedAnswer, RleAnswer
 from anymask.serving.bodies import provenance_of
 from anymask.serving.label_routes import Who
 from anymask.serving.refusals import FailureBody, Refusal
-from anymask.serving.results import file_answer
-from anymask.video.sources import read_facts
+from anymask.serving.video_masks import MOST_MASKS, VideoMaskBody
 
-MOST_MASKS = 100_000  # of one request
 Number = Annotated[int, Path(ge=0, le=MOST_ID)]
 Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
-
-
-class ClipBody(BaseModel):
-    """A video of the project's folder."""
-
-    name: str = Field(min_length=1, max_length=400)
-
-
-class TrackMaskBody(BaseModel):
-    """An object on one frame."""
-
-    frame: int = Field(ge=0, le=MOST_ID)
-    segmentation: dict[str, Any]
-    score: float = 1.0
-    state: str = "visible"
-    doubts: list[str] = Field(default_factory=list, max_length=20)
-    prompted: bool = False
-
-    def mask(self) -> TrackMask:
-        """Raises InputError, DataError."""
-        return TrackMask(
-            frame=self.frame, rle=coco_to_rle(self.segmentation), score=self.score,
-            state=self.state, doubts=tuple(self.doubts), prompted=self.prompted,
-        )  # fmt: skip
 
 
 class NewTrackBody(BaseModel):
     """An object's masks, one for each frame from the first to the last."""
 
     object: int = Field(ge=0, le=MOST_ID)
-    masks: list[TrackMaskBody] = Field(max_length=MOST_MASKS)
+    masks: list[VideoMaskBody] = Field(max_length=MOST_MASKS)
     label: str | None = None
     seconds: float = 0.0
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -87,25 +58,7 @@ class TrackVerdictBody(BaseModel):
     verdict: TrackSaying
     version: int = Field(ge=1, le=MOST_ID)
     seconds: float = 0.0
-    masks: list[TrackMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
-
-
-class ClipAnswer(ClosedAnswer):
-    """A video; `frames` is null where nobody knows how many it has."""
-
-    id: int
-    name: str
-    width: int
-    height: int
-    frames: int | None
-    rate: float
-    tracks: int
-
-
-class ClipsAnswer(ClosedAnswer):
-    """The videos of a project."""
-
-    clips: list[ClipAnswer]
+    masks: list[VideoMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
 
 
 class TrackAnswer(ClosedAnswer):
@@ -161,7 +114,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_clips(router: APIRouter, project: Project, user: str) -> None:
+def add_tracks(router: APIRouter, project: Project, user: str) -> None:
     """Add them to a project's router; `user` works where a request does not say."""
     _add_reading(router, project)
     _add_keeping(router, project, user)
@@ -170,16 +123,6 @@ def add_clips(router: APIRouter, project: Project, user: str) -> None:
 
 def _add_reading(router: APIRouter, project: Project) -> None:
     tracks = project.tracks
-
-    @router.get("/clips", response_model=ClipsAnswer)
-    def clips() -> dict[str, Any]:
-        """The videos of the project."""
-        return {"clips": [clip.to_json() for clip in tracks.clips()]}
-
-    @router.get("/clips/{clip}/file", response_class=FileResponse, responses=file_answer("video/*"))
-    def file(clip: Number) -> Response:
-        """The bytes of a video, or a part of them (Range)."""
-        return FileResponse(project.file(tracks.clip(clip).name))
 
     @router.get("/clips/{clip}/tracks", response_model=TracksAnswer)
     def of_clip(clip: Number) -> dict[str, Any]:
@@ -191,9 +134,15 @@ def _add_reading(router: APIRouter, project: Project) -> None:
         response_model=TrackAnswer,
         responses={204: {"description": "All have been looked at"}},
     )
-    def following() -> Response:
-        """The track that should be looked at next, that with the most doubtful frames."""
-        asked = tracks.next_asked()
+    def following(
+        clip: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
+        after: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
+    ) -> Response:
+        """The track that should be looked at next, that with the most doubtful frames.
+
+        clip: those of this clip come first; after: a track that is left for later.
+        """
+        asked = tracks.next_asked(clip, after)
         return Response(status_code=204) if asked is None else JSONResponse(track_to_json(asked))
 
     @router.get("/tracks/{track}/masks", response_model=TrackMasksAnswer)
@@ -206,12 +155,6 @@ def _add_reading(router: APIRouter, project: Project) -> None:
 
 def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
     tracks = project.tracks
-
-    @router.post("/clips", response_model=ClipAnswer, status_code=201)
-    def add(body: ClipBody) -> dict[str, Any]:
-        """Take up a video of the project's folder; the one that is there comes back."""
-        facts = read_facts(project.file(body.name))
-        return tracks.add_clip(body.name, facts.hw, facts.frames, facts.rate).to_json()
 
     @router.post(
         "/clips/{clip}/tracks", response_model=TrackAnswer, status_code=201, responses=_CONFLICT
@@ -249,8 +192,15 @@ def track_to_json(track: TrackEntry) -> dict[str, Any]:
     return row
 
 
-def _masks(bodies: Sequence[TrackMaskBody]) -> list[TrackMask]:
-    return [body.mask() for body in bodies]
+def _masks(bodies: Sequence[VideoMaskBody]) -> list[TrackMask]:
+    """Raises InputError, DataError."""
+    return [
+        TrackMask(
+            frame=body.frame, rle=coco_to_rle(body.segmentation), score=body.score,
+            state=body.state, doubts=tuple(body.doubts), prompted=body.prompted,
+        )
+        for body in bodies
+    ]  # fmt: skip
 
 
 def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:

@@ -7,6 +7,7 @@ PUT    /api/videos/{name}/clip            or one of the server's own
 POST   /api/videos/{name}/frames          or the next frame, a picture -> its masks
 POST   /api/videos/{name}/prompts         what is meant on a frame -> the object's mask
 DELETE /api/videos/{name}/objects/{n}/prompts/{frame}  take back what was said there
+PUT    /api/videos/{name}/objects/{n}/masks  take up an object whose masks are known
 DELETE /api/videos/{name}/objects/{n}     forget an object
 GET    /api/videos/{name}/masks           follow: a line of JSON a frame, as they are found
 POST   /api/videos/{name}/pause           end that after the frame that is under way
@@ -28,7 +29,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from anymask.primitives.errors import AnymaskError
@@ -38,6 +38,8 @@ from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import ANYWHERE, FailureBody, Refusal, documented, refusal_of
+from anymask.serving.video_answers import Stretches, VideoAnswerBody, video_to_json
+from anymask.serving.video_masks import KnownMasksBody, known_masks
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.serving.wire import PromptBody, check_prompts, prompt_of
 from anymask.video.opening import TrackDict
@@ -97,24 +99,6 @@ class OffersBody(ClosedAnswer):
     most_objects: int
 
 
-Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
-Stretches = list[Pair]
-
-
-class VideoAnswerBody(ClosedAnswer):
-    """An open session: its name, frames so far or in all, and how long it waits to be asked."""
-
-    name: str
-    frames: int
-    rate: float = Field(description="frames a second on average")
-    size: Pair | None = Field(description="height and width; null before a frame came")
-    objects: list[int]
-    known: dict[str, Stretches] = Field(description="object -> frames with its mask, first to last")
-    doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")
-    fault: str | None = Field(description="why the frames end before the video does")
-    seconds_left: float
-
-
 class ObjectBody(ClosedAnswer):
     """One object on a frame."""
 
@@ -152,6 +136,7 @@ def video_router(videos: VideoSessions, limits: Limits) -> APIRouter:
     _add_opening(router, videos)
     _add_frames(router, videos, limits)
     _add_prompts(router, videos, limits)
+    _add_known(router, videos, limits)
     _add_removals(router, videos)
     _add_masks(router, videos)
     _add_closing(router, videos)
@@ -182,25 +167,22 @@ def _add_opening(router: APIRouter, videos: VideoSessions) -> None:
             wanted, got = f"settings of {', '.join(_SETTINGS)}", ", ".join(strange)[:200]
             raise Refusal(422, wanted, got, "leave it out")
         video = await done(videos.work(lambda: videos.begin(body.settings)))
-        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+        return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
     @router.put("/api/videos/{name}/file", response_model=VideoAnswerBody, openapi_extra=FILE_BODY)
     async def take_file(name: Name, request: Request) -> Response:
         """The video that the session is about; before anything else is said."""
-        video, content = videos.find(name), await request.body()
-        if not content:
-            raise Refusal(400, "the bytes of a video", "an empty body", "send the file's content")
+        video = videos.find(name)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        ending = _ENDINGS.get(kind, ".video")
-        await done(videos.work(lambda: videos.take_file(video, content, ending)))
-        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+        await videos.receive(video, request.stream(), _ENDINGS.get(kind, ".video"))
+        return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
     @router.put("/api/videos/{name}/clip", response_model=VideoAnswerBody)
     async def take_clip(name: Name, body: ClipChoiceBody) -> Response:
         """One of the server's own videos, which the session is then about."""
         video = videos.find(name)
         await done(videos.work(lambda: videos.take_clip(video, body.clip)))
-        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+        return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
 
 def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
@@ -214,10 +196,15 @@ def _add_frames(router: APIRouter, videos: VideoSessions, limits: Limits) -> Non
             raise Refusal(
                 422, f"at most {limits.video_frames} frames", "another", "open another session"
             )
-        image = await run_in_threadpool(read_photo, content, limits)
-        found = await done(videos.work(lambda: video.session.step(image)))
-        video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
-        return JSONResponse(frame_to_json(found))
+
+        def follow() -> TrackedFrame:
+            image = read_photo(content, limits)  # decoded in its turn: one frame at a time
+            found = video.session.step(image)
+            assert found is not None  # a frame that is handed over is there
+            video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
+            return found
+
+        return JSONResponse(frame_to_json(await done(videos.work(follow))))
 
 
 def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
@@ -226,13 +213,10 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
         """What is meant on a frame -> the object's mask there; a further prompt corrects it."""
         video = videos.find(name)
         check_prompts([body], limits)
-        if body.object not in video.objects and len(video.objects) >= limits.video_objects:
-            raise Refusal(
-                422, f"at most {limits.video_objects} objects", "another", "open another session"
-            )
-        said = await run_in_threadpool(prompt_of, body)
+        video.check_room(body.object, limits)
 
         def add() -> dict[str, Any]:
+            said = prompt_of(body)  # unpacked in its turn: one mask at a time
             one = video.session.add(
                 frame=body.frame, object=body.object, points=said.points, labels=said.labels,
                 box=said.box, mask=said.mask, anew=body.anew,
@@ -242,6 +226,22 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
             return object_to_json(body.object, one) | known
 
         return JSONResponse(await done(videos.work(add)))
+
+
+def _add_known(router: APIRouter, videos: VideoSessions, limits: Limits) -> None:
+    @router.put("/api/videos/{name}/objects/{number}/masks", response_model=VideoAnswerBody)
+    async def take_up(name: Name, number: Number, body: KnownMasksBody) -> Response:
+        """Masks of an object that are known from elsewhere; corrections and following go on from
+        them. What the session knew of the object is forgotten."""
+        video = videos.find(name)
+        video.check_room(number, limits)
+
+        def take() -> dict[str, Any]:
+            video.session.take_up(number, known_masks(body.masks, video.hw, limits))
+            video.objects.add(number)
+            return video_to_json(videos, video)
+
+        return JSONResponse(await done(videos.work(take)))
 
 
 def _add_removals(router: APIRouter, videos: VideoSessions) -> None:
@@ -255,7 +255,7 @@ def _add_removals(router: APIRouter, videos: VideoSessions) -> None:
         def back() -> dict[str, Any]:
             video.session.take_back(number, frame)
             video.objects &= set(video.session.objects)
-            return _told(videos, video)
+            return video_to_json(videos, video)
 
         return JSONResponse(await done(videos.work(back)))
 
@@ -265,7 +265,7 @@ def _add_removals(router: APIRouter, videos: VideoSessions) -> None:
         video = videos.find(name)
         await done(videos.work(lambda: video.session.remove(number)))
         video.objects.discard(number)
-        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+        return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
 
 @dataclass(frozen=True)
@@ -327,7 +327,7 @@ def _add_closing(router: APIRouter, videos: VideoSessions) -> None:
     async def look(name: Name) -> Response:
         """What is known of a session."""
         video = videos.find(name)
-        return JSONResponse(await done(videos.work(lambda: _told(videos, video))))
+        return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
     @router.delete("/api/videos/{name}", status_code=204)
     async def end(name: Name) -> Response:
@@ -335,19 +335,3 @@ def _add_closing(router: APIRouter, videos: VideoSessions) -> None:
         videos.find(name)
         videos.end(name)
         return Response(status_code=204)
-
-
-def _told(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
-    objects = video.session.objects
-    length = video.session.frames.length  # less, once a fault was met
-    return {
-        "name": video.name,
-        "frames": video.frames if length is None else length,
-        "rate": video.session.frames.rate,
-        "size": video.hw,
-        "objects": objects,
-        "known": {str(number): video.session.known(number) for number in objects},
-        "doubtful": [[frame, n, list(why)] for frame, n, why in video.session.doubtful()],
-        "fault": video.fault,
-        "seconds_left": videos.seconds_left(video),
-    }

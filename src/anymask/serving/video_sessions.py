@@ -12,7 +12,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +23,12 @@ from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.types import UintImage
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
+from anymask.serving.model_api import done
 from anymask.serving.priority import step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
 from anymask.serving.turns import Urgency
+from anymask.serving.video_files import VideoFiles, write_stream
 from anymask.video.opening import open_session
 from anymask.video.records import TrackedFrame
 from anymask.video.session import VideoSession
@@ -60,9 +62,17 @@ class OpenVideo:
     viewer: FrameSource | None = None
     turn: int = 0
     exporting: bool = False
+    receiving: bool = False
     frames: int = 0
     hw: tuple[int, int] | None = None
     objects: set[int] = field(default_factory=set)
+
+    def check_room(self, number: int, limits: Limits) -> None:
+        """Whether an object may be another one. Raises Refusal (422)."""
+        if number not in self.objects and len(self.objects) >= limits.video_objects:
+            raise Refusal(
+                422, f"at most {limits.video_objects} objects", "another", "open another session"
+            )
 
     @property
     def fault(self) -> str | None:
@@ -76,6 +86,7 @@ class VideoSessions:
 
     clips  videos and folders of frames of the server's own, by name
     clock  seconds, for life times
+    place  of the files of sessions; None: where the system has temporary ones
     """
 
     def __init__(
@@ -84,16 +95,19 @@ class VideoSessions:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         clips: Mapping[str, Path] | None = None,
+        place: Path | None = None,
     ) -> None:
         self.inference, self.limits, self._clock = inference, limits, clock
-        self.clips = dict(clips or {})
+        self.clips, self.files = dict(clips or {}), VideoFiles(place)
         self._open: dict[str, OpenVideo] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._pool: ThreadPoolExecutor | None = None
         self._viewers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Begin to take work, and to look for sessions that are over."""
+        """Begin to take work, and to look for sessions that are over; files that a killed server
+        left are deleted."""
+        self.files.open()
         self._pool = ThreadPoolExecutor(1, "anymask-videos", step_back)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
         threading.Thread(target=self._look, name="anymask-video-ends", daemon=True).start()
@@ -106,6 +120,7 @@ class VideoSessions:
         for pool in (self._viewers, self._pool):
             if pool is not None:
                 pool.shutdown()
+        self.files.close()
 
     def work(self, job: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of the sessions."""
@@ -143,38 +158,59 @@ class VideoSessions:
             self._open[video.name] = video
         return video
 
-    def take_file(self, video: OpenVideo, content: bytes, ending: str) -> None:
-        """Make a session one about a video file; in the thread of the sessions.
+    async def receive(self, video: OpenVideo, stream: AsyncIterator[bytes], ending: str) -> None:
+        """Make a session one about the video file of a body, which is written as it comes in.
 
         Raises Refusal where something was said or handed over before, for what is no video, or
         where the frames are too large or too many; MissingExtra without PyAV.
         """
         _check_new(video)
-        folder = tempfile.TemporaryDirectory(prefix="anymask-video-")
+        if video.receiving:
+            raise Refusal(409, "one file at a time", "another one", "wait for the first one")
+        video.receiving, folder = True, self.files.session_folder()
         path = Path(folder.name) / f"video{ending}"
         try:
-            path.write_bytes(content)
-            self._take(video, path, folder)
+            if not await write_stream(self._asking(video, stream), path):
+                raise Refusal(
+                    400, "the bytes of a video", "an empty body", "send the file's content"
+                )
+            await done(self.work(lambda: self._take(video, path, folder)))
         except BaseException:
             folder.cleanup()
             raise
+        finally:
+            video.receiving = False
+
+    async def _asking(self, video: OpenVideo, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """A body; the session counts as asked while it comes in."""
+        async for part in stream:
+            video.asked = self._clock()
+            yield part
 
     def take_clip(self, video: OpenVideo, name: str) -> None:
-        """Make a session one about a video of the server's own; as `take_file`."""
-        _check_new(video)
+        """Make a session one about a video of the server's own; in the thread of the sessions. As
+        `receive`."""
         if name not in self.clips:
             known = ", ".join(sorted(self.clips)) or "none"
             raise Refusal(
                 404, f"a video of this server's own ({known})", repr(name[:80]), "send the file"
             )
-        folder = tempfile.TemporaryDirectory(prefix="anymask-video-")
+        self.take_path(video, self.clips[name])
+
+    def take_path(self, video: OpenVideo, path: Path) -> None:
+        """Make a session one about a video or a folder of frames; in the thread of the sessions. As
+        `receive`."""
+        folder = self.files.session_folder()
         try:
-            self._take(video, self.clips[name], folder)
+            self._take(video, path, folder)
         except BaseException:
             folder.cleanup()
             raise
 
     def _take(self, video: OpenVideo, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
+        _check_new(video)
+        if video.name not in self._open:  # it was closed while its file came in
+            raise _closed(video.name)
         try:
             session = open_session(self._model(), path, **video.settings)
         except (DataError, ImageError) as error:
@@ -197,9 +233,7 @@ class VideoSessions:
         self.end_old()
         video = self._open.get(name)
         if video is None:
-            raise Refusal(
-                404, "a session that is open", f"{name[:40]!r}", "open one with POST /api/videos"
-            )
+            raise _closed(name)
         video.asked = self._clock()
         return video
 
@@ -255,6 +289,12 @@ def _close_viewer(video: OpenVideo) -> None:
     video.path = None
     if video.viewer is not None:
         video.viewer.close()
+
+
+def _closed(name: str) -> Refusal:
+    return Refusal(
+        404, "a session that is open", f"{name[:40]!r}", "open one with POST /api/videos"
+    )
 
 
 def _check_new(video: OpenVideo) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from anymask.predictors.image import Model
 from anymask.predictors.pipeline import image_hash
+from anymask.primitives.errors import InputError
 from anymask.primitives.resize import geometry, image_to_model
 from anymask.primitives.types import Embedding, FeatureMap, FloatArray, SeenMaps, UintImage
 
@@ -24,12 +25,20 @@ BLANK_SIDE = 64  # of the picture of nothing but padding
 class FrameEncoder:
     """What a model sees of frames.
 
-    side  of a frame's longer side in the model's space; S where the model takes squares alone
+    side  of a frame's longer side in the model's space, a multiple of `ModelSpec.pad_multiple`; S
+          where it is larger, or where the model takes squares alone
+
+    Raises InputError for a side that no map of the model fits.
     """
 
     def __init__(self, model: Model, side: int) -> None:
-        whole = model.spec.image_side
-        self.model, self.side = model, min(side, whole) if model.spec.pad_multiple else whole
+        whole, step = model.spec.image_side, model.spec.pad_multiple
+        if step and (side < step or (side < whole and side % step)):
+            raise InputError(
+                f"side must be a multiple of {step} from {step} to {whole} for {model.name}, got "
+                f"{side}; take {min(whole, max(step, round(side / step) * step))}"
+            )
+        self.model, self.side = model, min(side, whole) if step else whole
         self._filling: list[FloatArray] | None = None
 
     def see(self, image: UintImage) -> Embedding:

@@ -106,15 +106,18 @@ class ImageTracker:
     """Follows objects with an image model.
 
     way   "match", or "points": see the module
-    side  of a frame as the encoder sees it, in pixels, where the model takes rectangles; None: SIDE
+    side  of a frame as the encoder sees it, in pixels, where the model takes rectangles: a multiple
+          of 32 with `nano`; None: SIDE
     long_memory  cells of long past frames that are remembered at most (`long_memory`)
+
+    Raises InputError for a side that the model cannot see at.
     """
 
     def __init__(
         self, model: Model, way: Way = "match", side: int | None = None, long_memory: int = 0
     ) -> None:
         self.model, self.way, self._long = model, way, long_memory
-        self._encoder = FrameEncoder(model, side or SIDE)
+        self._encoder = FrameEncoder(model, SIDE if side is None else side)
 
     @property
     def name(self) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
-from anymask.video.flow import reduce_frame
+from anymask.video.flow import is_cut, reduce_frame
 from anymask.video.picks import PickedFrames
 from anymask.video.tracker import Tracker
 
@@ -60,6 +61,19 @@ class Lookout:
             return self.last.image
         with self._reading:
             return self._frames.read(frame)
+
+    def is_cut(self, look: FrameLook, frame: int, earlier: FrameLook | None) -> bool:
+        """Whether a frame and the one that time brings before it are of two shots.
+
+        earlier  the look that was the last one before this
+        """
+        if earlier is not None and earlier.frame == frame:
+            return is_cut(look.grey, earlier.grey)
+        try:  # after a pause
+            image = self.read(frame)
+        except InputError:  # a stream does not go back
+            return False
+        return image is not None and is_cut(look.grey, reduce_frame(image))
 
     def close(self) -> None:
         """Let go of all frames; the source is closed by its owner."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from anymask.primitives.errors import PromptError
 from anymask.primitives.prompts import Prompt
+from anymask.video.tracker import TrackMoment
 
 
 def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
@@ -30,6 +31,12 @@ def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool
     if backward:
         return live <= frame and not any(live <= one < frame for one in prompted)
     return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
+    """The last prompted frame before a moment, as time runs there."""
+    passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
+    return (min if at.backward else max)(passed, default=None)
 
 
 def check_whole(**numbers: object) -> None:

@@ -7,7 +7,7 @@ they are needed, and of each object one state in each direction is held: memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
-from anymask.video.flow import is_cut, reduce_frame
 from anymask.video.lookout import FrameLook, Lookout
 from anymask.video.picks import PickedFrames
-from anymask.video.prompting import check_whole, merged_prompts, rests_on
+from anymask.video.prompting import check_whole, merged_prompts, nearest_prompt, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
+from anymask.video.taking_up import check_known, write_known
 from anymask.video.tracker import Finding, Tracker, TrackMoment
 from anymask.video.watch import Judgement, Watch, WatchSettings, watch_prompted, watch_tracked
 
@@ -154,6 +154,14 @@ class VideoSession:
         self._store.remove_object(object)
         for backward in (False, True):
             self._live.pop((object, backward), None)
+
+    def take_up(self, object: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
+        """Know an object by masks from elsewhere, by frame, in place of what was known of it; see
+        `taking_up`. Raises PromptError for a number that is none, InputError for the masks."""
+        check_whole(object=object)
+        check_known(masks, self.frames.length)
+        self.remove(object)
+        write_known(self._store, object, masks)
 
     def prompts(self, object: int) -> list[int]:  # noqa: A002
         """The frames on which somebody spoke of an object."""
@@ -311,7 +319,7 @@ class VideoSession:
         for number in begun:
             self._begin(look.seen, at, number)
         if tracked:
-            cut = self._is_cut(look, before.frame, earlier)
+            cut = self._lookout.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
         self._since_commit += 1
         if self._since_commit >= COMMIT_EVERY:
@@ -328,10 +336,23 @@ class VideoSession:
         assert spoken is not None
         finding = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
         before = self._live.get((number, at.backward))
-        state = self.tracker.begin(seen, at, finding, None if before is None else before.state)
+        known = self._remembered(at, number) if before is None else before.state
+        state = self.tracker.begin(seen, at, finding, known)
         judged = watch_prompted(finding)
         self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
         return self._write(number, at.frame, finding, judged, prompted=True)
+
+    def _remembered(self, at: TrackMoment, number: int) -> Any | None:
+        """The state of an object that was taken up, by the prompt that time brings before this one;
+        None where there is none, or where it cannot be looked at any more."""
+        nearest = nearest_prompt(at, self._store.prompted_frames(number))
+        if nearest is None or self.frames.length is None:
+            return None
+        spoken, look = self._store.prompt(number, nearest), self._lookout.look(nearest)
+        assert spoken is not None
+        assert look is not None
+        finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        return self.tracker.begin(look.seen, replace(at, frame=nearest), finding, None)
 
     def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
         lives = [self._live[number, at.backward] for number in numbers]
@@ -354,16 +375,6 @@ class VideoSession:
     def _is_live(self, number: int, at: TrackMoment) -> bool:
         live = self._live.get((number, at.backward))
         return live is not None and live.frame == at.frame
-
-    def _is_cut(self, look: FrameLook, frame: int, earlier: FrameLook | None) -> bool:
-        """Whether a frame and the one that time brings before it are of two shots."""
-        if earlier is not None and earlier.frame == frame:
-            return is_cut(look.grey, earlier.grey)
-        try:  # after a pause
-            image = self._lookout.read(frame)
-        except InputError:  # a stream does not go back
-            return False
-        return image is not None and is_cut(look.grey, reduce_frame(image))
 
     # ------------------------------------------------------------------------------------ keeping
 

@@ -14,17 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from anymask.data.pixels import check_size
 from anymask.primitives.errors import DataError, MissingExtra
 from anymask.primitives.types import UintImage
 
 KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
+KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
 
 
 class VideoFile:
     """The frames of one video file; see `sources.FrameSource`.
 
-    Raises DataError for a file without a video that can be read, MissingExtra without PyAV.
+    Raises DataError for a file without a video that can be read, ImageError for frames of more
+    than MAX_PIXELS, MissingExtra without PyAV.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,11 +37,15 @@ class VideoFile:
         try:
             self._container: Any = self._av.open(str(path))
             self._stream: Any = self._container.streams.video[0]
+            hw = self._stream.height, self._stream.width  # before a frame is decoded
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise DataError(
                 f"{path} holds no video that can be read ({_reason_of(error)}); name a video or "
                 "a folder of pictures; a file whose recording was cut off may lack its index"
             ) from error
+        if max(hw):
+            check_size(hw, str(path))
+        self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
         self._stream.thread_type = "AUTO"
         self._times = self._scan()
         if not self._times:
@@ -71,9 +78,9 @@ class VideoFile:
             return None
         if frame not in self._kept:
             first = frame
-            if frame < self._next or self._next < 0 or frame > self._next + KEPT:
+            if frame < self._next or self._next < 0 or frame > self._next + self._most:
                 backwards = 0 <= frame < self._next
-                first = max(0, frame - KEPT + 1) if backwards else frame
+                first = max(0, frame - self._most + 1) if backwards else frame
                 self._seek(first)
             self._decode_up_to(frame, first)
         return self._kept.get(frame)
@@ -110,7 +117,7 @@ class VideoFile:
         for place, image in self._coming:
             if place >= min(first, frame):
                 self._kept[place] = image
-                while len(self._kept) > KEPT:
+                while len(self._kept) > self._most:
                     self._kept.popitem(last=False)
             if place >= frame:
                 self._next = place + 1

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anymask.primitives.errors import MissingExtra, WeightsError
+from anymask.primitives.arrays import check_members
+from anymask.primitives.errors import DataError, MissingExtra, WeightsError
 from anymask.weights.formats import only_checkpoint, sniff
 
 try:
@@ -118,12 +119,19 @@ def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) 
 
 
 def _unzip(path: Path) -> io.BytesIO:
-    """The one checkpoint inside a zip, in memory."""
+    """The one checkpoint inside a zip, in memory, which may be a packed archive itself."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = only_checkpoint(archive)
             assert name is not None  # sniff() found it
-            return io.BytesIO(archive.read(name))
+            inside = io.BytesIO(archive.read(name))
+        if zipfile.is_zipfile(inside):
+            with zipfile.ZipFile(inside) as archive:
+                check_members(archive)
+        inside.seek(0)
+        return inside
+    except DataError as error:
+        raise WeightsError(f"{path} is refused: in its {name}, {error}") from error
     except Exception as error:  # zipfile alone raises eight kinds on altered bytes
         raise WeightsError(_broken(path, error)) from error
 

@@ -18,6 +18,11 @@ export interface Prompt {
 export interface SegmentOptions {
     /** Of a click's candidates, the first: "all" the best one, 0 the smallest part, 1 the whole. */
     granularity?: "all" | number;
+    /**
+     * Edges where the photo has them, by the network that a model may have for that: "auto": of the
+     * first mask, where the model has one; true: of every mask; false: of none, as for a hover.
+     */
+    refineEdges?: "auto" | boolean;
 }
 /** One region of a mask: corners along its pixels' edges. */
 export interface Outline {

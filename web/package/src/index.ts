@@ -75,11 +75,32 @@ class SeenPhoto implements Seen {
     const asked = this.checked(prompt);
     await this.look();
     const { granularity = "all" } = options;
-    const answer = await this.model.answer(this.key, asked, 0, granularity);
+    const refined = this.refinedMasks(options);
+    const answer = await (refined
+      ? this.model.answerRefined(this.key, asked, granularity, refined)
+      : this.model.answer(this.key, asked, 0, granularity));
     return {
       masks: answer.candidates.map(({ patch, quality }) => new PatchMask(patch, quality)),
       violated: answer.violated,
     };
+  }
+
+  /** How many of an answer's masks get edges of the photo. */
+  private refinedMasks({ refineEdges = "auto" }: SegmentOptions): number {
+    const { refines, manifest } = this.model;
+    if (refineEdges === true && !refines) {
+      throw new Error(
+        `wanted a model with a network of edges, got ${manifest.name} without refiner.onnx; ` +
+          'leave refineEdges at "auto"',
+      );
+    }
+    if (![true, false, "auto"].includes(refineEdges)) {
+      throw new Error(
+        `wanted refineEdges of "auto", true or false, got ${JSON.stringify(refineEdges)}`,
+      );
+    }
+    if (!refines || refineEdges === false) return 0;
+    return refineEdges === true ? Infinity : 1;
   }
 
   async everything(progress: (done: number, all: number) => void = () => {}): Promise<Mask[]> {

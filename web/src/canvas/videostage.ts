@@ -184,11 +184,15 @@ export class VideoStage {
       const rle = cocoToRle(segmentation);
       const about = { rle, box: rleBox(rle), area: rleArea(rle), quality: score };
       const name = String(object);
-      return { ...about, key: name, label: name, status: "accepted", provenance: {} };
+      const { clip, chosen } = this.videoWork;
+      const away = object !== chosen && clip?.of(object)?.status === "rejected";
+      const status = away ? "rejected" : "accepted";
+      return { ...about, key: name, label: name, status, provenance: {} };
     });
     const size = masks[0]?.rle.size ?? this.view.hw;
     this.map = new LabelMap(size);
-    const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null };
+    const only = this.videoWork.clip && String(this.videoWork.chosen);
+    const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
     const palette = (name: string) => this.videoWork.colour(Number(name));
     const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
     this.map.set(whole, { ...look, palette }, null);

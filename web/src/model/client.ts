@@ -90,7 +90,11 @@ export class Model {
   private readonly decoder = new Asked();
   private encoder: Promise<Asked> | null = null;
   private readonly embeddings = new Map<string, Promise<Embedding>>();
+  private readonly photos = new Map<string, () => Promise<Blob | ImageBitmap>>();
   private readonly told = new Set<string>();
+  private refiner: Promise<unknown> | null = null;
+  private refining: Promise<unknown> = Promise.resolve();
+  private pictured = ""; // the photo whose pixels the decoder's worker has
   private readonly hovers = new Newest();
   private answers = 0;
   provider = "";
@@ -114,11 +118,10 @@ export class Model {
 
   private async openGraph(worker: Asked, part: Part): Promise<Asked> {
     const { manifest, tables } = this;
-    const graph = await (await this.load(manifest.graphs[part].file)).arrayBuffer();
-    const threads = threadsFor(part);
-    const opened = await worker.ask("open", { graph, manifest, tables, threads }, undefined, [
-      graph,
-    ]);
+    const graph = await (await this.load(manifest.graphs[part]!.file)).arrayBuffer();
+    const threads = threadsFor(part === "refiner" ? "decoder" : part); // they share a worker
+    const ask = { part, graph, manifest, tables, threads };
+    const opened = await worker.ask("open", ask, undefined, [graph]);
     this.provider = opened.provider;
     return worker;
   }
@@ -127,6 +130,7 @@ export class Model {
   embed(key: string, photo: () => Promise<Blob | ImageBitmap>, sent?: Sent): Promise<Embedding> {
     const known = this.embeddings.get(key);
     if (known) return known;
+    this.photos.set(key, photo);
     const made = (async () => {
       const given = await sent?.();
       if (given) return given;
@@ -136,7 +140,9 @@ export class Model {
     this.embeddings.set(key, made);
     made.catch(() => this.embeddings.delete(key));
     for (const old of this.embeddings.keys()) {
-      if (this.embeddings.size > CACHED) this.embeddings.delete(old);
+      if (this.embeddings.size <= CACHED) break;
+      this.embeddings.delete(old);
+      this.photos.delete(old);
     }
     return made;
   }
@@ -169,7 +175,57 @@ export class Model {
 
   /** The mask of a kept answer, pixel for pixel. */
   async cut(keep: string, index: number): Promise<Patch> {
-    return (await this.decoder.ask("cut", { keep, index })).candidates[0].patch;
+    return this.decoder.ask("cut", { keep, index });
+  }
+
+  /** Whether edges can be put where the photo has them: the bundle has a network for that. */
+  get refines(): boolean {
+    return this.manifest.graphs.refiner !== undefined;
+  }
+
+  /**
+   * The mask of a kept answer with its edge where the photo has it; one after the other.
+   *
+   * whole  pixel for pixel; else of a photo of at most `LONGEST` pixels a side
+   */
+  refine(key: string, keep: string, index: number, whole: boolean): Promise<Patch> {
+    return this.inTurn(() => this.refined(key, keep, index, whole));
+  }
+
+  /** Answer a prompt, pixel for pixel, the first so many masks with edges of the photo. */
+  answerRefined(
+    key: string,
+    prompt: Prompt,
+    granularity: Granularity,
+    most: number,
+  ): Promise<Candidates> {
+    return this.inTurn(async () => {
+      const { keep, ...answer } = await this.answer(key, prompt, 0, granularity);
+      for (const [index, one] of answer.candidates.slice(0, most).entries()) {
+        one.patch = await this.refined(key, keep, index, true);
+      }
+      return answer;
+    });
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.refining.then(work);
+    this.refining = done.catch(() => null);
+    return done;
+  }
+
+  private async refined(key: string, keep: string, index: number, whole: boolean): Promise<Patch> {
+    this.refiner ??= this.openGraph(this.decoder, "refiner");
+    await this.refiner.catch((error) => {
+      this.refiner = null; // the next one tries again
+      throw error;
+    });
+    await this.look(key);
+    if (this.pictured !== key) {
+      await this.decoder.ask("picture", { key, photo: await this.photos.get(key)!() });
+      this.pictured = key;
+    }
+    return this.decoder.ask("refine", { keep, index, whole });
   }
 
   /** The preview under the pointer, or null where a newer place was hovered meanwhile. */

@@ -1,11 +1,13 @@
-/** The two graphs of a bundle in ONNX Runtime's WebAssembly (or WebGPU, in a build that has it). */
+/** The graphs of a bundle in ONNX Runtime's WebAssembly (or WebGPU, in a build that has it). */
 
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
 import type { Embedding, Map3 } from "./embedding";
+import { WINDOW } from "./edge_window";
+import type { EdgeQuestion } from "./edges";
 import type { Decoded } from "./families/family";
 import type { Size } from "./geometry";
-import type { Manifest } from "./manifest";
+import type { GraphInfo, Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
 
 export interface Opened {
@@ -81,6 +83,24 @@ export async function decode(
     ),
     quality: numbers.subarray(n * rated, (n + 1) * rated),
   }));
+}
+
+/** What the network of edges says of one window. */
+export async function refineEdge(
+  session: InferenceSession,
+  { inputs, outputs }: GraphInfo,
+  { photo, logits, prompt }: EdgeQuestion,
+): Promise<Float32Array> {
+  const cells = Math.sqrt(logits.length);
+  const given = [
+    new Tensor("float32", photo, [1, 3, WINDOW, WINDOW]),
+    new Tensor("float32", logits, [1, 1, cells, cells]),
+    new Tensor("float32", prompt, [1, 2, WINDOW, WINDOW]),
+  ];
+  const out = await session.run(
+    Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
+  );
+  return out[outputs[0].name].data as Float32Array;
 }
 
 function joined(parts: Float32Array[]): Float32Array {

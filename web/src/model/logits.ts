@@ -56,21 +56,37 @@ export function cutLogits(
   if (bottom <= top || right <= left) return { patch: emptyPatch(place.imageHw), above };
   const [width, height] = [right - left, bottom - top];
   const data = new Uint8Array(width * height);
-  const line = new Float32Array(side);
-  const { start, weights } = columnOp;
+  const drawn = new Float32Array(right);
+  const draw = rowsOf(plane, place, [left, right]);
   for (let y = top; y < bottom; y++) {
-    mixRows(plane, side, rowOp, y, line);
+    draw(y, drawn);
     const row = (y - top) * width;
     for (let x = left; x < right; x++) {
-      const at = start[x];
-      const w = x * REACH;
-      const logit =
-        weights[w] * line[at] + weights[w + 1] * line[at + 1] + weights[w + 2] * line[at + 2];
-      if (logit > threshold) data[row + x - left] = 1;
-      for (let i = 0; i < extra.length; i++) if (logit > extra[i]) above[i]++;
+      if (drawn[x] > threshold) data[row + x - left] = 1;
+      for (let i = 0; i < extra.length; i++) if (drawn[x] > extra[i]) above[i]++;
     }
   }
   return { patch: { hw: place.imageHw, x: left, y: top, width, height, data }, above };
+}
+
+/** Draws one row of logits on the photo, from the first to before the last column. */
+export function rowsOf(
+  plane: Float32Array,
+  geometry: Geometry,
+  [left, right]: [number, number],
+): (y: number, out: Float32Array) => void {
+  const side = Math.sqrt(plane.length);
+  const [rowOp, { start, weights }] = operatorsOf(side, geometry);
+  const line = new Float32Array(side);
+  return (y, out) => {
+    mixRows(plane, side, rowOp, y, line);
+    for (let x = left; x < right; x++) {
+      const at = start[x];
+      const w = x * REACH;
+      out[x] =
+        weights[w] * line[at] + weights[w + 1] * line[at + 1] + weights[w + 2] * line[at + 2];
+    }
+  };
 }
 
 function mixRows(

@@ -33,7 +33,7 @@ export interface Manifest {
   weights_hash: string;
   sha256: Record<string, string>;
   spec: Spec;
-  graphs: { encoder: GraphInfo; decoder: GraphInfo };
+  graphs: { encoder: GraphInfo; decoder: GraphInfo; refiner?: GraphInfo }; // refiner: of edges
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
 }
 

@@ -1,16 +1,17 @@
 /** What the page and its two workers say to each other. */
 
+import type { Patch } from "../masks/patch";
 import type { Embedding } from "./embedding";
 import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import type { Manifest } from "./manifest";
+import type { Manifest, Part } from "./manifest";
 import type { Prompt } from "./prompts";
 import type { Candidates } from "./segment";
 
 export interface Asks {
   open: {
-    ask: { graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
+    ask: { part: Part; graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
     reply: { provider: string };
   };
   encode: { ask: { photo: Blob | ImageBitmap }; reply: Embedding };
@@ -19,7 +20,9 @@ export interface Asks {
     ask: { key: string; prompt: Prompt; limit: number; granularity: Granularity; keep: string };
     reply: Candidates;
   };
-  cut: { ask: { keep: string; index: number }; reply: Candidates };
+  cut: { ask: { keep: string; index: number }; reply: Patch };
+  picture: { ask: { key: string; photo: Blob | ImageBitmap }; reply: null };
+  refine: { ask: { keep: string; index: number; whole: boolean }; reply: Patch };
   everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 

@@ -20,6 +20,13 @@ interface Weights {
 /** Reads rows [top, top + rows) of a photo as RGBA bytes. */
 export type ReadRows = (top: number, rows: number) => Promise<Uint8ClampedArray>;
 
+/** A photo: (height, width, 4) bytes, RGBA. */
+export interface Pixels {
+  data: Uint8ClampedArray;
+  width: number;
+  height: number;
+}
+
 const STRIP_PIXELS = 1 << 21;
 
 export async function imageToModel(
@@ -55,6 +62,40 @@ export async function imageToModel(
   return { pixels: normalised(seen, geometry, size, spec), size, geometry };
 }
 
+/** A photo in a smaller size, each pixel the mean of those that it covers; or as it is. */
+export async function smallerPhoto(
+  [height, width]: Size,
+  [rows, columns]: Size,
+  read: ReadRows,
+): Promise<Pixels> {
+  if (rows === height && columns === width) return { data: await read(0, height), width, height };
+  const [across, down] = [areaWeights(width, columns), areaWeights(height, rows)];
+  const narrow = new Float32Array(columns * 3);
+  const sums = new Float32Array(rows * columns * 3);
+  const strip = Math.max(1, Math.floor(STRIP_PIXELS / width));
+  for (let top = 0, first = 0; top < height; top += strip) {
+    const count = Math.min(strip, height - top);
+    const bytes = await read(top, count);
+    for (let row = 0; row < count; row++) {
+      narrowRow(bytes.subarray(row * width * 4, (row + 1) * width * 4), across, narrow);
+      const old = top + row;
+      while (down.first[first] + down.values[first].length <= old) first++;
+      for (let y = first; y < rows && down.first[y] <= old; y++) {
+        const share = down.values[y][old - down.first[y]];
+        const target = sums.subarray(y * narrow.length, (y + 1) * narrow.length);
+        for (let at = 0; at < narrow.length; at++) target[at] += share * narrow[at];
+      }
+    }
+    await new Promise((resume) => setTimeout(resume)); // clicks that came meanwhile go first
+  }
+  const data = new Uint8ClampedArray(rows * columns * 4);
+  for (let at = 0, from = 0; at < data.length; at += 4, from += 3) {
+    for (let channel = 0; channel < 3; channel++) data[at + channel] = sums[from + channel];
+    data[at + 3] = 255;
+  }
+  return { data, width: columns, height: rows };
+}
+
 function axisWeights(old: number, count: number, resample: Spec["resample"]): Weights {
   if (old === count) return bilinearWeights(old, count);
   if (resample === "pillow_bilinear") return triangleWeights(old, count);
@@ -69,8 +110,8 @@ function bilinearWeights(old: number, count: number): Weights {
   return { first, values };
 }
 
-/** Each new pixel is the mean of the old ones that it covers. */
-function areaWeights(old: number, count: number): Weights {
+/** Each new pixel is the mean of the old ones that it covers: `count` of `old`, or all of them. */
+export function areaWeights(old: number, count: number): Weights {
   const scale = old / count;
   const first = new Int32Array(count);
   const values: Float32Array[] = [];
@@ -148,7 +189,7 @@ function roundBytes(values: Float32Array, toEven = false): void {
   }
 }
 
-function roundEven(value: number): number {
+export function roundEven(value: number): number {
   const up = Math.round(value);
   return up - value === 0.5 && up % 2 ? up - 1 : up;
 }

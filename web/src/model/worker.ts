@@ -5,28 +5,43 @@
 
 import type { InferenceSession } from "onnxruntime-web/wasm";
 
+import type { Patch } from "../masks/patch";
+import { LONGEST, enlarged, refined } from "./edges";
 import type { Embedding } from "./embedding";
 import { BATCH, gridPrompts, passing, toProposals, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
 import { openFamily } from "./families";
 import type { Answer, Family } from "./families/family";
-import { decode, encode, openGraph } from "./graph";
+import { reduced } from "./geometry";
+import type { Geometry } from "./geometry";
+import { decode, encode, openGraph, refineEdge } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
 import { tokensOf } from "./prompts";
-import type { Tokens } from "./prompts";
-import { imageToModel } from "./resample";
+import type { Prompt, Tokens } from "./prompts";
+import { imageToModel, smallerPhoto } from "./resample";
+import type { Pixels } from "./resample";
 import { answersTo, shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
 const KEPT = 4; // answers whose logits are kept for cutting at the photo's own size
 
+/** An answer whose masks can be drawn once more. */
+interface Kept {
+  key: string;
+  prompt: Prompt;
+  answers: Answer[];
+  fine: Map<number, Patch | null>; // by the answer's place: with edges of the photo, once made
+}
+
 let session: InferenceSession;
+let refiner: InferenceSession;
 let manifest: Manifest;
 let family: Family;
 const seen = new Map<string, Embedding>();
-const kept = new Map<string, { answers: Answer[]; key: string }>();
+const kept = new Map<string, Kept>();
+let picture: (Pixels & { key: string }) | null = null; // in whose pixels edges are looked for
 let turn: Promise<unknown> = Promise.resolve();
 
 /** One at a time: a session must not run twice at once. */
@@ -51,16 +66,14 @@ const handlers: { [K in Kind]: Handler<K> } = {
   async open(ask) {
     manifest = ask.manifest;
     family = openFamily(manifest.spec, ask.tables);
-    const opened = await openGraph(ask.graph, ask.threads);
-    session = opened.session;
+    const opened = await inTurn(() => openGraph(ask.graph, ask.threads));
+    if (ask.part === "refiner") refiner = opened.session;
+    else session = opened.session;
     return { provider: opened.provider };
   },
 
   async encode({ photo }) {
-    const bitmap = await createImageBitmap(photo, {
-      imageOrientation: "from-image",
-      premultiplyAlpha: "none",
-    });
+    const bitmap = await upright(photo);
     const { width, height } = bitmap;
     const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
     const { pixels, size, geometry } = await imageToModel([height, width], manifest.spec, read);
@@ -85,18 +98,33 @@ const handlers: { [K in Kind]: Handler<K> } = {
       spec,
     };
     const answers = await inTurn(() => answersTo(prompt, asked, granularity));
-    if (keep) remember(kept, keep, { answers, key }, KEPT);
+    if (keep) remember(kept, keep, { key, prompt, answers, fine: new Map() }, KEPT);
     const first = keep ? answers : answers.slice(0, 1);
     return shown(first, prompt, geometry, spec.mask_threshold, limit);
   },
 
   async cut({ keep, index }) {
-    const answer = kept.get(keep);
-    if (!answer) throw new Error("this answer is no longer kept; ask again");
-    const { logits, quality } = answer.answers[index];
-    const { geometry } = known(answer.key);
-    const { patch } = cutLogits(logits, geometry, manifest.spec.mask_threshold);
-    return { candidates: [{ patch, quality, cells: 0 }], violated: [] };
+    const { key, answers } = keptAs(keep);
+    return cutWhole(key, answers[index]);
+  },
+
+  async picture({ key, photo }) {
+    const bitmap = await upright(photo);
+    const { imageHw } = reduced(known(key).geometry, LONGEST);
+    const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
+    const pixels = await smallerPhoto([bitmap.height, bitmap.width], imageHw, read);
+    picture = { ...pixels, key };
+    bitmap.close();
+    return null;
+  },
+
+  async refine({ keep, index, whole }) {
+    const one = keptAs(keep);
+    const { geometry } = known(one.key);
+    if (!one.fine.has(index)) one.fine.set(index, await inTurn(() => refine(one, index, geometry)));
+    const patch = one.fine.get(index);
+    if (!patch) return cutWhole(one.key, one.answers[index]);
+    return whole ? enlarged(patch, geometry.imageHw) : patch;
   },
 
   async everything({ key, settings }, progress) {
@@ -120,6 +148,28 @@ const handlers: { [K in Kind]: Handler<K> } = {
     return toProposals(once, embedding.geometry, spec.mask_threshold, settings.quality);
   },
 };
+
+/** The mask of an answer with its edge where the photo has it, of the size `edges` looks at. */
+function refine({ key, prompt, answers }: Kept, index: number, geometry: Geometry) {
+  if (picture?.key !== key) throw new Error("this photo's pixels are not here; ask again");
+  const threshold = manifest.spec.mask_threshold;
+  const drawn = { logits: answers[index].logits, threshold, prompt, geometry };
+  return refined(drawn, picture, (asked) => refineEdge(refiner, manifest.graphs.refiner!, asked));
+}
+
+function keptAs(keep: string): Kept {
+  const answer = kept.get(keep);
+  if (!answer) throw new Error("this answer is no longer kept; ask again");
+  return answer;
+}
+
+function cutWhole(key: string, { logits }: Answer): Patch {
+  return cutLogits(logits, known(key).geometry, manifest.spec.mask_threshold).patch;
+}
+
+function upright(photo: Blob | ImageBitmap): Promise<ImageBitmap> {
+  return createImageBitmap(photo, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+}
 
 function known(key: string): Embedding {
   const embedding = seen.get(key);

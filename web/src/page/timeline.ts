@@ -84,8 +84,7 @@ function transport(videoWork: VideoWork): HTMLElement {
     const seconds = (videoWork.frame / videoWork.facts.rate).toFixed(2);
     place.textContent = `${videoWork.frame + 1} / ${videoWork.length} · ${seconds} s`;
     const { left } = videoWork;
-    const again =
-      videoWork.tracks.doubtful().length || videoWork.said.length > videoWork.objects.length;
+    const again = videoWork.doubts.length || videoWork.said.length > videoWork.objects.length;
     const frames = left === 1 ? "1 frame" : `${left} frames`;
     const text = videoWork.following ? "Pause" : left ? `Follow ${frames}` : "Followed";
     fill(follow, `${text} ${again}`, () => [

@@ -2,12 +2,16 @@
 
 import { VideoStage } from "../canvas/videostage";
 import { View } from "../canvas/view";
+import { ClipWork, keepVideo } from "../state/clipwork";
+import { isCorrected, unstored } from "../state/correcting";
 import { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
+import type { ClipEntry, Clips } from "../store/clips";
 import type { VideoFacts, Videos } from "../store/videos";
 import { h, icon, iconButton } from "./dom";
+import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
-import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys } from "./videokeys";
+import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys, undo } from "./videokeys";
 import type { VideoPages } from "./videokeys";
 import { videoSide } from "./videoside";
 import { helpDialog } from "./help";
@@ -24,6 +28,10 @@ export interface VideoPlace {
   open(): void; // another video
   take(files: File[]): void; // files that were dropped
   closed(): void; // the photos are back
+  project: Clips | null; // that videos can be kept in
+  clip: ClipEntry | null; // what the video is there
+  openClip(clip: ClipEntry | number, object: number | null): void;
+  judged: number[]; // tracks whose verdicts can be taken back
 }
 
 /** The video that a reload has left, or null. */
@@ -41,9 +49,16 @@ export async function showVideo(
   place: VideoPlace,
   videos: Videos,
   facts: VideoFacts,
-  kept: KeptVideo | { title: string },
+  kept: KeptVideo | { title: string; object: number | null },
 ): Promise<VideoWork> {
   const videoWork = new VideoWork(videos, facts, kept.title, new View());
+  const { project } = place;
+  if (place.clip && project) {
+    const { clip, openClip, judged } = place;
+    videoWork.clip = new ClipWork(project, clip, videoWork, openClip, judged);
+    videoWork.reopen = () => openClip(clip, videoWork.chosen);
+    await videoWork.clip.load("object" in kept ? kept.object : null);
+  }
   const element = h("div", {
     class: "stage",
     tabindex: "0",
@@ -62,23 +77,37 @@ export async function showVideo(
     forgetVideo();
     void videoWork.close();
     clearInterval(greeting);
+    removeEventListener("beforeunload", warn);
     place.closed();
   };
+  const warn = (event: BeforeUnloadEvent) => {
+    if (videoWork.clip?.saving || (videoWork.clip && unstored(videoWork).length)) {
+      event.preventDefault();
+    }
+  };
+  addEventListener("beforeunload", warn);
   videoWork.leave = leave;
+  const away = (go: () => void) => (videoWork.clip ? videoWork.clip.away(go) : go());
   const pages: VideoPages = {
     help: () => help.showModal(),
     theme: () => void Promise.resolve(toggleTheme()).then(() => videoWork.changed()),
-    open: place.open,
-    export: () => exportVideoDialog(videoWork),
+    open: () => away(place.open),
+    export: () => exportVideoDialog(videoWork, videoWork.clip || !project ? null : keep),
     name: () => side.focusName(),
-    leave,
+    leave: () => away(leave),
+    project: project !== null,
+    keep: () => (videoWork.clip ? void videoWork.clip.keep() : project && keep()),
   };
+  const keep = () => void keepWhole(videoWork, place);
   const commands = videoCommands(videoWork, stage, pages);
-  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, GROUPS);
+  const groups = GROUPS.filter((group) => project || group !== "Project");
+  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, groups);
   element.append(toasts(videoWork));
+  const time = timeline(videoWork, back);
+  time.prepend(clipBar(videoWork, project && keep));
   place.root.replaceChildren(
     header(videoWork, pages),
-    h("main", { class: "middle" }, tools(videoWork), element, timeline(videoWork, back)),
+    h("main", { class: "middle" }, tools(videoWork), element, time),
     side.element,
     status(videoWork),
     help,
@@ -89,7 +118,8 @@ export async function showVideo(
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
-    place.take([...(event.dataTransfer?.files ?? [])]);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    away(() => place.take(files));
   });
   const greeting = setInterval(() => void videoWork.greet(), GREET_MS);
   Object.assign((window as unknown as { anymask: object }).anymask, {
@@ -98,12 +128,29 @@ export async function showVideo(
   });
   back();
   if ("name" in kept) await videoWork.restore(kept);
+  else if (videoWork.clip) await videoWork.clip.show(videoWork.chosen);
   else await videoWork.seek(0);
   if (videoWork.length < 2) videoWork.say("This video has one frame: there is nothing to follow.");
   return videoWork;
 }
 
-const GROUPS = ["Video", "Object", "View", "Page"] as const;
+const keeping = new WeakSet<VideoWork>(); // while it is under way, C does nothing
+
+/** Keep the video and its objects in the project, where they are opened then. */
+async function keepWhole(videoWork: VideoWork, place: VideoPlace): Promise<void> {
+  if (!place.project || videoWork.asking || keeping.has(videoWork)) return;
+  keeping.add(videoWork);
+  try {
+    const clip = await keepVideo(videoWork, place.project);
+    if (clip) place.openClip(clip, null);
+  } catch (error) {
+    videoWork.say(`Not kept: ${(error as Error).message}`);
+  } finally {
+    keeping.delete(videoWork);
+  }
+}
+
+const GROUPS = ["Video", "Object", "Project", "View", "Page"];
 
 /** Panels follow the video at most once a frame of the screen; what a reload needs is kept. */
 function drawOnChange(videoWork: VideoWork): void {
@@ -138,8 +185,16 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
   videoWork.watchers.push(() => {
     const { rate, size } = videoWork.facts;
     place.textContent = `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
-    const text = videoWork.following ? "Following …" : videoWork.asking ? "Asking …" : "Ready";
-    saved.dataset.state = videoWork.following || videoWork.asking ? "busy" : "saved";
+    const storing = !!videoWork.clip?.saving;
+    const busy = !!videoWork.following || storing || videoWork.asking > 0;
+    const text = videoWork.following
+      ? "Following …"
+      : storing
+        ? "Storing …"
+        : busy
+          ? "Asking …"
+          : stateOf(videoWork);
+    saved.dataset.state = busy || text.endsWith("not stored") ? "busy" : "saved";
     if (saved.textContent !== text) saved.textContent = text;
   });
   return h(
@@ -162,6 +217,12 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
   );
 }
 
+function stateOf(videoWork: VideoWork): string {
+  if (!videoWork.clip) return "Ready";
+  const { length } = unstored(videoWork);
+  return length ? `${length} not stored` : "All stored";
+}
+
 function tools(videoWork: VideoWork): HTMLElement {
   const kinds = [
     ["point", "Click", "V"],
@@ -175,24 +236,19 @@ function tools(videoWork: VideoWork): HTMLElement {
       videoWork.redraw();
     }),
   );
-  const undo = iconButton(
-    "undo",
-    "Take back the last click",
-    "Ctrl+Z",
-    () => void videoWork.undo(),
-  );
+  const back = iconButton("undo", "Take back the last click", "Ctrl+Z", () => void undo(videoWork));
   videoWork.watchers.push(() => {
     kinds.forEach(([name], i) =>
       buttons[i].setAttribute("aria-pressed", String(videoWork.toolName === name)),
     );
-    undo.disabled = !videoWork.said.length;
+    back.disabled = !videoWork.said.length && !videoWork.clip;
   });
   return h(
     "div",
     { class: "rail", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" },
     ...buttons,
     h("span", { class: "stretch" }),
-    undo,
+    back,
   );
 }
 
@@ -206,13 +262,20 @@ function status(videoWork: VideoWork): HTMLElement {
 }
 
 function advise(videoWork: VideoWork): string {
+  const { clip } = videoWork;
   const name = videoWork.nameOf(videoWork.chosen);
+  const entry = clip?.of(videoWork.chosen);
   if (videoWork.following)
     return "Masks arrive as they are found; F pauses. Click on any frame to correct.";
+  if (entry && entry.status !== "proposal" && !isCorrected(videoWork, entry.object))
+    return `${name} is ${entry.status}: U takes that back, Page ↓ goes to the next track.`;
+  if (entry && !isCorrected(videoWork, entry.object))
+    return `Is ${name} right on every frame? A accepts, R rejects, a click corrects from here on.`;
+  if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
   if (!videoWork.said.length)
     return "Click the object; Shift + click takes away. N is another object.";
   if (videoWork.left) return `Follow it with F, or click more on ${name}.`;
-  const doubtful = videoWork.tracks.doubtful().length;
+  const doubtful = videoWork.doubts.length;
   return doubtful
     ? "J goes to the next frame to look at."
     : "Every frame is followed. Ctrl+S exports.";

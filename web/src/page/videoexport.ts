@@ -13,7 +13,8 @@ const FORMATS: [name: string, title: string, about: string][] = [
   ["jsonl", "Lines of JSON", "a line a frame: run lengths, scores, states, doubts"],
 ];
 
-export function exportVideoDialog(videoWork: VideoWork): void {
+/** keep  keeps video and objects in the project; null: there is none, or it has them */
+export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | null): void {
   const format = h(
     "select",
     { class: "modes", id: "video-format" },
@@ -44,7 +45,20 @@ export function exportVideoDialog(videoWork: VideoWork): void {
     event.preventDefault();
     void run(videoWork, format.value, said);
   });
-  dialog("Export", form, said);
+  const element = dialog("Export", form, said);
+  if (!keep) return;
+  const button = h(
+    "button",
+    { class: "button", type: "button" },
+    "Keep in the project",
+    h("kbd", {}, "C"),
+  );
+  button.addEventListener("click", () => {
+    element.close();
+    keep();
+  });
+  const why = "Or store the video in the project's folder, and its objects as tracks to look at.";
+  element.append(h("p", { class: "dim small" }, why), button);
 }
 
 async function run(videoWork: VideoWork, format: string, said: HTMLElement): Promise<void> {

@@ -1,6 +1,7 @@
 /** The commands of the open video: keys, names, what they do; help reads them. */
 
 import type { VideoStage } from "../canvas/videostage";
+import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
 import { keyName } from "./commands";
 import { ARROWS, FIELDS } from "./keys";
@@ -8,7 +9,7 @@ import { ARROWS, FIELDS } from "./keys";
 export interface VideoCommand {
   keys: string[]; // as `keyName` writes them
   title: string;
-  group: "Video" | "Object" | "View" | "Page";
+  group: "Video" | "Object" | "Project" | "View" | "Page";
   run: () => void;
 }
 
@@ -19,6 +20,8 @@ export interface VideoPages {
   export(): void;
   name(): void;
   leave(): void;
+  project: boolean; // whether there is one
+  keep(): void; // in it
 }
 
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
@@ -64,7 +67,7 @@ export function videoCommands(
     of("Object", "Box", tool("box"), "B"),
     of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
     of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
-    of("Object", "Take back the last click", () => void videoWork.undo(), "Ctrl+Z"),
+    of("Object", "Take back the last click or verdict", () => void undo(videoWork), "Ctrl+Z"),
     of("Object", "Another object", () => videoWork.addObject(), "N"),
     of("Object", "Name of the object", pages.name, "L"),
     of(
@@ -73,6 +76,7 @@ export function videoCommands(
       () => void videoWork.removeObject(videoWork.chosen),
       "Delete",
     ),
+    ...projectCommands(videoWork, pages),
     of("View", "Whole frame", fit, "0"),
     of("View", "Larger", () => stage.zoom(1.25), "+", "="),
     of("View", "Smaller", () => stage.zoom(0.8), "-"),
@@ -84,6 +88,48 @@ export function videoCommands(
     of("Page", "Help", pages.help, "?"),
   ];
 }
+
+/** What there is in a project alone. */
+function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): VideoCommand[] {
+  const clip = (run: (clip: ClipWork) => void) => () => videoWork.clip && run(videoWork.clip);
+  if (!project) return [];
+  return [
+    of("Project", "Store the correction, keep the object", keep, "C"),
+    of(
+      "Project",
+      "Accept the track",
+      clip((one) => void one.judge("accept")),
+      "A",
+    ),
+    of(
+      "Project",
+      "Reject it",
+      clip((one) => void one.judge("reject")),
+      "R",
+    ),
+    of(
+      "Project",
+      "Next track to look at",
+      clip((one) => void one.next()),
+      "PageDown",
+    ),
+    of(
+      "Project",
+      "Drop the correction",
+      clip((one) => void one.dropCorrection()),
+      "Escape",
+    ),
+    of(
+      "Project",
+      "Take the verdict back",
+      clip((one) => void one.takeBack()),
+      "U",
+    ),
+  ];
+}
+
+/** The last click, or the last verdict where no click is left. */
+export const undo = (videoWork: VideoWork) => videoWork.clip?.undo() ?? videoWork.undo();
 
 const of = (
   group: VideoCommand["group"],

@@ -2,24 +2,46 @@
 
 import type { VideoWork } from "../state/videowork";
 import type { Session } from "../state/session";
+import type { ClipEntry, Clips } from "../store/clips";
 import { isVideo } from "../store/videos";
-import type { Offers, Videos } from "../store/videos";
+import type { Offers, VideoFacts, Videos } from "../store/videos";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";
 import { forgetVideo, keptVideo, showVideo } from "./video";
+import type { VideoPlace } from "./video";
 
 const NO_SERVER =
   "Objects are followed through a video by a server, and there is none behind this page. " +
   "Install anymask[serve,video], run “anymask serve”, and open the page that it names.";
 
+/** A clip of the project; a video of its folder becomes one. */
+async function entryOf(clips: Clips, source: ClipEntry | number | string): Promise<ClipEntry> {
+  if (typeof source === "string") return clips.take(source);
+  if (typeof source !== "number") return source;
+  const found = (await clips.list()).clips.find(({ id }) => id === source);
+  if (!found) throw new Error("it is not in the project any more");
+  return found;
+}
+
+function farOf({ proposals, accepted, rejected }: ClipEntry): string {
+  const counts = [
+    proposals && `${proposals} to look at`,
+    accepted && `${accepted} accepted`,
+    rejected && `${rejected} rejected`,
+  ];
+  return counts.filter(Boolean).join(", ") || "no track yet";
+}
+
 export class VideoOpener {
   private videoWork: VideoWork | null = null;
   private opening = false;
+  private readonly judged: number[] = []; // tracks whose verdicts can be taken back
 
   constructor(
     private readonly root: HTMLElement,
     private readonly session: Session,
     private readonly videos: Videos | null,
+    private readonly clips: Clips | null,
   ) {}
 
   /** The dialog: choose a file, or one of the server's own videos. */
@@ -32,8 +54,11 @@ export class VideoOpener {
     const inside = h("div", { class: "video-offers" }, "Asking the server …");
     const element = dialog("Video", inside, said);
     try {
-      const offers = await this.videos.offers();
-      inside.replaceChildren(...this.choices(offers, said, element));
+      const [offers, own] = await Promise.all([this.videos.offers(), this.clips?.list()]);
+      inside.replaceChildren(
+        ...(own ? this.ofProject(own, said, element) : []),
+        ...this.choices(offers, said, element),
+      );
       inside.querySelector("button")?.focus();
     } catch (error) {
       said.textContent = (error as Error).message;
@@ -74,6 +99,72 @@ export class VideoOpener {
     ];
   }
 
+  /** The project's clips with how far their tracks are, and the videos of its folder. */
+  private ofProject(
+    { clips, found }: { clips: ClipEntry[]; found: string[] },
+    said: HTMLElement,
+    element: HTMLDialogElement,
+  ): HTMLElement[] {
+    const open = (source: ClipEntry | string) => async () => {
+      said.textContent = `Opening ${typeof source === "string" ? source : source.name} …`;
+      const why = await this.openClip(source, null, () => element.close());
+      said.textContent = why ?? "";
+    };
+    const line = (name: string, about: string, run: () => Promise<void>) =>
+      h(
+        "button",
+        { class: "clip-line", type: "button", onclick: () => void run() },
+        h("span", { class: "name" }, name),
+        h("span", { class: "dim" }, about),
+      );
+    const lines = [
+      ...clips.map((clip) => line(clip.name, farOf(clip), open(clip))),
+      ...found.map((name) => line(name, "not begun", open(name))),
+    ];
+    return lines.length
+      ? [h("h3", {}, "In this project"), h("div", { class: "clip-list" }, ...lines)]
+      : [];
+  }
+
+  /** Open a clip by its entry or number, or a video of the folder by its name. */
+  async openClip(
+    source: ClipEntry | number | string,
+    object: number | null = null,
+    opened: () => void = () => undefined,
+  ): Promise<string | null> {
+    const { clips, videos } = this;
+    if (!clips || !videos) return NO_SERVER;
+    if (this.opening) return "Another video is being opened.";
+    this.opening = true;
+    let name = "The video";
+    try {
+      const clip = await entryOf(clips, source);
+      name = clip.name;
+      const facts = await clips.session(clip.id);
+      opened();
+      this.leave();
+      const begun = { title: clip.name, object };
+      this.videoWork = await this.shown(facts, () =>
+        showVideo(this.place(clip), videos, facts, begun),
+      );
+      return null;
+    } catch (error) {
+      return `${name} could not be opened: ${(error as Error).message}`;
+    } finally {
+      this.opening = false;
+    }
+  }
+
+  /** A session whose page cannot be shown is ended. */
+  private async shown(facts: VideoFacts, show: () => Promise<VideoWork>): Promise<VideoWork> {
+    try {
+      return await show();
+    } catch (error) {
+      await this.videos!.end(facts.name);
+      throw error;
+    }
+  }
+
   /** Open a video in place of what is shown; says why it could not be opened. */
   async open(source: File | string, opened: () => void = () => undefined): Promise<string | null> {
     if (!this.videos) return NO_SERVER;
@@ -85,7 +176,8 @@ export class VideoOpener {
       const facts = await this.videos.open(source);
       opened();
       this.leave();
-      this.videoWork = await showVideo(this.place(), this.videos, facts, { title });
+      const begun = { title, object: null };
+      this.videoWork = await showVideo(this.place(), this.videos, facts, begun);
       return null;
     } catch (error) {
       return `${title} could not be opened: ${(error as Error).message}`;
@@ -105,8 +197,15 @@ export class VideoOpener {
     );
   }
 
-  private place() {
+  private place(clip: ClipEntry | null = null): VideoPlace {
+    const say = (why: string | null) => {
+      if (why) (this.videoWork ?? this.session).say(why);
+    };
     return {
+      clip,
+      project: this.clips,
+      judged: this.judged,
+      openClip: (source, object) => void this.openClip(source, object).then(say),
       root: this.root,
       names: this.session.labels.all.map(({ name }) => name),
       open: () => void this.ask(),
@@ -129,9 +228,11 @@ export class VideoOpener {
     if (!kept || !this.videos) return;
     try {
       const facts = await this.videos.look(kept.name);
-      this.videoWork = await showVideo(this.place(), this.videos, facts, kept);
+      const clip = kept.clip === null ? null : await entryOf(this.clips!, kept.clip);
+      this.videoWork = await showVideo(this.place(clip), this.videos, facts, kept);
     } catch {
       forgetVideo();
+      if (kept.clip !== null && (await this.openClip(kept.clip, kept.chosen)) === null) return;
       this.session.say(`${kept.title}: the server has closed this video's session.`);
     }
   }

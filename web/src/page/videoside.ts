@@ -1,5 +1,6 @@
 /** The panel beside the video: its objects, and the frames that a person should look at. */
 
+import { isCorrected } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { VideoObject } from "../state/said";
 import type { ObjectState } from "../state/tracks";
@@ -63,16 +64,38 @@ export function videoSide(
   });
   unfold.classList.add("unfold");
   unfold.setAttribute("aria-expanded", "false");
-  const head = h("div", { class: "card-head" }, h("h2", {}, "Objects"), add);
+  const title = h("h2", {}, "Objects");
+  const far = h("p", { class: "dim small" });
+  videoWork.watchers.push(() => tellCounts(videoWork, title, far));
+  const head = h("div", { class: "card-head" }, title, add);
   const element = h(
     "aside",
     { class: "side", "aria-label": "Objects and frames to look at" },
     unfold,
-    h("section", { class: "card object" }, head, list, names),
+    h("section", { class: "card object" }, head, far, list, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
   );
   const focusName = () => rows.get(videoWork.chosen)?.querySelector<HTMLElement>(".label")?.focus();
   return { element, focusName };
+}
+
+/** How many tracks of a clip there are, and how far they are. */
+function tellCounts({ clip }: VideoWork, title: HTMLElement, far: HTMLElement): void {
+  far.hidden = !clip?.entries.length;
+  if (!clip?.entries.length) return;
+  const { proposal, accepted, rejected } = clip.counts;
+  title.textContent = `Tracks: ${clip.entries.length}`;
+  const text = `${proposal} to look at, ${accepted} accepted, ${rejected} rejected`;
+  if (far.textContent !== text) far.textContent = text;
+}
+
+/** How far a track of the project is; null: the video is no clip of one. */
+function progressOf(videoWork: VideoWork, number: number): string | null {
+  const { clip } = videoWork;
+  if (!clip) return null;
+  if (isCorrected(videoWork, number)) return "changed";
+  const status = clip.of(number)?.status;
+  return status === "proposal" ? "to look at" : (status ?? "new");
 }
 
 function objectRow(videoWork: VideoWork, number: number, back: () => void): HTMLElement {
@@ -102,7 +125,9 @@ function objectRow(videoWork: VideoWork, number: number, back: () => void): HTML
   const away = iconButton("trash", `Remove object ${number}`, "", () => {
     void videoWork.removeObject(number);
   });
-  return h("div", { class: "video-object", role: "listitem" }, pick, name, colour, state, away);
+  const far = h("span", { class: "badge far" });
+  const parts = [pick, name, colour, state, far, away];
+  return h("div", { class: "video-object", role: "listitem" }, ...parts);
 }
 
 function showRow(
@@ -110,12 +135,19 @@ function showRow(
   row: HTMLElement,
   { number, name, colour }: VideoObject,
 ): void {
-  const [pick, field, picker, badge] = row.children as unknown as [
+  const [pick, field, picker, badge, far, away] = row.children as unknown as [
     HTMLButtonElement,
     HTMLInputElement,
     HTMLInputElement,
     HTMLElement,
+    HTMLElement,
+    HTMLElement,
   ];
+  const progress = progressOf(videoWork, number);
+  picker.hidden = away.hidden = field.readOnly = videoWork.tracks.isStored(number);
+  far.hidden = progress === null;
+  far.dataset.far = progress ?? "";
+  if (far.textContent !== progress) far.textContent = progress;
   const chosen = String(videoWork.chosen === number);
   pick.setAttribute("aria-pressed", chosen);
   pick.setAttribute("aria-label", `Clicks are about ${videoWork.nameOf(number)}`);
@@ -130,8 +162,8 @@ function showRow(
 }
 
 function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLElement): void {
-  const all = videoWork.tracks.doubtful();
-  const said = videoWork.said.length > 0;
+  const all = videoWork.doubts;
+  const said = videoWork.said.length > 0 || videoWork.clip !== null;
   count.textContent = `Frames to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
   const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);

@@ -6,6 +6,7 @@ import type { Patch } from "../masks/patch";
 import { withStroke } from "../masks/strokes";
 import type { Stroke } from "../masks/strokes";
 import type { Model } from "../model/client";
+import { LONGEST } from "../model/edges";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
 import { refusal } from "../model/prompts";
@@ -23,10 +24,10 @@ export interface Looks {
   keep: string; // the model's name for its answer
 }
 
+const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
 const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
-const REDUCED = 2048;
 
-export const limitFor = ([height, width]: Size) => (height * width > FULL ? REDUCED : 0);
+export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
 
 export const NOTHING = (hw: Size): Looks => ({
   patch: emptyPatch(hw),
@@ -38,6 +39,8 @@ export const NOTHING = (hw: Size): Looks => ({
 
 export class Drafting {
   private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
+  private fine: { keep: string; index: number; patch: Patch } | null = null; // the newest
+  private refining: { asked: string; patch: Promise<Patch | null> } | null = null;
   private painted: { base: Patch; strokes: readonly Stroke[]; patch: Patch } | null = null;
 
   constructor(
@@ -45,6 +48,7 @@ export class Drafting {
     private readonly image: string,
     private readonly hw: Size,
     private readonly granularity: () => Granularity,
+    private readonly say: (text: string) => void = () => undefined,
   ) {}
 
   promptOf(draft: Draft): Prompt {
@@ -63,6 +67,7 @@ export class Drafting {
   /** The draft's mask, pixel for pixel. */
   async finish(draft: Draft, fixed: Mask | null): Promise<Looks> {
     const looks = await this.look(draft, fixed);
+    if (draft.strokes.length) return looks;
     return { ...looks, patch: await this.whole(looks, draft) };
   }
 
@@ -70,8 +75,9 @@ export class Drafting {
     if (draft.rings) return { ...NOTHING(this.hw), patch: fillRings(draft.rings, this.hw) };
     if (asksModel(draft)) {
       const answer = await this.ask(draft);
-      const chosen = answer.candidates[Math.min(draft.candidate, answer.candidates.length - 1)];
-      return { ...answer, patch: chosen.patch, quality: chosen.quality };
+      const index = chosenOf(draft, answer);
+      const { patch, quality } = answer.candidates[index];
+      return { ...answer, patch: this.fineOf(answer.keep, index) ?? patch, quality };
     }
     if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), quality: fixed.quality };
     return NOTHING(this.hw);
@@ -93,10 +99,57 @@ export class Drafting {
     return answer;
   }
 
+  /**
+   * What is shown, with its edge where the photo has it, once it is `still` meant after a moment;
+   * null where it stays as it is.
+   */
+  async settle(looks: Looks, draft: Draft, still: () => boolean): Promise<Looks | null> {
+    const asked = looks.candidates.length > 0 && !draft.strokes.length && this.model()?.refines;
+    if (!asked || this.fineOf(looks.keep, chosenOf(draft, looks))) return null;
+    await new Promise((resume) => setTimeout(resume, SETTLED_MS));
+    if (!still()) return null;
+    const patch = await this.refined(looks, draft, !limitFor(this.hw));
+    return patch && { ...looks, patch };
+  }
+
+  /** What was refined last, if it is this answer. */
+  private fineOf(keep: string, index: number): Patch | null {
+    return this.fine?.keep === keep && this.fine.index === index ? this.fine.patch : null;
+  }
+
+  /** The refined mask of an answer, asked for once, or null; where that fails, the user is told. */
+  private refined({ keep, candidates }: Looks, draft: Draft, whole: boolean) {
+    const index = chosenOf(draft, { candidates });
+    const asked = `${keep} ${index} ${whole}`;
+    if (this.refining?.asked !== asked) {
+      this.refining = { asked, patch: this.askFine(keep, index, whole) };
+    }
+    return this.refining.patch;
+  }
+
+  private async askFine(keep: string, index: number, whole: boolean): Promise<Patch | null> {
+    const model = this.model();
+    if (!model?.refines) return null;
+    try {
+      const patch = await model.refine(this.image, keep, index, whole);
+      this.fine = { keep, index, patch };
+      return patch;
+    } catch (error) {
+      this.refining = null; // the next look tries again
+      this.say(`The mask has the model's own edge: ${(error as Error).message}`);
+      return null;
+    }
+  }
+
   private async whole(looks: Looks, draft: Draft): Promise<Patch> {
-    if (looks.patch.hw[0] === this.hw[0] && looks.patch.hw[1] === this.hw[1]) return looks.patch;
-    const index = Math.min(draft.candidate, looks.candidates.length - 1);
-    return this.model()!.cut(looks.keep, index);
+    const isWhole = ({ hw }: Patch) => hw[0] === this.hw[0] && hw[1] === this.hw[1];
+    if (!looks.candidates.length) return looks.patch;
+    const index = chosenOf(draft, looks);
+    const known = this.fineOf(looks.keep, index);
+    if (known && isWhole(known)) return known;
+    const fine = await this.refined(looks, draft, true);
+    if (fine) return fine;
+    return isWhole(looks.patch) ? looks.patch : this.model()!.cut(looks.keep, index);
   }
 
   /** The strokes over a mask; those painted before are not painted again. */
@@ -111,6 +164,10 @@ export class Drafting {
     return patch;
   }
 }
+
+/** The place of the candidate that a draft means. */
+const chosenOf = (draft: Draft, { candidates }: Pick<Looks, "candidates">) =>
+  Math.min(draft.candidate, candidates.length - 1);
 
 /** Where a mask comes from that a person kept: what was said about it, and the model, if any. */
 export function provenanceOf(

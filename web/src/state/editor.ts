@@ -11,23 +11,15 @@ import type { Granularity } from "../model/granularity";
 import type { Click } from "../model/negative_clicks";
 import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
-import type { ImageEntry, Plane, Planes } from "../store/store";
+import type { ImageEntry } from "../store/store";
 import { Diary } from "./diary";
 import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
 import { shownMasks } from "./everything";
+import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
-
-/** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
-export interface Sight {
-  planes: Planes;
-  page: number;
-  channel: number | null;
-  key: string; // the model's name for these pixels
-  asked: Plane; // what the store is asked for
-}
 
 /** What the editor needs of the host around it. */
 export interface EditorHost {
@@ -78,6 +70,7 @@ export class Editor {
       sight.key,
       hw,
       () => host.granularity(),
+      (text) => host.say(text),
     );
     this.refresh();
   }
@@ -167,15 +160,22 @@ export class Editor {
     this.map.set(this.shown, this.host.layers(), this.draft.fixes);
   }
 
-  /** Bring the draft's mask up to date; of several calls only the last one is shown. */
+  /**
+   * Bring the draft's mask up to date; of several calls only the last one is shown. As the model
+   * draws it at first; when nothing has changed for a moment, with its edge where the photo has it.
+   */
   async look(): Promise<void> {
     const turn = ++this.thinking;
-    const draft = this.draft;
+    const { draft, drafting } = this;
+    const still = () => turn === this.thinking;
     try {
-      const looks = await this.drafting.look(draft, this.find(draft.fixes));
-      if (turn === this.thinking) this.looks = looks;
+      const looks = await drafting.look(draft, this.find(draft.fixes));
+      if (still()) this.looks = looks;
+      this.host.changed();
+      const fine = still() && (await drafting.settle(looks, draft, still));
+      if (fine && still()) this.looks = fine;
     } catch (error) {
-      if (turn === this.thinking) this.host.say((error as Error).message);
+      if (still()) this.host.say((error as Error).message);
     }
     this.host.changed();
   }

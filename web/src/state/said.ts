@@ -27,6 +27,8 @@ export interface KeptVideo {
   objects: VideoObject[];
   said: Said[];
   frame: number;
+  chosen: number;
+  clip: number | null; // of the project
 }
 
 export const waysOf = (direction: Direction): Way[] =>

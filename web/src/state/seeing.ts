@@ -3,10 +3,19 @@
 import type { Model } from "../model/client";
 import { AS_IT_COMES, StoreError } from "../store/store";
 import type { Plane, Planes } from "../store/store";
-import type { Editor, Sight } from "./editor";
+import type { Editor } from "./editor";
 import { everything } from "./everything";
 import type { Session } from "./session";
 import { isEmpty } from "./work";
+
+/** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
+export interface Sight {
+  planes: Planes;
+  page: number;
+  channel: number | null;
+  key: string; // the model's name for these pixels
+  asked: Plane; // what the store is asked for
+}
 
 /** Where a photo is opened: at a page (null: its first), in the channel that was shown before. */
 export function sightOf(

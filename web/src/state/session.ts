@@ -12,8 +12,9 @@ import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
 import type { ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
-import type { EditorHost, Sight } from "./editor";
+import type { EditorHost } from "./editor";
 import { see, sightOf } from "./seeing";
+import type { Sight } from "./seeing";
 import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
 import type { State } from "./work";
 

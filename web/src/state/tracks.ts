@@ -31,10 +31,60 @@ export interface Cell {
 
 const TELLING: (ObjectState | null)[] = ["visible", null, "back", "occluded", "lost"];
 
+const alike = (a: Found, b: Found | undefined): boolean =>
+  a.prompted === b?.prompted &&
+  a.state === b.state &&
+  String(a.segmentation.counts) === String(b.segmentation.counts);
+
 export class Tracks {
   private readonly found = new Map<number, Map<number, Found>>();
   private doubts: Doubtful[] | null = null; // worked out once, as long as nothing changes
   private readonly spoken = new Map<number, number[]>(); // as `doubts`: see `prompted`
+
+  private readonly base = new Map<number, ReadonlyMap<number, Found>>(); // as the project has them
+  private readonly resting = new Set<number>(); // of those, the ones that the session does not know
+
+  /** Masks that the project keeps; the session need not know them. */
+  store(object: number, masks: Iterable<readonly [number, Found]>): void {
+    this.changed(object);
+    const known = new Map(masks);
+    this.base.set(object, known);
+    this.found.set(object, new Map(known));
+    this.resting.add(object);
+  }
+
+  /** The masks of a stored object as they are stored. */
+  restore(object: number): void {
+    this.store(object, this.base.get(object) ?? []);
+  }
+
+  isStored(object: number): boolean {
+    return this.base.has(object);
+  }
+
+  isResting(object: number): boolean {
+    return this.resting.has(object);
+  }
+
+  /** The session knows a stored object from now on. */
+  wake(object: number): void {
+    this.changed(object);
+    this.resting.delete(object);
+  }
+
+  /** All that is known of an object, in the order of the video. */
+  all(object: number): [number, Found][] {
+    return [...(this.found.get(object) ?? [])].sort(([a], [b]) => a - b);
+  }
+
+  /** What is known of a stored object from the first to the last frame that is another one. */
+  corrected(object: number): [number, Found][] {
+    const base = this.base.get(object);
+    const now = this.all(object);
+    const other = now.filter(([frame, found]) => !alike(found, base?.get(frame)));
+    const [first, last] = [other[0]?.[0] ?? Infinity, other.at(-1)?.[0] ?? -1];
+    return now.filter(([frame]) => first <= frame && frame <= last);
+  }
 
   get objects(): number[] {
     return [...this.found.keys()].sort((a, b) => a - b);
@@ -48,6 +98,7 @@ export class Tracks {
 
   /** Forget what was found of an object on other frames than these. */
   keep(object: number, known: readonly Stretch[]): void {
+    if (this.resting.has(object)) return;
     this.changed(object);
     const frames = this.found.get(object);
     for (const frame of [...(frames?.keys() ?? [])]) {
@@ -91,7 +142,7 @@ export class Tracks {
   /** The frames of an object that are to be followed this way, in the order of the video. */
   private missing(object: number, way: Way, length: number): number[] {
     const prompted = this.prompted(object);
-    if (!prompted.length) return [];
+    if (!prompted.length || this.resting.has(object)) return [];
     const [first, end] = way === "forward" ? [prompted[0], length] : [0, prompted.at(-1)!];
     const known = this.found.get(object)!;
     const frames: number[] = [];

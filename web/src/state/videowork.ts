@@ -5,12 +5,14 @@ import type { Rgb } from "../canvas/colours";
 import type { Photo } from "../canvas/photo";
 import type { View } from "../canvas/view";
 import type { VideoFacts, Videos } from "../store/videos";
+import type { ClipWork } from "./clipwork";
+import { renew, wake } from "./correcting";
 import { Pictures } from "./pictures";
 import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
 import type { Message } from "./session";
 import { Tracks } from "./tracks";
-import type { Way } from "./tracks";
+import type { Doubtful, Way } from "./tracks";
 
 export class VideoWork {
   readonly tracks = new Tracks();
@@ -29,6 +31,8 @@ export class VideoWork {
   playing = false;
   asking = 0; // requests under way about clicks
   redraw: () => void = () => undefined;
+  reopen: (() => void) | null = null; // the clip, in a new session
+  clip: ClipWork | null = null; // the project's side of the video
   leave: () => void = () => undefined; // the page shows the photos again
   closed = false; // its page is gone
   ended = false; // the server has closed the session
@@ -70,7 +74,10 @@ export class VideoWork {
   }
 
   nameOf(number: number): string {
-    return this.object(number)?.name || `Object ${number}`;
+    const name = this.object(number)?.name;
+    if (!name) return `Object ${number}`;
+    const alone = !this.objects.some((one) => one.name === name && one.number !== number);
+    return alone ? name : `${name} ${number}`;
   }
 
   colour = (number: number): Rgb => fromHex(this.object(number)?.colour ?? "#ffffff");
@@ -96,9 +103,15 @@ export class VideoWork {
     }
   }
 
+  /** What is to be looked at; of a clip, where one track is judged at a time, of the chosen one. */
+  get doubts(): readonly Doubtful[] {
+    const all = this.tracks.doubtful();
+    return this.clip ? all.filter(({ object }) => object === this.chosen) : all;
+  }
+
   /** The next frame that a person should look at, or the one before. */
   async seekDoubtful(step: 1 | -1): Promise<void> {
-    const frames = [...new Set(this.tracks.doubtful().map(({ frame }) => frame))];
+    const frames = [...new Set(this.doubts.map(({ frame }) => frame))];
     const next =
       step > 0
         ? frames.find((frame) => frame > this.frame)
@@ -138,7 +151,10 @@ export class VideoWork {
   // -------------------------------------------------------------------------------- the objects
 
   addObject(): void {
-    const empty = this.objects.find(({ number }) => !this.said.some((s) => s.object === number));
+    const empty = this.objects.find(
+      ({ number }) =>
+        !this.tracks.isStored(number) && !this.said.some(({ object }) => object === number),
+    );
     if (empty) {
       this.chosen = empty.number;
       return this.changed();
@@ -156,6 +172,10 @@ export class VideoWork {
   }
 
   removeObject(number: number): Promise<void> {
+    if (this.tracks.isStored(number)) {
+      this.say("The project keeps this track: R rejects it.");
+      return Promise.resolve();
+    }
     return this.doing(async () => {
       if (this.said.some((one) => one.object === number) || this.tracks.objects.includes(number)) {
         this.learn(await this.videos.remove(this.facts.name, number));
@@ -171,7 +191,8 @@ export class VideoWork {
   /** Say what is meant on the frame that is shown: a click or a box on the chosen object. */
   speak(point: Said["point"], box: number[] | null = null): Promise<void> {
     const one: Said = { object: this.chosen, frame: this.shown?.frame ?? this.frame, point, box };
-    const begun = this.said.some(({ object }) => object === one.object);
+    const begun =
+      this.tracks.isStored(one.object) || this.said.some(({ object }) => object === one.object);
     if (point && !point[2] && !begun) {
       this.say("First click the object; then take away with Shift + click.");
       return Promise.resolve();
@@ -199,7 +220,8 @@ export class VideoWork {
     void this.seek(last.frame);
     await this.doing(async () => {
       try {
-        await this.tell(last.object, last.frame);
+        if (this.tracks.isStored(last.object)) await renew(this, last.object);
+        else await this.tell(last.object, last.frame);
       } catch (error) {
         this.said.push(last);
         throw error;
@@ -208,18 +230,19 @@ export class VideoWork {
   }
 
   /** Hand the server what was said of an object on a frame, or that nothing is said any more. */
-  private async tell(object: number, frame: number): Promise<void> {
+  async tell(object: number, frame: number): Promise<void> {
     const prompt = promptOf(this.said, object, frame);
     if (!prompt) {
       this.learn(await this.videos.takeBack(this.facts.name, object, frame));
       return;
     }
+    await wake(this, object);
     const { known, ...found } = await this.videos.prompt(this.facts.name, prompt);
     this.tracks.add(object, frame, found);
     this.tracks.keep(object, known);
   }
 
-  private learn(facts: VideoFacts): void {
+  learn(facts: VideoFacts): void {
     this.facts = facts;
     for (const object of this.tracks.objects) {
       this.tracks.keep(object, facts.known[object] ?? []);
@@ -228,7 +251,7 @@ export class VideoWork {
   }
 
   /** One thing after the other; following pauses meanwhile and goes on afterwards. */
-  private doing(job: () => Promise<void>): Promise<void> {
+  doing(job: () => Promise<void>): Promise<void> {
     const was = this.following;
     this.asking++;
     this.changed();
@@ -252,7 +275,8 @@ export class VideoWork {
     const text = (error as Error).message;
     if (/a session that is open/.test(text)) {
       this.ended = true;
-      this.say("The server has closed this video's session. Open the video again.");
+      const actions = this.reopen ? [{ title: "Open it again", run: this.reopen }] : [];
+      this.say("The server has closed this video's session. Open the video again.", actions);
     } else this.say(before + text);
   }
 
@@ -326,18 +350,23 @@ export class VideoWork {
 
   get kept(): KeptVideo {
     const { title, objects, said, frame } = this;
-    return { name: this.facts.name, title, objects, said, frame };
+    const clip = this.clip?.entry.id ?? null;
+    return { name: this.facts.name, title, objects, said, frame, clip, chosen: this.chosen };
   }
 
   /** Go on where a reload has left the video. */
   async restore(kept: KeptVideo): Promise<void> {
     this.objects = kept.objects;
-    this.chosen = kept.objects.at(-1)?.number ?? 1;
+    this.chosen = kept.chosen;
     this.said = kept.said;
     await this.videos.pause(this.facts.name);
     for await (const { frame, objects } of this.videos.results(this.facts.name)) {
-      for (const { object, ...found } of objects) this.tracks.add(object, frame, found);
+      for (const { object, ...found } of objects) {
+        if (this.tracks.isResting(object)) this.tracks.wake(object);
+        this.tracks.add(object, frame, found);
+      }
     }
+    this.learn(await this.videos.look(this.facts.name));
     await this.seek(kept.frame);
   }
 

@@ -1,6 +1,7 @@
 /** Videos on the server: sessions over HTTP (docs/serving.md, "A session about a video"). */
 
 import type { Found, Stretch, Way } from "../state/tracks";
+import { framed } from "./clips";
 import { Server } from "./server";
 import { StoreError } from "./store";
 
@@ -83,6 +84,12 @@ export class Videos {
     const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
     const body = { ...said, anew: true };
     return this.server.json(`api/videos/${name}/prompts`, "POST", body, undefined, true);
+  }
+
+  /** Have a session know an object by masks from elsewhere. */
+  async takeUp(name: string, object: number, known: [number, Found][]): Promise<void> {
+    const path = `api/videos/${name}/objects/${object}/masks`;
+    await this.server.json(path, "PUT", { masks: framed(known) }, undefined, true);
   }
 
   takeBack(name: string, object: number, frame: number): Promise<VideoFacts> {

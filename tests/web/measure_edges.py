@@ -1,0 +1,107 @@
+"""What a refined edge costs in a real Chromium, from the plain files alone, in processor time.
+
+python tests/web/measure_edges.py [PHOTO] [--clicks 20] [--threads 1]
+
+Clicks are answered, and answered and refined, in turns; the time is that of all of the browser's
+processes, so that other work on the machine does not count. The first refinement, which loads the
+network and reads the photo's pixels, stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.web.chromium import find_chromium
+from tests.web.conftest import SIZE, Annotator
+from tests.web.project_server import Site
+
+ASK = """async ([x, y, refined]) => {
+  const {session} = window.anymask, model = session.model(), id = session.editor.entry.id;
+  const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
+  const start = performance.now();
+  const {keep} = await model.answer(id, prompt, 0, "all");
+  if (refined) await model.refine(id, keep, 0, true);
+  return performance.now() - start;
+}"""
+
+
+def processor_ms() -> float:
+    """Of the processes below this one."""
+    found: dict[int, tuple[int, int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        found[int(folder.name)] = int(told[1]), int(told[11]) + int(told[12])
+
+    def is_ours(number: int) -> bool:
+        while number in found:
+            number = found[number][0]
+            if number == os.getpid():
+                return True
+        return False
+
+    ticks = sum(used for number, (_, used) in found.items() if is_ours(number))
+    return 1000 * ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ask(ann: Any, x: float, y: float, refined: bool) -> tuple[float, float]:
+    """Processor and wall time of one click, in milliseconds."""
+    before = processor_ms()
+    wall = float(ann.page.evaluate(ASK, [x, y, refined]))
+    return processor_ms() - before, wall
+
+
+def measure(browser: Any, photo: Path, clicks: int, threads: int) -> None:
+    site = Site(None)
+    ann = Annotator(browser.new_context(viewport=SIZE).new_page(), site.url)
+    ann.open(f"?local=1&threads={threads}")
+    ann.page.set_input_files("input[type=file]", [str(photo)])
+    ann.until("s.editor !== null")
+    ann.seen()
+    height, width = ann.ask("s.editor.hw")
+    ann.page.evaluate(ASK, [width / 2, height / 2, False])
+    print(f"first   processor {ask(ann, width / 2, height / 2, True)[0]:7.0f} ms")
+    spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    for i in range(clicks):
+        place = (i * 0.618 % 1 * width, i * 0.414 % 1 * height)
+        for refined in (False, True):
+            spent[refined].append(ask(ann, *place, refined))
+    for refined, times in spent.items():
+        (processor, wall), name = np.mean(times, axis=0), "refined" if refined else "answer"
+        print(f"{name:8}processor {processor:7.0f} ms   wall {wall:7.0f} ms")
+    site.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photo", type=Path, nargs="?", help="a photo; scikit-image's cup of coffee")
+    parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1, help="of the model")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        photo = asked.photo
+        if photo is None:
+            from skimage import data
+
+            photo = Path(folder) / "coffee.png"
+            Image.fromarray(data.coffee()).save(photo)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        print(f"Chromium {browser.version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+        measure(browser, photo, asked.clicks, asked.threads)
+
+
+if __name__ == "__main__":
+    main()

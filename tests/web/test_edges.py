@@ -1,0 +1,172 @@
+"""Edges of the photo in the page are those of Python, for the mask that stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from tests.web.project_server import Project
+from tests.web.test_parity import PROMPTS
+
+SitDown = Callable[..., Any]
+
+SAME = 0.99  # IoU of masks that differ by rounding
+CLICK = (300, 180)
+ASKED = {
+    "coffee": PROMPTS,
+    "cat": [
+        {"points": [[150, 100]], "labels": [1], "box": None},
+        {"points": [[220, 150], [30, 20]], "labels": [1, 0], "box": None},
+        {"points": [], "labels": [], "box": [100, 20, 330, 280]},
+    ],
+}
+
+REFINED = """async ({points, labels, box}) => {
+  const {session} = window.anymask;
+  const clicks = points.map(([x, y], i) => ({x, y, label: labels[i]}));
+  const model = session.model();
+  const id = session.editor.entry.id;
+  const {keep, candidates} = await model.answer(id, {clicks, box, mask: null}, 0, "all");
+  const fine = [];
+  for (let i = 0; i < candidates.length; i++) fine.push(await model.refine(id, keep, i, true));
+  return fine.map((patch) => window.anymask.toCoco(patch));
+}"""
+
+# Counts what the model's workers are asked.
+COUNT = """(() => {
+  window.asked = {};
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    window.asked[message.kind] = (window.asked[message.kind] ?? 0) + 1;
+    return post.call(this, message, ...rest);
+  };
+})()"""
+
+
+@cache
+def model() -> Any:
+    return anymask.load()
+
+
+@pytest.fixture
+def at_work(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
+    """Somebody whose first photo, the coffee, the model has seen."""
+    ann = sit_down(Project(photos))
+    ann.page.add_init_script(COUNT)
+    return ann
+
+
+def begin(ann: Any) -> Any:
+    ann.open()
+    ann.seen()
+    return ann
+
+
+def overlap(rle: Rle, mask: np.ndarray) -> float:
+    return float(rle_iou([rle], [mask_to_rle(mask)])[0, 0])
+
+
+def kept(ann: Any) -> np.ndarray:
+    """The pixels of the mask that was kept last."""
+    size, counts = ann.ask(
+        "(({rle: {size, counts}}) => [size, [...counts]])(s.editor.state.masks.at(-1))"
+    )
+    return rle_to_mask(Rle(np.array(counts, np.int64), tuple(size)))
+
+
+def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) -> None:
+    ann, moved = begin(at_work), []
+    for name in photos:
+        ann.page.evaluate(f"window.anymask.session.open('{name}')")
+        ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
+        embedding = model().embed(photos[name])
+        for prompt in ASKED[name]:
+            asked = {key: value or None for key, value in prompt.items()}
+            wanted = model().segment(photos[name], **asked).masks
+            own = model().segment(embedding, **asked).masks
+            ours = ann.page.evaluate(REFINED, prompt)
+            assert len(ours) == len(wanted)
+            for coco, mask, coarse in zip(ours, wanted, own, strict=True):
+                assert overlap(coco_to_rle(coco), mask) >= SAME, (name, prompt)
+                moved.append(overlap(coco_to_rle(coco), coarse))
+    assert np.mean(moved) < SAME  # edges have moved: the model's own are others
+
+
+def test_the_mask_that_is_kept_has_the_photos_edge(
+    at_work: Any, photos: dict[str, np.ndarray]
+) -> None:
+    ann = begin(at_work)
+    ann.click(*CLICK)
+    shown = ann.area()
+    ann.keep()
+    wanted = model().segment(photos["coffee"], points=[CLICK]).masks[0]
+    mask = kept(ann)
+    assert overlap(mask_to_rle(mask), wanted) >= SAME
+    assert mask.sum() == shown
+    ann.click(*CLICK)
+    ann.keys("p")
+    ann.drag((20, 20), (60, 20))
+    ann.keep()
+    painted = kept(ann)
+    assert painted[10:30, 15:65].sum() > 100
+    np.testing.assert_array_equal(painted[40:], mask[40:])
+
+
+def test_a_mask_that_is_only_passed_is_not_refined(at_work: Any) -> None:
+    """Neither a hover nor the clicks of a sweep, of which the last one stays."""
+    ann = begin(at_work)
+    ann.page.mouse.move(*ann.at(*CLICK))
+    ann.until("s.editor.preview !== null")
+    assert ann.ask("window.asked.refine") is None
+    ann.page.evaluate(
+        """() => {
+          const {editor} = window.anymask.session;
+          for (let i = 0; i < 5; i++) editor.click(280 + 10 * i, 180, 1);
+        }"""
+    )
+    ann.until("s.editor.drafting.fine !== null")
+    ann.looked()
+    assert ann.ask("window.asked.refine") == 1
+    assert ann.ask("window.asked.picture") == 1
+    ann.click(90, 300)
+    assert ann.ask("window.asked.refine") == 2
+    assert ann.ask("window.asked.picture") == 1  # the photo's pixels are there
+
+
+def without_refiner(route: Any) -> None:
+    reply = route.fetch()
+    manifest = json.loads(reply.text())
+    del manifest["graphs"]["refiner"]
+    route.fulfill(response=reply, body=json.dumps(manifest))
+
+
+def test_a_bundle_without_a_network_has_its_own_edges(
+    at_work: Any, photos: dict[str, np.ndarray]
+) -> None:
+    at_work.page.route("**/model/manifest.json", without_refiner)
+    ann = begin(at_work)
+    ann.click(*CLICK)
+    ann.keep()
+    own = model().segment(model().embed(photos["coffee"]), points=[CLICK]).masks[0]
+    assert overlap(mask_to_rle(kept(ann)), own) >= SAME
+    assert ann.ask("window.asked.refine") is None
+    assert ann.ask("window.asked.picture") is None
+
+
+def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(
+    at_work: Any, photos: dict[str, np.ndarray]
+) -> None:
+    at_work.page.route("**/model/refiner.onnx", lambda route: route.abort())
+    ann = begin(at_work)
+    ann.click(*CLICK)
+    ann.message("The mask has the model's own edge: the server does not answer")
+    ann.keep()
+    own = model().segment(model().embed(photos["coffee"]), points=[CLICK]).masks[0]
+    assert overlap(mask_to_rle(kept(ann)), own) >= SAME

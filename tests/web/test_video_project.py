@@ -1,0 +1,356 @@
+"""Videos of a project in the page: tracks are judged, corrected, kept; the database has it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.engine.project import Project, create_project
+from anymask.engine.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
+from anymask.predictors.image import Model
+from anymask.primitives.rle import mask_to_rle, rle_iou
+from anymask.serving.limits import Limits
+from anymask.serving.project import project_router
+from tests.predictors.fakes import ColourRuntime
+from tests.serving.servers import inference
+from tests.video.clips import HW, write_video
+from tests.web.conftest import SIZE
+from tests.web.test_accessibility import axe, check
+from tests.web.viewers import FRAMES, NARROW, PICTURES, TRUTH, Viewer, served
+
+__all__ = ["axe"]  # a fixture
+LOST = 4  # from this frame on the first track is on the other disc
+
+
+def masks_of(disc: int, lost: int = FRAMES, doubtful: int = 0) -> list[TrackMask]:
+    """A disc on every frame; the other one from the frame `lost` on."""
+    return [
+        TrackMask(
+            frame=n, rle=mask_to_rle(TRUTH[n][disc if n < lost else 1 - disc]), prompted=n == 0,
+            doubts=("jump",) if 0 < n <= doubtful else (),
+        )
+        for n in range(FRAMES)
+    ]  # fmt: skip
+
+
+def track_of(project: Project, track: int) -> TrackEntry:
+    return project.tracks.track(track)
+
+
+def agreement(project: Project, track: int, disc: int) -> list[float]:
+    """IoU of a stored track's masks with a disc, frame by frame."""
+    return [
+        float(rle_iou([mask.rle], [mask_to_rle(TRUTH[mask.frame][disc])])[0, 0])
+        for mask in project.tracks.masks(track)
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Tracks 1 (lost from frame 4 on) and 2 of drive.mkv, 3 of walk.mkv; fresh.mkv is new."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("drive.mkv", "walk.mkv", "fresh.mkv"):
+        write_video(folder / name, PICTURES)
+    made = create_project(folder, labels=["disc"])
+    for name in ("drive.mkv", "walk.mkv"):
+        made.tracks.add_clip(name, HW, FRAMES, 25.0)
+    for clip, number, masks in (
+        (1, 1, masks_of(0, LOST, doubtful=3)),
+        (1, 2, masks_of(1, doubtful=1)),
+        (2, 1, masks_of(0)),
+    ):
+        made.tracks.add_track(clip, TrackDraft(object=number, masks=masks, label="disc"), "model")
+    return made
+
+
+@pytest.fixture
+def reviewer(sit: Callable[..., Viewer], project: Project) -> Iterator[Viewer]:
+    """Somebody at the project's page."""
+    with project_page(project) as address:
+        yield sit(address)
+
+
+def project_page(project: Project) -> Any:
+    behind = inference(lambda: Model(ColourRuntime()))
+    router = project_router(project, behind, Limits(), "ann")
+    return served(lambda: Model(ColourRuntime()), routers=[router])
+
+
+def begin(viewer: Viewer, name: str = "drive.mkv", frame: int = 0) -> None:
+    """Open a clip from the list."""
+    viewer.keys("Control+Shift+O")
+    viewer.page.get_by_role("button", name=name).click()
+    viewer.until(f"f?.title === '{name}' ? f.shown?.frame : null", frame)
+
+
+def stored(viewer: Viewer) -> None:
+    viewer.until("f.clip.saving === 0 && !f.asking && !f.following")
+
+
+def go_to(viewer: Viewer, frame: int) -> None:
+    viewer.keys("Home", *["ArrowRight"] * frame)
+    viewer.on_screen(frame)
+
+
+def correct(viewer: Viewer) -> None:
+    """Say on frame 4 that the first disc is meant, not the other one."""
+    go_to(viewer, LOST)
+    viewer.say(38, 30)
+    viewer.say(100, 70, negative=True)
+
+
+def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer)
+    bar = reviewer.page.get_by_role("group", name="Track")
+    reviewer.until_so(lambda: "disc 1 · 3 frames to look at" in bar.inner_text())
+    assert reviewer.ask("[f.chosen, f.clip.counts.proposal]") == [1, 2]
+    reviewer.keys("a")
+    reviewer.until("f.chosen === 2 && f.clip.saving === 0")
+    accepted = track_of(project, 1)
+    assert (accepted.status, accepted.who, accepted.version) == ("accepted", "ann", 2)
+    assert accepted.seconds > 0
+    far = reviewer.page.get_by_text("1 to look at, 1 accepted, 0 rejected")
+    far.wait_for()
+    reviewer.keys("r")
+    reviewer.until("f?.title", "walk.mkv")  # the next one is in another clip
+    assert track_of(project, 2).status == "rejected"
+    reviewer.on_screen(0)
+    reviewer.keys("Control+z")
+    reviewer.until("f?.title === 'drive.mkv' && f.chosen", 2)
+    assert track_of(project, 2).status == "proposal"
+    reviewer.keys("Control+z")
+    reviewer.until("f.clip.counts.proposal === 2 && f.clip.saving === 0")
+    assert [track_of(project, n).status for n in (1, 2)] == ["proposal", "proposal"]
+    assert project.tracks.verdicts() == []
+
+
+def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer)
+    before = project.tracks.masks(1)
+    correct(reviewer)
+    reviewer.page.get_by_text("1 not stored").wait_for()
+    assert project.tracks.masks(1) == before
+    reviewer.keys("a")
+    reviewer.page.get_by_text("Store the correction first (C), or drop it (Esc).").wait_for()
+    reviewer.keys("c")  # follows what is left first
+    reviewer.until("f.clip.of(1).version", 2)
+    stored(reviewer)
+    reviewer.page.get_by_text("disc 1 is stored from frame 5 on.").wait_for()
+    now = track_of(project, 1)
+    assert (now.status, now.version, now.who) == ("proposal", 2, "ann")
+    assert min(agreement(project, 1, 0)) > 0.7
+    assert project.tracks.masks(1)[:LOST] == before[:LOST]
+    (verdict,) = project.tracks.verdicts()
+    assert (verdict.verdict, verdict.frame) == ("correct", LOST)
+    assert reviewer.ask("[f.said.length, f.tracks.isResting(1), f.clip.counts.proposal]") == [
+        0, True, 2,
+    ]  # fmt: skip
+    reviewer.keys("u")
+    reviewer.until("f.clip.of(1).version", 3)
+    stored(reviewer)
+    assert project.tracks.masks(1) == before
+    assert np.allclose(reviewer.ious(1, [masks[0] for masks in TRUTH]), agreement(project, 1, 0))
+
+
+def test_clicks_of_a_correction_are_undone_and_dropped(reviewer: Viewer, project: Project) -> None:
+    begin(reviewer)
+    known = reviewer.ious(1, [masks[0] for masks in TRUTH])
+    correct(reviewer)
+    corrected = reviewer.ious(1, [masks[0] for masks in TRUTH])
+    assert corrected[LOST] > 0.7
+    assert corrected[LOST + 1 :] == [0.0] * (FRAMES - LOST - 1)
+    go_to(reviewer, 6)
+    reviewer.say(42, 30)
+    reviewer.keys("Control+z")
+    reviewer.until("f.said.length === 2 && !f.asking")
+    assert reviewer.ious(1, [masks[0] for masks in TRUTH]) == corrected
+    reviewer.keys("Escape")
+    reviewer.until("f.said.length === 0 && !f.asking && f.tracks.isResting(1)")
+    assert reviewer.ious(1, [masks[0] for masks in TRUTH]) == known
+    reviewer.say(38, 30)
+    reviewer.keys("Control+z")
+    reviewer.until("f.said.length === 0 && !f.asking && f.tracks.isResting(1)")
+    assert reviewer.ious(1, [masks[0] for masks in TRUTH]) == known
+    assert track_of(project, 1).version == 1
+
+
+def warned(viewer: Viewer) -> bool:
+    """Whether the page would ask before it goes."""
+    event = "new Event('beforeunload', {cancelable: true})"
+    return not viewer.page.evaluate(f"window.dispatchEvent({event})")
+
+
+def test_a_reload_goes_on_with_a_correction_and_warns_before(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer)
+    assert not warned(reviewer)
+    correct(reviewer)
+    assert warned(reviewer)
+    reviewer.drawn()
+    # The browser's own question would have to be answered: what asks for it is kept quiet.
+    reviewer.page.evaluate(
+        "addEventListener('beforeunload', (event) => event.stopImmediatePropagation(), true)"
+    )
+    reviewer.page.reload()
+    reviewer.page.wait_for_selector(".timeline")
+    reviewer.on_screen(LOST)
+    assert reviewer.ask("[f.said.length, f.left, f.chosen]") == [2, 3, 1]
+    reviewer.keys("c")
+    reviewer.until("f.clip.of(1).version", 2)
+    stored(reviewer)
+    assert min(agreement(project, 1, 0)) > 0.7
+    (verdict,) = project.tracks.verdicts()
+    assert verdict.frame == LOST
+    assert not warned(reviewer)
+
+
+def test_a_clip_is_left_when_all_is_stored_or_somebody_says_so(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer)
+    correct(reviewer)
+    reviewer.keys("q")
+    reviewer.page.get_by_text("disc 1: not stored in the project.").wait_for()
+    reviewer.page.get_by_role("button", name="Leave without it").click()
+    reviewer.page.get_by_role("heading", name="This project has no photos").wait_for()
+    assert track_of(project, 1).version == 1
+
+
+def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, project: Project) -> None:
+    begin(reviewer)
+    project.tracks.give_verdict(1, TrackSaid(verdict="reject", version=1), "bob")
+    reviewer.keys("a")
+    reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()
+    reviewer.until("f.clip.of(1).status", "rejected")
+    assert track_of(project, 1).version == 2
+    reviewer.keys("u")
+    reviewer.until("f.clip.of(1).status", "proposal")
+    stored(reviewer)
+    correct(reviewer)
+    project.tracks.give_verdict(1, TrackSaid(verdict="accept", version=3), "bob")
+    reviewer.keys("c")
+    reviewer.page.get_by_text("C stores yours over it.").wait_for()
+    stored(reviewer)
+    reviewer.keys("c")
+    reviewer.until("f.clip.of(1).version", 5)
+    assert (track_of(project, 1).status, track_of(project, 1).who) == ("proposal", "ann")
+    assert min(agreement(project, 1, 0)) > 0.7
+
+
+def test_what_the_server_refuses_stays_on_the_screen(reviewer: Viewer, project: Project) -> None:
+    begin(reviewer)
+    reviewer.page.route("**/verdict", lambda route: route.abort())
+    reviewer.keys("a")
+    reviewer.page.get_by_text("Not stored: the server does not answer").wait_for()
+    stored(reviewer)
+    assert reviewer.ask("[f.chosen, f.clip.of(1).status]") == [1, "proposal"]
+    reviewer.page.unroute("**/verdict")
+    reviewer.keys("a")
+    reviewer.until("f.chosen", 2)
+    assert track_of(project, 1).status == "accepted"
+
+
+def test_tracks_are_left_for_later_and_the_last_one_is_told(
+    reviewer: Viewer, project: Project
+) -> None:
+    for track in (2, 3):
+        project.tracks.give_verdict(track, TrackSaid(verdict="reject", version=1), "bob")
+    begin(reviewer)
+    reviewer.keys("PageDown")
+    reviewer.page.get_by_text("This is the last track to look at.").wait_for()
+    reviewer.keys("2")
+    bar = reviewer.page.get_by_role("group", name="Track")
+    reviewer.until_so(lambda: "rejected by bob" in bar.inner_text())
+    reviewer.page.get_by_role("button", name="Next track").click()
+    reviewer.until("f.chosen", 1)
+    reviewer.keys("a")
+    reviewer.page.get_by_text("Every track has been looked at.").wait_for()
+    assert track_of(project, 1).status == "accepted"
+
+
+def test_a_new_object_of_a_video_of_the_folder_becomes_a_track(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer, "fresh.mkv")
+    clip = project.tracks.clips()[-1]
+    assert (clip.name, clip.tracks) == ("fresh.mkv", 0)
+    reviewer.say(30, 30)
+    reviewer.page.get_by_label("Name of object 1").fill("cup")
+    reviewer.page.get_by_label("Name of object 1").press("Enter")
+    reviewer.keys("c")
+    reviewer.page.get_by_text("cup is a track of the project.").wait_for()
+    stored(reviewer)
+    (kept,) = project.tracks.tracks(clip.id)
+    assert (kept.label, kept.status, kept.object, kept.who) == ("cup", "proposal", 1, "ann")
+    assert (kept.first, kept.last) == (0, FRAMES - 1)
+    assert min(agreement(project, kept.id, 0)) > 0.7
+    reviewer.keys("n")
+    reviewer.say(100, 70)
+    reviewer.until("f.tracks.objects.join()", "1,2")
+    reviewer.keys("c")
+    reviewer.page.get_by_text("Object 2 is a track of the project.").wait_for()
+    stored(reviewer)
+    assert [one.object for one in project.tracks.tracks(clip.id)] == [1, 2]
+
+
+def test_a_video_that_is_sent_is_kept_in_the_project_with_its_tracks(
+    reviewer: Viewer, project: Project, clip: Path
+) -> None:
+    reviewer.watch(clip)
+    reviewer.say(30, 30)
+    reviewer.keys("n")
+    reviewer.say(100, 70)
+    reviewer.keys("Control+s")
+    reviewer.page.get_by_role("button", name="Keep in the project").last.click()
+    reviewer.until("f?.clip?.counts.proposal", 2)
+    reviewer.on_screen(0)
+    entry = project.tracks.clips()[-1]
+    assert (project.folder / entry.name).read_bytes() == clip.read_bytes()
+    first, second = project.tracks.tracks(entry.id)
+    assert min(agreement(project, first.id, 0)) > 0.7
+    assert min(agreement(project, second.id, 1)) > 0.7
+    assert reviewer.ask("f.said.length") == 0
+    reviewer.keys("a")
+    reviewer.until("f.clip.counts.accepted", 1)
+    stored(reviewer)
+    assert project.tracks.clip(entry.id).accepted == 1
+
+
+@pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
+def test_every_screen_of_a_clip_passes_axe_and_fits(
+    sit: Callable[..., Viewer], project: Project, axe: str, size: dict[str, int]
+) -> None:
+    with project_page(project) as address:
+        viewer = sit(address, size)
+        viewer.keys("Control+Shift+O")
+        viewer.page.get_by_role("button", name="drive.mkv").wait_for()
+        complaints = check(viewer, axe, "the list of clips")
+        viewer.keys("Escape")
+        begin(viewer)
+        complaints += check(viewer, axe, "a track to look at")
+        correct(viewer)
+        complaints += check(viewer, axe, "a correction")
+        bar = viewer.page.get_by_role("group", name="Track").bounding_box()
+        assert bar["x"] >= 0
+        assert bar["x"] + bar["width"] <= size["width"]
+        viewer.keys("c")
+        viewer.until("f.clip.of(1).version", 2)
+        stored(viewer)
+        viewer.keys("r")
+        viewer.until("f.chosen", 2)
+        complaints += check(viewer, axe, "after a verdict")
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        viewer.keys("?")
+        viewer.page.get_by_role("dialog", name="Help").wait_for()
+        complaints += check(viewer, axe, "help")
+        assert complaints == []

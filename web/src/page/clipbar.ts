@@ -1,0 +1,68 @@
+/** The bar below a video of the project: accept, reject, correct the chosen track, go on. */
+
+import { isCorrected } from "../state/correcting";
+import type { ClipWork } from "../state/clipwork";
+import type { VideoWork } from "../state/videowork";
+import type { TrackEntry } from "../store/clips";
+import { fill, h } from "./dom";
+
+type Press = [text: string, key: string, run: () => void, kind?: string];
+
+/** keep  stores an object where the video is no clip yet; null: there is no project */
+export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLElement {
+  const element = h("div", { class: "track-bar", role: "group", "aria-label": "Track" });
+  videoWork.watchers.push(() => {
+    const { clip, chosen } = videoWork;
+    const [why, presses] = clip ? ofClip(videoWork, clip) : ofVideo(videoWork, keep);
+    element.hidden = !clip && !keep; // always there in a project, so that the frame stays in place
+    const looks = JSON.stringify([chosen, why, presses.map(([text]) => text), clip?.saving]);
+    fill(element, looks, () => [
+      h("span", { class: "why" }, h("strong", {}, videoWork.nameOf(chosen)), ` · ${why}`),
+      ...presses.map(([text, key, run, kind = ""]) => {
+        const attributes = { class: `button ${kind}`, type: "button", onclick: run };
+        const button = h("button", attributes, text, h("kbd", {}, key));
+        button.disabled = !!clip?.saving;
+        return button;
+      }),
+    ]);
+  });
+  return element;
+}
+
+function ofVideo(videoWork: VideoWork, keep: (() => void) | null): [string, Press[]] {
+  if (!keep || !videoWork.tracks.objects.length) return ["click the object", []];
+  return ["not in the project", [["Keep in the project", "C", keep, "primary"]]];
+}
+
+function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
+  const entry = clip.of(videoWork.chosen);
+  const next: Press = ["Next track", "Page ↓", () => void clip.next()];
+  const keep = (text: string): Press => [text, "C", () => void clip.keep(), "primary"];
+  if (isCorrected(videoWork, videoWork.chosen)) {
+    const away: Press = ["Drop it", "Esc", () => void clip.dropCorrection()];
+    return ["corrected, not stored", [keep("Store the correction"), away]];
+  }
+  if (!entry) {
+    const masks = videoWork.tracks.all(videoWork.chosen).length;
+    if (!masks) return ["click the object", []];
+    return ["not in the project", [keep("Keep in the project")]];
+  }
+  const left = clip.counts.proposal > 0 ? [next] : [];
+  if (entry.status !== "proposal") {
+    const back: Press = ["Take back", "U", () => void clip.takeBack()];
+    return [`${entry.status} by ${entry.who}`, [back, ...left]];
+  }
+  return [
+    doubtful(entry),
+    [
+      ["Accept", "A", () => void clip.judge("accept"), "good"],
+      ["Reject", "R", () => void clip.judge("reject"), "bad"],
+      next,
+    ],
+  ];
+}
+
+function doubtful({ doubtful: count }: TrackEntry): string {
+  if (!count) return "no frame is doubted";
+  return count === 1 ? "1 frame to look at" : `${count} frames to look at`;
+}

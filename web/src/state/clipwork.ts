@@ -1,0 +1,274 @@
+/** The project's side of an open video: its tracks, verdicts on them, and what is stored. */
+
+import { nthColour, toHex } from "../canvas/colours";
+import { framed } from "../store/clips";
+import type { ClipEntry, Clips, TrackEntry, TrackVerdict } from "../store/clips";
+import { StoreError } from "../store/store";
+import { drop, isCorrected, unstored } from "./correcting";
+import type { VideoWork } from "./videowork";
+
+export class ClipWork {
+  entries: TrackEntry[] = []; // by their objects
+  saving = 0; // requests under way that store something
+  private since = performance.now(); // from when on the chosen object is looked at
+  private looking = -1;
+
+  /**
+   * elsewhere  opens another clip, at an object of it
+   * judged     tracks whose verdicts can be taken back, the newest last; of other clips, too
+   */
+  constructor(
+    readonly clips: Clips,
+    readonly entry: ClipEntry,
+    private readonly work: VideoWork,
+    private readonly elsewhere: (clip: number, object: number) => void,
+    private readonly judged: number[],
+  ) {
+    work.watchers.push(() => {
+      if (work.chosen !== this.looking) this.since = performance.now();
+      this.looking = work.chosen;
+    });
+  }
+
+  of(object: number): TrackEntry | null {
+    return this.entries.find((one) => one.object === object) ?? null;
+  }
+
+  get counts(): Record<TrackEntry["status"], number> {
+    const counts = { proposal: 0, accepted: 0, rejected: 0 };
+    for (const { status } of this.entries) counts[status]++;
+    return counts;
+  }
+
+  private seconds(): number {
+    return Math.round(performance.now() - this.since) / 1000;
+  }
+
+  /** Read every track of the clip; `object`, or the one that is asked about, is chosen. */
+  async load(object: number | null = null): Promise<void> {
+    const { work, clips, entry } = this;
+    this.entries = await clips.tracks(entry.id);
+    for (const { id, object } of this.entries) work.tracks.store(object, await clips.masks(id));
+    if (!this.entries.length) return;
+    work.objects = this.entries.map(({ object, label }, i) => ({
+      ...{ number: object, name: label ?? "", colour: toHex(nthColour(i)) },
+    }));
+    const asked = object === null ? await clips.next(entry.id, null) : this.of(object);
+    work.chosen = (this.entries.find(({ id }) => id === asked?.id) ?? this.entries[0]).object;
+  }
+
+  /** Go to where a track begins. */
+  async show(object: number): Promise<void> {
+    this.work.chosen = object;
+    await this.work.seek(this.of(object)?.first ?? 0);
+    this.work.redraw();
+  }
+
+  // ------------------------------------------------------------------------------------ verdicts
+
+  /** Accept or reject the chosen track, and go on to the next one. */
+  async judge(verdict: Exclude<TrackVerdict, "correct">): Promise<void> {
+    const { work } = this;
+    const entry = this.of(work.chosen);
+    if (this.saving) return;
+    if (!entry) return work.say("The project has no track of this object yet: C keeps it.");
+    if (isCorrected(work, entry.object)) {
+      return work.say("Store the correction first (C), or drop it (Esc).");
+    }
+    if (entry.status !== "proposal") {
+      return work.say(`${work.nameOf(entry.object)} is ${entry.status} already; U takes it back.`);
+    }
+    const done = await this.storing(async () => {
+      this.learn(await this.clips.judge(entry, verdict, this.seconds()));
+      this.judged.push(entry.id);
+    });
+    if (done) await this.next();
+  }
+
+  /** Keep the chosen object: the correction of a track, or a new object as a track. */
+  async keep(): Promise<void> {
+    const { work } = this;
+    const object = work.chosen;
+    const entry = this.of(object);
+    if (this.saving) return;
+    if (entry ? !isCorrected(work, object) : !work.tracks.all(object).length) {
+      return work.say(entry ? "Nothing of this track was changed." : "Click the object first.");
+    }
+    await this.storing(async () => {
+      if (await followed(work)) await (entry ? this.correct(entry) : this.add(object));
+    });
+  }
+
+  private async correct(entry: TrackEntry): Promise<void> {
+    const { work, clips } = this;
+    const masks = framed(work.tracks.corrected(entry.object));
+    if (!masks.length) return work.say("The masks are those that are stored.");
+    this.learn(await clips.judge(entry, "correct", this.seconds(), masks));
+    this.judged.push(entry.id);
+    await this.settle(entry.object);
+    work.say(`${work.nameOf(entry.object)} is stored from frame ${masks[0].frame + 1} on.`);
+  }
+
+  private async add(object: number): Promise<void> {
+    const { work, clips, entry } = this;
+    this.learn(await clips.keep(entry.id, draftOf(work, object, object, this.seconds())));
+    await this.settle(object);
+    this.work.say(`${this.work.nameOf(object)} is a track of the project.`);
+  }
+
+  /** What is known of an object is what is stored, and nobody has to be asked about it. */
+  private async settle(object: number): Promise<void> {
+    const { work } = this;
+    work.tracks.store(object, work.tracks.all(object));
+    work.tracks.wake(object); // the session has it still
+    await work.doing(() => drop(work, object));
+  }
+
+  /** The chosen track as it is stored, without the correction. */
+  async dropCorrection(): Promise<void> {
+    const { work } = this;
+    const object = work.chosen;
+    if (isCorrected(work, object)) await work.doing(() => drop(work, object));
+  }
+
+  /** Undo the last verdict on the chosen track, or the last one of all. */
+  async takeBack(track = this.of(this.work.chosen)?.id ?? null): Promise<void> {
+    const { work } = this;
+    if (this.saving) return;
+    if (track === null) return work.say("There is no verdict to take back.");
+    await this.storing(async () => {
+      const kept = await this.clips.takeBack(track);
+      if (this.judged.includes(track)) this.judged.splice(this.judged.lastIndexOf(track), 1);
+      if (kept.clip_id === this.entry.id) return this.learnAnew(kept);
+      this.away(() => this.elsewhere(kept.clip_id, kept.object), true);
+    });
+  }
+
+  /** The last step back: a click, or the last verdict where no click is left. */
+  async undo(): Promise<void> {
+    const last = this.judged.at(-1);
+    if (this.work.said.length || last === undefined) return this.work.undo();
+    await this.takeBack(last);
+  }
+
+  /** The next track that nobody has judged, in this clip or in another one. */
+  async next(): Promise<void> {
+    const { work, entry } = this;
+    const here = this.of(work.chosen)?.id ?? null;
+    try {
+      const asked = await this.clips.next(entry.id, here);
+      if (!asked) return work.say("Every track has been looked at.");
+      if (asked.clip_id !== entry.id) {
+        return this.away(() => this.elsewhere(asked.clip_id, asked.object));
+      }
+      if (asked.id === here) work.say("This is the last track to look at.");
+      if (!this.of(asked.object)) await this.learnAnew(asked);
+      await this.show(asked.object);
+    } catch (error) {
+      work.say(`The next track did not come: ${(error as Error).message}`);
+    }
+  }
+
+  /** Leave the clip, once nothing is being stored; what is not stored is told of first. */
+  away(go: () => void, stored = !this.saving): void {
+    const { work } = this;
+    const names = unstored(work).map((object) => work.nameOf(object));
+    if (!stored) return work.say("Something is being stored still.");
+    if (!names.length) return go();
+    const text = `${names.join(", ")}: not stored in the project. C stores the chosen one.`;
+    work.say(text, [{ title: "Leave without it", run: go }]);
+  }
+
+  // ------------------------------------------------------------------------------------- storing
+
+  private async storing(job: () => Promise<void>): Promise<boolean> {
+    const { work } = this;
+    this.saving++;
+    work.changed();
+    try {
+      await job();
+      return true;
+    } catch (error) {
+      await this.explain(error);
+      return false;
+    } finally {
+      this.saving--;
+      work.changed();
+      work.redraw();
+    }
+  }
+
+  private async explain(error: unknown): Promise<void> {
+    const text = (error as Error).message;
+    if (!(error instanceof StoreError) || error.kind !== "conflict") {
+      return this.work.say(`Not stored: ${text}`);
+    }
+    const theirs = error.current as unknown as TrackEntry | null;
+    if (!theirs || !this.of(theirs.object)) return this.work.say(`Not stored: ${text}`);
+    const who = `Not stored: ${theirs.who} has changed this track meanwhile.`;
+    if (!isCorrected(this.work, theirs.object)) {
+      await this.learnAnew(theirs);
+      return this.work.say(`${who} Look at it as it is now.`);
+    }
+    this.learn(theirs); // the next correction is one of theirs
+    const take = () => void this.storing(() => this.learnAnew(theirs));
+    this.work.say(`${who} C stores yours over it.`, [{ title: "Take theirs", run: take }]);
+  }
+
+  /** A track as the server has it now. */
+  private learn(entry: TrackEntry): void {
+    const others = this.entries.filter(({ id }) => id !== entry.id);
+    this.entries = [...others, entry].sort((a, b) => a.object - b.object);
+    if (this.work.object(entry.object)) return;
+    const colour = toHex(nthColour(entry.object));
+    this.work.objects.push({ number: entry.object, name: entry.label ?? "", colour });
+  }
+
+  /** A track that has other masks now. */
+  private async learnAnew(entry: TrackEntry): Promise<void> {
+    const { work } = this;
+    const masks = await this.clips.masks(entry.id);
+    if (isCorrected(work, entry.object)) await work.doing(() => drop(work, entry.object));
+    work.tracks.store(entry.object, masks);
+    this.learn(entry);
+    await this.show(entry.object);
+  }
+}
+
+/** Follow what is left; whether nothing is. */
+async function followed(work: VideoWork): Promise<boolean> {
+  if (work.left) await work.follow();
+  if (work.left) work.say("Following has not come to its end: F goes on, then C stores.");
+  return !work.left;
+}
+
+/** number  of the object in the project */
+const draftOf = (work: VideoWork, object: number, number: number, seconds: number) => ({
+  ...{ object: number, label: work.object(object)?.name || null, seconds },
+  masks: framed(work.tracks.all(object)),
+});
+
+const kept = new WeakMap<VideoWork, Set<number>>(); // objects of videos that are no clips
+
+/** Keep a video that is no clip of the project, and its objects as tracks; the clip. */
+export async function keepVideo(work: VideoWork, clips: Clips): Promise<ClipEntry | null> {
+  const objects = work.tracks.objects;
+  if (!objects.length) {
+    work.say("Click an object first.");
+    return null;
+  }
+  if (!(await followed(work))) return null;
+  const clip = await clips.take(work.title, work.facts.name);
+  const taken = new Set((await clips.tracks(clip.id)).map(({ object }) => object));
+  const done = kept.get(work) ?? new Set();
+  kept.set(work, done); // where one is refused, the others are not kept twice
+  for (const object of objects) {
+    if (done.has(object)) continue;
+    let number = object;
+    while (taken.has(number)) number++;
+    await clips.keep(clip.id, draftOf(work, object, number, 0));
+    taken.add(number);
+    done.add(object);
+  }
+  return clip;
+}

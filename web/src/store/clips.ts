@@ -1,0 +1,101 @@
+/** Videos of a project on the server: clips, their tracks, and what people say of them. */
+
+import type { Found, ObjectState } from "../state/tracks";
+import type { Server } from "./server";
+import type { Status } from "./store";
+import type { VideoFacts } from "./videos";
+
+export interface ClipEntry {
+  id: number;
+  name: string;
+  width: number;
+  height: number;
+  frames: number | null;
+  rate: number;
+  tracks: number;
+  proposals: number;
+  accepted: number;
+  rejected: number;
+}
+
+export interface TrackEntry {
+  id: number;
+  clip_id: number;
+  object: number; // its number in the clip
+  version: number;
+  who: string;
+  label: string | null;
+  status: Status;
+  first: number;
+  last: number;
+  doubtful: number; // frames that a person should look at
+}
+
+export type TrackVerdict = "accept" | "correct" | "reject";
+
+/** A mask of a track as it travels. */
+export type FramedMask = Found & { frame: number };
+
+export const framed = (masks: Iterable<readonly [number, Found]>): FramedMask[] =>
+  [...masks].map(([frame, { segmentation, area, score, state, doubts, prompted }]) => ({
+    ...{ frame, segmentation, area, score, state, doubts, prompted },
+  }));
+
+export class Clips {
+  constructor(private readonly server: Server) {}
+
+  /** The clips, and the names of the folder's videos that are none yet. */
+  list(): Promise<{ clips: ClipEntry[]; found: string[] }> {
+    return this.server.json("api/clips");
+  }
+
+  /** Take up a video of the folder, or the file of a session, which is copied there. */
+  take(name: string, video?: string): Promise<ClipEntry> {
+    return this.server.json("api/clips", "POST", { name, video }, undefined, true);
+  }
+
+  session(clip: number): Promise<VideoFacts> {
+    return this.server.json(`api/clips/${clip}/session`, "POST", undefined, undefined, true);
+  }
+
+  async tracks(clip: number): Promise<TrackEntry[]> {
+    const path = `api/clips/${clip}/tracks`;
+    return (await this.server.json<{ tracks: TrackEntry[] }>(path)).tracks;
+  }
+
+  async masks(track: number): Promise<[number, Found][]> {
+    type Told = { masks: (Found & { frame: number; state: ObjectState })[] };
+    const path = `api/tracks/${track}/masks`;
+    const { masks } = await this.server.json<Told>(path, "GET", undefined, undefined, true);
+    return masks.map(({ frame, ...found }) => [frame, found]);
+  }
+
+  keep(
+    clip: number,
+    draft: { object: number; label: string | null; masks: FramedMask[]; seconds: number },
+  ): Promise<TrackEntry> {
+    const provenance = { by: "model", tool: "track" };
+    const path = `api/clips/${clip}/tracks`;
+    return this.server.json(path, "POST", { ...draft, provenance }, undefined, true);
+  }
+
+  judge(
+    { id, version }: TrackEntry,
+    verdict: TrackVerdict,
+    seconds: number,
+    masks: FramedMask[] = [],
+  ): Promise<TrackEntry> {
+    const body = { verdict, version, seconds, masks };
+    return this.server.json(`api/tracks/${id}/verdict`, "POST", body, undefined, true);
+  }
+
+  takeBack(track: number): Promise<TrackEntry> {
+    return this.server.json(`api/tracks/${track}/verdict`, "DELETE");
+  }
+
+  /** The track to look at next, of this clip first, those behind `after` first; null: none. */
+  next(clip: number | null, after: number | null): Promise<TrackEntry | null> {
+    const parts = [clip !== null && `clip=${clip}`, after !== null && `after=${after}`];
+    return this.server.json(`api/tracks/next?${parts.filter(Boolean).join("&")}`);
+  }
+}
