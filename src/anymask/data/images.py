@@ -36,14 +36,7 @@ from anymask.data.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
-from anymask.data.pixels import (
-    GivenRanges,
-    PictureView,
-    array_to_image,
-    check_size,
-    on_white,
-    strips,
-)
+from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.types import BoolArray, UintImage
@@ -71,7 +64,7 @@ def load_image(
     bands: int | Sequence[int] | None = None,
     page: int = 0,
     stretch: Sequence[float] | None = None,
-    ranges: GivenRanges | None = None,
+    ranges: AnyRanges | None = None,
     bgr: bool = False,
     allow_url: bool = False,
 ) -> UintImage:  # -> (H, W, 3)

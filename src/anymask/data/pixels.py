@@ -27,7 +27,7 @@ PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
 Ends = float | NDArray[np.float64]  # one, or one a band
 Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
-GivenRanges = Sequence[float] | Sequence[Sequence[float] | None]
+AnyRanges = Sequence[float] | Sequence[Sequence[float] | None]
 _STRIP_PIXELS = 4_000_000
 _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
 
@@ -55,7 +55,7 @@ class PictureView:
         bands: int | Sequence[int] | None = None,
         page: int = 0,
         stretch: Sequence[float] | None = None,
-        ranges: GivenRanges | None = None,
+        ranges: AnyRanges | None = None,
     ) -> PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
@@ -107,7 +107,7 @@ def _pair(values: Sequence[float]) -> Range:
     return float(low), float(high)
 
 
-def _check_ranges(ranges: GivenRanges, bands: int) -> Ranges:
+def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     found: Ranges = ()
     with contextlib.suppress(TypeError, ValueError):
         given: list[Any] = list(ranges)
