@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.families import family_names
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.spec import ALL_KINDS, Fit, ModelSpec, Resample
 from anymask.runtimes.manifest import (
@@ -42,6 +43,9 @@ MANIFEST = Manifest(
     opset=20,
 )
 
+channels = st.sampled_from(
+    [None, ChannelMix.starting([(0.0, 1.5), (-3.0, 60_000.0)], None, "float32")]
+)
 three_floats = st.tuples(*[st.floats(0.1, 255)] * 3)
 specs = st.builds(
     ModelSpec,
@@ -57,6 +61,7 @@ specs = st.builds(
     pad_point=st.booleans(),
     fixed_points=st.integers(0, 8),
     mask_threshold=st.floats(-5, 5),
+    channels=channels,
 )
 
 
@@ -115,6 +120,18 @@ def test_a_spec_of_a_later_anymask_is_refused(name: str, value: Any) -> None:
     record = {**spec_to_dict(MANIFEST.spec), name: value}
     with pytest.raises(WeightsError, match=f"x is damaged .*{name}"):
         manifest_from_json(broken(spec=record), "x")
+
+
+def test_channels_are_said_only_of_models_that_have_them() -> None:
+    assert "channels" not in spec_to_dict(MANIFEST.spec)
+    mix = ChannelMix.starting([(0.0, 255.0)] * 4, (1, 2, 3), "uint8")
+    tuned = replace(MANIFEST, spec=replace(MANIFEST.spec, channels=mix))
+    text = manifest_to_json(tuned)
+    assert "a picture has 4 channels" in text
+    record = json.loads(text)
+    record["spec"]["channels"]["lows"] = [0.0]
+    with pytest.raises(WeightsError, match="x is damaged .*1 to 16 channels, in all of its rows"):
+        manifest_from_json(json.dumps(record), "x")
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:

@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> None:
             return
         item = job.item()
         if item.page is None:
-            report_pages(item.photo, print)
+            report_pages(item.photo, print, task.model)
         made = run_photo(job, task, args.json)
         print(f"{'wrote' if made else 'there already:'} {item.output('.npz')}")

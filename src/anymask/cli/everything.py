@@ -115,7 +115,7 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
     item = job.item()
     check_outputs([item.output(".json"), item.output(".png")], item.photo)
     if item.page is None:
-        report_pages(item.photo, print)
+        report_pages(item.photo, print, task.model)
     report(item.output(".json"), run_photo(job, task, args.json, "searched"))
 
 
@@ -171,7 +171,7 @@ def run_to_files(
     job = replace(job, named=tuple((suffix, path) for suffix, path in named if path is not None))
     item = job.item()
     if item.page is None:
-        report_pages(item.photo, lambda line: print(line, file=sys.stderr))
+        report_pages(item.photo, lambda line: print(line, file=sys.stderr), task.model)
     found = run_photo(job, replace(task, overlay=files.picture is not None), args.json, "searched")
     for path in files.others:
         read_records(item.output(".json")).save(path)

@@ -7,12 +7,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anymask.cli.held_out import CLICKS, Measured, evenly, measure, model_of
+from anymask.cli.held_out import CLICKS, Measured, class_ious, evenly, measure, model_of
 from anymask.families import DEFAULT_MODEL
+from anymask.jobs.choices import parse_bands
+from anymask.primitives.channel_mix import MOST_CHANNELS, ChannelMix
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.data.annotations import AnnotatedImage
+    from anymask.primitives.spec import ModelSpec
     from anymask.training.recipe import Recipe
     from anymask.training.tuning_data import DataReport
 
@@ -51,6 +54,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
     add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
     add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
+    add(
+        "--classes",
+        metavar="all|NAME,NAME",
+        help="learn to tell these labels apart, too: a class for each mask, and label maps without "
+        "prompts (anymask segment --semantic)",
+    )
+    add(
+        "--channels",
+        type=int,
+        metavar="C",
+        help="the pictures are no photos: learn from all of their C channels, 1 to 16, of any type "
+        "of numbers",
+    )
+    add(
+        "--rgb",
+        type=parse_bands,
+        metavar="N,N,N",
+        help="which of --channels are red, green and blue, counted from 1 (default: those that the "
+        "pictures call so; else the mean of all is seen first, as grey)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.cli.tuning_sheet import write_sheet
     from anymask.data.sets import load_set
+    from anymask.training.channels import mix_of
     from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
     from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
@@ -67,9 +91,10 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
     print("\n".join(report.lines()), flush=True)
-    write_sheet(folder / SHEET, load_set(folder / DATA / TRAIN)[1])
+    learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(folder, lambda: _recipe(args, report))
+    recipe = _kept_recipe(folder, lambda: _recipe(args, report, learned))
+    write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
     teller = TrainingTeller(folder if args.tensorboard else None)
@@ -90,12 +115,26 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("-o FOLDER is needed: where checkpoints, weights and the report go")
     if args.pictures is not None and args.pictures < 1:
         raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    _check_channels(args.channels, args.rgb)
     for name in ("source", "pack"):
         if getattr(args, name) is not None:
             option = {"source": "--from", "pack": "--pack"}[name]
             raise InputError(
                 f"{option} belongs to recipes; `anymask train {NAME}` has no use for it"
             )
+
+
+def _check_channels(count: int | None, rgb: tuple[int, ...] | None) -> None:
+    """Raises InputError for channels that no model can take."""
+    if count is not None and not 1 <= count <= MOST_CHANNELS:
+        raise InputError(f"--channels must be 1 to {MOST_CHANNELS}, got {count}")
+    if rgb is None:
+        return
+    if count is None or len(rgb) != 3 or not all(1 <= band <= count for band in rgb):
+        raise InputError(
+            f"--rgb must be three of --channels, counted from 1, such as 3,2,1; got "
+            f"{','.join(map(str, rgb))} of {count or 'no'} channels"
+        )
 
 
 def _stream(place: Path | None, args: argparse.Namespace) -> Any:
@@ -110,15 +149,53 @@ def _device(args: argparse.Namespace) -> str:
     return str(pick_device(args.device))
 
 
-def _recipe(args: argparse.Namespace, report: DataReport) -> Recipe:
+def _recipe(
+    args: argparse.Namespace, report: DataReport, photos: Sequence[AnnotatedImage]
+) -> Recipe:
     from anymask.training.presets import tuning_recipe
     from anymask.weights import entry
 
     start = "shipped" if args.weights is None else str(args.weights.absolute())
     variant = entry(args.model).variant if args.model != DEFAULT_MODEL else args.model
-    return tuning_recipe(
+    recipe = tuning_recipe(
         variant, args.way, report.photos, init=start, pictures=args.pictures, nested=report.nested
     )
+    mix = _channels(args, photos)
+    if mix is not None:
+        recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
+    return dataclasses.replace(recipe, classes=_classes(args.classes, photos))
+
+
+def _classes(words: str | None, photos: Sequence[AnnotatedImage]) -> tuple[str, ...]:
+    """The labels that are told apart. Raises InputError."""
+    from anymask.training.classes import class_names
+
+    if words is None:
+        return ()
+    wanted = None if words == "all" else [word.strip() for word in words.split(",")]
+    return class_names([one.label or "" for photo in photos for one in photo.objects], wanted)
+
+
+def _channels(args: argparse.Namespace, photos: Sequence[AnnotatedImage]) -> ChannelMix | None:
+    """How pictures of other channels are seen at first: as the weights say, or as new.
+
+    Raises InputError.
+    """
+    from anymask.training.channels import starting_mix
+    from anymask.weights.formats import channels_of_weights
+
+    stated = None if args.weights is None else channels_of_weights(args.weights)
+    if stated is not None and args.channels in (None, stated.count):
+        return stated
+    if stated is not None:
+        raise InputError(
+            f"{args.weights} was tuned on pictures of {stated.count} channels, got --channels "
+            f"{args.channels}; leave it out, or start from other weights"
+        )
+    if args.channels is None:
+        return None
+    paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+    return starting_mix(paths, args.channels, args.rgb)
 
 
 def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
@@ -134,12 +211,16 @@ def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
 
 def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -> Measured:
     """What the model could before, measured once."""
+    from anymask.training.channels import take_channels
     from anymask.training.trainee import build_trainee, find_start
 
     path = folder / "before.json"
     if not path.is_file():
-        plain = dataclasses.replace(recipe, learn="all", init=str(find_start(recipe)))
-        measured = measure(model_of(build_trainee(plain, folder)), held)
+        start = str(find_start(recipe))
+        plain = dataclasses.replace(recipe, learn="all", init=start, classes=())
+        module = build_trainee(plain, folder)
+        take_channels(module)
+        measured = measure(model_of(module), held)
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
     kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
@@ -178,24 +259,37 @@ def finish(
     assert found is not None  # the run has just ended
     module = trained_module(found[1])
     after = measure(model_of(trained_module(found[1])), held)
-    figures = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
+    figures: dict[str, Any] = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
     data = {"photos": report.photos, "masks": report.masks, "labels": report.labels}
-    about = {
-        "licence": "that of the starting weights and of your data",
-        "data": data,
-        "recipe": dataclasses.asdict(recipe),
-        "figures": figures,
-    }
-    write_result(folder / WEIGHTS, module, recipe.model, about)
+    about = {"data": data, "recipe": dataclasses.asdict(recipe), "figures": figures}
+    write_result(folder / WEIGHTS, module, recipe.model, about | stated(module))
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), after, folder)
+    kinds = class_ious(again, held) if recipe.classes else {}
     if recipe.learn == "lora":
         _write_adapters(folder, recipe, found[1])
-    write_page(folder / PAGE, again, held, (before, after), report, recipe)
+    write_page(folder / PAGE, again, held, (before, after), report, recipe, kinds)
     if bundle is not None:
         write_bundle(folder, bundle)
+    figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
-    print(f"after:  {_in_words(after.means())}\n{folder / WEIGHTS}  {folder / PAGE}")
+    told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
+    print(
+        "\n".join(
+            [*told, f"after:  {_in_words(after.means())}", f"{folder / WEIGHTS}  {folder / PAGE}"]
+        )
+    )
+
+
+def stated(module: nn.Module) -> dict[str, Any]:
+    """What a network's file says of itself: licence, and channels and classes where it has any."""
+    spec = cast("ModelSpec", module.spec)
+    said: dict[str, Any] = {"licence": "that of the starting weights and of your data"}
+    if spec.classes:
+        said["classes"] = list(spec.classes)
+    if spec.channels is not None:
+        said["channels"] = dataclasses.asdict(spec.channels)
+    return said
 
 
 def _compare(again: Measured, after: Measured, folder: Path) -> None:

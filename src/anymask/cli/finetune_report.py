@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anymask.data.channels import shown_picture
 from anymask.evaluation.protocols import tight_box
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.draw import contours
@@ -15,7 +16,6 @@ from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.storage import write_whole
-from anymask.primitives.types import UintImage
 from anymask.reports.page import html_page, html_table, jpeg_bytes, note, picture_tag, section
 from anymask.reports.plots import Points, curve_plot
 
@@ -38,8 +38,13 @@ def write_page(
     measured: tuple[Measured, Measured],
     report: DataReport,
     recipe: Recipe,
+    kinds: Mapping[str, float | None],
 ) -> None:
-    """Write the page; `measured` is before and after, on the held-out photos."""
+    """Write the page.
+
+    measured  before and after, on the held-out photos
+    kinds     IoU of each class that was learned
+    """
     before, after = measured
     counts = range(1, after.ious.shape[1] + 1)
     rows = [
@@ -52,6 +57,7 @@ def write_page(
         section(
             "Before and after", table, note(f"{len(after.places)} masks of {len(held)} photos")
         ),
+        *([section("Classes", _classes(kinds))] if kinds else []),
         section("While it learned", _curve(path.parent)),
         section("Worst answers to one click", _worst(model, held, after)),
         section("Data", *(note(line) for line in report.lines())),
@@ -59,6 +65,12 @@ def write_page(
     stage = recipe.stages[0]
     about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
     write_whole(path, html_page("Fine-tuning", about, parts))
+
+
+def _classes(kinds: Mapping[str, float | None]) -> str:
+    """IoU of each class over all held-out pixels."""
+    rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
+    return html_table(["class", "IoU of held-out pixels"], rows, [1])
 
 
 def _curve(folder: Path) -> str:
@@ -88,11 +100,14 @@ def _worst(model: Model, held: Sequence[AnnotatedImage], after: Measured) -> str
 
 def _case(model: Model, photo: AnnotatedImage, number: int) -> bytes:
     """The photo around a mask with both outlines, as a JPEG."""
-    image: UintImage = photo.image()
+    mix = model.spec.channels
+    picture = photo.picture(mix)
     truth = rle_to_mask(photo.rles[number])
     prompt = Prompt.of(points=[centre_click(truth)])
-    (answer,) = model.segment(model.embed(image), prompts=[prompt])
-    drawn = contours(image, np.stack([truth, answer.masks[0]]), palette=[TRUTH, ANSWER])
+    (answer,) = model.segment(model.embed(picture), prompts=[prompt])
+    drawn = contours(
+        shown_picture(picture, mix), np.stack([truth, answer.masks[0]]), palette=[TRUTH, ANSWER]
+    )
     x0, y0, x1, y1 = (int(value) for value in tight_box(truth))
     room = ROOM + max(x1 - x0, y1 - y0) // 2
     return jpeg_bytes(drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room])

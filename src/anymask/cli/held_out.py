@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anymask.evaluation.protocols import TruthMask, click_rounds
+from anymask.primitives.label_map import ClassOverlaps
 from anymask.primitives.rle import rle_to_mask
 
 if TYPE_CHECKING:
@@ -41,6 +42,19 @@ def model_of(module: nn.Module) -> Model:
     return Model(TorchRuntime(module, "in memory", device="cpu"))
 
 
+def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
+    """IoU of each class that the model tells apart, over all pixels of the photos."""
+    from anymask.training.classes import class_masks
+
+    overlaps = ClassOverlaps(model.spec.classes)
+    for photo in photos:
+        truth = np.zeros(photo.hw, np.uint8)
+        for number, mask in enumerate(class_masks(photo, model.spec.classes), start=1):
+            truth[mask > 0] = number
+        overlaps.add(model.label(photo.picture(model.spec.channels)).numbers, truth)
+    return overlaps.ious()
+
+
 def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     """All photos, or `most` of them at equal distances, so that measuring takes no longer."""
     return (
@@ -54,6 +68,7 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
     for number, photo in enumerate(photos):
         rles = photo.rles[:MASKS_A_PHOTO]
         truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
-        scores.append(click_rounds(model, model.embed(photo.image()), truths, clicks).ious)
+        seen = model.embed(photo.picture(model.spec.channels))
+        scores.append(click_rounds(model, seen, truths, clicks).ious)
         places += [(number, mask) for mask in range(len(rles))]
     return Measured(np.concatenate(scores), places)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from anymask.primitives.spec import ModelSpec
 
 EVENTS = "events"  # folder of TensorBoard's files in a run's folder
 
@@ -74,7 +77,6 @@ class TrainingTeller:
 
 def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
-    from anymask import models
     from anymask.export.graphs import export_bundle
     from anymask.export.halves import round_to_half
     from anymask.training.checkpoint import newest_state, tensors_hash
@@ -88,7 +90,7 @@ def write_bundle(folder: Path, target: Path) -> None:
     round_to_half(model)
     export_bundle(
         model,
-        models.spec(state["recipe"]["model"]),
+        cast("ModelSpec", model.spec),
         target,
         licence="Apache-2.0",
         weights_hash=tensors_hash(model.state_dict()),

@@ -27,6 +27,8 @@ from anymask.primitives.mask_files import FoundMask, Kind
 from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anymask.predictors.image import Model
     from anymask.predictors.settings import SegmentSettingsDict
     from anymask.primitives.candidates import Candidates
@@ -45,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
     add_prompt_options(parser)
+    parser.add_argument(
+        "--semantic", action="store_true",
+        help="no object is meant: the class of every pixel, by a model that was tuned on classes, "
+        "as .png (class numbers), .overlay.png or .npy (default: PHOTO.classes.png)",
+    )  # fmt: skip
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
@@ -81,6 +88,7 @@ class Job:
 
     outputs  as they were typed
     plain    what a picture is without a further word in its name
+    model    that answers
     several  whether there are several photos
     tell     where remarks go
     """
@@ -90,6 +98,7 @@ class Job:
     pictures: PictureChoice
     outputs: list[str]
     plain: Kind
+    model: ModelChoice
     several: bool
     tell: TextIO
 
@@ -122,6 +131,9 @@ def run(args: argparse.Namespace) -> None:
         pictures = read_pictures(args)
         naming = Naming(page=pictures.page)
         items = [item for path in sources for item in _items(path, naming)]
+        if args.semantic:
+            label_photos(args, pictures, items)
+            return
         to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
         job = Job(
             prompts=read_prompts(args.parts),
@@ -129,15 +141,32 @@ def run(args: argparse.Namespace) -> None:
             pictures=pictures,
             outputs=args.outputs,
             plain=args.png,
+            model=_choose_model(args, items),
             several=len(items) > 1,
             tell=sys.stderr if to_stdout else sys.stdout,
         )
         planned = [(item, job.targets(item)) for item in items]
         _refuse_overwriting(planned)
-        model = _choose_model(args, items).load()
+        model = job.model.load()
         settings = job.settings | {"retry": read_looks(args).retry()}
         for item, targets in planned:
             segment_photo(model, replace(job, settings=settings), item, targets)
+
+
+def label_photos(
+    args: argparse.Namespace, pictures: PictureChoice, items: Sequence[PhotoItem]
+) -> None:
+    """Write the label map of each photo. Raises InputError where objects are meant, too."""
+    from anymask.cli.semantic import label_file, plan_maps
+
+    if args.parts:
+        raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
+    planned = [plan_maps(args.outputs, item) for item in items]
+    for item, paths in zip(items, planned, strict=True):
+        check_outputs(paths, item.photo)
+    model = read_model(args).load()
+    for item, paths in zip(items, planned, strict=True):
+        label_file(model, pictures, item, paths, print)
 
 
 def _items(path: Path, naming: Naming) -> list[PhotoItem]:
@@ -195,21 +224,25 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     """Answer every prompt about one photo, tell of the masks and write them."""
     from anymask.primitives.types import Embedding
 
-    seen: UintImage | Embedding
+    seen: NDArray[Any] | Embedding
+    mix = model.spec.channels
     if is_embedding(item.photo):
         seen = Embedding.load(item.photo)
         image_hw = seen.image_hw
     else:
-        seen = job.pictures.load(item.photo, item.page)
+        seen = job.pictures.load(item.photo, item.page, mix)
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
-            report_pages(item.photo, job.say)
-    shown = seen if any(target.shows_photo for target in targets) else None
+            report_pages(item.photo, job.say, job.model)
+    drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Embedding)
+    shown = cast("UintImage", seen) if drawn else None
+    if shown is not None and mix is not None:
+        shown = mix.to_rgb(shown)
     found = []
     answers = answer_prompts(model, seen, job.prompts, job.settings)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         photo = Path(item.stem.name) if is_embedding(item.photo) else item.photo
-        found.append(_found(photo, cast("UintImage | None", shown), answer, prompt))
+        found.append(_found(photo, shown, answer, prompt))
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1]):
             job.say(": ".join([*named, line]))
@@ -224,7 +257,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
 
 def answer_prompts(
     model: Model,
-    seen: UintImage | Embedding,
+    seen: NDArray[Any] | Embedding,
     prompts: Sequence[Prompt],
     settings: SegmentSettingsDict,
 ) -> list[Candidates]:
@@ -239,7 +272,7 @@ def answer_prompts(
 
 
 def zoom_report(
-    model: Model, seen: UintImage | Embedding, job: Job, prompt: Prompt, answer: Candidates
+    model: Model, seen: NDArray[Any] | Embedding, job: Job, prompt: Prompt, answer: Candidates
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
     from anymask.predictors.zoom import MIN_SIDE, closer_window, object_box
@@ -274,6 +307,8 @@ def report_lines(found: FoundMask) -> list[str]:
             f"quality {record.quality:.2f}, {record.area} pixels ({percent(record.coverage)}), "
             f"box {box}"
         )
+        if record.label is not None and record.label_probability is not None:
+            lines[-1] += f", {record.label} ({percent(record.label_probability)})"
     if found.toss:
         lines.append(
             "ambiguous: another mask is as likely meant; click once more, give --box, or choose "

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from anymask.cli.held_out import evenly
+from anymask.data.channels import shown_picture
 from anymask.primitives.draw import contact_sheet, contours
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.storage import write_whole
@@ -17,6 +18,7 @@ from anymask.reports.page import jpeg_bytes
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage
+    from anymask.primitives.channel_mix import ChannelMix
     from anymask.primitives.types import UintImage
 
 PHOTOS = 24
@@ -24,23 +26,27 @@ CELL = 320  # pixels of a photo on the sheet
 MOST_MASKS = 200  # that are outlined on one photo
 
 
-def write_sheet(path: Path, photos: Sequence[AnnotatedImage]) -> None:
+def write_sheet(
+    path: Path, photos: Sequence[AnnotatedImage], mix: ChannelMix | None = None
+) -> None:
     """Photos at equal distances, each with the outlines of its masks, as a JPEG.
+
+    mix  how pictures of other channels are seen
 
     Raises ImageError, DataError for a photo that cannot be opened.
     """
     if path.is_file():
         return
     cells = [
-        (outlined(photo), f"{photo.name}: {len(photo.rles)} masks")
+        (outlined(photo, mix), f"{photo.name}: {len(photo.rles)} masks")
         for photo in evenly(photos, PHOTOS)
     ]
     write_whole(path, jpeg_bytes(contact_sheet(cells, cell=CELL)))
 
 
-def outlined(photo: AnnotatedImage) -> UintImage:
+def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
     """The photo, about as large as its cell, with the outlines of its masks."""
-    image = photo.image()
+    image = shown_picture(photo.picture(mix), mix)
     scale = min(1.0, 2 * CELL / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -10,13 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
 
 from anymask.data.images import load_image
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED, Box, MaskRecord, record_from_rle
 from anymask.primitives.rle import Rle, rle_merge
 from anymask.primitives.types import UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
@@ -163,14 +168,28 @@ class AnnotatedImage:
         """Open the picture; DataError when its size is not the one that the masks have."""
         if self.source is None:
             raise DataError(f"{self.file_name}: where the picture lies is not known; name its file")
-        image = load_image(self.source) if isinstance(self.source, Path) else self.source
+        found = load_image(self.source) if isinstance(self.source, Path) else self.source
+        self._check_size(found)
+        return found
+
+    def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
+        """As a model of these channels takes it: (H, W, 3), or (H, W, C). Raises as `image`."""
+        if mix is None or self.source is None:
+            return self.image()
+        from anymask.data.channels import load_for_mix
+
+        found = load_for_mix(self.source, mix)
+        self._check_size(found)
+        return found
+
+    def _check_size(self, image: NDArray[Any]) -> None:
+        """Raises DataError where a picture has another size than the masks."""
         if image.shape[:2] != self.hw:
             where = self.source if isinstance(self.source, Path) else self.file_name
             raise DataError(
                 f"{where}: the masks are {self.hw} (height, width), the picture is "
                 f"{image.shape[:2]}; they belong to another version of it"
             )
-        return image
 
     def content(self) -> bytes:
         """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""

@@ -62,7 +62,7 @@ def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
     if samples == 1:  # Pillow reads these two as if their sign were another one
         wrong_sign = (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
         return wrong_sign or (_wants_channels(view) and getattr(picture, "n_frames", 1) > 1)
-    return view.bands is not None or (bits > 8 and not _has_deep_colours(picture))
+    return view.all_bands or (bits > 8 and not _has_deep_colours(picture))
 
 
 def _has_deep_colours(picture: Image.Image) -> bool:
@@ -277,7 +277,7 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     array = array[..., None] if array.ndim == 2 else array
     if page.axes.startswith("S"):
         array = np.moveaxis(array, 0, -1)
-    if view.bands is not None:
+    if view.all_bands:
         return array
     kind, count, extra = int(page.photometric), array.shape[2], tuple(page.extrasamples)
     if kind == _PALETTE:

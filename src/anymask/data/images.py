@@ -89,10 +89,11 @@ def load_image(
     view = PictureView.of(bands, page, stretch, ranges)
     if isinstance(source, str | Path) and is_address(source):
         source = _fetch(str(source), allow_url)
-    return _load_bgr(source, view) if bgr else _load_any(source, view)
+    return _load_bgr(source, view) if bgr else read_view(source, view)
 
 
-def _load_any(source: ImageSource, view: PictureView) -> UintImage:
+def read_view(source: ImageSource, view: PictureView) -> UintImage:
+    """Read what a view asks for. Raises as `load_image` does."""
     if isinstance(source, str | Path):
         return _load_file(Path(source), view)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -373,7 +374,7 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     picture.load()
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
         return array_to_image(np.asarray(picture), name, view)
-    if view.bands is not None:
+    if view.all_bands:
         own = picture if picture.mode in ("L", "LA", "RGB", "RGBA", "RGBX") else _in_rgb(picture)
         return array_to_image(np.asarray(own), name, view)
     width, height = picture.size

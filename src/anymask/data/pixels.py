@@ -42,12 +42,14 @@ class PictureView:
     stretch  the two percentiles, 0..100, that become black and white; None as the module says
     ranges   the two values that become black and white, for all bands or for each; None of a band:
              as its type says
+    raw      all channels with the numbers that they have: (H, W, C) of any type, not a picture
     """
 
     bands: tuple[int, ...] | None = None
     page: int = 0
     stretch: tuple[float, float] | None = None
     ranges: Ranges | None = None
+    raw: bool = False
 
     @classmethod
     def of(
@@ -85,6 +87,11 @@ class PictureView:
     def plain(self) -> bool:
         """Whether the picture's own colours are taken as they are."""
         return self.bands is None and self.stretch is None and self.ranges is None
+
+    @property
+    def all_bands(self) -> bool:
+        """Whether bands are wanted that the picture's own colours do not show."""
+        return self.raw or self.bands is not None
 
 
 AS_IT_IS = PictureView()
@@ -128,10 +135,13 @@ def array_to_image(
     """(H, W[, C]) of any number type -> RGB; `name` is what an error calls it.
 
     Without bands, C = 1 is grey, 2 grey + alpha, 3 RGB, 4 RGBA; with bands, C may be anything.
+    A raw view gives the checked array itself, (H, W, C).
     Raises ImageError for another shape, values that are no real numbers, a band that is not there;
     for NaN and infinity where no stretch leaves them out.
     """
     array = _check_array(source, name, view)
+    if view.raw:
+        return array
     colour, alpha = (array, None) if view.bands else _split_alpha(array)
     black = [place for place, band in enumerate(view.bands or ()) if not band]
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
@@ -183,7 +193,7 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
         )
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim == 3 and array.shape[2] and (view.bands or array.shape[2] <= 4):
+    if array.ndim == 3 and array.shape[2] and (view.all_bands or array.shape[2] <= 4):
         check_size((array.shape[0], array.shape[1]), name)
         return pick_bands(array, name, view)
     remedy = "choose 3 of its bands: bands=(3, 2, 1)"

@@ -2,6 +2,8 @@
 
 python example.py PHOTO X Y MASK.png            the object at X, Y (pixels of the photo)
 python example.py PHOTO X0 Y0 X1 Y1 MASK.png    the object in a box
+
+A model that was tuned on pictures of other channels takes those as .npy (H, W, C).
 """
 
 import json
@@ -53,6 +55,20 @@ class BundleModel:
         if "refiner" in manifest["graphs"]:
             file = HERE / manifest["graphs"]["refiner"]["file"]
             self.refiner = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    def open(self, photo: str) -> Image.Image:
+        """A photo, or what the model makes of a picture of other channels (.npy: H, W, C)."""
+        channels = getattr(self.spec, "channels", None)  # of a model that was tuned on such
+        if channels is None:
+            return ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+        array = np.load(photo) if photo.endswith(".npy") else np.asarray(Image.open(photo))
+        low, high = np.array(channels["lows"]), np.array(channels["highs"])
+        array = array.reshape(*array.shape[:2], -1)
+        if array.shape[2] != len(low):
+            raise SystemExit(f"wanted {len(low)} channels, {photo} has {array.shape[2]}")
+        values = ((array.astype(float) - low) * (255 / (high - low))).clip(0, 255)
+        mixed = np.nan_to_num(values) @ np.array(channels["weights"]).T + channels["bias"]
+        return Image.fromarray(np.rint(mixed.clip(0, 255)).astype(np.uint8))
 
     def see(self, image: Image.Image) -> tuple[dict[str, Any], SimpleNamespace]:
         """The maps of a photo, once for all its prompts, and its place in the model's square."""
@@ -151,7 +167,7 @@ def main(arguments: list[str]) -> int:
     photo, *numbers, target = arguments
     points = np.array(numbers, float).reshape(-1, 2)
     model = BundleModel()
-    seen = model.see(ImageOps.exif_transpose(Image.open(photo)).convert("RGB"))
+    seen = model.see(model.open(photo))
     labels = [1] if len(points) == 1 else [2, 3]
     logits, quality = model.answer(seen, points, labels)
     Image.fromarray(model.draw(logits[0], seen[1], points, labels)).save(target)

@@ -7,6 +7,8 @@ encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; 
               rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
 decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
               masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T)
+classes.onnx  of a model that was tuned on K classes: features, extras_0, ... -> labels
+              (1, 1 + K, m, m), logits of "none of them" and of each class
 
 Every mask token is an output: which of them answers a prompt is chosen outside of the graph
 (`families`), where it can still be asked for at run time.
@@ -31,9 +33,11 @@ from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
 from anymask.export.readme import write_readme
 from anymask.families import shipped_tables
+from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
 from anymask.primitives.spec import ModelSpec
 from anymask.runtimes.manifest import (
+    CLASSES,
     DECODER,
     ENCODER,
     MANIFEST,
@@ -59,6 +63,17 @@ class EncoderGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) -> (B, C, h, w) each
         return tuple(self.model.encode(images))
+
+
+class ClassGraph(nn.Module):
+    """The model's class head: maps in, logits of the classes out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.head: Any = class_head_of(model)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return cast(Tensor, self.head(*maps))
 
 
 class DecoderGraph(nn.Module):
@@ -134,7 +149,7 @@ def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Te
 @torch.no_grad()
 def _write_graphs(
     module: nn.Module, spec: ModelSpec, stage: Path, int8: bool
-) -> tuple[GraphInfo, GraphInfo]:
+) -> tuple[GraphInfo, ...]:
     model = fuse(module).cpu().float()
     batch, prompts, points = (torch.export.Dim(letter) for letter in "BNP")
 
@@ -167,7 +182,24 @@ def _write_graphs(
         describe_tensors(ANSWERS, answers, "N"),
     )
     write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
-    return encoder_info, decoder_info
+    return encoder_info, decoder_info, *_write_classes(model, map_names, inputs, stage)
+
+
+def _write_classes(
+    model: nn.Module, names: Sequence[str], inputs: tuple[Tensor, ...], stage: Path
+) -> tuple[GraphInfo, ...]:
+    """The graph of the class head, where the model has one."""
+    if class_head_of(model) is None:
+        return ()
+    graph, maps = ClassGraph(model).eval(), inputs[: len(names)]
+    info = GraphInfo(
+        CLASSES,
+        describe_tensors(names, maps, ""),
+        describe_tensors(["labels"], [graph(*maps)], ""),
+    )
+    none_varies: tuple[dict[int, Any], ...] = tuple({} for _ in maps)
+    write_graph(graph, maps, info, (none_varies,), stage, int8=False)
+    return (info,)
 
 
 def write_graph(

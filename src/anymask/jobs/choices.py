@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -12,11 +12,13 @@ from anymask.primitives.setting import Setting, check_settings, describe_setting
 from anymask.primitives.tiles import Tile, tile_side
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anymask.data.pixels import PictureView
     from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
-    from anymask.primitives.types import UintImage
+    from anymask.primitives.channel_mix import ChannelMix
 
 Page = int | Literal["all"]
 Ranges = tuple[tuple[float, float] | None, ...]
@@ -181,17 +183,28 @@ class PictureChoice:
 
         return PictureView.of(self.bands, 0, self.stretch, self.ranges)
 
-    def load(self, path: Path, page: int | None = None) -> UintImage:
-        """(H, W, 3); `page` in place of the chosen one. Raises ImageError."""
+    def load(
+        self, path: Path, page: int | None = None, channels: ChannelMix | None = None
+    ) -> NDArray[Any]:
+        """A photo as the model takes it: (H, W, 3), or (H, W, C) where it has `channels`.
+
+        page  in place of the chosen one
+
+        Raises ImageError; InputError for bands or a stretch of a model that has its own.
+        """
         from anymask.data.images import load_image
 
         number = self.page if page is None else page
         if not isinstance(number, int):
             raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
-        look = self.view
-        return load_image(
-            path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
-        )
+        look = replace(self.view, page=number)
+        if channels is None:
+            return load_image(
+                path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
+            )
+        from anymask.data.channels import load_for_model
+
+        return load_for_model(path, channels, look)
 
     def mark(self, page: int | None = None) -> str:
         """What to write beside a file's hash, so that other settings are other pictures."""

@@ -54,11 +54,13 @@ class EmbedWork:
 
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
         """Write one embedding and return 1; None where it is there already."""
+        from anymask.data.channels import shown_picture
         from anymask.predictors.pipeline import image_hash
 
-        image = self.pictures.load(item.photo, item.page)
+        mix = self.model.spec.channels
+        image = self.pictures.load(item.photo, item.page, mix)
         path = item.output(".npz")
-        if is_done(path, self.model, image_hash(image)):
+        if is_done(path, self.model, image_hash(shown_picture(image, mix))):
             return None
         self.model.embed(image).save(path)
         return 1

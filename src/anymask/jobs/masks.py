@@ -28,9 +28,12 @@ from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from anymask.predictors.arrangement import EverythingDict
     from anymask.predictors.grid import GridDict
     from anymask.predictors.image import Model
+    from anymask.primitives.channel_mix import ChannelMix
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.tiles import Tile
     from anymask.primitives.types import UintImage
@@ -151,7 +154,7 @@ class EverythingWork:
         picture never lies beside records of other settings.
         """
         records_path, picture_path = item.output(".json"), item.output(".png")
-        photo = PhotoFile(item.photo, self.pictures, item.page)
+        photo = PhotoFile(item.photo, self.pictures, item.page, self.model.spec.channels)
         records = self._records_there(records_path, photo)
         if records is not None and (picture_path.is_file() or not self.overlay):
             return None
@@ -160,7 +163,7 @@ class EverythingWork:
             records_path.unlink(missing_ok=True)
             records = self._search(records_path, photo, on_step)
         if self.overlay:
-            write_overlay(picture_path, photo.pixels, records, OVERLAY_SIDE)
+            write_overlay(picture_path, photo.shown, records, OVERLAY_SIDE)
         if fresh:
             self._write_records(records_path, photo, records)
         return len(records)
@@ -207,10 +210,19 @@ class EverythingWork:
 
 
 class PhotoFile:
-    """A photo's file, read and decoded when somebody asks."""
+    """A photo's file, read and decoded when somebody asks.
 
-    def __init__(self, path: Path, pictures: PictureChoice, page: int | None = None) -> None:
-        self.path, self.pictures, self.page = path, pictures, page
+    channels  of the model, where it sees others than a photo's
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        pictures: PictureChoice,
+        page: int | None = None,
+        channels: ChannelMix | None = None,
+    ) -> None:
+        self.path, self.pictures, self.page, self.channels = path, pictures, page, channels
 
     @cached_property
     def file_hash(self) -> str:
@@ -223,9 +235,16 @@ class PhotoFile:
             return ""
 
     @cached_property
-    def pixels(self) -> UintImage:
-        """(H, W, 3). Raises ImageError."""
-        return self.pictures.load(self.path, self.page)
+    def pixels(self) -> NDArray[Any]:
+        """As the model takes them: (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
+        return self.pictures.load(self.path, self.page, self.channels)
+
+    @property
+    def shown(self) -> UintImage:
+        """What masks are drawn on, (H, W, 3)."""
+        from anymask.data.channels import shown_picture
+
+        return shown_picture(self.pixels, self.channels)
 
     @cached_property
     def pixels_hash(self) -> str:

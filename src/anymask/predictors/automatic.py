@@ -84,6 +84,10 @@ def find_masks(
         if not found and (wider := wider_grid(grid, of_grid)):
             again = _look(runtime, view, wider, looks._replace(log=None), tell)
             found = arrange(best_of(again), loose, refine)
+    if runtime.spec.classes:
+        from anymask.predictors.classes import name_records
+
+        found = name_records(runtime, view.seen or embed_image(runtime, view.whole), found)
     shown.extend(found)
     return shown
 
@@ -93,6 +97,12 @@ class _View(NamedTuple):
 
     photo: UintImage | None
     seen: Embedding | None
+
+    @property
+    def whole(self) -> UintImage:
+        """The photo, where nothing else was given."""
+        assert self.photo is not None
+        return self.photo
 
 
 def _view(
@@ -109,9 +119,10 @@ def _view(
         _check_enough(looks, source)
         shown = MaskRecords(image_hw=given.embedding.image_hw, picture=given.picture)
         return _View(given.photo, given.embedding), shown
-    photo = load_one(given, source)
+    mix = runtime.spec.channels
+    photo = load_one(given, source, mix)
     hw = (photo.shape[0], photo.shape[1])
-    shown = MaskRecords(image_hw=hw, picture=picture_of(given, photo))
+    shown = MaskRecords(image_hw=hw, picture=picture_of(given if mix is None else photo, photo))
     once = count_looks(looks.tile, hw) == 1 and not grid.crop_n_layers and looks.retry is None
     sees = once and "point" in runtime.spec.accepts
     return _View(photo, embed_image(runtime, photo) if sees else None), shown
@@ -127,9 +138,8 @@ def _look(
     """What a grid of clicks finds."""
     if view.seen is not None:
         return find_everything(runtime, view.seen, grid, tell, looks.log)
-    assert view.photo is not None
     time = None if looks.retry is None else RetryTime.start(looks.retry)
-    return look_around(WindowScanner(runtime, grid, time, looks.log), view.photo, looks.tile, tell)
+    return look_around(WindowScanner(runtime, grid, time, looks.log), view.whole, looks.tile, tell)
 
 
 def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from anymask.data.record_list import MaskRecords
     from anymask.predictors.automatic import EverythingKeywords
     from anymask.predictors.search_log import SearchLog
+    from anymask.primitives.label_map import LabelMap
 
 
 class Model:
@@ -111,7 +112,21 @@ class Model:
 
         Raises ImageError (see `data.images.load_image`), InputError for another keyword.
         """
-        return embed_image(self.runtime, load_one(image, read_source(source)))
+        photo = load_one(image, read_source(source), self.spec.channels)
+        return embed_image(self.runtime, photo)
+
+    def label(self, image: ImageSource | Embedding, **source: Unpack[SourceDict]) -> LabelMap:
+        """The class of every pixel, without a prompt, by a model that was tuned on classes.
+
+        image, source  as for `embed`, or an embedding
+
+        Raises ModelError for a model without classes, ImageError, InputError.
+        """
+        from anymask.predictors.classes import label_photo
+
+        seen = image if isinstance(image, Embedding) else self.embed(image, **source)
+        check_embedding(self.runtime, seen)
+        return label_photo(self.runtime, seen)
 
     def embed_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
@@ -204,8 +219,10 @@ class Model:
     ) -> SeenPhoto:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
-            photo = load_one(image, source or SourceDict())
-            return SeenPhoto(embed_image(self.runtime, photo), photo, picture_of(image, photo))
+            mix = self.spec.channels
+            photo = load_one(image, source or SourceDict(), mix)
+            picture = picture_of(image if mix is None else photo, photo)
+            return SeenPhoto(embed_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
                 f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"

@@ -71,10 +71,15 @@ def answer_prompts(
     checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
     firsts = decode_prompts(runtime, embedding, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
-    return [
+    answers = [
         _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
         for first, prompt in zip(firsts, checked, strict=True)
     ]
+    if not runtime.spec.classes:
+        return answers
+    from anymask.predictors.classes import name_answers  # few models need it
+
+    return name_answers(runtime, embedding, answers)
 
 
 def question_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,9 @@ from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.previews import Picture
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
+
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 Images = str | Path | Iterable[ImageSource | Embedding]
 Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
@@ -51,15 +54,29 @@ def list_images(images: Images) -> list[ImageSource | Embedding]:
     return found
 
 
-def load_one(image: ImageSource, source: SourceDict) -> UintImage:
-    """Read a photo. Raises ImageError, InputError for several photos."""
+def load_one(
+    image: ImageSource, source: SourceDict, channels: ChannelMix | None = None
+) -> UintImage:
+    """Read a photo; `channels` are the model's, where it sees others than a photo's.
+
+    Raises ImageError, InputError for several photos or another number of channels.
+    """
     several = _several(image)
     if several:
         raise InputError(
             f"wanted one photo, got {several}; for several photos there are embed_many, "
             "segment_many and everything_many, which give an answer for each"
         )
-    return load_image(image, **source)
+    if channels is None:
+        return load_image(image, **source)
+    if source:
+        raise InputError(
+            f"{' and '.join(source)} is about photos, this model takes pictures of "
+            f"{channels.count} channels as they were recorded; leave it out"
+        )
+    from anymask.data.channels import load_mixed  # few models need its modules
+
+    return load_mixed(image, channels)
 
 
 def _several(image: object) -> str:

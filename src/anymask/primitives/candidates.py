@@ -77,8 +77,8 @@ class Mask:
     threshold  logits above it are object
     cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
                logits are
-    finished   run-lengths of the photo's size, where a step behind the model decided on pixels, or
-               what makes them when they are read; None: the pixels are what the shown logits draw
+    finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
+    label, label_probability  the class and its chance, of a model that was tuned on classes
     """
 
     logits: FloatArray
@@ -88,6 +88,8 @@ class Mask:
     threshold: float = 0.0
     cleaned: FloatArray | None = None
     finished: Rle | PixelsLater | None = None
+    label: str | None = None
+    label_probability: float | None = None
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
@@ -128,10 +130,10 @@ class Mask:
 
     def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
         """The mask with its numbers, and the clicks of the prompt where one is given."""
-        stability = stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET)
-        record = record_from_rle(
-            self.rle(), quality=float(self.quality), stability=float(stability), label=label
-        )
+        stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
+        named, quality = label or self.label, float(self.quality)
+        record = record_from_rle(self.rle(), quality=quality, stability=stability, label=named)
+        record = replace(record, label_probability=None if label else self.label_probability)
         if prompt is None or prompt.points is None:
             return record
         return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))

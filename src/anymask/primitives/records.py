@@ -43,6 +43,7 @@ class MaskRecord:
     objectness  chance that a person would draw this mask, times its quality, 0..1; None where
                 nobody judged it
     label       a name, where somebody gave one
+    label_probability  of the label, where a model that was tuned on classes gave it
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
@@ -59,6 +60,7 @@ class MaskRecord:
     label: str | None = None
     parent: int | None = None
     depth: int | None = None
+    label_probability: float | None = None
 
     def __repr__(self) -> str:
         height, width = self.rle.size
@@ -102,9 +104,9 @@ class MaskRecord:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `objectness`, `parent`, `depth` are left out where there
-        is none; `parent` counts the records of the list from 0. Raises InputError for another
-        output_mode.
+        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth` are
+        left out where there is none; `parent` counts the records of the list from 0. Raises
+        InputError for another output_mode.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
@@ -123,6 +125,8 @@ class MaskRecord:
             record["objectness"] = self.objectness
         if self.label is not None:
             record["label"] = self.label
+        if self.label_probability is not None:
+            record["label_probability"] = self.label_probability
         if self.parent is not None:
             record["parent"] = self.parent
         if self.depth is not None:
@@ -191,6 +195,7 @@ class MaskRecord:
                 label=None if record.get("label") is None else str(record["label"]),
                 parent=None if record.get("parent") is None else int(record["parent"]),
                 depth=None if record.get("depth") is None else int(record["depth"]),
+                label_probability=_number_or_none(record.get("label_probability")),
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(

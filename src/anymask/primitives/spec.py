@@ -6,7 +6,10 @@ Letters: S the model's input side, m the side of its low-resolution masks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from anymask.primitives.channel_mix import ChannelMix
 
 PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
 Fit = Literal["longest_side", "square"]
@@ -38,6 +41,8 @@ class ModelSpec:
     pad_box        SAM 2: the same token follows a box, too
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
     mask_threshold logits above it are object
+    channels       how pictures of other channels than a photo's become one; None: it sees photos
+    classes        names of the classes that it was tuned to tell apart, none for most models
     """
 
     name: str
@@ -54,6 +59,8 @@ class ModelSpec:
     pad_box: bool = False
     fixed_points: int = 0
     mask_threshold: float = 0.0
+    channels: ChannelMix | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"
 TABLES = "tables.json"
 CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
+CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
@@ -206,12 +207,22 @@ def file_sha256(path: Path) -> str:
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
     """A ModelSpec in JSON's types."""
-    return {**asdict(spec), "accepts": sorted(spec.accepts)}
+    record = {**asdict(spec), "accepts": sorted(spec.accepts)}
+    if spec.channels is None:  # of models that see photos nothing is said
+        del record["channels"]
+    if not spec.classes:
+        del record["classes"]
+    return record
 
 
 def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
-    values = {field.name: record[field.name] for field in fields(ModelSpec)}
+    names = [field.name for field in fields(ModelSpec)]
+    values = {name: record[name] for name in names if name not in ("channels", "classes")}
+    values["channels"] = record.get("channels")
+    values["classes"] = tuple(record.get("classes", ()))
+    if not all(isinstance(name, str) for name in values["classes"]):
+        raise ValueError(f"'classes' is {values['classes']!r}, not names")
     unknown = set(record) - set(values)
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
@@ -226,6 +237,10 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     for name in ("mean", "std"):
         values[name] = tuple(float(number) for number in values[name])
     values["accepts"] = frozenset(values["accepts"])
+    if values["channels"] is not None:
+        from anymask.primitives.channel_mix import ChannelMix
+
+        values["channels"] = ChannelMix.of(values["channels"])
     _check_numbers(values)
     return ModelSpec(**values)
 
@@ -271,7 +286,13 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     end = f"after {which}, add the point 0, 0 with label -1" if spec.pad_point else ""
     fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
+    mix = spec.channels
+    mixed = mix and (
+        f"a picture has {mix.count} channels: bring each from its low..high to 0..255, cut and "
+        "round to 0..255 what 3 x C weights and 3 biases make of them as RGB (`spec.channels`)"
+    )
     return [
+        *([mixed] if mixed else []),
         f"{fit} ({spec.resample})",
         f"x = (pixel - mean) / std per RGB channel, mean {spec.mean}, std {spec.std}",
         *(step for step in (pad, points, labels, end, fixed) if step),

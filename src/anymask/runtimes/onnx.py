@@ -30,6 +30,7 @@ from anymask.primitives.types import (
 )
 from anymask.runtimes.failures import check_maps, running
 from anymask.runtimes.manifest import (
+    CLASSES,
     CONSTANTS,
     DECODER,
     DISABLED_OPTIMISERS,
@@ -41,7 +42,7 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import EdgeRefining
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class OnnxRuntime:
             return cast(C | None, self._video)
         if cast(object, kind) is EdgeRefining:
             return cast(C | None, self._edges)
+        if cast(object, kind) is ClassLabelling:
+            return cast(C | None, OnnxClasses(self) if self.manifest.has_graph(CLASSES) else None)
         return self if isinstance(self, kind) else None
 
     @cached_property
@@ -173,6 +176,15 @@ class OnnxRuntime:
             logits, quality = self._session(info).run(None, given)
             return logits, quality
 
+    def label_cells_of(self, seen: Seen) -> FloatArray:
+        """See `ClassLabelling`; of a bundle that has the graph."""
+        info, maps = self.manifest.graph(CLASSES), seen.maps()
+        check_maps(maps, {one.name: one.shape for one in info.inputs}, self.spec.name)
+        with running(f"the classes of {self.spec.name}"):
+            said = self._session(info).run(None, {one.name: one.values[None] for one in maps})
+        logits: FloatArray = said[0][0]
+        return logits
+
     def _session(self, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
         with self._lock:
@@ -206,6 +218,17 @@ class OnnxRuntime:
                 f"ONNX Runtime {ort.__version__} cannot open {self._folder / name}: {error}; "
                 "upgrade onnxruntime, or export the model again"
             ) from error
+
+
+class OnnxClasses:
+    """Classes told apart by a graph of the bundle."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+
+    def label_cells(self, seen: Seen) -> FloatArray:
+        """See `ClassLabelling`."""
+        return self._runtime.label_cells_of(seen)
 
 
 class OnnxEdges:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError, ModelError, WeightsError
-from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS
+from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.models.edge_refiner import EdgeRefiner
+    from anymask.primitives.channel_mix import ChannelMix
 
 Runtime = Literal["auto", "onnx", "torch"]
 
@@ -114,6 +115,20 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
     return about["variant"], path
 
 
+def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix | None:
+    """The channels that a model's pictures have, without opening it; None: they are photos.
+
+    Raises WeightsError for damaged files.
+    """
+    folder = find_bundle(name, weights)
+    if folder is not None:
+        return read_manifest(folder).spec.channels
+    from anymask.weights.formats import channels_of_weights
+
+    path = Path(name if weights is None else weights).expanduser()
+    return channels_of_weights(path) if os.path.isfile(path) else None  # noqa: PTH113 - as above
+
+
 def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
     """A checkpoint's network with its weights, in eval mode, and the sha256 of the file.
 
@@ -134,10 +149,19 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     import_torch()
     from anymask import models
     from anymask.weights import load_official, read_checkpoint
+    from anymask.weights.formats import channels_of_weights, classes_of_weights
 
     module = models.build(variant)
+    classes = classes_of_weights(path)
+    if classes:
+        from anymask.models.class_head import add_class_head
+
+        add_class_head(module, len(classes))
     load_official(module, read_checkpoint(path))
-    module.spec = cast(Any, replace(models.spec(variant), name=name))
+    spec = replace(
+        models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
+    )
+    module.spec = cast(Any, spec)
     return module.eval(), file_hash(path)
 
 

@@ -3,8 +3,9 @@
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
 `EdgeRefining`, `sweep.Sweeps`) that is asked for by type.
 
-Letters: B images, S the model's input side, N prompts, T the masks that the decoder makes for a
-prompt, m the side of its low-resolution masks, W that of a window around an edge, n its cells.
+Letters: B images, K classes, S the model's input side, N prompts, T the masks that the decoder
+makes for a prompt, m the side of its low-resolution masks, W that of a window around an edge, n its
+cells.
 """
 
 from __future__ import annotations
@@ -68,6 +69,15 @@ class EdgeRefining(Protocol):
         self, photo: UintImage, logits: FloatArray, prompt: FloatArray
     ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
         """What to add to the logits of one window: see `primitives.edge_window`."""
+        ...
+
+
+@runtime_checkable
+class ClassLabelling(Protocol):
+    """The capability of telling classes apart without a prompt (`ModelSpec.classes`)."""
+
+    def label_cells(self, seen: Seen) -> FloatArray:  # -> (1 + K, m, m)
+        """Logits of "none of them" and of each class, for every cell of a low-resolution mask."""
         ...
 
 

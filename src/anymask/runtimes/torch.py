@@ -18,7 +18,7 @@ from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.failures import running
-from anymask.runtimes.protocol import EdgeRefining
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining
 from anymask.runtimes.sweep import Sweep, SweepPrecision
 from anymask.runtimes.torch_edges import TorchEdges
 from anymask.runtimes.video import VideoSteps
@@ -83,6 +83,8 @@ class TorchRuntime:
             return cast(C | None, self._video())
         if cast(object, kind) is EdgeRefining:
             return cast(C | None, self._edges)
+        if cast(object, kind) is ClassLabelling:
+            return cast(C | None, TorchClasses(self) if self.spec.classes else None)
         return self if isinstance(self, kind) else None
 
     def _video(self) -> VideoSteps | None:
@@ -104,6 +106,11 @@ class TorchRuntime:
                 self._tensor(prompts.has_mask, self.dtype),
             )
             return _to_numpy(logits), _to_numpy(quality)
+
+    def label_cells_of(self, seen: Seen) -> FloatArray:
+        """See `ClassLabelling`; of a model that has classes."""
+        with running(f"the classes of {self.spec.name}"), self._torch.inference_mode():
+            return _to_numpy(self._module.class_head(*self._maps(seen))[0])
 
     def sweep(
         self, seen: Seen, geometry: Geometry, precision: SweepPrecision = "model"
@@ -136,6 +143,17 @@ class TorchRuntime:
         # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
         safe = np.require(array, requirements=["C", "W"])
         return self._torch.from_numpy(safe).to(self.device, dtype)
+
+
+@dataclass(frozen=True)
+class TorchClasses:
+    """Classes told apart by a runtime's own module."""
+
+    runtime: TorchRuntime
+
+    def label_cells(self, seen: Seen) -> FloatArray:
+        """See `ClassLabelling`."""
+        return self.runtime.label_cells_of(seen)
 
 
 @dataclass(frozen=True, eq=False)

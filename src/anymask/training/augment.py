@@ -1,6 +1,7 @@
 """Augmentation: a photo and its masks in, both cropped, flipped and recoloured out.
 
-Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, masks uint8 0/1.
+Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, or of the channels
+that they have; masks are uint8 0/1.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     for i, mask in enumerate(masks):
         soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
         out[i] = soft > 127
-    return photo.astype(np.uint8, copy=False), out
+    return photo.reshape(h, w, image.shape[2]).astype(np.uint8, copy=False), out
 
 
 def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12) -> Pair:
@@ -100,13 +101,7 @@ def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12
 
 def recolour(image: UintImage, rng: Generator) -> UintImage:
     """Brightness, contrast, gamma, saturation, gray, inversion, blur, grain: each at times."""
-    table = np.arange(256, dtype=np.float32) / 255
-    if rng.random() < 0.7:
-        table = table ** np.exp(rng.uniform(-0.5, 0.5))
-        table = (table - 0.5) * np.exp(rng.uniform(-0.5, 0.35)) + 0.5 + rng.uniform(-0.15, 0.15)
-    if rng.random() < 0.06:
-        table = 1 - table
-    image = cv2.LUT(image, (table.clip(0, 1) * 255).astype(np.uint8)).astype(np.uint8, copy=False)
+    image = shade(image, rng, inversion=0.06)
     if rng.random() < 0.5:
         saturation = 0.0 if rng.random() < 0.35 else np.exp(rng.uniform(-0.7, 0.5))
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
@@ -115,14 +110,43 @@ def recolour(image: UintImage, rng: Generator) -> UintImage:
     return damage(image, rng)
 
 
+def brighten(image: UintImage, rng: Generator) -> UintImage:
+    """What becomes of channels that are no colours: brightness, gamma, gains, blur and grain."""
+    image = shade(image, rng, inversion=0.0)
+    if rng.random() < 0.5:
+        gains = np.exp(rng.uniform(-0.12, 0.12, image.shape[2])).astype(np.float32)
+        image = (image * gains).clip(0, 255).astype(np.uint8)
+    return soften(image, rng)
+
+
+def shade(image: UintImage, rng: Generator, inversion: float) -> UintImage:
+    """Brightness, contrast and gamma of all channels alike; light for dark in a part of them."""
+    table = np.arange(256, dtype=np.float32) / 255
+    if rng.random() < 0.7:
+        table = table ** np.exp(rng.uniform(-0.5, 0.5))
+        table = (table - 0.5) * np.exp(rng.uniform(-0.5, 0.35)) + 0.5 + rng.uniform(-0.15, 0.15)
+    if rng.random() < inversion:
+        table = 1 - table
+    levels = (table.clip(0, 1) * 255).astype(np.uint8)
+    shaded: UintImage = cv2.LUT(image, levels).astype(np.uint8, copy=False)
+    return shaded.reshape(image.shape)
+
+
 def damage(image: UintImage, rng: Generator) -> UintImage:
     """What cameras and files do: blur, grain, compression."""
-    if rng.random() < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6))).astype(np.uint8)
-    if rng.random() < 0.15:
-        grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 14)
-        image = (image + grain).clip(0, 255).astype(np.uint8)
+    image = soften(image, rng)
     if rng.random() < 0.1:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])
         image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return image
+
+
+def soften(image: UintImage, rng: Generator) -> UintImage:
+    """Blur and grain, each at times."""
+    if rng.random() < 0.15:
+        sigma = float(rng.uniform(0.4, 1.6))
+        image = cv2.GaussianBlur(image, (0, 0), sigma).reshape(image.shape).astype(np.uint8)
+    if rng.random() < 0.15:
+        grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 14)
+        image = (image + grain).clip(0, 255).astype(np.uint8)
     return image

@@ -29,6 +29,7 @@ from anymask.primitives import errors
 from anymask.primitives.errors import AnymaskError, ConfigError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
+from anymask.training.channels import mix_of
 from anymask.training.checkpoint import copy_run, newest_state, remove_drafts
 from anymask.training.parallel import TorchrunPlace
 from anymask.training.photos import PhotoStore
@@ -74,7 +75,8 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
         index_shards(run.data, run.folder)
     elif recipe.decode_once:
         sources = (one.source for _, some in sets for one in some)
-        PhotoStore.build((s for s in sources if isinstance(s, Path)), run.folder / PHOTOS)
+        paths = (source for source in sources if isinstance(source, Path))
+        PhotoStore.build(paths, run.folder / PHOTOS, channels=mix_of(recipe.channels))
 
 
 def run_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:

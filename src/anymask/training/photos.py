@@ -5,6 +5,8 @@ Compressed photos (AVIF above all) decode slower than a training step can wait f
 
     photos.bin   the pixels of all photos behind each other, uint8 RGB, row by row
     photos.json  {"format": 1, "photos": {path: [offset, H, W, bytes of the file]}}
+
+Pictures of other channels are (H, W, C) uint8 on the scale of their mix (`training.channels`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from anymask.data.images import load_image
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import whole_file, write_json
 from anymask.primitives.types import UintImage
+from anymask.training.channels import load_scaled
 
 FORMAT = 1
 PIXELS, INDEX = "photos.bin", "photos.json"
@@ -32,49 +36,65 @@ Entry = tuple[int, int, int, int]  # offset, H, W, bytes of the file
 class PhotoStore:
     """Photos that were decoded before, by path; others are decoded when asked for.
 
-    folder  where `build` wrote
+    folder    where `build` wrote
+    channels  of pictures that are no photos
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, channels: ChannelMix | None = None) -> None:
+        self.folder, self.channels = folder, channels
         self.entries = _read_index(folder / INDEX)
         self._pixels: np.memmap | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_pixels": None}  # another process maps the file itself
 
-    def image(self, path: Path) -> UintImage:  # (H, W, 3), read-only
+    @property
+    def depth(self) -> int:
+        """C."""
+        return 3 if self.channels is None else self.channels.count
+
+    def image(self, path: Path) -> UintImage:  # (H, W, C), read-only
         """One photo's pixels. Raises ImageError as `load_image` does."""
         entry = self.entries.get(str(path))
         if entry is None:
-            return load_image(path)
+            return self.load(path)
         if self._pixels is None:
             self._pixels = np.memmap(self.folder / PIXELS, np.uint8, mode="r")
         offset, height, width, _ = entry
-        flat = self._pixels[offset : offset + 3 * height * width]
-        return np.asarray(flat).reshape(height, width, 3)
+        flat = self._pixels[offset : offset + self.depth * height * width]
+        return np.asarray(flat).reshape(height, width, self.depth)
+
+    def load(self, path: Path) -> UintImage:  # (H, W, C)
+        """Decode one photo. Raises ImageError; InputError for other channels."""
+        return load_image(path) if self.channels is None else load_scaled(path, self.channels)
 
     @classmethod
     def build(
-        cls, paths: Iterable[Path], folder: Path, told: Callable[[int, int], None] | None = None
+        cls,
+        paths: Iterable[Path],
+        folder: Path,
+        told: Callable[[int, int], None] | None = None,
+        channels: ChannelMix | None = None,
     ) -> PhotoStore:
         """Decode all photos into `folder`, unless it holds just these already.
 
-        told  is called with (photos done, photos in all) now and then
+        told      is called with (photos done, photos in all) now and then
+        channels  of pictures that are no photos
 
         Raises ImageError for a photo that cannot be read, OSError from the disk.
         """
         wanted = sorted(set(paths))
         sizes = {str(path): path.stat().st_size for path in wanted}
-        entries = _read_index(folder / INDEX)
+        store = cls(folder, channels)
+        entries = store.entries
         same = sizes == {path: entry[3] for path, entry in entries.items()}
-        if same and _is_whole(folder / PIXELS, entries):
-            return cls(folder)
+        if same and _is_whole(folder / PIXELS, entries, store.depth):
+            return store
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX).unlink(missing_ok=True)
         entries, offset = {}, 0
         with whole_file(folder / PIXELS) as file, ThreadPoolExecutor(DECODERS) as pool:
-            for number, (path, image) in enumerate(_decoded(pool, wanted)):
+            for number, (path, image) in enumerate(_decoded(pool, store.load, wanted)):
                 height, width = image.shape[:2]
                 entries[str(path)] = (offset, height, width, sizes[str(path)])
                 file.write(np.ascontiguousarray(image).data)
@@ -82,19 +102,21 @@ class PhotoStore:
                 if told is not None and number % 200 == 0:
                     told(number, len(wanted))
         write_json(folder / INDEX, {"format": FORMAT, "photos": entries})
-        return cls(folder)
+        return cls(folder, channels)
 
 
-def _decoded(pool: ThreadPoolExecutor, paths: list[Path]) -> Iterator[tuple[Path, UintImage]]:
+def _decoded(
+    pool: ThreadPoolExecutor, load: Callable[[Path], UintImage], paths: list[Path]
+) -> Iterator[tuple[Path, UintImage]]:
     """The photos in order, a few of them decoded ahead."""
     for start in range(0, len(paths), BLOCK):
         block = paths[start : start + BLOCK]
-        yield from zip(block, pool.map(load_image, block), strict=True)
+        yield from zip(block, pool.map(load, block), strict=True)
 
 
-def _is_whole(path: Path, entries: dict[str, Entry]) -> bool:
+def _is_whole(path: Path, entries: dict[str, Entry], depth: int) -> bool:
     """Whether the pixels' file has the length that the index tells."""
-    told = sum(3 * height * width for _, height, width, _ in entries.values())
+    told = sum(depth * height * width for _, height, width, _ in entries.values())
     return path.is_file() and path.stat().st_size == told
 
 

@@ -99,6 +99,9 @@ class Recipe:
     feature_weight  of the features' error in "distil"
     hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones
+    classes         labels that a head learns to tell apart, in order; () for none
+    channels        of pictures that are no photos: what they begin to be seen as, the values of a
+                    `primitives.channel_mix.ChannelMix`; nothing: photos
     """
 
     model: str = DEFAULT_MODEL
@@ -142,6 +145,8 @@ class Recipe:
     teacher_weights: str = ""
     feature_weight: float = 1.0
     hidden: float = 0.75
+    classes: tuple[str, ...] = ()
+    channels: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -252,6 +257,16 @@ def _check(recipe: Recipe, where: str) -> None:
         raise ConfigError(
             f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
         )
+    if recipe.channels and (recipe.synthetic or recipe.task != "masks"):
+        raise ConfigError(
+            f"{where}: pictures of other channels are learned from as they are; write "
+            "synthetic = 0 and task = 'masks'"
+        )
+    if recipe.classes and (recipe.synthetic or recipe.task != "masks"):
+        raise ConfigError(
+            f"{where}: composed scenes and other tasks have no classes; write synthetic = 0 and "
+            "task = 'masks'"
+        )
     for name in ("synthetic", "boxes", "turns", "at_scale", "hidden"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
@@ -306,9 +321,10 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
         if wanted in (int, float) and not abs(value) < _LARGEST:
             raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
     if isinstance(given, Recipe):
-        texts, weights = given.sets, given.weights
-        if not all(isinstance(name, str) for name in texts):
-            raise ConfigError(f"{where}: sets must be names, got {str(texts)[:60]}")
+        weights = given.weights
+        for word, texts in (("sets", given.sets), ("classes", given.classes)):
+            if not all(isinstance(name, str) for name in texts):
+                raise ConfigError(f"{where}: {word} must be names, got {str(texts)[:60]}")
         if not all(
             type(part) in (int, float) and 0 <= part < _LARGEST for part in weights.values()
         ):

@@ -1,6 +1,7 @@
 """The result of a training: a module in, one safetensors file that says what it is out.
 
-The file's metadata has a key "anymask" with JSON: format, variant, licence, data, recipe, figures.
+The file's metadata has a key "anymask" with JSON: format, variant, licence, data, recipe, figures,
+and channels where pictures are no photos.
 `anymask.load(FILE)` opens it; nothing in it is executed.
 """
 
@@ -22,7 +23,8 @@ def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, A
     """Write the weights whole or not at all.
 
     variant  the network's name
-    about    "licence", "data", "recipe", "figures": plain values
+    about    "licence", "data", "recipe", "figures": plain values; "channels": the mix in front of
+             the network, where pictures are no photos (`primitives.channel_mix`)
     """
     from safetensors.torch import save
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
-from anymask.training.augment import fit_square, recolour, turn
+from anymask.training.augment import brighten, fit_square, recolour, turn
+from anymask.training.classes import class_masks, class_numbers
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
@@ -45,11 +46,12 @@ MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 class Batch:
     """Pictures and objects, ready for the model.
 
-    images    (B, 3, S, S) uint8
+    images    (B, 3, S, S) uint8; of other channels (B, C, S, S)
     targets   (B, M, s, s) uint8, the covered part of each cell, 0..255
     centres   (B, M, 2) the distance-transform centre of each object, model pixels
     insides   (B, M, 2) some place on the object, model pixels
     boxes     (B, M, 4) tight, xyxy, model pixels
+    numbers   (B, s, s) uint8, the class of each cell (`training.classes`), where any are learned
     """
 
     images: Tensor
@@ -57,13 +59,15 @@ class Batch:
     centres: Tensor
     insides: Tensor
     boxes: Tensor
+    numbers: Tensor | None = None
 
     def part(self, first: int, count: int) -> Batch:
         """Some of the pictures."""
         if count == len(self.images):
             return self
         rows = slice(first, first + count)
-        return Batch(*(getattr(self, field.name)[rows] for field in fields(self)))
+        given = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(one[rows] for one in given if one is not None))
 
 
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
@@ -85,8 +89,14 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.rank = rank
         self.first_step = first_step
         self.spec = models.spec(recipe.model)
+        if (
+            recipe.channels
+        ):  # what stands beside a picture is no colour of theirs: they are stretched
+            self.spec = replace(self.spec, fit="square")
         self.source: SetPictures | ShardPictures
         if is_sharded(data):
+            if recipe.channels:
+                raise ConfigError(f"{data}: shards hold photos; give channels a folder of sets")
             check_for_shards(recipe.synthetic, recipe.sets)
             assert index is not None  # `loop.get_ready` made it
             self.source = ShardPictures.open(data, index, recipe.seed)
@@ -121,6 +131,8 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         """
         for attempt in itertools.count():
             image, masks = self._scene(rng, side, place + attempt // CROPS)
+            kinds = masks[len(masks) - len(self.recipe.classes) :]
+            masks = masks[: len(masks) - len(self.recipe.classes)]
             if not len(masks) and self.recipe.task != "masks":
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
@@ -129,7 +141,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         chosen = rng.permutation(len(masks))[:objects]
         chosen = np.resize(chosen, objects)
-        return as_tensors(image, masks[chosen], rng, self.spec.image_side // self.spec.mask_side)
+        stride = self.spec.image_side // self.spec.mask_side
+        made = as_tensors(image, masks[chosen], rng, stride)
+        if not self.recipe.classes:
+            return made
+        return (*made, torch.from_numpy(class_numbers(kinds, (side // stride,) * 2)))
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
@@ -137,8 +153,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
-        image, masks = turn(self._pixels(sample), _some_masks(sample, rng), rng, self.recipe.turns)
-        image = recolour(image, rng)
+        masks = _some_masks(sample, rng)
+        if self.recipe.classes:  # behind the objects, to be turned and cut with them
+            masks = np.concatenate([masks, class_masks(sample, self.recipe.classes)])
+        image, masks = turn(self._pixels(sample), masks, rng, self.recipe.turns)
+        image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
     def photo(self, rng: Generator) -> UintImage:

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from anymask.families import open_family
+from anymask.models.class_head import class_head_of
 from anymask.primitives.spec import ModelSpec, TokenRoles
+from anymask.training.channels import as_colours
+from anymask.training.classes import class_loss
 from anymask.training.draws import Draws
 from anymask.training.interaction import PromptRules, SimulatedPrompts, corrected, first_prompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
@@ -72,7 +75,8 @@ class TrainingStep(nn.Module):
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the encoder makes of the pictures."""
-        images = normalised(batch.images.to(self.device).float(), self.spec)
+        images = as_colours(self.model, batch.images.to(self.device).float())
+        images = normalised(images, self.spec)
         return cast(Trainee, self.model).encode(images)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
@@ -105,12 +109,19 @@ class TrainingStep(nn.Module):
         second, second_quality = self.answer(features, prompts)
         second_loss, second_iou = self.judge(second, second_quality, targets, prompts, balance)
         return StepOutcome(
-            loss=loss + second_loss,
+            loss=loss + second_loss + self.naming_loss(batch, seen),
             first_iou=first_iou,
             oracle_iou=iou.amax(1).mean().item(),
             last_iou=second_iou[:, list(self.roles.clear)].amax(1).mean().item(),
             quality_error=(quality.detach() - iou).abs().mean().item(),
         )
+
+    def naming_loss(self, batch: Batch, seen: tuple[Tensor, ...]) -> Tensor | float:
+        """How wrong the label map is, where classes are learned."""
+        head = class_head_of(self.model)
+        if head is None or batch.numbers is None:
+            return 0.0
+        return class_loss(head(*seen), batch.numbers.long().to(self.device))
 
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts

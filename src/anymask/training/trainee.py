@@ -14,10 +14,13 @@ import torch
 from torch import nn
 
 from anymask import models
+from anymask.models.class_head import NAME as CLASSES
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import ConfigError, DataError, WeightsError
 from anymask.training.blocks import layer_decays
+from anymask.training.channels import MIX, add_channels, take_channels
 from anymask.training.checkpoint import read_state
+from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.tasks import HEAD, add_head, check_task, remove_head
@@ -38,7 +41,7 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
 
 
 def set_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Say which parameters learn; adapters and the task's head are added where they are wanted.
+    """Say which parameters learn; adapters, the task's head and channels are added where wanted.
 
     Raises ConfigError where the model has not the part that is to learn.
     """
@@ -48,8 +51,15 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         )
     if recipe.learn == "lora":
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
-        add_head(model, recipe)
-        return
+    else:
+        _choose_learning(model, recipe)
+    add_head(model, recipe)
+    add_channels(model, recipe.channels)
+    add_classes(model, recipe.classes)
+
+
+def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
+    """Which of the model's own parameters learn."""
     parts = cast(Trainee, model).parts
     for name, parameter in model.named_parameters():
         learns = not name.startswith(parts.frozen)
@@ -62,7 +72,6 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         elif recipe.task in ("mae", "sami"):
             learns = learns and name.startswith(parts.encoder)
         parameter.requires_grad_(learns)
-    add_head(model, recipe)
 
 
 def trained_module(state: dict[str, Any]) -> nn.Module:
@@ -80,6 +89,7 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
         raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
     merge_adapters(model)
     remove_head(model)
+    take_channels(model)
     return model.eval()
 
 
@@ -110,8 +120,10 @@ def load_start(model: nn.Module, path: Path, learn: str) -> None:
     """
     if path.suffix == ".safetensors":
         start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        start = {name: tensor for name, tensor in start.items() if not name.startswith(CLASSES)}
     else:
-        start = {n: t for n, t in read_state(path)["average"].items() if not n.startswith(HEAD)}
+        average = read_state(path)["average"]
+        start = {n: t for n, t in average.items() if not n.startswith((HEAD, MIX, CLASSES))}
     parts = cast(Trainee, model).parts
     own, head, new = model.state_dict(), parts.quality, parts.hq
     if learn == "quality":

@@ -84,6 +84,7 @@ class _Photo:
     path: Path
     digest: str
     rles: tuple[Rle, ...]
+    labels: tuple[str | None, ...]
 
 
 def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport:
@@ -141,6 +142,9 @@ def _usable(source: Stream, report: DataReport) -> list[_Photo]:
         report.empty += sum(size == 0 for size in sizes)
         report.tiny += sum(0 < size < TINY for size in sizes)
         rles = tuple(r for r, size in zip(image.rles, sizes, strict=True) if size >= TINY)
+        labels = tuple(
+            one.label for one, size in zip(image.objects, sizes, strict=True) if size >= TINY
+        )
         if not rles:
             report.unlabelled_photos += 1
             continue
@@ -150,7 +154,7 @@ def _usable(source: Stream, report: DataReport) -> list[_Photo]:
             report.duplicates.append(image.file_name)
             continue
         seen.add(digest)
-        found.append(_Photo(image, path, digest, rles))
+        found.append(_Photo(image, path, digest, rles, labels))
     return found
 
 
@@ -172,7 +176,10 @@ def _write_set(folder: Path, photos: list[_Photo]) -> None:
         name = f"images/{photo.digest[:24]}{photo.path.suffix.lower()}"
         _link(photo.path, folder / name)
         height, width = photo.image.hw
-        masks = [{"rle": rle_to_string(rle), "area": rle_area(rle)} for rle in photo.rles]
+        masks = [
+            {"rle": rle_to_string(rle), "area": rle_area(rle)} | ({"label": label} if label else {})
+            for rle, label in zip(photo.rles, photo.labels, strict=True)
+        ]
         lines.append(json.dumps({"image": name, "hw": [height, width], "masks": masks}))
     write_whole(folder / "masks.jsonl", "\n".join(lines) + "\n")
     write_json(folder / "set.json", {"name": folder.name, "images": len(photos)})

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from anymask.primitives.errors import WeightsError
 from anymask.training.blocks import recompute_blocks
+from anymask.training.channels import mix_of
 from anymask.training.checkpoint import (
     TrainingProgress,
     append_log,
@@ -146,7 +147,9 @@ class TrainingWorker:
             first = self.progress.step
             if self.progress.ended:
                 return
-            photos = PhotoStore(self.sitting.folder / PHOTOS) if self.recipe.decode_once else None
+            mix = mix_of(self.recipe.channels)
+            kept = PhotoStore(self.sitting.folder / PHOTOS, mix)
+            photos = kept if self.recipe.decode_once or mix is not None else None
             for batch in batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
                 index=self.sitting.folder,

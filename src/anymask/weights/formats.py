@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anymask.primitives.arrays import check_members
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError, WeightsError
 from anymask.primitives.notation import parse_json
 
@@ -145,3 +146,23 @@ def about_weights(path: Path) -> dict[str, Any] | None:
     if about is not None and not isinstance(about.get("variant"), str):
         raise WeightsError(f"{path}: its header names no network; train it again")
     return about
+
+
+def classes_of_weights(path: Path) -> tuple[str, ...]:
+    """The classes that a file of a training says its head tells apart. Raises WeightsError."""
+    said = (about_weights(path) or {}).get("classes", [])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise WeightsError(f"{path}: what it says of classes is damaged; train it again")
+    return tuple(said)
+
+
+def channels_of_weights(path: Path) -> ChannelMix | None:
+    """The channels that a file of a training says its pictures have; None: they are photos.
+
+    Raises WeightsError.
+    """
+    said = (about_weights(path) or {}).get("channels")
+    try:
+        return None if said is None else ChannelMix.of(said)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: what it says of channels is damaged ({error})") from error

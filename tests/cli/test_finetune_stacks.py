@@ -1,0 +1,253 @@
+"""`anymask train finetune --channels --classes`: stacks in, a model out."""
+
+import json
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import anymask
+from anymask.cli import finetune
+from anymask.cli.main import main
+from anymask.data.channels import load_channels
+from anymask.primitives.errors import InputError
+from anymask.training import presets
+from anymask.weights.formats import about_weights
+from tests.training.test_channels import COUNT, write_stacks
+
+PLACE = [25, 20]
+CLASSES = ("left", "right")
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on stacks, with its bundle and its data beside it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    write_stacks(folder / "stacks", photos=5)
+    tiny = replace(presets.SIZES[0], sides=(64,), judgements=1)
+    command = [
+        "train", "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
+        "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--pictures", "8",
+        "--bundle", str(folder / "bundle"),
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
+        assert main(command) == 0
+    return folder
+
+
+def stack(tuned: Path) -> Path:
+    return tuned / "stacks" / "images" / "0.tif"
+
+
+def test_the_file_says_which_pictures_it_takes(tuned: Path) -> None:
+    about = about_weights(tuned / "run" / finetune.WEIGHTS)
+    assert about is not None
+    mix = about["channels"]
+    assert (len(mix["lows"]), mix["dtype"]) == (COUNT, "uint16")
+    assert np.abs(np.array(mix["weights"]) - np.eye(3, COUNT)).max() > 1e-4  # it has learned
+    figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
+    assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
+
+
+def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
+    array = load_channels(stack(tuned), count=COUNT)
+    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
+    bundle = anymask.load(str(tuned / "bundle"))
+    assert bundle.spec.channels == weights.spec.channels
+    of_file = weights.segment(stack(tuned), points=[PLACE])
+    of_array = weights.segment(array, points=[PLACE])
+    np.testing.assert_array_equal(of_file.masks[0], of_array.masks[0])
+    answer = bundle.segment(array, points=[PLACE])
+    assert answer.quality[0] == pytest.approx(of_array.quality[0], abs=0.02)  # graphs hold 16 bits
+    embedding = bundle.embed(stack(tuned))
+    np.testing.assert_array_equal(
+        bundle.segment(embedding, points=[PLACE], refine_edges=False).masks[0],
+        bundle.segment(array, points=[PLACE], refine_edges=False).masks[0],
+    )
+
+
+def test_the_example_of_the_bundle_answers_the_same_click(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = load_channels(stack(tuned), count=COUNT)
+    np.save(tmp_path / "stack.npy", array)
+    monkeypatch.syspath_prepend(str(tuned / "bundle"))
+    example = runpy.run_path(str(tuned / "bundle" / "example.py"))
+    model = example["BundleModel"]()
+    seen = model.see(model.open(str(tmp_path / "stack.npy")))
+    mix = anymask.load(str(tuned / "bundle")).spec.channels
+    assert np.abs(seen[1].pixels.astype(int) - mix.to_rgb(array)).max() <= 1
+    _, quality = model.answer(seen, np.array([PLACE]), [1])
+    wanted = anymask.load(str(tuned / "bundle")).segment(array, points=[PLACE], multimask="auto")
+    assert quality[0] == pytest.approx(wanted.quality[0], abs=0.02)
+    np.save(tmp_path / "four.npy", array[..., :4])
+    with pytest.raises(SystemExit, match="wanted 5 channels, .* has 4"):
+        model.open(str(tmp_path / "four.npy"))
+    sys.modules.pop("family", None)
+
+
+def test_commands_take_the_stack_as_it_is(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = ["--weights", str(tuned / "run" / finetune.WEIGHTS)]
+    place = ["--point", "25,20"]
+    assert main(["segment", str(stack(tuned)), *weights, *place, "-o", "a.overlay.png"]) == 0
+    assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
+    model = ["--model", str(tuned / "bundle")]
+    assert main(["segment", str(stack(tuned)), *model, *place, "-o", "b.mask.png"]) == 0
+    for told in ("wrote e.npz", "there already: e.npz"):
+        assert main(["embed", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
+        assert told in (said := capsys.readouterr().out)
+        assert "pages" not in said  # all of them are one picture
+    grid = ["--points-per-side", "3", "-o", "found"]
+    assert main(["everything", str(stack(tuned)), *model, *grid]) == 0
+    assert anymask.load_image("found/0.png").shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "reason"),
+    [
+        ("four.tif", [], "wanted 5 channels, as the pictures that this model was tuned on; '"),
+        ("eight.tif", [], "wanted numbers of uint16"),
+        ("five.tif", ["--bands", "1,2,3"], "this model takes all 5 channels"),
+    ],
+)
+def test_another_picture_is_one_error(
+    tuned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    picture: str,
+    options: list[str],
+    reason: str,
+) -> None:
+    deep = np.zeros((48, 64, 5), np.uint16)
+    shown = {"four.tif": deep[..., :4], "eight.tif": deep.astype(np.uint8), "five.tif": deep}
+    tifffile.imwrite(
+        tmp_path / picture, shown[picture], photometric="minisblack", planarconfig="contig"
+    )
+    model = ["--model", str(tuned / "bundle"), "--point", "25,20"]
+    assert main(["segment", str(tmp_path / picture), *model, *options]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_keywords_about_photos_are_refused(tuned: Path) -> None:
+    model = anymask.load(str(tuned / "bundle"))
+    with pytest.raises(InputError, match="bgr is about photos, this model takes pictures of 5"):
+        model.embed(np.zeros((8, 8, 5), np.uint16), bgr=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--channels", "0"], "--channels must be 1 to 16, got 0"),
+        (["--channels", "17"], "--channels must be 1 to 16, got 17"),
+        (["--rgb", "1,2,3"], "--rgb must be three of --channels"),
+        (["--channels", "5", "--rgb", "1,2,6"], "got 1,2,6 of 5 channels"),
+        (["--channels", "4"], "wanted 4 channels in every picture, got 1 of uint16"),
+    ],
+)
+def test_channels_that_cannot_be_meant_are_one_error(
+    tuned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
+) -> None:
+    command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
+    assert main([*command, *options]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_further_tuning_goes_on_from_the_mix(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tuned / "run" / finetune.WEIGHTS
+    command = [
+        "train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run"),
+        "--weights", str(weights), "--pictures", "8", "--max-minutes", "1e-9",
+    ]  # fmt: skip
+    assert main(command) == 0
+    about = about_weights(weights)
+    assert about is not None
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text("utf-8"))
+    assert kept["channels"] == about["channels"]
+    capsys.readouterr()
+    assert main([*command[:5], str(tmp_path / "other"), *command[6:], "--channels", "4"]) == 2
+    assert "was tuned on pictures of 5 channels, got --channels 4" in capsys.readouterr().err
+
+
+def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
+    about = about_weights(tuned / "run" / finetune.WEIGHTS)
+    assert about is not None
+    assert about["classes"] == list(CLASSES)
+    figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
+    assert set(figures["class_ious"]) == set(CLASSES)
+    page = (tuned / "run" / finetune.PAGE).read_text("utf-8")
+    assert "IoU of held-out pixels" in page
+
+
+def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:
+    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
+    bundle = anymask.load(str(tuned / "bundle"))
+    assert bundle.spec.classes == weights.spec.classes == CLASSES
+    maps = [model.label(stack(tuned)).numbers for model in (weights, bundle)]
+    assert (maps[0] == maps[1]).mean() > 0.98  # graphs hold 16 bits
+    firsts = [model.segment(stack(tuned), points=[PLACE]).first for model in (weights, bundle)]
+    assert all(one.label in CLASSES for one in firsts)
+    assert firsts[0].label_probability == pytest.approx(firsts[1].label_probability, abs=0.02)
+
+
+def test_the_command_writes_label_maps(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["segment", str(stack(tuned)), "--model", str(tuned / "bundle")]
+    outputs = ["-o", "a.png", "-o", "a.overlay.png", "-o", "{name}.npy"]
+    assert main([*command, "--semantic", *outputs]) == 0
+    told = capsys.readouterr().out
+    assert "1 left: " in told
+    assert "2 right: " in told
+    wanted = anymask.load(str(tuned / "bundle")).label(stack(tuned)).numbers
+    np.testing.assert_array_equal(np.load("0.npy"), wanted)
+    np.testing.assert_array_equal(np.asarray(Image.open("a.png")), wanted)
+    assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
+    assert main([*command, "--semantic"]) == 0
+    assert Path("0.classes.png").is_file()
+    capsys.readouterr()
+    assert main([*command, "--point", "30,22", "-o", "b.json"]) == 0
+    record = json.loads(Path("b.json").read_text("utf-8"))["annotations"][0]
+    assert f", {record['label']} (" in capsys.readouterr().out
+    assert record["label"] in CLASSES
+    assert 0 <= record["label_probability"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--semantic", "--point", "3,3"], "--semantic asks about no object"),
+        (["--semantic", "-o", "a.svg"], "a label map is written as .png"),
+        (["--semantic", "--model", "nano"], "nano knows no classes"),
+    ],
+)
+def test_label_maps_that_cannot_be_meant_are_one_error(
+    tuned: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(stack(tuned)), "--model", str(tuned / "bundle"), *words]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_label_that_no_mask_has_is_refused(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
+    assert main([*command, "--classes", "left,cat"]) == 2
+    assert "--classes cat: no mask to learn from has this label" in capsys.readouterr().err
