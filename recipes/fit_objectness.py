@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,7 +33,7 @@ import anymask
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import load_set
 from anymask.families import DEFAULT_MODEL, SHIPPED
-from anymask.predictors.arrangement import ADAPTIVE_NMS
+from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from anymask.predictors.everything import Clock, Scan, search_view
 from anymask.predictors.grid import Grid, grid_of
 from anymask.predictors.objectness import Objectness, ObjectnessWeights
@@ -73,6 +73,8 @@ class JudgedPhoto:
     facts   (n, F)        ious  (n, M) with the M masks that people drew
     labels  (n,) 1 for an object, else 0        counts  (n,) how much each mask counts
     shared  (n, n) IoU of every two
+    inside  (n, n) of every two the share of the smaller one that lies in the other
+    covers  (n,) the share of the photo
     truths  M
     """
 
@@ -82,6 +84,8 @@ class JudgedPhoto:
     labels: Floats
     counts: Floats
     shared: Floats
+    inside: Floats
+    covers: Floats
     truths: int
 
 
@@ -122,15 +126,16 @@ def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Gr
     truths = sample.rles
     ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))
     areas = np.array([rle_area(rle) for rle in truths], np.float64)
-    inside = rle_intersection(rles, truths) / np.maximum(areas, 1)
-    covered = rle_intersection(rles, truths) / np.maximum(
-        np.array([rle_area(rle) for rle in rles], np.float64)[:, None], 1
-    )
-    touched = (np.maximum(inside, covered) > TOUCHED).any(axis=1)
+    found = np.array([rle_area(rle) for rle in rles], np.float64)
+    reached = rle_intersection(rles, truths) / np.maximum(areas, 1)
+    covered = rle_intersection(rles, truths) / np.maximum(found[:, None], 1)
+    touched = (np.maximum(reached, covered) > TOUCHED).any(axis=1)
     counts = np.where(touched | (name in COMPLETE), 1.0, UNSEEN)
     labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
     shared = rle_iou(rles, rles).astype(np.float64)
-    return JudgedPhoto(name, facts, ious, labels, counts, shared, len(truths))
+    inside = rle_intersection(rles, rles) / np.maximum(np.minimum(found, found[:, None]), 1)
+    covers = found / np.prod(sample.hw)
+    return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(truths))
 
 
 def photos(folder: Path, count: int, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
@@ -177,13 +182,18 @@ def learn(known: list[JudgedPhoto]) -> ObjectnessWeights:
     return ObjectnessWeights(direct, float(weights[-1] - middle @ direct), 0.0)
 
 
-def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
-    """How many of the masks that would be shown are right, and how many are shown."""
+def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
+    """Which masks would be shown, the best first: as `arrangement.arrange` chooses them."""
     order = np.argsort(-rank, kind="stable")
-    kept: list[int] = []
-    for index in order[rank[order] >= least]:
-        if not kept or one.shared[index, kept].max() <= ADAPTIVE_NMS:
-            kept.append(int(index))
+    good = order[rank[order] >= least]
+    objects = set(apart(good[one.covers[good] <= SURROUNDING], one.inside, CONTAINED))
+    alone = [index for index in good if one.covers[index] > SURROUNDING or index in objects]
+    return apart(alone, one.shared, ADAPTIVE_NMS)
+
+
+def counted(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
+    """How many of the masks that would be shown are right, and how many are shown."""
+    kept = shown(one, rank, least)
     free = np.ones(one.truths, np.bool_)
     right = 0
     for index in kept:
@@ -192,6 +202,15 @@ def shown(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
             free[fit.argmax()] = False
             right += 1
     return right, len(kept)
+
+
+def apart(order: Iterable[int], overlap: Floats, most: float) -> list[int]:
+    """Those that overlap none of their betters by more, the best first; as `mask_nms`."""
+    kept: list[int] = []
+    for index in order:
+        if not kept or overlap[index, kept].max() <= most:
+            kept.append(int(index))
+    return kept
 
 
 def held_out(known: list[JudgedPhoto]) -> list[Floats]:
@@ -209,7 +228,7 @@ def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
     """The threshold that comes nearest to keeping `KEPT` of the right masks."""
     right = np.array(
         [
-            sum(shown(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
+            sum(counted(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
             for least in LEASTS
         ]
     )
@@ -224,7 +243,7 @@ def check(known: list[JudgedPhoto], ranks: list[Floats], least: float) -> None:
         figures: list[float] = []
         for rank, from_ in ((None, 0.0), (ranks, least)):
             rows = [
-                shown(known[n], known[n].facts[:, 0] if rank is None else rank[n], from_)
+                counted(known[n], known[n].facts[:, 0] if rank is None else rank[n], from_)
                 for n in some
             ]
             right, count = np.sum(rows, axis=0)

@@ -60,6 +60,9 @@ def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None
         (["--bands", "1,2"], "bands are one or three whole numbers, counted from 1"),
         (["--bands", "red"], "--bands: wanted numbers with commas between them, got 'red'"),
         (["--bands", "1", "--page", "9"], "wanted page 9, '{scene}' has 2 pages, counted from 0"),
+        (["--ranges", "9"], "--ranges: wanted values such as 200:4000, or 200:4000,:,0:900"),
+        (["--ranges", "9:1"], "ranges are two values, black and white"),
+        (["--ranges", "1:9", "--stretch", "2,98"], "give stretch or ranges, got both"),
         (["--stretch", "2"], "a stretch is two percentiles of 0..100"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> Non
     np.testing.assert_array_equal(given, WANTED)
     np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))
     np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(WANTED, mix))
-    with pytest.raises(InputError, match="takes all 5 channels.*leave bands and stretch out"):
+    with pytest.raises(InputError, match="takes all 5 channels.*leave bands, stretch and"):
         load_for_model(path, mix, PictureView(bands=(1, 2, 3)))
     tifffile.imwrite(
         tmp_path / "stack4.tif", WANTED[..., :4], photometric="minisblack", planarconfig="contig"

@@ -7,9 +7,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from anymask.data.images import load_image
 from anymask.data.pixels import PictureView
 from anymask.data.planes import PixelSize, load_plane, read_planes
-from anymask.primitives.errors import AnymaskError
+from anymask.primitives.errors import AnymaskError, ImageError, InputError
 
 DEPTH, CHANNELS, HW = 3, 2, (10, 14)
 
@@ -88,6 +89,57 @@ def test_bands_are_channels_and_colours_stay_a_look_of_their_own(tmp_path: Path)
     assert read_planes(colours).colours
     assert load_plane(colours)[0, 0].tolist() == [50, 100, 150]
     assert level(colours, 0, 2) == 150
+
+
+@pytest.mark.parametrize(("kind", "place"), [("imagej", 2), ("ome", 1)])
+def test_channels_that_are_pages_become_red_green_and_blue(
+    kind: str, place: int, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(kind)  # at Z 1: 40 and 140
+    mixed = load_image(path, bands=(2, 0, 1), page=place)
+    assert mixed.shape == (*HW, 3)
+    assert np.unique(mixed.reshape(-1, 3), axis=0).tolist() == [[140, 0, 40]]
+    view = PictureView.of((2, 1, 1), ranges=((100, 180), None, (20, 60)))
+    assert load_plane(path, place, view=view)[0, 0].tolist() == [128, 40, 128]
+    assert load_plane(path, place, 1, view)[0, 0].tolist() == [128] * 3  # alone, with its range
+    assert level(path, place, 0) == 40
+    assert load_image(path, bands=2, page=place)[0, 0].tolist() == [140] * 3
+    with pytest.raises(ImageError, match=r"wanted band 3, '.*' has 2 bands, counted from 1"):
+        load_image(path, bands=(1, 2, 3), page=place)
+
+
+def test_sixteen_bits_of_each_channel_are_laid_between_its_own_values(tmp_path: Path) -> None:
+    planes = np.random.default_rng(4).integers(0, 5000, (3, *HW)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", planes, imagej=True, metadata={"axes": "CYX"})
+    ranges = ((0, 5000), (1000, 2000), None)
+    mixed = load_image(tmp_path / "deep.tif", bands=(3, 1, 2), ranges=ranges)
+    truth = [(planes[2] / 5000.0), (planes[0] - 1000.0) / 1000, None]
+    for place, share in enumerate(truth[:2]):
+        np.testing.assert_allclose(mixed[..., place], np.clip(share, 0, 1) * 255, atol=0.51)
+    np.testing.assert_array_equal(mixed[..., 2], load_image(planes[1])[..., 0])
+    array = load_image(planes.transpose(1, 2, 0), bands=(3, 1, 2), ranges=ranges)
+    np.testing.assert_array_equal(mixed, array)
+    one = load_image(planes[0], ranges=(1000, 2000))
+    np.testing.assert_array_equal(one[..., 0], mixed[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"bands": (0, 0, 0)}, "such as .3, 2, 1. for red, green, blue, 0 for black; got"),
+        ({"bands": 0}, "bands are one or three whole numbers"),
+        ({"ranges": (5, 5)}, "ranges are two values, black and white, or such a pair or None"),
+        ({"ranges": ((1, 2), (3, 4))}, "for each of 3 bands"),
+        ({"ranges": ((1, 2), (3, 4), (5, np.inf))}, "ranges are two values"),
+        ({"ranges": "wide"}, "ranges are two values"),
+        ({"ranges": (1, 2), "stretch": (1, 2)}, "give stretch or ranges, got both"),
+    ],
+)
+def test_settings_that_make_no_composite_are_refused(settings: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_image(np.zeros((4, 5, 3), np.uint8), **settings)
+    with pytest.raises(ImageError, match="wanted one range for the 1 band of the array, got 3"):
+        load_image(np.zeros((4, 5), np.uint8), ranges=((1, 2), (3, 4), (5, 6)))
 
 
 def test_plain_files_have_one_plane_and_animations_their_frames(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from PIL import Image
 from anymask.data import yolo
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import write_files
-from anymask.data.outlines import Policy, joined
+from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask, ring_area
 from anymask.primitives.rle import mask_to_rle, rle_iou
 from tests.data.annotated import annotated_images, pixels, rings
-from tests.primitives.strategies import Mask, masks, quickly
+from tests.primitives.strategies import quickly
 
 
 def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport:
@@ -34,18 +33,6 @@ def again(folder: Path, image: AnnotatedImage, **policy: object) -> AnnotatedIma
     written(folder, image, **policy)
     (found,) = yolo.read(folder, LossReport())
     return found
-
-
-@quickly
-@given(masks())
-def test_bridges_change_no_pixel(mask: Mask) -> None:
-    polygons = mask_to_polygons(mask)
-    if not polygons:
-        return
-    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
-    ring = joined(rings)
-    np.testing.assert_array_equal(polygons_to_mask([Polygon(ring)], mask.shape), mask)
-    assert ring_area(ring) == mask.sum()  # so the winding rule agrees with the even-odd rule
 
 
 def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:

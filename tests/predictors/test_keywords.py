@@ -168,3 +168,13 @@ def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
     assert not hasattr(model, name)
     with pytest.raises(AttributeError, match="a Model has no 'fly'$"):
         _ = model.fly
+
+
+@pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])
+def test_a_called_model_names_its_two_questions(asked: dict[str, object]) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(
+        InputError, match=r"not called itself.*model\.segment\(photo, points="
+    ) as told:
+        model(PICTURE, **asked)  # type: ignore[operator]  # what users of other tools write
+    assert "model.everything(photo) for all masks" in str(told.value)

@@ -1,16 +1,28 @@
 """Objectness: facts and chances by hand, and what is shown of it."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anymask.predictors.arrangement import Arrangement, arrange, arrangement_of, best_of, parted
+from anymask.predictors.arrangement import (
+    ADAPTIVE_NMS,
+    CONTAINED,
+    Arrangement,
+    arrange,
+    arrangement_of,
+    best_of,
+    parted,
+)
 from anymask.predictors.grid import Grid
 from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
 from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import mask_to_rle, rle_intersection, rle_iou
 from anymask.primitives.spec import Geometry
 
 SIDE, ROWS, COLUMNS = 32, 24, 32
@@ -99,3 +111,45 @@ def test_records_keep_their_objectness_in_sa1b_files() -> None:
     for one in (LIKELY, UNJUDGED):
         assert MaskRecord.from_sa1b(one.to_sa1b()).objectness == one.objectness
     assert "objectness" not in UNJUDGED.to_sa1b()
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[Any]:
+    path = Path(__file__).resolve().parents[2] / "recipes" / "fit_objectness.py"
+    spec = importlib.util.spec_from_file_location("fit_objectness", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:60, :80]
+    records = []
+    for cx, cy, r in rng.uniform((0, 0, 4), (80, 60, 40), (8, 3)):
+        whole = np.hypot(x - cx, y - cy) < r
+        for mask in (whole, whole & (x < cx + r / 3), np.hypot(x - cx, y - cy) < r / 2):
+            record = record_from_rle(mask_to_rle(mask), quality=1.0)
+            records.append(replace(record, objectness=float(rng.random())))
+    rles, areas = [one.rle for one in records], np.array([one.area for one in records], float)
+    smaller = np.maximum(np.minimum(areas, areas[:, None]), 1)
+    photo = recipe.JudgedPhoto(
+        "discs", *[np.zeros((24, 1))] * 2, *[np.zeros(24)] * 2, rle_iou(rles, rles),
+        rle_intersection(rles, rles) / smaller, areas / 4800, 1,
+    )  # fmt: skip
+    ranks = np.array([one.rank for one in records])
+    for least in (0.0, 0.3):
+        wanted = arrange(
+            records,
+            Arrangement(
+                min_objectness=least, mask_nms_thresh=ADAPTIVE_NMS, contained_nms_thresh=CONTAINED
+            ),
+        )
+        shown = recipe.shown(photo, ranks, least)
+        assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in wanted]
+        assert recipe.counted(photo, ranks, least) == (0, len(wanted))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.data.record_list import MaskRecords
 from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.errors import InputError
 from anymask.primitives.polygons import polygons_to_mask
@@ -212,6 +213,8 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     assert record["point_coords"] == [[8, 4]]
     answer().save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
+    answer().save(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == MaskRecords([given.to_record()]).to_yolo() != ""
     with pytest.raises(InputError, match="not known"):
         answer().save(tmp_path / "b.png")
     answer().save(tmp_path / "b.png", PHOTO)

@@ -2,20 +2,25 @@
 
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from anymask.data.record_list import MaskRecords
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.detections import TABLE_COLUMNS, to_dataframe, to_supervision
+from anymask.primitives.detections import TABLE_TYPES, to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.resize import geometry
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.spec import ModelSpec
 from tests.data.annotated import rings
+
+BLOCK = np.zeros((10, 20), np.bool_)
+BLOCK[2:5, 3:7] = True
+RECORD = record_from_rle(mask_to_rle(BLOCK), quality=0.5, stability=0.25, label="a")
 
 
 @dataclass
@@ -72,28 +77,52 @@ def test_without_supervision_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         to_supervision([], (1, 1))
 
 
-class Frame(list[dict[str, Any]]):
-    """A stand-in for pandas.DataFrame: the rows, and the columns in their order."""
-
-    def __init__(self, rows: list[dict[str, Any]], columns: list[str]) -> None:
-        super().__init__(rows)
-        self.columns = columns
-
-
 def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = types.ModuleType("pandas")
-    pandas.DataFrame = Frame  # type: ignore[attr-defined]
+    pandas.Series = lambda values, dtype: (values, dtype)  # type: ignore[attr-defined]
+    pandas.DataFrame = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
-    mask = np.zeros((10, 20), np.bool_)
-    mask[2:5, 3:7] = True
-    record = record_from_rle(mask_to_rle(mask), quality=0.5, stability=0.25, label="a")
-    (row,) = frame = to_dataframe([record])
-    assert frame.columns == TABLE_COLUMNS == list(row)
-    assert row == {
-        "label": "a", "quality": 0.5, "stability": 0.25, "area": 12, "coverage": 0.06,
-        "x0": 3, "y0": 2, "x1": 6, "y1": 4, "parent": None, "depth": None,
+    table = to_dataframe([RECORD])
+    assert {name: kind for name, (_, kind) in table.items()} == TABLE_TYPES
+    assert {name: values for name, (values, _) in table.items()} == {
+        "label": ["a"], "quality": [0.5], "stability": [0.25], "area": [12], "coverage": [0.06],
+        "x0": [3], "y0": [2], "x1": [6], "y1": [4], "parent": [None], "depth": [None],
     }  # fmt: skip
-    assert to_dataframe([]).columns == TABLE_COLUMNS
+    assert list(table) == list(TABLE_TYPES)
+    assert to_dataframe([]) == {name: ([], kind) for name, kind in TABLE_TYPES.items()}
+
+
+def test_tables_of_photos_have_one_type_a_column_and_can_be_joined() -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    nobody_s = replace(RECORD, label=None, stability=None, parent=2, depth=1)
+    tables = [to_dataframe(rows) for rows in ([], [RECORD], [nobody_s], [RECORD, nobody_s])]
+    for table in tables:
+        assert {name: str(dtype) for name, dtype in table.dtypes.items()} == TABLE_TYPES
+    joined = pandas.concat(tables, ignore_index=True)
+    assert {name: str(dtype) for name, dtype in joined.dtypes.items()} == TABLE_TYPES
+    assert joined.area.sum() == 48
+    assert joined.label.tolist() == ["a", None, "a", None]
+    assert joined.stability.isna().tolist() == [False, True, False, True]
+    assert joined.parent.isna().tolist() == [True, False, True, False]
+    assert joined.parent[1] == 2
+
+
+def test_supervision_draws_joins_and_measures_our_masks() -> None:
+    supervision = pytest.importorskip("supervision", reason="needs supervision")
+    records = MaskRecords([RECORD, replace(RECORD, label=None)], image_hw=(10, 20))
+    found, none = records.to_supervision(), records[:0].to_supervision()
+    assert (len(found), len(none), none.is_empty()) == (2, 0, True)
+    np.testing.assert_array_equal(supervision.mask_to_xyxy(found.mask), found.xyxy)
+    assert found.area.tolist() == [12, 12]
+    assert len(found.with_nms(0.5, class_agnostic=True)) == 1
+    both = supervision.Detections.merge([found, none, found[:1]])
+    assert both.data["class_name"].tolist() == ["a", "object", "a"]
+    photo = np.zeros((10, 20, 3), np.uint8)
+    drawn = supervision.MaskAnnotator().annotate(photo.copy(), found)
+    np.testing.assert_array_equal(drawn.any(axis=2), RECORD.mask)
+    assert not supervision.MaskAnnotator().annotate(photo.copy(), none).any()
+    theirs = supervision.Detections.from_sam(records.to_sa1b("binary_mask"))
+    np.testing.assert_array_equal(theirs.mask, found.mask)
 
 
 def test_the_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.data import geojson
+from anymask.data import geojson, yolo
 from anymask.data.annotations import LossReport
 from anymask.data.images import load_mask
+from anymask.data.record_list import MaskRecords
 from anymask.primitives.errors import InputError
 from anymask.primitives.mask_files import (
     FoundMask,
@@ -46,6 +47,7 @@ FOUND = FoundMask(
         ("a.svg", "svg"),
         ("a.b.npy", "npy"),
         ("a.geojson", "geojson"),
+        ("a.txt", "yolo"),
         ("a.webp", "cutout"),
         ("a.tiff", "cutout"),
         ("a.jpg", "overlay"),
@@ -67,7 +69,7 @@ def test_an_option_says_what_a_plain_png_is() -> None:
 def test_other_endings_are_refused(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=r"ends in .png, .jpg, .webp.* in .json, .svg, .geojson or .npy, got",
+        match=r"ends in .png, .jpg, .webp.* in .json, .svg, .geojson, .txt or .npy, got",
     ):
         output_kind(Path(name))
 
@@ -153,6 +155,24 @@ def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
     assert image.file_name == "dog.jpg"
     assert image.masks[0].rle == FOUND.record.rle
     assert image.masks[0].quality == FOUND.record.quality
+
+
+def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> None:
+    with_part = MASK.copy()
+    with_part[34:38, 2:9] = True
+    again = FoundMask(Path("dog.jpg"), None, with_part, record_from_rle(mask_to_rle(with_part)))
+    none = FoundMask(
+        Path("dog.jpg"), None, MASK & False, record_from_rle(mask_to_rle(MASK & False))
+    )
+    labels = tmp_path / "labels" / "dog.txt"
+    write_found(labels, "yolo", FOUND, none, again)
+    assert labels.read_text() == MaskRecords([one.record for one in (FOUND, none, again)]).to_yolo()
+    assert [line.split()[0] for line in labels.read_text().splitlines()] == ["0", "0"]
+    Image.fromarray(IMAGE).save(tmp_path / "dog.png")
+    (image,) = yolo.read(tmp_path, LossReport(), tmp_path)
+    assert [mask.rle for mask in image.masks] == [FOUND.record.rle, again.record.rle]
+    write_found(tmp_path / "empty.txt", "yolo", none)
+    assert (tmp_path / "empty.txt").read_bytes() == b""
 
 
 WRITABLE = sorted(

@@ -11,6 +11,7 @@ import pytest
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import stability_score
+from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.resize import geometry
@@ -31,6 +32,26 @@ def test_a_record_of_a_mask_alone_works_the_rest_out() -> None:
     assert record.crop_box == (0, 0, 30, 20)
     seen = ref(record.mask)
     assert seen() is None  # a long list of large masks would fill the memory
+
+
+def test_the_outlines_of_a_record_lie_on_its_photo() -> None:
+    mask = square().mask
+    mask[6:8, 10:12] = False
+    mask[15:19, 2:5] = True
+    record = record_from_rle(mask_to_rle(mask))
+    exact = record.polygons(tolerance=0)
+    np.testing.assert_array_equal(polygons_to_mask(exact, mask.shape), mask)
+    for ours, theirs in zip(
+        record.polygons(), mask_to_polygons(mask, 0.5, smooth=True), strict=True
+    ):
+        np.testing.assert_array_equal(ours.exterior, theirs.exterior)
+        np.testing.assert_array_equal(
+            np.concatenate([*ours.holes, []], axis=None),
+            np.concatenate([*theirs.holes, []], axis=None),
+        )
+    assert [len(one.holes) for one in exact] == [1, 0]
+    assert len(record.polygons(min_area=20)) == 1
+    assert record_from_rle(mask_to_rle(mask & False)).polygons() == []
 
 
 def test_sa1b_names_and_boxes_are_the_reference_s() -> None:

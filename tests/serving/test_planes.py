@@ -79,6 +79,44 @@ def test_the_model_sees_what_is_shown(ask: TestClient) -> None:
     assert len(set(names.values())) == 4
 
 
+def test_channels_are_put_together_as_red_green_and_blue(ask: TestClient) -> None:
+    for depth, page in enumerate((0, 3)):
+        shown = pixels(ask, f"page={page}&bands=3,0,1")
+        wanted = np.stack([PLANES[depth, 2], 0 * PLANES[depth, 0], PLANES[depth, 0]], axis=-1)
+        np.testing.assert_array_equal(shown, wanted)
+    ranged = pixels(ask, "bands=1,2,3&ranges=0:100,:,50.5:200")
+    truth = [np.clip((PLANES[0, n] - low) / span, 0, 1) * 255 for n, low, span in
+             ((0, 0.0, 100), (1, 0.0, 255), (2, 50.5, 149.5))]  # fmt: skip
+    np.testing.assert_allclose(ranged, np.stack(truth, axis=-1), atol=0.51)
+    assert (pixels(ask, "bands=3,0,1", PLAIN) == PICTURE[..., [2, 0, 0]] * [1, 0, 1]).all()
+    queries = ("bands=1,2,3", "bands=3,2,1", "bands=3,2,1&ranges=0:100", "")
+    names = [
+        ask.get(f"/api/images/{STACK}/embedding?{one}").headers["X-Image-Hash"] for one in queries
+    ]
+    assert len(set(names)) == 4
+    found = ask.post(f"/api/images/{STACK}/everything?page=3&bands=1,2,3", json={})
+    assert {one["page"] for one in found.json()["records"]} == {3}
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("bands=1,2", None),
+        ("bands=0,0,0", "bands are one or three"),
+        ("bands=1,2,9", "wanted band 9"),
+        ("ranges=1:2", "ranges go with bands"),
+        ("channel=1&bands=1,2,3", "give channel or bands"),
+        ("bands=1,2,3&ranges=2:1", "ranges are two values"),
+        ("bands=1,2,3&ranges=a:b", None),
+    ],
+)
+def test_what_makes_no_composite_is_refused(ask: TestClient, query: str, told: str | None) -> None:
+    for address in ("pixels", "embedding"):
+        reply = ask.get(f"/api/images/{STACK}/{address}?{query}")
+        assert reply.status_code == 422, reply.text
+        assert told is None or told in reply.text
+
+
 def test_masks_stay_on_their_page(ask: TestClient, project: Project) -> None:
     for number, (mask, page) in enumerate(((LEFT, 0), (RIGHT, 3))):
         made = ask.post(

@@ -234,6 +234,7 @@ def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> N
         ("/api/everything", "POST"),
         ("/model/manifest.json", "GET"),
         ("/docs", "GET or HEAD"),
+        ("/redoc", "GET or HEAD"),
         ("/", "GET or HEAD"),
     ],
 )
@@ -247,3 +248,16 @@ def test_a_wrong_method_is_405_and_says_which_is_right(path: str, allowed: str) 
             assert (
                 error_of(http.request(method, "/api/nothing"), 404) == "an address of this server"
             )
+
+
+@pytest.mark.parametrize("query", ["", "?token=secret%20%26%20more"])
+def test_redoc_leads_to_the_page_of_all_addresses(query: str) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    for access in (Access(), Access("0.0.0.0", TOKEN)):
+        with client(access=access) as http:
+            reply = http.get(f"/redoc{query}", follow_redirects=False)
+            assert (reply.status_code, reply.headers["location"]) == (307, f"docs{query}")
+            page = http.get(f"/redoc{query}", follow_redirects=True)
+            assert page.status_code == 200
+            assert page.text == http.get("/docs").text
+            assert "/redoc" not in http.get("/openapi.json", headers=bearer).json()["paths"]

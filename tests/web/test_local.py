@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from anymask.primitives.records import MaskRecord
+from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from tests.web.test_parity import ANSWER
 
@@ -83,6 +84,33 @@ def export(ann: Any, name: str, folder: Path) -> Path:
     download.value.save_as(target)
     ann.page.get_by_role("button", name="Close").last.click()
     return target
+
+
+FOUND = """(masks => masks.map(m => [m.rle.size, [...m.rle.counts], m.quality]))"""
+
+
+def test_of_everything_those_are_shown_that_python_would_show(
+    sit_down: SitDown, photo_files: list[Path]
+) -> None:
+    ann = sit_down(None)
+    open_photos(ann, photo_files[:1])
+    ann.seen()
+    ann.keys("m")
+    ann.until("s.editor.finding === null && s.editor.state.masks.length > 0")
+    sent = ann.ask(f"[s.editor.state.masks, s.editor.spare].map{FOUND}")
+    shown, others = (
+        [
+            record_from_rle(coco_to_rle({"size": size, "counts": counts}), quality=quality)
+            for size, counts, quality in masks
+        ]
+        for masks in sent
+    )
+    least = ann.ask("s.model().manifest.grid.pred_iou_thresh")
+    wanted, rest = parted([*shown, *others], least, 0.0)
+    assert {id(one) for one in wanted} == {id(one) for one in shown}
+    assert {id(one) for one in rest} == {id(one) for one in others}
+    assert without_duplicates([*shown, *others], ADAPTIVE_NMS) == [*shown, *others]
+    assert any(one.quality > least for one in others)  # a part or a whole of what is shown
 
 
 def test_it_works_where_the_host_sends_no_isolation_headers(

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 
 import anymask
+from anymask.predictors.arrangement import parted
 from anymask.primitives.masks import iou
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
 from tests.patience import PATIENCE_S
 from tests.web.conftest import late
 
@@ -201,6 +204,29 @@ def test_masks_are_had_as_pixels_boxes_and_outlines(page: Any) -> None:
     drawn = [shapely.Polygon(one["exterior"], one["holes"]).area for one in found["regions"]]
     assert sum(drawn) == mask.sum()
     assert found["simple"] < max(len(one["exterior"]) for one in found["regions"]) / 2
+
+
+def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const told = [];
+        const masks = await (await model.see(image)).everything((...of) => told.push(of));
+        return { told: told.at(-1), size: [image.naturalHeight, image.naturalWidth],
+                 masks: masks.map((one) => [Array.from(one.toArray()).join(""), one.quality]) };
+        """,
+    )
+    assert found["told"] == [256, 256]
+    records = [
+        record_from_rle(
+            mask_to_rle((np.frombuffer(text.encode(), np.uint8) == 49).reshape(found["size"])),
+            quality=quality,
+        )
+        for text, quality in found["masks"]
+    ]
+    least = anymask.load().runtime.family.grid.pred_iou_thresh
+    assert len(records) > 3
+    assert parted(records, least, 0.0) == (records, [])
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ import numpy as np
 from anymask.families import family_names, open_family
 from anymask.families.choice import clean_logits
 from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
+from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
 from anymask.predictors.negative_clicks import obey_negatives, violated
 from anymask.primitives.candidates import Mask
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import record_from_rle
 from anymask.primitives.resize import (
     geometry,
     image_to_model,
@@ -260,7 +262,34 @@ def starts() -> list[dict[str, Any]]:
     return [{"rle": rle_of(mask), "out": rounded(out.ravel())}]
 
 
+def arrangements() -> list[dict[str, Any]]:
+    """Found masks, parts, wholes, doubles and surroundings among them; which of them are shown."""
+    rng = np.random.default_rng(12)
+    y, x = np.mgrid[:60, :80]
+    cases = []
+    for least in (0.5, 0.5, 0.5, 0.0, 0.95, 2.0):
+        records = []
+        for cx, cy, r in rng.uniform((0, 0, 4), (80, 60, 30), (10, 3)):
+            whole = np.hypot(x - cx, y - cy) < r
+            masks = [whole, whole & (x < cx + r / 3), whole & (np.hypot(x - cx, y - cy) < r / 2)]
+            for mask in masks[: int(rng.integers(1, 4))]:
+                quality = float(np.round(rng.random(), NUMBERS))
+                records.append(record_from_rle(mask_to_rle(mask), quality=quality))
+        once = without_duplicates(records, ADAPTIVE_NMS)
+        shown, others = parted(once, least, 0.0)
+        place = {id(record): n for n, record in enumerate(records)}
+        cases.append({
+            "least": least,
+            "rles": [rle_to_coco(one.rle) for one in records],
+            "quality": [one.quality for one in records],
+            "shown": [place[id(one)] for one in shown],
+            "others": [place[id(one)] for one in others],
+        })  # fmt: skip
+    return cases
+
+
 FIXTURES = {
+    "arrangements": arrangements,
     "rle": run_lengths,
     "cuts": cuts,
     "answers": answers,

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 
-import { patchToRle, rleToPatch } from "../src/masks/patch";
+import { patchArea, patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
@@ -13,6 +13,7 @@ import { factsOf } from "../src/model/families/nano-facts";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
 import { chosenFirst } from "../src/model/granularity";
+import { DUPLICATE, parted, withoutOverlaps } from "../src/model/arrangement";
 import { cleaned } from "../src/model/cleaning";
 import { obeyNegatives, violated } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
@@ -25,6 +26,7 @@ import { imageToModel } from "../src/model/resample";
 import tables from "../../src/anymask/assets/nano/tables.json";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
 import answers from "./fixtures/answers.json";
+import arrangements from "./fixtures/arrangements.json";
 import boxes from "./fixtures/boxes.json";
 import cleanings from "./fixtures/cleanings.json";
 import clicks from "./fixtures/clicks.json";
@@ -105,7 +107,10 @@ test("a family that this page does not know is named", () => {
 test("policy comes from the bundle's manifest", () => {
   const read = readManifest(manifest);
   const { stability_score_thresh } = manifest.grid;
-  expect(gridSettings(read)).toMatchObject({ quality: 0, stability: stability_score_thresh });
+  expect(gridSettings(read)).toMatchObject({
+    quality: read.grid.pred_iou_thresh,
+    stability: stability_score_thresh,
+  });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
   expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("export the model again");
 });
@@ -139,6 +144,19 @@ test.each(cleanings.map((one, i) => ({ i, ...one })))("small holes and islands g
   const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
   expectClose(cleaned(floats(one.logits), said, place, 0), one.out, 2e-3);
 });
+
+test.each(arrangements.map((one, i) => ({ i, ...one })))(
+  "of found masks those are shown that the package shows, from $least on, $i",
+  ({ rles, quality, least, ...wanted }) => {
+    const found = rles.map((coco, place) => {
+      const patch = rleToPatch(cocoToRle(coco as CocoRle));
+      return { patch, area: patchArea(patch), quality: quality[place], place };
+    });
+    const { shown, others } = parted(withoutOverlaps(found, DUPLICATE, "union"), least);
+    expect(shown.map((one) => one.place)).toEqual(wanted.shown);
+    expect(others.map((one) => one.place)).toEqual(wanted.others);
+  },
+);
 
 test.each(pictures.map((one, i) => ({ i, ...one })))(
   "a photo of $size is seen as the package sees it, $resample",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
-OTHERS = ("svg", "geojson", "npy")
+OTHERS = ("svg", "geojson", "yolo", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
 
 
@@ -142,9 +142,9 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     """What each `-o` is. Raises InputError."""
     targets = plan_targets(outputs, photo.stem, "overlay", several=False)
     check_outputs([target.path for target in targets if target.path], photo)
-    records: list[Target] = [one for one in targets if one.kind == "json" and not one.yolo]
+    records: list[Target] = [one for one in targets if one.kind == "json"]
     pictures = [one for one in targets if one.kind == "overlay" and one.path]
-    others = [one.path for one in targets if (one.kind in OTHERS or one.yolo) and one.path]
+    others = [one.path for one in targets if one.kind in OTHERS and one.path]
     if outputs == ["-"]:
         return Files(None, None, printed=True)
     known = len(records) + len(pictures) + len(others)

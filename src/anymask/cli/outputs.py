@@ -27,7 +27,6 @@ from anymask.primitives.storage import write_whole
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 OBJECT = "{n}"  # in an output's name: the number of the object
-YOLO = ".txt"
 NAME = "{name}"  # the name of the photo
 
 
@@ -37,18 +36,16 @@ class Target:
 
     path  of the file; None: standard output
     kind  what it holds
-    yolo  whether that is a line of YOLO for each object, which `kind` has no word for
     """
 
     path: Path | None
     kind: Kind
     suffix: str
-    yolo: bool = False
 
     @property
     def shows_photo(self) -> bool:
         """Whether it needs the photo's pixels."""
-        return not self.yolo and shows_photo(self.kind)
+        return shows_photo(self.kind)
 
 
 def is_folder(output: str) -> bool:
@@ -61,7 +58,7 @@ def is_file_name(output: str) -> bool:
     if output == "-" or output.startswith("-."):
         return True
     suffix = Path(output).suffix.lower()
-    known = suffix in DOCUMENTS or suffix == YOLO or picture_format(suffix) is not None
+    known = suffix in DOCUMENTS or picture_format(suffix) is not None
     return bool(suffix) and known and not is_folder(output)
 
 
@@ -102,10 +99,7 @@ def _target(output: str, photo: str, plain: Kind, several: bool) -> Target:
 
 
 def _of_name(path: Path | None, name: Path, plain: Kind) -> Target:
-    suffix = name.suffix.lower()
-    if suffix == YOLO:
-        return Target(path, "json", suffix, yolo=True)
-    return Target(path, output_kind(name, plain), suffix)
+    return Target(path, output_kind(name, plain), name.suffix.lower())
 
 
 def check_outputs(paths: Sequence[Path], photo: Path) -> None:
@@ -142,22 +136,6 @@ def _to_stdout(data: bytes) -> None:
 
 def _encode(target: Target, found: Sequence[FoundMask]) -> bytes:
     """The bytes of an output that holds all objects."""
-    if target.yolo:
-        return yolo_lines(found)
     file = io.BytesIO()
     write_kind(file, target.suffix, target.kind, found)
     return file.getvalue()
-
-
-def yolo_lines(found: Sequence[FoundMask]) -> bytes:
-    """A line of YOLO for each object, of class 0: corners as parts of the photo's sides."""
-    from anymask.data import yolo
-    from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport
-    from anymask.data.outlines import Policy
-
-    height, width = found[0].mask.shape
-    masks = tuple(AnnotatedMask(one.record.rle) for one in found)
-    image = AnnotatedImage(file_name=found[0].photo.name, hw=(height, width), masks=masks)
-    files = yolo.encode([image], Path("set"), LossReport(), Policy())
-    (lines,) = (data for path, data in files if path.suffix == ".txt")
-    return lines

@@ -58,12 +58,12 @@ def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray
 def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
     """A picture as a model with a mix takes it: all channels, as they are.
 
-    Raises as `load_mixed` does; InputError for bands or a stretch, as the model knows its own.
+    Raises as `load_mixed` does; InputError for bands, a stretch or ranges: the model knows its own.
     """
     if not view.plain:
         raise InputError(
             f"this model takes all {mix.count} channels of a picture, in the ranges that it was "
-            "tuned on; leave bands and stretch out"
+            "tuned on; leave bands, stretch and ranges out"
         )
     return load_for_mix(source, mix, view.page)
 

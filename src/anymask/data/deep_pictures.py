@@ -9,9 +9,10 @@ a name the user chooses.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any, BinaryIO
 
 import cv2
@@ -59,7 +60,8 @@ def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
     tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # a TIFF has them
     samples, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
     if samples == 1:  # Pillow reads these two as if their sign were another one
-        return (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
+        wrong_sign = (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
+        return wrong_sign or (_wants_channels(view) and getattr(picture, "n_frames", 1) > 1)
     return view.all_bands or (bits > 8 and not _has_deep_colours(picture))
 
 
@@ -100,7 +102,42 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
                 f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
                 f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
             )
-        return DeepPicture(_in_colour(page, name, view), _turns(page))
+        channels = _channels_of(page, view) if _wants_channels(view) else None
+        pixels = _in_colour(page, name, view) if channels is None else channels
+        return DeepPicture(pixels, _turns(page))
+
+
+def _wants_channels(view: PictureView) -> bool:
+    """Whether bands are looked at that one page of one sample cannot have."""
+    return view.bands is not None and (len(view.bands) > 1 or max(view.bands) > 1)
+
+
+def channel_step(axes: Sequence[tuple[str, int]]) -> tuple[int, int]:
+    """Of the axes of pages, outermost first: pages from one channel to the next, and channels."""
+    step = 1
+    for name, length in reversed(axes):
+        if name == "C":
+            return step, length
+        step *= length
+    return step, 1
+
+
+def _channels_of(page: Any, view: PictureView) -> NDArray[Any] | None:  # -> (H, W, C)
+    """The channels at a page's place, those that are looked at; None where they are no pages."""
+    document, number = page.parent, view.page
+    axes = _page_axes(document)
+    step, count = channel_step(axes)
+    if (
+        count == 1
+        or page.samplesperpixel > 1
+        or prod(size for _, size in axes) != len(document.pages)
+    ):
+        return None
+    first = number - number // step % count * step
+    planes = np.zeros((count, *page.shape), page.dtype)  # what is not looked at takes no memory
+    for channel in {band - 1 for band in view.bands or () if 0 < band <= count}:
+        planes[channel] = document.pages[first + channel * step].asarray()
+    return np.moveaxis(planes, 0, -1)
 
 
 def tiff_hw(file: BinaryIO, name: str) -> tuple[int, int]:
@@ -133,9 +170,13 @@ def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
 
     file.seek(0)
     with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
-        series = document.series[0]
-        inner = len(document.pages[0].shape)
-        return tuple(zip(series.axes, map(int, series.shape), strict=True))[: -inner or None]
+        return _page_axes(document)
+
+
+def _page_axes(document: Any) -> tuple[tuple[str, int], ...]:
+    series = document.series[0]
+    inner = len(document.pages[0].shape)
+    return tuple(zip(series.axes, map(int, series.shape), strict=True))[: -inner or None]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from anymask.data.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
-from anymask.data.pixels import PictureView, array_to_image, check_size, on_white, strips
+from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.types import BoolArray, UintImage
@@ -64,6 +64,7 @@ def load_image(
     bands: int | Sequence[int] | None = None,
     page: int = 0,
     stretch: Sequence[float] | None = None,
+    ranges: AnyRanges | None = None,
     bgr: bool = False,
     allow_url: bool = False,
 ) -> UintImage:  # -> (H, W, 3)
@@ -71,11 +72,13 @@ def load_image(
 
     source     path, bytes of a file, open binary file, Pillow image, or array (H, W[, C]) with
                C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA, of any number type
-    bands      one band as grey, or three as red, green and blue, counted from 1: (3, 2, 1); arrays
-               may have any C then
+    bands      one band as grey, or three as red, green and blue, counted from 1, 0 for black:
+               (3, 2, 1); arrays may have any C then. Of a TIFF whose channels are pages (axis C
+               of ImageJ and OME) its channels, where `page` lies
     page       of a TIFF, or the frame of an animation, counted from 0
     stretch    two percentiles that become black and white, band by band: (2, 98); NaN and infinity
                do not count
+    ranges     the two values that become black and white: (200, 4000), or a pair or None a band
     bgr        an array holds blue, green, red, as `cv2.imread` gives it
     allow_url  the source may be an address, http or https, of at most `web_pictures.MOST_BYTES`
 
@@ -83,7 +86,7 @@ def load_image(
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
     another shape; InputError for other settings; MissingExtra for a TIFF that needs tifffile.
     """
-    view = PictureView.of(bands, page, stretch)
+    view = PictureView.of(bands, page, stretch, ranges)
     if isinstance(source, str | Path) and is_address(source):
         source = _fetch(str(source), allow_url)
     return _load_bgr(source, view) if bgr else read_view(source, view)

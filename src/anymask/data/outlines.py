@@ -1,9 +1,4 @@
-"""Outlines for formats of single rings: masks in, rings without holes and the loss out.
-
-A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
-directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
-follow the pixels' borders (a tolerance of 0).
-"""
+"""Outlines for formats of single rings: masks in, rings without holes and the loss out."""
 
 from __future__ import annotations
 
@@ -11,22 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
-
 from anymask.data.annotations import AnnotatedImage, LossReport
+from anymask.primitives.bridges import joined, polygon_to_ring
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import (
     SMOOTH,
     Polygon,
     Ring,
-    mask_to_polygons,
     polygons_to_mask,
+    rle_to_polygons,
 )
-from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.primitives.rle import mask_to_rle, rle_area, rle_iou
 from anymask.primitives.setting import Setting, check_settings, describe_settings
-
-_FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
-_CORNERS = 64  # of a hole that are tried
 
 
 @describe_settings
@@ -74,17 +65,6 @@ def outline(
     return polygons
 
 
-def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH) -> list[Polygon]:
-    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    found = mask_to_polygons(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1], tolerance, smooth=True)
-    shift = np.array([x0, y0], np.float64)
-    return [
-        Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
-        for polygon in found
-    ]
-
-
 def plain_rings(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy
 ) -> list[Ring]:
@@ -107,7 +87,7 @@ def plain_rings(
         report.add("holes", image.file_name, number, f"{holes} {done}")
     if policy.holes == "drop":
         polygons = [Polygon(polygon.exterior) for polygon in polygons]
-    rings = [joined([polygon.exterior, *polygon.holes]) for polygon in polygons]
+    rings = [polygon_to_ring(polygon) for polygon in polygons]
     if policy.tolerance or (count and policy.holes == "drop"):
         _note_pixels(image, number, report, [Polygon(ring) for ring in rings])
     return rings
@@ -138,25 +118,3 @@ def _note_pixels(
     if again != rle:
         reason = f"{rle_area(again)} pixels instead of {rle_area(rle)}, IoU {overlap:.4f}"
         report.add("pixels", image.file_name, number, reason)
-
-
-def joined(rings: Sequence[Ring]) -> Ring:
-    """One ring out of at least one, by bridges between near corners."""
-    ring = rings[0]
-    for other in rings[1:]:
-        tried = _CORNERS if len(rings) <= _FEW_HOLES else 1
-        some = np.arange(0, len(other), max(1, len(other) // tried))
-        apart = np.abs(ring[:, None] - other[None, some]).sum(axis=2)
-        here, there = np.unravel_index(int(apart.argmin()), apart.shape)
-        ring = _bridged(ring, int(here), other, int(some[there]))
-    return ring
-
-
-def _bridged(ring: Ring, here: int, other: Ring, there: int) -> Ring:
-    start, end = ring[here], other[there]
-    bend = np.array([[end[0], start[1]]])
-    around = np.concatenate([other[there:], other[: there + 1]])
-    whole = np.concatenate([ring[: here + 1], bend, around, bend, ring[here:]])
-    moved = np.ones(len(whole), np.bool_)
-    moved[1:] = (whole[1:] != whole[:-1]).any(axis=1)
-    return whole[moved]

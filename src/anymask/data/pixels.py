@@ -5,11 +5,13 @@ Letters: H W the picture, C its channels or bands.
 uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
 64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays) is
 stretched from its 0.1th to its 99.9th percentile, all channels together. A stretch that is asked
-for is done band by band, whatever the type, and leaves NaN and infinity out.
+for is done band by band, whatever the type, and leaves NaN and infinity out; so are ranges, and
+what has none is then looked at by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,10 @@ from anymask.primitives.spec import MAX_PIXELS
 from anymask.primitives.types import UintImage
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
+Ends = float | NDArray[np.float64]  # one, or one a band
+Range = tuple[float, float]
+Ranges = tuple[Range | None, ...]
+AnyRanges = Sequence[float] | Sequence[Sequence[float] | None]
 _STRIP_PIXELS = 4_000_000
 _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
 
@@ -30,16 +36,19 @@ _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read 
 class PictureView:
     """What of a picture is looked at; `PictureView()` is everything as it is.
 
-    bands    one or three numbers of bands, counted from 1: grey, or red, green and blue; None
-             leaves the picture's own colours
+    bands    one or three numbers of bands, counted from 1: grey, or red, green and blue, of which 0
+             is black; None leaves the picture's own colours
     page     of a file of several, or the frame of an animation, counted from 0
     stretch  the two percentiles, 0..100, that become black and white; None as the module says
+    ranges   the two values that become black and white, for all bands or for each; None of a band:
+             as its type says
     raw      all channels with the numbers that they have: (H, W, C) of any type, not a picture
     """
 
     bands: tuple[int, ...] | None = None
     page: int = 0
     stretch: tuple[float, float] | None = None
+    ranges: Ranges | None = None
     raw: bool = False
 
     @classmethod
@@ -48,18 +57,18 @@ class PictureView:
         bands: int | Sequence[int] | None = None,
         page: int = 0,
         stretch: Sequence[float] | None = None,
+        ranges: AnyRanges | None = None,
     ) -> PictureView:
         """Checked settings. Raises InputError."""
-        chosen = None if bands is None else (bands,) if isinstance(bands, int) else tuple(bands)
-        if chosen is not None and (
-            len(chosen) not in (1, 3) or any(type(band) is not int or band < 1 for band in chosen)
-        ):
-            raise InputError(
-                f"bands are one or three whole numbers, counted from 1, such as (3, 2, 1) for red, "
-                f"green, blue; got {bands!r}"
-            )
+        chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
             raise InputError(f"pages are whole numbers, counted from 0; got {page!r}")
+        if ranges is not None:
+            if stretch is not None:
+                raise InputError("give stretch or ranges, got both; ranges are of values")
+            return cls(
+                chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
+            )
         if stretch is None:
             return cls(chosen, page)
         ends = tuple(float(end) for end in stretch)
@@ -70,9 +79,14 @@ class PictureView:
         return cls(chosen, page, ends)
 
     @property
+    def is_as_stored(self) -> bool:
+        """Whether 8 bits stay as they are."""
+        return self.stretch is None and self.ranges is None and 0 not in (self.bands or ())
+
+    @property
     def plain(self) -> bool:
         """Whether the picture's own colours are taken as they are."""
-        return self.bands is None and self.stretch is None
+        return self.bands is None and self.stretch is None and self.ranges is None
 
     @property
     def all_bands(self) -> bool:
@@ -81,6 +95,38 @@ class PictureView:
 
 
 AS_IT_IS = PictureView()
+
+
+def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
+    chosen = (bands,) if isinstance(bands, int) else tuple(bands)
+    least = 0 if len(chosen) == 3 and any(chosen) else 1
+    if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
+        raise InputError(
+            f"bands are one or three whole numbers, counted from 1, such as (3, 2, 1) for red, "
+            f"green, blue, 0 for black; got {bands!r}"
+        )
+    return chosen
+
+
+def _pair(values: Sequence[float]) -> Range:
+    """Raises ValueError for any other number of values."""
+    low, high = values
+    return float(low), float(high)
+
+
+def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
+    found: Ranges = ()
+    with contextlib.suppress(TypeError, ValueError):
+        given: list[Any] = list(ranges)
+        each = [given] if given and isinstance(given[0], int | float) else given
+        found = tuple(None if one is None else _pair(one) for one in each)
+    right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
+    if len(found) not in (1, bands) or not right:
+        raise InputError(
+            f"ranges are two values, black and white, or such a pair or None for each of {bands} "
+            f"bands, such as ((200, 4000), None, (0, 900)); got {ranges!r}"
+        )
+    return found
 
 
 def array_to_image(
@@ -97,20 +143,42 @@ def array_to_image(
     if view.raw:
         return array
     colour, alpha = (array, None) if view.bands else _split_alpha(array)
-    if array.dtype == np.uint8 and array.shape[2] == 3 and view.stretch is None:
+    black = [place for place, band in enumerate(view.bands or ()) if not band]
+    if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
         return np.ascontiguousarray(array)
-    low, high = (
-        _value_range(colour, name)
-        if view.stretch is None
-        else _band_ranges(colour, name, view.stretch)
-    )
+    low, high = _ends(colour, name, view)
     image = np.empty((*array.shape[:2], 3), np.uint8)
     alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
     for rows in strips((array.shape[0], array.shape[1])):
         image[rows] = _eight_bit(colour[rows], low, high)
         if alpha is not None:
             image[rows] = on_white(image[rows], _eight_bit(alpha[rows], *alpha_range))
+    image[..., black] = 0
     return image
+
+
+def _ends(colour: NDArray[Any], name: str, view: PictureView) -> tuple[Ends, Ends]:
+    """What becomes 0 and 255: of all bands together, or of each."""
+    if view.ranges is not None:
+        return _given_ranges(colour, name, view.ranges)
+    if view.stretch is not None:
+        return _band_ranges(colour, name, view.stretch)
+    return _value_range(colour, name)
+
+
+def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends, Ends]:
+    count = values.shape[2]
+    if len(ranges) not in (1, count):
+        raise ImageError(
+            f"wanted {'one range' if count == 1 else f'one range or {count}'} for the {count} "
+            f"band{'s' if count > 1 else ''} of {name}, got {len(ranges)}; leave some out"
+        )
+    pairs = [
+        _value_range(values[..., band : band + 1], name) if one is None else one
+        for band, one in enumerate(ranges * (count if len(ranges) == 1 else 1))
+    ]
+    low, high = np.array(pairs, np.float64).T
+    return low, high
 
 
 def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
@@ -153,7 +221,8 @@ def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any
         )
     if view.bands == tuple(range(1, count + 1)):
         return array
-    return array[..., [band - 1 for band in view.bands]]
+    some = next(band for band in view.bands if band)  # stands where it is black in the end
+    return array[..., [(band or some) - 1 for band in view.bands]]
 
 
 def _split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -221,8 +290,8 @@ def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
 
 def _eight_bit(
     values: NDArray[Any],
-    low: float | NDArray[np.float64],
-    high: float | NDArray[np.float64],
+    low: Ends,
+    high: Ends,
 ) -> UintImage:
     """Low becomes 0 and high 255; NaN becomes 0."""
     if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):

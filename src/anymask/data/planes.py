@@ -11,16 +11,16 @@ the pixels in one of it, XResolution); a printer's dots per inch say nothing abo
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from anymask.data.decoding import decode_with, open_file
-from anymask.data.deep_pictures import TiffFacts, is_tiff, tiff_facts
+from anymask.data.deep_pictures import TiffFacts, channel_step, is_tiff, tiff_facts
 from anymask.data.images import load_image
 from anymask.data.pages import Pages, read_pages
-from anymask.data.pixels import PictureView
+from anymask.data.pixels import PictureView, Ranges
 from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.types import UintImage
 
@@ -66,12 +66,7 @@ class Planes:
 
     def _step(self) -> int:
         """Pages from one channel to the next."""
-        step = 1
-        for name, length in reversed(self.pages.axes):
-            if name == "C":
-                break
-            step *= length
-        return step
+        return channel_step(self.pages.axes)[0]
 
     def name(self, place: int) -> str:
         """Where a place lies, such as "T 1, Z 0"; "" where nobody says."""
@@ -81,7 +76,8 @@ class Planes:
     def view(self, place: int, channel: int | None, view: PictureView) -> PictureView:
         """How a plane is read; `view` says the rest. Raises InputError for one that is not there.
 
-        Without a channel: the bands of `view`, else the picture's colours, else the first channel.
+        Without a channel: the bands of `view`, which are channels put together (a composite), else
+        the picture's colours, else the first channel.
         """
         if place not in self.places:
             raise InputError(
@@ -91,12 +87,20 @@ class Planes:
         if channel is not None and not 0 <= channel < len(self.channels):
             count = len(self.channels)
             raise InputError(f"wanted a channel of 0 to {count - 1}, got {channel}; leave it out")
-        if self.bands or not self.channels:
-            bands = view.bands
-            if channel is None and bands is None and not self.colours:
-                channel = 0
-            return PictureView(bands if channel is None else (channel + 1,), place, view.stretch)
-        return PictureView(view.bands, place + (channel or 0) * self._step(), view.stretch)
+        if channel is None and (view.bands is not None or self.colours or not self.channels):
+            return replace(view, page=place)
+        alone = _range_of((channel or 0) + 1, view)
+        if self.bands:
+            return PictureView(((channel or 0) + 1,), place, view.stretch, alone)
+        return PictureView(None, place + (channel or 0) * self._step(), view.stretch, alone)
+
+
+def _range_of(band: int, view: PictureView) -> Ranges | None:
+    """The range that a band has among others, for a look at it alone."""
+    if view.ranges is None or len(view.ranges) == 1:
+        return view.ranges
+    bands = view.bands or ()
+    return (view.ranges[bands.index(band)],) if band in bands else None
 
 
 def read_planes(path: Path) -> Planes:
@@ -125,14 +129,16 @@ def load_plane(
     channel: int | None = None,
     view: PictureView | None = None,
 ) -> UintImage:  # -> (H, W, 3)
-    """Read one plane; `view` says bands and stretch.
+    """Read one plane; `view` says bands, stretch and ranges.
 
     Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
     """
     view = view or PictureView()
     if path.suffix.lower() in (".tif", ".tiff") or place or channel is not None:
         view = read_planes(path).view(place, channel, view)
-    return load_image(path, bands=view.bands, page=view.page, stretch=view.stretch)
+    return load_image(
+        path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges
+    )
 
 
 def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:

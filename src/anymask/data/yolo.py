@@ -35,6 +35,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
+from anymask.primitives.mask_files import ring_to_yolo
 from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
@@ -166,13 +167,11 @@ def encode(
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels"}))
         note_unlabelled(report, image)
-        height, width = image.hw
         lines = []
         for number, mask in enumerate(image.masks):
             place = names.index(mask.label or UNLABELLED)
-            for ring in single_rings(image, number, report, policy):
-                numbers = (ring / (width, height)).ravel().tolist()
-                lines.append(" ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n")
+            rings = single_rings(image, number, report, policy)
+            lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
         yield path, "".join(lines).encode()
     rows = [f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(names)]
     listed = "names:\n" + "".join(rows) if rows else "names: {}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -14,12 +14,14 @@ from anymask.primitives.tiles import Tile, tile_side
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anymask.data.pixels import PictureView
     from anymask.predictors.arrangement import ArrangementDict
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
     from anymask.primitives.channel_mix import ChannelMix
 
 Page = int | Literal["all"]
+Ranges = tuple[tuple[float, float] | None, ...]
 LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
 
 
@@ -74,6 +76,19 @@ def parse_bands(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
+def parse_ranges(text: str) -> Ranges:
+    """LOW:HIGH for all bands or each, with commas between them; : for none. Raises InputError."""
+    try:
+        pairs = [one.partition(":") for one in text.replace(",", " ").split()]
+        return tuple(
+            None if (low, high) == ("", "") else (float(low), float(high)) for low, _, high in pairs
+        )
+    except ValueError:
+        raise InputError(
+            f"wanted values such as 200:4000, or 200:4000,:,0:900 for three bands, got {text!r}"
+        ) from None
+
+
 def parse_page(text: str) -> Page:
     """`all`, or a whole number. Raises InputError."""
     if text.lower() == "all":
@@ -103,6 +118,13 @@ def check_stretch(stretch: object) -> None:
     PictureView.of(stretch=cast("Any", stretch))
 
 
+def check_ranges(ranges: object) -> None:
+    """Raises InputError for what are no pairs of values."""
+    from anymask.data.pixels import PictureView
+
+    PictureView.of(ranges=cast("Any", ranges))
+
+
 @describe_settings
 @dataclass(frozen=True)
 class PictureChoice:
@@ -111,7 +133,7 @@ class PictureChoice:
     bands: Annotated[
         tuple[int, ...] | None,
         Setting(
-            "one band as grey, or three as red, green, blue, counted from 1",
+            "one band or channel as grey, or three as red, green, blue, counted from 1 (0: black)",
             default="the picture's own colours",
             check=check_bands,
             form="N[,N,N]",
@@ -138,9 +160,28 @@ class PictureChoice:
             parse=parse_numbers,
         ),
     ] = None
+    ranges: Annotated[
+        Ranges | None,
+        Setting(
+            "values that become black and white, of all bands or of each (: for none), such as "
+            "200:4000,:,0:900",
+            default="as the type of the numbers says",
+            check=check_ranges,
+            form="LOW:HIGH[,...]",
+            parse=parse_ranges,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         check_settings(self)
+        self.view  # noqa: B018  # what does not go together is refused
+
+    @property
+    def view(self) -> PictureView:
+        """Bands, stretch and ranges, of the first page."""
+        from anymask.data.pixels import PictureView
+
+        return PictureView.of(self.bands, 0, self.stretch, self.ranges)
 
     def load(
         self, path: Path, page: int | None = None, channels: ChannelMix | None = None
@@ -152,22 +193,25 @@ class PictureChoice:
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
         """
         from anymask.data.images import load_image
-        from anymask.data.pixels import PictureView
 
         number = self.page if page is None else page
         if not isinstance(number, int):
             raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
+        look = replace(self.view, page=number)
         if channels is None:
-            return load_image(path, bands=self.bands, page=number, stretch=self.stretch)
+            return load_image(
+                path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
+            )
         from anymask.data.channels import load_for_model
 
-        return load_for_model(path, channels, PictureView.of(self.bands, number, self.stretch))
+        return load_for_model(path, channels, look)
 
     def mark(self, page: int | None = None) -> str:
         """What to write beside a file's hash, so that other settings are other pictures."""
         number = self.page if page is None else page
-        plain = (self.bands, number, self.stretch) == (None, 0, None)
-        return "" if plain else f" {self.bands} {number} {self.stretch}"
+        plain = (self.bands, number, self.stretch, self.ranges) == (None, 0, None, None)
+        ranges = "" if self.ranges is None else f" {self.ranges}"
+        return "" if plain else f" {self.bands} {number} {self.stretch}{ranges}"
 
 
 def parse_tile(text: str) -> Tile:

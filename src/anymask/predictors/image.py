@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, overload
 
 from numpy.typing import ArrayLike
 
@@ -16,6 +16,7 @@ from anymask.data.images import ImageSource
 from anymask.data.photo_sources import picture_of
 from anymask.families.prompts import mask_on_photo
 from anymask.predictors.keywords import (
+    NOT_CALLED,
     BatchKeywords,
     SegmentKeywords,
     SourceDict,
@@ -88,6 +89,10 @@ class Model:
         def __getattr__(self, name: str) -> Any:
             """Raises AttributeError, which names our word for another tool's method."""
             raise AttributeError(f"a Model has no {name!r}{other_method(name)}")
+
+        def __call__(self, *given: Any, **settings: Any) -> NoReturn:
+            """Raises InputError, which names the two methods that answer."""
+            raise InputError(NOT_CALLED)
 
     @property
     def spec(self) -> ModelSpec:

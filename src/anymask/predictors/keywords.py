@@ -74,6 +74,13 @@ OTHER_METHODS = {
 }
 
 
+NOT_CALLED = (
+    "a Model is not called itself, for there are two questions to ask: model.segment(photo, "
+    "points=[(x, y)]) or box=(x0, y0, x1, y1) for one object, model.everything(photo) for all "
+    "masks; segment-anything's own: anymask.sam"
+)
+
+
 def other_method(name: str) -> str:
     """What to call here instead of another tool's method: the end of a sentence, or nothing."""
     return f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""

@@ -372,7 +372,7 @@ class Candidates:
         """Write the first mask; the end of the name says what, as on the command line.
 
         .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
-        .overlay.png and .mask.png what they say, .json .svg .geojson .npy
+        .overlay.png and .mask.png what they say, .json .svg .geojson .txt (YOLO) .npy
 
         path   parent folders are made
         image  (H, W, 3) the photo, where the answer does not know it

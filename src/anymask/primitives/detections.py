@@ -12,9 +12,12 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.records import UNLABELLED, MaskRecord
 from anymask.primitives.rle import rle_to_mask
 
-TABLE_COLUMNS = [
-    "label", "quality", "stability", "area", "coverage", "x0", "y0", "x1", "y1", "parent", "depth",
-]  # fmt: skip
+_UNKNOWN = "Int64"  # pandas' integers that may be absent
+TABLE_TYPES = {
+    "label": "object", "quality": "float64", "stability": "float64", "area": "int64",
+    "coverage": "float64", "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",
+    "parent": _UNKNOWN, "depth": _UNKNOWN,
+}  # fmt: skip
 
 
 def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | None = None) -> Any:
@@ -54,7 +57,9 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
     """A `pandas.DataFrame` with a row a record, without the pixels.
 
     The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
-    (first and last pixel), parent and depth. Raises InputError where pandas is not installed.
+    (first and last pixel), parent and depth. Their types (TABLE_TYPES) are the same for any list,
+    an empty one too, so that tables of photos can be joined: what is not known is None in label,
+    NaN in stability, NA in parent and depth. Raises InputError where pandas is not installed.
     """
     peer = _import_peer("pandas")
     rows = [
@@ -70,7 +75,11 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
         }
         for record in records
     ]
-    return peer.DataFrame(rows, columns=TABLE_COLUMNS)
+    columns = {
+        name: peer.Series([row[name] for row in rows], dtype=kind)
+        for name, kind in TABLE_TYPES.items()
+    }
+    return peer.DataFrame(columns)
 
 
 def _import_peer(name: str) -> Any:

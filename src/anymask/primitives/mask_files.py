@@ -15,13 +15,16 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.storage import json_bytes, whole_file
 
 if TYPE_CHECKING:
+    from anymask.primitives.polygons import Ring
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import BoolArray, UintImage
 
-Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "npy"]
+Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "yolo", "npy"]
 
-DOCUMENTS: dict[str, Kind] = {".json": "json", ".svg": "svg", ".geojson": "geojson", ".npy": "npy"}
+DOCUMENTS: dict[str, Kind] = {
+    ".json": "json", ".svg": "svg", ".geojson": "geojson", ".txt": "yolo", ".npy": "npy",
+}  # fmt: skip
 _TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
 _OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # that Pillow hands to other packages, or nobody
@@ -70,7 +73,7 @@ def output_kind(path: Path, plain_picture: Kind = "cutout") -> Kind:
     if picture_format(suffix) is None:
         raise InputError(
             "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, in "
-            f".json, .svg, .geojson or .npy, got {str(path)!r}; rename it"
+            f".json, .svg, .geojson, .txt or .npy, got {str(path)!r}; rename it"
         )
     inner = Path(path.stem).suffix.lower()
     if inner in (".overlay", ".mask"):
@@ -118,6 +121,8 @@ def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: Sequence[FoundMas
         file.write(masks_to_svg([one.mask for one in found]).encode())
     elif kind == "geojson":
         file.write(json_bytes(found_to_geojson(found)))
+    elif kind == "yolo":
+        file.write(masks_to_yolo([one.mask for one in found]).encode())
     else:
         height, width = found[0].mask.shape
         records = [one.record for one in found]
@@ -185,6 +190,26 @@ def masks_to_svg(masks: Sequence[BoolArray]) -> str:  # (H, W) each
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}">\n{"".join(lines)}</svg>\n'
     )
+
+
+def masks_to_yolo(masks: Sequence[BoolArray]) -> str:  # (H, W) each
+    """A line of YOLO-seg for each mask that is not empty, of class 0: its smooth outline."""
+    from anymask.primitives.bridges import joined, polygon_to_ring
+    from anymask.primitives.polygons import SMOOTH, mask_to_polygons
+
+    outlines = ((one.shape, mask_to_polygons(one, SMOOTH, smooth=True)) for one in masks)
+    return "".join(
+        ring_to_yolo(joined([polygon_to_ring(part) for part in parts]), (height, width))
+        for (height, width), parts in outlines
+        if parts
+    )
+
+
+def ring_to_yolo(ring: Ring, image_hw: tuple[int, int], place: int = 0) -> str:
+    """The line of one object: its class, then x and y of each corner, 0..1 of the photo's sides."""
+    height, width = image_hw
+    numbers = (ring / (width, height)).ravel().tolist()
+    return " ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n"
 
 
 def found_to_geojson(found: Sequence[FoundMask]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, IntArray
 
 Ring = NDArray[np.float64]
@@ -89,6 +90,17 @@ def mask_to_polygons(
     return [
         Polygon(ring, tuple(hole for hole in holes.get(region, ()) if len(hole)))
         for region, ring in sorted(exteriors.items())
+    ]
+
+
+def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    inside = rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1]
+    shift = np.array([x0, y0], np.float64)
+    return [
+        Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
+        for polygon in mask_to_polygons(inside, tolerance, min_area, smooth=True)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.polygons import SMOOTH, Polygon, rle_to_polygons
 from anymask.primitives.previews import percent, preview_png
 from anymask.primitives.rle import (
     Rle,
@@ -81,6 +82,13 @@ class MaskRecord:
     def mask(self) -> BoolArray:
         """(H, W) bool, decoded each time: a list of large masks would fill the memory."""
         return rle_to_mask(self.rle)
+
+    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
+
+        See `mask_to_polygons`.
+        """
+        return rle_to_polygons(self.rle, tolerance, min_area)
 
     @property
     def rank(self) -> float:

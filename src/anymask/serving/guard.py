@@ -42,7 +42,7 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?")
+_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _COSTLY = re.compile(
     r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels)"
     r"|/api/videos/[^/]+/(frames|prompts|masks)"

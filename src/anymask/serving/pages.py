@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import MANIFEST, check_file, file_sha256, read_manifest
@@ -77,6 +77,7 @@ def pages_router(assets: dict[str, Asset]) -> APIRouter:
     router = APIRouter()
     _add_model_files(router, assets)
     router.add_route("/", _sender(assets.get("index.html")), ["GET"], include_in_schema=False)
+    router.add_route("/redoc", _to_docs, ["GET"], include_in_schema=False)
     for name, asset in assets.items():
         if not name.startswith("model/"):
             router.add_route(f"/{name}", _sender(asset), ["GET"], include_in_schema=False)
@@ -108,6 +109,12 @@ def _add_model_files(router: APIRouter, assets: dict[str, Asset]) -> None:
             remedy = "for a checkpoint: anymask export NAME -o DIR; anymask serve --model DIR"
             raise Refusal(404, "a file of the exported model", f"/model/{name[:80]}", remedy)
         return _sent(asset, request)
+
+
+async def _to_docs(request: Request) -> Response:
+    """FastAPI's second page of the addresses: here the first, with the token that was given."""
+    query = request.url.query
+    return RedirectResponse(f"docs?{query}" if query else "docs")
 
 
 def _sender(asset: Asset | None) -> Callable[[Request], Awaitable[Response]]:

@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from anymask.data.pixels import PictureView
+from anymask.data.pixels import PictureView, Ranges
 from anymask.data.planes import load_plane, read_planes
 from anymask.engine.checks import MOST_PAGE
 from anymask.engine.project import Project
-from anymask.jobs.choices import PictureChoice
+from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
+from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
 from anymask.serving.answers import PlanesAnswer
 from anymask.serving.inference import PHOTO_THREADS, Inference
@@ -32,6 +33,45 @@ THUMBNAIL = 160  # pixels
 MOST_CHANNEL = 10_000
 PageNumber = Annotated[int | None, Query(ge=0, le=MOST_PAGE)]
 ChannelNumber = Annotated[int | None, Query(ge=0, le=MOST_CHANNEL)]
+_NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?"
+_RANGE = rf"({_NUMBER}:{_NUMBER}|:)"
+BandNumbers = Annotated[str | None, Query(pattern=r"^[0-9]{1,5}(,[0-9]{1,5}){2}$")]
+BandRanges = Annotated[str | None, Query(pattern=rf"^{_RANGE}(,{_RANGE}){{0,2}}$")]
+
+
+@dataclass(frozen=True)
+class AskedPlane:
+    """Which plane of a photo a request means.
+
+    page     of a file of several, as `planes` lists them
+    channel  the place of one in `channels` of `planes`
+    bands    instead: three channels as red, green and blue, counted from 1, 0 for black
+    ranges   of their values, which become black and white, or None of a band
+    """
+
+    page: int | None = None
+    channel: int | None = None
+    bands: tuple[int, ...] | None = None
+    ranges: Ranges | None = None
+
+
+def asked_plane(
+    page: PageNumber = None,
+    channel: ChannelNumber = None,
+    bands: BandNumbers = None,
+    ranges: BandRanges = None,
+) -> AskedPlane:
+    """The plane that a query names. Raises InputError for a channel beside bands."""
+    if bands is None:
+        if ranges is not None:
+            raise InputError("ranges go with bands, got them alone; add bands=2,0,1")
+        return AskedPlane(page, channel)
+    if channel is not None:
+        raise InputError("give channel or bands, got both; bands are three channels in one")
+    return AskedPlane(page, None, parse_bands(bands), (ranges and parse_ranges(ranges)) or None)
+
+
+Asked = Annotated[AskedPlane, Depends(asked_plane)]
 
 
 @dataclass(frozen=True)
@@ -43,8 +83,15 @@ class PictureLook:
 
     @property
     def view(self) -> PictureView:
-        """Bands and stretch."""
-        return PictureView.of(self.choice.bands, 0, self.choice.stretch)
+        """Bands, stretch and ranges."""
+        return self.choice.view
+
+    def view_of(self, asked: AskedPlane) -> PictureView:
+        """The same, with the channels that a request puts together. Raises InputError."""
+        if asked.bands is None:
+            return self.view
+        stretch = None if asked.ranges else self.choice.stretch
+        return PictureView.of(asked.bands, 0, stretch, asked.ranges)
 
     def page(self, path: Path, asked: int | None) -> int:
         """The page that is asked for; else the one of the choice, where the file has it."""
@@ -55,16 +102,14 @@ class PictureLook:
         places = read_planes(path).places
         return self.choice.page if self.choice.page in places else places[0]
 
-    def load(
-        self, project: Project, image_id: int, page: int | None, channel: int | None
-    ) -> UintImage:
+    def load(self, project: Project, image_id: int, asked: AskedPlane) -> UintImage:
         """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
         image, path = project.store.image(image_id), project.picture(image_id)
         height, width = image.hw
         if height * width > self.limits.pixels:
             raise too_large(f"{width} x {height}", self.limits)
-        place = self.page(path, page)
-        photo = load_plane(path, place, channel, self.view)
+        place = self.page(path, asked.page)
+        photo = load_plane(path, place, asked.channel, self.view_of(asked))
         high, wide = photo.shape[:2]
         if (high, wide) != image.hw:
             raise Refusal(
@@ -75,10 +120,11 @@ class PictureLook:
             )
         return photo
 
-    def is_plain(self, page: int | None, channel: int | None) -> bool:
+    def is_plain(self, asked: AskedPlane) -> bool:
         """Whether a file that holds one picture is shown as it is."""
         first = self.choice.page in (0, "all")
-        return self.view.plain and channel is None and page in (None, 0) and (first or page == 0)
+        as_it_comes = asked.channel is None and self.view_of(asked).plain
+        return as_it_comes and asked.page in (None, 0) and (first or asked.page == 0)
 
 
 def add_pictures(
@@ -89,11 +135,9 @@ def add_pictures(
     _add_pixels(router, project, look)
 
     @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
-    async def embedding(
-        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
-    ) -> Response:
+    async def embedding(image_id: int, asked: Asked) -> Response:
         """The photo's embedding; asking for the next photo's is a prefetch."""
-        return await embedded(inference, partial(look.load, project, image_id, page, channel))
+        return await embedded(inference, partial(look.load, project, image_id, asked))
 
 
 def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
@@ -106,7 +150,7 @@ def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
             "first": look.page(path, None),
             "pages": [{"page": page, "name": found.name(page)} for page in found.places],
             "channels": list(found.channels),
-            "colours": found.colours or (look.view.bands is not None and found.bands),
+            "colours": found.colours or (look.view.bands is not None and bool(found.channels)),
             "pixel": None if found.pixel is None else asdict(found.pixel),
         }
 
@@ -119,22 +163,20 @@ def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
     @router.get(
         "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
     )
-    async def pixels(
-        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
-    ) -> Response:
+    async def pixels(image_id: int, asked: Asked) -> Response:
         """The upright photo: the file itself where a browser shows it so, else a PNG.
 
         page     of a file of several, as `planes` lists them
         channel  the place of one in `channels` of `planes`
+        bands    instead: three channels as red, green and blue, counted from 1, 0 for black
+        ranges   values that become black and white: LOW:HIGH of all bands or each, : for none
         """
         path = await run_in_threadpool(project.picture, image_id)
-        plain = look.is_plain(page, channel)
+        plain = look.is_plain(asked)
         if plain and await run_in_threadpool(_is_shown_as_it_is, path):
             return FileResponse(path)
         async with converting:
-            return await run_in_threadpool(
-                lambda: _png(look.load(project, image_id, page, channel))
-            )
+            return await run_in_threadpool(lambda: _png(look.load(project, image_id, asked)))
 
     @router.get(
         "/images/{image_id}/thumbnail",
@@ -144,7 +186,9 @@ def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
     async def thumbnail(image_id: int) -> Response:
         """The upright photo, small, as a JPEG."""
         async with shrinking:
-            return await run_in_threadpool(lambda: _small(look.load(project, image_id, None, None)))
+            return await run_in_threadpool(
+                lambda: _small(look.load(project, image_id, AskedPlane()))
+            )
 
 
 def _small(photo: UintImage) -> Response:

@@ -69,7 +69,7 @@ from anymask.serving.inference import Inference
 from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
-from anymask.serving.picture_routes import ChannelNumber, PageNumber, PictureLook, add_pictures
+from anymask.serving.picture_routes import Asked, PictureLook, add_pictures
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
 from anymask.serving.track_routes import add_tracks
@@ -236,14 +236,12 @@ def _add_model(
         response_model=ProposalsAnswer,
         response_model_exclude_unset=True,
     )
-    async def everything(
-        image_id: int, page: PageNumber = None, channel: ChannelNumber = None
-    ) -> dict[str, Any]:
+    async def everything(image_id: int, asked: Asked) -> dict[str, Any]:
         """Proposals of the model for the whole photo, stored as such; once a page.
 
         others  what it found below its least quality; nobody has stored it
         """
-        place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), page))
+        place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), asked.page))
 
         def stored() -> list[RecordEntry]:
             entries = project.store.records(image_id, ("proposal",))
@@ -252,7 +250,7 @@ def _add_model(
 
         known, others = await run_in_threadpool(stored), list[Draft]()
         if not known:
-            photo = partial(looks.load, project, image_id, place, channel)
+            photo = partial(looks.load, project, image_id, replace(asked, page=place))
             known, others = await _propose(project, inference, (image_id, place), photo)
         return {
             "records": [record_to_json(entry) for entry in known],

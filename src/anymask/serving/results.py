@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from anymask.data import geojson, label_pictures, svg
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.data.outlines import Policy, rle_to_polygons
+from anymask.data.outlines import Policy
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.polygons import rle_to_polygons
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import Rle, rle_to_coco, rle_to_mask
 from anymask.serving.answers import ClosedAnswer, RleAnswer

@@ -105,8 +105,8 @@ class SeenPhoto implements Seen {
 
   async everything(progress: (done: number, all: number) => void = () => {}): Promise<Mask[]> {
     await this.look();
-    const found = await this.model.everything(this.key, progress);
-    return found.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
+    const { shown } = await this.model.everything(this.key, progress);
+    return shown.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
   }
 
   private checked({ points = [], labels, box }: Prompt): Asked {

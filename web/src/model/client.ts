@@ -3,7 +3,7 @@
 import type { Patch } from "../masks/patch";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
-import type { Proposal } from "./everything";
+import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import { TABLES, readManifest } from "./manifest";
@@ -248,7 +248,7 @@ export class Model {
     void this.encoder?.then((encoder) => encoder.end());
   }
 
-  everything(key: string, progress: Progress): Promise<Proposal[]> {
+  everything(key: string, progress: Progress): Promise<Proposals> {
     const settings = gridSettings(this.manifest);
     return this.look(key).then(() => this.decoder.ask("everything", { key, settings }, progress));
   }

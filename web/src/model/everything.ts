@@ -6,6 +6,8 @@
  */
 
 import { patchArea, patchToRle } from "../masks/patch";
+import { DUPLICATE, parted, withoutOverlaps } from "./arrangement";
+import type { CutMask } from "./arrangement";
 import { rleToCoco } from "../masks/rle";
 import type { BoxXywh } from "../masks/rle";
 import { cleaned } from "./cleaning";
@@ -17,18 +19,18 @@ import type { Prompt } from "./prompts";
 
 export interface GridSettings {
   pointsPerSide: number;
-  quality: number; // masks must have more
+  quality: number; // masks must have more to be shown
   stability: number; // and at least this IoU between a stricter and a looser cut
   overlap: number; // of two masks whose boxes overlap more, the better one stays
 }
 
 export const BATCH = 16; // clicks decoded at once
 
-/** Every quality, as the page chooses by it later; the stability that the manifest gives. */
+/** The model's own numbers; those of any quality are found, as a slider chooses by it later. */
 export function gridSettings({ grid }: Manifest): GridSettings {
   return {
     pointsPerSide: 16,
-    quality: 0,
+    quality: grid.pred_iou_thresh,
     stability: grid.stability_score_thresh,
     overlap: 0.7,
   };
@@ -51,21 +53,19 @@ export interface Found {
   prompt: Prompt;
 }
 
-/** Which candidates of one click pass. */
+/** Which candidates of one click are stable. */
 export function passing(
   prompt: Prompt,
   candidates: Answer[],
   threshold: number,
   settings: GridSettings,
 ): Found[] {
-  return candidates
-    .filter((answer) => answer.quality > settings.quality)
-    .flatMap((answer) => {
-      const found = measured(answer.logits, threshold);
-      if (!found || found.stability < settings.stability) return [];
-      const logits = answer.logits.slice(); // the batch's memory is not kept
-      return [{ ...found, logits, quality: answer.quality, prompt }];
-    });
+  return candidates.flatMap((answer) => {
+    const found = measured(answer.logits, threshold);
+    if (!found || found.stability < settings.stability || answer.quality <= 0) return [];
+    const logits = answer.logits.slice(); // the batch's memory is not kept
+    return [{ ...found, logits, quality: answer.quality, prompt }];
+  });
 }
 
 function measured(logits: Float32Array, threshold: number) {
@@ -102,20 +102,36 @@ function boxIou(a: BoxXyxy, b: BoxXyxy): number {
   return common / (area(a) + area(b) - common);
 }
 
-/** A found mask as a proposal of the photo. */
-export function toProposal(found: Found, geometry: Geometry, threshold: number) {
-  const logits = cleaned(found.logits, [], geometry, threshold);
-  const { patch } = cutLogits(logits, geometry, threshold);
-  const rle = patchToRle(patch);
-  const { clicks } = found.prompt;
+/** The masks in the photo: those that are shown, and those that a slider may still want. */
+export function toProposals(
+  found: Found[],
+  geometry: Geometry,
+  threshold: number,
+  least: number,
+): Proposals {
+  const cut = found.map((one) => {
+    const logits = cleaned(one.logits, [], geometry, threshold);
+    const { patch } = cutLogits(logits, geometry, threshold);
+    return { ...one, patch, area: patchArea(patch) };
+  });
+  const { shown, others } = parted(withoutOverlaps(cut, DUPLICATE, "union"), least);
+  return { shown: shown.map(toProposal), others: others.map(toProposal) };
+}
+
+function toProposal({ patch, area, quality, stability, prompt }: Found & CutMask) {
   return {
-    rle: rleToCoco(rle),
+    rle: rleToCoco(patchToRle(patch)),
     box: [patch.x, patch.y, patch.width, patch.height] as BoxXywh,
-    area: patchArea(patch),
-    quality: found.quality,
-    stability: found.stability,
-    points: clicks.map((click) => [click.x, click.y]),
+    area,
+    quality,
+    stability,
+    points: prompt.clicks.map((click) => [click.x, click.y]),
   };
 }
 
 export type Proposal = ReturnType<typeof toProposal>;
+
+export interface Proposals {
+  shown: Proposal[];
+  others: Proposal[];
+}

@@ -2,7 +2,7 @@
 
 import type { Patch } from "../masks/patch";
 import type { Embedding } from "./embedding";
-import type { GridSettings, Proposal } from "./everything";
+import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import type { Manifest, Part } from "./manifest";
@@ -23,7 +23,7 @@ export interface Asks {
   cut: { ask: { keep: string; index: number }; reply: Patch };
   picture: { ask: { key: string; photo: Blob | ImageBitmap }; reply: null };
   refine: { ask: { keep: string; index: number; whole: boolean }; reply: Patch };
-  everything: { ask: { key: string; settings: GridSettings }; reply: Proposal[] };
+  everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 
 export type Kind = keyof Asks;

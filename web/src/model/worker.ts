@@ -8,7 +8,7 @@ import type { InferenceSession } from "onnxruntime-web/wasm";
 import type { Patch } from "../masks/patch";
 import { LONGEST, enlarged, refined } from "./edges";
 import type { Embedding } from "./embedding";
-import { BATCH, gridPrompts, passing, toProposal, withoutDuplicates } from "./everything";
+import { BATCH, gridPrompts, passing, toProposals, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
 import { openFamily } from "./families";
 import type { Answer, Family } from "./families/family";
@@ -144,9 +144,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
       progress(at + batch.length, prompts.length);
       await new Promise((resume) => setTimeout(resume)); // clicks that came meanwhile go first
     }
-    return withoutDuplicates(found, settings.overlap).map((one) =>
-      toProposal(one, embedding.geometry, spec.mask_threshold),
-    );
+    const once = withoutDuplicates(found, settings.overlap);
+    return toProposals(once, embedding.geometry, spec.mask_threshold, settings.quality);
   },
 };
 

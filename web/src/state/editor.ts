@@ -44,7 +44,7 @@ export class Editor {
   readonly drafting: Drafting;
   readonly diary: Diary;
   looks: Looks;
-  spare: readonly Mask[] = []; // found below the model's least quality; not kept
+  spare: readonly Mask[] = []; // found and not shown; not kept
   preview: Candidates | null = null;
   hovered: Mask | null = null;
   private forgotten = 0; // how often the pointer has left: what is answered later is not shown

@@ -8,7 +8,7 @@ import type { Session } from "./session";
 import { toMask } from "./work";
 import type { Mask } from "./work";
 
-/** Propose masks for the open photo; those below the model's least quality are kept aside. */
+/** Propose masks for the open photo; those that are not shown are kept aside, for the slider. */
 export async function everything(session: Session): Promise<void> {
   const { editor } = session;
   const model = session.model();
@@ -22,11 +22,9 @@ export async function everything(session: Session): Promise<void> {
       editor.add("everything", learned(session, editor, sent.records), true);
     } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
     else {
-      const found = await proposed(session, editor, model);
-      const least = model.manifest.grid.pred_iou_thresh;
-      editor.spare = found.filter((mask) => mask.quality! <= least);
-      const good = found.filter((mask) => mask.quality! > least);
-      editor.add("everything", good, false);
+      const { shown, others } = await proposed(session, editor, model);
+      editor.spare = others;
+      editor.add("everything", shown, false);
     }
   } catch (error) {
     session.say(`Everything was not found: ${(error as Error).message}`);
@@ -42,18 +40,19 @@ function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask
   return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
 }
 
-async function proposed(session: Session, editor: Editor, model: Model): Promise<Mask[]> {
-  const found: Proposal[] = await model.everything(editor.sight.key, (done, all) => {
+async function proposed(session: Session, editor: Editor, model: Model) {
+  const found = await model.everything(editor.sight.key, (done, all) => {
     editor.finding = [done, all];
     session.changed();
   });
   const { name, weights_hash } = model.manifest;
-  return found.map((one) => {
+  const named = (one: Proposal) => {
     const { points, stability } = one;
     const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
     const record = { ...one, label: null, status: "proposal" as const, provenance };
     return toMask(record, crypto.randomUUID());
-  });
+  };
+  return { shown: found.shown.map(named), others: found.others.map(named) };
 }
 
 /** Masks that are there for the eye: proposals from the least quality on, those aside too. */
