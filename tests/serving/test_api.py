@@ -261,7 +261,8 @@ IN_A_VIDEO = [
     f"/{{name}}{place}"
     for place in (
         "", "/clip", "/export", "/file", "/frames", "/frames/{frame}", "/masks",
-        "/objects/{number}", "/objects/{number}/prompts/{frame}", "/pause", "/prompts", "/results",
+        "/objects/{number}", "/objects/{number}/masks", "/objects/{number}/prompts/{frame}",
+        "/pause", "/prompts", "/results",
     )
 ]  # fmt: skip
 
