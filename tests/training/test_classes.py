@@ -150,7 +150,9 @@ def test_a_run_learns_the_classes_whatever_else_learns(
     assert (module.state_dict()[name] != before[name]).all()
 
 
-def test_each_mask_has_the_class_of_its_cells() -> None:
+@pytest.mark.parametrize("seed", [0, 3])  # of 3 the third mask is empty
+def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
+    torch.manual_seed(seed)
     module = models.build("nano_tiny")
     add_class_head(module, 2)
     module.spec = replace(module.spec, classes=CLASSES)
@@ -161,7 +163,8 @@ def test_each_mask_has_the_class_of_its_cells() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     answer = model.segment(photo, points=[(20, 20)])
     wanted = 1 / (1 + np.exp(1.0 - 3.0))
-    assert {one.label for one in answer} == {"square"}
+    for one in answer:
+        assert one.label == ("square" if (one.shown_logits > one.threshold).any() else None)
     assert answer.first.label_probability == pytest.approx(wanted, abs=1e-3)
     record = answer.to_record()
     assert record.to_sa1b()["label_probability"] == record.label_probability

@@ -37,7 +37,8 @@ def label_photo(runtime: ImageRuntime, embedding: Embedding) -> LabelMap:
 def name_answers(
     runtime: ImageRuntime, embedding: Embedding, answers: Sequence[Candidates]
 ) -> list[Candidates]:
-    """Each mask of each answer with its class; as they are where the model has none."""
+    """Each mask of each answer with its class; empty masks have none, nor have those of a model
+    without classes."""
     if not runtime.spec.classes or not answers:
         return list(answers)
     shares = _shares(_cell_logits(runtime, embedding))
@@ -46,8 +47,10 @@ def name_answers(
         items = []
         for one in answer.items:
             cover = (one.shown_logits > one.threshold).astype(np.float32)
-            label, probability = _class_of(cover, shares, runtime.spec.classes)
-            items.append(replace(one, label=label, label_probability=probability))
+            if cover.any():
+                label, probability = _class_of(cover, shares, runtime.spec.classes)
+                one = replace(one, label=label, label_probability=probability)
+            items.append(one)
         named.append(replace(answer, items=tuple(items)))
     return named
 
