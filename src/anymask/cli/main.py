@@ -109,6 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv  the words after `anymask`; those of this process when left out
     """
+    # Products in numpy and OpenCV are small here; OpenBLAS's threads would burn the cores of the
+    # model's. It reads this when it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with any_text(), warnings.catch_warnings():
         quieten_decoders()
         return run_told(list(sys.argv[1:] if argv is None else argv))

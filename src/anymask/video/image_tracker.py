@@ -22,6 +22,7 @@ Letters: H W a frame, h w the reduced frame, G cells, P points, N objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,6 +53,7 @@ Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality 
 SIDE = 512  # pixels of a frame's longer side, for models that take rectangles
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
+READERS = 2  # objects that the network of memory is asked about at once
 POINTS = 8  # that are asked about in the way of points
 DRAWN_LIMIT = 2.0  # what the decoder's logits are cut to
 BLEND = 2.5  # the weight of the prior's log-odds beside them
@@ -148,11 +150,13 @@ class ImageTracker:
         if self._reader is None:
             return [self._finding(seen, *one) for one in zip(priors, drawn, strict=True)]
         maps = frame_maps(seen)
-        found = []
-        for state, prior, one in zip(states, priors, drawn, strict=True):
-            question = make_question(maps, state, _hints(seen, state, prior, one))
-            found.append(self._recalled(seen, self._reader.read_memory(question), one))
-        return found
+        questions = [
+            make_question(maps, state, _hints(seen, state, prior, one))
+            for state, prior, one in zip(states, priors, drawn, strict=True)
+        ]
+        with ThreadPoolExecutor(READERS) as readers:
+            said = readers.map(self._reader.read_memory, questions)
+            return [self._recalled(seen, *one) for one in zip(said, drawn, strict=True)]
 
     def remember(
         self, seen: SeenFrame, at: TrackMoment, state: MatchState, finding: Finding, sure: bool
