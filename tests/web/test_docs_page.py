@@ -51,7 +51,7 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         shown = page.locator(".opblock-summary-path").all_inner_texts()
         told = {text.replace("\u200b", "") for text in shown}
         videos = {address for address in told if address.startswith("/api/videos")}
-        assert len(videos) == 13
+        assert len(videos) == 14
         assert told - videos == {
             "/health", "/api/embed", "/api/segment", "/api/everything", "/model/{name}"
         }  # fmt: skip
