@@ -54,7 +54,7 @@ def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
     shared = {one.name for one in list_settings(SegmentSettings)} & {
         one.name for one in list_settings(Arrangement)
     }
-    assert shared == {"granularity", "max_hole_area", "min_island_area"}
+    assert shared == {"granularity", "max_hole_area", "min_island_area", "refine_edges"}
     assert all(option_of(name) in here and option_of(name) in there for name in shared)
     assert not {"--fill-holes", "--drop-islands"} & set(there)
 
