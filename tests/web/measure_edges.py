@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
+from tests.web.measuring import photo_and_browser
 from tests.web.project_server import Site
 
 ASK = """async ([x, y, refined]) => {
@@ -91,14 +88,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        photo = asked.photo
-        if photo is None:
-            from skimage import data
-
-            photo = Path(folder) / "coffee.png"
-            Image.fromarray(data.coffee()).save(photo)
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+    with photo_and_browser(asked.photo) as (photo, browser):
         print(f"Chromium {browser.version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         measure(browser, photo, asked.clicks, asked.threads)
 

@@ -11,18 +11,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
+from tests.web.measuring import photo_and_browser
 from tests.web.project_server import Site
 
 # Workers say how long each photo took to be seen.
@@ -80,14 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of the model, where the page is isolated")
     asked = parser.parse_args()
     query = f"&threads={asked.threads}" if asked.threads else ""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        photo = asked.photo
-        if photo is None:
-            from skimage import data
-
-            photo = Path(folder) / "coffee.png"
-            Image.fromarray(data.coffee()).save(photo)
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+    with photo_and_browser(asked.photo) as (photo, browser):
         print(f"Chromium {browser.version}, {os.cpu_count()} cores, milliseconds")
         print(
             f"{'page':13}{'threads':>8}{'moves':>7}{'5 %':>9}{'median':>9}{'95 %':>9}{'most':>9}"

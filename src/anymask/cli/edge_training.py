@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.errors import InputError
+from anymask.cli.added_network import open_places, tell_step, write_bundle_with
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
-    from anymask.models.edge_refiner import EdgeRefiner
     from anymask.primitives.candidates import Candidates
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.types import UintImage
@@ -39,30 +38,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Gather answers, train on them, and write the bundle. Raises as `cli.train.run`."""
-    from anymask.runtimes.open import find_bundle
     from anymask.training.edge_samples import WindowStore
     from anymask.training.edge_training import EdgeRecipe, judge_edges, train_edges
 
-    folder: Path = args.output
-    if folder is None:
-        raise InputError("-o FOLDER is needed: where windows, weights and the result go")
-    source = find_bundle(args.model, args.weights)
-    if source is None:
-        raise InputError(
-            f"--model {args.model}: edges are refined for exported models; "
-            f"run: anymask export {args.model} -o FOLDER, then give --model FOLDER"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    source, folder = open_places(args, "windows", "edges are refined")
     windows = args.windows or _gathered(args, folder / WINDOWS)
     stores = [WindowStore(windows)]
     recipe = EdgeRecipe(minutes=args.max_minutes or USUAL_MINUTES)
-    refiner = train_edges(stores, folder, recipe, _tell)
+    refiner = train_edges(stores, folder, recipe, tell_step)
     judged = judge_edges(refiner, stores)
     write_json(folder / RESULT, [vars(one) for one in judged], indent=1)
     for one in judged:
         print(f"{one.kind}: {one.count} held-out answers, IoU {one.before:.3f} -> {one.after:.3f}")
     if args.bundle is not None:
-        _write_bundle(source, args.bundle, refiner)
+        from anymask.export.edge_graph import add_refiner
+
+        write_bundle_with(source, args.bundle, lambda bundle: add_refiner(bundle, refiner))
 
 
 def _gathered(args: argparse.Namespace, folder: Path) -> Path:
@@ -80,17 +71,3 @@ def _gathered(args: argparse.Namespace, folder: Path) -> Path:
     with ProgressBar("pictures", pictures) as progress:
         gather_windows(args.data, folder, see, pictures, told=lambda done, _: progress.update(done))
     return folder
-
-
-def _tell(row: dict[str, float]) -> None:
-    print(f"step {row['step']:.0f}  {row['minutes']:.1f} min  loss {row['loss']:.4f}", flush=True)
-
-
-def _write_bundle(source: Path, target: Path, refiner: EdgeRefiner) -> None:
-    """A copy of the bundle (or itself) with the network of edges."""
-    from anymask.export.edge_graph import add_refiner
-    from anymask.export.folder import copy_bundle
-
-    if target.resolve() != source.resolve():
-        copy_bundle(source, target)
-    add_refiner(target, refiner)

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.cli.added_network import open_places, tell_step, write_bundle_with
 from anymask.primitives.errors import InputError
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
-    from anymask.models.memory_reader import MemoryReader
     from anymask.predictors.image import Model
 
 NAME = "memory"  # in place of a recipe
@@ -36,21 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make clips, train on them, and write the bundle. Raises as `cli.train.run`."""
-    from anymask.runtimes.open import find_bundle
     from anymask.training.memory_samples import ClipStore
     from anymask.training.memory_training import MemoryRecipe, judge_memory, train_memory
 
-    folder: Path = args.output
-    source = find_bundle(args.model, args.weights)
-    if source is None:
-        raise InputError(
-            f"--model {args.model}: a network of memory is trained for exported models; "
-            f"run: anymask export {args.model} -o FOLDER, then give --model FOLDER"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    source, folder = open_places(args, "clips", "a network of memory is trained")
     store = ClipStore(args.clips or _made(args, folder / CLIPS))
     recipe = MemoryRecipe(minutes=args.max_minutes or USUAL_MINUTES)
-    reader, done = train_memory(store, folder, recipe, _tell)
+    reader, done = train_memory(store, folder, recipe, tell_step)
     if not done:
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
         return
@@ -59,7 +51,9 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out, {one.rule:.3f} -> {one.network:.3f}")
     if args.bundle is not None:
-        _write_bundle(source, args.bundle, reader)
+        from anymask.export.memory_graph import add_memory
+
+        write_bundle_with(source, args.bundle, lambda bundle: add_memory(bundle, reader))
 
 
 def _made(args: argparse.Namespace, folder: Path) -> Path:
@@ -96,17 +90,3 @@ def check_maps(model: Model) -> None:
             f"--model {model.name}: wanted an encoder with maps of {wanted} cells a side and masks "
             f"of {wanted[-1]}, got {sides} and {model.spec.mask_side}; take another"
         )
-
-
-def _tell(row: dict[str, float]) -> None:
-    print(f"step {row['step']:.0f}  {row['minutes']:.1f} min  loss {row['loss']:.4f}", flush=True)
-
-
-def _write_bundle(source: Path, target: Path, reader: MemoryReader) -> None:
-    """A copy of the bundle (or itself) with the network of memory."""
-    from anymask.export.folder import copy_bundle
-    from anymask.export.memory_graph import add_memory
-
-    if target.resolve() != source.resolve():
-        copy_bundle(source, target)
-    add_memory(target, reader)

@@ -9,7 +9,6 @@ Letters: B windows, s the side of the parts that are trained on.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from torch.nn import functional as F
 from anymask.models.edge_refiner import EdgeRefiner, clues
 from anymask.primitives.edge_window import window_prompt
 from anymask.primitives.masks import iou
+from anymask.training.averaged import AveragedLearner
 from anymask.training.edge_samples import EdgeBatch, WindowStore, training_window
-from anymask.training.trainee import multiplies_halves
 
 CHECKPOINT = "refiner.pt"
 WARM_UP = 100  # steps
@@ -73,42 +72,23 @@ def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
     return entropy + (1 - (both + 1) / (either + 1)).mean()
 
 
-class EdgeLearner:
-    """A network that learns, and the average of its weights, which is what ships.
+class EdgeLearner(AveragedLearner[EdgeRefiner]):
+    """See `AveragedLearner`.
 
     start  averaged weights of an earlier run to go on from, or None
     """
 
     def __init__(self, recipe: EdgeRecipe, start: dict[str, Tensor] | None) -> None:
-        self.recipe = recipe
-        self.network = EdgeRefiner()
+        network = EdgeRefiner()
         if start is not None:
-            self.network.load_state_dict(start)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = {name: one.clone() for name, one in self.network.state_dict().items()}
-        self._optimiser = torch.optim.AdamW(
-            self.network.parameters(), recipe.rate, weight_decay=0.01
-        )
-        self._halves = multiplies_halves(torch.device("cpu"))
-        self.steps = 0
+            network.load_state_dict(start)
+        super().__init__(network, recipe.rate, recipe.ema, WARM_UP)
 
     def learn(self, batch: EdgeBatch, done: float) -> float:
         """One step; its loss. `done` is the part of the run that is over, 0..1."""
-        rate = self.recipe.rate * min(1, (self.steps + 1) / WARM_UP)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._halves):
+        with self.autocast():
             change = self.network.change(batch.clues.to(memory_format=torch.channels_last))
-        loss = edge_loss(change.float(), batch)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
-        self.steps += 1
-        decay = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            self.averaged[name].lerp_(value, 1 - decay)
-        return float(loss.detach())
+        return self.descend(edge_loss(change.float(), batch), done)
 
 
 def train_edges(

@@ -12,7 +12,6 @@ Letters: B questions.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,9 +26,9 @@ from torch.nn import functional as F
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.primitives.memory_question import MIXED
 from anymask.primitives.storage import whole_file
+from anymask.training.averaged import AveragedLearner
 from anymask.training.memory_samples import ClipStore, MemoryBatch, read_questions
 from anymask.training.stopping import heeding_signals
-from anymask.training.trainee import multiplies_halves
 
 CHECKPOINT = "memory.pt"
 WARM_UP = 50  # steps
@@ -78,45 +77,26 @@ def memory_loss(logits: Tensor, seen: Tensor, target: Tensor) -> Tensor:
     return (entropy / (2 * area + 100)).mean() + overlap.mean() + 0.2 * said
 
 
-class MemoryLearner:
-    """A network that learns, the average of its weights, which is what ships, and its optimiser."""
+class MemoryLearner(AveragedLearner[MemoryReader]):
+    """See `AveragedLearner`; the minutes that it has learned for say how far the run is."""
 
     def __init__(self, recipe: MemoryRecipe, sizes: ReaderSizes) -> None:
-        self.recipe = recipe
-        self.network = MemoryReader(sizes)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = {name: one.clone() for name, one in self.network.state_dict().items()}
-        self._optimiser = torch.optim.AdamW(
-            self.network.parameters(), recipe.rate, weight_decay=0.01
-        )
-        self._halves = multiplies_halves(torch.device("cpu"))
-        self.steps, self.minutes = 0, 0.0
+        super().__init__(MemoryReader(sizes), recipe.rate, recipe.ema, WARM_UP)
+        self.recipe, self.minutes = recipe, 0.0
 
     def learn(self, batch: MemoryBatch) -> float:
         """One step; its loss."""
-        recipe, done = self.recipe, min(1.0, self.minutes / self.recipe.minutes)
-        rate = recipe.rate * min(1, (self.steps + 1) / WARM_UP)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._halves):
+        with self.autocast():
             logits, seen = self.network(*batch.given)
         loss = memory_loss(logits.float(), seen.float(), batch.target)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
-        self.steps += 1
-        decay = min(recipe.ema, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            self.averaged[name].lerp_(value, 1 - decay)
-        return float(loss.detach())
+        return self.descend(loss, min(1.0, self.minutes / self.recipe.minutes))
 
     def state(self) -> dict[str, Any]:
         """All of it, to be saved."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
             "about": {"steps": self.steps, "minutes": self.minutes},
             "sizes": asdict(self.network.sizes),
         }
@@ -124,7 +104,7 @@ class MemoryLearner:
     def take(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.averaged = state["averaged"]
         self.steps, self.minutes = state["about"]["steps"], state["about"]["minutes"]
 

@@ -1,0 +1,52 @@
+"""Training of a small network on a CPU: losses in, its weights and their average out.
+
+AdamW, a linear warm-up, then a cosine to nothing over the run; gradients are cut at a norm of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from anymask.training.trainee import multiplies_halves
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class AveragedLearner(Generic[N]):
+    """A network that learns, and the average of its weights, which is what ships.
+
+    rate     AdamW's, at its highest
+    ema      decay of the averaged weights, from a smaller one in the first steps
+    warm_up  steps
+    """
+
+    def __init__(self, network: N, rate: float, ema: float, warm_up: int) -> None:
+        self.network, self._rate, self._ema, self._warm_up = network, rate, ema, warm_up
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = {name: one.clone() for name, one in network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=0.01)
+        self._halves = multiplies_halves(torch.device("cpu"))
+        self.steps = 0
+
+    def autocast(self) -> torch.autocast:
+        """In which the network answers: products in bf16 where the processor has them."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._halves)
+
+    def descend(self, loss: Tensor, done: float) -> float:
+        """One step; its loss. `done` is the part of the run that is over, 0..1."""
+        rate = self._rate * min(1, (self.steps + 1) / self._warm_up)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.steps += 1
+        decay = min(self._ema, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.network.state_dict().items():
+            self.averaged[name].lerp_(value, 1 - decay)
+        return float(loss.detach())

@@ -1,0 +1,29 @@
+"""A photo and a Chromium for the programs that measure the page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.web.chromium import find_chromium
+
+
+@contextmanager
+def photo_and_browser(photo: Path | None) -> Iterator[tuple[Path, Any]]:
+    """The photo, or scikit-image's cup of coffee, and a browser."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        if photo is None:
+            from skimage import data
+
+            photo = Path(folder) / "coffee.png"
+            Image.fromarray(data.coffee()).save(photo)
+        yield (
+            photo,
+            playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"]),
+        )
