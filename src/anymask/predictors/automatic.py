@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from anymask.data.images import ImageSource
-from anymask.data.photo_sources import picture_of
 from anymask.data.record_list import MaskRecords
 from anymask.predictors.arrangement import (
     Arrangement,
@@ -28,7 +27,7 @@ from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.record_edges import refine_record_edges
-from anymask.predictors.requests import SeenPhoto, load_one
+from anymask.predictors.requests import SeenPhoto, load_shown
 from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, check_retry
 from anymask.primitives.errors import InputError
@@ -119,10 +118,9 @@ def _view(
         _check_enough(looks, source)
         shown = MaskRecords(image_hw=given.embedding.image_hw, picture=given.picture)
         return _View(given.photo, given.embedding), shown
-    mix = runtime.spec.channels
-    photo = load_one(given, source, mix)
+    photo, picture = load_shown(given, source, runtime.spec.channels)
     hw = (photo.shape[0], photo.shape[1])
-    shown = MaskRecords(image_hw=hw, picture=picture_of(given if mix is None else photo, photo))
+    shown = MaskRecords(image_hw=hw, picture=picture)
     once = count_looks(looks.tile, hw) == 1 and not grid.crop_n_layers and looks.retry is None
     sees = once and "point" in runtime.spec.accepts
     return _View(photo, embed_image(runtime, photo) if sees else None), shown

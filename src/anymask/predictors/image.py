@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, overload
 from numpy.typing import ArrayLike
 
 from anymask.data.images import ImageSource
-from anymask.data.photo_sources import picture_of
 from anymask.families.prompts import mask_on_photo
 from anymask.predictors.keywords import (
     NOT_CALLED,
@@ -33,6 +32,7 @@ from anymask.predictors.requests import (
     asked_prompts,
     list_images,
     load_one,
+    load_shown,
     prompt_list,
 )
 from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict
@@ -219,9 +219,7 @@ class Model:
     ) -> SeenPhoto:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
-            mix = self.spec.channels
-            photo = load_one(image, source or SourceDict(), mix)
-            picture = picture_of(image if mix is None else photo, photo)
+            photo, picture = load_shown(image, source or SourceDict(), self.spec.channels)
             return SeenPhoto(embed_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from anymask.data.images import ImageSource, is_address, load_image
-from anymask.data.photo_sources import list_photos
+from anymask.data.photo_sources import list_photos, picture_of
 from anymask.predictors.keywords import SourceDict
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError, PromptError
@@ -77,6 +77,14 @@ def load_one(
     from anymask.data.channels import load_mixed  # few models need its modules
 
     return load_mixed(image, channels)
+
+
+def load_shown(
+    image: ImageSource, source: SourceDict, channels: ChannelMix | None
+) -> tuple[UintImage, Picture]:
+    """As `load_one`; also what drawings show: the source, or what a model of channels sees."""
+    photo = load_one(image, source, channels)
+    return photo, picture_of(image if channels is None else photo, photo)
 
 
 def _several(image: object) -> str:
