@@ -1,38 +1,69 @@
-"""Small objects on a closer look."""
+"""Objects on a closer look."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from anymask.families.family import Family
+from anymask.families.sam import Sam
+from anymask.predictors import zoom
 from anymask.predictors.image import Model
+from anymask.predictors.pipeline import answer_prompts
+from anymask.predictors.question import Question
+from anymask.predictors.settings import SegmentSettings
+from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.prompts import Prompt
-from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
+from anymask.primitives.resize import geometry
+from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+from tests.predictors.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
+
+
+ABOUT_SMALL = {
+    "click": Prompt.of(points=[(100, 120)]),
+    "clicks": Prompt.of(points=[(100, 120), (500, 20)], labels=[1, 0]),
+    "box": Prompt.of(box=(70, 90, 131, 151)),
+    "click and mask": Prompt.of(points=[(100, 120)], mask=SMALL),
+    "click and small mask": Prompt.of(points=[(100, 120)], mask=SMALL[::7, ::5]),
+}
 
 
 class Blunt(ColourRuntime):
     """A model that likes large objects less."""
 
-    def decode(self, *asked: object) -> tuple[np.ndarray, np.ndarray]:
-        logits, quality = super().decode(*asked)
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        logits, quality = super().decode(seen, prompts)
         return logits, 1 - quality
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        Prompt.of(points=[(100, 120)]),
-        Prompt.of(points=[(100, 120), (500, 20)], labels=[1, 0]),
-        Prompt.of(box=(70, 90, 131, 151)),
-        Prompt.of(points=[(100, 120)], mask=SMALL),
-        Prompt.of(points=[(100, 120)], mask=SMALL[::7, ::5]),
-    ],
-)
-@pytest.mark.parametrize("zoom", [True, "auto"])
-def test_a_small_object_is_drawn_more_finely(prompt: Prompt, zoom: bool | str) -> None:
+class Gains(Sam):
+    """A family that gains by windows."""
+
+    @property
+    def closer(self) -> bool:
+        return True
+
+
+class Gaining(Blunt):
+    """A model of such a family, whose own quality says nothing of it. It keeps what was asked."""
+
+    @property
+    def family(self) -> Family:
+        family = super().family
+        return Gains(family.spec, family.grid, family.tables)
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        self.started = bool(prompts.has_mask.any())
+        return super().decode(seen, prompts)
+
+
+@pytest.mark.parametrize("prompt", ABOUT_SMALL.values(), ids=ABOUT_SMALL)
+def test_a_small_object_is_drawn_more_finely(prompt: Prompt) -> None:
     model = Model(ColourRuntime())
     (plain,) = model.segment(PICTURE, prompts=[prompt])
-    (zoomed,) = model.segment(PICTURE, prompts=[prompt], zoom=zoom)
+    (zoomed,) = model.segment(PICTURE, prompts=[prompt], zoom=True)
     assert zoomed.quality[0] > plain.quality[0]
     assert iou(zoomed.masks[0], SMALL) > iou(plain.masks[0], SMALL)
     assert zoomed.masks.shape == (len(zoomed), 600, 900)
@@ -61,12 +92,98 @@ def test_large_objects_are_not_looked_at_again() -> None:
     assert len(runtime.calls) == 1
 
 
-def test_auto_looks_only_at_what_is_small() -> None:
-    picture, _ = discs((600, 900), [(300, 300, 130)])
-    for zoom, looks in ((True, 2), ("auto", 1)):
-        runtime = ColourRuntime()
-        Model(runtime).segment(picture, points=[(300, 300)], zoom=zoom)
-        assert len(runtime.calls) == looks
+CLEAR = ["clicks", "box"]
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_family_that_gains_by_it_looks_closer_by_itself(name: str) -> None:
+    runtime = Gaining()
+    (plain,) = Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL[name]], zoom=False)
+    (zoomed,) = Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL[name]])
+    assert iou(zoomed.masks[0], SMALL) > iou(plain.masks[0], SMALL)
+    assert zoomed.geometry == plain.geometry
+    np.testing.assert_array_equal(zoomed.logits, plain.logits)  # what is fed back
+    assert len(runtime.calls) == 3
+    # What has been corrected starts from the first mask, what was asked once does not.
+    assert runtime.started == (name == "clicks")
+
+
+def test_what_a_lone_click_means_is_no_question_of_a_window() -> None:
+    runtime = Gaining()
+    Model(runtime).segment(PICTURE, points=[(100, 120)])
+    assert len(runtime.calls) == 1
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_auto_leaves_exact_answers_alone(multimask: bool) -> None:
+    runtime = Gaining()
+    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]], multimask=multimask)
+    assert len(runtime.calls) == 1
+
+
+def test_auto_leaves_other_families_and_lone_masks_alone() -> None:
+    runtime, gaining = ColourRuntime(), Gaining()
+    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
+    Model(gaining).segment(PICTURE, prompts=[Prompt.of(mask=SMALL)])
+    assert len(runtime.calls) == len(gaining.calls) == 1
+
+
+def test_auto_has_no_use_for_an_embedding() -> None:
+    model = Model(Gaining())
+    seen = model.embed(PICTURE)
+    box = (70, 90, 131, 151)
+    plain = model.segment(PICTURE, box=box, zoom=False, refine_edges=False)
+    np.testing.assert_array_equal(model.segment(seen, box=box).masks, plain.masks)
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_smaller_copy_of_the_photo_is_enough(name: str) -> None:
+    runtime = Gaining(SPEC)
+    seen = Model(runtime).embed(PICTURE)
+    half = np.ascontiguousarray(PICTURE[::2, ::2])
+    (answer,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings())
+    (plain,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings(zoom=False))
+    assert answer.masks.shape[1:] == PICTURE.shape[:2]
+    assert iou(answer.masks[0], SMALL) > iou(plain.masks[0], SMALL)
+
+
+def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def refined(answer: Candidates, question: Question) -> Candidates:
+        assert question.photo is not None
+        seen.append((question.photo.shape[:2], question.embedding.geometry.image_hw))
+        return answer
+
+    monkeypatch.setattr(zoom, "refine_edges", refined)
+    Model(Gaining()).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
+    ((window, embedded),) = seen
+    assert window == embedded
+    assert max(window) < 300
+
+
+def test_cells_of_a_window_are_read_where_they_lie() -> None:
+    """Logits that tell the place: x of the photo in a photo of 900 x 600, its half at 300, 200."""
+    whole = geometry((600, 900), SPEC)
+    x = (np.arange(64, dtype=np.float32) + 0.5) * 900 / 64  # a cell is 900 / 64 pixels
+    mask = Mask(np.tile(x, (64, 1)), whole, 0.5)
+    window = (300, 200, 750, 500)
+    for size in ((300, 450), (150, 225)):  # the window itself, or a smaller copy of it
+        place = geometry(size, SPEC)
+        second = Candidates((Mask(np.zeros((64, 64), np.float32), place, 0.5),), ())
+        read = zoom.logits_in_window(mask, window, second)
+        np.testing.assert_allclose(read[10], 300 + (np.arange(64) + 0.5) * 450 / 64, rtol=1e-3)
+        down = zoom.logits_in_window(
+            replace(mask, logits=np.ascontiguousarray(mask.logits.T)), window, second
+        )
+        np.testing.assert_allclose(down[:, 10], 200 + (np.arange(64) + 0.5) * 450 / 64, rtol=1e-2)
+
+
+def test_the_mean_of_chances_is_no_mean_of_logits() -> None:
+    near, far = np.array([[0, 30, -2]], np.float32), np.array([[0, -1, 4]], np.float32)
+    chances = 0.6 * np.array([0.5, 1, 0.11920292]) + 0.4 * np.array([0.5, 0.26894142, 0.98201379])
+    logits = np.log(chances) - np.log1p(-chances)
+    np.testing.assert_allclose(zoom.mean_chance(near, far), [logits], rtol=1e-4, atol=1e-6)
 
 
 def test_negative_clicks_hold_on_a_closer_look() -> None:

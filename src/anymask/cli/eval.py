@@ -100,7 +100,7 @@ def _configure_measures(parser: argparse.ArgumentParser) -> None:
         "--refine-edges",
         action="store_true",
         help="measure each model a second time with the photo at hand, as `segment` is asked: "
-        "edges refined (otherwise masks have the model's own edges)",
+        "looking closer, edges refined (otherwise one look, the model's own edges)",
     )
     add("--only", action="store_true", help="nothing but what --measure names")
 

@@ -248,7 +248,9 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
             job.say(": ".join([*named, line]))
         if hint := scaled_prompt_hint(prompt, image_hw):
             job.say(hint)
-        if job.settings.get("zoom") and (reason := zoom_report(model, seen, job, prompt, answer)):
+        if job.settings.get("zoom") is True and (
+            reason := zoom_report(model, seen, job, prompt, answer)
+        ):
             job.say(reason)
     for target in targets:
         for name in write_objects(target, found):

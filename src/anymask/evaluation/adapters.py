@@ -108,7 +108,8 @@ class RenamedSegmenter:
 
 
 class EdgesRefined:
-    """A model that is asked with the photo at hand, as a user asks: edges are refined.
+    """A model that is asked with the photo at hand, as a user asks: it looks closer, and edges are
+    refined.
 
     The other measurements hand an embedding over, from which masks have the model's own edges.
     """
@@ -125,9 +126,10 @@ class EdgesRefined:
     def segment(
         self, embedding: tuple[UintImage, Embedding], *, prompts: Sequence[Prompt], multimask: bool
     ) -> list[Candidates]:
-        """As the model with `refine_edges=True`."""
+        """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
         photo, seen = embedding
-        settings = SegmentSettings(multimask=multimask, refine_edges=True)
+        closer = self.runtime.family.closer and not multimask
+        settings = SegmentSettings(multimask=multimask, zoom=closer, refine_edges=True)
         return answer_prompts(self.runtime, photo, seen, prompts, settings)
 
 

@@ -30,6 +30,11 @@ class EfficientSam:
         """See `family.Family`."""
         return TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
 
+    @property
+    def closer(self) -> bool:
+        """See `family.Family`."""
+        return False
+
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the same."""
         return logits, quality

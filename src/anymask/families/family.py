@@ -33,6 +33,7 @@ class Family(Protocol):
     grid    the thresholds of automatic mask generation that suit the model's numbers
     tables  what was learned beside the network's weights, by name
     roles   which masks learn from which prompts
+    closer  whether a clear prompt is answered better in a window around its first answer
     """
 
     @property
@@ -46,6 +47,9 @@ class Family(Protocol):
 
     @property
     def roles(self) -> TokenRoles: ...
+
+    @property
+    def closer(self) -> bool: ...
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K candidates of ambiguous prompts, in the model's order."""

@@ -33,6 +33,11 @@ class Sam:
         """See `family.Family`."""
         return ONE_OR_THREE
 
+    @property
+    def closer(self) -> bool:
+        """See `family.Family`."""
+        return False
+
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the three masks of an ambiguous prompt."""
         return logits[:, 1:], quality[:, 1:]

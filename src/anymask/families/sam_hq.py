@@ -36,6 +36,11 @@ class SamHq:
         """See `family.Family`."""
         return replace(ONE_OR_THREE, added=4)
 
+    @property
+    def closer(self) -> bool:
+        """See `family.Family`."""
+        return False
+
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""
         best = quality[:, 1 : logits.shape[1] - 1].argmax(axis=1) + 1

@@ -225,7 +225,7 @@ class Model:
             raise InputError(
                 f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
             )
-        if settings.zoom:
+        if settings.zoom is True:
             raise InputError(
                 "zoom looks at the photo again, got only its embedding; pass the photo instead"
             )
@@ -286,6 +286,7 @@ class Model:
         start = Prompt.of(mask=mask).mask
         assert start is not None
         _, chosen = split_segment(settings)
+        chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" is about what is asked once
         view = self._seen(image, chosen)
         check_embedding(self.runtime, view.embedding)
         given = mask_on_photo(

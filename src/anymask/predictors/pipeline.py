@@ -97,9 +97,10 @@ def question_of(
         prompt,
         settings,
         see=lambda picture: embed_image(runtime, picture),
-        ask=lambda seen, others: decode_prompts(runtime, seen, others, settings),
+        ask=lambda seen, others, first=None: decode_prompts(runtime, seen, others, settings, first),
         time=time,
         edges=runtime.capability(EdgeRefining),
+        closer=runtime.family.closer,
     )
 
 
@@ -116,12 +117,13 @@ def decode_prompts(
     embedding: Embedding,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
+    first: Step | None = None,
 ) -> list[Candidates]:
-    """Answers to checked prompts about one photo, through `STEPS`."""
+    """Answers to checked prompts about one photo, through `STEPS`, and a step before them."""
     answers: dict[int, Candidates] = {}
     for place, answer in _decode(runtime, embedding, prompts, settings):
         question = question_of(runtime, None, embedding, prompts[place], settings)
-        for step in STEPS:
+        for step in STEPS if first is None else (first, *STEPS):
             answer = step(answer, question)
         answers[place] = answer
     return [answers[place] for place in range(len(prompts))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
@@ -46,6 +47,17 @@ class RetryTime:
         return self._seen
 
 
+class Ask(Protocol):
+    """Answers to other prompts with the same settings, before zoom and retries.
+
+    first  a step that the decoder's answers take before all others
+    """
+
+    def __call__(
+        self, embedding: Embedding, prompts: Sequence[Prompt], first: Step | None = None, /
+    ) -> list[Candidates]: ...
+
+
 @dataclass(frozen=True)
 class Question:
     """What was asked, and how to ask more.
@@ -53,9 +65,10 @@ class Question:
     photo      (H, W, 3), or None where only its embedding is there
     prompt     checked, in pixels of the photo
     see        a picture's embedding by the same model
-    ask        answers to other prompts with the same settings, before zoom and retries
+    ask        answers to other prompts
     time       for retries; None: there are none
     edges      refines edges, where the model learned it
+    closer     whether the model is known to answer better in a window (`Family.closer`)
     """
 
     photo: UintImage | None
@@ -63,9 +76,10 @@ class Question:
     prompt: Prompt
     settings: SegmentSettings
     see: Callable[[UintImage], Embedding]
-    ask: Callable[[Embedding, Sequence[Prompt]], list[Candidates]]
+    ask: Ask
     time: RetryTime | None = None
     edges: EdgeRefining | None = None
+    closer: bool = False
 
 
 Step = Callable[[Candidates, Question], Candidates]

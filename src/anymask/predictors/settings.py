@@ -105,10 +105,12 @@ class SegmentSettings:
     zoom: Annotated[
         Zoom,
         Setting(
-            "True: decode again on a window around the answer, and keep that when its quality is "
-            'higher; "auto": only where the object is small; False: never'
+            '"auto": with multimask="auto", by models that gain by it (nano): answer once more in '
+            "a window around the first answer, where that shows the object larger; True: by every "
+            "model, where others keep the second answer only when its quality is higher; False: "
+            "never; it needs the photo, from an embedding answers stay as they are"
         ),
-    ] = False
+    ] = "auto"
     granularity: Annotated[
         Granularity,
         Setting(

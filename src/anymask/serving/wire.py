@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anymask.predictors.granularity import Granularity
-from anymask.predictors.settings import RefineEdges, SegmentSettings
+from anymask.predictors.settings import RefineEdges, SegmentSettings, Zoom
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.primitives.spec import ModelSpec
@@ -75,6 +75,7 @@ class SegmentBody(PromptBody):
     multimask: bool | Literal["auto"] = "auto"
     granularity: Granularity = "all"
     refine_edges: RefineEdges = "auto"
+    zoom: Zoom = "auto"
 
     def settings(self) -> SegmentSettings:
         """How the prompts are answered. Raises InputError."""
@@ -82,6 +83,7 @@ class SegmentBody(PromptBody):
             multimask=self.multimask,
             granularity=self.granularity,
             refine_edges=self.refine_edges,
+            zoom=self.zoom,
         )
 
     def asked(self) -> list[PromptBody]:

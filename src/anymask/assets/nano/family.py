@@ -205,6 +205,11 @@ class NanoFamily:
         """See `family.Family`."""
         return ONE_OR_THREE
 
+    @property
+    def closer(self) -> bool:
+        """See `family.Family`."""
+        return True
+
     @cached_property
     def weights(self) -> RankingWeights:
         """Of the network that orders a lone click's masks."""
