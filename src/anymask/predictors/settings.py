@@ -105,7 +105,7 @@ class SegmentSettings:
     zoom: Annotated[
         Zoom,
         Setting(
-            '"auto": with multimask="auto", by models that gain by it (nano): answer once more in '
+            '"auto": with multimask="auto", by models that gain by it: answer once more in '
             "a window around the first answer, where that shows the object larger; True: by every "
             "model, where others keep the second answer only when its quality is higher; False: "
             "never; it needs the photo, from an embedding answers stay as they are"
