@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
-from anymask.runtimes.failures import running
+from anymask.primitives.types import FloatArray
 
 
 class OnnxMemory:
     """See `Remembering`.
 
-    session  opens the graph, or has it
-    names    of its seven inputs
+    run  the graph, with its seven inputs
     """
 
-    def __init__(self, session: Callable[[], Any], names: list[str]) -> None:
-        self._session, self._names = session, names
+    def __init__(self, run: Callable[..., list[FloatArray]]) -> None:
+        self._run = run
 
     def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
         """See `Remembering`."""
@@ -26,7 +24,5 @@ class OnnxMemory:
             frame.keys, frame.middle, frame.fine, question.hints,
             question.memory_keys, question.memory_labels, question.memory_kinds,
         )  # fmt: skip
-        arrays = {name: one[None] for name, one in zip(self._names, given, strict=True)}
-        with running("the network of memory"):
-            logits, seen = self._session().run(None, arrays)
+        logits, seen = self._run(*(one[None] for one in given))
         return MemoryAnswer(logits[0, 0], float(seen[0, 0]))
