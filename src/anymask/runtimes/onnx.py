@@ -237,8 +237,14 @@ def _open_edges(runtime: OnnxRuntime) -> EdgeRefining | None:
 def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
     if not runtime.manifest.has_graph(MEMORY):
         return None
-    from anymask.runtimes.onnx_memory import OnnxMemory
+    from anymask.runtimes.onnx_memory import INPUTS, OnnxMemory
 
+    names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
+    if names != INPUTS:
+        raise WeightsError(
+            f"wanted a network of memory of {', '.join(INPUTS)}; that of {runtime.spec.name} takes "
+            f"{', '.join(names)}; train it again (anymask train memory)"
+        )
     return OnnxMemory(partial(runtime.run, MEMORY))
 
 
