@@ -11,8 +11,8 @@ from anymask.engine.entries import Provenance
 from anymask.engine.figures import measure, summary, to_markdown
 from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
-from anymask.engine.tables import EventRow, TrackMaskRow
-from anymask.engine.track_entries import TrackDraft, TrackMask, TrackSaid
+from anymask.engine.tables import EventRow, LabelRow, TrackMaskRow
+from anymask.engine.track_entries import TrackDraft, TrackMask, TrackRenaming, TrackSaid
 from anymask.engine.tracks import Tracks
 from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle
@@ -200,6 +200,35 @@ def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> Non
     assert tracks.take_back_verdict(one, "bob").status == "proposal"
     with pytest.raises(NotFoundError, match="nobody has judged track"):
         tracks.take_back_verdict(one, "bob")
+
+
+def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
+    tracks: Tracks, one: int
+) -> None:
+    was, masks = tracks.give_verdict(one, said("accept", 1), "bob").label, areas(tracks, one)
+    kept = tracks.rename(one, TrackRenaming(label="bus", was=was), "ann")
+    assert (kept.label, kept.who, kept.version, kept.status) == ("bus", "ann", 2, "accepted")
+    assert areas(tracks, one) == masks
+    with reading(tracks.database) as session:
+        assert session.get(LabelRow, "bus") is not None
+        kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
+    assert kinds == ["track added", "track accepted", "track renamed"]
+    assert tracks.take_back_verdict(one, "bob").label == "bus"
+    assert tracks.rename(one, TrackRenaming(label=None, was="bus"), "ann").label is None
+
+
+def test_a_name_that_somebody_else_has_changed_is_not_written_over(
+    tracks: Tracks, one: int
+) -> None:
+    was = tracks.track(one).label
+    now = tracks.rename(one, TrackRenaming(label="bus", was=was), "bob")
+    with pytest.raises(Conflict, match=r"is named 'bus', not .*: 'bob' has changed it") as late:
+        tracks.rename(one, TrackRenaming(label="van", was=was), "ann")
+    assert late.value.current == now
+    with pytest.raises(InputError, match="a label has at most"):
+        TrackRenaming(label="x" * 100_000, was=None)
+    with pytest.raises(NotFoundError, match="no track 99"):
+        tracks.rename(99, TrackRenaming(label="bus", was=None), "ann")
 
 
 def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int) -> None:

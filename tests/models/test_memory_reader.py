@@ -2,7 +2,7 @@
 
 import torch
 
-from anymask.models.memory_reader import LABELS, VALUES, MemoryReader, ReaderSizes
+from anymask.models.memory_reader import LABELS, VALUES, Cells, MemoryReader, ReaderSizes
 from anymask.primitives.memory_question import ANCHOR, HINTS, MIXED, RECENT
 
 SIZES = ReaderSizes(keys=8, middle=5, fine=3, matched=8, widths=(12, 8, 4), depth=1)
@@ -67,9 +67,56 @@ def test_a_cell_reads_the_labels_of_the_cells_that_are_like_it() -> None:
     known = given[0].flatten(2).transpose(1, 2)
     labels, kinds = torch.rand(2, H * W, LABELS), torch.zeros(2, H * W)
     kinds[:, ::2] = ANCHOR
-    read = network.read(given[0], known, labels, kinds).flatten(2).transpose(1, 2)
+    anchors, recent_cells = (Cells(known, labels, kinds == kind) for kind in (ANCHOR, RECENT))
+    read = network.read(given[0], anchors, recent_cells).flatten(2).transpose(1, 2)
     part = LABELS + VALUES + 1
     prompted, recent = read[..., :part], read[..., part:]
     wanted = torch.where(kinds[..., None] > 0, prompted[..., :LABELS], recent[..., :LABELS])
     torch.testing.assert_close(wanted, labels, atol=0.02, rtol=0.02)
     torch.testing.assert_close(prompted[..., -1], kinds, atol=0.02, rtol=0.02)
+
+
+@torch.no_grad()
+def test_objects_of_one_frame_are_answered_together_as_one_by_one() -> None:
+    network, given = taught(), question()
+    shared = [one[:1] for one in (*given[:3], given[4], given[6])]
+    keys, middle, fine, known, kinds = shared
+    together = network(keys, middle, fine, given[3], known, given[5], kinds)
+    for row in range(2):
+        alone = network(keys, middle, fine, given[3][row, None], known, given[5][row, None], kinds)
+        for one, other in zip(together, alone, strict=True):
+            torch.testing.assert_close(one[row, None], other, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_cells_apart_are_read_as_they_are_together() -> None:
+    network, given = taught(), question()
+    keys, middle, fine, hints, known, labels, kinds = given
+    prompted = kinds[0] == ANCHOR
+    anchors = Cells(known[:, prompted], labels[:, prompted])
+    recent = Cells(known[:, ~prompted], labels[:, ~prompted])
+    apart = network.answer(keys, middle, fine, hints, anchors, recent)
+    for one, other in zip(network(*given), apart, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_read_is_a_softmax_over_all_cells_summed_by_their_kind() -> None:
+    network, given = taught(), question()
+    keys, _, _, _, known, labels, kinds = given
+    scores = network.sharpness.exp() * (
+        network.key(keys.flatten(2).transpose(1, 2)) @ network.key(known).transpose(1, 2)
+    )
+    weights = (scores - scores.amax(2, keepdim=True)).exp()
+    wanted = []
+    for kind in (ANCHOR, RECENT):
+        kept = weights * (kinds == kind)[:, None]
+        mass = kept.sum(2, keepdim=True)
+        wanted += [(kept @ labels) / (mass + 1e-3), mass / weights.sum(2, keepdim=True)]
+    cells = (Cells(known, labels, kinds == kind) for kind in (ANCHOR, RECENT))
+    read = network.read(keys, *cells).flatten(2).transpose(1, 2)
+    part = LABELS + VALUES + 1
+    found = [read[..., :LABELS], read[..., part - 1 : part]]
+    found += [read[..., part : part + LABELS], read[..., -1:]]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

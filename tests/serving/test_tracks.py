@@ -93,6 +93,19 @@ def test_a_track_is_kept_and_accepted(
     assert report["clips"][0]["seconds_a_track"] == 5.0
 
 
+def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> None:
+    place = f"/api/tracks/{track['id']}/label"
+    kept = ask.put(f"{place}?user=bob", json={"label": "bus", "was": "disc"}).json()
+    assert kept == track | {"label": "bus", "who": "bob", "at": kept["at"]}
+    assert ask.get("/api/clips/1/tracks").json() == {"tracks": [kept]}
+    late = ask.put(place, json={"label": "van", "was": "disc"})
+    assert late.status_code == 409
+    assert late.json()["current"] == kept
+    assert ask.put(place, json={"label": "", "was": "bus"}).json()["label"] is None
+    assert ask.put(place, json={"label": "bus", "was": None}).json()["label"] == "bus"
+    assert ask.put("/api/tracks/9/label", json={"label": "bus"}).status_code == 404
+
+
 def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
     ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
 ) -> None:

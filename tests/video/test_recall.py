@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,9 @@ class Notes(RuleReader):
     def __init__(self) -> None:
         self.asked: list[MemoryQuestion] = []
 
-    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-        self.asked.append(question)
-        return super().read_memory(question)
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+        self.asked += questions
+        return super().read_memory(questions)
 
 
 def test_a_network_that_repeats_the_rule_gives_the_masks_of_matching(nano: Model) -> None:
@@ -75,10 +76,21 @@ def test_what_is_asked_grows_with_what_is_remembered(nano: Model) -> None:
         np.testing.assert_allclose(np.linalg.norm(one.frame.keys, axis=0), 1, atol=1e-3)
 
 
+def test_objects_that_remember_the_same_frames_are_asked_about_together(nano: Model) -> None:
+    notes = Notes()
+    with open_session(Model(WithReader(nano.runtime, notes)), PICTURES) as opened:
+        for number in (0, 1):
+            opened.add(frame=0, object=number + 1, mask=TRUTH[0][number])
+        list(opened)
+    for one, other in zip(notes.asked[::2], notes.asked[1::2], strict=True):
+        assert one.memory_keys is other.memory_keys
+        assert one.memory_labels is not other.memory_labels
+
+
 def test_an_object_that_the_network_does_not_see_is_hidden(nano: Model) -> None:
     class Blind(RuleReader):
-        def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-            return MemoryAnswer(super().read_memory(question).logits, -3.0)
+        def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+            return [MemoryAnswer(one.logits, -3.0) for one in super().read_memory(questions)]
 
     masks = follow(Model(WithReader(nano.runtime, Blind())))
     assert masks[0].any()

@@ -99,7 +99,7 @@ class TrackDraft:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackEntry:
-    """A track in the database; `version` grows with every change.
+    """A track in the database; `version` grows with every change but that of its name.
 
     first, last  the frames from which and up to which it has masks
     doubtful     frames that a person should look at
@@ -122,6 +122,17 @@ class TrackEntry:
     def to_json(self) -> dict[str, Any]:
         """As the server sends it."""
         return asdict(self) | {"provenance": self.provenance.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackRenaming:
+    """Another name for a track that had the name `was`, where somebody saw it; None: none."""
+
+    label: str | None
+    was: str | None
+
+    def __post_init__(self) -> None:
+        checked_text("a label", self.label)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from anymask.engine.track_entries import (
     TrackDraft,
     TrackEntry,
     TrackMask,
+    TrackRenaming,
     TrackSaid,
     TrackVerdict,
     check_run,
@@ -205,6 +206,23 @@ class Tracks:
             _restore(session, row, verdict.version + 1)
             session.delete(verdict)
             return _remember(session, row, "track verdict taken back", 0.0)
+
+    def rename(self, track_id: int, renaming: TrackRenaming, who: str) -> TrackEntry:
+        """Give a track another name, or none; its masks, version and verdicts stay.
+
+        Raises NotFoundError, and Conflict where it has not the name that somebody saw.
+        """
+        with writing(self.database) as session:
+            row = _track_row(session, track_id, lock=True)
+            if row.label != renaming.was:
+                raise Conflict(
+                    f"track {row.id} is named {row.label!r}, not {renaming.was!r}: {row.who!r} has "
+                    "changed it; look at it and decide again",
+                    _entry(session, row),
+                )
+            learn_label(session, renaming.label)
+            row.label, row.who, row.at = renaming.label, who, self.clock()
+            return _remember(session, row, "track renamed", 0.0)
 
     def verdicts(self) -> list[TrackVerdict]:
         """Every verdict, the first one first."""

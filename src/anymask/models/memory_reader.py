@@ -8,13 +8,15 @@ the first hint.
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3). Deviations: frozen maps of an
 image model, a memory of few frames, and hints by matching, flow and a prompted decoder.
 
-Letters: B questions, h w the grid, G = h * w, M remembered cells, C K channels.
+Letters: B questions, F frames of theirs (1 where it is the same for all, else B), h w the grid,
+G = h * w, M remembered cells, C K channels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from functools import reduce
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,32 @@ class Block(nn.Module):
         return x + cast(Tensor, self.down(F.relu(self.up(self.around(x)))))
 
 
+class Cells(NamedTuple):
+    """Remembered cells.
+
+    keys    (F, M, K)
+    labels  (B, M, 16)
+    there   (F, M) which of them are to be read; None: all
+    """
+
+    keys: Tensor
+    labels: Tensor
+    there: Tensor | None = None
+
+
+class CellsRead(NamedTuple):
+    """What each cell of the frame reads from some remembered cells.
+
+    values   (B, G, 32) their mean, by how like they are
+    weight   (F, G, 1) sum of the weights, where that of the likest cell is 1
+    highest  (F, G, 1) the score of the likest cell
+    """
+
+    values: Tensor
+    weight: Tensor
+    highest: Tensor
+
+
 class MemoryReader(nn.Module):
     """See the module; `forward` takes the tensors of a `MemoryQuestion`, with a batch first."""
 
@@ -93,40 +121,55 @@ class MemoryReader(nn.Module):
         memory_labels: Tensor,
         memory_kinds: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """(B, K, h, w), (B, C, 2h, 2w), (B, C, 4h, 4w), (B, 5, 4h, 4w), (B, M, K), (B, M, 16),
-        (B, M) -> logits (B, 1, 4h, 4w) and seen (B, 1)."""
+        """(F, K, h, w), (F, C, 2h, 2w), (F, C, 4h, 4w), (B, 5, 4h, 4w), (F, M, K), (B, M, 16),
+        (F, M) -> logits (B, 1, 4h, 4w) and seen (B, 1). Cells of no kind fill up a batch."""
+        anchors = Cells(memory_keys, memory_labels, memory_kinds > 0.5)
+        recent = Cells(memory_keys, memory_labels, memory_kinds.abs() < 0.5)
+        return self.answer(keys, middle, fine, hints, anchors, recent)
+
+    def answer(
+        self,
+        keys: Tensor,
+        middle: Tensor,
+        fine: Tensor,
+        hints: Tensor,
+        anchors: Cells,
+        recent: Cells,
+    ) -> tuple[Tensor, Tensor]:
+        """The same, with the cells of prompted and of recent frames apart."""
         told = _told(hints)
         told8 = F.avg_pool2d(told, 2)
-        read = self.read(keys, memory_keys, memory_labels, memory_kinds)
-        x = self.join16(torch.cat([read, 10 * keys, F.avg_pool2d(told8, 2)], dim=1))
+        read = self.read(keys, anchors, recent)
+        x = _joined(self.join16, read, 10 * keys, F.avg_pool2d(told8, 2))
         coarse: Tensor = self.blocks16(x)
-        x = self.join8(torch.cat([_doubled(coarse), middle, told8], dim=1))
-        x = self.join4(torch.cat([_doubled(self.blocks8(x)), fine, told], dim=1))
-        logits = hints[:, MIXED : MIXED + 1] + LIMIT * torch.tanh(
-            self.change(self.blocks4(x)) / LIMIT
-        )
+        x = self.blocks8(_joined(self.join8, middle, told8, coarser=coarse))
+        x = self.blocks4(_joined(self.join4, fine, told, coarser=x))
+        logits = hints[:, MIXED : MIXED + 1] + LIMIT * torch.tanh(_to_one(self.change, x) / LIMIT)
         return logits, self._seen(coarse, logits, told)
 
-    def read(
-        self, keys: Tensor, memory_keys: Tensor, labels: Tensor, kinds: Tensor
-    ) -> Tensor:  # -> (B, 2 * 33, h, w)
-        """What each cell reads from prompted frames, and from recent ones."""
-        asked = self.key(keys.flatten(2).transpose(1, 2))
-        known = self.key(memory_keys)
-        scores = self.sharpness.exp() * (asked @ known.transpose(1, 2))  # (B, G, M)
-        scores = scores.masked_fill((kinds < -0.5)[:, None], -1e4)
-        scores = scores - scores.amax(dim=2, keepdim=True)
-        learned = torch.relu(self.value(10 * memory_keys) + self.value_labels(labels))
-        whole = torch.cat([labels, learned, torch.ones_like(labels[..., :1])], dim=2)
-        anchored = kinds.clamp(min=0)[..., None]
-        both = scores.exp() @ torch.cat([whole * anchored, whole * (1 - anchored)], dim=2)
+    def read(self, keys: Tensor, anchors: Cells, recent: Cells) -> Tensor:  # -> (B, 2 * 33, h, w)
+        """What each cell reads from prompted frames, and from recent ones; and how much of each."""
+        asked = self.sharpness.exp() * self.key(keys.flatten(2).transpose(1, 2))
+        known = [self._read(asked, one) for one in (anchors, recent)]
+        highest = torch.maximum(known[0].highest, known[1].highest)
+        weights = [one.weight * (one.highest - highest).exp() for one in known]  # (F, G, 1)
         parts = []
-        mass = both[..., -1:] + both[..., LABELS + VALUES : LABELS + VALUES + 1]
-        for part in both.chunk(2, dim=2):
-            weight = part[..., -1:]
-            parts += [part[..., :-1] / (weight + 1e-3), weight / mass]
-        read = torch.cat(parts, dim=2).transpose(1, 2)
-        return read.unflatten(2, (keys.shape[2], keys.shape[3]))
+        for one, weight in zip(known, weights, strict=True):
+            share = (weight / (weights[0] + weights[1])).expand(one.values.shape[0], -1, -1)
+            parts += [one.values * (weight / (weight + 1e-3)), share]
+        return torch.cat(parts, dim=2).transpose(1, 2).unflatten(2, keys.shape[2:])
+
+    def _read(self, asked: Tensor, cells: Cells) -> CellsRead:
+        known = self.key(cells.keys)
+        if cells.there is not None:  # one more channel is cheaper than to go through the scores
+            asked = torch.cat([asked, torch.ones_like(asked[..., :1])], dim=2)
+            known = torch.cat([known, (cells.there[..., None].to(known) - 1) * 1e4], dim=2)
+        scores = asked @ known.transpose(1, 2)  # (F, G, M)
+        learned = torch.relu(self.value(10 * cells.keys) + self.value_labels(cells.labels))
+        weights = scores.softmax(2)
+        values = _weighted(weights, torch.cat([cells.labels, learned], dim=2))
+        highest = scores.amax(2, keepdim=True)
+        return CellsRead(values, 1 / weights.amax(2, keepdim=True), highest)
 
     def _seen(self, coarse: Tensor, logits: Tensor, told: Tensor) -> Tensor:  # -> (B, 1)
         """Whether the object is there: by the cells where it was drawn, and all of them."""
@@ -141,8 +184,36 @@ def _blocks(width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(Block(width) for _ in range(depth)))
 
 
-def _doubled(x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C, 2h, 2w)
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+def _weighted(weights: Tensor, values: Tensor) -> Tensor:  # (F, G, M), (B, M, C) -> (B, G, C)
+    """Sums of values; where all questions have the same weights, in one product."""
+    if len(weights) > 1:
+        return weights @ values
+    count, width = values.shape[0], values.shape[2]
+    side = values.transpose(0, 1).flatten(1)
+    return (weights.flatten(0, 1) @ side).unflatten(1, (count, width)).transpose(0, 1)
+
+
+def _joined(join: nn.Conv2d, *parts: Tensor, coarser: Tensor | None = None) -> Tensor:
+    """A 1 x 1 convolution of parts side by side, each by itself: what is of a frame is convolved
+    once for all its questions, and what comes first, coarser, before it is doubled."""
+    widths = [part.shape[1] for part in parts]
+    rest = join.weight.split([join.in_channels - sum(widths), *widths], dim=1)
+    said = [F.conv2d(part, share) for part, share in zip(parts, rest[1:], strict=True)]
+    whole = reduce(torch.add, said, cast(Tensor, join.bias)[:, None, None])
+    if coarser is None:
+        return whole
+    return whole + F.interpolate(
+        F.conv2d(coarser, rest[0]), scale_factor=2.0, mode="bilinear", align_corners=False
+    )
+
+
+def _to_one(convolution: nn.Conv2d, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 1, h, w)
+    """A 3 x 3 convolution to one channel, channel by channel: ONNX Runtime's convolutions compute
+    16 channels at least."""
+    each = F.conv2d(
+        x, convolution.weight.transpose(0, 1), padding=1, groups=convolution.in_channels
+    )
+    return F.conv2d(each, torch.ones_like(each[:1, :, :1, :1]), convolution.bias)
 
 
 def _told(hints: Tensor) -> Tensor:

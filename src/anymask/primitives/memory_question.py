@@ -36,12 +36,12 @@ class FrameMaps:
 
 @dataclass(frozen=True, eq=False)
 class MemoryQuestion:
-    """One object on one frame.
+    """One object on one frame. Objects that remember the same cells have the same arrays of them.
 
     hints          (5, 4h, 4w), see `HINTS`
     memory_keys    (M, K)
     memory_labels  (M, 16) how much of each fine cell is the object, row by row
-    memory_kinds   (M,) ANCHOR or RECENT
+    memory_kinds   (M,) ANCHOR or RECENT; those of prompted frames come first
     """
 
     frame: FrameMaps

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,6 @@ from anymask.runtimes.manifest import (
 )
 from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, Remembering
 from anymask.runtimes.video import VideoSteps
-
-if TYPE_CHECKING:
-    from anymask.runtimes.onnx_memory import OnnxMemory
-    from anymask.runtimes.onnx_video import OnnxVideo
 
 C = TypeVar("C")
 
@@ -84,6 +80,7 @@ class OnnxRuntime:
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
+        self._added: dict[type, Any] = {}  # capabilities that were asked for, or None
 
     def __repr__(self) -> str:
         return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
@@ -108,6 +105,12 @@ class OnnxRuntime:
         """Of the weights that were exported: the same as in torch."""
         return self.manifest.weights_hash
 
+    def file(self, name: str) -> Path | None:
+        """A file of the bundle, where it has it. Raises WeightsError for an altered one."""
+        return (
+            check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
+        )
+
     def with_threads(self, threads: int) -> OnnxRuntime:
         """See `ThreadSharing`; opened once for each number of threads."""
         if threads == self.threads:
@@ -123,60 +126,17 @@ class OnnxRuntime:
 
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
-        info = self.manifest.graph(ENCODER)
-        session, name = self._session(info), info.inputs[0].name
-        names = [tensor.name for tensor in info.outputs]
-        with running(f"the encoder of {self.spec.name}"):
-            return [_seen(names, session.run(None, {name: image[None]})) for image in images]
+        names = [tensor.name for tensor in self.manifest.graph(ENCODER).outputs]
+        return [_seen(names, self.run(ENCODER, image[None])) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:
         """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
-        if cast(object, kind) is VideoSteps:
-            return cast(C | None, self._video)
-        if cast(object, kind) is EdgeRefining:
-            return cast(C | None, self._edges)
-        if cast(object, kind) is ClassLabelling:
-            return cast(C | None, OnnxClasses(self) if self.manifest.has_graph(CLASSES) else None)
-        if cast(object, kind) is Remembering:
-            return cast(C | None, self._memory)
-        return self if isinstance(self, kind) else None
-
-    @cached_property
-    def _video(self) -> OnnxVideo | None:
-        """The steps of a video, where the bundle was exported with them. Raises WeightsError."""
-        if CONSTANTS not in self.manifest.sha256:
-            return None
-        from anymask.runtimes.onnx_video import OnnxVideo, read_constants
-
-        about = read_constants(check_file(self._folder, self.manifest, CONSTANTS))
-
-        def see(image: FloatArray) -> dict[str, FloatArray]:
-            return {one.name: one.values[None] for one in self.see(image[None])[0].maps()}
-
-        def run(name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-            with running(f"the graph {name} of {self.spec.name}"):
-                found: list[FloatArray] = self._session(self.manifest.graph(name)).run(None, given)
-                return found
-
-        return OnnxVideo(see, run, about)
-
-    @cached_property
-    def _edges(self) -> OnnxEdges | None:
-        """Edges refined, where the bundle has the graph."""
-        if not self.manifest.has_graph(REFINER):
-            return None
-        info = self.manifest.graph(REFINER)
-        return OnnxEdges(lambda: self._session(info), [tensor.name for tensor in info.inputs])
-
-    @cached_property
-    def _memory(self) -> OnnxMemory | None:
-        """An object's earlier frames read, where the bundle has the graph."""
-        if not self.manifest.has_graph(MEMORY):
-            return None
-        from anymask.runtimes.onnx_memory import OnnxMemory
-
-        info = self.manifest.graph(MEMORY)
-        return OnnxMemory(lambda: self._session(info), [tensor.name for tensor in info.inputs])
+        if kind not in _ADDED:
+            return self if isinstance(self, kind) else None
+        with self._lock:
+            if kind not in self._added:
+                self._added[kind] = _ADDED[kind](self)
+            return cast(C | None, self._added[kind])
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
@@ -186,18 +146,20 @@ class OnnxRuntime:
         check_maps(maps, wanted, self.spec.name)
         given = {one.name: one.values[None] for one in maps}
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
-        with running(f"the decoder of {self.spec.name}"):
-            logits, quality = self._session(info).run(None, given)
-            return logits, quality
+        logits, quality = self.run_named(DECODER, given)
+        return logits, quality
 
-    def label_cells_of(self, seen: Seen) -> FloatArray:
-        """See `ClassLabelling`; of a bundle that has the graph."""
-        info, maps = self.manifest.graph(CLASSES), seen.maps()
-        check_maps(maps, {one.name: one.shape for one in info.inputs}, self.spec.name)
-        with running(f"the classes of {self.spec.name}"):
-            said = self._session(info).run(None, {one.name: one.values[None] for one in maps})
-        logits: FloatArray = said[0][0]
-        return logits
+    def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
+        """The outputs of one graph for its inputs, in the manifest's order."""
+        names = [tensor.name for tensor in self.manifest.graph(name).inputs]
+        return self.run_named(name, dict(zip(names, given, strict=True)))
+
+    def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
+        """The same for inputs by name. Raises AnymaskError for what the graph cannot do."""
+        session = self._session(self.manifest.graph(name))
+        with running(f"the {name} of {self.spec.name}"):
+            found: list[FloatArray] = session.run(None, given)
+            return found
 
     def _session(self, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
@@ -242,27 +204,69 @@ class OnnxClasses:
 
     def label_cells(self, seen: Seen) -> FloatArray:
         """See `ClassLabelling`."""
-        return self._runtime.label_cells_of(seen)
+        manifest, maps = self._runtime.manifest, seen.maps()
+        wanted = {one.name: one.shape for one in manifest.graph(CLASSES).inputs}
+        check_maps(maps, wanted, manifest.spec.name)
+        (logits,) = self._runtime.run_named(CLASSES, {one.name: one.values[None] for one in maps})
+        cells: FloatArray = logits[0]
+        return cells
 
 
 class OnnxEdges:
-    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n) and prompt (1, 2, W, W).
+    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
 
-    session  opens the graph, or has it
-    names    of the three inputs
-    """
-
-    def __init__(self, session: Callable[[], Any], names: list[str]) -> None:
-        self._session, self._names = session, names
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
 
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
         """See `EdgeRefining`."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        given = (planes[None], logits[None, None], prompt[None])
-        with running("the network of edges"):
-            said = self._session().run(None, dict(zip(self._names, given, strict=True)))
-        change: FloatArray = said[0][0, 0]
+        (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
+        change: FloatArray = said[0, 0]
         return change
+
+
+def _open_classes(runtime: OnnxRuntime) -> ClassLabelling | None:
+    return OnnxClasses(runtime) if runtime.manifest.has_graph(CLASSES) else None
+
+
+def _open_edges(runtime: OnnxRuntime) -> EdgeRefining | None:
+    return OnnxEdges(runtime) if runtime.manifest.has_graph(REFINER) else None
+
+
+def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
+    if not runtime.manifest.has_graph(MEMORY):
+        return None
+    from anymask.runtimes.onnx_memory import INPUTS, OnnxMemory
+
+    names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
+    if names != INPUTS:
+        raise WeightsError(
+            f"wanted a network of memory of {', '.join(INPUTS)}; that of {runtime.spec.name} takes "
+            f"{', '.join(names)}; train it again (anymask train memory)"
+        )
+    return OnnxMemory(partial(runtime.run, MEMORY))
+
+
+def _open_video(runtime: OnnxRuntime) -> VideoSteps | None:
+    constants = runtime.file(CONSTANTS)
+    if constants is None:
+        return None
+    from anymask.runtimes.onnx_video import OnnxVideo, read_constants
+
+    def see(image: FloatArray) -> dict[str, FloatArray]:
+        return {one.name: one.values[None] for one in runtime.see(image[None])[0].maps()}
+
+    return OnnxVideo(see, runtime.run_named, read_constants(constants))
+
+
+# what a bundle's further graphs are good for; what it has no graph for is None
+_ADDED: Mapping[type, Callable[[OnnxRuntime], Any]] = {
+    ClassLabelling: _open_classes,
+    EdgeRefining: _open_edges,
+    Remembering: _open_memory,
+    VideoSteps: _open_video,
+}
 
 
 def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:

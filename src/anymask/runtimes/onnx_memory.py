@@ -1,32 +1,56 @@
-"""A network of memory on ONNX Runtime: a question about one object in, its logits out."""
+"""A network of memory on ONNX Runtime: questions about objects in, their logits out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
-from anymask.runtimes.failures import running
+import numpy as np
+
+from anymask.primitives.memory_question import ANCHOR, MemoryAnswer, MemoryQuestion
+from anymask.primitives.types import FloatArray
+
+INPUTS = (
+    "keys", "middle", "fine", "hints",
+    "anchor_keys", "anchor_labels", "recent_keys", "recent_labels", "recent_there",
+)  # fmt: skip
 
 
 class OnnxMemory:
     """See `Remembering`.
 
-    session  opens the graph, or has it
-    names    of its seven inputs
+    run  the graph of `export/memory_graph.py`, with its inputs in order
     """
 
-    def __init__(self, session: Callable[[], Any], names: list[str]) -> None:
-        self._session, self._names = session, names
+    def __init__(self, run: Callable[..., list[FloatArray]]) -> None:
+        self._run = run
 
-    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
         """See `Remembering`."""
-        frame = question.frame
-        given = (
-            frame.keys, frame.middle, frame.fine, question.hints,
-            question.memory_keys, question.memory_labels, question.memory_kinds,
+        alike: dict[int, list[int]] = {}
+        for place, question in enumerate(questions):
+            alike.setdefault(id(question.memory_keys), []).append(place)
+        found: dict[int, MemoryAnswer] = {}
+        for places in alike.values():
+            answers = self._read([questions[place] for place in places])
+            found |= dict(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(questions))]
+
+    def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
+        """Those of one frame and one memory, in one call."""
+        first, frame = questions[0], questions[0].frame
+        anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
+        anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
+        there = np.ones((1, recent[0].shape[1]), np.float32)
+        if not there.size:
+            recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
+        logits, seen = self._run(
+            frame.keys[None], frame.middle[None], frame.fine[None],
+            np.stack([one.hints for one in questions]), *anchored, *recent, there,
         )  # fmt: skip
-        arrays = {name: one[None] for name, one in zip(self._names, given, strict=True)}
-        with running("the network of memory"):
-            logits, seen = self._session().run(None, arrays)
-        return MemoryAnswer(logits[0, 0], float(seen[0, 0]))
+        return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
+
+
+def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
+    """Keys (1, M, K) and labels (N, M, 16) of some of the remembered cells."""
+    labels = np.stack([one.memory_labels[part] for one in questions])
+    return questions[0].memory_keys[None, part], labels

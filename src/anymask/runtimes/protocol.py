@@ -11,6 +11,7 @@ cells.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from anymask.families import Family
@@ -88,8 +89,9 @@ class ClassLabelling(Protocol):
 class Remembering(Protocol):
     """The capability of reading an object's earlier frames, learned beside the model's weights."""
 
-    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
-        """One object on one frame: see `primitives.memory_question`."""
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+        """Objects on one frame: see `primitives.memory_question`. Those that remember the same
+        cells (the same array) are answered together."""
         ...
 
 

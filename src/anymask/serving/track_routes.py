@@ -6,6 +6,7 @@ GET    /api/tracks/next                 the track that should be looked at next
 GET    /api/tracks/{track}/masks        its masks
 POST   /api/tracks/{track}/verdict      accept, reject, or correct from a frame on
 DELETE /api/tracks/{track}/verdict      undo the last verdict
+PUT    /api/tracks/{track}/label        give it another name
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from anymask.engine.track_entries import (
     TrackDraft,
     TrackEntry,
     TrackMask,
+    TrackRenaming,
     TrackSaid,
     TrackSaying,
 )
@@ -59,6 +61,13 @@ class TrackVerdictBody(BaseModel):
     version: int = Field(ge=1, le=MOST_ID)
     seconds: float = 0.0
     masks: list[VideoMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
+
+
+class TrackLabelBody(BaseModel):
+    """Another name for a track, and the name that it has as somebody saw it; null: none."""
+
+    label: str | None = None
+    was: str | None = None
 
 
 class TrackAnswer(ClosedAnswer):
@@ -119,6 +128,7 @@ def add_tracks(router: APIRouter, project: Project, user: str) -> None:
     _add_reading(router, project)
     _add_keeping(router, project, user)
     _add_verdicts(router, project, user)
+    _add_naming(router, project, user)
 
 
 def _add_reading(router: APIRouter, project: Project) -> None:
@@ -183,6 +193,14 @@ def _add_verdicts(router: APIRouter, project: Project, user: str) -> None:
     def take_back(track: Number, user_name: Who = None) -> Response:
         """Undo the last verdict; 409 where the track has changed since."""
         return _or_current(lambda: tracks.take_back_verdict(track, user_name or user))
+
+
+def _add_naming(router: APIRouter, project: Project, user: str) -> None:
+    @router.put("/tracks/{track}/label", response_model=TrackAnswer, responses=_CONFLICT)
+    def rename(track: Number, body: TrackLabelBody, user_name: Who = None) -> Response:
+        """Give a track another name; 409 where it has not the name `was`."""
+        said = TrackRenaming(label=body.label or None, was=body.was or None)
+        return _or_current(lambda: project.tracks.rename(track, said, user_name or user))
 
 
 def track_to_json(track: TrackEntry) -> dict[str, Any]:

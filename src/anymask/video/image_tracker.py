@@ -22,7 +22,6 @@ Letters: H W a frame, h w the reduced frame, G cells, P points, N objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,7 +31,7 @@ import numpy as np
 from anymask.families.prompts import group_prompts
 from anymask.predictors.image import Model
 from anymask.predictors.pipeline import PROMPTS_PER_CALL
-from anymask.primitives.memory_question import PARTS, MemoryAnswer
+from anymask.primitives.memory_question import MemoryAnswer
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_to_mask
@@ -44,7 +43,14 @@ from anymask.video.match_state import TRUST, MatchState, SeenFrame, pack_state, 
 from anymask.video.matching import Glimpse, maps_to_keys, soft_to_labels
 from anymask.video.points import move_points, spread_points
 from anymask.video.priors import Flows, Prior, is_flowing, match_all, mix_prior
-from anymask.video.recall import frame_maps, from_plane, make_question, soft_to_parts, to_plane
+from anymask.video.recall import (
+    frame_maps,
+    from_plane,
+    make_questions,
+    soft_to_parts,
+    to_plane,
+    with_edges,
+)
 from anymask.video.tracker import Finding, StateArrays, TrackMoment
 
 Way = Literal["match", "points", "memory"]
@@ -53,7 +59,6 @@ Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality 
 SIDE = 512  # pixels of a frame's longer side, for models that take rectangles
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
-READERS = 2  # objects that the network of memory is asked about at once
 POINTS = 8  # that are asked about in the way of points
 DRAWN_LIMIT = 2.0  # what the decoder's logits are cut to
 BLEND = 2.5  # the weight of the prior's log-odds beside them
@@ -150,13 +155,9 @@ class ImageTracker:
         if self._reader is None:
             return [self._finding(seen, *one) for one in zip(priors, drawn, strict=True)]
         maps = frame_maps(seen)
-        questions = [
-            make_question(maps, state, _hints(seen, state, prior, one))
-            for state, prior, one in zip(states, priors, drawn, strict=True)
-        ]
-        with ThreadPoolExecutor(READERS) as readers:
-            said = readers.map(self._reader.read_memory, questions)
-            return [self._recalled(seen, *one) for one in zip(said, drawn, strict=True)]
+        hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
+        said = self._reader.read_memory(make_questions(maps, states, hints))
+        return [self._recalled(seen, *one) for one in zip(said, drawn, strict=True)]
 
     def remember(
         self, seen: SeenFrame, at: TrackMoment, state: MatchState, finding: Finding, sure: bool
@@ -268,7 +269,8 @@ class ImageTracker:
         part = part[:side, :side]
         whole = np.full((1, side, side), OUTSIDE, np.float32)
         rows, columns = (min(length + 1, side) for length in part.shape)
-        whole[0, :rows, :columns] = np.pad(part, ((0, 1), (0, 1)), mode="edge")[:rows, :columns]
+        wide = cv2.copyMakeBorder(part, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+        whole[0, :rows, :columns] = wide[:rows, :columns]
         return whole
 
 
@@ -280,17 +282,10 @@ def _hints(
     mixed = BLEND * _log_odds(to_plane(prior.mixed, grid))
     drawn = mixed
     if drawing is not None:
-        mixed, drawn = (_fitted(one, grid) for one in (drawing.mixed, drawing.drawn))
+        mixed, drawn = (with_edges(one, grid) for one in (drawing.mixed, drawing.drawn))
     last = state.soft if is_flowing(seen, state) else np.zeros_like(prior.mixed)
     carried = np.zeros_like(prior.mixed) if prior.carried is None else prior.carried
     return (mixed, drawn, *(to_plane(one, grid) for one in (carried, prior.matched, last)))
-
-
-def _fitted(logits: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
-    """Logits cut or continued to whole coarse cells."""
-    rows, columns = (PARTS * side for side in grid_hw)
-    more = [(0, max(0, n - side)) for n, side in zip((rows, columns), logits.shape, strict=True)]
-    return np.pad(logits, more, mode="edge")[:rows, :columns]
 
 
 def _log_odds(chances: FloatArray) -> FloatArray:

@@ -8,12 +8,13 @@ Letters: h w the grid of cells, H W the reduced frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from anymask.primitives.memory_question import (
     ANCHOR,
-    HINTS,
     LIMIT,
     PARTS,
     RECENT,
@@ -49,8 +50,17 @@ def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H,
     rows, columns = _filled(values.shape, grid_hw)
     how = cv2.INTER_AREA if values.shape[1] > columns else cv2.INTER_LINEAR
     small = cv2.resize(values, (columns, rows), interpolation=how)
-    beyond = ((0, PARTS * grid_hw[0] - rows), (0, PARTS * grid_hw[1] - columns))
-    return np.asarray(np.pad(small, beyond, mode="edge"), np.float32)
+    return with_edges(np.asarray(small, np.float32), grid_hw)
+
+
+def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
+    """A plane cut or continued to whole coarse cells, by its edges."""
+    rows, columns = (PARTS * side for side in grid_hw)
+    plane = plane[:rows, :columns]
+    if plane.shape == (rows, columns):
+        return plane
+    beyond = (0, rows - plane.shape[0], 0, columns - plane.shape[1])
+    return np.asarray(cv2.copyMakeBorder(plane, *beyond, cv2.BORDER_REPLICATE), np.float32)
 
 
 def from_plane(
@@ -68,19 +78,29 @@ def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def make_question(
-    maps: FrameMaps, state: MatchState, hints: tuple[FloatArray, ...]
-) -> MemoryQuestion:
-    """What the network is asked; the hints are planes in the order of `HINTS`."""
-    assert len(hints) == len(HINTS)
+def make_questions(
+    maps: FrameMaps, states: Sequence[MatchState], hints: Sequence[tuple[FloatArray, ...]]
+) -> list[MemoryQuestion]:
+    """What the network is asked about some objects; hints are planes in the order of `HINTS`."""
+    memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
+    questions = []
+    for state, told in zip(states, hints, strict=True):
+        known = (*state.anchors, *state.recent)
+        frames = (len(state.anchors), *(id(one.keys) for one in known))
+        if frames not in memories:
+            memories[frames] = _remembered(state)
+        keys, kinds = memories[frames]
+        planes = np.stack(told).astype(np.float32, copy=False)
+        np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
+        labels = np.concatenate([one.parts for one in known if one.parts is not None])
+        questions.append(MemoryQuestion(maps, planes, keys, labels, kinds))
+    return questions
+
+
+def _remembered(state: MatchState) -> tuple[FloatArray, FloatArray]:  # -> (M, K), (M,)
+    """The remembered cells and of which kind they are."""
     known = (*state.anchors, *state.recent)
     kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
-    planes = np.stack(hints).astype(np.float32)
-    planes[:2] = planes[:2].clip(-LIMIT, LIMIT)
-    return MemoryQuestion(
-        frame=maps,
-        hints=planes,
-        memory_keys=np.concatenate([one.keys.values for one in known]),
-        memory_labels=np.concatenate([one.parts for one in known if one.parts is not None]),
-        memory_kinds=np.repeat(np.array(kinds, np.float32), [len(one.labels) for one in known]),
-    )
+    lengths = [len(one.labels) for one in known]
+    keys = np.concatenate([one.keys.values for one in known])
+    return keys, np.repeat(np.array(kinds, np.float32), lengths)

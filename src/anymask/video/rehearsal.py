@@ -8,6 +8,8 @@ Letters: T frames, N objects, H W a frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from anymask.predictors.image import Model
@@ -37,8 +39,11 @@ THERE = 5.0  # the logit of an object that is seen
 class RuleReader:
     """Answers as matching and decoder do by rule, without a network."""
 
-    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
         """See `Remembering`."""
+        return [self._read(one) for one in questions]
+
+    def _read(self, question: MemoryQuestion) -> MemoryAnswer:
         mixed, matched = question.hints[MIXED], question.hints[MATCHED]
         inside = mixed > 0
         known = bool(inside.any()) and float(matched[inside].mean()) >= KNOWN
@@ -51,10 +56,10 @@ class _Notes:
     def __init__(self, reader: Remembering) -> None:
         self.reader, self.asked = reader, list[MemoryQuestion]()
 
-    def read_memory(self, question: MemoryQuestion) -> MemoryAnswer:
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
         """See `Remembering`."""
-        self.asked.append(question)
-        return self.reader.read_memory(question)
+        self.asked += questions
+        return self.reader.read_memory(questions)
 
 
 def rehearse(

@@ -3,6 +3,7 @@
 import { VideoStage } from "../canvas/videostage";
 import { View } from "../canvas/view";
 import { ClipWork, keepVideo } from "../state/clipwork";
+import type { TrackStep } from "../state/clipwork";
 import { isCorrected, unstored } from "../state/correcting";
 import { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
@@ -31,7 +32,7 @@ export interface VideoPlace {
   project: Clips | null; // that videos can be kept in
   clip: ClipEntry | null; // what the video is there
   openClip(clip: ClipEntry | number, object: number | null): void;
-  judged: number[]; // tracks whose verdicts can be taken back
+  done: TrackStep[]; // what can be undone in clips
 }
 
 /** The video that a reload has left, or null. */
@@ -54,8 +55,8 @@ export async function showVideo(
   const videoWork = new VideoWork(videos, facts, kept.title, new View());
   const { project } = place;
   if (place.clip && project) {
-    const { clip, openClip, judged } = place;
-    videoWork.clip = new ClipWork(project, clip, videoWork, openClip, judged);
+    const { clip, openClip, done } = place;
+    videoWork.clip = new ClipWork(project, clip, videoWork, openClip, done);
     videoWork.reopen = () => openClip(clip, videoWork.chosen);
     await videoWork.clip.load("object" in kept ? kept.object : null);
   }

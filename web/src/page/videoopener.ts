@@ -1,5 +1,6 @@
 /** How a video is opened: a file, one of the server's own, or why there is none to be had. */
 
+import type { TrackStep } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
 import type { Session } from "../state/session";
 import type { ClipEntry, Clips } from "../store/clips";
@@ -35,7 +36,7 @@ function farOf({ proposals, accepted, rejected }: ClipEntry): string {
 export class VideoOpener {
   private videoWork: VideoWork | null = null;
   private opening = false;
-  private readonly judged: number[] = []; // tracks whose verdicts can be taken back
+  private readonly done: TrackStep[] = []; // what can be undone in clips
 
   constructor(
     private readonly root: HTMLElement,
@@ -204,7 +205,7 @@ export class VideoOpener {
     return {
       clip,
       project: this.clips,
-      judged: this.judged,
+      done: this.done,
       openClip: (source, object) => void this.openClip(source, object).then(say),
       root: this.root,
       names: this.session.labels.all.map(({ name }) => name),

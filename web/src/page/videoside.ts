@@ -113,6 +113,9 @@ function objectRow(videoWork: VideoWork, number: number, back: () => void): HTML
   });
   name.addEventListener("focus", () => choose(videoWork, number));
   name.addEventListener("input", () => videoWork.change(number, { name: name.value.trim() }));
+  name.addEventListener("change", () => {
+    void videoWork.clip?.rename(number, name.value.trim());
+  });
   name.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.preventDefault();
@@ -144,7 +147,7 @@ function showRow(
     HTMLElement,
   ];
   const progress = progressOf(videoWork, number);
-  picker.hidden = away.hidden = field.readOnly = videoWork.tracks.isStored(number);
+  picker.hidden = away.hidden = videoWork.tracks.isStored(number);
   far.hidden = progress === null;
   far.dataset.far = progress ?? "";
   if (far.textContent !== progress) far.textContent = progress;

@@ -7,6 +7,12 @@ import { StoreError } from "../store/store";
 import { drop, isCorrected, unstored } from "./correcting";
 import type { VideoWork } from "./videowork";
 
+/** What can be undone: the last verdict on a track; or another name, where it was `named`. */
+export interface TrackStep {
+  track: TrackEntry; // as it was then
+  named?: true;
+}
+
 export class ClipWork {
   entries: TrackEntry[] = []; // by their objects
   saving = 0; // requests under way that store something
@@ -15,14 +21,14 @@ export class ClipWork {
 
   /**
    * elsewhere  opens another clip, at an object of it
-   * judged     tracks whose verdicts can be taken back, the newest last; of other clips, too
+   * done       what can be undone, the newest last; of other clips, too
    */
   constructor(
     readonly clips: Clips,
     readonly entry: ClipEntry,
     private readonly work: VideoWork,
     private readonly elsewhere: (clip: number, object: number) => void,
-    private readonly judged: number[],
+    private readonly done: TrackStep[],
   ) {
     work.watchers.push(() => {
       if (work.chosen !== this.looking) this.since = performance.now();
@@ -80,7 +86,7 @@ export class ClipWork {
     }
     const done = await this.storing(async () => {
       this.learn(await this.clips.judge(entry, verdict, this.seconds()));
-      this.judged.push(entry.id);
+      this.done.push({ track: entry });
     });
     if (done) await this.next();
   }
@@ -104,7 +110,7 @@ export class ClipWork {
     const masks = framed(work.tracks.corrected(entry.object));
     if (!masks.length) return work.say("The masks are those that are stored.");
     this.learn(await clips.judge(entry, "correct", this.seconds(), masks));
-    this.judged.push(entry.id);
+    this.done.push({ track: entry });
     await this.settle(entry.object);
     work.say(`${work.nameOf(entry.object)} is stored from frame ${masks[0].frame + 1} on.`);
   }
@@ -138,17 +144,54 @@ export class ClipWork {
     if (track === null) return work.say("There is no verdict to take back.");
     await this.storing(async () => {
       const kept = await this.clips.takeBack(track);
-      if (this.judged.includes(track)) this.judged.splice(this.judged.lastIndexOf(track), 1);
+      const step = this.done.findLastIndex(({ track: { id }, named }) => id === track && !named);
+      if (step >= 0) this.done.splice(step, 1);
       if (kept.clip_id === this.entry.id) return this.learnAnew(kept);
       this.away(() => this.elsewhere(kept.clip_id, kept.object), true);
     });
   }
 
-  /** The last step back: a click, or the last verdict where no click is left. */
+  /** The last step back: a click; where none is left the last verdict or name. */
   async undo(): Promise<void> {
-    const last = this.judged.at(-1);
+    const last = this.done.at(-1);
     if (this.work.said.length || last === undefined) return this.work.undo();
-    await this.takeBack(last);
+    await (last.named ? this.nameBack(last) : this.takeBack(last.track.id));
+  }
+
+  // --------------------------------------------------------------------------------------- names
+
+  /** Give a track of the project another name; "": none. */
+  async rename(object: number, name: string): Promise<void> {
+    const entry = this.of(object);
+    const label = name || null;
+    if (!entry || label === entry.label) return;
+    const stored = await this.storing(async () => {
+      this.learn(await this.clips.rename(entry, label));
+      this.done.push({ track: entry, named: true });
+    });
+    if (!stored) this.work.change(object, { name: this.of(object)?.label ?? "" });
+  }
+
+  /** The name of before. */
+  private async nameBack(step: TrackStep): Promise<void> {
+    if (this.saving) return;
+    const { id, label } = step.track;
+    await this.storing(async () => {
+      const now = this.entries.find((one) => one.id === id) ?? (await this.named(step.track));
+      const kept = await this.clips.rename(now, label);
+      this.done.splice(this.done.indexOf(step), 1);
+      if (kept.clip_id !== this.entry.id) {
+        return this.away(() => this.elsewhere(kept.clip_id, kept.object), true);
+      }
+      this.learn(kept);
+      await this.show(kept.object);
+    });
+  }
+
+  /** A track of another clip as it is now. */
+  private async named({ id, clip_id }: TrackEntry): Promise<TrackEntry> {
+    const tracks = await this.clips.tracks(clip_id);
+    return tracks.find((one) => one.id === id)!;
   }
 
   /** The next track that nobody has judged, in this clip or in another one. */
@@ -219,7 +262,9 @@ export class ClipWork {
   private learn(entry: TrackEntry): void {
     const others = this.entries.filter(({ id }) => id !== entry.id);
     this.entries = [...others, entry].sort((a, b) => a.object - b.object);
-    if (this.work.object(entry.object)) return;
+    if (this.work.object(entry.object)) {
+      return this.work.change(entry.object, { name: entry.label ?? "" });
+    }
     const colour = toHex(nthColour(entry.object));
     this.work.objects.push({ number: entry.object, name: entry.label ?? "", colour });
   }

@@ -93,6 +93,12 @@ export class Clips {
     return this.server.json(`api/tracks/${track}/verdict`, "DELETE");
   }
 
+  /** Give a track another name in place of the one that it has here. */
+  rename({ id, label: was }: TrackEntry, label: string | null): Promise<TrackEntry> {
+    const path = `api/tracks/${id}/label`;
+    return this.server.json(path, "PUT", { label, was }, undefined, true);
+  }
+
   /** The track to look at next, of this clip first, those behind `after` first; null: none. */
   next(clip: number | null, after: number | null): Promise<TrackEntry | null> {
     const parts = [clip !== null && `clip=${clip}`, after !== null && `after=${after}`];
