@@ -36,6 +36,8 @@ from anymask.runtimes.manifest import (
     DISABLED_OPTIMISERS,
     ENCODER,
     MEMORY,
+    NAME_VECTORS,
+    NAMES,
     REFINER,
     GraphInfo,
     Manifest,
@@ -43,11 +45,12 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, Remembering
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, MaskNaming, Remembering
 from anymask.runtimes.video import VideoSteps
 
 if TYPE_CHECKING:
     from anymask.runtimes.onnx_memory import OnnxMemory
+    from anymask.runtimes.onnx_names import OnnxNames
     from anymask.runtimes.onnx_video import OnnxVideo
 
 C = TypeVar("C")
@@ -139,6 +142,8 @@ class OnnxRuntime:
             return cast(C | None, OnnxClasses(self) if self.manifest.has_graph(CLASSES) else None)
         if cast(object, kind) is Remembering:
             return cast(C | None, self._memory)
+        if cast(object, kind) is MaskNaming:
+            return cast(C | None, self._names)
         return self if isinstance(self, kind) else None
 
     @cached_property
@@ -177,6 +182,18 @@ class OnnxRuntime:
 
         info = self.manifest.graph(MEMORY)
         return OnnxMemory(lambda: self._session(info), [tensor.name for tensor in info.inputs])
+
+    @cached_property
+    def _names(self) -> OnnxNames | None:
+        """Masks named and judged, where the bundle has the graph."""
+        if not self.manifest.has_graph(NAMES):
+            return None
+        from anymask.runtimes.onnx_names import OnnxNames, read_table
+
+        info = self.manifest.graph(NAMES)
+        path = check_file(self._folder, self.manifest, NAME_VECTORS)
+        inputs, network = [tensor.name for tensor in info.inputs], self.manifest.sha256[info.file]
+        return OnnxNames(lambda: self._session(info), inputs, lambda: read_table(path, network))
 
     def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""

@@ -6,7 +6,8 @@ AdamW, a linear warm-up, then a cosine to nothing over the run; gradients are cu
 from __future__ import annotations
 
 import math
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +23,22 @@ class AveragedLearner(Generic[N]):
     rate     AdamW's, at its highest
     ema      decay of the averaged weights, from a smaller one in the first steps
     warm_up  steps
+    slower   beginnings of parameters' names, and the share of the rate that they get
     """
 
-    def __init__(self, network: N, rate: float, ema: float, warm_up: int) -> None:
+    def __init__(
+        self,
+        network: N,
+        rate: float,
+        ema: float,
+        warm_up: int,
+        slower: Mapping[str, float] | None = None,
+    ) -> None:
         self.network, self._rate, self._ema, self._warm_up = network, rate, ema, warm_up
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {name: one.clone() for name, one in network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=0.01)
+        groups = _groups(network, slower or {})
+        self.optimiser = torch.optim.AdamW(groups, rate, weight_decay=0.01)
         self._halves = multiplies_halves(torch.device("cpu"))
         self.steps = 0
 
@@ -40,7 +50,7 @@ class AveragedLearner(Generic[N]):
         """One step; its loss. `done` is the part of the run that is over, 0..1."""
         rate = self._rate * min(1, (self.steps + 1) / self._warm_up)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = group["share"] * rate * 0.5 * (1 + math.cos(math.pi * done))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -50,3 +60,13 @@ class AveragedLearner(Generic[N]):
         for name, value in self.network.state_dict().items():
             self.averaged[name].lerp_(value, 1 - decay)
         return float(loss.detach())
+
+
+def _groups(network: nn.Module, slower: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The parameters that learn, by their share of the rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            share = next((part for begin, part in slower.items() if name.startswith(begin)), 1.0)
+            groups.setdefault(share, []).append(parameter)
+    return [{"params": members, "share": share} for share, members in groups.items()]
