@@ -6,8 +6,6 @@
               backbone's last blocks learn slower, the others not at all
     sampled   rare names more often than they occur, COCO's sets more often than others
 
-A checkpoint has everything: the same command goes on from it, and only for the minutes left.
-
 Letters: B close-ups, N names, n rows of a store.
 """
 
@@ -17,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,18 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.namer import Namer, NameVectors
-from anymask.primitives.storage import whole_file
-from anymask.training.averaged import AveragedLearner
+from anymask.training.averaged import AveragedLearner, Sitting
 from anymask.training.name_maps import MapStore, NameBatch
 from anymask.training.name_words import NameWords
-from anymask.training.stopping import heeding_signals
 
 CHECKPOINT = "names.pt"
 WARM_UP = 100  # steps
-TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints
 SMOOTH = 0.05  # of the names: given to all alike
 OFTEN, PREFERRED = "coco", 3.0  # sets of everyday photos, and how much more often they are shown
-JUDGED_PART = 0.5  # of a batch
+JUDGED_PART = 0.25  # of a batch
 SLOWER = {"namer.backbone": 0.2}
 FEWEST = 3  # training masks from which a name counts as learned
 
@@ -55,8 +49,8 @@ class NameRecipe:
 
     minutes: float = 30.0
     pictures: int = 64
-    rate: float = 2e-3
-    ema: float = 0.998
+    rate: float = 3e-3
+    ema: float = 0.99
     seed: int = 1
 
 
@@ -66,6 +60,8 @@ class NamingNetwork(nn.Module):
     texts    (N, T)
     learned  (N,) names that training pictures show: those that rival each other
     """
+
+    learned: Tensor
 
     def __init__(self, texts: Tensor, learned: Tensor) -> None:
         super().__init__()
@@ -78,7 +74,8 @@ class NamingNetwork(nn.Module):
         vectors, logits = self.namer.back(batch.maps, batch.mask)
         told = self.vectors.logits(vectors.float())
         rivals = torch.where(self.learned, 0.0, -torch.inf).to(told)
-        named, judged = batch.names >= 0, batch.judged >= 0
+        named = (batch.names >= 0) & self.learned[batch.names.clamp(min=0)]
+        judged = batch.judged >= 0
         loss = told.sum() * 0
         if named.any():
             loss = loss + smoothed_loss(told[named] + rivals, batch.names[named])
@@ -105,29 +102,13 @@ class NameLearner(AveragedLearner[NamingNetwork]):
 
     def __init__(self, recipe: NameRecipe, network: NamingNetwork) -> None:
         super().__init__(network, recipe.rate, recipe.ema, WARM_UP, SLOWER)
-        self.recipe, self.minutes = recipe, 0.0
+        self.recipe = recipe
 
     def learn(self, batch: NameBatch) -> float:
         """One step; its loss."""
         with self.autocast():
             loss = self.network.loss(batch)
         return self.descend(loss, min(1.0, self.minutes / self.recipe.minutes))
-
-    def state(self) -> dict[str, Any]:
-        """All of it, to be saved."""
-        return {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
-            "about": {"steps": self.steps, "minutes": self.minutes},
-        }
-
-    def take(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.averaged = state["averaged"]
-        self.steps, self.minutes = state["about"]["steps"], state["about"]["minutes"]
 
     def finished(self) -> NamingNetwork:
         """The network with the averaged weights."""
@@ -181,22 +162,14 @@ def train_names(
     report  is told step, minutes and mean loss every 50 steps
     """
     torch.manual_seed(recipe.seed)
-    learner, path, asked = _begin(store, words, folder, recipe), folder / CHECKPOINT, list[int]()
-    losses, began, before = [0.0], clock(), learner.minutes
-    saved, rng = began, np.random.default_rng([recipe.seed, learner.steps])
-    draw = _Draw(store, recipe.pictures)
-    with heeding_signals(lambda number, _: asked.append(number)):
-        while not asked and learner.minutes < recipe.minutes:
-            losses.append(learner.learn(NameBatch.of(store, draw.places(rng), rng)))
-            learner.minutes = before + (clock() - began) / 60
-            if learner.steps % TOLD == 0:
-                mean = float(np.mean(losses[-TOLD:]))
-                report({"step": learner.steps, "minutes": learner.minutes, "loss": mean})
-            if clock() - saved > SAVED:
-                _save(learner, path)
-                saved = clock()
-        _save(learner, path)
-    return learner.finished(), learner.minutes >= recipe.minutes
+    learner, path = _begin(store, words, folder, recipe), folder / CHECKPOINT
+    rng, draw = np.random.default_rng([recipe.seed, learner.steps]), _Draw(store, recipe.pictures)
+
+    def step() -> float:
+        return learner.learn(NameBatch.of(store, draw.places(rng), rng))
+
+    done = Sitting(path, recipe.minutes, report, clock).learn(learner, step)
+    return learner.finished(), done
 
 
 def _begin(store: MapStore, words: NameWords, folder: Path, recipe: NameRecipe) -> NameLearner:
@@ -207,11 +180,6 @@ def _begin(store: MapStore, words: NameWords, folder: Path, recipe: NameRecipe) 
     if path.is_file():
         learner.take(torch.load(path, weights_only=True))
     return learner
-
-
-def _save(learner: NameLearner, path: Path) -> None:
-    with whole_file(path) as file:
-        torch.save(learner.state(), file)
 
 
 @torch.no_grad()
