@@ -21,7 +21,7 @@ from anymask.runtimes.onnx_names import read_table
 from anymask.runtimes.open import ASSETS
 from anymask.runtimes.protocol import MaskNaming
 
-WEIGHTS = JudgeWeights((0.1, 0.2, 0.3, 0.4, 0.5), -1.0, 0.25)
+WEIGHTS = JudgeWeights((0.1, 0.2), -1.0, 0.25)
 
 
 def some_namer() -> Namer:

@@ -22,7 +22,7 @@ from anymask.runtimes.protocol import MaskNaming
 
 HW = (40, 60)
 COLOURS = ("red", "green", "blue")
-WEIGHTS = JudgeWeights((0.0, 1.0, 0.0, 0.0, 0.0), 0.0, 0.3)
+WEIGHTS = JudgeWeights((1.0, 0.0), 0.0, 0.3)
 
 
 class ColourNaming:
@@ -149,16 +149,16 @@ def test_own_names_are_the_nearest_examples(photo: UintImage, tmp_path: Path) ->
         write_own_names(path, table, [])
 
 
-def test_a_second_judgement_changes_what_is_likely(photo: UintImage) -> None:
-    """The bright square is an object, the dark one is not, whatever was thought before."""
+def test_masks_are_judged_by_a_look_and_their_quality(photo: UintImage) -> None:
+    """The bright square is an object, the dark one is not, though it is drawn better."""
     runtime: Any = StandIn(ColourNaming())
-    records = [record(BLUE, 0.9, 0.8), record(RED, 0.8, 0.1)]
+    records = [record(BLUE, 0.9, None), record(RED, 0.8, None)]
     judged = judge_records(runtime, photo, records)
     said = runtime.naming.look(
         np.stack([photo[20:30, 40:50], photo[5:15, 5:15]]), np.full((2, 10, 10), 255, np.uint8)
     )[1]
-    known = np.array([(0.9, 0.8, 0.9, 1 / 24), (0.8, 0.1, 0.9, 1 / 24)])
-    chances = WEIGHTS.chances(judging_facts(known, said)) * [0.9, 0.8]
+    quality = np.array([0.9, 0.8])
+    chances = WEIGHTS.chances(judging_facts(said, quality)) * quality
     assert [one.objectness for one in judged] == pytest.approx(chances, rel=0.1)
     assert judged[0].rank < judged[1].rank
     assert [one.quality for one in judged] == [0.9, 0.8]
@@ -171,20 +171,20 @@ def test_only_the_best_are_looked_at_and_their_likes_share_it(
     runtime: Any = StandIn(ColourNaming())
     nearly = RED.copy()
     nearly[5, 5] = False
-    records = [record(nearly, 0.8, 0.5), record(RED, 0.8, 0.6), record(BLUE, 0.8, 0.4)]
+    records = [record(nearly, 0.8, None), record(RED, 0.9, None), record(BLUE, 0.7, None)]
     assert worth_judging(records) == [1]
     judged = judge_records(runtime, photo, records)
     assert runtime.naming.looked == 1
-    assert len({one.objectness for one in judged}) == 1  # the third is taken for the worst there is
+    ratios = {round((one.objectness or 0) / one.quality, 6) for one in judged}
+    assert len(ratios) == 1  # the third is taken for the worst there is
 
 
 def test_who_cannot_judge_leaves_records_as_they_are(photo: UintImage) -> None:
-    records = [record(RED, 0.9, None), record(BLUE, 0.9, None)]
+    records = [record(RED, 0.9, 0.5)]
     runtime: Any = StandIn(ColourNaming())
-    assert judge_records(runtime, photo, records) == records  # exact mode judges nothing
-    judged = [record(RED, 0.9, 0.5)]
+    assert judge_records(runtime, photo, []) == []
     for other in (StandIn(None), StandIn(ColourNaming(None))):
-        assert judge_records(other, photo, judged) == judged  # type: ignore[arg-type]
+        assert judge_records(other, photo, records) == records  # type: ignore[arg-type]
 
 
 def test_the_least_that_is_shown_is_the_judges_where_there_is_a_photo() -> None:

@@ -62,10 +62,10 @@ def test_words_are_compared_without_case_and_underscores() -> None:
     assert some_table().chosen(["Traffic_light"]).labels == ("Traffic_light",)
 
 
-def test_the_judges_word_is_weighed_beside_what_is_known() -> None:
-    """Quality .8 and objectness .4 are a chance of one half: its logit is 0."""
-    facts = judging_facts(np.array([[0.8, 0.4, 0.9, 0.25]]), np.array([2.0]))
-    assert np.allclose(facts, [[0.0, 2.0, 0.8, 0.9, np.log(0.25)]])
-    weights = JudgeWeights((0.5, 1.0, 0.0, 0.0, 0.0), -2.0)
+def test_the_judges_word_is_weighed_beside_the_quality() -> None:
+    """A word of 100 counts as 8."""
+    facts = judging_facts(np.array([2.0, 100.0]), np.array([0.8, 0.5]))
+    assert np.allclose(facts, [[2.0, 0.8], [8.0, 0.5]])
+    weights = JudgeWeights((1.0, 5.0), -6.0)
     assert len(weights.direct) == len(FACTS)
-    assert np.allclose(weights.chances(facts), 0.5)
+    assert np.allclose(weights.chances(facts), [0.5, 1 / (1 + np.exp(-4.5))])

@@ -36,7 +36,8 @@ def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
     info = _write(network.eval(), folder)
     store_half(folder / info.file)
     with whole_file(folder / NAME_VECTORS) as file:
-        np.savez_compressed(file, **table_to_arrays(table))
+        arrays = table_to_arrays(table)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
     enter_graph(folder, info, NAME_VECTORS)
 
 

@@ -80,7 +80,7 @@ def everything(
     that another run works in, and whatever would make every photo fail.
     """
     job, pictures = make_job(source, output, how)
-    given = dict(settings or {})
+    given: dict[str, Any] = dict(settings or {})
     named = NamesChoice(given.pop("names", None))
     grid, arrangement = split_mask_settings(cast("MaskDict", given))
     task = EverythingTask(model_choice(model), grid, overlay, pictures, arrangement, named)

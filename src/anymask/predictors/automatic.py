@@ -133,14 +133,15 @@ def _look(
     looks: Looks,
     tell: Callable[[int, int], None] | None,
 ) -> list[MaskRecord]:
-    """What a grid of clicks finds, judged where there is a photo to look at."""
+    """What a grid of clicks finds; adaptive mode's is judged where there is a photo to look at."""
     if view.seen is not None:
         found = find_everything(runtime, view.seen, grid, tell, looks.log)
     else:
         time = None if looks.retry is None else RetryTime.start(looks.retry)
         scanner = WindowScanner(runtime, grid, time, looks.log)
         found = look_around(scanner, view.whole, looks.tile, tell)
-    return found if view.photo is None else judge_records(runtime, view.photo, found)
+    judged = grid.mode == "adaptive" and view.photo is not None
+    return judge_records(runtime, view.whole, found) if judged else found
 
 
 def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:

@@ -1,10 +1,11 @@
-"""A second judgement of everything's masks: records in, the same with another objectness out.
+"""A judgement of everything's masks: records in, the same with their objectness out.
 
-Objectness (`objectness`) is worked out of a mask's logits while the photo is searched. The network
-of names then looks at a close-up of each of the best candidates, and says whether it is an object;
-what is known and what it says together give the chance, which times the quality is the new
-objectness. A candidate that is nearly the same as one that was looked at shares what was said of
-it; what says nothing of the others is taken for the worst that was said.
+The quality says how well a mask is drawn, not whether anybody would draw it: of a cat it finds the
+cat, its ear and the wall behind it, each with a good edge. The network of names looks at a close-up
+of each of the best candidates and says whether it is an object. What it says and the quality give
+the chance that a person's mask and the found one overlap with an IoU of .5; that times the quality
+is the objectness. A candidate that is nearly the same as one that was looked at shares what was
+said of it; nothing better than the worst that was said is thought of the others.
 
 Letters: n records, k of them looked at.
 """
@@ -25,8 +26,8 @@ from anymask.primitives.rle import rle_iou
 from anymask.primitives.types import UintImage
 from anymask.runtimes.protocol import ImageRuntime, MaskNaming
 
-MOST = 48  # candidates of a photo that are looked at
-ALIKE = 0.7  # IoU: of two such candidates the better one is looked at
+MOST = 96  # candidates of a photo that are looked at
+ALIKE = 0.8  # IoU: of two such candidates the better one is looked at
 
 
 def judgement_of(runtime: ImageRuntime) -> JudgeWeights | None:
@@ -50,37 +51,24 @@ def worth_judging(records: Sequence[MaskRecord]) -> list[int]:
 def judge_records(
     runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord]
 ) -> list[MaskRecord]:
-    """The records in their order, judged; as they are where nobody can, or nobody did before."""
+    """The records in their order, judged; as they are where nobody can."""
     naming, judgement = runtime.capability(MaskNaming), judgement_of(runtime)
-    asked = [place for place, record in enumerate(records) if record.objectness is not None]
-    if naming is None or judgement is None or not asked:
+    if naming is None or judgement is None or not records:
         return list(records)
-    known = [records[place] for place in asked]
-    looked = worth_judging(known)
-    seen = [close_up(photo, known[place].rle) for place in looked]
+    looked = worth_judging(records)
+    seen = [close_up(photo, records[place].rle) for place in looked]
     _, told = naming.look(
         np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
     )
-    said = np.full(len(known), told.min(), np.float64)
-    rest = np.setdiff1d(np.arange(len(known)), looked)
+    said = np.full(len(records), told.min(), np.float64)
+    rest = np.setdiff1d(np.arange(len(records)), looked)
     if len(rest):
-        same = rle_iou([known[n].rle for n in rest], [known[n].rle for n in looked])
-        near = same.argmax(axis=1)
-        said[rest] = np.where(same.max(axis=1) >= ALIKE, told[near], told.min())
+        same = rle_iou([records[n].rle for n in rest], [records[n].rle for n in looked])
+        said[rest] = np.where(same.max(axis=1) >= ALIKE, told[same.argmax(axis=1)], told.min())
     said[looked] = told
-    chances = judgement.chances(judging_facts(known_facts(known), said))
-    judged = list(records)
-    for place, record, chance in zip(asked, known, chances.tolist(), strict=True):
-        judged[place] = replace(record, objectness=chance * min(max(record.quality, 0.0), 1.0))
-    return judged
-
-
-def known_facts(records: Sequence[MaskRecord]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """What is known of masks without a look, (n, 4): see `judging_facts`."""
-    return np.array(
-        [
-            (record.quality, record.objectness or 0.0, record.stability or 0.0, record.coverage)
-            for record in records
-        ],
-        np.float64,
-    )
+    quality = np.array([record.quality for record in records], np.float64)
+    chances = judgement.chances(judging_facts(said, quality)) * quality.clip(0, 1)
+    return [
+        replace(record, objectness=chance)
+        for record, chance in zip(records, chances.tolist(), strict=True)
+    ]

@@ -61,7 +61,7 @@ def suggest_labels(
     runtime: ImageRuntime, photo: UintImage, masks: Nameable, names: Names, top: int
 ) -> list[list[LabelSuggestion]]:
     """What `Model.suggest_labels` answers."""
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+    if type(top) is not int or top < 1:
         raise InputError(f"top must be a whole number from 1 on, got {top!r}")
     chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
     if not rles:

@@ -1,7 +1,7 @@
-"""What the second judgement of a proposal weighs: its facts and the judge's word in, a chance out.
+"""What the judgement of a proposal weighs: its quality and the judge's word in, a chance out.
 
-Objectness (`predictors/objectness.py`) knows a mask's logits; the network of names looks at its
-close-up and says a logit. A logistic regression joins the two.
+The model's own quality says how well a mask is drawn; the network of names looks at its close-up
+and says whether it is an object, as a logit. A logistic regression joins the two.
 
 Letters: n masks, F facts.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FACTS = ("known", "said", "quality", "stability", "size")  # F, in the order of `judging_facts`
+FACTS = ("said", "quality")  # F, in the order of `judging_facts`
 MOST = 8.0  # of a logit
 
 
@@ -37,20 +37,6 @@ class JudgeWeights:
         return likely
 
 
-def judging_facts(known: Floats, said: Floats) -> Floats:  # (n, 4), (n,) -> (n, F)
-    """The facts of masks.
-
-    known  quality, objectness, stability and share of the photo
-    said   the judge's logits
-    """
-    quality, objectness, stability, cover = known.T
-    chance = np.clip(objectness / np.clip(quality, 1e-3, 1), 1e-6, 1 - 1e-6)
-    return np.column_stack(
-        [
-            np.clip(np.log(chance / (1 - chance)), -MOST, MOST),
-            np.clip(said, -MOST, MOST),
-            quality,
-            stability,
-            np.log(np.clip(cover, 1e-6, 1)),
-        ]
-    )
+def judging_facts(said: Floats, quality: Floats) -> Floats:  # (n,), (n,) -> (n, F)
+    """The facts of masks: the judge's logits, and their quality."""
+    return np.column_stack([np.clip(said, -MOST, MOST), quality])

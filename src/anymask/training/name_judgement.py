@@ -1,8 +1,7 @@
 """What a network of names is worth on held-out close-ups, and what its judge's word weighs.
 
-The judge saw the photos that it learned from; how much its word counts beside what is known of a
-mask without a look (`predictors.judging.FACTS`) is therefore learned on the held-out ones: a
-logistic regression. Shown is a mask from a chance on that keeps `KEPT` of the right ones.
+The judge saw the photos that it learned from; how much its word counts beside the quality is
+therefore learned on the held-out ones: a logistic regression.
 
 Letters: n proposals, F facts.
 """
@@ -31,7 +30,7 @@ class NameJudgement:
     """What was found.
 
     figures      by their names: right names among the first one and five, of the learned ones; the
-                 area under the judge's curve, beside that of what was known before
+                 area under the judge's curve, beside that of the quality
     judgement    what weighs the judge's word; None where nothing was proposed
     temperature  of the names' logits, with which their chances are right
     """
@@ -66,13 +65,13 @@ def judge_names(network: NamingNetwork, store: MapStore) -> NameJudgement:
     judgement = None
     if len({row.judged for _, row in asked}) == 2:
         _, said = ask_network(network, store, [n for n, _ in asked])
-        facts = np.array([row.facts for _, row in asked], np.float64)
+        quality = np.array([row.quality for _, row in asked], np.float64)
         labels = np.array([row.judged for _, row in asked], np.float64)
         counts = np.array([row.counts for _, row in asked], np.float64)
-        seen = judging_facts(facts, said.double().numpy())
+        seen = judging_facts(said.double().numpy(), quality)
         judgement = learn_judgement(seen, labels, counts)
         for what, score in (
-            ("known before", facts[:, 1]),
+            ("quality", quality),
             ("the judge", said.numpy()),
             ("both", judgement.chances(seen)),
         ):

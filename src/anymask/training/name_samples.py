@@ -67,14 +67,14 @@ Proposing = Callable[[UintImage], Sequence[MaskRecord]]
 class CloseUpRow:
     """One line of `rows.jsonl`.
 
-    number  of the photo, in the order in which photos are looked at
-    kind    the set
-    photo   its file
-    name    place among the words, or None
-    judged  of a proposal: 1 where people drew it, else 0; None for a mask that people drew
-    counts  how much a proposal counts
-    fit     its IoU with the best of their masks
-    facts   of a proposal: what `predictors.judging` knows of it without a look
+    number   of the photo, in the order in which photos are looked at
+    kind     the set
+    photo    its file
+    name     place among the words, or None
+    judged   of a proposal: 1 where people drew it, else 0; None for a mask that people drew
+    counts   how much a proposal counts
+    fit      its IoU with the best of their masks
+    quality  of a proposal: the model's own number
     """
 
     number: int
@@ -84,7 +84,7 @@ class CloseUpRow:
     judged: int | None = None
     counts: float = 1.0
     fit: float = 1.0
-    facts: list[float] | None = None
+    quality: float = 0.0
 
     @property
     def held_out(self) -> bool:
@@ -118,7 +118,8 @@ class CloseUpStore:
         seen = []
         for plane in (other_colours(photo, rng), mask):
             part = plane[top : top + side, left : left + side]
-            seen.append(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+            small = cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            seen.append(np.asarray(small, np.uint8))
         if rng.random() < 0.5:
             seen = [np.ascontiguousarray(plane[:, ::-1]) for plane in seen]
         return CloseUp(seen[0], seen[1])
@@ -223,17 +224,19 @@ def _proposed(
         best = int(row.argmax()) if len(row) else -1
         fit = float(row[best]) if len(row) else 0.0
         same = fit >= SAME
-        yield record.rle, CloseUpRow(
-            number=number,
-            kind=kind,
-            photo=f"{kind}/{sample.file_name}",
-            name=words.place(sample.objects[best].label) if same else None,
-            judged=int(same),
-            counts=float(count),
-            fit=round(fit, 4),
-            facts=[record.quality, record.objectness or 0.0, record.stability or 0.0,
-                   record.coverage],
-        )  # fmt: skip
+        yield (
+            record.rle,
+            CloseUpRow(
+                number=number,
+                kind=kind,
+                photo=f"{kind}/{sample.file_name}",
+                name=words.place(sample.objects[best].label) if same else None,
+                judged=int(same),
+                counts=float(count),
+                fit=round(fit, 4),
+                quality=round(record.quality, 4),
+            ),
+        )
 
 
 def judge_proposals(

@@ -136,9 +136,9 @@ class _Draw:
         """Of one batch: named masks, and proposals."""
         judged = round(JUDGED_PART * self._pictures) if self._judged else 0
         judged = judged if self._named else self._pictures
-        asked = rng.integers(len(self._judged), size=judged) if judged else []
+        asked = rng.choice(self._judged, judged).tolist() if judged else []
         named = rng.choice(len(self._named), self._pictures - judged, p=self._weight)
-        return [self._judged[n] for n in asked] + [self._named[n] for n in named]
+        return asked + [self._named[n] for n in named]
 
 
 def learned_names(store: MapStore, count: int) -> NDArray[np.bool_]:  # -> (N,)
