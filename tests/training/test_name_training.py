@@ -196,7 +196,8 @@ def test_a_frequent_name_gives_only_some_of_its_masks(monkeypatch: pytest.Monkey
     monkeypatch.setattr("anymask.training.name_maps.MOST_OF_NAME", 2)
     rows = [CloseUpRow(number=n, kind="a", photo="p", name=0) for n in range(5)]
     rows.insert(1, CloseUpRow(number=9, kind="a", photo="p", judged=0))
-    assert chosen_rows(rows) == [0, 2, 1]
+    rows.append(CloseUpRow(number=9, kind="b", photo="p", name=0))  # of another set
+    assert chosen_rows(rows) == [0, 2, 6, 1]
 
 
 def test_a_stopped_run_goes_on_and_learns(gathered: Path, words: NameWords, tmp_path: Path) -> None:

@@ -86,9 +86,9 @@ class NamesChoice:
         """What the records depend on, ready for JSON; nothing where no names are asked for."""
         if self.names is None:
             return {}
-        from anymask.runtimes.protocol import MaskNaming, require
+        from anymask.predictors.naming import naming_network
 
-        network = require(model.runtime, MaskNaming).name_table().network
+        network = naming_network(model.runtime)
         own = isinstance(self.names, Path)
         names = self.names.read_text("utf-8") if isinstance(self.names, Path) else [*self.names]
         return {"names": {"network": network, "own" if own else "words": names}}

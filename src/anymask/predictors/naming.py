@@ -42,6 +42,11 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
     return table.chosen(names)
 
 
+def naming_network(runtime: ImageRuntime) -> str:
+    """What names the network of names. Raises ModelError for a model without one."""
+    return require(runtime, MaskNaming).name_table().network
+
+
 def mask_vectors(
     runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
 ) -> FloatArray:  # -> (n, D)

@@ -7,7 +7,7 @@ close-ups and in an order of its own (`chosen_rows`):
     maps.bin      (V, C, h, w) float16        shapes.bin  (V, S, S) bits, the masks
     backbone.pt   the weights that made them
 
-Names that are frequent give `MOST_OF_NAME` masks. A store that has grown is gone on with.
+Of each set a name gives at most `MOST_OF_NAME` masks. A store that has grown is gone on with.
 
 Letters: V views, C channels, h w the grid, S the side of a close-up, B rows.
 """
@@ -33,7 +33,7 @@ from anymask.training.trainee import load_backbone, multiplies_halves
 MAPS, SHAPES, BACKBONE = "maps.bin", "shapes.bin", "backbone.pt"
 VIEWS = 2
 SHAPE = (VIEWS, TAP_CHANNELS[2], SIDE // STRIDE, SIDE // STRIDE)
-MOST_OF_NAME = 300
+MOST_OF_NAME = 250
 AT_ONCE = 32
 
 
@@ -88,11 +88,11 @@ class NameBatch:
 
 def chosen_rows(rows: Sequence[CloseUpRow]) -> list[int]:
     """The places of the rows that are learned from: named masks, and then proposals."""
-    seen, named = Counter[int](), []
+    seen, named = Counter[tuple[int, str]](), []
     for place, row in enumerate(rows):
         if row.judged is None and row.name is not None:
-            seen[row.name] += 1
-            if seen[row.name] <= MOST_OF_NAME:
+            seen[row.name, row.kind] += 1
+            if seen[row.name, row.kind] <= MOST_OF_NAME:
                 named.append(place)
     return named + [place for place, row in enumerate(rows) if row.judged is not None]
 
