@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anymask.predictors.image import Model
     from anymask.primitives.types import FloatArray
 
-SUMMARY = "learn your own names of masks from a few labelled ones, or list those that are known"
+SUMMARY = "learn your own names of masks from labelled ones, or list those known"
 MOST = 200  # masks of a label
 
 
