@@ -12,6 +12,7 @@ from pathlib import Path
 
 from anymask.engine.stages import ProjectSettings
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
+from anymask.jobs.names import NamesChoice
 from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
 from anymask.predictors.settings import Retry, SegmentSettings
@@ -25,7 +26,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
 DECLARED |= {one.__name__: one for one in (TrackSettings, FramePicks, WatchSettings)}
-DECLARED |= {MemorySettings.__name__: MemorySettings}
+DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 
 

@@ -18,6 +18,7 @@ from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import ArrangementChoice, LookChoice
 from anymask.jobs.folder import FolderJob
 from anymask.jobs.masks import EverythingTask
+from anymask.jobs.names import NamesChoice
 from anymask.primitives.errors import InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.setting import list_settings
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_options(parser.add_argument_group("the grid"), Grid, defaults=model_defaults())
     add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
+    add_options(parser.add_argument_group("names"), NamesChoice)
     add_options(parser.add_argument_group("large photos and masks of low quality"), LookChoice)
     add_folder_options(parser)
     add_picture_options(parser)
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
         args.overlay,
         read_pictures(args),
         read_arrangement(args),
+        NamesChoice(**read_options(args, NamesChoice)),
     )
     with (
         open_sources(args.sources, allow_url=args.allow_url) as sources,

@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "track": "anymask.cli.track",
     "embed": "anymask.cli.embed",
     "convert": "anymask.cli.convert",
+    "names": "anymask.cli.names",
     "stats": "anymask.cli.stats",
     "audit": "anymask.cli.audit",
     "models": "anymask.cli.models",

@@ -21,6 +21,7 @@ from anymask.cli.pictures import add_picture_options, read_pictures, report_page
 from anymask.cli.prompts import add_prompt_options, read_prompts, scaled_prompt_hint
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
+from anymask.jobs.names import NamesChoice
 from anymask.jobs.photos import Naming, PhotoItem, find_items
 from anymask.primitives.errors import InputError
 from anymask.primitives.mask_files import FoundMask, Kind
@@ -76,6 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="ask for one mask, not for the best of three: --multimask no",
     )  # fmt: skip
     add_options(answer, LookChoice, RETRIES)
+    add_options(answer, NamesChoice)
     for old, new in RENAMED.items():
         refuse_old_name(parser, old, new)
     add_picture_options(parser)
@@ -91,6 +93,7 @@ class Job:
     model    that answers
     several  whether there are several photos
     tell     where remarks go
+    named    what masks are called
     """
 
     prompts: list[Prompt]
@@ -101,6 +104,7 @@ class Job:
     model: ModelChoice
     several: bool
     tell: TextIO
+    named: NamesChoice = NamesChoice()
 
     def targets(self, item: PhotoItem) -> list[Target]:
         """Where a photo's masks go. Raises InputError."""
@@ -144,10 +148,12 @@ def run(args: argparse.Namespace) -> None:
             model=_choose_model(args, items),
             several=len(items) > 1,
             tell=sys.stderr if to_stdout else sys.stdout,
+            named=NamesChoice(**read_options(args, NamesChoice)),
         )
         planned = [(item, job.targets(item)) for item in items]
         _refuse_overwriting(planned)
         model = job.model.load()
+        job.named.check(model)
         settings = job.settings | {"retry": read_looks(args).retry()}
         for item, targets in planned:
             segment_photo(model, replace(job, settings=settings), item, targets)
@@ -239,7 +245,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     if shown is not None and mix is not None:
         shown = mix.to_rgb(shown)
     found = []
-    answers = answer_prompts(model, seen, job.prompts, job.settings)
+    answers = named_answers(model, job, seen)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         photo = Path(item.stem.name) if is_embedding(item.photo) else item.photo
         found.append(_found(photo, shown, answer, prompt))
@@ -255,6 +261,20 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     for target in targets:
         for name in write_objects(target, found):
             job.say(f"wrote {name}")
+
+
+def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> list[Candidates]:
+    """An answer for each prompt, with a name where names are asked for."""
+    from anymask.primitives.types import Embedding
+
+    answers = answer_prompts(model, seen, job.prompts, job.settings)
+    if job.named.names is None:
+        return answers
+    if isinstance(seen, Embedding):
+        raise InputError(
+            "--names looks at the photo, got only its embedding; name the photo itself"
+        )
+    return [job.named.label_answer(model, seen, answer) for answer in answers]
 
 
 def answer_prompts(

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli import edge_training, finetune, memory_training
+from anymask.cli import edge_training, finetune, memory_training, name_training
 from anymask.cli.extras import need_torch
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
-COMMANDS = {one.NAME: one.run for one in (finetune, edge_training, memory_training)}  # for a recipe
+OTHERS = (finetune, edge_training, memory_training, name_training)  # in place of a recipe
+COMMANDS = {one.NAME: one.run for one in OTHERS}
 SUMMARY = "train an image model, or fine-tune one on your photos; resumes by itself"
 
 
@@ -28,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "recipe",
         metavar="RECIPE",
         help="a TOML file, the name of a recipe in the package, 'finetune' (annotated photos of "
-        "any format, no recipe), 'refiner' (edges of a bundle's masks) or 'memory' (of its videos)",
+        "any format, no recipe), 'refiner' (edges of a bundle's masks), 'memory' (of its videos) "
+        "or 'names' (of its masks)",
     )
     add(
         "--data",
@@ -58,9 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="write the log's rows also as TensorBoard's files, into events/ of the run's folder",
     )
     configure_elsewhere(parser)
-    finetune.configure(parser)
-    edge_training.configure(parser)
-    memory_training.configure(parser)
+    for one in OTHERS:
+        one.configure(parser)
 
 
 def configure_elsewhere(parser: argparse.ArgumentParser) -> None:

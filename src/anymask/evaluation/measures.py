@@ -21,6 +21,7 @@ from anymask.evaluation.calibration import measure_calibration
 from anymask.evaluation.edges import measure_edges
 from anymask.evaluation.fairness import measure_fairness
 from anymask.evaluation.instance_ap import measure_instance_ap
+from anymask.evaluation.naming import measure_names
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.region_quality import measure_regions
 from anymask.evaluation.robustness import measure_robustness
@@ -84,6 +85,10 @@ MEASURES: dict[str, Measure] = {
     "shown": Measure(
         about="what everything shows by default: recall and precision at IoU .5, masks a photo",
         function=measure_shown,
+    ),
+    "names": Measure(
+        about="the right name among a set's labels, first and first five: drawn masks, box answers",
+        function=measure_names,
     ),
     "regions": Measure(
         about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",

@@ -19,6 +19,7 @@ from anymask.jobs.choices import (
     model_choice,
 )
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
+from anymask.jobs.names import NamesChoice
 from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         retry_seconds: float
         retry_quality: float
         retry_model: str
+        names: tuple[str, ...] | Path
 
 
 OVERLAY_SIDE = 1600  # pixels of the picture's longest side at most
@@ -67,7 +69,7 @@ def everything(
     output       the folder for a .json (SA-1B records) and a .png (the masks drawn) of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`
     settings     those of `Model.everything` by name (points_per_side, layout, tile, ...), and
-                 retry_seconds, retry_quality, retry_model
+                 retry_seconds, retry_quality, retry_model, names
     overlay      whether the .png is made
     on_progress  called with a `JobProgress` after each photo, in this process
     how          workers, engine, shard, output_shards (see `FolderJob`); pictures, a
@@ -78,8 +80,10 @@ def everything(
     that another run works in, and whatever would make every photo fail.
     """
     job, pictures = make_job(source, output, how)
-    grid, arrangement = split_mask_settings(settings or {})
-    task = EverythingTask(model_choice(model), grid, overlay, pictures, arrangement)
+    given: dict[str, Any] = dict(settings or {})
+    named = NamesChoice(given.pop("names", None))
+    grid, arrangement = split_mask_settings(cast("MaskDict", given))
+    task = EverythingTask(model_choice(model), grid, overlay, pictures, arrangement, named)
     return run_job(job, task, on_progress)
 
 
@@ -89,7 +93,7 @@ def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
     from anymask.predictors.grid import Grid
 
     looks = [one.name for one in fields(LookChoice)]
-    known = [*looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
+    known = ["names", *looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -110,6 +114,7 @@ class EverythingTask:
     overlay   whether a picture is drawn too
     pictures  how photos are read
     arranged  how large photos are looked at, and what becomes of the masks
+    named     what they are called
 
     Raises InputError for settings out of range.
     """
@@ -119,6 +124,7 @@ class EverythingTask:
     overlay: bool = True
     pictures: PictureChoice = PictureChoice()
     arranged: ArrangementChoice = field(default_factory=ArrangementChoice)
+    named: NamesChoice = NamesChoice()
 
     def __post_init__(self) -> None:
         from anymask.predictors.grid import Grid
@@ -139,11 +145,14 @@ class EverythingWork:
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.grid = grid_of(model.runtime.family, task.given)
         self.arranged = task.arranged.open()
+        self.named = task.named
+        self.named.check(model)
         about = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
             "grid": asdict(self.grid),
             "arrangement": task.arranged.about(),
+            **task.named.about(model),
         }
         self.about: dict[str, Any] = json.loads(json.dumps(about))  # as it will be read again
 
@@ -182,7 +191,7 @@ class EverythingWork:
             done = True
         finally:
             log.close(done=done)
-        return records
+        return self.named.label_records(self.model, photo.pixels, records)
 
     def _write_records(self, path: Path, photo: PhotoFile, records: list[MaskRecord]) -> None:
         from anymask.primitives.layout import coverage

@@ -48,8 +48,10 @@ from anymask.runtimes.protocol import ImageRuntime
 if TYPE_CHECKING:
     from anymask.data.record_list import MaskRecords
     from anymask.predictors.automatic import EverythingKeywords
+    from anymask.predictors.naming import FoundMasks, Nameable, Names
     from anymask.predictors.search_log import SearchLog
     from anymask.primitives.label_map import LabelMap
+    from anymask.primitives.name_table import LabelSuggestion
 
 
 class Model:
@@ -127,6 +129,48 @@ class Model:
         seen = image if isinstance(image, Embedding) else self.embed(image, **source)
         check_embedding(self.runtime, seen)
         return label_photo(self.runtime, seen)
+
+    def suggest_labels(
+        self,
+        image: ImageSource,
+        masks: Nameable,
+        *,
+        names: Names = None,
+        top: int = 5,
+        **source: Unpack[SourceDict],
+    ) -> list[list[LabelSuggestion]]:
+        """What the masks of a photo may be called: for each the likeliest names, best first.
+
+        masks   an answer, records, or an array (H, W) or (n, H, W), of this photo
+        names   the names to choose from, a list; or a file of your own (`anymask names`); all that
+                were learned when left out
+        top     how many for each mask
+        source  as for `embed`
+
+        Raises ModelError for a model without names, InputError for a name that is not known,
+        PromptError for masks of another photo.
+        """
+        from anymask.predictors.naming import suggest_labels
+
+        photo = load_one(image, read_source(source), self.spec.channels)
+        return suggest_labels(self.runtime, photo, masks, names, top)
+
+    def with_labels(
+        self,
+        image: ImageSource,
+        found: FoundMasks,
+        *,
+        names: Names = None,
+        **source: Unpack[SourceDict],
+    ) -> FoundMasks:
+        """An answer or records of a photo, each mask with its likeliest name and its probability.
+
+        names, source  as for `suggest_labels`, and raises as it does
+        """
+        from anymask.predictors.naming import with_labels
+
+        photo = load_one(image, read_source(source), self.spec.channels)
+        return with_labels(self.runtime, photo, found, names)
 
     def embed_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]

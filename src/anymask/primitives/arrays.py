@@ -50,8 +50,11 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
         return np.asarray(npy.read_array(file, allow_pickle=False))
 
 
-def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
-    """The arrays of an archive by name, without the suffix. Raises DataError."""
+def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDArray[Any]]:
+    """The arrays of an archive by name, without the suffix. Raises DataError.
+
+    ends  of the names of those that are read
+    """
     import zipfile  # which only archives need
 
     with _explain("no archive of arrays"), zipfile.ZipFile(file) as archive:
@@ -61,7 +64,8 @@ def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
             name, dot, suffix = member.filename.rpartition(".")
             if (dot, suffix) != (".", "npy"):
                 raise DataError(f"its member {member.filename[:60]!r} is no array")
-            found[name] = read_array(io.BytesIO(archive.read(member)))
+            if name.endswith(ends):
+                found[name] = read_array(io.BytesIO(archive.read(member)))
         return found
 
 

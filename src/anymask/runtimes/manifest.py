@@ -27,6 +27,7 @@ CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
+NAMES, NAME_VECTORS = "names", "names.npz"  # of masks, and what they are called; likewise
 MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels

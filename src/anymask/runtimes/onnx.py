@@ -36,6 +36,8 @@ from anymask.runtimes.manifest import (
     DISABLED_OPTIMISERS,
     ENCODER,
     MEMORY,
+    NAME_VECTORS,
+    NAMES,
     REFINER,
     GraphInfo,
     Manifest,
@@ -43,7 +45,7 @@ from anymask.runtimes.manifest import (
     read_manifest,
     read_tables,
 )
-from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, Remembering
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, MaskNaming, Remembering
 from anymask.runtimes.video import VideoSteps
 
 C = TypeVar("C")
@@ -248,6 +250,18 @@ def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
     return OnnxMemory(partial(runtime.run, MEMORY))
 
 
+def _open_names(runtime: OnnxRuntime) -> MaskNaming | None:
+    if not runtime.manifest.has_graph(NAMES):
+        return None
+    from anymask.runtimes.onnx_names import OnnxNames, read_table
+
+    path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
+    if path is None:
+        raise WeightsError(f"wanted {NAME_VECTORS} beside {network}, found none; export it again")
+    weights = runtime.manifest.sha256[network]
+    return OnnxNames(partial(runtime.run, NAMES), lambda: read_table(path, weights))
+
+
 def _open_video(runtime: OnnxRuntime) -> VideoSteps | None:
     constants = runtime.file(CONSTANTS)
     if constants is None:
@@ -264,6 +278,7 @@ def _open_video(runtime: OnnxRuntime) -> VideoSteps | None:
 _ADDED: Mapping[type, Callable[[OnnxRuntime], Any]] = {
     ClassLabelling: _open_classes,
     EdgeRefining: _open_edges,
+    MaskNaming: _open_names,
     Remembering: _open_memory,
     VideoSteps: _open_video,
 }

@@ -1,11 +1,11 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `Remembering`, `sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `MaskNaming`, `Remembering`, `sweep.Sweeps`) that is asked for by type.
 
 Letters: B images, K classes, S the model's input side, N prompts, T the masks that the decoder
 makes for a prompt, m the side of its low-resolution masks, W that of a window around an edge, n its
-cells.
+cells, s the side of a close-up, D the length of a name's vector.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
 
 if TYPE_CHECKING:
     from anymask.primitives.memory_question import MemoryAnswer, MemoryQuestion
+    from anymask.primitives.name_table import NameTable
 
 C = TypeVar("C")
 
@@ -92,6 +93,21 @@ class Remembering(Protocol):
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
         """Objects on one frame: see `primitives.memory_question`. Those that remember the same
         cells (the same array) are answered together."""
+        ...
+
+
+@runtime_checkable
+class MaskNaming(Protocol):
+    """The capability of naming masks, and of judging them, learned beside the model's weights."""
+
+    def name_table(self) -> NameTable:
+        """The names, and what the judge's word weighs."""
+        ...
+
+    def look(
+        self, photos: UintImage, masks: UintImage
+    ) -> tuple[FloatArray, FloatArray]:  # (n, s, s, 3), (n, s, s) -> (n, D), (n,)
+        """Vectors of close-ups (`primitives.close_up`), and logits of "it is an object"."""
         ...
 
 

@@ -1,19 +1,28 @@
 """Training of a small network on a CPU: losses in, its weights and their average out.
 
-AdamW, a linear warm-up, then a cosine to nothing over the run; gradients are cut at a norm of 1.
+AdamW, a linear warm-up, then a cosine to nothing over the run; gradients are cut at a norm of 1. A
+checkpoint has everything: a run goes on from it in another sitting, and only for the minutes left.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Generic, TypeVar
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anymask.primitives.storage import whole_file
+from anymask.training.stopping import heeding_signals
 from anymask.training.trainee import multiplies_halves
 
 N = TypeVar("N", bound=nn.Module)
+TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints
 
 
 class AveragedLearner(Generic[N]):
@@ -22,15 +31,24 @@ class AveragedLearner(Generic[N]):
     rate     AdamW's, at its highest
     ema      decay of the averaged weights, from a smaller one in the first steps
     warm_up  steps
+    slower   beginnings of parameters' names, and the share of the rate that they get
     """
 
-    def __init__(self, network: N, rate: float, ema: float, warm_up: int) -> None:
+    def __init__(
+        self,
+        network: N,
+        rate: float,
+        ema: float,
+        warm_up: int,
+        slower: Mapping[str, float] | None = None,
+    ) -> None:
         self.network, self._rate, self._ema, self._warm_up = network, rate, ema, warm_up
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {name: one.clone() for name, one in network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=0.01)
+        groups = _groups(network, slower or {})
+        self.optimiser = torch.optim.AdamW(groups, rate, weight_decay=0.01)
         self._halves = multiplies_halves(torch.device("cpu"))
-        self.steps = 0
+        self.steps, self.minutes = 0, 0.0
 
     def autocast(self) -> torch.autocast:
         """In which the network answers: products in bf16 where the processor has them."""
@@ -40,7 +58,7 @@ class AveragedLearner(Generic[N]):
         """One step; its loss. `done` is the part of the run that is over, 0..1."""
         rate = self._rate * min(1, (self.steps + 1) / self._warm_up)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = group["share"] * rate * 0.5 * (1 + math.cos(math.pi * done))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -50,3 +68,70 @@ class AveragedLearner(Generic[N]):
         for name, value in self.network.state_dict().items():
             self.averaged[name].lerp_(value, 1 - decay)
         return float(loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """All of it, to be saved."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+            "about": {"steps": self.steps, "minutes": self.minutes},
+        }
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = state["averaged"]
+        self.steps, self.minutes = state["about"]["steps"], state["about"]["minutes"]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """How long a learner learns, and who is told.
+
+    path     of its checkpoint
+    minutes  of the whole run, over all sittings
+    report   is told step, minutes and mean loss every 50 steps
+    clock    seconds that only grow
+    """
+
+    path: Path
+    minutes: float
+    report: Callable[[dict[str, float]], None]
+    clock: Callable[[], float] = time.monotonic
+
+    def learn(self, learner: AveragedLearner[Any], step: Callable[[], float]) -> bool:
+        """Take steps until the minutes are over, or a signal asks to end; whether they are over.
+
+        step  learns once; its loss
+        """
+        losses, began, before, asked = [0.0], self.clock(), learner.minutes, list[int]()
+        saved = began
+        with heeding_signals(lambda number, _: asked.append(number)):
+            while not asked and learner.minutes < self.minutes:
+                losses.append(step())
+                learner.minutes = before + (self.clock() - began) / 60
+                if learner.steps % TOLD == 0:
+                    mean = float(np.mean(losses[-TOLD:]))
+                    told = {"step": learner.steps, "minutes": learner.minutes, "loss": mean}
+                    self.report(told)
+                if self.clock() - saved > SAVED:
+                    self._save(learner)
+                    saved = self.clock()
+            self._save(learner)
+        return learner.minutes >= self.minutes
+
+    def _save(self, learner: AveragedLearner[Any]) -> None:
+        with whole_file(self.path) as file:
+            torch.save(learner.state(), file)
+
+
+def _groups(network: nn.Module, slower: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The parameters that learn, by their share of the rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            share = next((part for begin, part in slower.items() if name.startswith(begin)), 1.0)
+            groups.setdefault(share, []).append(parameter)
+    return [{"params": members, "share": share} for share, members in groups.items()]

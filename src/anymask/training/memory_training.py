@@ -25,14 +25,11 @@ from torch.nn import functional as F
 
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.primitives.memory_question import MIXED
-from anymask.primitives.storage import whole_file
-from anymask.training.averaged import AveragedLearner
+from anymask.training.averaged import AveragedLearner, Sitting
 from anymask.training.memory_samples import ClipStore, MemoryBatch, read_questions
-from anymask.training.stopping import heeding_signals
 
 CHECKPOINT = "memory.pt"
 WARM_UP = 50  # steps
-TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints
 THERE = 0.001  # of the cells: what counts as being there
 
 
@@ -82,7 +79,7 @@ class MemoryLearner(AveragedLearner[MemoryReader]):
 
     def __init__(self, recipe: MemoryRecipe, sizes: ReaderSizes) -> None:
         super().__init__(MemoryReader(sizes), recipe.rate, recipe.ema, WARM_UP)
-        self.recipe, self.minutes = recipe, 0.0
+        self.recipe = recipe
 
     def learn(self, batch: MemoryBatch) -> float:
         """One step; its loss."""
@@ -93,20 +90,7 @@ class MemoryLearner(AveragedLearner[MemoryReader]):
 
     def state(self) -> dict[str, Any]:
         """All of it, to be saved."""
-        return {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
-            "about": {"steps": self.steps, "minutes": self.minutes},
-            "sizes": asdict(self.network.sizes),
-        }
-
-    def take(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.averaged = state["averaged"]
-        self.steps, self.minutes = state["about"]["steps"], state["about"]["minutes"]
+        return {**super().state(), "sizes": asdict(self.network.sizes)}
 
     def finished(self) -> MemoryReader:
         """The network with the averaged weights."""
@@ -128,26 +112,16 @@ def train_memory(
     report  is told step, minutes and mean loss every 50 steps
     """
     torch.manual_seed(recipe.seed)
-    learner, path, asked = _begin(store, folder, recipe), folder / CHECKPOINT, list[int]()
-    losses, began, before = [0.0], clock(), learner.minutes
-    saved, rng = began, np.random.default_rng([recipe.seed, learner.steps])
-    paths = store.learned
-    with heeding_signals(lambda number, _: asked.append(number)):
-        while not asked and learner.minutes < recipe.minutes:
-            chosen = (paths[n] for n in rng.integers(len(paths), size=recipe.clips).tolist())
-            batch = MemoryBatch.of(
-                [row for one in chosen for row in read_questions(one, None, rng)]
-            )
-            losses.append(learner.learn(batch))
-            learner.minutes = before + (clock() - began) / 60
-            if learner.steps % TOLD == 0:
-                mean = float(np.mean(losses[-TOLD:]))
-                report({"step": learner.steps, "minutes": learner.minutes, "loss": mean})
-            if clock() - saved > SAVED:
-                _save(learner, path)
-                saved = clock()
-        _save(learner, path)
-    return learner.finished(), learner.minutes >= recipe.minutes
+    learner, path, paths = _begin(store, folder, recipe), folder / CHECKPOINT, store.learned
+    rng = np.random.default_rng([recipe.seed, learner.steps])
+
+    def step() -> float:
+        chosen = (paths[n] for n in rng.integers(len(paths), size=recipe.clips).tolist())
+        rows = [row for one in chosen for row in read_questions(one, None, rng)]
+        return learner.learn(MemoryBatch.of(rows))
+
+    done = Sitting(path, recipe.minutes, report, clock).learn(learner, step)
+    return learner.finished(), done
 
 
 def _begin(store: ClipStore, folder: Path, recipe: MemoryRecipe) -> MemoryLearner:
@@ -159,11 +133,6 @@ def _begin(store: ClipStore, folder: Path, recipe: MemoryRecipe) -> MemoryLearne
     if path.is_file():
         learner.take(torch.load(path, weights_only=True))
     return learner
-
-
-def _save(learner: MemoryLearner, path: Path) -> None:
-    with whole_file(path) as file:
-        torch.save(learner.state(), file)
 
 
 @torch.no_grad()

@@ -136,6 +136,9 @@ def load_start(model: nn.Module, path: Path, learn: str) -> None:
         raise WeightsError(f"{path}: not the weights of this model ({error})") from error
 
 
+FOLDED = (".weight", ".bias")  # of a backbone's arrays: others tell of it in words
+
+
 def load_backbone(model: nn.Module, path: Path) -> None:
     """ImageNet weights of the encoder, from an .npz of folded arrays. Raises ConfigError."""
     take = getattr(model, "load_backbone", None)
@@ -146,7 +149,7 @@ def load_backbone(model: nn.Module, path: Path) -> None:
         )
     try:
         with path.open("rb") as file:
-            arrays = read_arrays(file)
+            arrays = read_arrays(file, FOLDED)
         take(
             {
                 name: torch.from_numpy(array.astype(np.float32))

@@ -1,0 +1,104 @@
+"""How often masks get their right name among a set's own labels: the first name, the first five.
+
+Two kinds of masks are named: those that people drew, and the method's own answers to their tight
+boxes. All labels of the set that the method knows are the names to choose from; masks of the others
+do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from anymask.evaluation.protocols import Segmenter, tight_box
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
+from anymask.primitives.errors import InputError, ModelError
+from anymask.primitives.name_table import LabelSuggestion
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import BoolArray, UintImage
+
+TOPS = (1, 5)
+DRAWN, BOXED = "drawn", "box"
+
+
+@runtime_checkable
+class SuggestsLabels(Protocol):
+    """A method that names masks: see `Model.suggest_labels`."""
+
+    def suggest_labels(
+        self, image: UintImage, masks: Any, *, names: Sequence[str], top: int
+    ) -> list[list[LabelSuggestion]]: ...
+
+
+def measure_names(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
+    """Measure one method on one set (a `SetMeasure`).
+
+    Raises NotMeasured for a method that names nothing, and for a set without labels.
+    """
+    if not isinstance(method, SuggestsLabels):
+        raise NotMeasured("it names nothing")
+    names = known_labels(method, one)
+    places: list[int] = []
+    ranks: dict[str, list[int]] = {DRAWN: [], BOXED: []}
+    for photo in iterate_photos(method, one, settings, told):
+        masks = [photo.sample.objects[n] for n in photo.masks.tolist()]
+        masks = [mask for mask in masks if mask.label in names]
+        if masks:
+            drawn = np.stack([rle_to_mask(mask.rle) for mask in masks])
+            labels = [mask.label or "" for mask in masks]
+            for kind in (DRAWN, BOXED):
+                asked = drawn if kind == DRAWN else _boxed(method, photo.image, drawn)
+                ranks[kind] += _ranks(method, photo.image, asked, labels, names)
+            places += [photo.place] * len(masks)
+    image = np.array(places, np.int64)
+    figures = tuple(
+        values_to_metric(f"top {most}, {kind}", (np.array(found) < most).astype(np.float64), image)
+        for kind, found in ranks.items()
+        for most in TOPS
+    )
+    return SetResult(figures=figures, notes=(f"{len(names)} names, {len(places)} masks",))
+
+
+def known_labels(method: SuggestsLabels, one: EvalSet) -> list[str]:
+    """The labels of a set that a method knows. Raises NotMeasured where there are none."""
+    labels = sorted({mask.label for sample in one.samples for mask in sample.objects if mask.label})
+    blank: UintImage = np.zeros((16, 16, 3), np.uint8)
+    known = []
+    for label in labels:
+        try:
+            method.suggest_labels(blank, np.ones((16, 16), np.bool_), names=[label], top=1)
+        except InputError:
+            continue
+        except ModelError as error:
+            raise NotMeasured("it names nothing") from error
+        known.append(label)
+    if not known:
+        raise NotMeasured("the set has no labels" if not labels else "it knows none of the labels")
+    return known
+
+
+def _boxed(method: Segmenter, photo: UintImage, drawn: BoolArray) -> BoolArray:
+    """What the method answers to the tight boxes of masks, (n, H, W)."""
+    prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
+    answers = method.segment(method.embed(photo), prompts=prompts, multimask=False)
+    return np.stack([answer.masks[0] for answer in answers])
+
+
+def _ranks(
+    method: SuggestsLabels,
+    photo: UintImage,
+    masks: BoolArray,
+    labels: Sequence[str],
+    names: Sequence[str],
+) -> list[int]:
+    """The place of each mask's own label among those suggested, from 0."""
+    told = method.suggest_labels(photo, masks, names=names, top=len(names))
+    return [
+        [one.label for one in row].index(label) for row, label in zip(told, labels, strict=True)
+    ]

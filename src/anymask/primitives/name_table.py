@@ -1,0 +1,111 @@
+"""Names and their vectors: vectors of masks and a choice of names in, the likeliest names out.
+
+A name's vector and a mask's agree as far as the name fits the mask (`models/namer.py`). The chance
+of a name is a softmax over the names that are chosen and those that were learned: so a list of
+three words leaves room for "none of them".
+
+Letters: n masks, N names, D the length of a vector.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.judgement import JudgeWeights
+from anymask.primitives.types import BoolArray, FloatArray, IntArray
+
+NEAREST = 3  # names that an error offers
+
+
+class LabelSuggestion(NamedTuple):
+    """A name for a mask, and how likely it is, 0..1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class NameTable:
+    """All names that a network knows.
+
+    words      N        vectors  (N, D) of length 1
+    learned    (N,) names that training pictures showed; the others are known by their words alone
+    also       other spellings of names, and their place
+    scale      of the agreement of two vectors, to be a logit
+    judgement  of proposals; None where none was learned
+    network    names the network whose vectors these are
+    """
+
+    words: tuple[str, ...]
+    vectors: FloatArray
+    learned: BoolArray
+    also: Mapping[str, int]
+    scale: float
+    judgement: JudgeWeights | None = None
+    network: str = ""
+
+    def chosen(self, names: Sequence[str] | None) -> ChosenNames:
+        """The names to choose from: a list, or all that were learned.
+
+        Raises InputError for one that is not known, with the nearest that are.
+        """
+        if names is None:
+            places = np.flatnonzero(self.learned)
+            return ChosenNames(
+                tuple(self.words[n] for n in places), self.vectors[places], self.scale
+            )
+        labels = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+        if not labels:
+            raise InputError("names must be words, got none; leave it out for all learned names")
+        chosen = np.array([self._place(label) for label in labels], np.int64)
+        others = np.setdiff1d(np.flatnonzero(self.learned), chosen)
+        return ChosenNames(tuple(labels), self.vectors[chosen], self.scale, self.vectors[others])
+
+    def _place(self, label: str) -> int:
+        word = plain_word(label)
+        if word in self.also:
+            return self.also[word]
+        near = difflib.get_close_matches(word, self.also, NEAREST, 0.5)
+        offered = f"the nearest: {', '.join(near)}" if near else "none is near"
+        raise InputError(
+            f"the name {label!r} is not known ({len(self.words)} are); {offered}; or give examples "
+            "of it: anymask names"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenNames:
+    """Names to choose from.
+
+    labels  n, as the user wrote them        vectors  (n, D)
+    scale   see `NameTable`
+    others  (m, D) of names that are no choice, but may be meant
+    """
+
+    labels: tuple[str, ...]
+    vectors: FloatArray
+    scale: float
+    others: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def suggest(self, vectors: FloatArray, top: int) -> list[list[LabelSuggestion]]:  # (n, D)
+        """For each mask the likeliest names, the likeliest first."""
+        told = self.scale * vectors @ self.vectors.T
+        rivals = [self.scale * vectors @ self.others.T] if self.others.size else []
+        powers = np.exp(np.hstack([told, *rivals]) - np.hstack([told, *rivals]).max(1)[:, None])
+        chances = powers[:, : len(self.labels)] / powers.sum(1)[:, None]
+        order: IntArray = np.argsort(-told, axis=1, kind="stable")[:, :top]
+        return [
+            [LabelSuggestion(self.labels[n], round(float(row[n]), 4)) for n in places]
+            for row, places in zip(chances, order, strict=True)
+        ]
+
+
+def plain_word(word: str) -> str:
+    """As words are compared: small letters, single spaces."""
+    return " ".join(word.replace("_", " ").lower().split())

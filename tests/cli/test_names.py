@@ -1,0 +1,170 @@
+"""Names on the command line: suggested, learned from examples, listed, refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anymask.cli.main import main
+from anymask.export.folder import copy_bundle
+from anymask.export.name_graph import add_names, table_of
+from anymask.models.namer import Namer, NameVectors
+from anymask.primitives.rle import mask_to_rle, rle_to_string
+from anymask.runtimes.open import ASSETS
+
+WORDS = ("cat", "dog", "lamp")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`nano` with a network of names of chance."""
+    folder = tmp_path_factory.mktemp("names") / "nano"
+    copy_bundle(ASSETS / "nano", folder)
+    torch.manual_seed(4)
+    names = (WORDS, {word: n for n, word in enumerate(WORDS)})
+    learned = torch.tensor([True, True, False])
+    add_names(folder, Namer(), table_of(names, NameVectors(torch.randn(3, 8)), learned, (1, None)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pixels = np.full((96, 128, 3), 60, np.uint8)
+    pixels[30:70, 40:90] = (230, 40, 40)
+    path = tmp_path_factory.mktemp("photos") / "thing.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_segment_says_what_a_mask_may_be(
+    bundle: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    words = ["segment", str(photo), "--box", "40,30,90,70", "-o", str(out)]
+    assert main([*words, "--model", str(bundle), "--names", "lamp, dog"]) == 0
+    (record,) = json.loads(out.read_text(encoding="utf-8"))["annotations"]
+    assert record["label"] in ("lamp", "dog")
+    assert 0 < record["label_probability"] <= 1
+    assert f", {record['label']} (" in capsys.readouterr().out
+
+
+def test_everything_names_its_records_and_does_so_again_for_other_names(
+    bundle: Path, photo: Path, tmp_path: Path
+) -> None:
+    words = ["everything", str(photo), "-o", str(tmp_path / "out"), "--no-overlay"]
+    words += ["--model", str(bundle), "--points-per-side", "3", "--names"]
+
+    def labels(names: str) -> set[str | None]:
+        assert main([*words, names]) == 0
+        (path,) = (tmp_path / "out").glob("*.json")
+        rows = json.loads(path.read_text(encoding="utf-8"))["annotations"]
+        assert rows
+        return {row.get("label") for row in rows}
+
+    assert labels("all") <= {"cat", "dog"}  # lamp is known by its word alone
+    assert labels("lamp") == {"lamp"}
+
+
+def write_examples(folder: Path, photo: Path) -> Path:
+    """A set of one photo with two labelled masks."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "a.png").write_bytes(photo.read_bytes())
+    bright, corner = np.zeros((2, 96, 128), np.bool_)
+    bright[30:70, 40:90] = corner[:20, :20] = True
+    rows = [
+        {"rle": rle_to_string(mask_to_rle(mask)), "label": label}
+        for mask, label in ((bright, "brick"), (corner, "wall"))
+    ]
+    row = {"image": "images/a.png", "hw": [96, 128], "masks": rows}
+    (folder / "masks.jsonl").write_text(json.dumps(row))
+    return folder
+
+
+def test_own_names_are_learned_and_used(
+    bundle: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.json"
+    examples = write_examples(tmp_path / "examples", photo)
+    assert main(["names", str(examples), "-o", str(mine), "--model", str(bundle)]) == 0
+    assert "brick (1), wall (1)" in capsys.readouterr().out
+    out = tmp_path / "out.json"
+    words = ["segment", str(photo), "--mask", str(_mask(tmp_path)), "-o", str(out)]
+    assert main([*words, "--model", str(bundle), "--names", str(mine)]) == 0
+    (record,) = json.loads(out.read_text(encoding="utf-8"))["annotations"]
+    assert record["label"] == "brick"
+
+
+def _mask(folder: Path) -> Path:
+    mask = np.zeros((96, 128), np.uint8)
+    mask[30:70, 40:90] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    return folder / "mask.png"
+
+
+def test_the_names_that_are_known_are_listed(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["names", "--model", str(bundle)]) == 0
+    said = capsys.readouterr().out
+    assert "2 names were learned, 3 are known by their words" in said
+    assert "cat, dog" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--names", "dgo"], "the name 'dgo' is not known (3 are); the nearest: dog"),
+        (["--names", ","], "wanted all, names such as cat,dog,lamp, or a .json file"),
+        (["--names", "no.json"], "wanted a file of your own names, there is none"),
+    ],
+)
+def test_names_that_cannot_be_used_are_one_line(
+    words: list[str],
+    says: str,
+    bundle: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["segment", "--point", "60,50"], ["everything"]):
+        given = [command[0], str(photo), *command[1:], "--model", str(bundle), *words]
+        assert main(given) == 2
+        said = capsys.readouterr().err
+        assert says in said
+        assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-o", "mine.json"], "labelled masks and -o FILE.json belong together"),
+        (["some"], "labelled masks and -o FILE.json belong together"),
+        (["some", "-o", "mine.txt"], "wanted the name of a .json file"),
+    ],
+)
+def test_names_that_cannot_be_learned_are_one_line(
+    words: list[str], says: str, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["names", *words, "--model", str(bundle)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_training_writes_a_bundle_that_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.training.test_name_training import write_labelled_sets, write_texts
+
+    data, text = write_labelled_sets(tmp_path / "data"), write_texts(tmp_path / "text")
+    words = ["train", "names", "--data", str(data), "-o", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "--text FOLDER is needed" in capsys.readouterr().err
+    words += ["--text", str(text), "--max-minutes", "0.002", "--pictures", "1"]
+    assert main([*words, "--bundle", str(tmp_path / "bundle")]) == 0
+    assert main(["names", "--model", str(tmp_path / "bundle")]) == 0
+    assert "hog" in capsys.readouterr().out

@@ -1,0 +1,71 @@
+"""Names are chosen, ordered and refused; what is no choice may still be meant."""
+
+import numpy as np
+import pytest
+
+from anymask.primitives.errors import InputError
+from anymask.primitives.judgement import FACTS, JudgeWeights, judging_facts
+from anymask.primitives.name_table import NameTable, plain_word
+
+WORDS = ("cat", "dog", "traffic light", "hog")
+ALSO = {word: n for n, word in enumerate(WORDS)} | {"pig": 3}
+
+
+def some_table() -> NameTable:
+    """Four names along four axes, the last of which no picture showed."""
+    learned = np.array([True, True, True, False])
+    return NameTable(WORDS, np.eye(4, dtype=np.float32), learned, ALSO, 4.0)
+
+
+def test_the_nearest_name_comes_first_and_the_chances_are_a_softmax() -> None:
+    vector = np.array([[0.6, 0.8, 0.0, 0.0]], np.float32)
+    (told,) = some_table().chosen(None).suggest(vector, 5)
+    assert [one.label for one in told] == ["dog", "cat", "traffic light"]
+    powers = np.exp(4 * np.array([0.8, 0.6, 0.0]))
+    assert np.allclose([one.probability for one in told], powers / powers.sum(), atol=1e-4)
+
+
+def test_a_list_leaves_room_for_the_names_that_were_learned() -> None:
+    """Of a dog, a cat or a pig is asked: neither is likely."""
+    vector = np.array([[0.0, 1.0, 0.0, 0.0]], np.float32)
+    (told,) = some_table().chosen(["pig", "Cat"]).suggest(vector, 2)
+    assert [one.label for one in told] == ["pig", "Cat"]  # as they were written
+    assert sum(one.probability for one in told) < 0.05
+    (best,) = some_table().chosen(["pig", "dog"]).suggest(vector, 1)
+    assert best[0].label == "dog"
+    assert best[0].probability > 0.9
+
+
+def test_a_name_that_was_only_read_can_be_asked_for() -> None:
+    vector = np.array([[0.0, 0.1, 0.0, 0.9]], np.float32)
+    (told,) = some_table().chosen(["pig", "dog"]).suggest(vector, 1)
+    assert told[0].label == "pig"
+    assert "hog" not in some_table().chosen(None).labels
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["cat", "dgo"], "the name 'dgo' is not known (4 are); the nearest: dog"),
+        (["xyzzyx"], "none is near; or give examples of it: anymask names"),
+        ([], "names must be words, got none"),
+    ],
+)
+def test_a_name_that_is_not_known_is_one_error(names: list[str], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        some_table().chosen(names)
+    assert says in str(caught.value)
+
+
+def test_words_are_compared_without_case_and_underscores() -> None:
+    assert plain_word(" Traffic_Light ") == "traffic light"
+    assert some_table().chosen(["Traffic_light"]).labels == ("Traffic_light",)
+
+
+def test_the_judges_word_is_weighed_beside_the_quality() -> None:
+    """A word of 100 counts as 8."""
+    facts = judging_facts(np.array([2.0, 100.0]), np.array([0.8, 0.5]))
+    assert np.allclose(facts, [[2.0, 0.8], [8.0, 0.5]])
+    weights = JudgeWeights((1.0, 5.0), -6.0)
+    assert len(weights.direct) == len(FACTS)
+    assert np.allclose(weights.chances(facts), [0.5, 1 / (1 + np.exp(-4.5))])
