@@ -26,7 +26,7 @@ _OF_FILES = (
 def new_folder(output: str) -> Path:
     """A folder to write, as argparse reads it: refuses what is called as files are."""
     suffix = file_suffix(output)
-    if suffix in _OF_FILES or suffix in DOCUMENTS or (suffix and picture_format(suffix)):
+    if _is_of_files(suffix):
         raise argparse.ArgumentTypeError(
             f"wanted a folder to write, got {output!r}, the name of a file; leave out {suffix}, "
             f"or write {output}/"
@@ -68,11 +68,17 @@ def check_file_options(args: argparse.Namespace) -> None:
                 f"{Path(given, 'report' + suffixes[0])}"
             )
         suffix = file_suffix(str(given))
-        if suffix and suffix not in suffixes:
+        if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
                 f"--{name} writes a file that ends in {suffixes[0]}, got {str(given)!r}; did you "
                 f"mean {Path(given).with_suffix(suffixes[0])}?"
             )
+
+
+def _is_of_files(suffix: str) -> bool:
+    """Whether files of a known kind end so."""
+    known = suffix in _OF_FILES or suffix in DOCUMENTS
+    return known or bool(suffix and picture_format(suffix))
 
 
 def _one_of(suffixes: tuple[str, ...]) -> str:

@@ -183,8 +183,8 @@ def format_of_target(target: Path) -> str:
     near = near_suffix(file_suffix(target), list(by_suffix))
     guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
     raise InputError(
-        f"{str(target)!r} does not say which format is meant; {guess}add --to, one of "
-        f"{', '.join(FORMATS)}"
+        f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
+        f"form=): {', '.join(FORMATS)}"
     )
 
 
