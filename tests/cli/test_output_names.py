@@ -45,7 +45,10 @@ REFUSALS = [
     (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'; leave .gz out"]),
     (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file that ends in"]),
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one picture, or a folder, got 'x.xml'"]),
-    (["convert", "in.json", "x.jsno"], ["did you mean x.json? or name one (--to, in Python form=): sa1b"]),
+    (
+        ["convert", "in.json", "x.jsno"],
+        ["did you mean x.json? or name one (--to, in Python form=): sa1b"],
+    ),
     (["export", "nano", "-o", "x.onnx"], ["wanted a folder to write, got 'x.onnx'", "x.onnx/"]),
     (["audit", "in.json", "-o", "x.html"], ["wanted a folder to write, got 'x.html'"]),
     (["train", "nano", "--data", ".", "-o", "x.pt"], ["wanted a folder to write, got 'x.pt'"]),
