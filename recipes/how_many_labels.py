@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -68,16 +69,15 @@ def row_of(count: int, photos: list[AnnotatedImage], args: argparse.Namespace) -
 
 
 def write_subset(photos: list[AnnotatedImage], folder: Path) -> None:
-    """A set of links to some photos of another one."""
+    """A set of copies of some photos of another one."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for photo in photos:
         assert isinstance(photo.source, Path)
-        link = folder / "images" / photo.source.name
-        if not link.exists():
-            link.symlink_to(photo.source.resolve())
+        copy = folder / "images" / photo.source.name
+        shutil.copyfile(photo.source, copy)
         masks = [{"rle": rle_to_string(rle)} for rle in photo.rles]
-        lines.append(json.dumps({"image": f"images/{link.name}", "hw": photo.hw, "masks": masks}))
+        lines.append(json.dumps({"image": f"images/{copy.name}", "hw": photo.hw, "masks": masks}))
     (folder / "masks.jsonl").write_text("\n".join(lines) + "\n")
 
 

@@ -64,6 +64,16 @@ def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> No
         stream.picture(AnnotatedImage(file_name="../secret.png", hw=(3, 3)))
 
 
+def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
+    Image.new("L", (3, 3)).save(tmp_path / "elsewhere.png")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").symlink_to(tmp_path / "elsewhere.png")
+    write_annotations(two(), tmp_path / "all.json", "coco")
+    stream = open_stream(tmp_path / "all.json", pictures=tmp_path / "pictures")
+    with pytest.raises(DataError, match=r"the link .*a\.png leads out of it; copy"):
+        stream.picture(AnnotatedImage(file_name="a.png", hw=(3, 3)))
+
+
 def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(DataError, match="wanted the folder of the pictures, there is none"):

@@ -85,12 +85,21 @@ class Stream:
             return image.source
         here = self.source if self.source.is_dir() else self.source.parent
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
+        links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
         for folder in folders:
             for name in (image.file_name, Path(image.file_name).name):
                 path = folder / name
-                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-                    return path
+                if path.is_file():
+                    if path.resolve().is_relative_to(folder.resolve()):
+                        return path
+                    if path.is_symlink():
+                        links.append(path)
+        if links:
+            raise DataError(
+                f"{self.source}: wanted the picture {image.file_name!r} inside its folder, "
+                f"the link {links[0]} leads out of it; copy the picture there"
+            )
         looked = ", ".join(str(folder) for folder in folders[:4])
         raise DataError(
             f"{self.source}: the picture {image.file_name!r} is not in {looked}; "

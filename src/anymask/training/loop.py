@@ -57,6 +57,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     with tempfile.TemporaryDirectory() as meeting, signals_blocked():
         # Signals wait until the workers can be told of them, who wait until they can save.
         arguments = (recipe, run, Path(meeting))
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the workers', read when they start
         workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
         wait_for(workers, Path(meeting))
 

@@ -9,6 +9,7 @@ the same: whole tensors, so that a run goes on with another number of processes.
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,6 +60,8 @@ def spread(step: nn.Module, parallel: Parallel, device: torch.device) -> nn.Modu
         shard(step)
         return step
     cards = [device] if device.type == "cuda" else None
+    # The maps of 1 x 1 kernels have one layout under two names, which torch remarks on.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # Each step leaves out some heads.
     return DistributedDataParallel(step, device_ids=cards, find_unused_parameters=True)
 
