@@ -73,7 +73,7 @@ export function checkSeesPhotos({ name, spec }: Manifest): void {
   const count = spec.channels?.lows.length;
   if (count === undefined) return;
   throw new Error(
-    `${name} was tuned on pictures of ${count} channel${count > 1 ? "s" : ""}, and a browser reads ` +
+    `${name} was tuned on pictures of ${count} channel${count > 1 ? "s" : ""}, a browser reads ` +
       "red, green and blue; let Python see them: anymask segment PICTURE --model FOLDER",
   );
 }

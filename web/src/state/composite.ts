@@ -1,4 +1,4 @@
-/** Three channels as red, green and blue, each between two of its values; or one of them as grey. */
+/** Three channels as red, green and blue, each between two of its values; or one as grey. */
 
 import type { Planes } from "../store/store";
 
