@@ -8,7 +8,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anymask.data.channels import load_channels, load_for_model, load_mixed, shown_picture
+from anymask.data.channels import (
+    load_channels,
+    load_for_model,
+    load_mixed,
+    read_values,
+    shown_picture,
+)
+from anymask.data.images import load_image
 from anymask.data.pixels import PictureView
 from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import ImageError, InputError
@@ -90,3 +97,35 @@ def test_pages_of_several_sizes_are_no_channels(tmp_path: Path) -> None:
         file.write(STACK[0, :5], photometric="minisblack")
     with pytest.raises(ImageError, match="differ in size"):
         load_channels(tmp_path / "odd.tif", count=2)
+
+
+def test_the_values_of_channels_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "stack.tif", "imagej")
+    found = read_values(path)
+    assert [one.name for one in found] == [f"Channel {n}" for n in range(1, 6)]
+    for one, plane in zip(found, STACK, strict=True):
+        assert (one.least, one.most) == (plane.min(), plane.max())
+        assert (one.low, one.high) == tuple(np.percentile(plane, (0.1, 99.9)))
+        alone = load_image(path, bands=one_of_three(found.index(one)), ranges=(one.low, one.high))
+        unasked = load_image(path, bands=one_of_three(found.index(one)), ranges=(None,) * 3)
+        np.testing.assert_array_equal(alone, unasked)
+
+
+def one_of_three(channel: int) -> tuple[int, int, int]:
+    return (channel + 1, 0, 0)
+
+
+def test_a_grey_picture_has_values_where_it_has_more_than_8_bits(tmp_path: Path) -> None:
+    deep = STACK[0]
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    tifffile.imwrite(tmp_path / "deep.tif", deep)
+    tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float32))
+    for name in ("deep.png", "deep.tif", "float.tif"):
+        (found,) = read_values(tmp_path / name)
+        assert (found.name, found.least, found.most) == ("Grey", deep.min(), deep.max())
+    Image.fromarray(deep.astype(np.uint8)).save(tmp_path / "flat.png")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "colour.png")
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "deep.tif").read_bytes()[:100])
+    assert read_values(tmp_path / "flat.png") == read_values(tmp_path / "colour.png") == []
+    with pytest.raises(ImageError):
+        read_values(tmp_path / "cut.tif")

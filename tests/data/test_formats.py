@@ -247,3 +247,12 @@ def test_how_masks_were_made_is_one_line_of_the_report() -> None:
         "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
         "nor how the masks were made: quality, clicks",
     ]
+
+
+def test_a_report_is_one_line_where_it_is_shown() -> None:
+    report = LossReport()
+    assert repr(report) == "<LossReport: nothing was lost>"
+    for image in ("a.jpg", "b.jpg"):
+        report.add("quality", image, None, "quality of 2 masks have no place")
+    report.add("holes", "a.jpg", 1, "1 hole filled")
+    assert repr(report) == "<LossReport: quality 2, holes 1>"

@@ -199,7 +199,7 @@ def test_the_name_says_the_format_where_nobody_does(tmp_path: Path, name: str, f
     for path in files:
         other = tmp_path / "named" / path.relative_to(tmp_path / "asked")
         assert other.read_bytes() == path.read_bytes()
-    with pytest.raises(InputError, match="does not say which format is meant; add --to, one of"):
+    with pytest.raises(InputError, match="does not say which format is meant; name one"):
         SOME.write(tmp_path / "masks")
 
 

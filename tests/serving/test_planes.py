@@ -57,6 +57,7 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient) -> None:
         "channels": ["Channel 1", "Channel 2", "Channel 3"],
         "colours": False,
         "pixel": {"size": 2.0, "unit": "nm"},
+        "deep": False,
     }
     for depth, page in enumerate((0, 3)):
         for channel in range(3):
@@ -96,6 +97,16 @@ def test_channels_are_put_together_as_red_green_and_blue(ask: TestClient) -> Non
     assert len(set(names)) == 4
     found = ask.post(f"/api/images/{STACK}/everything?page=3&bands=1,2,3", json={})
     assert {one["page"] for one in found.json()["records"]} == {3}
+
+
+def test_the_values_of_channels_are_told(ask: TestClient) -> None:
+    told = ask.get(f"/api/images/{STACK}/values?page=3").json()["channels"]
+    for one, plane in zip(told, PLANES[1], strict=True):
+        assert (one["least"], one["most"]) == (plane.min(), plane.max())
+        assert (one["low"], one["high"]) == (0, 255)
+    assert ask.get(f"/api/images/{PLAIN}/values").json() == {"channels": []}
+    error_of(ask.get(f"/api/images/{STACK}/values?page=1"), 422)
+    error_of(ask.get("/api/images/9/values"), 404)
 
 
 @pytest.mark.parametrize(

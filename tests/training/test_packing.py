@@ -1,5 +1,6 @@
 """Packed sets: small enough, the same masks, and nothing but files of their own when unpacked."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -12,6 +13,7 @@ from PIL import Image
 from anymask.data.sets import load_set
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask, rle_to_string
+from anymask.training import packing
 from anymask.training.loop import train
 from anymask.training.packing import LEVELS, pack, unpack
 from anymask.training.worker import TrainingRun
@@ -141,3 +143,27 @@ def test_a_file_that_is_no_pack_is_named(content: bytes, tmp_path: Path) -> None
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(DataError, match="a.tar: not a file of `anymask train --pack`"):
         unpack(tmp_path / "a.tar", tmp_path / "run")
+
+
+def test_a_pack_that_claims_to_be_huge_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = tarfile.TarInfo("a/huge")
+    huge.size = 10**12
+    header = huge.tobuf(tarfile.GNU_FORMAT)
+    for name, data in (("a.tar", header), ("a.tar.gz", gzip.compress(header + bytes(10**6)))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match="wanted a pack that unpacks to at most 50 times"):
+            unpack(tmp_path / name, tmp_path / "run")
+        assert not list((tmp_path / "run").glob(".*"))
+    zeros = gzip.compress(bytes(1024) * 200)
+    monkeypatch.setattr(packing, "FREE_BYTES", 0)
+    huge.size = 1024 * 200
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(huge.tobuf() + gzip.decompress(zeros)))
+    with pytest.raises(InputError, match="its headers say more"):
+        unpack(tmp_path / "b.tar.gz", tmp_path / "run")
+    monkeypatch.setattr(packing, "MOST_FILES", 1)
+    monkeypatch.setattr(packing, "FREE_BYTES", 10**6)
+    many = tar_with(tmp_path / "c.tar", member("a/one"), member("a/two"))
+    with pytest.raises(InputError, match="and 1 files"):
+        unpack(many, tmp_path / "run")

@@ -25,7 +25,7 @@ from PIL import Image
 
 import anymask
 from tests.web.name_list import change_names, listed
-from tests.web.told import REPORT, plane_of, planes_of, proposal
+from tests.web.told import REPORT, plane_of, planes_of, proposal, values_of
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -234,6 +234,10 @@ class Handler(BaseHTTPRequestHandler):
     def planes(self, project: Project, image: str) -> Any:
         return planes_of(project.stacks.get(image))
 
+    def values(self, project: Project, image: str) -> Any:
+        page = int(parse_qs(self.url.query)["page"][0])
+        return values_of(project.stacks.get(image), page)
+
     def shown(self, project: Project, image: str) -> np.ndarray:
         stack = project.stacks.get(image)
         return project.photos[image] if stack is None else plane_of(stack, parse_qs(self.url.query))
@@ -353,6 +357,7 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/images", Handler.images),
     (f"GET {IMAGE}/pixels", Handler.pixels),
     (f"GET {IMAGE}/planes", Handler.planes),
+    (f"GET {IMAGE}/values", Handler.values),
     (f"GET {IMAGE}/embedding", lambda it, project, name: embedding_bytes(it.shown(project, name))),
     (
         f"GET {IMAGE}/records",

@@ -1,4 +1,4 @@
-"""Every screen of the page by axe-core's rules, dark and light, in a real Chromium."""
+"""Every screen of the page by axe-core's rules: dark and light, wide and narrow, in Chromium."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.web.test_project import square
 
 SitDown = Callable[..., Any]
 SCHEMES = ("dark", "light")
+NARROW = {"width": 390, "height": 844}
+DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
 
 @pytest.fixture(scope="session")
@@ -23,18 +25,23 @@ def axe() -> str:
 
 
 def check(ann: Any, axe: str, screen: str) -> list[str]:
-    """What axe-core complains about, as `screen, scheme: impact rule: element`."""
+    """What axe-core complains about, as `screen, width, scheme: impact rule: element`."""
     complaints = []
+    wide = ann.page.viewport_size
     ann.page.evaluate(axe)
-    for scheme in SCHEMES:
-        ann.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        said = ann.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        complaints += [
-            f"{screen}, {scheme}: {found['impact']} {found['id']}: {node['html'][:150]}"
-            f" {node['failureSummary'].splitlines()[1:2]}"
-            for found in said["violations"]
-            for node in found["nodes"]
-        ]
+    for size in (wide, NARROW):
+        ann.page.set_viewport_size(size)
+        ann.page.evaluate(DRAWN)
+        for scheme in SCHEMES:
+            ann.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            said = ann.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            complaints += [
+                f"{screen}, {size['width']}, {scheme}: {found['impact']} {found['id']}: "
+                f"{node['html'][:150]} {node['failureSummary'].splitlines()[1:2]}"
+                for found in said["violations"]
+                for node in found["nodes"]
+            ]
+    ann.page.set_viewport_size(wide)
     return complaints
 
 
@@ -107,7 +114,11 @@ def test_a_stack_with_its_scale_and_guide_lines(
     ann.page.get_by_role("group", name="Planes").wait_for()
     ann.keys("Control+g", "Control+Shift+X", "k", "y")
     ann.page.get_by_role("group", name="How it looks").wait_for()
-    assert check(ann, axe, "a stack") == []
+    complaints = check(ann, axe, "a stack")
+    ann.page.get_by_label("Channel").select_option("Composite")
+    ann.page.get_by_role("group", name="Composite").wait_for()
+    complaints += check(ann, axe, "a composite")
+    assert complaints == []
 
 
 def test_review(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:

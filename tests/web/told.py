@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from anymask.data.pixels import PictureView, array_to_image, value_range
+from anymask.jobs.choices import parse_ranges
+
 PAGES = 10  # from one place to the next: pages of a file are not counted one by one
 
 
@@ -15,15 +18,31 @@ def planes_of(stack: np.ndarray | None) -> dict[str, Any]:  # (Z, C, H, W)
     return {
         "first": 0,
         "pages": [{"page": PAGES * z, "name": f"Z {z}"} for z in range(pages)],
-        "channels": [f"Dye {c}" for c in range(channels)],
-        "colours": stack is None,
+        "channels": [f"Dye {c}" for c in range(channels) if channels > 1],
+        "colours": channels < 2,
         "pixel": None if stack is None else {"size": 0.5, "unit": "µm"},
+        "deep": stack is not None and stack.dtype != np.uint8,
     }
+
+
+def values_of(stack: np.ndarray | None, page: int) -> dict[str, Any]:
+    """What the server says of the numbers of a page."""
+    found = []
+    for number, plane in enumerate([] if stack is None else stack[page // PAGES]):
+        low, high = value_range(plane, "it")
+        ends = {"least": float(plane.min()), "most": float(plane.max()), "low": low, "high": high}
+        found.append({"name": f"Dye {number}", **ends})
+    return {"channels": found}
 
 
 def plane_of(stack: np.ndarray, query: dict[str, list[str]]) -> np.ndarray:  # -> (H, W, 3)
     page, channel = (int(query.get(name, ["0"])[0]) for name in ("page", "channel"))
-    return np.repeat(stack[page // PAGES, channel][..., None], 3, axis=2)
+    planes = stack[page // PAGES]
+    if "bands" not in query:
+        return array_to_image(planes[channel])
+    bands = [int(band) for band in query["bands"][0].split(",")]
+    view = PictureView.of(bands, ranges=parse_ranges(query.get("ranges", [":"])[0]))
+    return array_to_image(planes.transpose(1, 2, 0), view=view)
 
 
 def proposal(record: Any) -> dict[str, Any]:

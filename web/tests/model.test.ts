@@ -17,7 +17,7 @@ import { DUPLICATE, parted, withoutOverlaps } from "../src/model/arrangement";
 import { cleaned } from "../src/model/cleaning";
 import { obeyNegatives, violated } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
-import { readManifest } from "../src/model/manifest";
+import { checkSeesPhotos, readManifest } from "../src/model/manifest";
 import type { Spec } from "../src/model/manifest";
 import { Newest } from "../src/model/newest";
 import { refusal, tokensOf } from "../src/model/prompts";
@@ -113,6 +113,13 @@ test("policy comes from the bundle's manifest", () => {
   });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
   expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("export the model again");
+});
+
+test("a model of other channels than a photo's is refused where the page would see the photo", () => {
+  expect(() => checkSeesPhotos(readManifest(manifest))).not.toThrow();
+  const channels = { lows: [0, 0, 0, 0] };
+  const other = readManifest({ ...manifest, spec: { ...manifest.spec, channels } });
+  expect(() => checkSeesPhotos(other)).toThrow("nano was tuned on pictures of 4 channels");
 });
 
 test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {

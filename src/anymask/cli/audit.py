@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli.audit_outputs import open_picture, write_outputs
 from anymask.cli.options import add_model_options, read_count, read_model
+from anymask.cli.output_names import new_folder
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError
 from anymask.primitives.progress import follow
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("sources", metavar="DATASET", nargs="+", type=Path,
         help="a file or folder of annotations in any format or layout of `anymask convert`; "
         "several only with --self-test")
-    add("-o", "--output", metavar="DIR", type=Path,
+    add("-o", "--output", metavar="DIR", type=new_folder,
         help="where grades, pictures and a page go; the same command goes on where it stopped")
     add("--json", metavar="FILE", type=Path, help="also write audit.json, or the self-test, there")
     add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
         "look (default: 12)")
     add = parser.add_argument_group("better masks").add_argument
-    add("--proposals", metavar="DIR", type=Path,
+    add("--proposals", metavar="DIR", type=new_folder,
         help="write the data set with the proposals in their place there, and where each is from")
     add("--to", metavar="FORMAT", help="of --proposals (default: as it was read, or coco)")
     add("--accept", metavar="NUMBERS", type=_numbers,

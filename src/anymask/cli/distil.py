@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_torch
+from anymask.cli.output_names import new_folder
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a folder of training sets, of tar shards, or of pictures without masks",
     )
-    add("-o", "--output", type=Path, required=True, help="folder of the run")
+    add("-o", "--output", type=new_folder, required=True, help="folder of the run")
     add("--pictures", type=int, default=40_000, metavar="N", help="to see (default: 40000)")
     add(
         "--side",
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")
-    add("--bundle", type=Path, metavar="DIR", help="when done, write an ONNX bundle there")
+    add("--bundle", type=new_folder, metavar="DIR", help="when done, write an ONNX bundle there")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anymask.cli.output_names import new_folder
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ModelError
 from anymask.primitives.storage import write_json
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="a model of `anymask models list`")
     parser.add_argument(
-        "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write"
+        "-o", "--output", metavar="DIR", type=new_folder, required=True, help="the folder to write"
     )
     parser.add_argument(
         "--weights", metavar="FILE", type=Path, help="a checkpoint instead of the one in the store"

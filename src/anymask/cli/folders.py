@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from anymask.cli.output_names import check_suffix
 from anymask.cli.pictures import read_pictures
 from anymask.jobs.folder import (
     FIRST_FAILURES,
@@ -29,6 +30,7 @@ from anymask.jobs.processing import PhotoTask
 from anymask.primitives.errors import InputError
 from anymask.primitives.progress import ProgressBar, clock_text
 from anymask.primitives.storage import write_json
+from anymask.primitives.suffixes import file_suffix
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +76,7 @@ def read_job(
     outputs: Sequence[str],
     ending: str,
     folder_ending: str = "-everything",
-    file_suffix: str = "",
+    own_suffix: str = "",
 ) -> FolderJob:
     """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
 
@@ -82,7 +84,7 @@ def read_job(
     outputs        one folder; none: results lie in the working folder
     ending         of the names of results in the working folder
     folder_ending  of the folder of a folder's results
-    file_suffix    one output may be a file of this suffix
+    own_suffix     one output may be a file of this suffix
     """
     check_output(outputs)
     is_folder = len(sources) == 1 and sources[0].is_dir()
@@ -91,8 +93,10 @@ def read_job(
     output = Path(outputs[0]) if outputs else Path()
     if is_folder and not outputs:
         output = Path(sources[0].resolve().name + folder_ending)
-    elif file_suffix and output.suffix.lower() == file_suffix and not output.is_dir():
-        output, named = output.parent, ((file_suffix, output),)
+    elif own_suffix and outputs and file_suffix(outputs[0]) == own_suffix:
+        output, named = output.parent, ((own_suffix, output),)
+    elif own_suffix and outputs:
+        check_suffix(outputs[0], (own_suffix,))
     job = FolderJob(
         source=sources[0] if len(sources) == 1 else tuple(sources),
         output=output,

@@ -7,15 +7,16 @@ where the name holds `{n}`.
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from anymask.cli.output_names import check_suffix
 from anymask.primitives.errors import InputError
 from anymask.primitives.mask_files import (
     DOCUMENTS,
+    WRITTEN,
     FoundMask,
     Kind,
     output_kind,
@@ -24,8 +25,10 @@ from anymask.primitives.mask_files import (
     write_kind,
 )
 from anymask.primitives.storage import write_whole
+from anymask.primitives.suffixes import file_suffix, is_folder
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
+CONVERTED = (".xml", ".jsonl")  # suffixes of annotations that `anymask convert` writes
 OBJECT = "{n}"  # in an output's name: the number of the object
 NAME = "{name}"  # the name of the photo
 
@@ -48,18 +51,19 @@ class Target:
         return shows_photo(self.kind)
 
 
-def is_folder(output: str) -> bool:
-    """Whether an `-o` names a folder: one that is there, or a name with a slash at its end."""
-    return output.endswith(("/", os.sep)) or Path(output).is_dir()
-
-
 def is_file_name(output: str) -> bool:
-    """Whether an `-o` names a file that we write, or standard output."""
+    """Whether an `-o` names a file that we write, or standard output; else it is a folder.
+
+    Raises InputError for a suffix that no file of ours has.
+    """
     if output == "-" or output.startswith("-."):
         return True
-    suffix = Path(output).suffix.lower()
-    known = suffix in DOCUMENTS or picture_format(suffix) is not None
-    return bool(suffix) and known and not is_folder(output)
+    suffix = file_suffix(output)
+    if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
+        return True
+    converted = f"anymask convert makes {suffix} of .json; " if suffix in CONVERTED else ""
+    check_suffix(output, WRITTEN, converted)
+    return False
 
 
 def plan_targets(

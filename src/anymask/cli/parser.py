@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from anymask.cli.output_names import check_file_options
 from anymask.primitives.errors import InputError
 
 # What other tools call our options.
@@ -69,7 +70,9 @@ class CommandParser(argparse.ArgumentParser):
         """Read the words. Raises InputError."""
         ready = list(joined_values(self, words))
         check_options(self, ready)
-        return super().parse_args(ready, namespace)
+        args = super().parse_args(ready, namespace)
+        check_file_options(args)
+        return args
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError: argparse's message in our words, and where help is."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli.extras import need_server
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.output_names import new_folder
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
 from anymask.primitives.threads import THREADS, pick_threads
@@ -32,7 +33,7 @@ OF_LIMITS = ("upload_bytes", "pixels")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "--static", metavar="OUT", type=Path,
+        "--static", metavar="OUT", type=new_folder,
         help="write page and model into a folder for any web server, and do not serve",
     )  # fmt: skip
     group = parser.add_argument_group("as a backend of Label Studio")

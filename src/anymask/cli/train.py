@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anymask.cli import edge_training, finetune, memory_training, name_training
 from anymask.cli.extras import need_torch
+from anymask.cli.output_names import new_folder
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import write_whole
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of training sets (each with masks.jsonl), or what --pack wrote; of finetune: "
         "any file or folder that `anymask convert` reads",
     )
-    add("-o", "--output", type=Path, help="folder of the run: checkpoints, log")
+    add("-o", "--output", type=new_folder, help="folder of the run: checkpoints, log")
     add(
         "--from",
         dest="source",
@@ -50,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write the last log row there")
     add(
         "--bundle",
-        type=Path,
+        type=new_folder,
         metavar="DIR",
         help="when done, write the averaged weights there as an ONNX bundle",
     )
@@ -89,7 +90,7 @@ def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--shards",
-        type=Path,
+        type=new_folder,
         metavar="DIR",
         help="instead of training, write the recipe's sets there as tar shards",
     )

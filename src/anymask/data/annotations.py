@@ -283,6 +283,10 @@ class LossReport:
     def __bool__(self) -> bool:
         return bool(self.losses)
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
+        return f"<LossReport: {told or 'nothing was lost'}>"
+
     def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
         """Note one loss."""
         self.losses.append(Loss(kind, image, mask, reason))

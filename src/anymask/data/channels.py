@@ -7,6 +7,7 @@ are wanted.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.data.images import ImageSource, read_view
-from anymask.data.pixels import PictureView
+from anymask.data.pixels import PictureView, value_range
 from anymask.data.planes import Planes, read_planes
 from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.types import UintImage
 
 _TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ChannelValues:
+    """What numbers a channel has: the least and the most finite one, and those that become black
+    and white where no range is given for it."""
+
+    name: str
+    least: float
+    most: float
+    low: float
+    high: float
+
+
+def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
+    """The values of each channel that `read_planes` names, or of a grey picture of more than 8
+    bits; [] of other pictures.
+
+    Raises as `load_channels` does; ImageError for NaN and infinity.
+    """
+    planes = read_planes(path)
+    if not planes.channels and not planes.deep:
+        return []
+    array, name = load_channels(path, page), repr(str(path))
+    names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
+    found = []
+    for channel, said in enumerate(names):
+        values = array[..., channel : channel + 1]
+        low, high = value_range(values, name)
+        found.append(ChannelValues(said, float(values.min()), float(values.max()), low, high))
+    return found
 
 
 def load_channels(

@@ -188,6 +188,7 @@ class TiffFacts:
     ome      OME-XML, "" where there is none
     unit     of ImageJ, such as micron; "" where there is none
     a_unit   pixels along x in one of these
+    deep     its numbers are not those of 8 bits
     """
 
     samples: int = 1
@@ -195,6 +196,7 @@ class TiffFacts:
     ome: str = ""
     unit: str = ""
     a_unit: float = 0.0
+    deep: bool = False
 
 
 def tiff_facts(file: BinaryIO) -> TiffFacts:
@@ -217,6 +219,7 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
             ome=document.ome_metadata or "" if document.is_ome else "",
             unit=unit,
             a_unit=number / parts if unit and parts else 0.0,
+            deep=int(page.bitspersample) > 8,
         )
 
 

@@ -18,6 +18,7 @@ from anymask.data.documents import OutFile, read_json, write_files
 from anymask.data.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.suffixes import file_suffix, near_suffix
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,29 @@ def encode_annotations(
 ) -> Iterator[OutFile]:
     """The files of a format, not yet written; losses are noted as they are made."""
     chosen = find_format(name)
+    check_target(Path(target), name)
     more = {"polygons": True} if chosen.polygons else {}
     files: Iterator[OutFile] = chosen.load(chosen.encode)(
         images, Path(target), report, policy or Policy(), **more
     )
     return files
+
+
+def check_target(target: Path, name: str) -> None:
+    """Raises InputError for the name of a file that a format is not written as."""
+    suffix = file_suffix(target)
+    own = next((end for end, one in _SUFFIXES.items() if one == name), ".json")
+    if not suffix or (suffix == own and name not in _FOLDERS):
+        return
+    if name in _FOLDERS:
+        kinds, remedy = "a folder", f"leave {suffix} out"
+    else:
+        more = "" if name.startswith(_WHOLE) else ", for one picture, or a folder"
+        kinds, remedy = (
+            f"a file that ends in {own}{more}",
+            f"did you mean {target.with_suffix(own)}?",
+        )
+    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}; {remedy}")
 
 
 def write_annotations(
@@ -161,11 +180,16 @@ def format_of_target(target: Path) -> str:
     name = by_suffix.get(target.suffix.lower()) or format_name(target.name)
     if name in FORMATS:
         return name
+    near = near_suffix(file_suffix(target), list(by_suffix))
+    guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
     raise InputError(
-        f"{str(target)!r} does not say which format is meant; add --to, one of {', '.join(FORMATS)}"
+        f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
+        f"form=): {', '.join(FORMATS)}"
     )
 
 
+_FOLDERS = ("davis", "voc", "yolo", "set")  # in any case
+_WHOLE = ("coco", "cvat", "label-studio")  # one file for all pictures
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 
 

@@ -163,7 +163,7 @@ def _ends(colour: NDArray[Any], name: str, view: PictureView) -> tuple[Ends, End
         return _given_ranges(colour, name, view.ranges)
     if view.stretch is not None:
         return _band_ranges(colour, name, view.stretch)
-    return _value_range(colour, name)
+    return value_range(colour, name)
 
 
 def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends, Ends]:
@@ -174,7 +174,7 @@ def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends
             f"band{'s' if count > 1 else ''} of {name}, got {len(ranges)}; leave some out"
         )
     pairs = [
-        _value_range(values[..., band : band + 1], name) if one is None else one
+        value_range(values[..., band : band + 1], name) if one is None else one
         for band, one in enumerate(ranges * (count if len(ranges) == 1 else 1))
     ]
     low, high = np.array(pairs, np.float64).T
@@ -232,7 +232,7 @@ def _split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None
     return array, None
 
 
-def _value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
+def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     """The two values that become 0 and 255."""
     if values.dtype == np.uint8:
         return (0.0, 255.0)
@@ -285,7 +285,7 @@ def _above(value: float) -> float:
 def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
     if alpha.dtype.kind in "ui":
         return (0.0, float(np.iinfo(alpha.dtype).max) if alpha.dtype.itemsize < 4 else 255.0)
-    return _value_range(alpha, name)
+    return value_range(alpha, name)
 
 
 def _eight_bit(

@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree as ET
 
-from anymask.data.decoding import decode_with, open_file
+from anymask.data.decoding import decode_with, open_file, open_header
 from anymask.data.deep_pictures import TiffFacts, channel_step, is_tiff, tiff_facts
 from anymask.data.images import load_image
 from anymask.data.pages import Pages, read_pages
@@ -48,6 +48,7 @@ class Planes:
     bands     the channels are bands of each page, not pages
     colours   the picture has a look of its own: without a channel its colours are shown
     pixel     how large a pixel is, where the file says so
+    deep      its numbers are not those of 8 bits
     """
 
     pages: Pages
@@ -55,6 +56,7 @@ class Planes:
     bands: bool = False
     colours: bool = True
     pixel: PixelSize | None = None
+    deep: bool = False
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -107,20 +109,32 @@ def read_planes(path: Path) -> Planes:
     """The planes of a picture, from its headers. Raises ImageError for a file that is none."""
     pages = read_pages(path)
     with open_file(path) as file:
+        deep = _is_deep(file)
         if not is_tiff(file):
-            return Planes(pages)
+            return Planes(pages, deep=deep)
         facts = TiffFacts()
         with contextlib.suppress(Exception):  # damage is told when a plane is read
             facts = decode_with(lambda: tiff_facts(file), repr(str(path)))
     names = _channel_names(facts.ome)
     along = dict(pages.axes).get("C", 1)
     pixel = _size_of_ome(facts.ome) or _size_of_imagej(facts)
+    found = Planes(pages, pixel=pixel, deep=deep or facts.deep)
     if along > 1:
-        return Planes(pages, _named(names, along, "Channel"), colours=False, pixel=pixel)
+        return replace(found, channels=_named(names, along, "Channel"), colours=False)
     if facts.samples > 1:
         channels = _named(names, facts.samples, "Band")
-        return Planes(pages, channels, bands=True, colours=facts.colours, pixel=pixel)
-    return Planes(pages, pixel=pixel)
+        return replace(found, channels=channels, bands=True, colours=facts.colours)
+    return found
+
+
+def _is_deep(file: BinaryIO) -> bool:
+    """Whether Pillow says that the numbers have more than 8 bits; it does not know every TIFF."""
+    file.seek(0)
+    try:
+        with open_header(file) as picture:
+            return picture.mode.startswith(("I", "F"))
+    except Exception:  # damage is told when a plane is read
+        return False
 
 
 def load_plane(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import json_bytes, whole_file
+from anymask.primitives.suffixes import near_suffix
 
 if TYPE_CHECKING:
     from anymask.primitives.polygons import Ring
@@ -27,6 +28,7 @@ DOCUMENTS: dict[str, Kind] = {
 }  # fmt: skip
 _TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
+WRITTEN = (*DOCUMENTS, *_TRANSPARENT, *_OPAQUE)  # suffixes; Pillow writes more kinds of pictures
 _OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # that Pillow hands to other packages, or nobody
 _MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # of formats that do not take the pixels' own
 _COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
@@ -71,9 +73,11 @@ def output_kind(path: Path, plain_picture: Kind = "cutout") -> Kind:
     if suffix in DOCUMENTS:
         return DOCUMENTS[suffix]
     if picture_format(suffix) is None:
+        near = near_suffix(suffix, WRITTEN)
         raise InputError(
             "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, in "
-            f".json, .svg, .geojson, .txt or .npy, got {str(path)!r}; rename it"
+            f".json, .svg, .geojson, .txt or .npy, got {str(path)!r}; "
+            + (f"did you mean {path.with_suffix(near)}?" if near else "rename it")
         )
     inner = Path(path.stem).suffix.lower()
     if inner in (".overlay", ".mask"):

@@ -111,6 +111,7 @@ class PlanesAnswer(ClosedAnswer):
     first     the page that is shown without being asked for
     channels  names of looks at each page; `colours`: there is one without a channel, too
     pixel     as the file says; null where it does not
+    deep      its numbers are not those of 8 bits, so that ranges of them can be looked at
     """
 
     first: int
@@ -118,6 +119,23 @@ class PlanesAnswer(ClosedAnswer):
     channels: list[str]
     colours: bool
     pixel: PixelSizeAnswer | None
+    deep: bool
+
+
+class ChannelValuesAnswer(ClosedAnswer):
+    """The least and the most value of a channel, and what becomes black and white unasked."""
+
+    name: str
+    least: float
+    most: float
+    low: float
+    high: float
+
+
+class ValuesAnswer(ClosedAnswer):
+    """The values of each channel of a page."""
+
+    channels: list[ChannelValuesAnswer]
 
 
 class PromptsAnswer(ClosedAnswer):

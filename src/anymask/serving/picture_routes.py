@@ -14,14 +14,16 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
+from anymask.data.channels import read_values
 from anymask.data.pixels import PictureView, Ranges
 from anymask.data.planes import load_plane, read_planes
 from anymask.engine.checks import MOST_PAGE
+from anymask.engine.entries import ImageEntry
 from anymask.engine.project import Project
 from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
 from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
-from anymask.serving.answers import PlanesAnswer
+from anymask.serving.answers import PlanesAnswer, ValuesAnswer
 from anymask.serving.inference import PHOTO_THREADS, Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import embedded
@@ -102,12 +104,18 @@ class PictureLook:
         places = read_planes(path).places
         return self.choice.page if self.choice.page in places else places[0]
 
-    def load(self, project: Project, image_id: int, asked: AskedPlane) -> UintImage:
-        """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
-        image, path = project.store.image(image_id), project.picture(image_id)
+    def check(self, project: Project, image_id: int) -> ImageEntry:
+        """A photo that may be read. Raises NotFoundError, Refusal (413)."""
+        image = project.store.image(image_id)
         height, width = image.hw
         if height * width > self.limits.pixels:
             raise too_large(f"{width} x {height}", self.limits)
+        return image
+
+    def load(self, project: Project, image_id: int, asked: AskedPlane) -> UintImage:
+        """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
+        image, path = self.check(project, image_id), project.picture(image_id)
+        height, width = image.hw
         place = self.page(path, asked.page)
         photo = load_plane(path, place, asked.channel, self.view_of(asked))
         high, wide = photo.shape[:2]
@@ -152,7 +160,15 @@ def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
             "channels": list(found.channels),
             "colours": found.colours or (look.view.bands is not None and bool(found.channels)),
             "pixel": None if found.pixel is None else asdict(found.pixel),
+            "deep": found.deep,
         }
+
+    @router.get("/images/{image_id}/values", response_model=ValuesAnswer)
+    def values(image_id: int, page: PageNumber = None) -> dict[str, Any]:
+        """What numbers the channels of a page have, to choose ranges of them."""
+        look.check(project, image_id)
+        path = project.picture(image_id)
+        return {"channels": [asdict(one) for one in read_values(path, look.page(path, page))]}
 
 
 def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:

@@ -37,6 +37,10 @@ from anymask.training.samples import training_sets
 ENCODERS = 2  # threads; Pillow's encoders release the interpreter lock
 TRIED = 60  # photos by which a level is judged before all are encoded
 BLOCK = 64  # photos encoded before they are collected
+MOST_BYTES = 64 * 10**9  # of a pack's files, unpacked
+MOST_TIMES = 50  # as many bytes as the pack has; photos hardly shrink, lists of masks do
+FREE_BYTES = 64 * 10**6  # of small packs
+MOST_FILES = 2_000_000
 UNPACKED = "data"  # folder of a pack's sets in a run's folder, followed by the pack's hash
 
 
@@ -176,7 +180,8 @@ def tar_of(sets: list[tuple[SetInfo, list[Packed]]], mode: Literal["w", "w:gz"])
 def unpack(file: Path, folder: Path) -> Path:
     """The folder of sets of a pack, unpacked below `folder` unless it is there already.
 
-    Raises DataError for a file that is no pack, or that holds anything but files below itself.
+    Raises DataError for a file that is no pack, or that holds anything but files below itself;
+    InputError for one that unpacks to more than a pack can hold, by its headers, before it does.
     """
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
@@ -185,19 +190,42 @@ def unpack(file: Path, folder: Path) -> Path:
             return target
         draft = target.with_name(f".{target.name}.part")
         shutil.rmtree(draft, ignore_errors=True)
-        with tarfile.open(file, "r:*") as archive:
-            for member in archive:
-                place = draft / checked_name(member)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                content = archive.extractfile(member)
-                if content is not None:
-                    place.write_bytes(content.read())
+        unpack_members(file, draft)
         draft.rename(target)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
             f"{file}: not a file of `anymask train --pack` ({error}); write it anew"
         ) from error
     return target
+
+
+def unpack_members(file: Path, draft: Path) -> None:
+    """Write the files of a pack below a folder, which goes where they are too many or too large.
+
+    Raises as `unpack` does, and what `tarfile` and its decoders raise.
+    """
+    left = min(MOST_BYTES, FREE_BYTES + MOST_TIMES * file.stat().st_size)
+    with tarfile.open(file, "r:*") as archive:
+        for number, member in enumerate(archive, start=1):
+            place = draft / checked_name(member)
+            left -= member.size
+            if left < 0 or number > MOST_FILES:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise too_large(file)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content = archive.extractfile(member)
+            if content is not None:  # as long as its header says, or an error
+                with place.open("wb") as target:
+                    shutil.copyfileobj(content, target)
+
+
+def too_large(file: Path) -> InputError:
+    """What is said of a pack that unpacks to more than is allowed."""
+    return InputError(
+        f"{file}: wanted a pack that unpacks to at most {MOST_TIMES} times its size, "
+        f"{MOST_BYTES // 10**9} GB and {MOST_FILES} files, its headers say more; write it anew "
+        "with `anymask train --pack`"
+    )
 
 
 def checked_name(member: tarfile.TarInfo) -> PurePosixPath:

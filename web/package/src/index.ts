@@ -3,6 +3,7 @@
 import { cocoToRle } from "../../src/masks/rle";
 import { rleToPatch } from "../../src/masks/patch";
 import { Model } from "../../src/model/client";
+import { checkSeesPhotos } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
 import type { Prompt as Asked } from "../../src/model/prompts";
 import { PatchMask } from "./mask";
@@ -30,6 +31,12 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     if (reply.ok) return reply;
     throw new Error(`wanted ${address}, got ${reply.status}; serve an exported model there`);
   });
+  try {
+    checkSeesPhotos(model.manifest);
+  } catch (error) {
+    model.close();
+    throw error;
+  }
   return new OpenModel(model);
 }
 

@@ -6,7 +6,7 @@ import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { TABLES, readManifest } from "./manifest";
+import { TABLES, checkSeesPhotos, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
 import { Newest } from "./newest";
@@ -134,6 +134,7 @@ export class Model {
     const made = (async () => {
       const given = await sent?.();
       if (given) return given;
+      checkSeesPhotos(this.manifest);
       this.encoder ??= this.openGraph(new Asked(), "encoder");
       return (await this.encoder).ask("encode", { photo: await photo() });
     })();

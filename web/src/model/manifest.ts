@@ -14,6 +14,7 @@ export interface Spec {
   pad_point: boolean;
   fixed_points: number;
   mask_threshold: number;
+  channels?: { lows: number[] }; // of a model that was tuned on other pictures than photos
 }
 
 export interface TensorInfo {
@@ -65,4 +66,14 @@ export function readManifest(given: unknown): Manifest {
     );
   }
   return manifest;
+}
+
+/** Refuse a model whose pictures have other channels than a browser reads. */
+export function checkSeesPhotos({ name, spec }: Manifest): void {
+  const count = spec.channels?.lows.length;
+  if (count === undefined) return;
+  throw new Error(
+    `${name} was tuned on pictures of ${count} channel${count > 1 ? "s" : ""}, a browser reads ` +
+      "red, green and blue; let Python see them: anymask segment PICTURE --model FOLDER",
+  );
 }

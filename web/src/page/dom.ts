@@ -31,6 +31,14 @@ export function fill(element: HTMLElement, looks: string, make: () => Child[]): 
   if (place >= 0) (element.children[place] as HTMLElement | undefined)?.focus(); // the keyboard's
 }
 
+/** What the mouse has changed gives the keys back to the photo; the keyboard's focus stays. */
+export function keysBack(field: HTMLElement, photo: HTMLElement): void {
+  let pointed = false;
+  field.addEventListener("pointerdown", () => (pointed = true));
+  field.addEventListener("keydown", () => (pointed = false));
+  field.addEventListener("change", () => pointed && photo.focus());
+}
+
 const PATHS = {
   point: "M12 3v5M12 16v5M3 12h5M16 12h5M12 12h.01",
   box: "M4 5h16v14H4z",

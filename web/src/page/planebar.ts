@@ -1,9 +1,11 @@
 /** Which page of a stack is shown, and in which channel; hidden where nothing is to be chosen. */
 
 import type { Stage } from "../canvas/stage";
-import { channelsOf, pageBeside, turnPage } from "../state/seeing";
+import { looksAt, pageBeside, turnPage } from "../state/seeing";
 import type { Session } from "../state/session";
-import { fill, h, iconButton } from "./dom";
+import type { Channel, Planes } from "../store/store";
+import { compositeBar } from "./compositebar";
+import { fill, h, iconButton, keysBack } from "./dom";
 
 export function planeBar(session: Session, stage: Stage): HTMLElement {
   const previous = iconButton("previous", "Previous page", "<", () => void turnPage(session, -1));
@@ -13,7 +15,7 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
   const channel = h("select", { class: "modes", "aria-label": "Channel" });
   const pages = h("div", { class: "pages" }, previous, slider, next, place);
   const element = h("div", { class: "planes", role: "group", "aria-label": "Planes" });
-  element.append(pages, channel);
+  element.append(pages, channel, compositeBar(session, stage));
   slider.addEventListener("input", () => tell(session, place, Number(slider.value)));
   slider.addEventListener("change", () => {
     const { editor } = session;
@@ -21,17 +23,18 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
     if (editor && chosen) void session.open(editor.entry.id, chosen.page);
   });
   channel.addEventListener("change", () => {
-    void session.showChannel(channel.value === "" ? null : Number(channel.value));
+    const sight = session.editor?.sight;
+    if (sight) void session.showChannel(looksAt(sight)[channel.selectedIndex]);
   });
-  keysBack(slider, stage);
-  keysBack(channel, stage);
+  keysBack(slider, stage.element);
+  keysBack(channel, stage.element);
   stage.turned = (step) => {
     if (!session.opening && session.editor && pageBeside(session.editor.sight, step) !== null)
       void turnPage(session, step);
   };
   session.watchers.push(() => {
     const sight = session.editor?.sight;
-    const looks = sight ? channelsOf(sight.planes) : [];
+    const looks = sight ? looksAt(sight) : [];
     const count = sight?.planes.pages.length ?? 0;
     element.hidden = count < 2 && looks.length < 2;
     pages.hidden = count < 2;
@@ -43,26 +46,17 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
     slider.max = String(count - 1);
     if (document.activeElement !== slider || !session.opening) slider.value = String(at);
     tell(session, place, at);
-    fill(channel, JSON.stringify(sight.planes.channels), () =>
-      looks.map((number) =>
-        h(
-          "option",
-          { value: number ?? "" },
-          number === null ? "Colours" : sight.planes.channels[number],
-        ),
-      ),
-    );
-    channel.value = String(sight.channel ?? looks[0] ?? "");
+    const names = looks.map((look) => nameOf(look, sight.planes));
+    fill(channel, JSON.stringify(names), () => names.map((name) => h("option", {}, name)));
+    const shown = sight.channel ?? looks[0];
+    channel.selectedIndex = looks.indexOf(shown);
   });
   return element;
 }
 
-/** What the mouse has changed gives the keys back to the photo; the keyboard's focus stays. */
-function keysBack(field: HTMLElement, stage: Stage): void {
-  let pointed = false;
-  field.addEventListener("pointerdown", () => (pointed = true));
-  field.addEventListener("keydown", () => (pointed = false));
-  field.addEventListener("change", () => pointed && stage.element.focus());
+function nameOf(look: Channel, { channels }: Planes): string {
+  if (typeof look === "string") return channels.length > 1 ? "Composite" : "Values from - to";
+  return look === null ? "Colours" : channels[look];
 }
 
 function tell(session: Session, place: HTMLElement, at: number): void {

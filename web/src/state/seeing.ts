@@ -2,7 +2,8 @@
 
 import type { Model } from "../model/client";
 import { AS_IT_COMES, StoreError } from "../store/store";
-import type { Plane, Planes } from "../store/store";
+import type { Channel, Plane, Planes } from "../store/store";
+import { compositeToQuery, fits, firstComposite, mixable } from "./composite";
 import type { Editor } from "./editor";
 import { everything } from "./everything";
 import type { Session } from "./session";
@@ -12,7 +13,7 @@ import { isEmpty } from "./work";
 export interface Sight {
   planes: Planes;
   page: number;
-  channel: number | null;
+  channel: Channel;
   key: string; // the model's name for these pixels
   asked: Plane; // what the store is asked for
 }
@@ -26,11 +27,16 @@ export function sightOf(
 ): Sight {
   const there = planes.pages.some((one) => one.page === page);
   const wanted = before?.channel ?? null;
-  const channel = wanted !== null && wanted < planes.channels.length ? wanted : null;
+  const channel = wanted !== null && isThere(wanted, planes) ? wanted : null;
   const at = there ? page! : planes.first;
   const first = at === planes.first && channel === null;
   const key = first ? image : `${image}#${at}#${channel ?? ""}`;
   return { planes, page: at, channel, key, asked: first ? AS_IT_COMES : { page: at, channel } };
+}
+
+function isThere(channel: number | string, planes: Planes): boolean {
+  if (typeof channel === "string") return fits(channel, mixable(planes));
+  return channel < planes.channels.length;
 }
 
 /** The number of the page beside the open one, or null. */
@@ -55,15 +61,18 @@ export async function turnChannel(session: Session, step: number): Promise<void>
   const { editor } = session;
   if (!editor) return;
   const { planes, channel } = editor.sight;
-  const looks = channelsOf(planes);
+  const looks = looksAt(editor.sight);
   if (looks.length < 2) return session.say("This photo has one channel.");
   const place = looks.indexOf(planes.colours ? channel : (channel ?? 0));
   await session.showChannel(looks[(place + step + looks.length) % looks.length]);
 }
 
-/** The looks at a page: numbers of channels, null for the photo's own colours. */
-export function channelsOf({ channels, colours }: Planes): (number | null)[] {
-  return [...(colours ? [null] : []), ...channels.keys()];
+/** The looks at a page: null for the photo's own colours, its channels, and several in one. */
+export function looksAt({ planes, channel }: Sight): Channel[] {
+  const own = [...(planes.colours ? [null] : []), ...planes.channels.keys()];
+  const count = mixable(planes);
+  if (!count) return own;
+  return [...own, typeof channel === "string" ? channel : compositeToQuery(firstComposite(count))];
 }
 
 /** Let the model see the photo, then the next one. */

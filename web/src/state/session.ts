@@ -10,7 +10,7 @@ import { Outbox } from "../store/outbox";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
-import type { ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
+import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import type { EditorHost } from "./editor";
 import { see, sightOf } from "./seeing";
@@ -325,7 +325,7 @@ export class Session implements EditorHost {
   }
 
   /** The open page in another channel (null: as it comes); work on it goes on. */
-  async showChannel(channel: number | null): Promise<void> {
+  async showChannel(channel: Channel): Promise<void> {
     const { editor } = this;
     if (!editor || this.opening) return; // the page that is on its way comes first
     const { entry, work, sight: was } = editor;

@@ -8,6 +8,7 @@ import type { Embedding } from "../model/embedding";
 import { Database } from "./database";
 import { ONE_PLANE, StoreError } from "./store";
 import type {
+  ChannelValues,
   Draft,
   ExportWish,
   Happening,
@@ -106,6 +107,10 @@ export class LocalStore implements Store {
   /** A browser shows one plane of a file. */
   async planes(): Promise<Planes> {
     return ONE_PLANE;
+  }
+
+  async values(): Promise<ChannelValues[]> {
+    return [];
   }
 
   async pixels(image: string): Promise<Blob> {

@@ -4,6 +4,7 @@ import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
 import { AS_IT_COMES, StoreError } from "./store";
 import type {
+  ChannelValues,
   Draft,
   ExportWish,
   Happening,
@@ -94,7 +95,9 @@ async function failure(response: Response): Promise<StoreError> {
 }
 
 function queryOf({ page, channel }: Plane): string {
-  const parts = [page !== null && `page=${page}`, channel !== null && `channel=${channel}`];
+  const alone = channel !== null && `channel=${channel}`;
+  const look = typeof channel === "string" ? channel : alone;
+  const parts = [page !== null && `page=${page}`, look];
   const query = parts.filter(Boolean).join("&");
   return query && `?${query}`;
 }
@@ -125,6 +128,11 @@ export class ServerStore implements Store {
 
   planes(image: string): Promise<Planes> {
     return this.server.json(`api/images/${image}/planes`);
+  }
+
+  async values(image: string, page: number) {
+    const path = `api/images/${image}/values?page=${page}`;
+    return (await this.server.json<{ channels: ChannelValues[] }>(path)).channels;
   }
 
   async pixels(image: string, plane = AS_IT_COMES): Promise<Blob> {

@@ -56,13 +56,26 @@ export interface Planes {
   channels: string[]; // other looks at each page
   colours: boolean; // there is a look without a channel, too
   pixel: PixelSize | null; // as the file says
+  deep: boolean; // numbers of more than 8 bits: ranges of them can be looked at
+}
+
+/** What numbers a channel has. */
+export interface ChannelValues {
+  name: string;
+  least: number;
+  most: number;
+  low: number; // what becomes black where no range is given
+  high: number; // and white
 }
 
 /** One of them; null: as it comes. */
 export interface Plane {
   page: number | null;
-  channel: number | null;
+  channel: Channel;
 }
+
+/** The place of a channel, several put together (see `state/composite.ts`), or as it comes. */
+export type Channel = number | string | null;
 
 export const AS_IT_COMES: Plane = { page: null, channel: null };
 
@@ -72,6 +85,7 @@ export const ONE_PLANE: Planes = {
   channels: [],
   colours: true,
   pixel: null,
+  deep: false,
 };
 
 /** A mask as it is kept. */
@@ -132,6 +146,7 @@ export interface Store {
   ): Promise<{ images: ImageEntry[]; next: string | null }>;
   addPhotos(files: File[]): Promise<ImageEntry[]>;
   planes(image: string): Promise<Planes>;
+  values(image: string, page: number): Promise<ChannelValues[]>;
   pixels(image: string, plane?: Plane): Promise<Blob>;
   embedding(image: string, plane?: Plane): Promise<Embedding | null>;
   records(image: string): Promise<SavedRecord[]>;

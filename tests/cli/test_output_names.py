@@ -1,0 +1,78 @@
+"""Names of outputs: a suffix that no format knows is never taken for a folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.main import main
+
+JSON = '{"images": [], "annotations": [], "categories": []}'
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("p.png")
+    Path("in.json").write_text(JSON)
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What the command line says; nothing else was done."""
+    before = sorted(Path().rglob("*"))
+    assert main(list(words)) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("anymask: error: ")
+    assert told.err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+    return told.err
+
+
+EVERYTHING = "wanted a folder, or a file that ends in .json, .svg, "
+REFUSALS = [
+    (["everything", "p.png", "-o", "x.xml"], [EVERYTHING, "anymask convert makes .xml of .json"]),
+    (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; did you mean x.json?"]),
+    (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ would be a folder"]),
+    (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
+    (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["did you mean x.png?"]),
+    (["embed", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; did you mean x.npz?"]),
+    (["embed", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
+    (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["'x.xml': outputs are .json (SA-V)"]),
+    (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, got"]),
+    (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'; leave .gz out"]),
+    (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file that ends in"]),
+    (["convert", "in.json", "x.xml", "--to", "labelme"], ["one picture, or a folder, got 'x.xml'"]),
+    (
+        ["convert", "in.json", "x.jsno"],
+        ["did you mean x.json? or name one (--to, in Python form=): sa1b"],
+    ),
+    (["export", "nano", "-o", "x.onnx"], ["wanted a folder to write, got 'x.onnx'", "x.onnx/"]),
+    (["audit", "in.json", "-o", "x.html"], ["wanted a folder to write, got 'x.html'"]),
+    (["train", "nano", "--data", ".", "-o", "x.pt"], ["wanted a folder to write, got 'x.pt'"]),
+    (["serve", "--static", "x.html"], ["--static: wanted a folder to write, got 'x.html'"]),
+    (["eval", "zero-shot", "--json", "x.html"], ["--json writes a file that ends in .json"]),
+    (["eval", "zero-shot", "--markdown", "x.html"], ["'x.html'; did you mean x.md?"]),
+    (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "did you mean x.html?"]),
+    (["stats", "in.json", "--json", "."], ["--json names a file, '.' is a folder; add a name"]),
+    (["bench", "model", "--json", "-"], ["--json is written to a file, got '-'; name one"]),
+    (["engine", "report", ".", "--json", "x.txt"], ["did you mean x.json?"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), REFUSALS)
+def test_an_unknown_suffix_is_one_sentence_and_nothing_is_written(
+    desk: Path, capsys: pytest.CaptureFixture[str], words: list[str], parts: list[str]
+) -> None:
+    told = refused(capsys, *words)
+    for part in parts:
+        assert part in told
+
+
+def test_a_folder_may_be_called_as_a_file_where_that_is_said(desk: Path) -> None:
+    Path("there.foo").mkdir()
+    for output in ("there.foo", "new.foo/", "run.5", "out"):
+        assert main(["embed", "p.png", "-o", output]) == 0
+        assert Path(output, "p.npz").is_file()

@@ -1,0 +1,183 @@
+"""Channels as red, green and blue, and the values of each that are drawn: shown, kept, and seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_local import colours
+
+SitDown = Callable[..., Any]
+HW = (120, 160)
+BAR = "Composite"
+
+
+def stack_of(levels: np.ndarray, dtype: str) -> np.ndarray:  # (Z, C) -> (Z, C, H, W)
+    """Planes of one level, but for a black and a white corner, which make it their own range."""
+    stack = np.broadcast_to(levels[..., None, None], (*levels.shape, *HW)).astype(dtype)
+    stack[..., :4, :4], stack[..., -4:, -4:] = 0, 1000 if dtype == "u2" else 255
+    return stack
+
+
+def project_of(stack: np.ndarray, arm: str = "control") -> Project:
+    shown = np.zeros((*HW, 3), np.uint8)
+    photos = {"dyes": shown, "more": shown, "plain": shown}
+    return Project(photos, arm=arm, stacks={"dyes": stack, "more": stack[::-1]})
+
+
+@pytest.fixture
+def project() -> Project:
+    """Two pages of two channels of 16 bits."""
+    return project_of(stack_of(np.array([[200, 400], [600, 800]]), "u2"))
+
+
+def opened(sit_down: SitDown, project: Project, **how: Any) -> Any:
+    ann = sit_down(project, **how)
+    ann.open()
+    ann.until("s.editor !== null")
+    return ann
+
+
+def drawn(ann: Any, wanted: tuple[int, int, int]) -> None:
+    """Wait until the photo has these colours, give or take what a browser rounds."""
+    near = [0]
+
+    def arrived() -> bool:
+        near[:] = colours(ann, (80, 60))[0]
+        return max(abs(a - b) for a, b in zip(near, wanted, strict=True)) <= 1
+
+    ann.until_so(arrived, f"the colours {wanted}")
+
+
+def composite(ann: Any) -> Any:
+    """The fields, behind the channels."""
+    bar = ann.page.get_by_role("group", name=BAR)
+    ann.page.get_by_label("Channel").select_option("Composite")
+    ann.until_so(bar.is_visible, "the composite")
+    return bar
+
+
+def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    assert not ann.page.get_by_role("group", name=BAR).is_visible()
+    bar = composite(ann)
+    drawn(ann, (51, 102, 0))  # each channel between its own values, the third one is not there
+    bar.get_by_label("Red shows").select_option("Dye 1")
+    bar.get_by_label("Blue shows").select_option("Dye 0")
+    drawn(ann, (102, 102, 51))
+    bar.get_by_label("Green shows").select_option("none")
+    drawn(ann, (102, 0, 51))
+    ann.until_so(bar.get_by_label("Green from").is_disabled, "no values of no channel")
+    for name in ("Red", "Blue"):
+        bar.get_by_label(f"{name} shows").select_option("none")
+    ann.message("One of the colours needs a channel")
+    ann.page.get_by_label("Channel").select_option("Dye 1")
+    drawn(ann, (102, 102, 102))
+    ann.until_so(lambda: not bar.is_visible(), "the bar away")
+
+
+def test_each_channel_is_drawn_between_two_of_its_values(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    bar = composite(ann)
+    low, high = bar.get_by_label("Red from"), bar.get_by_label("Red to")
+    ann.until_so(lambda: high.get_attribute("placeholder") == "1000", "the values of the channel")
+    low.fill("100")
+    high.fill("300")
+    high.press("Enter")
+    drawn(ann, (128, 102, 0))
+    bar.get_by_label("Green to").fill("500")
+    bar.get_by_label("Green to").press("Enter")  # from its own black
+    drawn(ann, (128, 204, 0))
+    ann.until_so(lambda: bar.get_by_label("Green from").input_value() == "", "typing is left alone")
+    low.fill("400")
+    low.press("Enter")
+    ann.message("Red: the second value must be larger")
+    drawn(ann, (128, 204, 0))
+    bar.get_by_role("button", name="Auto").click()
+    drawn(ann, (51, 102, 0))
+    ann.until_so(lambda: low.input_value() == high.input_value() == "", "empty fields")
+
+
+def test_a_composite_goes_along_to_other_pages_and_photos(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    bar = composite(ann)
+    bar.get_by_label("Green from").fill("300")
+    bar.get_by_label("Green to").fill("900")
+    bar.get_by_label("Green to").press("Enter")
+    drawn(ann, (51, 43, 0))
+    ann.page.locator(".stage").focus()
+    ann.keys(">")
+    ann.until("s.editor?.sight.page", 10)
+    drawn(ann, (153, 213, 0))
+    ann.keys("PageDown")
+    ann.until("s.editor?.entry.id", "more")
+    drawn(ann, (153, 213, 0))  # its first page
+    ann.until_so(lambda: bar.get_by_label("Green to").input_value() == "900", "the fields")
+    ann.keys("PageDown")
+    ann.until("s.editor?.entry.id", "plain")
+    ann.until_so(lambda: not bar.is_visible(), "no channels")
+    ann.keys("PageUp")
+    ann.until("s.editor?.entry.id", "more")
+
+
+def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("p")
+    ann.drag((20, 100), (60, 100))
+    bar = composite(ann)
+    bar.get_by_label("Red shows").select_option("Dye 1")
+    drawn(ann, (102, 102, 0))
+    assert ann.area() > 0
+    ann.page.locator(".stage").focus()
+    ann.keep()
+    ann.saved()
+    assert [record["page"] for record in project.of("dyes")] == [0]
+
+
+def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
+    ann = opened(sit_down, project_of(stack_of(np.array([[250]]), "u2")))
+    drawn(ann, (64, 64, 64))
+    ann.page.get_by_label("Channel").select_option("Values from - to")
+    bar = ann.page.get_by_role("group", name=BAR)
+    ann.until_so(bar.is_visible, "the fields")
+    assert not bar.get_by_label("Green from").is_visible()
+    high = bar.get_by_label("Red to")
+    ann.until_so(lambda: high.get_attribute("placeholder") == "1000", "the values")
+    high.fill("500")
+    high.press("Enter")
+    drawn(ann, (128, 128, 128))
+    bar.get_by_role("button", name="Auto").click()
+    drawn(ann, (64, 64, 64))
+
+
+def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
+    project = project_of(stack_of(np.array([[200, 400]]), "u2"), arm="model")
+    ann = opened(sit_down, project)
+    asked: list[str] = []
+    ann.page.on("request", lambda request: asked.append(request.url.partition("/api/")[2]))
+    ann.seen()
+    bar = composite(ann)
+    bar.get_by_label("Red shows").select_option("Dye 1")
+    drawn(ann, (102, 102, 0))
+    ann.seen()
+    query = "page=0&bands=2,2,0&ranges=:,:,:"
+    for kind in ("pixels", "embedding"):
+        ann.until_so(lambda kind=kind: f"images/dyes/{kind}?{query}" in asked, kind)  # type: ignore[misc]
+    assert ann.ask("s.editor.sight.key").endswith(f"#{query.removeprefix('page=0&')}")
+
+
+def test_the_fields_fit_a_narrow_screen(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project, size={"width": 390, "height": 844})
+    bar = composite(ann)
+    drawn(ann, (51, 102, 0))
+    box = bar.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
