@@ -26,7 +26,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     names = (WORDS, {word: n for n, word in enumerate(WORDS)})
     learned = torch.tensor([True, True, False])
-    add_names(folder, Namer(), table_of(names, NameVectors(torch.randn(3, 8)), learned, (1, None)))
+    add_names(folder, Namer(), table_of(names, NameVectors(torch.randn(3, 8)), learned, 1))
     return folder
 
 

@@ -14,14 +14,11 @@ from anymask.export.name_graph import add_names, table_of
 from anymask.models.namer import Namer, NameVectors
 from anymask.primitives.close_up import SIDE
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.judgement import JudgeWeights
 from anymask.runtimes.manifest import NAME_VECTORS, NAMES, file_sha256, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.onnx_names import read_table
 from anymask.runtimes.open import ASSETS
 from anymask.runtimes.protocol import MaskNaming
-
-WEIGHTS = JudgeWeights((0.1, 0.2), -1.0, 0.25)
 
 
 def some_namer() -> Namer:
@@ -45,7 +42,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = NameVectors(texts)
     words = (("cat", "dog", "window"), {"cat": 0, "dog": 1, "hound": 1, "window": 2})
     learned = torch.tensor([True, False, True])
-    add_names(folder, some_namer(), table_of(words, vectors, learned, (2.0, WEIGHTS)))
+    add_names(folder, some_namer(), table_of(words, vectors, learned, 2.0))
     return folder
 
 
@@ -85,7 +82,6 @@ def test_the_names_come_along(bundle: Path) -> None:
     assert table.words == ("cat", "dog", "window")
     assert table.learned.tolist() == [True, False, True]
     assert table.also["hound"] == 1
-    assert table.judgement == WEIGHTS
     assert table.scale == pytest.approx(np.exp(2.5) / 2, rel=1e-5)
     assert np.allclose(np.linalg.norm(table.vectors, axis=1), 1, atol=1e-6)
     assert table.network == read_manifest(bundle).sha256["names.onnx"]

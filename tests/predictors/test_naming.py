@@ -1,4 +1,4 @@
-"""Masks are named and judged by close-ups; one's own names are learned from a few."""
+"""Masks are named by close-ups; one's own names are learned from a few."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from anymask.data.record_list import MaskRecords
-from anymask.predictors.judging import judge_records, least_shown, worth_judging
 from anymask.predictors.naming import mask_vectors, suggest_labels, with_labels
 from anymask.predictors.own_names import read_own_names, write_own_names
 from anymask.primitives.errors import DataError, InputError, ModelError, PromptError
-from anymask.primitives.judgement import JudgeWeights, judging_facts
 from anymask.primitives.name_table import NameTable
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
@@ -22,18 +20,15 @@ from anymask.runtimes.protocol import MaskNaming
 
 HW = (40, 60)
 COLOURS = ("red", "green", "blue")
-WEIGHTS = JudgeWeights((1.0, 0.0), 0.0, 0.3)
 
 
 class ColourNaming:
-    """Names a mask by its mean colour; judges it by its mean brightness."""
+    """Names a mask by its mean colour."""
 
-    def __init__(self, judgement: JudgeWeights | None = WEIGHTS) -> None:
+    def __init__(self) -> None:
         also = {word: n for n, word in enumerate(COLOURS)}
         learned = np.ones(3, np.bool_)
-        self.table = NameTable(
-            COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, judgement, "colours"
-        )
+        self.table = NameTable(COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colours")
         self.looked = 0
 
     def name_table(self) -> NameTable:
@@ -147,50 +142,3 @@ def test_own_names_are_the_nearest_examples(photo: UintImage, tmp_path: Path) ->
         read_own_names(path, table)
     with pytest.raises(InputError, match="found none"):
         write_own_names(path, table, [])
-
-
-def test_masks_are_judged_by_a_look_and_their_quality(photo: UintImage) -> None:
-    """The bright square is an object, the dark one is not, though it is drawn better."""
-    runtime: Any = StandIn(ColourNaming())
-    records = [record(BLUE, 0.9, None), record(RED, 0.8, None)]
-    judged = judge_records(runtime, photo, records)
-    said = runtime.naming.look(
-        np.stack([photo[20:30, 40:50], photo[5:15, 5:15]]), np.full((2, 10, 10), 255, np.uint8)
-    )[1]
-    quality = np.array([0.9, 0.8])
-    chances = WEIGHTS.chances(judging_facts(said, quality)) * quality
-    assert [one.objectness for one in judged] == pytest.approx(chances, rel=0.1)
-    assert judged[0].rank < judged[1].rank
-    assert [one.quality for one in judged] == [0.9, 0.8]
-
-
-def test_only_the_best_are_looked_at_and_their_likes_share_it(
-    photo: UintImage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("anymask.predictors.judging.MOST", 1)
-    runtime: Any = StandIn(ColourNaming())
-    nearly = RED.copy()
-    nearly[5, 5] = False
-    records = [record(nearly, 0.8, None), record(RED, 0.9, None), record(BLUE, 0.7, None)]
-    assert worth_judging(records) == [1]
-    judged = judge_records(runtime, photo, records)
-    assert runtime.naming.looked == 1
-    ratios = {round((one.objectness or 0) / one.quality, 6) for one in judged}
-    assert len(ratios) == 1  # the third is taken for the worst there is
-
-
-def test_who_cannot_judge_leaves_records_as_they_are(photo: UintImage) -> None:
-    records = [record(RED, 0.9, 0.5)]
-    runtime: Any = StandIn(ColourNaming())
-    assert judge_records(runtime, photo, []) == []
-    for other in (StandIn(None), StandIn(ColourNaming(None))):
-        assert judge_records(other, photo, records) == records  # type: ignore[arg-type]
-
-
-def test_the_least_that_is_shown_is_the_judges_where_there_is_a_photo() -> None:
-    tables = {"objectness": {"least": 0.2}}
-    judged: Any = StandIn(ColourNaming(), tables)
-    assert least_shown(judged, True) == 0.3
-    assert least_shown(judged, False) == 0.2
-    plain: Any = StandIn(None, tables)
-    assert least_shown(plain, True) == 0.2

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.judgement import FACTS, JudgeWeights, judging_facts
 from anymask.primitives.name_table import NameTable, plain_word
 
 WORDS = ("cat", "dog", "traffic light", "hog")
@@ -60,12 +59,3 @@ def test_a_name_that_is_not_known_is_one_error(names: list[str], says: str) -> N
 def test_words_are_compared_without_case_and_underscores() -> None:
     assert plain_word(" Traffic_Light ") == "traffic light"
     assert some_table().chosen(["Traffic_light"]).labels == ("Traffic_light",)
-
-
-def test_the_judges_word_is_weighed_beside_the_quality() -> None:
-    """A word of 100 counts as 8."""
-    facts = judging_facts(np.array([2.0, 100.0]), np.array([0.8, 0.5]))
-    assert np.allclose(facts, [[2.0, 0.8], [8.0, 0.5]])
-    weights = JudgeWeights((1.0, 5.0), -6.0)
-    assert len(weights.direct) == len(FACTS)
-    assert np.allclose(weights.chances(facts), [0.5, 1 / (1 + np.exp(-4.5))])

@@ -16,7 +16,7 @@ from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from anymask.primitives.types import UintImage
 from anymask.runtimes.open import ASSETS
-from anymask.training.name_judgement import area_under_curve, judge_names, learn_judgement
+from anymask.training.name_judgement import area_under_curve, judge_names
 from anymask.training.name_maps import (
     BACKBONE,
     MAPS,
@@ -242,10 +242,8 @@ def test_held_out_rows_are_judged(
     found = judge_names(network, store)
     assert set(found.figures) >= {
         "area under the curve, quality",
-        "area under the curve, both",
+        "area under the curve, the logit",
     }
-    assert found.judgement is not None
-    assert len(found.judgement.direct) == 2
 
 
 def test_a_smooth_loss_is_the_cross_entropy_of_what_is_possible() -> None:
@@ -258,15 +256,6 @@ def test_a_smooth_loss_is_the_cross_entropy_of_what_is_possible() -> None:
 def test_the_area_under_a_curve_counts_pairs() -> None:
     score, labels = np.array([0.9, 0.5, 0.4, 0.1]), np.array([1.0, 0.0, 1.0, 0.0])
     assert area_under_curve(score, labels, np.ones(4)) == pytest.approx(3 / 4)
-
-
-def test_a_judgement_is_learned() -> None:
-    rng = np.random.default_rng(4)
-    facts = rng.normal(0, 1, (400, 2))
-    labels = (facts[:, 1] + 0.1 * rng.normal(0, 1, 400) > 0).astype(float)
-    weights = learn_judgement(facts, labels, np.ones(400))
-    assert area_under_curve(weights.chances(facts), labels, np.ones(400)) > 0.97
-    assert max(weights.direct, key=abs) == weights.direct[1]
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ CLOSE_UPS, RESULT = "close-ups", "result.json"
 USUAL_MINUTES = 60.0
 USUAL_PICTURES = 500  # that proposals are asked for, about forty each
 SIDE = 16  # clicks along a photo: more photos say more than more clicks
+MOST, ALIKE = 96, 0.8  # proposals of a photo that are kept; IoU of two from which one is enough
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +70,8 @@ def run(args: argparse.Namespace) -> None:
     if args.bundle is not None:
         from anymask.export.name_graph import add_names, table_of
 
-        found = judged.temperature, judged.judgement
-        table = table_of((words.words, words.also), learned.vectors, learned.learned, found)
+        said = words.words, words.also
+        table = table_of(said, learned.vectors, learned.learned, judged.temperature)
         write_bundle_with(
             source, args.bundle, lambda bundle: add_names(bundle, learned.namer, table)
         )
@@ -81,8 +82,8 @@ def _gathered(args: argparse.Namespace, folder: Path, words: NameWords) -> Path:
     import anymask
     from anymask.predictors.everything import find_everything
     from anymask.predictors.grid import grid_of
-    from anymask.predictors.judging import worth_judging
     from anymask.predictors.pipeline import embed_image
+    from anymask.primitives.masks import mask_nms
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import UintImage
     from anymask.training.name_samples import gather_close_ups
@@ -92,7 +93,8 @@ def _gathered(args: argparse.Namespace, folder: Path, words: NameWords) -> Path:
 
     def propose(image: UintImage) -> list[MaskRecord]:
         found = find_everything(model.runtime, embed_image(model.runtime, image), grid)
-        return [found[place] for place in worth_judging(found)]
+        kept = mask_nms([one.rle for one in found], [one.rank for one in found], ALIKE)
+        return [found[int(place)] for place in kept[:MOST]]
 
     pictures = args.pictures or USUAL_PICTURES
     with ProgressBar("photos") as bar:

@@ -17,7 +17,6 @@ from anymask.export.graphs import describe_tensors, write_graph
 from anymask.export.halves import round_to_half, store_half
 from anymask.models.namer import Namer, NameVectors
 from anymask.primitives.close_up import SIDE
-from anymask.primitives.judgement import JudgeWeights
 from anymask.primitives.name_table import NameTable
 from anymask.primitives.storage import whole_file
 from anymask.runtimes.manifest import NAME_VECTORS, NAMES, GraphInfo, read_manifest
@@ -46,17 +45,17 @@ def table_of(
     names: tuple[tuple[str, ...], dict[str, int]],
     vectors: NameVectors,
     learned: Tensor,
-    judged: tuple[float, JudgeWeights | None],
+    temperature: float,
 ) -> NameTable:
     """What ships beside the graph.
 
-    names    words, and other spellings
-    learned  (N,) names that training pictures showed
-    judged   temperature of the names' logits, and what weighs the judge's word
+    names        words, and other spellings
+    learned      (N,) names that training pictures showed
+    temperature  of the names' logits
     """
-    (words, also), (temperature, judgement) = names, judged
+    words, also = names
     scale = float(vectors.scale.exp()) / temperature
-    return NameTable(words, vectors().numpy(), learned.numpy(), also, scale, judgement)
+    return NameTable(words, vectors().numpy(), learned.numpy(), also, scale)
 
 
 def _write(network: Namer, folder: Path) -> GraphInfo:

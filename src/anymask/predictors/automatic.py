@@ -21,9 +21,9 @@ from anymask.predictors.arrangement import (
 )
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid, grid_of, wider_grid
-from anymask.predictors.judging import judge_records, least_shown
 from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, check_keywords, split_source
 from anymask.predictors.large import WindowScanner, count_looks, look_around
+from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import check_embedding, embed_image
 from anymask.predictors.question import RetryTime
 from anymask.predictors.record_edges import refine_record_edges
@@ -71,9 +71,9 @@ def find_masks(
     source, rest = split_everything(given)
     of_grid, of_arrangement = split_settings(rest)
     grid = grid_of(runtime.family, of_grid)
-    view, shown = _view(runtime, image, source, grid, looks)
-    wanted = arrangement_of(grid, of_arrangement, least_shown(runtime, view.photo is not None))
+    wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
+    view, shown = _view(runtime, image, source, grid, looks)
     refine = (
         partial(_refine, runtime, view, looks.tile) if _refines(runtime, grid, wanted) else None
     )
@@ -133,15 +133,11 @@ def _look(
     looks: Looks,
     tell: Callable[[int, int], None] | None,
 ) -> list[MaskRecord]:
-    """What a grid of clicks finds; adaptive mode's is judged where there is a photo to look at."""
+    """What a grid of clicks finds."""
     if view.seen is not None:
-        found = find_everything(runtime, view.seen, grid, tell, looks.log)
-    else:
-        time = None if looks.retry is None else RetryTime.start(looks.retry)
-        scanner = WindowScanner(runtime, grid, time, looks.log)
-        found = look_around(scanner, view.whole, looks.tile, tell)
-    judged = grid.mode == "adaptive" and view.photo is not None
-    return judge_records(runtime, view.whole, found) if judged else found
+        return find_everything(runtime, view.seen, grid, tell, looks.log)
+    time = None if looks.retry is None else RetryTime.start(looks.retry)
+    return look_around(WindowScanner(runtime, grid, time, looks.log), view.whole, looks.tile, tell)
 
 
 def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.judgement import JudgeWeights
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
 NEAREST = 3  # names that an error offers
@@ -38,7 +37,6 @@ class NameTable:
     learned    (N,) names that training pictures showed; the others are known by their words alone
     also       other spellings of names, and their place
     scale      of the agreement of two vectors, to be a logit
-    judgement  of proposals; None where none was learned
     network    names the network whose vectors these are
     """
 
@@ -47,7 +45,6 @@ class NameTable:
     learned: BoolArray
     also: Mapping[str, int]
     scale: float
-    judgement: JudgeWeights | None = None
     network: str = ""
 
     def chosen(self, names: Sequence[str] | None) -> ChosenNames:

@@ -1,8 +1,7 @@
 """A network of names on ONNX Runtime: close-ups in, vectors and logits out; its names from a file.
 
 names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list) and
-`also` (other spellings to places); `vectors` (N, D), `learned` (N,), `scale`, and `judgement`, the
-judgement's weights, its level and its least chance, where there is one.
+`also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import DataError, WeightsError
-from anymask.primitives.judgement import FACTS, JudgeWeights
 from anymask.primitives.name_table import NameTable
 from anymask.primitives.notation import parse_json
 from anymask.primitives.types import FloatArray, UintImage
@@ -58,16 +56,12 @@ class OnnxNames:
 def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
     """The arrays of `names.npz`."""
     told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
-    arrays: dict[str, NDArray[Any]] = {
+    return {
         "words": np.frombuffer(told.encode(), np.uint8),
         "vectors": table.vectors.astype(np.float16),
         "learned": table.learned,
         "scale": np.array(table.scale, np.float32),
     }
-    if table.judgement is not None:
-        judged = table.judgement
-        arrays["judgement"] = np.array([*judged.direct, judged.level, judged.least], np.float64)
-    return arrays
 
 
 def read_table(path: Path, network: str = "") -> NameTable:
@@ -82,15 +76,8 @@ def read_table(path: Path, network: str = "") -> NameTable:
         learned = arrays["learned"].astype(np.bool_)
         if not len(words) == len(vectors) == len(learned):
             raise DataError(f"{len(words)} names, {len(vectors)} vectors")
-        judgement = arrays.get("judgement")
-        if judgement is not None and len(judgement) != len(FACTS) + 2:
-            raise DataError(f"{len(judgement)} numbers of a judgement")
     except (DataError, KeyError, TypeError, ValueError, IndexError) as error:
         raise WeightsError(
             f"{path}: not the names of a network ({str(error)[:120]}); train it again"
         ) from error
-    weighed = None
-    if judgement is not None:
-        *direct, level, least = judgement.tolist()
-        weighed = JudgeWeights(tuple(direct), level, least)
-    return NameTable(words, vectors, learned, also, float(arrays["scale"]), weighed, network)
+    return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)

@@ -98,10 +98,10 @@ class Remembering(Protocol):
 
 @runtime_checkable
 class MaskNaming(Protocol):
-    """The capability of naming masks, and of judging them, learned beside the model's weights."""
+    """The capability of naming masks, learned beside the model's weights."""
 
     def name_table(self) -> NameTable:
-        """The names, and what the judge's word weighs."""
+        """The names."""
         ...
 
     def look(

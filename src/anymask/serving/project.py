@@ -35,7 +35,7 @@ from anymask.engine.review import (
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
 from anymask.predictors.arrangement import parted
-from anymask.predictors.judging import least_shown
+from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
 from anymask.primitives.types import UintImage
@@ -276,7 +276,7 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = family.grid.pred_iou_thresh if least is None else least
-    likely, rest = parted(found, least, least_shown(model.runtime, photo=True))
+    likely, rest = parted(found, least, least_objectness(family))
     likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))

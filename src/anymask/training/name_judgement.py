@@ -1,10 +1,4 @@
-"""What a network of names is worth on held-out close-ups, and what its judge's word weighs.
-
-The judge saw the photos that it learned from; how much its word counts beside the quality is
-therefore learned on the held-out ones: a logistic regression.
-
-Letters: n proposals, F facts.
-"""
+"""What a network of names is worth on held-out close-ups: a trained one in, figures out."""
 
 from __future__ import annotations
 
@@ -14,14 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anymask.primitives.judgement import JudgeWeights, judging_facts
 from anymask.training.name_maps import MapStore
 from anymask.training.name_training import NamingNetwork, ask_network
 
 Floats = NDArray[np.float64]
 
 MOST = 3000  # masks that are named
-PRICE, STEPS = 1.0, 12  # of a squared weight, of Newton's method
 TEMPERATURES = np.exp(np.linspace(-1, 1, 21))
 
 
@@ -30,13 +22,11 @@ class NameJudgement:
     """What was found.
 
     figures      by their names: right names among the first one and five, of the learned ones; the
-                 area under the judge's curve, beside that of the quality
-    judgement    what weighs the judge's word; None where nothing was proposed
+                 area under the curve of the logit that tells objects, beside that of the quality
     temperature  of the names' logits, with which their chances are right
     """
 
     figures: dict[str, float]
-    judgement: JudgeWeights | None
     temperature: float
 
 
@@ -62,38 +52,14 @@ def judge_names(network: NamingNetwork, store: MapStore) -> NameJudgement:
         losses = [float(torch.nn.functional.cross_entropy(told / t, names)) for t in TEMPERATURES]
         temperature = float(TEMPERATURES[int(np.argmin(losses))])
     asked = [(n, row) for n, row in rows if row.judged is not None]
-    judgement = None
     if len({row.judged for _, row in asked}) == 2:
         _, said = ask_network(network, store, [n for n, _ in asked])
         quality = np.array([row.quality for _, row in asked], np.float64)
         labels = np.array([row.judged for _, row in asked], np.float64)
         counts = np.array([row.counts for _, row in asked], np.float64)
-        seen = judging_facts(said.double().numpy(), quality)
-        judgement = learn_judgement(seen, labels, counts)
-        for what, score in (
-            ("quality", quality),
-            ("the judge", said.numpy()),
-            ("both", judgement.chances(seen)),
-        ):
+        for what, score in (("quality", quality), ("the logit", said.double().numpy())):
             figures[f"area under the curve, {what}"] = area_under_curve(score, labels, counts)
-    return NameJudgement(figures, judgement, temperature)
-
-
-def learn_judgement(facts: Floats, labels: Floats, counts: Floats) -> JudgeWeights:
-    """Logistic regression by Newton's method: (n, F), (n,), (n,)."""
-    middle, spread = facts.mean(axis=0), facts.std(axis=0) + 1e-6
-    scaled = np.column_stack([(facts - middle) / spread, np.ones(len(facts))])
-    price = np.full(scaled.shape[1], PRICE)
-    price[-1] = 0  # of the level
-    weights = np.zeros(scaled.shape[1])
-    for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-scaled @ weights))
-        steep = counts * chance * (1 - chance) + 1e-6
-        slope = scaled.T @ (counts * (labels - chance)) - price * weights
-        bend = (scaled * steep[:, None]).T @ scaled + np.diag(price + 1e-6)
-        weights = weights + np.linalg.solve(bend, slope)
-    direct = weights[:-1] / spread
-    return JudgeWeights(tuple(direct.tolist()), float(weights[-1] - middle @ direct))
+    return NameJudgement(figures, temperature)
 
 
 def area_under_curve(score: NDArray[np.floating], labels: Floats, counts: Floats) -> float:
