@@ -34,6 +34,7 @@ create table if not exists prompts (
 create table if not exists masks (
     object integer, frame integer, mask text, score real, quality real, state text, doubts text,
     prompted integer, primary key (object, frame)) without rowid;
+create index if not exists masks_of_a_frame on masks (frame);
 create table if not exists states (
     object integer, backward integer, frame integer, arrays blob, watch text,
     primary key (object, backward));
