@@ -44,20 +44,10 @@ from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
 from anymask.primitives.types import FloatArray, UintImage
 from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
 from anymask.runtimes.sweep import open_sweep
+from anymask.training.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 Floats = NDArray[np.float64]
 
-ROUND = (
-    "coco_panoptic", "coco_instances", "dog_cat", "coco_panoptic", "street_building", "coco_more",
-    "pigs", "coco_panoptic", "coco_instances", "caltech_animals", "signs_and_lanes",
-    "coco_panoptic", "building_facade", "football_broadcast", "coco_instances", "pets",
-    "kitchen_things", "corridor_a", "coco_panoptic", "coco_more", "taco_litter", "fruit3",
-    "coco_instances", "dog_cat", "coco_person_more", "clothing_more", "food_components",
-    "coco_panoptic", "railway_wagon", "car_panels_web", "coco_more", "warehouse_pallets",
-)  # fmt: skip
-COMPLETE = ("coco_panoptic", "corridor_a", "football_broadcast")
-UNSEEN = 0.3  # of a mask, that nobody labelled
-SAME, TOUCHED = 0.5, 0.25
 TWICE = 0.9  # IoU of masks that are one
 SIDE = 16  # clicks along a photo: more photos say more than more clicks
 PRICE = 3.0  # of a squared weight
@@ -123,19 +113,13 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
 def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedPhoto:
     """One photo of a set."""
     rles, facts = looked_at(model, sample.image(), settings)
-    truths = sample.rles
-    ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))
-    areas = np.array([rle_area(rle) for rle in truths], np.float64)
+    ious, counts = judge_proposals(rles, sample, name in COMPLETE)
     found = np.array([rle_area(rle) for rle in rles], np.float64)
-    reached = rle_intersection(rles, truths) / np.maximum(areas, 1)
-    covered = rle_intersection(rles, truths) / np.maximum(found[:, None], 1)
-    touched = (np.maximum(reached, covered) > TOUCHED).any(axis=1)
-    counts = np.where(touched | (name in COMPLETE), 1.0, UNSEEN)
     labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
     shared = rle_iou(rles, rles).astype(np.float64)
     inside = rle_intersection(rles, rles) / np.maximum(np.minimum(found, found[:, None]), 1)
     covers = found / np.prod(sample.hw)
-    return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(truths))
+    return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(sample.rles))
 
 
 def photos(folder: Path, count: int, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:

@@ -29,12 +29,10 @@ from anymask.training.name_maps import (
 from anymask.training.name_samples import (
     PHOTOS,
     ROWS,
-    UNSEEN,
     WIDE,
     CloseUpRow,
     CloseUpStore,
     gather_close_ups,
-    judge_proposals,
 )
 from anymask.training.name_training import (
     CHECKPOINT,
@@ -43,6 +41,7 @@ from anymask.training.name_training import (
     train_names,
 )
 from anymask.training.name_words import NameWords, read_name_words
+from anymask.training.proposals import UNSEEN, judge_proposals
 from anymask.weights import read_checkpoint
 from tests.training.small_data import write_sets
 

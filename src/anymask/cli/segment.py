@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anymask.predictors.image import Model
     from anymask.predictors.settings import SegmentSettingsDict
     from anymask.primitives.candidates import Candidates
+    from anymask.primitives.name_table import ChosenNames
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.types import Embedding, UintImage
 
@@ -93,7 +94,7 @@ class Job:
     model    that answers
     several  whether there are several photos
     tell     where remarks go
-    named    what masks are called
+    names    those to choose from, where masks are to be named
     """
 
     prompts: list[Prompt]
@@ -104,7 +105,7 @@ class Job:
     model: ModelChoice
     several: bool
     tell: TextIO
-    named: NamesChoice = NamesChoice()
+    names: ChosenNames | None = None
 
     def targets(self, item: PhotoItem) -> list[Target]:
         """Where a photo's masks go. Raises InputError."""
@@ -138,6 +139,7 @@ def run(args: argparse.Namespace) -> None:
         if args.semantic:
             label_photos(args, pictures, items)
             return
+        named = NamesChoice(**read_options(args, NamesChoice))
         to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
         job = Job(
             prompts=read_prompts(args.parts),
@@ -148,15 +150,14 @@ def run(args: argparse.Namespace) -> None:
             model=_choose_model(args, items),
             several=len(items) > 1,
             tell=sys.stderr if to_stdout else sys.stdout,
-            named=NamesChoice(**read_options(args, NamesChoice)),
         )
         planned = [(item, job.targets(item)) for item in items]
         _refuse_overwriting(planned)
         model = job.model.load()
-        job.named.check(model)
         settings = job.settings | {"retry": read_looks(args).retry()}
+        job = replace(job, settings=settings, names=named.open(model))
         for item, targets in planned:
-            segment_photo(model, replace(job, settings=settings), item, targets)
+            segment_photo(model, job, item, targets)
 
 
 def label_photos(
@@ -268,13 +269,13 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> lis
     from anymask.primitives.types import Embedding
 
     answers = answer_prompts(model, seen, job.prompts, job.settings)
-    if job.named.names is None:
+    if job.names is None:
         return answers
     if isinstance(seen, Embedding):
         raise InputError(
             "--names looks at the photo, got only its embedding; name the photo itself"
         )
-    return [job.named.label_answer(model, seen, answer) for answer in answers]
+    return [model.with_labels(seen, answer, names=job.names) for answer in answers]
 
 
 def answer_prompts(
@@ -301,9 +302,10 @@ def zoom_report(
 
     plain = job.settings | {"zoom": False, "retry": None}
     (first,) = answer_prompts(model, seen, [prompt], plain)
-    if (first.masks[0] != answer.masks[0]).any():
+    mask = first.first.pixels()
+    if (mask != answer.first.pixels()).any():
         return None
-    box = object_box(prompt, first)
+    box = object_box(prompt, mask)
     if box is None or closer_window(box, first.geometry.image_hw, MIN_SIDE) is None:
         return "--zoom had no use here: the object fills too much of the photo for a closer look"
     return "--zoom had no use here: by the model's own estimate the closer look was no better"

@@ -145,8 +145,7 @@ class EverythingWork:
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.grid = grid_of(model.runtime.family, task.given)
         self.arranged = task.arranged.open()
-        self.named = task.named
-        self.named.check(model)
+        self.names = task.named.open(model)
         about = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
@@ -191,7 +190,9 @@ class EverythingWork:
             done = True
         finally:
             log.close(done=done)
-        return self.named.label_records(self.model, photo.pixels, records)
+        if self.names is None:
+            return records
+        return self.model.with_labels(photo.pixels, records, names=self.names)
 
     def _write_records(self, path: Path, photo: PhotoFile, records: list[MaskRecord]) -> None:
         from anymask.primitives.layout import coverage

@@ -11,11 +11,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from anymask.data.record_list import MaskRecords
     from anymask.predictors.image import Model
-    from anymask.primitives.candidates import Candidates
+    from anymask.primitives.name_table import ChosenNames
 
 ALL = "all"
 OWN = ".json"  # of files of one's own names
@@ -67,20 +64,13 @@ class NamesChoice:
         """As `Model.suggest_labels` takes them."""
         return None if self.names in ((ALL,), [ALL]) else self.names
 
-    def check(self, model: Model) -> None:
-        """Raises ModelError, InputError before anything is computed."""
-        if self.names is not None:
-            from anymask.predictors.naming import choose_names
+    def open(self, model: Model) -> ChosenNames | None:
+        """The names, read once. Raises ModelError, InputError, DataError."""
+        if self.names is None:
+            return None
+        from anymask.predictors.naming import choose_names
 
-            choose_names(model.runtime, self.chosen)
-
-    def label_answer(self, model: Model, photo: NDArray[Any], answer: Candidates) -> Candidates:
-        """An answer with names, where any are asked for."""
-        return answer if self.names is None else model.with_labels(photo, answer, names=self.chosen)
-
-    def label_records(self, model: Model, photo: NDArray[Any], found: MaskRecords) -> MaskRecords:
-        """Records with names, where any are asked for."""
-        return found if self.names is None else model.with_labels(photo, found, names=self.chosen)
+        return choose_names(model.runtime, self.chosen)
 
     def about(self, model: Model) -> dict[str, Any]:
         """What the records depend on, ready for JSON; nothing where no names are asked for."""

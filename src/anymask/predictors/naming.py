@@ -24,7 +24,7 @@ from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.types import FloatArray, UintImage
 from anymask.runtimes.protocol import ImageRuntime, MaskNaming, require
 
-Names = str | Path | Sequence[str] | None
+Names = str | Path | Sequence[str] | ChosenNames | None
 FoundMasks = TypeVar("FoundMasks", Candidates, MaskRecords)
 Nameable = Candidates | Sequence[MaskRecord] | ArrayLike
 
@@ -32,11 +32,14 @@ MOST_AT_ONCE = 256  # masks whose close-ups are held
 
 
 def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
-    """The names to choose from: a list, a file of one's own names, or all that were learned.
+    """The names to choose from: a list, a file of one's own names, what was chosen before, or all
+    that were learned.
 
     Raises ModelError for a model without names, InputError for a name that is not known.
     """
     table = require(runtime, MaskNaming).name_table()
+    if isinstance(names, ChosenNames):
+        return names
     if isinstance(names, str | Path):
         return read_own_names(Path(names), table)
     return table.chosen(names)

@@ -127,7 +127,7 @@ def _ask_tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Can
 
 
 def _in_window(asked: Question, first: Candidates, min_side: int) -> Iterator[Candidates]:
-    box = None if asked.photo is None else object_box(asked.prompt, first)
+    box = None if asked.photo is None else object_box(asked.prompt, first.first.pixels())
     window = None if box is None else closer_window(box, first.geometry.image_hw, min_side)
     if asked.photo is not None and window is not None:
         yield decode_in_window(asked, asked.photo, first, window)

@@ -61,15 +61,20 @@ def look_closer(first: Candidates, question: Question) -> Candidates:
         wanted = clear and settings.multimask == "auto"
     else:
         wanted = settings.zoom
-    box = object_box(question.prompt, first) if wanted and photo is not None else None
-    if box is None or photo is None:
+    if not wanted or photo is None:
+        return first
+    mask = first.first.pixels()
+    box = object_box(question.prompt, mask)
+    if box is None:
         return first
     close = CLEAR if clear else IN_DOUBT
     window = closer_window(box, first.geometry.image_hw, MIN_SIDE, close)
     if window is None:
         return first
     if clear:
-        return average_in_window(question, photo, first, window)
+        start = mask if question.prompt.points is not None else None  # what has been corrected
+        prompt = replace(question.prompt, mask=start)
+        return average_in_window(replace(question, prompt=prompt), photo, first, window)
     second = decode_in_window(question, photo, first, window)
     better = second.first.quality > first.first.quality and second.masks[0].any()
     return second if better else first
@@ -95,13 +100,7 @@ def closer_window(
 def average_in_window(
     question: Question, photo: UintImage, first: Candidates, window: Window
 ) -> Candidates:
-    """The first answer, its pixels decided by the mean of its chances and those in the window.
-
-    Corrected clicks are asked with the first mask as a start, a bare box without one.
-    """
-    corrected = question.prompt.points is not None
-    start = first.masks[0] if corrected else None
-    started = replace(question, prompt=replace(question.prompt, mask=start))
+    """The first answer, its pixels decided by the mean of its chances and those in the window."""
 
     def averaged(second: Candidates, asked: Question) -> Candidates:
         (mask,) = second.items
@@ -109,7 +108,7 @@ def average_in_window(
         mean = mean_chance(mask.logits - mask.threshold, around - np.float32(first.threshold))
         return replace(second, items=(mask.with_logits(mean + np.float32(mask.threshold)),))
 
-    second, masks = _ask_window(started, photo, first, window, averaged)
+    second, masks = _ask_window(question, photo, first, window, averaged)
     if not masks.any():
         return first
     item = replace(first.first, quality=second.first.quality).with_pixels(masks[0])
@@ -189,10 +188,9 @@ def _ask_window(
     return second, np.stack(large).view(np.bool_)
 
 
-def object_box(prompt: Prompt, first: Candidates) -> Box | None:
-    """What the prompt and the first answer together speak of; None where that is nothing."""
+def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
+    """What the prompt and the first mask together speak of; None where that is nothing."""
     boxes: list[FloatArray] = []
-    mask = first.masks[0]
     if mask.any():
         boxes.append(mask_to_box(mask))
     if prompt.box is not None:

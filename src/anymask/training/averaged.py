@@ -78,8 +78,11 @@ class AveragedLearner(Generic[N]):
             "about": {"steps": self.steps, "minutes": self.minutes},
         }
 
-    def take(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+    def resume(self, path: Path) -> None:
+        """Go on from the checkpoint of an earlier sitting, where there is one."""
+        if not path.is_file():
+            return
+        state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.averaged = state["averaged"]

@@ -130,8 +130,7 @@ def _begin(store: ClipStore, folder: Path, recipe: MemoryRecipe) -> MemoryLearne
         keys=first.keys.shape[1], middle=first.middle.shape[1], fine=first.fine.shape[1]
     )
     learner, path = MemoryLearner(recipe, sizes), folder / CHECKPOINT
-    if path.is_file():
-        learner.take(torch.load(path, weights_only=True))
+    learner.resume(path)
     return learner
 
 

@@ -8,8 +8,7 @@ They are taken wider than the network sees them (`WIDE`), so that training can m
 Two kinds are stored: masks that people drew, with their names; and what a model proposes for a
 photo by itself, with whether people drew the same (`judged`).
 
-Letters: W the side of a stored close-up, S that of what the network sees, M masks that people drew,
-n proposals.
+Letters: W the side of a stored close-up, S that of what the network sees.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import is_set, load_set
@@ -31,10 +29,11 @@ from anymask.primitives.close_up import CONTEXT, SIDE, CloseUp, close_up
 from anymask.primitives.errors import DataError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.primitives.rle import Rle, rle_area
 from anymask.primitives.types import UintImage
 from anymask.training.edge_samples import other_colours
 from anymask.training.name_words import NameWords
+from anymask.training.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 ROWS, PHOTOS, MASKS = "rows.jsonl", "photos.bin", "masks.bin"
 WIDE = 160  # W
@@ -44,21 +43,6 @@ MOST_PHOTOS = 400  # of a set
 MOST_MASKS = 24  # of a photo
 SMALLEST = 64  # pixels of a mask that is looked at
 NEAREST = 0.85  # of the side that is usually seen: how near a training close-up may come
-
-# Sets whose photos a model is asked about in turn; those that label all that they show; how much a
-# proposal counts that nobody may have labelled; from which IoU on it is the same as a drawn mask,
-# and from which share it touches one.
-ROUND = (
-    "coco_panoptic", "coco_instances", "dog_cat", "coco_panoptic", "street_building", "coco_more",
-    "pigs", "coco_panoptic", "coco_instances", "caltech_animals", "signs_and_lanes",
-    "coco_panoptic", "building_facade", "football_broadcast", "coco_instances", "pets",
-    "kitchen_things", "corridor_a", "coco_panoptic", "coco_more", "taco_litter", "fruit3",
-    "coco_instances", "dog_cat", "coco_person_more", "clothing_more", "food_components",
-    "coco_panoptic", "railway_wagon", "car_panels_web", "coco_more", "warehouse_pallets",
-)  # fmt: skip
-COMPLETE = ("coco_panoptic", "corridor_a", "football_broadcast")
-UNSEEN = 0.3
-SAME, TOUCHED = 0.5, 0.25
 
 Proposing = Callable[[UintImage], Sequence[MaskRecord]]
 
@@ -237,23 +221,6 @@ def _proposed(
                 quality=round(record.quality, 4),
             ),
         )
-
-
-def judge_proposals(
-    rles: Sequence[Rle], sample: AnnotatedImage, complete: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # -> (n, M), (n,)
-    """IoU of each with each mask that people drew, and how much each counts.
-
-    complete  whether people drew all that there is
-    """
-    truths = sample.rles
-    ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))
-    areas = np.array([rle_area(rle) for rle in truths], np.float64)
-    found = np.array([rle_area(rle) for rle in rles], np.float64)
-    common = rle_intersection(rles, truths)
-    reached, covered = common / np.maximum(areas, 1), common / np.maximum(found[:, None], 1)
-    touched = (np.maximum(reached, covered) > TOUCHED).any(axis=1)
-    return ious, np.where(touched | complete, 1.0, UNSEEN)
 
 
 class _CloseUpWriter:

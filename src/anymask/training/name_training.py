@@ -177,8 +177,7 @@ def _begin(store: MapStore, words: NameWords, folder: Path, recipe: NameRecipe) 
     network = NamingNetwork(torch.from_numpy(words.texts), learned)
     network.namer.backbone.load_state_dict(store.backbone)
     learner, path = NameLearner(recipe, network), folder / CHECKPOINT
-    if path.is_file():
-        learner.take(torch.load(path, weights_only=True))
+    learner.resume(path)
     return learner
 
 
