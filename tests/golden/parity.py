@@ -1,10 +1,11 @@
 """How near to the reference code our numbers must be, as ../shared/golden/README.md says."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+
+from tests.scripts import loaded_script
 
 EMBEDDING = 1e-4  # largest difference over the largest reference value
 LOGITS = 1e-2  # absolute
@@ -14,12 +15,8 @@ QUALITY = 1e-3  # absolute
 
 def load_recipe(shared: Path) -> ModuleType:
     """The module that makes the references' deterministic weights."""
-    found = importlib.util.spec_from_file_location("recipe", shared / "golden" / "recipe.py")
-    assert found is not None
-    assert found.loader is not None
-    recipe = importlib.util.module_from_spec(found)
-    found.loader.exec_module(recipe)
-    return recipe
+    with loaded_script(shared / "golden" / "recipe.py") as recipe:
+        return recipe
 
 
 def assert_embedding(ours: np.ndarray, reference: np.ndarray) -> None:

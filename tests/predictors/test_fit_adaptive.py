@@ -1,7 +1,6 @@
 """The recipe of adaptive mode's weights: what it plays, labels and learns, on a made-up photo."""
 
-import importlib.util
-import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -11,21 +10,17 @@ import pytest
 
 import anymask
 from anymask.predictors.grid import Grid, grid_of
+from tests.scripts import loaded_script
 
 pytest.importorskip("torch")
 PATH = Path(__file__).parents[2] / "recipes" / "fit_adaptive.py"
 
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fit_adaptive", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    module.STEPS, module.ROUNDS = 60, 1
-    return module
+def recipe() -> Iterator[ModuleType]:
+    with loaded_script(PATH) as module:
+        module.STEPS, module.ROUNDS = 60, 1
+        yield module
 
 
 @pytest.fixture(scope="module")

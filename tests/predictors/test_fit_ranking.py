@@ -1,7 +1,6 @@
 """The recipe of the ranking finds what makes a mask the right one."""
 
-import importlib.util
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -9,21 +8,16 @@ import numpy as np
 import pytest
 
 from anymask.families.nano import FACTS, RankingWeights, chances, order_masks
+from tests.scripts import loaded_script
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "fit_ranking.py"
 
 
 @pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    place = importlib.util.spec_from_file_location("fit_ranking", RECIPE)
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    monkeypatch.setitem(sys.modules, "fit_ranking", module)  # for its dataclass
-    place.loader.exec_module(module)
-    monkeypatch.setattr(module, "STEPS", 200)
-    monkeypatch.setattr(module, "BATCH", 300)
-    return module
+def recipe() -> Iterator[ModuleType]:
+    with loaded_script(RECIPE) as module:
+        module.STEPS, module.BATCH = 200, 300
+        yield module
 
 
 @pytest.mark.parametrize("name", ["depth", "third"])

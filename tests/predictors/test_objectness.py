@@ -1,7 +1,5 @@
 """Objectness: facts and chances by hand, and what is shown of it."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle, rle_intersection, rle_iou
 from anymask.primitives.spec import Geometry
+from tests.scripts import loaded_script
 
 SIDE, ROWS, COLUMNS = 32, 24, 32
 PLACE = Geometry((96, 128), (48, 64), 64)  # a cell is two pixels of the model's square
@@ -116,14 +115,8 @@ def test_records_keep_their_objectness_in_sa1b_files() -> None:
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[Any]:
     path = Path(__file__).resolve().parents[2] / "recipes" / "fit_objectness.py"
-    spec = importlib.util.spec_from_file_location("fit_objectness", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with loaded_script(path) as module:
+        yield module
 
 
 @pytest.mark.parametrize("seed", range(6))

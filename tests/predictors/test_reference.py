@@ -1,6 +1,5 @@
 """The whole way from a photo to its masks, against the reference code's own predictor."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +10,7 @@ import torch
 import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.types import Embedding
+from tests.golden.parity import load_recipe
 
 NAME = "mobile_sam"
 LOGITS, QUALITY, FEATURES = 1e-2, 1e-3, 1e-4  # golden/README.md
@@ -18,10 +18,7 @@ LOGITS, QUALITY, FEATURES = 1e-2, 1e-3, 1e-4  # golden/README.md
 
 @pytest.fixture(scope="module")
 def recipe(shared: Path) -> ModuleType:
-    found = importlib.util.spec_from_file_location("recipe", shared / "golden" / "recipe.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return load_recipe(shared)
 
 
 @pytest.fixture(scope="module")

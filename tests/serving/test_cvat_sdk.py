@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from anymask.primitives.rle import mask_to_rle
 from anymask.serving.cvat import CvatModel, mask_to_shape, shape_to_mask
 from tests.predictors.fakes import ColourRuntime, discs, iou
 from tests.primitives.strategies import Mask, masks, quickly
+from tests.scripts import loaded_script
 from tests.serving.servers import LEFT, PICTURE, RIGHT
 
 HW = PICTURE.shape[:2]
@@ -40,15 +42,9 @@ class Loader:
 
 
 @pytest.fixture
-def example(repository: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "anymask_cvat", repository / "examples/cvat/anymask_cvat.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def example(repository: Path) -> Iterator[Any]:
+    with loaded_script(repository / "examples/cvat/anymask_cvat.py") as module:
+        yield module
 
 
 def started(example: Any, kind: str) -> Any:

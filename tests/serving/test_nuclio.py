@@ -7,9 +7,9 @@ function's annotations, sends picture and prompts, and its page draws the reply'
 from __future__ import annotations
 
 import base64
-import importlib.util
 import itertools
 import json
+from collections.abc import Iterator
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from anymask.predictors.image import Model
 from anymask.serving.cvat import CvatModel, shape_to_mask
 from tests.predictors.fakes import ColourRuntime, iou
+from tests.scripts import loaded_script
 from tests.serving.servers import LEFT, PICTURE, RIGHT, png
 
 HW = PICTURE.shape[:2]
@@ -39,13 +40,9 @@ def folder(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def main(folder: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("nuclio_main", folder / "main.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def main(folder: Path) -> Iterator[Any]:
+    with loaded_script(folder / "main.py", "nuclio_main") as module:
+        yield module
 
 
 class Worker:

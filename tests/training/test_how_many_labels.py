@@ -1,28 +1,20 @@
 """The recipe that says how many labels one needs writes sets that the fine-tuning reads."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
+from tests.scripts import loaded_script
 from tests.training.small_data import write_sets
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def test_a_subset_has_its_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(RECIPES))  # for small_unet
-    place = importlib.util.spec_from_file_location(
-        "how_many_labels", RECIPES / "how_many_labels.py"
-    )
-    assert place is not None
-    assert place.loader is not None
-    recipe = importlib.util.module_from_spec(place)
-    place.loader.exec_module(recipe)
-    monkeypatch.delitem(sys.modules, "small_unet")
+    with loaded_script(RECIPES / "how_many_labels.py") as recipe:
+        pass
     (name, *_) = sorted(path.parent for path in write_sets(tmp_path / "data").rglob("masks.jsonl"))
     photos = load_set(name)[1][:2]
     recipe.write_subset(photos, tmp_path / "some")

@@ -7,8 +7,6 @@ page's encoder is WebAssembly's, so masks may differ by a pixel of rounding.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +22,7 @@ import anymask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import mask_to_model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
+from tests.scripts import loaded_script
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,16 +145,8 @@ def test_torch_gives_the_first_mask_of_onnx_runtime(torch_model: Any, picture: s
 @pytest.fixture(scope="module")
 def example() -> Iterator[ModuleType]:
     """The bundle's program as a module; `family` is the file beside it."""
-    sys.path.insert(0, str(BUNDLE))
-    spec = importlib.util.spec_from_file_location("bundle_example", BUNDLE / "example.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bundle_example"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(BUNDLE))
-    del sys.modules["bundle_example"], sys.modules["family"]
+    with loaded_script(BUNDLE / "example.py", "bundle_example") as module:
+        yield module
 
 
 @pytest.mark.parametrize("picture", NAMES)
