@@ -209,8 +209,9 @@ def follow(session: VideoSession, args: argparse.Namespace) -> int:
     from anymask.primitives.progress import ProgressBar
 
     writers: list[MaskWriter] = []
+    at_once = args.direction == "forward" and args.paths == 1
     with ProgressBar("frames", session.frames.length) as bar:
-        frames = frames_in_order(session, args.direction, bar)
+        frames = frames_in_order(session, args.direction, at_once, bar)
         try:
             for frame in frames:
                 if not writers:
@@ -235,9 +236,12 @@ def read_picture(session: VideoSession, frame: int) -> UintImage:
     return image
 
 
-def frames_in_order(session: VideoSession, direction: Any, bar: Any) -> Iterator[TrackedFrame]:
-    """Every frame from the first on: while they are followed forwards, else afterwards."""
-    if direction == "forward":
+def frames_in_order(
+    session: VideoSession, direction: Any, at_once: bool, bar: Any
+) -> Iterator[TrackedFrame]:
+    """Every frame from the first on: while they are followed, or afterwards, where what comes may
+    still change them."""
+    if at_once or session.frames.length is None:
         yield from session.propagate("forward", start=0)
         return
     for done, _ in enumerate(session.propagate(direction)):

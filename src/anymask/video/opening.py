@@ -19,6 +19,7 @@ from anymask.video.session import VideoSession
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
 from anymask.video.tracker import Tracker
+from anymask.video.tree_tracker import TreeTracker
 from anymask.video.watch import WatchSettings
 
 TrackerName = Literal["auto", "memory", "match", "points"]
@@ -64,6 +65,7 @@ class TrackDict(TypedDict, total=False):
     fill_gaps: bool
     memory_stride: int | None
     distinct_frames: int
+    paths: int
     long_memory: int
 
 
@@ -111,7 +113,7 @@ def open_tracker(
         return ImageTracker(model, "memory", reader=reader)
     memory.check_tracker(name)
     if name == "memory":
-        return MemoryTracker(model, steps, memory)
+        return (MemoryTracker if memory.paths == 1 else TreeTracker)(model, steps, memory)
     return ImageTracker(model, name, long_memory=memory.long_memory)
 
 
