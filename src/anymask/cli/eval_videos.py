@@ -106,10 +106,12 @@ def _scores(
     from anymask.evaluation.video_protocols import follow_given, follow_offline, follow_online
     from anymask.video.opening import open_session
 
-    memory = read_options(args, MemorySettings)
+    settings = read_options(args, MemorySettings)
+    if args.refine_edges:
+        settings["refine_edges"] = True
 
     def follow(clip: Clip) -> Any:
-        return open_session(model, list(clip.frames), tracker=args.tracker, **memory)
+        return open_session(model, list(clip.frames), tracker=args.tracker, **settings)
 
     found = []
     session: Follow = follow
@@ -154,6 +156,7 @@ def _document(
         "protocol": args.protocol,
         "tracker": args.tracker,
         "memory": read_options(args, MemorySettings),
+        "refine_edges": bool(args.refine_edges),
         "model": model.name,
         "weights_hash": model.runtime.weights_hash,
         "machine": dataclasses.asdict(this_machine()),
