@@ -9,14 +9,24 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
+from anymask.models.memory_attention import RecalledMemories, log_counts, pool_map
 from anymask.models.narrow_attention import attend, attend_in_blocks
 from anymask.models.object_answer import fill_holes, stability_of, without_overlaps
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import TINY, StagedRepViT
-from anymask.models.rotary import grid_turns, in_halves, joined, no_turns, turn, turned
+from anymask.models.rotary import (
+    RotaryAngles,
+    grid_turns,
+    in_halves,
+    joined,
+    no_turns,
+    turn,
+    turned,
+)
 from anymask.models.video_model import VideoModel
 from anymask.models.video_records import Frame, FramePrompts
-from anymask.primitives.memory_bank import MemoryBank, VideoMoment
+from anymask.models.video_variants import TINY_VIDEO, build_video_variant
+from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -41,9 +51,93 @@ def test_narrow_attention_is_softmax_weighting(queries: int, L: int, K: int) -> 
 def test_half_precision_adds_its_weights_up_in_32_bits() -> None:
     q, k, v = noise(1, 5, 16), noise(2, 3000, 16, seed=1), noise(2, 3000, 4, seed=2) + 1
     truth = (q @ k.transpose(1, 2) / 4).softmax(dim=-1) @ v
-    ours = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
-    assert ours.dtype == torch.bfloat16
-    assert (ours.float() - truth).abs().max() < 0.05
+    halves = q.bfloat16(), k.bfloat16(), v.bfloat16()
+    for ours in (attend(*halves), attend_in_blocks(*halves)):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.float() - truth).abs().max() < 0.05
+
+
+@torch.inference_mode()
+def test_what_is_added_to_all_keys_does_not_round_the_products_of_halves() -> None:
+    """A common part of the keys, which decides nothing, would cost all the digits of bfloat16."""
+    q, k, v = noise(1, 50, 16), noise(1, 300, 16, seed=1), noise(1, 300, 16, seed=2)
+    truth = (q @ k.transpose(1, 2) / 4).softmax(dim=-1) @ v
+    q16, k16, v16 = q.bfloat16(), (k + 16).bfloat16(), v.bfloat16()
+    exact = (q16.float() @ k16.float().transpose(1, 2) / 4).softmax(dim=-1) @ v16.float()
+    ours = attend_in_blocks(q16, k16, v16).float()
+    assert (ours - exact).abs().max() < 0.05
+    assert (truth - exact).abs().max() < 0.5  # what rounding the keys themselves did
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_a_key_with_a_count_weighs_as_much_as_so_many(dtype: torch.dtype) -> None:
+    q, k, v = (
+        one.to(dtype) for one in (noise(2, 30, 16), noise(2, 40, 16, seed=1), noise(2, 40, 4))
+    )
+    times = torch.where(torch.arange(40) < 25, 4, 1)
+    truth = attend(
+        *(one.float() for one in (q, k.repeat_interleave(times, 1))),
+        v.repeat_interleave(times, 1).float(),
+    )
+    extra = times.log()
+    limit = 1e-5 if dtype == torch.float32 else 0.02
+    for ours in (attend(q, k, v, extra), attend_in_blocks(q, k, v, extra)):
+        torch.testing.assert_close(ours.float(), truth, rtol=0, atol=limit)
+    with torch.inference_mode(False), torch.enable_grad():  # by the library, as on a GPU
+        library = attend(q.clone(), k.clone(), v.clone(), extra.clone())
+    torch.testing.assert_close(library.float(), truth, rtol=0, atol=limit)
+
+
+@torch.inference_mode()
+def test_pooled_memories_are_read_as_if_each_place_had_the_mean_of_its_square() -> None:
+    torch.manual_seed(0)
+    model = build_video_variant(TINY_VIDEO).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    side, at = TINY_VIDEO.spec.image_side, VideoMoment(3)
+    frame = model.see(noise(1, 3, side, side))
+    (h, w), dim = frame.features.shape[-2:], model.config.attention.memory_dim
+    memories = [
+        Memory(n, noise(1, h * w, dim, seed=n), noise(1, model.config.attention.dim, seed=9 + n))
+        for n in range(3)
+    ]
+    bank = MemoryBank().with_prompted(memories[0]).with_tracked(memories[1])
+    bank = bank.with_tracked(memories[2])
+    settings = replace(model.config.settings, pool=2, memory_dtype="float32")
+    pooled = model.recall([bank.select(at, settings)], (h, w), at, settings)
+    assert pooled.extra is not None
+    times = pooled.extra.exp().round().long()
+    assert times.tolist() == [4] * (3 * h * w // 4) + [1] * (len(times) - 3 * h * w // 4)
+    as_many = RecalledMemories(
+        pooled.tokens.repeat_interleave(times, 1),
+        pooled.at.repeat_interleave(times, 1),
+        RotaryAngles(
+            pooled.turns.cosine.repeat_interleave(times, 0),
+            pooled.turns.sine.repeat_interleave(times, 0),
+        ),
+    )
+    tokens = frame.features.flatten(2).transpose(1, 2)
+    truth = model.memory_attention(tokens, *model._of_frame(h, w), as_many, plain=True)
+    found = model.condition(frame, [bank], at, settings)
+    torch.testing.assert_close(found[0].flatten(1).t(), truth[0], rtol=1e-4, atol=1e-4)
+    apart = model.condition(frame, [bank], at, model.config.settings)
+    assert (apart - found).abs().max() > 1e-3
+
+
+def test_pooled_places_are_means_and_lie_in_the_middle() -> None:
+    tokens = noise(2, 24, 3)
+    means = tokens.unflatten(1, (2, 2, 3, 2)).mean(dim=(2, 4)).flatten(1, 2)
+    torch.testing.assert_close(pool_map(tokens, (4, 6), 2), means)
+    assert pool_map(tokens, (4, 6), 1) is tokens
+    angles = torch.atan2(*(getattr(grid_turns(4, 6, 8), part) for part in ("sine", "cosine")))
+    slow = angles[:, [1, 3]]  # speeds of 1 / 100: no whole turn
+    found = grid_turns(2, 3, 8, side=2)
+    pooled = torch.atan2(found.sine, found.cosine)[:, [1, 3]]
+    torch.testing.assert_close(pooled[None], pool_map(slow[None], (4, 6), 2), atol=1e-6, rtol=0)
+    counts = log_counts(noise(1, 7, 2), 6, 2)
+    assert counts is not None
+    assert counts.exp().round().tolist() == [4] * 6 + [1]
 
 
 def test_turned_products_are_those_of_the_complex_numbers_of_the_reference() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ import torch
 from anymask.models.video_records import FramePrompts
 from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.predictors.image import Model
-from anymask.primitives.errors import ModelError
+from anymask.primitives.errors import InputError, ModelError
 from anymask.primitives.memory_bank import MemoryBank, VideoMoment, with_postprocessing
 from anymask.primitives.resize import geometry, image_to_model, logits_to_rles, points_to_model
 from anymask.primitives.rle import rle_to_mask
 from anymask.runtimes.torch import TorchRuntime
+from anymask.runtimes.video import VideoSteps
 from anymask.video.opening import open_session
 from tests.predictors.fakes import ColourRuntime
 from tests.video.clips import moving_discs
@@ -26,12 +28,12 @@ PICTURES, _ = moving_discs(5)
 POINT = [(30.0, 30.0)]
 
 
-def tiny(variant: VideoVariant = TINY_VIDEO) -> Model:
+def tiny(variant: VideoVariant = TINY_VIDEO, precision: str = "fp32") -> Model:
     torch.manual_seed(0)
     module = build_video_variant(variant)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    return Model(TorchRuntime(module, "tiny", device="cpu"))
+    return Model(TorchRuntime(module, "tiny", device="cpu", precision=precision))
 
 
 @torch.inference_mode()
@@ -100,6 +102,48 @@ def test_a_choice_of_memories_is_taken_and_resumed(
                 session.add(frame=0, points=POINT)
             found = [frame.objects[1].rle for frame in itertools.islice(session, frames)]
     assert found == wanted
+
+
+def tracked_logits(model: Model) -> np.ndarray:
+    """Of two objects, clicked on frame 0, on frame 3: (2, m, m)."""
+    steps = model.runtime.capability(VideoSteps)
+    assert steps is not None
+    chance, banks = np.random.default_rng(0), list[Any]()
+    for number in range(4):
+        image = chance.standard_normal((3, 64, 64)).astype(np.float32)
+        frame = steps.see_frame(image)
+        if number:
+            answer = steps.step_video(frame, banks, number, False)
+            handles, prompted = answer.handles, False
+        else:
+            places = (np.array([[x, 20.0]], np.float32) for x in (12, 40))
+            told = [steps.answer_points(frame, one, np.array([1]), None) for one in places]
+            handles, prompted, banks = tuple(one.handles[0] for one in told), True, [None, None]
+        banks = [
+            steps.remember(frame, bank, handle, (number, False), prompted)
+            for bank, handle in zip(banks, handles, strict=True)
+        ]
+    return answer.logits
+
+
+def test_half_precision_tracks_nearly_the_same() -> None:
+    """The median: a filled hole has a value of its own, and is there or not by the last bit."""
+    whole, halves = (tracked_logits(tiny(TINY_EDGE, precision)) for precision in ("fp32", "bf16"))
+    assert np.median(np.abs(whole - halves)) < 0.05 * np.std(whole)
+
+
+@pytest.mark.parametrize(
+    ("variant", "pool", "message"),
+    [
+        (TINY_EDGE, 2, "pool_memory is for memories that are maps, those of tiny_edge"),
+        (TINY_VIDEO, 3, "pool_memory must be 1, 2 or 4, got 3; take 2"),
+    ],
+)
+def test_memories_that_cannot_be_pooled_are_refused(
+    variant: VideoVariant, pool: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        open_session(tiny(variant), PICTURES, pool_memory=pool)
 
 
 def test_masks_of_low_quality_are_not_remembered() -> None:

@@ -146,7 +146,7 @@ def _example_maps(manifest: Manifest) -> dict[str, Tensor]:
 def _write_attention(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
     """With two of everything: torch takes a size of one for a constant."""
     graph, features = AttentionGraph(model).eval(), maps["features"]
-    places, turns = model._of_memory(features.shape[-2], features.shape[-1])
+    places, turns = model._of_memory(features.shape[-2], features.shape[-1], pool=1)
     tokens = torch.zeros(2, places.shape[1], places.shape[2])
     given = (features, tokens, places, turns.cosine, turns.sine)
     info = GraphInfo(
@@ -206,7 +206,7 @@ def _write_memory(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> G
 def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
     """What the graphs leave to their runner, by name, with the family's settings."""
     side = model.spec.image_side // 16
-    places, turns = model._of_memory(side, side)
+    places, turns = model._of_memory(side, side, pool=1)
     tensors = {
         "ages": model.maskmem_tpos_enc[:, 0, 0],
         "no_object": model.no_obj_ptr,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.layers import Mlp
+from anymask.models.narrow_attention import attend
 from anymask.models.vit import map_to_windows, windows_to_map
 
 EPSILON = 1e-6
@@ -57,6 +58,9 @@ HIERA_L = HieraConfig(
 TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
 
 
+LARGE = 1024  # places from which on attention is computed in blocks, in 16 bits
+
+
 def pool_halves(x: Tensor) -> Tensor:
     """The largest of every 2 x 2 places: (B, h, w, C) -> (B, h / 2, w / 2, C)."""
     return F.max_pool2d(x.permute(0, 3, 1, 2), POOL).permute(0, 2, 3, 1)
@@ -80,7 +84,11 @@ class PooledAttention(nn.Module):
         q, k, v = (
             part.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, h w, D)
+        if h * w < LARGE or q.dtype == torch.float32:
+            mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, h w, D)
+        else:
+            flat = (part.flatten(0, 1) for part in (q, k, v))
+            mixed = attend(*flat).unflatten(0, (-1, self.heads))
         y: Tensor = self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)))
         return y
 

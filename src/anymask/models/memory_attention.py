@@ -12,13 +12,16 @@ Letters: N objects, L places of the frame, K tokens of memories, C channels, Cm 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.narrow_attention import attend
-from anymask.models.rotary import RotaryAngles, turned
+from anymask.models.positions import sine_grid
+from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns, turned
 
 INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
 
@@ -40,11 +43,49 @@ class RecalledMemories:
     tokens  (N, K, Cm)
     at      (1, K, Cm) their fixed positions, in the frame and in time
     turns   (K, C / 2) how their keys are turned
+    extra   (K,) the logarithm of how many places each stands for; None: of one
     """
 
     tokens: Tensor
     at: Tensor
     turns: RotaryAngles
+    extra: Tensor | None = None
+
+
+def pool_map(tokens: Tensor, hw: tuple[int, int], side: int) -> Tensor:
+    """Means of squares of places: (N, h * w, Cm) -> (N, h * w / side^2, Cm)."""
+    if side == 1:
+        return tokens
+    planes = tokens.transpose(1, 2).unflatten(2, hw)
+    return F.avg_pool2d(planes, side).flatten(2).transpose(1, 2)
+
+
+def log_counts(tokens: Tensor, pooled: int, side: int) -> Tensor | None:
+    """Logarithms of how many places each of K tokens stands for, (K,), the pooled ones first; None
+    where nothing is pooled. tokens: (N, K, Cm)"""
+    if side == 1:
+        return None
+    counts = tokens.new_zeros(tokens.shape[1], dtype=torch.float32)
+    counts[:pooled] = 2 * math.log(side)
+    return counts
+
+
+def memory_places(
+    config: MemoryAttentionConfig,
+    hw: tuple[int, int],
+    everywhere: int,
+    pool: int,
+    device: torch.device,
+) -> tuple[Tensor, RotaryAngles]:
+    """Fixed positions (1, K, Cm) and turns of a memory's tokens, read in squares of `pool` places;
+    the first ones, which read everywhere, have no place."""
+    h, w = hw
+    places = pool_map(sine_grid(h, w, config.memory_dim, device), hw, pool)
+    turns = grid_turns(h // pool, w // pool, config.dim, device, pool)
+    if everywhere:
+        places = F.pad(places, (0, 0, everywhere, 0))
+        turns = joined([no_turns(everywhere, config.dim, device), turns])
+    return places, turns
 
 
 class Projections(nn.Module):
@@ -66,8 +107,7 @@ class FrameAttention(Projections):
 
     def forward(self, x: Tensor, turns: RotaryAngles) -> Tensor:  # (N, L, C) -> the same
         q, k, v = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns), self.v_proj(x)
-        mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
-        y: Tensor = self.out_proj(mixed)
+        y: Tensor = self.out_proj(attend(q, k, v))
         return y
 
 
@@ -79,7 +119,7 @@ class MemoryReading(Projections):
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         # A mean of projected values is the projected mean: the weights add up to one.
-        y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens)))
+        y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens, memory.extra)))
         return y
 
     def plain(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:

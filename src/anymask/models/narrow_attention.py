@@ -22,35 +22,57 @@ from anymask.models.threads import open_lone_pool
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
     """Softmax-weighted means of values: (1 or N, L, C), (N, K, C), (N, K, V) -> (N, L, V).
 
-    The library's product wants values as wide as keys on a CPU, or holds all L x K weights.
+    extra  (K,) is added to the scores of each key: the logarithm of how many keys it stands for
+
+    The library's product wants values as wide as keys on a CPU, or holds all L x K weights, and
+    multiplies numbers of 16 bits no faster than those of 32.
     """
-    if torch.compiler.is_exporting() or q.device.type != "cpu" or torch.is_grad_enabled():
-        queries = q.expand(k.shape[0], -1, -1)
-        return F.scaled_dot_product_attention(queries[:, None], k[:, None], v[:, None])[:, 0]
-    if q.dtype != torch.float32:  # sums of weights need 32 bits: the library has them inside
-        wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))
-        queries = q.expand(k.shape[0], -1, -1)
-        mixed = F.scaled_dot_product_attention(queries[:, None], k[:, None], wide[:, None])[:, 0]
-        return mixed[..., : v.shape[-1]]
-    return attend_in_blocks(q, k, v)
+    as_wide = q.dtype == torch.float32 and v.shape[-1] == k.shape[-1] and extra is None
+    if (
+        torch.compiler.is_exporting()
+        or q.device.type != "cpu"
+        or torch.is_grad_enabled()
+        or as_wide
+    ):
+        return _by_library(q, k, v, extra)
+    if q.dtype == torch.float32 or (q.dtype == torch.bfloat16 and multiplies_halves()):
+        return attend_in_blocks(q, k, v, extra)
+    wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))  # sums of weights need 32 bits: inside
+    return _by_library(q, k, wide, extra)[..., : v.shape[-1]]
 
 
-def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same, block by block, each in a thread that computes alone; without gradients."""
+def _by_library(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None) -> Tensor:
+    queries = q.expand(k.shape[0], -1, -1)[:, None]
+    added = None if extra is None else extra.to(q.dtype).expand(q.shape[1], -1)
+    return F.scaled_dot_product_attention(queries, k[:, None], v[:, None], attn_mask=added)[:, 0]
+
+
+@cache
+def multiplies_halves() -> bool:
+    """Whether the processor multiplies bfloat16 itself."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
+    """The same, block by block, each in a thread that computes alone; without gradients.
+
+    Of bfloat16 only the products are taken, weights and their sums are float32. The keys' mean,
+    which adds the same to all scores of a query, goes first, so that less is rounded.
+    """
     N, L = k.shape[0], q.shape[1]
     q = q * q.shape[-1] ** -0.5
-    # A one beside each value adds the weights up in the same product.
-    values = torch.cat([v, v.new_ones(*v.shape[:2], 1)], dim=2)
+    if q.dtype != torch.float32:
+        k = k - k.mean(dim=1, keepdim=True)
     out = v.new_empty(N, L, v.shape[-1])
 
     def fill(block: tuple[int, int]) -> None:
         n, start = block
         some = slice(start, start + QUERIES)
         with torch.inference_mode():
-            out[n, some] = _mean(q[min(n, len(q) - 1), some], k[n], values[n])
+            out[n, some] = _mean(q[min(n, len(q) - 1), some], k[n], v[n], extra)
 
     blocks = [(n, start) for n in range(N) for start in range(0, L, QUERIES)]
     threads = torch.get_num_threads()
@@ -68,17 +90,30 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return open_lone_pool(threads, "anymask-attention")
 
 
-def _mean(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
-    """Weighted means for a block of queries: (L, C), (K, C), (K, V + 1) -> (L, V)."""
-    room = q.new_empty(len(q) * min(KEYS, len(k)))
-    sums = values.new_zeros(len(q), values.shape[1])
-    largest = q.new_full((len(q), 1), -torch.inf)
+def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
+    """Weighted means for a block of queries: (L, C), (K, C), (K, V) -> (L, V) in float32."""
+    whole = q.dtype == torch.float32
+    room = q.new_empty(len(q) * min(KEYS, len(k)), dtype=torch.float32)
+    sums = values.new_zeros(len(q), values.shape[1], dtype=torch.float32)
+    total = sums.new_zeros(len(q), 1)
+    largest = sums.new_full((len(q), 1), -torch.inf)
     for start in range(0, len(k), KEYS):
-        keys = k[start : start + KEYS]
+        keys, some = k[start : start + KEYS], values[start : start + KEYS]
         weights = room[: len(q) * len(keys)].view(len(q), len(keys))
-        torch.mm(q, keys.t(), out=weights)
+        if whole:
+            torch.mm(q, keys.t(), out=weights)
+        else:
+            weights.copy_(torch.mm(q, keys.t()))
+        if extra is not None:
+            weights.add_(extra[start : start + KEYS])
         seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
-        sums *= (largest - seen).exp_()
-        sums.addmm_(weights.sub_(seen).exp_(), values[start : start + KEYS])
+        faded = (largest - seen).exp_()
+        weights.sub_(seen).exp_()
+        total.mul_(faded).add_(weights.sum(dim=1, keepdim=True))
+        sums.mul_(faded)
+        if whole:
+            sums.addmm_(weights, some)
+        else:
+            sums.add_(torch.mm(weights.to(q.dtype), some))
         largest = seen
-    return sums[:, :-1] / sums[:, -1:]
+    return sums / total

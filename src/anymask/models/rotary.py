@@ -30,12 +30,18 @@ class RotaryAngles:
     sine: Tensor
 
 
-def grid_turns(h: int, w: int, channels: int, device: torch.device | None = None) -> RotaryAngles:
-    """A quarter of the channels turn with x, a quarter with y, in pairs: (h, w) -> (L, C / 2)."""
+def grid_turns(
+    h: int, w: int, channels: int, device: torch.device | None = None, side: int = 1
+) -> RotaryAngles:
+    """A quarter of the channels turn with x, a quarter with y, in pairs: (h, w) -> (L, C / 2).
+
+    side  of the squares of places that each of the map's stands for: it lies in their middle
+    """
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
     speeds = 1.0 / THETA ** (steps / channels)  # (C / 4,)
     place = torch.arange(h * w, dtype=torch.float32, device=device)
     x, y = place % w, torch.div(place, w, rounding_mode="floor")
+    x, y = (axis * side + (side - 1) / 2 for axis in (x, y))
     angles = torch.cat([torch.outer(x, speeds), torch.outer(y, speeds)], dim=-1)
     return RotaryAngles(angles.cos(), angles.sin())
 

@@ -24,7 +24,13 @@ from torch.nn import functional as F
 from anymask.models.fpn import ImageEncoder
 from anymask.models.layers import Mlp
 from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
-from anymask.models.memory_attention import MemoryAttention, RecalledMemories
+from anymask.models.memory_attention import (
+    MemoryAttention,
+    RecalledMemories,
+    log_counts,
+    memory_places,
+    pool_map,
+)
 from anymask.models.memory_encoder import MemoryEncoder
 from anymask.models.object_answer import (
     ChosenObjectMask,
@@ -51,6 +57,7 @@ from anymask.primitives.memory_bank import (
 from anymask.primitives.object_masks import ABSENT, MASK_LIMIT, SURE
 from anymask.primitives.spec import ModelSpec
 
+LIMITS = -MASK_LIMIT, MASK_LIMIT
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -105,8 +112,7 @@ class VideoModel(nn.Module):
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Answer N prompts about one image, or one each about N images: `ImageModel.decode`."""
-        masks = masks.clamp(-MASK_LIMIT, MASK_LIMIT)
-        decoded = self._decode(features, coords, labels, masks, has_mask)
+        decoded = self._decode(features, coords, labels, masks.clamp(*LIMITS), has_mask)
         return decoded.logits.float(), decoded.quality.float()
 
     def forward(
@@ -216,10 +222,11 @@ class VideoModel(nn.Module):
     ) -> RecalledMemories:
         """What N objects of the same layout remember, as tokens."""
         memories = zip(*(selection.memories for selection in selections), strict=True)
-        positions, turns = self._of_memory(*hw)
+        positions, turns = self._of_memory(*hw, settings.pool)
         tokens, places, turned = [], [], []
         for same in memories:
-            tokens.append(torch.cat([memory.tokens for _, memory in same]).to(self.dtype))
+            read = torch.cat([memory.tokens for _, memory in same]).to(self.dtype)
+            tokens.append(pool_map(read, hw, settings.pool))
             # The oldest memory's time is stored first but one; a prompted frame's last.
             places.append(positions + self.maskmem_tpos_enc[same[0][0] - 1, 0])
             turned.append(turns)
@@ -231,9 +238,10 @@ class VideoModel(nn.Module):
             tokens.append(pointers.unflatten(2, (parts, -1)).flatten(1, 2).to(self.dtype))
             times = self._pointer_times([age for age, _ in selections[0].pointers], at, settings)
             places.append(times.repeat_interleave(parts, dim=1))
-            still = no_turns(tokens[-1].shape[1], self.config.attention.dim, times.device)
-            turned.append(still)
-        return RecalledMemories(torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned))
+            turned.append(no_turns(tokens[-1].shape[1], self.config.attention.dim, times.device))
+        recalled = torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned)
+        maps = sum(one.shape[1] for one in tokens[: len(selections[0].memories)])
+        return RecalledMemories(*recalled, log_counts(recalled[0], maps, settings.pool))
 
     def answer(
         self,
@@ -271,8 +279,7 @@ class VideoModel(nn.Module):
         given = features.new_full((1 if masks is None else n,), float(masks is not None))
         if masks is None:
             masks = features.new_zeros(1, 1, self.spec.mask_side, self.spec.mask_side)
-        masks = masks.clamp(-MASK_LIMIT, MASK_LIMIT)
-        return self._decode((features, *frame.fine), coords, labels, masks, given)
+        return self._decode((features, *frame.fine), coords, labels, masks.clamp(*LIMITS), given)
 
     def given(self, frame: Frame, masks: Tensor) -> ObjectAnswer:
         """Take masks of N objects as the answer: (N, 1, S, S), 1 object, 0 background."""
@@ -289,8 +296,8 @@ class VideoModel(nn.Module):
             self.mask_downsample(masks),
             masks.new_ones(len(masks)),
         )
-        own = (seen.object_score > 0).to(self.dtype)
-        pointer = self._pointer(choose(seen, False, None).token, own)
+        own, token = seen.object_score > 0, choose(seen, False, None).token
+        pointer = self._pointer(token, own.to(self.dtype))
         pointer = there * pointer + (1 - there) * self.no_obj_ptr
         score = (2 * there - 1) * SURE
         return ObjectAnswer(logits.float(), torch.ones_like(score), score, pointer)
@@ -313,11 +320,8 @@ class VideoModel(nn.Module):
         )
         absent = answer.object_score[:, 0] <= 0
         tokens = self.memory_tokens(frame, answer.logits, sharp, absent, settings)
-        tokens = tokens.to(DTYPES[settings.memory_dtype])
-        return tuple(
-            Memory(at.frame, tokens[i : i + 1], answer.pointer[i : i + 1])
-            for i in range(len(tokens))
-        )
+        kept = tokens.to(DTYPES[settings.memory_dtype]).split(1)
+        return tuple(map(Memory, [at.frame] * len(kept), kept, answer.pointer.split(1)))
 
     def memory_tokens(
         self,
@@ -373,12 +377,11 @@ class VideoModel(nn.Module):
         """Positions of pointers in time, (1, pointers, Cm)."""
         device = self.no_mem_embed.device
         if settings.pointer_times == "none":
-            return torch.zeros(1, len(ages), self.config.attention.memory_dim, device=device)
+            return self.no_mem_embed.new_zeros(1, len(ages), self.config.attention.memory_dim)
         oldest = max(longest_pointer(at, settings), 1)
         share = torch.tensor(ages, dtype=torch.float32, device=device) / oldest
-        times: Tensor = self.obj_ptr_tpos_proj(
-            sine_line(share, self.config.attention.dim).to(self.dtype)
-        )
+        line = sine_line(share, self.config.attention.dim).to(self.dtype)
+        times: Tensor = self.obj_ptr_tpos_proj(line)
         return times[None]
 
     def _of_frame(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
@@ -386,15 +389,11 @@ class VideoModel(nn.Module):
         dim, device = self.config.attention.dim, self.no_mem_embed.device
         return sine_grid(h, w, dim, device).to(self.dtype), grid_turns(h, w, dim, device)
 
-    def _of_memory(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
-        """Fixed positions (1, K, Cm) and turns of a memory's tokens."""
-        config, device = self.config.attention, self.no_mem_embed.device
-        perceiver = self.config.perceiver
+    def _of_memory(self, h: int, w: int, pool: int) -> tuple[Tensor, RotaryAngles]:
+        """Fixed positions (1, K, Cm) and turns of a memory's tokens, read in squares."""
+        perceiver, everywhere = self.config.perceiver, 0
         if perceiver is not None:
-            h = w = perceiver.side
-        places = sine_grid(h, w, config.memory_dim, device).to(self.dtype)
-        turns = grid_turns(h, w, config.dim, device)
-        if perceiver is not None:  # those that read everything have no place
-            places = F.pad(places, (0, 0, perceiver.everywhere, 0))
-            turns = joined([no_turns(perceiver.everywhere, config.dim, device), turns])
-        return places, turns
+            h, w, everywhere = perceiver.side, perceiver.side, perceiver.everywhere
+        device = self.no_mem_embed.device
+        places, turns = memory_places(self.config.attention, (h, w), everywhere, pool, device)
+        return places.to(self.dtype), turns

@@ -52,6 +52,8 @@ class TrackingSettings:
     corrected         a corrected frame stays "tracked", or becomes "prompted" like the first
     forget_around     whether a correction takes the tracked memories around it away
     memory_dtype      in which precision memories are kept
+    pool        memories that are maps are read in squares of so many places a side, as their means
+                (Xiong et al. 2024, EfficientTAM, arXiv:2411.18933, section 3.2)
     fill_gaps         frames that were not remembered do not leave their places empty: the newest
                       memories are read, however old they are
     distinct          at most so many frames with a rival of the object are remembered apart from
@@ -75,6 +77,7 @@ class TrackingSettings:
     corrected: Literal["anew", "kept", "prompted"] = "anew"
     forget_around: bool = False
     memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    pool: int = 1
     fill_gaps: bool = False
     distinct: int = 0
 

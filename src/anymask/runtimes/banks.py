@@ -23,6 +23,7 @@ def with_choice(settings: TrackingSettings, choice: MemoryChoice) -> TrackingSet
         settings,
         stride=choice.stride or settings.stride,
         fill_gaps=choice.fill_gaps,
+        pool=choice.pool,
         distinct=choice.distinct,
     )
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from anymask.families.choice import NO_POINT
 from anymask.primitives.arrays import read_arrays
-from anymask.primitives.errors import DataError, WeightsError
+from anymask.primitives.errors import DataError, InputError, WeightsError
 from anymask.primitives.memory_bank import (
     Memory,
     MemoryBank,
@@ -119,6 +119,8 @@ class OnnxVideo:
 
     def choosing(self, choice: MemoryChoice) -> OnnxVideo:
         """See `VideoSteps`."""
+        if choice.pool > 1:
+            raise InputError("pool_memory is for models on torch, got a bundle; leave it out")
         other = OnnxVideo(self._see, self._run, self._about)
         other._settings = with_choice(self._settings, choice)
         return other

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.primitives.errors import InputError
 from anymask.primitives.memory_bank import Memory, MemoryBank, TrackingSettings, VideoMoment
 from anymask.primitives.types import FloatArray, IntArray
 from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
@@ -38,6 +39,11 @@ class TorchVideo:
 
     def choosing(self, choice: MemoryChoice) -> TorchVideo:
         """See `VideoSteps`."""
+        if choice.pool > 1 and self._module.config.perceiver is not None:
+            raise InputError(
+                f"pool_memory is for memories that are maps, those of {self._module.spec.name} are "
+                "few tokens already; leave it out"
+            )
         other = TorchVideo(self._module, self._device)
         other._settings = with_choice(self._settings, choice)
         return other

@@ -47,6 +47,7 @@ class MemoryChoice:
     """Which memories a video model reads beside the published choice: see `TrackingSettings`."""
 
     stride: int | None = None
+    pool: int = 1
     fill_gaps: bool = False
     distinct: int = 0
 
@@ -56,7 +57,8 @@ class VideoSteps(Protocol):
     """A video model's steps; nothing is kept between them."""
 
     def choosing(self, choice: MemoryChoice) -> VideoSteps:
-        """The same steps with another choice of memories."""
+        """The same steps with another choice of memories. Raises InputError for one that the model
+        cannot make."""
         ...
 
     def see_frame(self, image: FloatArray) -> Any:

@@ -55,6 +55,13 @@ class MemorySettings:
             "mind (DAM4SAM: 3)", least=0, most=16,
         ),
     ] = 0  # fmt: skip
+    pool_memory: Annotated[
+        int,
+        Setting(
+            '"memory" of SAM 2 and EfficientTAM on torch: memories are read in squares of so many '
+            "cells a side, which is faster and not quite the same (EfficientTAM)", least=1, most=4,
+        ),
+    ] = 1  # fmt: skip
     paths: Annotated[
         int,
         Setting(
@@ -73,6 +80,8 @@ class MemorySettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.pool_memory == 3:
+            raise InputError("pool_memory must be 1, 2 or 4, got 3; take 2")
 
     def check_tracker(self, tracker: str) -> None:
         """Raises InputError for a setting that says nothing to a tracker; NETWORK, as a
@@ -89,5 +98,8 @@ class MemorySettings:
     def choice(self) -> MemoryChoice:
         """What of it the model's steps have to know."""
         return MemoryChoice(
-            stride=self.memory_stride, fill_gaps=self.fill_gaps, distinct=self.distinct_frames
+            stride=self.memory_stride,
+            pool=self.pool_memory,
+            fill_gaps=self.fill_gaps,
+            distinct=self.distinct_frames,
         )

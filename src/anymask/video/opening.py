@@ -73,6 +73,7 @@ class TrackDict(TypedDict, total=False):
     fill_gaps: bool
     memory_stride: int | None
     distinct_frames: int
+    pool_memory: int
     paths: int
     long_memory: int
 
