@@ -188,7 +188,7 @@ def test_an_encoder_on_both_runtimes_agrees(
             logits = masks.expand(-1, 4, -1, -1) + said[:, None, None, None]
             return logits, logits.mean((2, 3))
 
-    monkeypatch.setattr(bench_encoder, "_module", lambda *_: (Tiny().eval(), "random weights"))
+    monkeypatch.setattr(bench_encoder, "open_module", lambda *_: (Tiny().eval(), "random weights"))
     out = tmp_path / "encoder.json"
     words = ["bench", "encoder", "tiny", "--threads", "1", "--rounds", "2", "--json", str(out)]
     assert main(words) == 0
@@ -204,7 +204,7 @@ def test_a_model_without_a_checkpoint_gets_the_same_random_weights_every_time(
 ) -> None:
     torch = pytest.importorskip("torch", reason="encoders are compared with torch")
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
-    (first, origin), (second, _) = (bench_encoder._module("mobile_sam", None) for _ in range(2))
+    (first, origin), (second, _) = (bench_encoder.open_module("mobile_sam", None) for _ in range(2))
     assert origin == "random weights"
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)

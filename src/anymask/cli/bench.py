@@ -5,6 +5,7 @@ anymask bench encoder mobile_sam    one encoder: ONNX Runtime beside torch eager
 anymask bench everything            automatic masks: our ways beside the plain one
 anymask bench folder photos/        photos a second of `anymask everything`, by workers
 anymask bench video clips/          trackers beside baselines, or --long N frames of a made scene
+anymask bench memory edgetam        a tracked frame of a video model: our ways beside the plain one
 anymask bench serve                 a server under load: clicks, new photos, everything
 """
 
@@ -50,6 +51,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "everything": {**OF_ALL, "photo": None, "threads": 2, "points_per_side": 32, "plain": True},
     "folder": {**OF_ALL, "rounds": 2, "workers": "1,2", "options": ""},
     "video": {**OF_ALL, "threads": 2, "frames": 1000, "long": None, "tracker": None},
+    "memory": {**OF_ALL, "threads": 2, "rounds": 3},
     "serve": {**OF_ALL, "points_per_side": 32, "requests": 1000, "clients": 16},
 }
 
@@ -140,6 +142,10 @@ def measure(args: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
         from anymask.cli.bench_encoder import encoder_figures
 
         return encoder_figures(args.model, args.weights, args.threads, args.rounds)
+    if args.what == "memory":
+        from anymask.cli.bench_memory import memory_figures
+
+        return memory_figures(args.model, args.weights, args.threads, args.rounds)
     if args.what == "everything":
         return measure_everything(args)
     if args.what == "serve":

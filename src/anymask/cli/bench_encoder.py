@@ -35,7 +35,7 @@ def encoder_figures(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        module, origin = _module(name, weights)
+        module, origin = open_module(name, weights)
         with tempfile.TemporaryDirectory() as folder:
             figures = _compare(module, Path(folder) / "bundle", threads, rounds)
     finally:
@@ -43,7 +43,7 @@ def encoder_figures(
     return figures, [f"{name}, {origin}, {threads} threads, one picture, fp32"]
 
 
-def _module(name: str, weights: str | None) -> tuple[nn.Module, str]:
+def open_module(name: str, weights: str | None) -> tuple[nn.Module, str]:
     """The model with its checkpoint, or with random weights; and which of them it is."""
     import torch
 
