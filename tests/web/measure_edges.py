@@ -27,8 +27,8 @@ ASK = """async ([x, y, refined]) => {
   const {session} = window.anymask, model = session.model(), id = session.editor.entry.id;
   const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
   const start = performance.now();
-  const {keep} = await model.answer(id, prompt, 0, "all");
-  if (refined) await model.refine(id, keep, 0, true);
+  const kept = await model.answer(id, prompt, 0, "all");
+  if (refined) await model.refine(id, kept, 0, true);
   return performance.now() - start;
 }"""
 
