@@ -186,7 +186,7 @@ export class Drafting {
 /** What is shown, with one of its masks as it is kept. */
 function finer(looks: Looks, index: number, fine: Fine): Looks {
   const candidates = looks.candidates.map((one, i) =>
-    i === index ? { ...one, quality: fine.quality } : one,
+    i === index ? { ...one, patch: fine.patch, quality: fine.quality } : one,
   );
   return { ...looks, ...fine, candidates };
 }
