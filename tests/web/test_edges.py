@@ -110,6 +110,20 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
     assert sum(again) >= 3  # and what a closer look has found is something else
 
 
+def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    """A window that is smaller than the size in which edges are looked for, and a larger one."""
+    large = photos["cat"].repeat(6, axis=0).repeat(6, axis=1)
+    ann = begin(sit_down(Project({"cat": large})))
+    for box in ([900, 360, 1080, 540], [700, 300, 1420, 1000]):  # windows of 541 and 2161 pixels
+        wanted, once = (model().segment(large, box=box, zoom=zoom) for zoom in ("auto", False))
+        ((coco, quality, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
+        mask = coco_to_rle(coco)
+        assert overlap(mask, wanted.masks[0]) >= SAME > overlap(mask, once.masks[0]), box
+        assert abs(quality - wanted.quality[0]) < 0.02
+
+
 def test_the_mask_that_is_kept_has_the_photos_edge(
     at_work: Any, photos: dict[str, np.ndarray]
 ) -> None:
