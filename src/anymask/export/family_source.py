@@ -1,5 +1,4 @@
-"""Rules as Python files that need no anymask: modules in, a bundle's family.py, edges.py and
-closer.py out.
+"""Rules as Python files that need no anymask: modules in, family.py, edges.py, closer.py out.
 
 `families/choice.py`, a family's own file, `primitives/edge_window.py` and `closer_window.py` import
 numpy and OpenCV alone at run time. What they import for type checkers stays, under TYPE_CHECKING.

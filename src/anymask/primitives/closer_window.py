@@ -1,5 +1,4 @@
-"""A closer look at an object: what speaks of it in, a window of the photo out; two answers in, one
-out.
+"""A closer look at an object: its box in, a window of the photo out; two answers in, one out.
 
 A window is x0, y0, x1, y1 in whole pixels of the photo, x1 and y1 exclusive.
 

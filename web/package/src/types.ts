@@ -38,8 +38,8 @@ export interface SegmentOptions {
    */
   refineEdges?: "auto" | boolean;
   /**
-   * A closer look at what a box, or more than one click, means: "auto": once more in a window around
-   * the first answer, where the model gains by it, which costs one more encoding; false: never.
+   * A closer look at what a box, or more than one click, means: "auto": once more in a window
+   * around the first answer, where the model gains by it, which costs an encoding; false: never.
    */
   zoom?: "auto" | false;
 }

@@ -215,7 +215,7 @@ export class Model {
   }
 
   /**
-   * A mask of a kept answer as it is kept: after a closer look, its edge where the photo has it; one
+   * A mask of an answer as it is kept: after a closer look, its edge where the photo has it; one
    * after the other. Null where it is not wanted `still` before it is done.
    */
   refine(

@@ -1,6 +1,6 @@
 /**
- * A closer look at an object: what speaks of it in, a window of the photo out; two answers in, one
- * out (`primitives/closer_window.py`, `predictors/zoom.py`).
+ * A closer look at an object: its box in, a window of the photo out; two answers in, one out
+ * (`primitives/closer_window.py`, `predictors/zoom.py`).
  */
 
 import { trimmed } from "../masks/patch";

@@ -65,7 +65,7 @@ let family: Family;
 const seen = new Map<string, Embedding>();
 const kept = new Map<string, Kept>();
 let picture: Picture | null = null;
-let closest: { keep: string; one: Kept } | null = null; // looked at closer, whatever is asked meanwhile
+let closest: { keep: string; one: Kept } | null = null; // kept while it is looked at closer
 let turn: Promise<unknown> = Promise.resolve();
 
 /** One at a time: a session must not run twice at once. */
