@@ -1,6 +1,7 @@
 /** The model, as the page sees it: two workers, a cache of embeddings, the newest hover first. */
 
 import type { Patch } from "../masks/patch";
+import { isClear } from "./closer";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
@@ -9,7 +10,6 @@ import type { Granularity } from "./granularity";
 import { TABLES, checkSeesPhotos, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
-import { isClear } from "./closer";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
 import type { Candidates, Fine } from "./segment";

@@ -7,8 +7,14 @@ import type { InferenceSession } from "onnxruntime-web/wasm";
 
 import { patchArea, patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import { closerWindow, logitsAround, meanChance, objectBox } from "./closer";
-import { patchOnPhoto, promptInWindow } from "./closer";
+import {
+  closerWindow,
+  logitsAround,
+  meanChance,
+  objectBox,
+  patchOnPhoto,
+  promptInWindow,
+} from "./closer";
 import type { Window } from "./closer";
 import { LONGEST, enlarged, refined } from "./edges";
 import type { EdgeQuestion } from "./edges";
