@@ -1,8 +1,10 @@
 import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ from anymask.export.family_source import family_to_source
 from anymask.export.readme import write_readme
 from anymask.families import family_names, open_family
 from anymask.primitives.spec import ModelSpec
-from anymask.runtimes.manifest import read_manifest
+from anymask.runtimes.manifest import manifest_to_json, read_manifest
 from tests.runtimes.exports import exported
 
 SHIPPED = Path(anymask.__file__).parent / "assets" / "nano"
@@ -92,6 +94,19 @@ def test_the_shipped_bundle_has_the_readme_example_and_rules_of_today(tmp_path: 
     write_readme(tmp_path, read_manifest(SHIPPED))
     for written in tmp_path.iterdir():
         assert written.read_text("utf-8") == (SHIPPED / written.name).read_text("utf-8")
+
+
+def test_the_shipped_manifest_has_the_numbers_of_today() -> None:
+    manifest = read_manifest(SHIPPED)
+    assert manifest_to_json(manifest) == (SHIPPED / "manifest.json").read_text("utf-8")
+    closer = open_family(manifest.spec).closer
+    assert closer is not None
+    assert json.loads(manifest_to_json(manifest))["closer"] == asdict(closer)
+
+
+def test_a_family_that_gains_nothing_by_a_closer_look_says_so(bundle: Path) -> None:
+    assert json.loads((bundle / "manifest.json").read_text("utf-8"))["closer"] is None
+    assert not (bundle / "closer.py").exists()
 
 
 @pytest.mark.parametrize("name", family_names())

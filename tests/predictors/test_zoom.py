@@ -1,7 +1,5 @@
 """Objects on a closer look."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -12,9 +10,9 @@ from anymask.predictors.image import Model
 from anymask.predictors.pipeline import answer_prompts
 from anymask.predictors.question import Question
 from anymask.predictors.settings import SegmentSettings
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import geometry
+from anymask.primitives.spec import CloserLook
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from tests.predictors.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
 
@@ -42,8 +40,8 @@ class Gains(Sam):
     """A family that gains by windows."""
 
     @property
-    def closer(self) -> bool:
-        return True
+    def closer(self) -> CloserLook:
+        return CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 
 
 class Gaining(Blunt):
@@ -160,30 +158,6 @@ def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> Non
     ((window, embedded),) = seen
     assert window == embedded
     assert max(window) < 300
-
-
-def test_cells_of_a_window_are_read_where_they_lie() -> None:
-    """Logits that tell the place: x of the photo in a photo of 900 x 600, its half at 300, 200."""
-    whole = geometry((600, 900), SPEC)
-    x = (np.arange(64, dtype=np.float32) + 0.5) * 900 / 64  # a cell is 900 / 64 pixels
-    mask = Mask(np.tile(x, (64, 1)), whole, 0.5)
-    window = (300, 200, 750, 500)
-    for size in ((300, 450), (150, 225)):  # the window itself, or a smaller copy of it
-        place = geometry(size, SPEC)
-        second = Candidates((Mask(np.zeros((64, 64), np.float32), place, 0.5),), ())
-        read = zoom.logits_in_window(mask, window, second)
-        np.testing.assert_allclose(read[10], 300 + (np.arange(64) + 0.5) * 450 / 64, rtol=1e-3)
-        down = zoom.logits_in_window(
-            replace(mask, logits=np.ascontiguousarray(mask.logits.T)), window, second
-        )
-        np.testing.assert_allclose(down[:, 10], 200 + (np.arange(64) + 0.5) * 450 / 64, rtol=1e-2)
-
-
-def test_the_mean_of_chances_is_no_mean_of_logits() -> None:
-    near, far = np.array([[0, 30, -2]], np.float32), np.array([[0, -1, 4]], np.float32)
-    chances = 0.6 * np.array([0.5, 1, 0.11920292]) + 0.4 * np.array([0.5, 0.26894142, 0.98201379])
-    logits = np.log(chances) - np.log1p(-chances)
-    np.testing.assert_allclose(zoom.mean_chance(near, far), [logits], rtol=1e-4, atol=1e-6)
 
 
 def test_negative_clicks_hold_on_a_closer_look() -> None:

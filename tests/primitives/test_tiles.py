@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.primitives import tiles as T
@@ -59,40 +59,11 @@ def test_tiles_cover_the_photo_and_overlap(size: tuple[int, int], side: int, ove
     assert all(a[1] - b[0] >= overlap for a, b in itertools.pairwise(columns))
 
 
-@quickly
-@given(
-    sizes(200),
-    st.tuples(*[st.floats(0, 1)] * 4),
-    st.floats(0, 2),
-    st.integers(1, 100),
-)
-@example(size=(1, 2), shares=(0.5, 0.75, 0.0, 0.0), margin=0.0, least=1)
-def test_a_zoom_holds_its_box_and_stays_inside(
-    size: tuple[int, int], shares: tuple[float, ...], margin: float, least: int
-) -> None:
-    height, width = size
-    x0, x1 = sorted((shares[0] * width, shares[1] * width))
-    y0, y1 = sorted((shares[2] * height, shares[3] * height))
-    left, top, right, bottom = T.zoom_window((x0, y0, x1, y1), size, margin=margin, min_side=least)
-    assert 0 <= left <= x0
-    assert x1 <= right <= width
-    assert 0 <= top <= y0
-    assert y1 <= bottom <= height
-    assert right - left >= min(least, width)
-    assert bottom - top >= min(least, height)
-    if max(right - left, bottom - top) < min(size):
-        assert right - left == bottom - top
-
-
 def test_bad_windows_say_so() -> None:
     with pytest.raises(InputError, match="got -1 and 0.3"):
         T.crop_boxes((10, 10), -1, 0.3)
     with pytest.raises(InputError, match="0 <= overlap_ratio < 1"):
         T.crop_boxes((10, 10), 1, 1.0)
-    with pytest.raises(InputError, match="a box inside the photo"):
-        T.zoom_window((50, 50, 60, 60), (40, 40))
-    with pytest.raises(InputError, match="a box inside the photo"):
-        T.zoom_window((float("nan"), 0, 1, 1), (40, 40))
 
 
 def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:

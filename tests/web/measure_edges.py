@@ -23,12 +23,17 @@ from tests.web.conftest import SIZE, Annotator
 from tests.web.measuring import photo_and_browser
 from tests.web.project_server import Site
 
-ASK = """async ([x, y, refined]) => {
+# A click, or a box an eighth as wide as the photo; refined, or looked at closer as well.
+KINDS = ("click", "click refined", "box refined", "box looked at closer")
+ASK = """async ([x, y, kind]) => {
   const {session} = window.anymask, model = session.model(), id = session.editor.entry.id;
-  const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
+  const r = session.editor.hw[1] / 16, isBox = kind.startsWith("box");
+  const clicks = isBox ? [] : [{x, y, label: 1}];
+  const prompt = {clicks, box: isBox ? [x - r, y - r, x + r, y + r] : null, mask: null};
   const start = performance.now();
-  const {keep} = await model.answer(id, prompt, 0, "all");
-  if (refined) await model.refine(id, keep, 0, true);
+  const kept = await model.answer(id, prompt, 0, "all");
+  const closer = kind.endsWith("closer");
+  if (kind !== "click") await model.refine(id, {...kept, closer}, 0, true);
   return performance.now() - start;
 }"""
 
@@ -54,10 +59,10 @@ def processor_ms() -> float:
     return 1000 * ticks / os.sysconf("SC_CLK_TCK")
 
 
-def ask(ann: Any, x: float, y: float, refined: bool) -> tuple[float, float]:
-    """Processor and wall time of one click, in milliseconds."""
+def ask(ann: Any, x: float, y: float, kind: str) -> tuple[float, float]:
+    """Processor and wall time of one answer, in milliseconds."""
     before = processor_ms()
-    wall = float(ann.page.evaluate(ASK, [x, y, refined]))
+    wall = float(ann.page.evaluate(ASK, [x, y, kind]))
     return processor_ms() - before, wall
 
 
@@ -69,16 +74,17 @@ def measure(browser: Any, photo: Path, clicks: int, threads: int) -> None:
     ann.until("s.editor !== null")
     ann.seen()
     height, width = ann.ask("s.editor.hw")
-    ann.page.evaluate(ASK, [width / 2, height / 2, False])
-    print(f"first   processor {ask(ann, width / 2, height / 2, True)[0]:7.0f} ms")
-    spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    ann.page.evaluate(ASK, [width / 2, height / 2, "click"])
+    first, _ = ask(ann, width / 2, height / 2, "click refined")
+    print(f"{'first click refined':24}processor {first:7.0f} ms")
+    spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     for i in range(clicks):
-        place = (i * 0.618 % 1 * width, i * 0.414 % 1 * height)
-        for refined in (False, True):
-            spent[refined].append(ask(ann, *place, refined))
-    for refined, times in spent.items():
-        (processor, wall), name = np.mean(times, axis=0), "refined" if refined else "answer"
-        print(f"{name:8}processor {processor:7.0f} ms   wall {wall:7.0f} ms")
+        x, y = ((0.1 + i * share % 0.8) * side for share, side in ((0.618, width), (0.414, height)))
+        for kind in KINDS:
+            spent[kind].append(ask(ann, x, y, kind))
+    for kind, times in spent.items():
+        processor, wall = np.mean(times, axis=0)
+        print(f"{kind:24}processor {processor:7.0f} ms   wall {wall:7.0f} ms")
     site.close()
 
 

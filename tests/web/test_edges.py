@@ -1,4 +1,4 @@
-"""Edges of the photo in the page are those of Python, for the mask that stays."""
+"""The mask that stays in the page is Python's: looked at closer, its edges those of the photo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ SitDown = Callable[..., Any]
 SAME = 0.99  # IoU of masks that differ by rounding
 CLICK = (300, 180)
 ASKED = {
-    "coffee": PROMPTS,
+    "coffee": [
+        *PROMPTS,
+        {"points": [[290, 120], [330, 180]], "labels": [1, 0], "box": None},
+        {"points": [], "labels": [], "box": [400, 150, 560, 300]},
+    ],
     "cat": [
         {"points": [[150, 100]], "labels": [1], "box": None},
         {"points": [[220, 150], [30, 20]], "labels": [1, 0], "box": None},
@@ -33,10 +37,11 @@ REFINED = """async ({points, labels, box}) => {
   const clicks = points.map(([x, y], i) => ({x, y, label: labels[i]}));
   const model = session.model();
   const id = session.editor.entry.id;
-  const {keep, candidates} = await model.answer(id, {clicks, box, mask: null}, 0, "all");
+  const kept = await model.answer(id, {clicks, box, mask: null}, 0, "all");
   const fine = [];
-  for (let i = 0; i < candidates.length; i++) fine.push(await model.refine(id, keep, i, true));
-  return fine.map((patch) => window.anymask.toCoco(patch));
+  for (const i of kept.candidates.keys()) fine.push(await model.refine(id, kept, i, true));
+  const {toCoco} = window.anymask;
+  return fine.map(({patch, quality, violated}) => [toCoco(patch), quality, violated]);
 }"""
 
 # Counts what the model's workers are asked.
@@ -82,22 +87,41 @@ def kept(ann: Any) -> np.ndarray:
 
 
 def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) -> None:
-    """Of one look at the photo: the page does not look closer."""
-    ann, moved = begin(at_work), []
+    """Of one look at a lone click, of two at a box and at corrected clicks."""
+    ann, moved, again = begin(at_work), [], []
     for name in photos:
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
         embedding = model().embed(photos[name])
         for prompt in ASKED[name]:
             asked = {key: value or None for key, value in prompt.items()}
-            wanted = model().segment(photos[name], **asked, zoom=False).masks
+            wanted = model().segment(photos[name], **asked)
+            once = model().segment(photos[name], **asked, zoom=False).masks
             own = model().segment(embedding, **asked).masks
             ours = ann.page.evaluate(REFINED, prompt)
             assert len(ours) == len(wanted)
-            for coco, mask, coarse in zip(ours, wanted, own, strict=True):
+            for (coco, _, _), mask, coarse in zip(ours, wanted.masks, own, strict=True):
                 assert overlap(coco_to_rle(coco), mask) >= SAME, (name, prompt)
                 moved.append(overlap(coco_to_rle(coco), coarse))
+            assert np.allclose([quality for _, quality, _ in ours], wanted.quality, atol=0.02)
+            assert ours[0][2] == list(wanted.violated_points)
+            again.append(overlap(coco_to_rle(ours[0][0]), once[0]) < SAME)
     assert np.mean(moved) < SAME  # edges have moved: the model's own are others
+    assert sum(again) >= 3  # and what a closer look has found is something else
+
+
+def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    """A window that is smaller than the size in which edges are looked for, and a larger one."""
+    large = photos["cat"].repeat(6, axis=0).repeat(6, axis=1)
+    ann = begin(sit_down(Project({"cat": large})))
+    for box in ([900, 360, 1080, 540], [700, 300, 1420, 1000]):  # windows of 541 and 2161 pixels
+        wanted, once = (model().segment(large, box=box, zoom=zoom) for zoom in ("auto", False))
+        ((coco, quality, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
+        mask = coco_to_rle(coco)
+        assert overlap(mask, wanted.masks[0]) >= SAME > overlap(mask, once.masks[0]), box
+        assert abs(quality - wanted.quality[0]) < 0.02
 
 
 def test_the_mask_that_is_kept_has_the_photos_edge(
@@ -139,6 +163,56 @@ def test_a_mask_that_is_only_passed_is_not_refined(at_work: Any) -> None:
     ann.click(90, 300)
     assert ann.ask("window.asked.refine") == 2
     assert ann.ask("window.asked.picture") == 1  # the photo's pixels are there
+
+
+BOX, MIDDLE = (400, 150, 560, 300), (90, 300)
+
+
+def test_a_box_that_is_kept_at_once_has_been_looked_at_closer(
+    at_work: Any, photos: dict[str, np.ndarray]
+) -> None:
+    ann = begin(at_work)
+    ann.keys("b")
+    ann.page.mouse.move(*ann.at(*BOX[:2]))
+    ann.page.mouse.down()
+    ann.page.mouse.move(*ann.at(*BOX[2:]), steps=3)
+    ann.page.mouse.up()
+    ann.until("s.editor.draft.box !== null")
+    box = ann.ask("s.editor.draft.box")
+    ann.keep()
+    wanted = model().segment(photos["coffee"], box=box)
+    once = model().segment(photos["coffee"], box=box, zoom=False)
+    assert overlap(mask_to_rle(kept(ann)), wanted.masks[0]) >= SAME
+    assert overlap(mask_to_rle(kept(ann)), once.masks[0]) < SAME
+    quality = ann.ask("s.editor.state.masks[0].quality")
+    assert abs(quality - wanted.quality[0]) < 0.02
+    assert ann.ask("window.asked.encode") == 1
+
+
+def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
+    at_work: Any, photos: dict[str, np.ndarray]
+) -> None:
+    held: list[Any] = []  # what a closer look waits for
+    at_work.page.route("**/model/encoder.onnx", lambda route: held.append(route))
+    ann = begin(at_work)
+    ann.page.mouse.move(*ann.at(*MIDDLE))
+    clicks = [[290, 120, 1], [330, 180, 0], [300, 100, 1]]
+    click = "(places) => places.forEach((of) => window.anymask.session.editor.click(...of))"
+    ann.page.evaluate(click, clicks[:2])
+    ann.until_so(lambda: bool(held), "the encoder's request")
+    old = ann.ask("s.editor.looks.keep")
+    ann.page.evaluate(click, clicks[2:])
+    ann.until(f"s.editor.looks.keep !== '{old}' && s.editor.looks.candidates.length === 1")
+    ann.page.mouse.move(*ann.at(MIDDLE[0] + 5, MIDDLE[1]))
+    ann.until("s.editor.preview !== null")
+    for route in held:
+        route.continue_()
+    ann.looked()
+    assert ann.ask("window.asked.encode") == 1  # the old look was given up
+    ann.keep()
+    points, labels = [one[:2] for one in clicks], [one[2] for one in clicks]
+    wanted = model().segment(photos["coffee"], points=points, labels=labels).masks[0]
+    assert overlap(mask_to_rle(kept(ann)), wanted) >= SAME
 
 
 def without_refiner(route: Any) -> None:

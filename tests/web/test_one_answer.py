@@ -176,15 +176,56 @@ def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: 
     assert_same(picture, masks, quality)
 
 
-ASK_ALL = """async (prompts) => {
+@cache
+def small(picture: str) -> list[Prompt]:
+    """Prompts about small things, which are looked at closer: boxes, then boxes or clicks."""
+    boxes = [prompt.box for prompt in prompts(picture) if prompt.box is not None]
+    middles = [(box[:2] + box[2:]) / 2 for box in boxes]
+    sixths = [(box[2:] - box[:2]) / 6 for box in boxes]
+    around = [
+        np.round([*(middle - sixth), *(middle + sixth)], 1)
+        for middle, sixth in zip(middles, sixths, strict=True)
+    ]
+    bare = [Prompt.of(box=box) for box in around[:8]]
+    clicked = [Prompt.of(points=[middles[n]], box=around[n]) for n in (8, 9)]
+    beside = [
+        Prompt.of(points=[middles[n], middles[n] + sixths[n] * (1, -1)], labels=[1, 0])
+        for n in (10, 11, 12)
+    ]
+    return [*bare, *clicked, *beside]
+
+
+@pytest.mark.parametrize("picture", NAMES)
+def test_the_example_looks_closer_at_a_box_as_the_package_does(example: Any, picture: str) -> None:
+    model = example.BundleModel()
+    model.refiner = None  # edges are compared in tests/export/test_readme.py
+    photo, boxes = pictures()[picture], small(picture)[:8]
+    wanted, once = (
+        anymask.load().segment(photo, prompts=boxes, refine_edges=False, zoom=zoom)
+        for zoom in ("auto", False)
+    )
+    moved = 0
+    for prompt, answer, other in zip(boxes, wanted, once, strict=True):
+        corners = prompt.box.reshape(2, 2).astype(float)
+        mask, quality = model.segment(Image.fromarray(photo), corners, [2, 3])
+        rles = [answer.rles()[0], other.rles()[0]]
+        same, before = rle_iou([mask_to_rle(mask)], rles)[0].tolist()
+        assert same >= SAME, (picture, prompt)
+        assert abs(quality - answer.first.quality) < 0.01, (picture, prompt)
+        moved += before < SAME
+    assert moved >= 3  # one look gives other masks
+
+
+ASK_ALL = """async ([prompts, closer]) => {
   const {session} = window.anymask;
   const model = session.model();
   const id = session.editor.entry.id;
   const replies = [];
   for (const {clicks, box, mask} of prompts) {
     const start = mask && {...mask, data: Uint8Array.from(mask.data)};
-    const {candidates} = await model.answer(id, {clicks, box, mask: start}, 0, "all");
-    const {patch, quality} = candidates[0];
+    const kept = await model.answer(id, {clicks, box, mask: start}, 0, "all");
+    const fine = async () => model.refine(id, kept, 0, true);
+    const {patch, quality} = closer ? await fine() : kept.candidates[0];
     replies.push({rle: window.anymask.toCoco(patch), quality});
   }
   return replies;
@@ -213,14 +254,15 @@ def to_page(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def test_the_page_gives_the_first_mask_of_the_package(
-    sit_down: Callable[..., Any], tmp_path: Path
-) -> None:
+@pytest.fixture
+def ask(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
+    """Asks the page about a picture: masks and quality by the prompts' places."""
     for name in NAMES:
         Image.fromarray(pictures()[name]).save(tmp_path / f"{name}.png", compress_level=1)
     ann = sit_down(None)
     ann.open("?local=1")
-    for name in NAMES:
+
+    def answers(name: str, asked: list[Prompt], closer: bool) -> tuple[Any, Any]:
         ann.page.set_input_files("input[type=file]", [str(tmp_path / f"{name}.png")])
         ann.until(f"s.images.some(i => i.name === '{name}.png')")
         ann.page.evaluate(
@@ -231,7 +273,33 @@ def test_the_page_gives_the_first_mask_of_the_package(
             f"{name}.png",
         )
         ann.seen()
-        replies = ann.page.evaluate(ASK_ALL, [to_page(prompt) for prompt in prompts(name)])
+        replies = ann.page.evaluate(ASK_ALL, [[to_page(prompt) for prompt in asked], closer])
         masks = {place: coco_to_rle(reply["rle"]) for place, reply in enumerate(replies)}
         quality = {place: reply["quality"] for place, reply in enumerate(replies)}
-        assert_same(name, masks, quality)
+        return masks, quality
+
+    return answers
+
+
+def test_the_page_gives_the_first_mask_of_the_package(ask: Callable[..., Any]) -> None:
+    for name in NAMES:
+        assert_same(name, *ask(name, prompts(name), closer=False))
+
+
+def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None:
+    """With the photo at hand: looked at closer, its edges those of the photo."""
+    moved = 0
+    for name in NAMES:
+        asked = [*small(name)[::2], *prompts(name)[40:50:3]]  # large boxes and start masks, too
+        wanted, once = (
+            anymask.load().segment(pictures()[name], prompts=asked, zoom=zoom)
+            for zoom in ("auto", False)
+        )
+        masks, quality = ask(name, asked, closer=True)
+        for place, answer in enumerate(wanted):
+            rles = [answer.rles()[0], once[place].rles()[0]]
+            same, before = rle_iou([masks[place]], rles)[0].tolist()
+            assert same >= SAME, (name, asked[place])
+            assert abs(quality[place] - answer.first.quality) < 0.02, (name, asked[place])
+            moved += before < SAME
+    assert moved >= 10

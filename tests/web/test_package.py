@@ -142,6 +142,59 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
         assert iou(ours, wanted) > 0.97
 
 
+SPOON = (430, 180, 480, 230)
+
+
+def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
+    found = ask(
+        page,
+        f"""
+        const seen = await model.see(image);
+        const answers = [];
+        for (const refineEdges of ["auto", false]) {{
+            for (const zoom of ["auto", false, undefined]) {{
+                const options = {{ zoom, refineEdges }};
+                const {{ masks }} = await seen.segment({{ box: {list(SPOON)} }}, options);
+                answers.push([Array.from(masks[0].toArray()), masks[0].quality, masks.length]);
+            }}
+        }}
+        return answers;
+        """,
+    )
+    model, answers = anymask.load(), iter(found)
+    for refined in (True, False):
+        closer, once = (
+            model.segment(PHOTO, box=SPOON, zoom=zoom, refine_edges=refined)
+            for zoom in ("auto", False)
+        )
+        for wanted, other in ((closer, once), (once, closer), (closer, once)):
+            pixels, quality, count = next(answers)
+            mask = np.array(pixels, bool).reshape(wanted.masks[0].shape)
+            assert count == 1
+            assert iou(mask, wanted.masks[0]) > 0.97 > iou(mask, other.masks[0])
+            assert quality == pytest.approx(wanted.quality[0], abs=0.03)
+
+
+def test_a_closer_look_outlasts_what_is_asked_meanwhile(page: Any) -> None:
+    found = ask(
+        page,
+        f"""
+        const seen = await model.see(image);
+        const box = seen.segment({{ box: {list(SPOON)} }});
+        let done = false;
+        void box.finally(() => (done = true));
+        let count = 0;
+        for (; !done; count++) {{
+            await seen.segment({{ points: [[80 + count % 90, 90]] }}, {{ refineEdges: false }});
+        }}
+        return [(await box).masks[0].area, count];
+        """,
+    )
+    wanted = anymask.load().segment(PHOTO, box=SPOON)
+    assert found[0] == pytest.approx(wanted.masks[0].sum(), rel=0.03)
+    assert found[1] > 0
+
+
 def test_many_answers_that_are_asked_for_at_once_all_come(page: Any) -> None:
     found = ask(
         page,
@@ -254,6 +307,10 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
     asked = "seen.segment({ points: [[1, 1]] }, { refineEdges: 'on' })"
     told = ask(page, f"const seen = await model.see(image); return {asked};")
     assert 'wanted refineEdges of "auto", true or false, got "on"' in told
+    told = ask(
+        page, f"const seen = await model.see(image); return {asked.replace('refineEdges', 'zoom')};"
+    )
+    assert 'wanted zoom of "auto" or false, got "on"' in told
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");

@@ -35,6 +35,7 @@ from anymask.primitives.types import ModelPrompts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.web.closer_fixtures import closer_cases
 from tests.web.edge_fixtures import edge_cases
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
@@ -300,6 +301,7 @@ FIXTURES = {
     "starts": starts,
     "rankings": rankings,
     "edges": edge_cases,
+    "closer": closer_cases,
     "looks": looks,
 }
 

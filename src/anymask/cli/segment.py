@@ -298,7 +298,8 @@ def zoom_report(
     model: Model, seen: NDArray[Any] | Embedding, job: Job, prompt: Prompt, answer: Candidates
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
-    from anymask.predictors.zoom import MIN_SIDE, closer_window, object_box
+    from anymask.predictors.zoom import IN_DOUBT
+    from anymask.primitives.closer_window import closer_window, object_box
 
     plain = job.settings | {"zoom": False, "retry": None}
     (first,) = answer_prompts(model, seen, [prompt], plain)
@@ -306,7 +307,7 @@ def zoom_report(
     if (mask != answer.first.pixels()).any():
         return None
     box = object_box(prompt, mask)
-    if box is None or closer_window(box, first.geometry.image_hw, MIN_SIDE) is None:
+    if box is None or closer_window(box, first.geometry.image_hw, IN_DOUBT) is None:
         return "--zoom had no use here: the object fills too much of the photo for a closer look"
     return "--zoom had no use here: by the model's own estimate the closer look was no better"
 

@@ -128,7 +128,7 @@ class EdgesRefined:
     ) -> list[Candidates]:
         """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
         photo, seen = embedding
-        closer = self.runtime.family.closer and not multimask
+        closer = self.runtime.family.closer is not None and not multimask
         settings = SegmentSettings(multimask=multimask, zoom=closer, refine_edges=True)
         return answer_prompts(self.runtime, photo, seen, prompts, settings)
 

@@ -1,7 +1,7 @@
-"""Rules as Python files that need no anymask: modules in, a bundle's family.py and edges.py out.
+"""Rules as Python files that need no anymask: modules in, family.py, edges.py, closer.py out.
 
-`families/choice.py`, a family's own file and `primitives/edge_window.py` import numpy and OpenCV
-alone at run time. What they import for type checkers stays, under TYPE_CHECKING.
+`families/choice.py`, a family's own file, `primitives/edge_window.py` and `closer_window.py` import
+numpy and OpenCV alone at run time. What they import for type checkers stays, under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from anymask.families import Family, choice
-from anymask.primitives import edge_window
+from anymask.primitives import closer_window, edge_window
 
 OURS = "anymask"
 LEFT_OUT = (OURS, "__future__")  # joined in here, and said once
@@ -45,6 +45,11 @@ def family_to_source(family: Family) -> str:
 def windows_to_source() -> str:
     """The file that holds how the network of edges is asked; it imports nothing of anymask."""
     return _joined("How the network of edges is asked, for `example.py`", (edge_window,))
+
+
+def closer_to_source() -> str:
+    """The file that holds how an object is looked at closer; it imports nothing of anymask."""
+    return _joined("How an object is looked at closer, for `example.py`", (closer_window,))
 
 
 def _joined(title: str, modules: Sequence[ModuleType]) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from anymask.export.readme import EDGES, EXAMPLE, FAMILY, README
+from anymask.export.readme import CLOSER, EDGES, EXAMPLE, FAMILY, README
 from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import (
     CONSTANTS,
@@ -45,7 +45,7 @@ def copy_bundle(source: Path, target: Path) -> Manifest:
     with staging(target) as stage:
         for name in manifest.sha256:
             shutil.copyfile(check_file(source, manifest, name), stage / name)
-        for name in (MANIFEST, README, EXAMPLE, FAMILY, EDGES, MODEL_CARD):
+        for name in (MANIFEST, README, EXAMPLE, FAMILY, CLOSER, EDGES, MODEL_CARD):
             if (source / name).is_file():
                 shutil.copyfile(source / name, stage / name)
     return manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from anymask.export.family_source import family_to_source, windows_to_source
+from anymask.export.family_source import closer_to_source, family_to_source, windows_to_source
 from anymask.families import open_family
 from anymask.runtimes.manifest import REFINER, GraphInfo, Manifest, describe_preprocessing
 
@@ -13,6 +13,7 @@ README = "README.md"
 EXAMPLE = "example.py"
 FAMILY = "family.py"
 EDGES = "edges.py"  # where the bundle has a network of edges
+CLOSER = "closer.py"  # where the family gains by a closer look
 
 _TEXT = """\
 # {name}, exported by anymask
@@ -43,8 +44,11 @@ python example.py photo.jpg 420 290 610 480 mask.png
 Which of the decoder's masks answer and in which order, and what is asked again, are rules of the
 model's family: `family.py`, with what was learned beside the weights in `tables.json` (absent where
 nothing was). Where there is a `refiner.onnx`, it draws the mask's edge again at the photo's own
-resolution; `edges.py` says what it is given and where its answer goes. What anymask does besides,
-such as to clear a mask around negative clicks that it does not heed, is left to anymask.
+resolution; `edges.py` says what it is given and where its answer goes. Where the manifest has
+numbers for `closer`, a box is asked once more about a window around its first answer, and the
+chances of both are averaged: `closer.py`. What anymask does besides, such as to look closer at
+corrected clicks, or to clear a mask around negative clicks that it does not heed, is left to
+anymask.
 
 ```python
 {example}```
@@ -62,7 +66,7 @@ A letter is a dimension that may vary: B images, N prompts (objects), P points o
 
 
 def write_readme(folder: Path, manifest: Manifest) -> None:
-    """Write README.md, example.py and family.py into a bundle folder."""
+    """Write README.md, example.py and the files that it imports into a bundle folder."""
     example = resources.files("anymask.export").joinpath(EXAMPLE).read_text(encoding="utf-8")
     steps = describe_preprocessing(manifest.spec)
     text = _TEXT.format(
@@ -76,8 +80,10 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
     )
     (folder / README).write_text(text, encoding="utf-8")
     (folder / EXAMPLE).write_text(example, encoding="utf-8")
-    rules = family_to_source(open_family(manifest.spec, {}))
-    (folder / FAMILY).write_text(rules, encoding="utf-8")
+    family = open_family(manifest.spec, {})
+    (folder / FAMILY).write_text(family_to_source(family), encoding="utf-8")
+    if family.closer is not None:
+        (folder / CLOSER).write_text(closer_to_source(), encoding="utf-8")
     if manifest.has_graph(REFINER):
         (folder / EDGES).write_text(windows_to_source(), encoding="utf-8")
 

@@ -18,7 +18,7 @@ from anymask.families.sam import Sam
 from anymask.families.sam_hq import SamHq
 from anymask.primitives.errors import ModelError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.spec import GridDefaults, ModelSpec
+from anymask.primitives.spec import CloserLook, GridDefaults, ModelSpec
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -37,13 +37,14 @@ DEFAULT_MODEL = "nano"  # the model in the package, which every command takes un
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
 NANO_GRID = GridDefaults(pred_iou_thresh=0.5, stability_score_thresh=0.3)
+NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
 
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
     "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
-    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables),
+    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
 }
 
 

@@ -13,7 +13,7 @@ from anymask.primitives.spec import TokenRoles  # training alone asks for it
 
 if TYPE_CHECKING:
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec
+    from anymask.primitives.spec import CloserLook, Geometry, GridDefaults, ModelSpec
     from anymask.primitives.types import FloatArray, ModelPrompts
 
 
@@ -31,9 +31,9 @@ class EfficientSam:
         return TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
 
     @property
-    def closer(self) -> bool:
+    def closer(self) -> CloserLook | None:
         """See `family.Family`."""
-        return False
+        return None
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the same."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
+from anymask.primitives.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
 from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
 Multimask = bool | Literal["auto"]
@@ -33,7 +33,8 @@ class Family(Protocol):
     grid    the thresholds of automatic mask generation that suit the model's numbers
     tables  what was learned beside the network's weights, by name
     roles   which masks learn from which prompts
-    closer  whether a clear prompt is answered better in a window around its first answer
+    closer  how a clear prompt is asked once more in a window around its first answer; None: it is
+            not, as it is not known to be answered better there
     """
 
     @property
@@ -49,7 +50,7 @@ class Family(Protocol):
     def roles(self) -> TokenRoles: ...
 
     @property
-    def closer(self) -> bool: ...
+    def closer(self) -> CloserLook | None: ...
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K candidates of ambiguous prompts, in the model's order."""

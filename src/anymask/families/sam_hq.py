@@ -19,7 +19,7 @@ from anymask.primitives.spec import ONE_OR_THREE  # training alone asks for it
 
 if TYPE_CHECKING:
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
+    from anymask.primitives.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
     from anymask.primitives.types import FloatArray, IntArray, ModelPrompts
 
 
@@ -37,9 +37,9 @@ class SamHq:
         return replace(ONE_OR_THREE, added=4)
 
     @property
-    def closer(self) -> bool:
+    def closer(self) -> CloserLook | None:
         """See `family.Family`."""
-        return False
+        return None
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the best of the three, corrected: (N, 1, m, m), (N, 1)."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.spec import CloserLook
 from anymask.primitives.types import Embedding, UintImage
 from anymask.runtimes.protocol import EdgeRefining
 
@@ -68,7 +69,7 @@ class Question:
     ask        answers to other prompts
     time       for retries; None: there are none
     edges      refines edges, where the model learned it
-    closer     whether the model is known to answer better in a window (`Family.closer`)
+    closer     how a clear prompt is asked once more in a window (`Family.closer`)
     """
 
     photo: UintImage | None
@@ -79,7 +80,7 @@ class Question:
     ask: Ask
     time: RetryTime | None = None
     edges: EdgeRefining | None = None
-    closer: bool = False
+    closer: CloserLook | None = None
 
 
 Step = Callable[[Candidates, Question], Candidates]

@@ -25,16 +25,12 @@ import numpy as np
 from anymask.predictors.negative_clicks import name_violated_clicks
 from anymask.predictors.question import Question, RetryTime
 from anymask.predictors.settings import RetryStep
-from anymask.predictors.zoom import (
-    MIN_SIDE,
-    closer_window,
-    decode_in_window,
-    object_box,
-    restate_answer,
-)
+from anymask.predictors.zoom import IN_DOUBT, decode_in_window, restate_answer
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.closer_window import closer_window, object_box
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.spec import CloserLook
 from anymask.primitives.types import BoolArray, FloatArray
 
 SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
@@ -119,16 +115,16 @@ def _grow(box: FloatArray, share: float, size: FloatArray) -> FloatArray:  # (4,
 
 
 def _ask_zoomed(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
-    return _in_window(asked, first, MIN_SIDE)
+    return _in_window(asked, first, IN_DOUBT)
 
 
 def _ask_tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
-    return _in_window(asked, first, max(first.geometry.image_hw) // 2)
+    return _in_window(asked, first, replace(IN_DOUBT, min_side=max(first.geometry.image_hw) // 2))
 
 
-def _in_window(asked: Question, first: Candidates, min_side: int) -> Iterator[Candidates]:
+def _in_window(asked: Question, first: Candidates, close: CloserLook) -> Iterator[Candidates]:
     box = None if asked.photo is None else object_box(asked.prompt, first.first.pixels())
-    window = None if box is None else closer_window(box, first.geometry.image_hw, min_side)
+    window = box and closer_window(box, first.geometry.image_hw, close)
     if asked.photo is not None and window is not None:
         yield decode_in_window(asked, asked.photo, first, window)
 

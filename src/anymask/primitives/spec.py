@@ -76,6 +76,22 @@ class GridDefaults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloserLook:
+    """How an object is looked at again in a window of the photo.
+
+    margin    around the object, of its longest side
+    gain      how much larger a window must show the object to be worth an encoding
+    weight    of the answer in the window in the mean of both answers' chances
+    min_side  pixels of the photo that a window has at least: smaller ones show only blur
+    """
+
+    margin: float
+    gain: float
+    weight: float
+    min_side: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenRoles:
     """Which of the decoder's T masks learn from which prompts.
 

@@ -1,4 +1,4 @@
-"""Windows of a photo: its size in; crops, overlapping tiles or a zoom window out.
+"""Windows of a photo: its size in; crops or overlapping tiles out.
 
 A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies inside the photo.
 """
@@ -6,7 +6,6 @@ A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 from anymask.primitives.errors import InputError
@@ -90,42 +89,3 @@ def _starts(length: int, side: int, overlap: int) -> list[int]:
         return [0]
     count = math.ceil((length - overlap) / (side - overlap))
     return [round(index * (length - side) / (count - 1)) for index in range(count)]
-
-
-def zoom_window(
-    box_xyxy: Sequence[float],
-    image_hw: tuple[int, int],
-    *,
-    margin: float = 0.5,
-    min_side: int = 64,
-) -> Window:
-    """A square window around a box, with some of what is around it, cut at the photo's borders.
-
-    margin    of the box's longest side, added on every side
-    min_side  pixels that the window has at least, where the photo allows
-
-    The window is moved, not shrunk, when it would leave the photo, and only cut where the photo is
-    smaller. Raises InputError when the box lies outside the photo.
-    """
-    height, width = image_hw
-    x0, y0, x1, y1 = (float(value) for value in box_xyxy)
-    if not (x0 <= x1 and y0 <= y1 and x1 >= 0 and y1 >= 0 and x0 <= width and y0 <= height):
-        raise InputError(
-            f"zooming needs a box inside the photo of (H, W) = {image_hw}; got "
-            f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
-        )
-    # One pixel more than the box is long, as it may begin and end inside of pixels.
-    side = max(math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * margin)) + 1, min_side)
-    left, right = _around(x0, x1, side, width)
-    top, bottom = _around(y0, y1, side, height)
-    return (left, top, right, bottom)
-
-
-def _around(low: float, high: float, side: int, length: int) -> tuple[int, int]:
-    """A stretch of `side` whole pixels in the middle of which low..high lies, inside 0..length."""
-    if side >= length:
-        return (0, length)
-    middle = math.floor((low + high - side) / 2)
-    start = min(max(middle, math.ceil(high) - side), math.floor(low))
-    start = min(max(start, 0), length - side)
-    return (start, start + side)

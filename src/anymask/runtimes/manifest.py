@@ -98,6 +98,7 @@ class Manifest:
 
 def manifest_to_json(manifest: Manifest) -> str:
     """The text of `manifest.json`."""
+    family = open_family(manifest.spec, {})
     record = {
         "format": FORMAT,
         "name": manifest.spec.name,
@@ -116,7 +117,8 @@ def manifest_to_json(manifest: Manifest) -> str:
             }
             for info in manifest.graphs
         },
-        "grid": asdict(open_family(manifest.spec, {}).grid),
+        "grid": asdict(family.grid),
+        "closer": family.closer and asdict(family.closer),
     }
     return json.dumps(record, indent=2) + "\n"
 

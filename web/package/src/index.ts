@@ -82,9 +82,10 @@ class SeenPhoto implements Seen {
     const asked = this.checked(prompt);
     await this.look();
     const { granularity = "all" } = options;
-    const refined = this.refinedMasks(options);
-    const answer = await (refined
-      ? this.model.answerRefined(this.key, asked, granularity, refined)
+    const edges = this.refinedMasks(options);
+    const closer = this.looksCloser(options) && this.model.closes(asked);
+    const answer = await (edges || closer
+      ? this.model.answerRefined(this.key, asked, granularity, { edges, closer })
       : this.model.answer(this.key, asked, 0, granularity));
     return {
       masks: answer.candidates.map(({ patch, quality }) => new PatchMask(patch, quality)),
@@ -108,6 +109,11 @@ class SeenPhoto implements Seen {
     }
     if (!refines || refineEdges === false) return 0;
     return refineEdges === true ? Infinity : 1;
+  }
+
+  private looksCloser({ zoom = "auto" }: SegmentOptions): boolean {
+    if (zoom === "auto" || zoom === false) return zoom === "auto";
+    throw new Error(`wanted zoom of "auto" or false, got ${JSON.stringify(zoom)}`);
   }
 
   async everything(progress: (done: number, all: number) => void = () => {}): Promise<Mask[]> {

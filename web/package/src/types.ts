@@ -37,6 +37,11 @@ export interface SegmentOptions {
    * first mask, where the model has one; true: of every mask; false: of none, as for a hover.
    */
   refineEdges?: "auto" | boolean;
+  /**
+   * A closer look at what a box, or more than one click, means: "auto": once more in a window
+   * around the first answer, where the model gains by it, which costs an encoding; false: never.
+   */
+  zoom?: "auto" | false;
 }
 
 /** One region of a mask: corners along its pixels' edges. */

@@ -78,6 +78,34 @@ export function grown(patch: Patch, x0: number, y0: number, x1: number, y1: numb
   return { hw: patch.hw, x: left, y: top, width, height, data };
 }
 
+/** The same mask in the smallest window. */
+export function trimmed(patch: Patch): Patch {
+  const { width, height, data } = patch;
+  let [left, right, top, bottom] = [width, -1, height, -1];
+  for (let y = 0; y < height; y++) {
+    const row = data.subarray(y * width, (y + 1) * width);
+    const first = row.indexOf(1);
+    if (first < 0) continue;
+    [left, right] = [Math.min(left, first), Math.max(right, row.lastIndexOf(1))];
+    [top, bottom] = [Math.min(top, y), y];
+  }
+  if (right < 0) return emptyPatch(patch.hw);
+  const [wide, high] = [right - left + 1, bottom - top + 1];
+  const out = new Uint8Array(wide * high);
+  for (let y = 0; y < high; y++) {
+    const from = (top + y) * width + left;
+    out.set(data.subarray(from, from + wide), y * wide);
+  }
+  return {
+    hw: patch.hw,
+    x: patch.x + left,
+    y: patch.y + top,
+    width: wide,
+    height: high,
+    data: out,
+  };
+}
+
 /** Whether a pixel of the picture is in the mask. */
 export function patchHas(patch: Patch, x: number, y: number): boolean {
   const [column, row] = [x - patch.x, y - patch.y];

@@ -1,6 +1,7 @@
 /** The model, as the page sees it: two workers, a cache of embeddings, the newest hover first. */
 
 import type { Patch } from "../masks/patch";
+import { isClear } from "./closer";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
@@ -11,7 +12,7 @@ import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
-import type { Candidates } from "./segment";
+import type { Candidates, Fine } from "./segment";
 
 /**
  * Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed.
@@ -79,6 +80,18 @@ class Asked {
   }
 }
 
+/** An answer whose masks can be drawn once more. */
+export interface Kept {
+  keep: string; // the worker's name for it
+  closer: boolean; // whether it is looked at closer
+}
+
+/** How a mask of an answer is made fine. */
+export interface Fineness {
+  whole: boolean; // pixel for pixel; else of a photo of at most `LONGEST` pixels a side
+  edges: boolean;
+}
+
 export type Load = (file: string) => Promise<Response>;
 
 /** Where an embedding comes from when the page does not make it itself. */
@@ -135,8 +148,7 @@ export class Model {
       const given = await sent?.();
       if (given) return given;
       checkSeesPhotos(this.manifest);
-      this.encoder ??= this.openGraph(new Asked(), "encoder");
-      return (await this.encoder).ask("encode", { photo: await photo() });
+      return (await this.opened()).ask("encode", { photo: await photo() });
     })();
     this.embeddings.set(key, made);
     made.catch(() => this.embeddings.delete(key));
@@ -146,6 +158,18 @@ export class Model {
       this.photos.delete(old);
     }
     return made;
+  }
+
+  /** The encoder; where it cannot be opened, the next one who asks tries again. */
+  private opened(): Promise<Asked> {
+    if (this.encoder) return this.encoder;
+    const worker = new Asked();
+    this.encoder = this.openGraph(worker, "encoder");
+    this.encoder.catch(() => {
+      this.encoder = null;
+      worker.end();
+    });
+    return this.encoder;
   }
 
   /** Make the decoder look at a photo that has been seen. */
@@ -167,11 +191,17 @@ export class Model {
     prompt: Prompt,
     limit: number,
     granularity: Granularity,
-  ): Promise<Candidates & { keep: string }> {
+  ): Promise<Candidates & Kept> {
     await this.look(key);
     const keep = String(++this.answers);
     const reply = await this.decoder.ask("answer", { key, prompt, limit, granularity, keep });
-    return { ...reply, keep };
+    return { ...reply, keep, closer: this.closes(prompt) };
+  }
+
+  /** Whether a prompt is one that the model answers better with a second, closer look. */
+  closes(prompt: Prompt): boolean {
+    const { closer, spec } = this.manifest;
+    return Boolean(closer) && !spec.channels && isClear(prompt);
   }
 
   /** The mask of a kept answer, pixel for pixel. */
@@ -185,12 +215,18 @@ export class Model {
   }
 
   /**
-   * The mask of a kept answer with its edge where the photo has it; one after the other.
-   *
-   * whole  pixel for pixel; else of a photo of at most `LONGEST` pixels a side
+   * A mask of an answer as it is kept: after a closer look, its edge where the photo has it; one
+   * after the other. Null where it is not wanted `still` before it is done.
    */
-  refine(key: string, keep: string, index: number, whole: boolean): Promise<Patch> {
-    return this.inTurn(() => this.refined(key, keep, index, whole));
+  refine(
+    key: string,
+    kept: Kept,
+    index: number,
+    whole: boolean,
+    still: () => boolean = () => true,
+  ): Promise<Fine | null> {
+    const fineness = { whole, edges: this.refines };
+    return this.inTurn(() => this.refined(key, kept, index, fineness, still));
   }
 
   /** Answer a prompt, pixel for pixel, the first so many masks with edges of the photo. */
@@ -198,12 +234,17 @@ export class Model {
     key: string,
     prompt: Prompt,
     granularity: Granularity,
-    most: number,
+    { edges, closer }: { edges: number; closer: boolean },
   ): Promise<Candidates> {
     return this.inTurn(async () => {
+      await this.ready(key, edges > 0);
       const { keep, ...answer } = await this.answer(key, prompt, 0, granularity);
+      const most = Math.max(edges, closer ? 1 : 0);
       for (const [index, one] of answer.candidates.slice(0, most).entries()) {
-        one.patch = await this.refined(key, keep, index, true);
+        const fineness = { whole: true, edges: index < edges };
+        const fine = (await this.refined(key, { keep, closer }, index, fineness))!;
+        Object.assign(one, { patch: fine.patch, quality: fine.quality });
+        answer.violated = fine.violated;
       }
       return answer;
     });
@@ -215,18 +256,41 @@ export class Model {
     return done;
   }
 
-  private async refined(key: string, keep: string, index: number, whole: boolean): Promise<Patch> {
-    this.refiner ??= this.openGraph(this.decoder, "refiner");
-    await this.refiner.catch((error) => {
-      this.refiner = null; // the next one tries again
-      throw error;
-    });
-    await this.look(key);
-    if (this.pictured !== key) {
-      await this.decoder.ask("picture", { key, photo: await this.photos.get(key)!() });
-      this.pictured = key;
+  private async refined(
+    key: string,
+    { keep, closer }: Kept,
+    index: number,
+    { whole, edges }: Fineness,
+    still: () => boolean = () => true,
+  ): Promise<Fine | null> {
+    if (!still()) return null;
+    await this.ready(key, edges);
+    const near = closer && still() ? await this.near(keep, still) : null;
+    if (!still()) return null;
+    return this.decoder.ask("refine", { keep, index, whole, edges, near });
+  }
+
+  /** Let the decoder have the photo's pixels and, for edges, their network. */
+  private async ready(key: string, edges: boolean): Promise<void> {
+    if (edges) {
+      this.refiner ??= this.openGraph(this.decoder, "refiner");
+      await this.refiner.catch((error) => {
+        this.refiner = null; // the next one tries again
+        throw error;
+      });
     }
-    return this.decoder.ask("refine", { keep, index, whole });
+    await this.look(key);
+    if (this.pictured === key) return;
+    await this.decoder.ask("picture", { key, photo: await this.photos.get(key)!() });
+    this.pictured = key;
+  }
+
+  /** What the encoder sees around a kept answer; null where a closer look shows no more. */
+  private async near(keep: string, still: () => boolean): Promise<Embedding | null> {
+    const photo = await this.decoder.ask("closer", { keep });
+    if (!photo) return null;
+    const encoder = await this.opened();
+    return still() ? encoder.ask("encode", { photo }, undefined, [photo.data.buffer]) : null;
   }
 
   /** The preview under the pointer, or null where a newer place was hovered meanwhile. */

@@ -3,7 +3,7 @@
  * a network of edges puts it (`predictors/edges.py`; a bundle without that network has none).
  */
 
-import { emptyPatch } from "../masks/patch";
+import { emptyPatch, trimmed } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import {
   WINDOW,
@@ -148,34 +148,6 @@ function settledIn({ clicks, box }: Prompt, { imageHw }: Geometry) {
     y < y0 ||
     y >= y1 ||
     spots.some(([column, row]) => Math.abs(x - column) <= 1 && Math.abs(y - row) <= 1);
-}
-
-/** The same mask in the smallest window. */
-function trimmed(patch: Patch): Patch {
-  const { width, height, data } = patch;
-  let [left, right, top, bottom] = [width, -1, height, -1];
-  for (let y = 0; y < height; y++) {
-    const row = data.subarray(y * width, (y + 1) * width);
-    const first = row.indexOf(1);
-    if (first < 0) continue;
-    [left, right] = [Math.min(left, first), Math.max(right, row.lastIndexOf(1))];
-    [top, bottom] = [Math.min(top, y), y];
-  }
-  if (right < 0) return emptyPatch(patch.hw);
-  const [wide, high] = [right - left + 1, bottom - top + 1];
-  const out = new Uint8Array(wide * high);
-  for (let y = 0; y < high; y++) {
-    const from = (top + y) * width + left;
-    out.set(data.subarray(from, from + wide), y * wide);
-  }
-  return {
-    hw: patch.hw,
-    x: patch.x + left,
-    y: patch.y + top,
-    width: wide,
-    height: high,
-    data: out,
-  };
 }
 
 /** The mask without holes and islands below their share of it; a click keeps its own. */

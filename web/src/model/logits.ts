@@ -2,8 +2,9 @@
 
 import type { Patch } from "../masks/patch";
 import { emptyPatch } from "../masks/patch";
-import { REACH, operatorsOf, reduced } from "./geometry";
+import { REACH, operatorsOf, reduced, taps } from "./geometry";
 import type { AxisOperator, Geometry } from "./geometry";
+import { areaWeights } from "./resample";
 
 const MASK_LOGIT = 6.9; // logit of 0.999: what a sure pixel of a given mask becomes
 
@@ -107,16 +108,19 @@ function mixRows(
 
 /** A start mask as the decoder takes it: logits (m, m) over the whole S x S input. */
 export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number): Float32Array {
+  const [down, across] = [0, 1].map((axis) =>
+    cellShares(patch.hw[axis], geometry.inputHw[axis], maskSide / geometry.side),
+  );
   const shares = new Float32Array(maskSide * maskSide);
-  const cellsX = (geometry.inputHw[1] / geometry.side) * maskSide;
-  const cellsY = (geometry.inputHw[0] / geometry.side) * maskSide;
-  const scaleX = cellsX / patch.hw[1];
-  const scaleY = cellsY / patch.hw[0];
+  const line = new Float32Array(maskSide);
   for (let row = 0; row < patch.height; row++) {
-    const y = (patch.y + row) * scaleY;
-    for (let column = 0; column < patch.width; column++) {
-      if (!patch.data[row * patch.width + column]) continue;
-      spread(shares, maskSide, (patch.x + column) * scaleX, y, scaleX, scaleY);
+    line.fill(0);
+    for (let column = 0, at = row * patch.width; column < patch.width; column++, at++) {
+      if (!patch.data[at]) continue;
+      for (const [cell, share] of across[patch.x + column]) line[cell] += share;
+    }
+    for (const [cell, share] of down[patch.y + row]) {
+      for (let x = 0; x < maskSide; x++) shares[cell * maskSide + x] += share * line[x];
     }
   }
   return shares.map((share) => {
@@ -125,20 +129,32 @@ export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number)
   });
 }
 
-/** Adds one pixel, which lies at (x, y) and is (dx, dy) cells large, to the cells it covers. */
-function spread(
-  shares: Float32Array,
-  side: number,
-  x: number,
-  y: number,
-  dx: number,
-  dy: number,
-): void {
-  for (let row = Math.floor(y); row < Math.min(side, y + dy); row++) {
-    const high = Math.min(y + dy, row + 1) - Math.max(y, row);
-    for (let column = Math.floor(x); column < Math.min(side, x + dx); column++) {
-      const wide = Math.min(x + dx, column + 1) - Math.max(x, column);
-      shares[row * side + column] += wide * high;
+/**
+ * For each pixel along an axis the cells that it is a part of, and which part of each.
+ *
+ * filled  model pixels that `full` pixels become: bilinear where they grow, means where they shrink
+ * cell    cells a model pixel
+ */
+function cellShares(full: number, filled: number, cell: number): [cell: number, share: number][][] {
+  const parts = Array.from({ length: full }, () => new Map<number, number>());
+  const add = (pixel: number, model: number, share: number) => {
+    const [start, end] = [model * cell, (model + 1) * cell];
+    for (let at = Math.floor(start); at < end; at++) {
+      const covered = Math.min(end, at + 1) - Math.max(start, at);
+      parts[pixel].set(at, (parts[pixel].get(at) ?? 0) + share * covered);
     }
+  };
+  if (full < filled) {
+    const { first, weight } = taps(full, filled);
+    for (let model = 0; model < filled; model++) {
+      add(first[model], model, 1 - weight[model]);
+      add(Math.min(first[model] + 1, full - 1), model, weight[model]);
+    }
+  } else {
+    const { first, values } = areaWeights(full, filled);
+    values.forEach((shares, model) =>
+      shares.forEach((share, i) => add(first[model] + i, model, share)),
+    );
   }
+  return parts.map((part) => [...part]);
 }

@@ -36,6 +36,15 @@ export interface Manifest {
   spec: Spec;
   graphs: { encoder: GraphInfo; decoder: GraphInfo; refiner?: GraphInfo }; // refiner: of edges
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
+  closer?: CloserLook | null; // of a model that answers clear prompts better in a window
+}
+
+/** How an object is looked at again in a window of the photo. */
+export interface CloserLook {
+  margin: number; // around the object, of its longest side
+  gain: number; // how much larger a window must show the object to be worth an encoding
+  weight: number; // of the answer in the window in the mean of both answers' chances
+  min_side: number; // pixels of the photo that a window has at least
 }
 
 export type Part = keyof Manifest["graphs"];

@@ -7,14 +7,15 @@ import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import type { Manifest, Part } from "./manifest";
 import type { Prompt } from "./prompts";
-import type { Candidates } from "./segment";
+import type { Pixels } from "./resample";
+import type { Candidates, Fine } from "./segment";
 
 export interface Asks {
   open: {
     ask: { part: Part; graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
     reply: { provider: string };
   };
-  encode: { ask: { photo: Blob | ImageBitmap }; reply: Embedding };
+  encode: { ask: { photo: Blob | ImageBitmap | Pixels }; reply: Embedding };
   see: { ask: { key: string; embedding: Embedding }; reply: null };
   answer: {
     ask: { key: string; prompt: Prompt; limit: number; granularity: Granularity; keep: string };
@@ -22,7 +23,11 @@ export interface Asks {
   };
   cut: { ask: { keep: string; index: number }; reply: Patch };
   picture: { ask: { key: string; photo: Blob | ImageBitmap }; reply: null };
-  refine: { ask: { keep: string; index: number; whole: boolean }; reply: Patch };
+  closer: { ask: { keep: string }; reply: Pixels | null };
+  refine: {
+    ask: { keep: string; index: number; whole: boolean; edges: boolean; near: Embedding | null };
+    reply: Fine;
+  };
   everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 

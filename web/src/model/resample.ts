@@ -27,6 +27,12 @@ export interface Pixels {
   height: number;
 }
 
+/** Reads the rows of what is there already. */
+export const rowsOf =
+  ({ data, width }: Pixels): ReadRows =>
+  async (top, rows) =>
+    data.subarray(4 * top * width, 4 * (top + rows) * width);
+
 const STRIP_PIXELS = 1 << 21;
 
 export async function imageToModel(

@@ -18,6 +18,13 @@ export interface Candidate {
   cells: number; // its size in low-resolution cells: a part has fewer than the whole
 }
 
+/** A mask as it is kept: after a closer look, its edge where the photo has it. */
+export interface Fine {
+  patch: Patch;
+  quality: number;
+  violated: number[];
+}
+
 export interface Candidates {
   candidates: Candidate[];
   violated: number[]; // indices of the clicks that the first candidate does not obey
@@ -31,23 +38,28 @@ export interface Asked {
   spec: Spec;
 }
 
-/** The answers to one prompt, the first one first; logits as they will be shown. */
+/** An answer as it will be shown. */
+export interface Shown extends Answer {
+  own: Float32Array; // (m, m) the logits with small holes and islands
+}
+
+/**
+ * The answers to one prompt, the first one first; logits as they will be shown.
+ *
+ * change  what becomes of the family's logits before all else
+ */
 export async function answersTo(
   prompt: Prompt,
   { family, decode, geometry, spec }: Asked,
   granularity: Granularity,
-): Promise<Answer[]> {
+  change: (logits: Float32Array) => Float32Array = (logits) => logits,
+): Promise<Shown[]> {
   const threshold = spec.mask_threshold;
   const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
-  return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => ({
-    ...answer,
-    logits: cleaned(
-      obeyNegatives(answer.logits, prompt.clicks, geometry, threshold),
-      prompt.clicks,
-      geometry,
-      threshold,
-    ),
-  }));
+  return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => {
+    const own = obeyNegatives(change(answer.logits), prompt.clicks, geometry, threshold);
+    return { ...answer, own, logits: cleaned(own, prompt.clicks, geometry, threshold) };
+  });
 }
 
 /** Their masks, at most `limit` pixels a side (0: the photo's own). */

@@ -5,24 +5,38 @@
 
 import type { InferenceSession } from "onnxruntime-web/wasm";
 
+import { patchArea, patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";
+import {
+  closerWindow,
+  logitsAround,
+  meanChance,
+  objectBox,
+  patchOnPhoto,
+  promptInWindow,
+} from "./closer";
+import type { Window } from "./closer";
 import { LONGEST, enlarged, refined } from "./edges";
+import type { EdgeQuestion } from "./edges";
 import type { Embedding } from "./embedding";
 import { BATCH, gridPrompts, passing, toProposals, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
 import { openFamily } from "./families";
 import type { Answer, Family } from "./families/family";
 import { reduced } from "./geometry";
-import type { Geometry } from "./geometry";
+import type { Size } from "./geometry";
 import { decode, encode, openGraph, refineEdge } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
+import { violated } from "./negative_clicks";
+import type { Click } from "./negative_clicks";
 import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
-import { imageToModel, smallerPhoto } from "./resample";
+import { imageToModel, rowsOf, smallerPhoto } from "./resample";
 import type { Pixels } from "./resample";
 import { answersTo, shown } from "./segment";
+import type { Asked, Fine, Shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
 const KEPT = 4; // answers whose logits are kept for cutting at the photo's own size
@@ -31,8 +45,23 @@ const KEPT = 4; // answers whose logits are kept for cutting at the photo's own 
 interface Kept {
   key: string;
   prompt: Prompt;
-  answers: Answer[];
-  fine: Map<number, Patch | null>; // by the answer's place: with edges of the photo, once made
+  answers: Shown[];
+  near: Near | null; // what is looked at closer
+  fine: Map<number, Fine>; // by the answer's place: as it is kept, once made
+}
+
+/** A window of the photo around an answer's first mask. */
+interface Near {
+  window: Window;
+  crop: Pixels;
+  mask: Patch;
+}
+
+/** The photo that is looked at again. */
+interface Picture {
+  key: string;
+  pixels: Pixels; // as edges are looked for
+  whole: Blob | ImageBitmap | null; // where the photo is larger than that
 }
 
 let session: InferenceSession;
@@ -41,7 +70,8 @@ let manifest: Manifest;
 let family: Family;
 const seen = new Map<string, Embedding>();
 const kept = new Map<string, Kept>();
-let picture: (Pixels & { key: string }) | null = null; // in whose pixels edges are looked for
+let picture: Picture | null = null;
+let closest: { keep: string; one: Kept } | null = null; // kept while it is looked at closer
 let turn: Promise<unknown> = Promise.resolve();
 
 /** One at a time: a session must not run twice at once. */
@@ -73,11 +103,9 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 
   async encode({ photo }) {
-    const bitmap = await upright(photo);
-    const { width, height } = bitmap;
-    const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
-    const { pixels, size, geometry } = await imageToModel([height, width], manifest.spec, read);
-    bitmap.close();
+    const { hw, read, close } = await opened(photo);
+    const { pixels, size, geometry } = await imageToModel(hw, manifest.spec, read);
+    close();
     const maps = await inTurn(() => encode(session, manifest, pixels, size));
     return { geometry, model: manifest.name, modelHash: manifest.weights_hash, maps };
   },
@@ -91,14 +119,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const embedding = known(key);
     const { spec } = manifest;
     const { geometry } = embedding;
-    const asked = {
-      family,
-      decode: async (tokens: Tokens) => (await decode(session, manifest, embedding, [tokens]))[0],
-      geometry,
-      spec,
-    };
-    const answers = await inTurn(() => answersTo(prompt, asked, granularity));
-    if (keep) remember(kept, keep, { key, prompt, answers, fine: new Map() }, KEPT);
+    const answers = await inTurn(() => answersTo(prompt, asking(embedding), granularity));
+    if (keep) remember(kept, keep, { key, prompt, answers, near: null, fine: new Map() }, KEPT);
     const first = keep ? answers : answers.slice(0, 1);
     return shown(first, prompt, geometry, spec.mask_threshold, limit);
   },
@@ -109,22 +131,41 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 
   async picture({ key, photo }) {
-    const bitmap = await upright(photo);
+    const { hw, read, close } = await opened(photo);
     const { imageHw } = reduced(known(key).geometry, LONGEST);
-    const read = async (top: number, rows: number) => readRows(bitmap, top, rows);
-    const pixels = await smallerPhoto([bitmap.height, bitmap.width], imageHw, read);
-    picture = { ...pixels, key };
-    bitmap.close();
+    const pixels = await smallerPhoto(hw, imageHw, read);
+    close();
+    picture = { key, pixels, whole: pixels.width < hw[1] ? photo : null };
     return null;
   },
 
-  async refine({ keep, index, whole }) {
+  async closer({ keep }) {
+    const one = keptAs(keep);
+    if (!manifest.closer || one.answers.length > 1 || one.fine.has(0)) return null;
+    const { imageHw } = known(one.key).geometry;
+    const mask = cutWhole(one.key, one.answers[0]);
+    const box = objectBox(one.prompt, mask);
+    const window = box && closerWindow(box, imageHw, manifest.closer);
+    if (!window) return null;
+    const { pixels, whole } = pictureOf(one.key);
+    const crop = await cropped(whole ?? pixels, window);
+    one.near = { window, crop, mask };
+    closest = { keep, one };
+    return crop;
+  },
+
+  async refine({ keep, index, whole, edges, near }) {
     const one = keptAs(keep);
     const { geometry } = known(one.key);
-    if (!one.fine.has(index)) one.fine.set(index, await inTurn(() => refine(one, index, geometry)));
-    const patch = one.fine.get(index);
-    if (!patch) return cutWhole(one.key, one.answers[index]);
-    return whole ? enlarged(patch, geometry.imageHw) : patch;
+    if (!one.fine.has(index)) {
+      const fine = await inTurn(
+        async () => (near && (await closerLook(one, near, edges))) ?? oneLook(one, index, edges),
+      );
+      one.fine.set(index, fine);
+      one.near = null;
+    }
+    const fine = one.fine.get(index)!;
+    return whole ? { ...fine, patch: enlarged(fine.patch, geometry.imageHw) } : fine;
   },
 
   async everything({ key, settings }, progress) {
@@ -149,16 +190,72 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 };
 
-/** The mask of an answer with its edge where the photo has it, of the size `edges` looks at. */
-function refine({ key, prompt, answers }: Kept, index: number, geometry: Geometry) {
-  if (picture?.key !== key) throw new Error("this photo's pixels are not here; ask again");
+/** A mask of an answer, its edge where the photo has it, of the size `edges` looks at. */
+async function oneLook({ key, prompt, answers }: Kept, index: number, edges: boolean) {
+  const { geometry } = known(key);
+  const { logits, quality } = answers[index];
   const threshold = manifest.spec.mask_threshold;
-  const drawn = { logits: answers[index].logits, threshold, prompt, geometry };
-  return refined(drawn, picture, (asked) => refineEdge(refiner, manifest.graphs.refiner!, asked));
+  const drawn = { logits, threshold, prompt, geometry };
+  const patch = edges ? await refined(drawn, pictureOf(key).pixels, network) : null;
+  return {
+    patch: patch ?? cutLogits(logits, geometry, threshold).patch,
+    quality,
+    violated: violated(answers[0].logits, prompt.clicks, geometry, threshold),
+  };
+}
+
+/** The mean of an answer and of that in the window around it; null where nothing is left. */
+async function closerLook(
+  { key, prompt, answers, near }: Kept,
+  seenNear: Embedding,
+  edges: boolean,
+): Promise<Fine | null> {
+  const { spec, closer } = manifest;
+  const { window, crop, mask } = near!;
+  const { imageHw } = known(key).geometry;
+  const { geometry } = seenNear;
+  const threshold = spec.mask_threshold;
+  const around = logitsAround(answers[0].own, known(key).geometry, window, geometry);
+  const moved = promptInWindow(prompt, window, mask);
+  const [{ logits, quality }] = await answersTo(moved, asking(seenNear), "all", (found) =>
+    meanChance(found, around, threshold, closer!.weight),
+  );
+  const drawn = { logits, threshold, prompt: moved, geometry };
+  const small = reduced(geometry, LONGEST).imageHw;
+  const patch = edges
+    ? await refined(drawn, await smallerPhoto(geometry.imageHw, small, rowsOf(crop)), network)
+    : null;
+  const fine = enlarged(patch ?? cutLogits(logits, geometry, threshold).patch, geometry.imageHw);
+  if (!patchArea(fine)) return null;
+  const whole = patchOnPhoto(fine, window, imageHw);
+  const off = ({ x, y, label }: Click) =>
+    patchHas(whole, Math.floor(x), Math.floor(y)) !== (label === 1);
+  return {
+    patch: whole,
+    quality,
+    violated: prompt.clicks.flatMap((click, i) => (off(click) ? [i] : [])),
+  };
+}
+
+const network = (asked: EdgeQuestion) => refineEdge(refiner, manifest.graphs.refiner!, asked);
+
+/** The model, ready to be asked about what has been seen. */
+function asking(embedding: Embedding): Asked {
+  return {
+    family,
+    decode: async (tokens: Tokens) => (await decode(session, manifest, embedding, [tokens]))[0],
+    geometry: embedding.geometry,
+    spec: manifest.spec,
+  };
+}
+
+function pictureOf(key: string): Picture {
+  if (picture?.key !== key) throw new Error("this photo's pixels are not here; ask again");
+  return picture;
 }
 
 function keptAs(keep: string): Kept {
-  const answer = kept.get(keep);
+  const answer = kept.get(keep) ?? (closest?.keep === keep ? closest.one : null);
   if (!answer) throw new Error("this answer is no longer kept; ask again");
   return answer;
 }
@@ -178,11 +275,41 @@ function known(key: string): Embedding {
   return embedding;
 }
 
-function readRows(bitmap: ImageBitmap, top: number, rows: number): Uint8ClampedArray {
-  const canvas = new OffscreenCanvas(bitmap.width, rows);
+/** A photo whose rows can be read. */
+async function opened(photo: Blob | ImageBitmap | Pixels) {
+  if ("data" in photo) {
+    const hw: Size = [photo.height, photo.width];
+    return { hw, read: rowsOf(photo), close: () => undefined };
+  }
+  const bitmap = await upright(photo);
+  const { width, height } = bitmap;
+  const read = async (top: number, rows: number) => readPart(bitmap, [0, top, width, top + rows]);
+  return { hw: [height, width] as Size, read, close: () => bitmap.close() };
+}
+
+/** A window of a photo. */
+async function cropped(photo: Blob | ImageBitmap | Pixels, window: Window): Promise<Pixels> {
+  const [x0, y0, x1, y1] = window;
+  const [width, height] = [x1 - x0, y1 - y0];
+  if (!("data" in photo)) {
+    const bitmap = await upright(photo);
+    const data = readPart(bitmap, window);
+    bitmap.close();
+    return { data, width, height };
+  }
+  const data = new Uint8ClampedArray(4 * width * height);
+  for (let y = y0; y < y1; y++) {
+    const from = 4 * (y * photo.width + x0);
+    data.set(photo.data.subarray(from, from + 4 * width), 4 * (y - y0) * width);
+  }
+  return { data, width, height };
+}
+
+function readPart(bitmap: ImageBitmap, [x0, y0, x1, y1]: Window): Uint8ClampedArray {
+  const canvas = new OffscreenCanvas(x1 - x0, y1 - y0);
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  context.drawImage(bitmap, 0, -top);
-  return context.getImageData(0, 0, bitmap.width, rows).data;
+  context.drawImage(bitmap, -x0, -y0);
+  return context.getImageData(0, 0, canvas.width, canvas.height).data;
 }
 
 self.onmessage = async ({ data }: MessageEvent<Message>) => {

@@ -90,7 +90,9 @@ function drawCandidates(session: Session, element: HTMLElement): void {
   const { editor } = session;
   const found = editor?.looks.candidates ?? [];
   const chosen = Math.min(editor?.draft.candidate ?? 0, found.length - 1);
-  const looks = editor ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep}` : "";
+  const looks = editor
+    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.quality}`
+    : "";
   fill(element, looks, () =>
     found.length && editor
       ? found.map(({ patch, quality }, i) =>

@@ -5,23 +5,22 @@ import { emptyPatch, patchArea, rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { withStroke } from "../masks/strokes";
 import type { Stroke } from "../masks/strokes";
-import type { Model } from "../model/client";
+import type { Kept, Model } from "../model/client";
 import { LONGEST } from "../model/edges";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
 import { refusal } from "../model/prompts";
 import type { Prompt } from "../model/prompts";
-import type { Candidate } from "../model/segment";
+import type { Candidate, Fine } from "../model/segment";
 import { asksModel } from "./work";
 import type { Draft, Mask } from "./work";
 
 /** A draft as it looks now. */
-export interface Looks {
+export interface Looks extends Kept {
   patch: Patch; // at full size or reduced, see `patch.hw`
   candidates: Candidate[];
   violated: number[];
   quality: number | null;
-  keep: string; // the model's name for its answer
 }
 
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
@@ -35,12 +34,21 @@ export const NOTHING = (hw: Size): Looks => ({
   violated: [],
   quality: null,
   keep: "",
+  closer: false,
 });
+
+/** A mask that is being made fine. */
+interface Refining {
+  mask: string; // the answer and the candidate's place
+  whole: boolean;
+  kept: boolean; // somebody waits to keep it, whatever is meant next
+  fine: Promise<Fine | null>;
+}
 
 export class Drafting {
   private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
-  private fine: { keep: string; index: number; patch: Patch } | null = null; // the newest
-  private refining: { asked: string; patch: Promise<Patch | null> } | null = null;
+  private newest: { mask: string; fine: Fine } | null = null;
+  private refining: Refining | null = null;
   private painted: { base: Patch; strokes: readonly Stroke[]; patch: Patch } | null = null;
 
   constructor(
@@ -61,14 +69,13 @@ export class Drafting {
     const looks = await this.base(draft, fixed);
     if (!draft.strokes.length) return looks;
     const whole = await this.whole(looks, draft);
-    return { ...looks, patch: this.paint(whole, draft.strokes) };
+    return { ...whole, patch: this.paint(whole.patch, draft.strokes) };
   }
 
   /** The draft's mask, pixel for pixel. */
   async finish(draft: Draft, fixed: Mask | null): Promise<Looks> {
     const looks = await this.look(draft, fixed);
-    if (draft.strokes.length) return looks;
-    return { ...looks, patch: await this.whole(looks, draft) };
+    return draft.strokes.length ? looks : this.whole(looks, draft);
   }
 
   private async base(draft: Draft, fixed: Mask | null): Promise<Looks> {
@@ -77,7 +84,9 @@ export class Drafting {
       const answer = await this.ask(draft);
       const index = chosenOf(draft, answer);
       const { patch, quality } = answer.candidates[index];
-      return { ...answer, patch: this.fineOf(answer.keep, index) ?? patch, quality };
+      const looks = { ...answer, patch, quality };
+      const fine = this.fineOf(answer.keep, index);
+      return fine ? finer(looks, index, fine) : looks;
     }
     if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), quality: fixed.quality };
     return NOTHING(this.hw);
@@ -95,45 +104,53 @@ export class Drafting {
       .answer(this.image, prompt, limitFor(this.hw), this.granularity())
       .then((reply) => ({ ...reply, quality: null }));
     this.asked = { prompt: asked, answer };
+    this.refining = null; // what was meant before
     answer.catch(() => (this.asked = null));
     return answer;
   }
 
   /**
-   * What is shown, with its edge where the photo has it, once it is `still` meant after a moment;
-   * null where it stays as it is.
+   * What is shown, after a closer look and with its edge where the photo has it, once it is `still`
+   * meant after a moment; null where it stays as it is.
    */
   async settle(looks: Looks, draft: Draft, still: () => boolean): Promise<Looks | null> {
-    const asked = looks.candidates.length > 0 && !draft.strokes.length && this.model()?.refines;
-    if (!asked || this.fineOf(looks.keep, chosenOf(draft, looks))) return null;
+    const index = chosenOf(draft, looks);
+    const asked = looks.candidates.length > 0 && !draft.strokes.length && this.refines(looks);
+    if (!asked || this.fineOf(looks.keep, index)) return null;
     await new Promise((resume) => setTimeout(resume, SETTLED_MS));
     if (!still()) return null;
-    const patch = await this.refined(looks, draft, !limitFor(this.hw));
-    return patch && { ...looks, patch };
+    const fine = await this.refined(looks, index, !limitFor(this.hw), false);
+    return fine && finer(looks, index, fine);
+  }
+
+  private refines({ closer }: Kept): boolean {
+    return closer || Boolean(this.model()?.refines);
   }
 
   /** What was refined last, if it is this answer. */
-  private fineOf(keep: string, index: number): Patch | null {
-    return this.fine?.keep === keep && this.fine.index === index ? this.fine.patch : null;
+  private fineOf(keep: string, index: number): Fine | null {
+    return this.newest?.mask === `${keep} ${index}` ? this.newest.fine : null;
   }
 
   /** The refined mask of an answer, asked for once, or null; where that fails, the user is told. */
-  private refined({ keep, candidates }: Looks, draft: Draft, whole: boolean) {
-    const index = chosenOf(draft, { candidates });
-    const asked = `${keep} ${index} ${whole}`;
-    if (this.refining?.asked !== asked) {
-      this.refining = { asked, patch: this.askFine(keep, index, whole) };
+  private refined(looks: Looks, index: number, whole: boolean, kept: boolean) {
+    const mask = `${looks.keep} ${index}`;
+    if (this.refining?.mask !== mask || this.refining.whole !== whole) {
+      const one: Refining = { mask, whole, kept, fine: Promise.resolve(null) };
+      this.refining = one;
+      one.fine = this.askFine(looks, index, whole, () => one.kept || this.refining?.mask === mask);
     }
-    return this.refining.patch;
+    this.refining.kept ||= kept;
+    return this.refining.fine;
   }
 
-  private async askFine(keep: string, index: number, whole: boolean): Promise<Patch | null> {
+  private async askFine(looks: Looks, index: number, whole: boolean, still: () => boolean) {
     const model = this.model();
-    if (!model?.refines) return null;
+    if (!model || !this.refines(looks)) return null;
     try {
-      const patch = await model.refine(this.image, keep, index, whole);
-      this.fine = { keep, index, patch };
-      return patch;
+      const fine = await model.refine(this.image, looks, index, whole, still);
+      if (fine) this.newest = { mask: `${looks.keep} ${index}`, fine };
+      return fine;
     } catch (error) {
       this.refining = null; // the next look tries again
       this.say(`The mask has the model's own edge: ${(error as Error).message}`);
@@ -141,15 +158,16 @@ export class Drafting {
     }
   }
 
-  private async whole(looks: Looks, draft: Draft): Promise<Patch> {
+  /** The same, pixel for pixel. */
+  private async whole(looks: Looks, draft: Draft): Promise<Looks> {
     const isWhole = ({ hw }: Patch) => hw[0] === this.hw[0] && hw[1] === this.hw[1];
-    if (!looks.candidates.length) return looks.patch;
+    if (!looks.candidates.length) return looks;
     const index = chosenOf(draft, looks);
-    const known = this.fineOf(looks.keep, index);
-    if (known && isWhole(known)) return known;
-    const fine = await this.refined(looks, draft, true);
-    if (fine) return fine;
-    return isWhole(looks.patch) ? looks.patch : this.model()!.cut(looks.keep, index);
+    if (this.fineOf(looks.keep, index) && isWhole(looks.patch)) return looks;
+    const fine = await this.refined(looks, index, true, true);
+    if (fine) return finer(looks, index, fine);
+    if (isWhole(looks.patch)) return looks;
+    return { ...looks, patch: await this.model()!.cut(looks.keep, index) };
   }
 
   /** The strokes over a mask; those painted before are not painted again. */
@@ -163,6 +181,14 @@ export class Drafting {
     this.painted = { base, strokes, patch };
     return patch;
   }
+}
+
+/** What is shown, with one of its masks as it is kept. */
+function finer(looks: Looks, index: number, fine: Fine): Looks {
+  const candidates = looks.candidates.map((one, i) =>
+    i === index ? { ...one, patch: fine.patch, quality: fine.quality } : one,
+  );
+  return { ...looks, ...fine, candidates };
 }
 
 /** The place of the candidate that a draft means. */

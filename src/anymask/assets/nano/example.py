@@ -55,6 +55,8 @@ class BundleModel:
         if "refiner" in manifest["graphs"]:
             file = HERE / manifest["graphs"]["refiner"]["file"]
             self.refiner = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        closer = manifest.get("closer")  # how a window around the object is looked at
+        self.closer: Any = None if closer is None else SimpleNamespace(**closer)
 
     def open(self, photo: str) -> Image.Image:
         """A photo, or what the model makes of a picture of other channels (.npy: H, W, C)."""
@@ -69,6 +71,17 @@ class BundleModel:
         values = ((array.astype(float) - low) * (255 / (high - low))).clip(0, 255)
         mixed = np.nan_to_num(values) @ np.array(channels["weights"]).T + channels["bias"]
         return Image.fromarray(np.rint(mixed.clip(0, 255)).astype(np.uint8))
+
+    def segment(self, image: Image.Image, points: Any, labels: list[int]) -> tuple[Any, float]:
+        """The first mask (H, W) bool and its quality; a box is looked at twice where that helps."""
+        seen = self.see(image)
+        logits, quality = self.answer(seen, points, labels)
+        mask, number = self.draw(logits[0], seen[1], points, labels), quality[0]
+        if self.closer is not None and labels == [2, 3]:
+            near, second = self.look_closer(image, seen, logits[0], points)
+            if near.any():
+                mask, number = near, second
+        return mask, number
 
     def see(self, image: Image.Image) -> tuple[dict[str, Any], SimpleNamespace]:
         """The maps of a photo, once for all its prompts, and its place in the model's square."""
@@ -113,7 +126,31 @@ class BundleModel:
 
         return self.family.answer(decode, prompts, place, "auto", "expected")[0][:2]
 
-    def draw(self, logits: Any, place: SimpleNamespace, points: Any, labels: list[int]) -> Any:
+    def look_closer(
+        self, image: Image.Image, seen: Any, logits: Any, box: Any
+    ) -> tuple[Any, float]:
+        """The mean of a box's answer and of a window's around it: mask and quality; or nothing."""
+        import closer
+
+        place, threshold, corners = seen[1], self.spec.mask_threshold, [2, 3]
+        mask = self.draw(logits, place, box, corners, fine=False)
+        window = closer.closer_window(
+            closer.object_box(to_prompt(box, corners), mask), mask.shape, self.closer
+        )
+        mask[:] = False
+        if window is None:
+            return mask, 0.0
+        x0, y0, x1, y1 = window
+        near, moved = self.see(image.crop(window)), box.clip((x0, y0), (x1, y1)) - (x0, y0)
+        second, quality = self.answer(near, moved, corners)
+        around = closer.logits_around(logits, place, window, near[1]) - threshold
+        mean = closer.mean_chance(second[0] - threshold, around, self.closer.weight)
+        mask[y0:y1, x0:x1] = self.draw(mean + threshold, near[1], moved, corners)
+        return mask, quality[0]
+
+    def draw(
+        self, logits: Any, place: Any, points: Any, labels: list[int], fine: bool = True
+    ) -> Any:
         """A mask (H, W) bool in the photo's pixels, without small holes and islands: (m, m) in.
 
         points and labels are those of the prompt: what a click speaks for stays as it is.
@@ -125,8 +162,8 @@ class BundleModel:
         whole = cv2.resize(clean, (place.side, place.side))
         filled = whole[: place.input_hw[0], : place.input_hw[1]]
         drawn = cv2.resize(filled, place.size) - threshold
-        if self.refiner is not None and max(place.size) > len(logits):
-            self.refine(drawn, clean - threshold, place, np.array(points), labels)
+        if fine and self.refiner is not None and max(place.size) > len(logits):
+            self.refine(drawn, clean - threshold, place, points, labels)
         return drawn > 0
 
     def refine(self, drawn: Any, logits: Any, place: Any, points: Any, labels: list[int]) -> None:
@@ -136,17 +173,21 @@ class BundleModel:
         window = edges.window_around(logits, place)
         if window is None:
             return
-        told = np.array(labels)
-        clicks, corners = points[told < 2], points[told >= 2]
-        box = corners.reshape(-1) if len(corners) else None
-        asked = SimpleNamespace(points=clicks, labels=told[told < 2], box=box)
         given = {
             "photo": edges.window_photo(place.pixels, window).transpose(2, 0, 1).astype(np.float32),
             "logits": edges.window_logits(logits, window)[None],
-            "prompt": edges.window_prompt(asked, window),
+            "prompt": edges.window_prompt(to_prompt(points, labels), window),
         }
         said = self.refiner.run(None, {name: one[None] for name, one in given.items()})
         edges.add_change(drawn, said[0][0, 0], window)
+
+
+def to_prompt(points: Any, labels: list[int]) -> SimpleNamespace:
+    """Clicks and the corners of a box apart."""
+    places, told = np.array(points), np.array(labels)
+    corners = places[told >= 2]
+    box = corners.reshape(-1) if len(corners) else None
+    return SimpleNamespace(points=places[told < 2], labels=told[told < 2], box=box)
 
 
 def resized(image: Image.Image, size: tuple[int, int], resample: str) -> Any:
@@ -167,11 +208,10 @@ def main(arguments: list[str]) -> int:
     photo, *numbers, target = arguments
     points = np.array(numbers, float).reshape(-1, 2)
     model = BundleModel()
-    seen = model.see(model.open(photo))
     labels = [1] if len(points) == 1 else [2, 3]
-    logits, quality = model.answer(seen, points, labels)
-    Image.fromarray(model.draw(logits[0], seen[1], points, labels)).save(target)
-    print(f"{target}: quality {quality[0]:.3f}")
+    mask, quality = model.segment(model.open(photo), points, labels)
+    Image.fromarray(mask).save(target)
+    print(f"{target}: quality {quality:.3f}")
     return 0
 
 

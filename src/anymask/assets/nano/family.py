@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.families.family import Decode, Multimask, Ordered, Ranking, Tables
-    from anymask.primitives.spec import Geometry, GridDefaults, ModelSpec, TokenRoles
+    from anymask.primitives.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
     from anymask.primitives.types import BoolArray, FloatArray, ModelPrompts
 
     Floats = NDArray[np.float64]
@@ -199,16 +199,12 @@ class NanoFamily:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
+    closer: CloserLook | None = None
 
     @property
     def roles(self) -> TokenRoles:
         """See `family.Family`."""
         return ONE_OR_THREE
-
-    @property
-    def closer(self) -> bool:
-        """See `family.Family`."""
-        return True
 
     @cached_property
     def weights(self) -> RankingWeights:
