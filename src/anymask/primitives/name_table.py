@@ -34,7 +34,7 @@ class LabelSuggestion(NamedTuple):
 class NameTable:
     """All names that a network knows.
 
-    words      N, the more frequent ones first        vectors  (N, D) of length 1
+    words      N, those that are met more often first        vectors  (N, D) of length 1
     learned    (N,) names that training pictures showed; the others are known by their words alone
     also       other spellings of names, and their place
     scale      of the agreement of two vectors, to be a logit
