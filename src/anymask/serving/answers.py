@@ -187,6 +187,7 @@ class NotesAnswer(ClosedAnswer):
     locked: bool | None = None
     hidden: bool | None = None
     level: int | None = None
+    label_probability: float | None = None
 
 
 class FoundMaskAnswer(ClosedAnswer):
