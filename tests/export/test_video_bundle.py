@@ -86,6 +86,10 @@ def steps_of_frame(
         found = steps.answer_points(frame, coords, np.array([1, 0]), earlier)
         answers = [found, steps.step_video(frame, banks[1:], number, False)]
         handles, prompted = [answer.handles[0] for answer in answers], [True, False]
+    elif number == 5:  # each goes on with the second of its three masks
+        answers = [steps.step_candidates(frame, banks, number, False)]
+        assert len(answers[0].quality) == 6
+        handles = list(answers[0].rows([1, 4]).handles)
     else:
         answers = [steps.step_video(frame, banks, number, False)]
         handles = list(answers[0].handles)

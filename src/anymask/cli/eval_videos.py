@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.cli.options import read_model
+from anymask.cli.options import add_options, option_of, read_model, read_options
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.machine import this_machine
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 from anymask.reports.tables import markdown_table
+from anymask.video.memory_settings import MemorySettings
 
 if TYPE_CHECKING:
     from anymask.data.clips import Clip
@@ -42,14 +43,16 @@ def configure_videos(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, metavar="R", help="frames with clicks at most (default: 3)")
     add("--tracker", help="auto (default), memory, match or points")
     add("--split", metavar="NAME", help="the part of the data set, such as val or 2016/val")
+    add_options(group, MemorySettings)
 
 
 def refuse_video_options(args: argparse.Namespace) -> None:
     """Raises InputError for options of videos where photos are measured."""
-    for name in OPTIONS:
+    for name in (*OPTIONS, *read_options(args, MemorySettings)):
         if getattr(args, name) is not None:
             raise InputError(
-                f"--{name} is for videos; write `anymask eval {VIDEOS} --data DIR`, or leave it out"
+                f"{option_of(name)} is for videos; write `anymask eval {VIDEOS} --data DIR`, or "
+                "leave it out"
             )
 
 
@@ -73,6 +76,7 @@ def _take_options(args: argparse.Namespace) -> None:
     for name in IGNORED:
         if getattr(args, name, None):
             raise InputError(f"--{name.replace('_', '-')} is for photos; leave it out for videos")
+    MemorySettings(**read_options(args, MemorySettings))
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
     if args.model and len(args.model) > 1:
@@ -102,8 +106,12 @@ def _scores(
     from anymask.evaluation.video_protocols import follow_given, follow_offline, follow_online
     from anymask.video.opening import open_session
 
+    settings = read_options(args, MemorySettings)
+    if args.refine_edges:
+        settings["refine_edges"] = True
+
     def follow(clip: Clip) -> Any:
-        return open_session(model, list(clip.frames), tracker=args.tracker)
+        return open_session(model, list(clip.frames), tracker=args.tracker, **settings)
 
     found = []
     session: Follow = follow
@@ -147,6 +155,8 @@ def _document(
     return {
         "protocol": args.protocol,
         "tracker": args.tracker,
+        "memory": read_options(args, MemorySettings),
+        "refine_edges": bool(args.refine_edges),
         "model": model.name,
         "weights_hash": model.runtime.weights_hash,
         "machine": dataclasses.asdict(this_machine()),

@@ -17,6 +17,7 @@ from anymask.primitives.errors import DataError, InputError, PromptError
 
 if TYPE_CHECKING:
     from anymask.primitives.types import UintImage
+    from anymask.video.backdrop import Backdrop
     from anymask.video.outputs import MaskWriter
     from anymask.video.records import TrackedFrame
     from anymask.video.session import VideoSession
@@ -49,12 +50,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("the masks")
     out.add_argument(
         "-o", "--output", metavar="OUT", type=Path, action="append", dest="outputs", required=True,
-        help=".json (SA-V), .jsonl (a line a frame, COCO run-lengths), .mp4 .mov .mkv .webm (masks "
-        "drawn on the video, sound kept), or a folder (DAVIS palette PNGs); several times",
+        help=".json (SA-V), .ytvis.json (COCO of videos), .jsonl (a line a frame), "
+        ".mp4 .mov .mkv .webm (masks drawn on the video, sound kept), or a folder (DAVIS palette "
+        "PNGs); several times",
     )  # fmt: skip
     out.add_argument(
         "--cutout", action="store_true",
         help="films and folders show the objects alone, with alpha (.webm, .mov or a folder)",
+    )  # fmt: skip
+    out.add_argument(
+        "--background", metavar="WHAT",
+        help="films and folders show the objects before something else: blur, blur:SIGMA (in "
+        "pixels), a colour (white, #00ff00), or a picture's file",
     )  # fmt: skip
     out.add_argument(
         "--direction", choices=("forward", "backward", "both"), default="forward",
@@ -91,10 +98,12 @@ class Said:
 
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
+    from anymask.video.backdrop import parse_backdrop
     from anymask.video.opening import GROUPS, open_session
     from anymask.video.outputs import check_paths
 
-    check_paths(args.outputs, args.cutout)
+    check_paths(args.outputs, args.cutout, args.background)
+    behind = None if args.background is None else parse_backdrop(args.background)
     said = read_prompts(args)
     settings: dict[str, Any] = {}
     for group in GROUPS:
@@ -108,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     forget_other(path, words)
     with open_session(read_model(args).load(), source, **settings) as session:
         begin(session, said, words)
-        doubtful = follow(session, args)
+        doubtful = follow(session, args, behind)
         tell(session, args.outputs, doubtful)
     if kept is None:
         path.unlink(missing_ok=True)
@@ -204,17 +213,18 @@ def begin(session: VideoSession, said: dict[tuple[int, int], Said], words: str) 
     session.checkpoint()
 
 
-def follow(session: VideoSession, args: argparse.Namespace) -> int:
+def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | None) -> int:
     """Propagate and write every frame; how many frames a person should look at."""
     from anymask.primitives.progress import ProgressBar
 
     writers: list[MaskWriter] = []
+    at_once = args.direction == "forward" and args.paths == 1
     with ProgressBar("frames", session.frames.length) as bar:
-        frames = frames_in_order(session, args.direction, bar)
+        frames = frames_in_order(session, args.direction, at_once, bar)
         try:
             for frame in frames:
                 if not writers:
-                    writers = open_outputs(session, frame, args)
+                    writers = open_outputs(session, frame, args, behind)
                 for writer in writers:
                     writer.write(frame, partial(read_picture, session, frame.index))
                 bar.update(frame.index + 1)
@@ -235,9 +245,12 @@ def read_picture(session: VideoSession, frame: int) -> UintImage:
     return image
 
 
-def frames_in_order(session: VideoSession, direction: Any, bar: Any) -> Iterator[TrackedFrame]:
-    """Every frame from the first on: while they are followed forwards, else afterwards."""
-    if direction == "forward":
+def frames_in_order(
+    session: VideoSession, direction: Any, at_once: bool, bar: Any
+) -> Iterator[TrackedFrame]:
+    """Every frame from the first on: while they are followed, or afterwards, where what comes may
+    still change them."""
+    if at_once or session.frames.length is None:
         yield from session.propagate("forward", start=0)
         return
     for done, _ in enumerate(session.propagate(direction)):
@@ -247,7 +260,7 @@ def frames_in_order(session: VideoSession, direction: Any, bar: Any) -> Iterator
 
 
 def open_outputs(
-    session: VideoSession, first: TrackedFrame, args: argparse.Namespace
+    session: VideoSession, first: TrackedFrame, args: argparse.Namespace, behind: Backdrop | None
 ) -> list[MaskWriter]:
     """The writers of all outputs, told what there is to know of the video."""
     from anymask.video.outputs import VideoFacts, open_writers
@@ -262,7 +275,7 @@ def open_outputs(
         sound=video if video.is_file() else None,
         begin=first.seconds,
     )
-    return open_writers(args.outputs, facts, args.cutout)
+    return open_writers(args.outputs, facts, args.cutout, behind)
 
 
 def tell(session: VideoSession, outputs: list[Path], doubtful: int) -> None:

@@ -17,6 +17,7 @@ Letters: H W a frame, T frames, R rounds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -79,18 +80,13 @@ def read_tracks(clip: Clip) -> list[TrackTruth]:
 
 def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[ObjectScores]:
     """The semi-supervised task: every object of a clip at once, by its first mask."""
-    tracks, found = read_tracks(clip), {}
+    tracks = read_tracks(clip)
     with follow(clip) as session:
         for track in tracks:
             mask = rle_to_mask(track.masks[track.first])
             session.add(frame=track.first, object=track.number, mask=mask)
-        for frame in session.propagate(start=min((one.first for one in tracks), default=0)):
-            if frame.index in clip.annotations:
-                found[frame.index] = {n: one.rle for n, one in frame.objects.items()}
-    masks = {
-        track.number: {index: found.get(index, {}).get(track.number) for index in track.masks}
-        for track in tracks
-    }
+        deque(session.propagate(start=min((one.first for one in tracks), default=0)), maxlen=0)
+        masks = {track.number: _found(session, track) for track in tracks}
     return [score_object(clip, track, masks[track.number], rules) for track in tracks]
 
 
@@ -169,8 +165,14 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
 
 
 def _followed(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
-    frames = session.propagate(start=track.first)
-    return {f.index: f.objects[track.number].rle for f in frames if f.index in track.masks}
+    deque(session.propagate(start=track.first), maxlen=0)
+    return _found(session, track)
+
+
+def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
+    """What a session in the end says of an object, where that is annotated."""
+    known = {index: session.result(index).objects.get(track.number) for index in track.masks}
+    return {index: one.rle for index, one in known.items() if one is not None}
 
 
 def worst_frame(track: TrackTruth, found: Mapping[int, Rle]) -> int | None:

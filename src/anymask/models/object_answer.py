@@ -64,6 +64,15 @@ def choose(
     return _taken(decoded, torch.where(stable, alone, best), alone)
 
 
+def each_of_several(decoded: Decoded) -> ChosenObjectMask:
+    """All masks of an unclear prompt, object by object: N * (T - 1) in the place of N."""
+    return ChosenObjectMask(
+        decoded.logits[:, 1:].flatten(0, 1)[:, None],
+        decoded.quality[:, 1:].flatten()[:, None],
+        decoded.tokens[:, 1:].flatten(0, 1),
+    )
+
+
 def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> ChosenObjectMask:
     rows = torch.arange(len(mask), device=mask.device)
     return ChosenObjectMask(

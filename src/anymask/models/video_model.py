@@ -15,6 +15,7 @@ L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,10 @@ from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
 from anymask.models.memory_attention import MemoryAttention, RecalledMemories
 from anymask.models.memory_encoder import MemoryEncoder
 from anymask.models.object_answer import (
+    ChosenObjectMask,
     ObjectAnswer,
     choose,
+    each_of_several,
     fill_holes,
     without_overlaps,
 )
@@ -42,6 +45,7 @@ from anymask.primitives.memory_bank import (
     MemorySelection,
     TrackingSettings,
     VideoMoment,
+    group_alike,
     longest_pointer,
 )
 from anymask.primitives.object_masks import ABSENT, MASK_LIMIT, SURE
@@ -162,6 +166,20 @@ class VideoModel(nn.Module):
         features = self.condition(frame, banks, at, settings)
         return self.answer(frame, features, len(banks), prompts, settings)
 
+    def candidates(
+        self,
+        frame: Frame,
+        banks: Sequence[MemoryBank],
+        at: VideoMoment,
+        settings: TrackingSettings,
+    ) -> ObjectAnswer:
+        """All that N tracked objects may be on a frame: T - 1 masks of each, object by object."""
+        features = self.condition(frame, banks, at, settings)
+        decoded = self._decode_prompts(frame, features, len(banks), None)
+        chosen = each_of_several(decoded)
+        times = len(chosen.quality) // len(banks)
+        return self._answered(chosen, decoded.object_score.repeat_interleave(times, dim=0))
+
     def condition(
         self,
         frame: Frame,
@@ -182,7 +200,7 @@ class VideoModel(nn.Module):
         tokens = frame.features.flatten(2).transpose(1, 2)
         positions, turns = self._of_frame(h, w)
         conditioned: list[Tensor | None] = [None] * len(banks)
-        for places in _same_layout(selections, plain):
+        for places in [[i] for i in range(len(banks))] if plain else group_alike(selections):
             recalled = self.recall([selections[i] for i in places], (h, w), at, settings)
             read = self.memory_attention(tokens, positions, turns, recalled, plain)
             for i, one in zip(places, read, strict=True):
@@ -226,11 +244,25 @@ class VideoModel(nn.Module):
         settings: TrackingSettings,
     ) -> ObjectAnswer:
         """Decode N objects of a frame whose features are conditioned, (1 or N, C, h, w)."""
+        points = 0 if prompts is None else prompts.labels.shape[1]
+        decoded = self._decode_prompts(frame, features, n, prompts)
+        low, high = settings.several_points
+        chosen = choose(decoded, low <= points <= high, settings.stability)
+        found = self._answered(chosen, decoded.object_score)
+        return replace(found, others=decoded.logits[:, 1:].float()) if settings.distinct else found
+
+    def _answered(self, chosen: ChosenObjectMask, score: Tensor) -> ObjectAnswer:
+        there = (score > 0).to(chosen.token.dtype)
+        pointer = self._pointer(chosen.token, there)
+        logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)
+        return ObjectAnswer(logits.float(), chosen.quality, score, pointer)
+
+    def _decode_prompts(
+        self, frame: Frame, features: Tensor, n: int, prompts: FramePrompts | None
+    ) -> Decoded:
         coords = features.new_zeros(n, 1, 2)
         labels = torch.full((n, 1), NO_POINT, device=features.device)
-        points = 0
         if prompts is not None:
-            points = prompts.labels.shape[1]
             coords = torch.cat([prompts.coords.to(coords), coords], dim=1)
             labels = torch.cat([prompts.labels.to(labels), labels], dim=1)
         else:  # the reference gives an empty point, and its encoder follows it with another
@@ -240,14 +272,7 @@ class VideoModel(nn.Module):
         if masks is None:
             masks = features.new_zeros(1, 1, self.spec.mask_side, self.spec.mask_side)
         masks = masks.clamp(-MASK_LIMIT, MASK_LIMIT)
-        decoded = self._decode((features, *frame.fine), coords, labels, masks, given)
-        low, high = settings.several_points
-        chosen = choose(decoded, low <= points <= high, settings.stability)
-        there = (decoded.object_score > 0).to(chosen.token.dtype)
-        pointer = self._pointer(chosen.token, there)
-        logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)
-        others = decoded.logits[:, 1:].float() if settings.distinct else None
-        return ObjectAnswer(logits.float(), chosen.quality, decoded.object_score, pointer, others)
+        return self._decode((features, *frame.fine), coords, labels, masks, given)
 
     def given(self, frame: Frame, masks: Tensor) -> ObjectAnswer:
         """Take masks of N objects as the answer: (N, 1, S, S), 1 object, 0 background."""
@@ -373,13 +398,3 @@ class VideoModel(nn.Module):
             places = F.pad(places, (0, 0, perceiver.everywhere, 0))
             turns = joined([no_turns(perceiver.everywhere, config.dim, device), turns])
         return places, turns
-
-
-def _same_layout(selections: Sequence[MemorySelection], plain: bool) -> list[list[int]]:
-    """Objects that can be batched, by their places in the sequence."""
-    if plain:
-        return [[i] for i in range(len(selections))]
-    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
-    for i, selection in enumerate(selections):
-        groups.setdefault(selection.layout, []).append(i)
-    return list(groups.values())

@@ -4,8 +4,8 @@ Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder an
 order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`. Off unless asked for: gaps
 that older memories fill, after Ding et al. 2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024
 (SAMURAI, arXiv:2411.11922), and distinct frames, after Videnovic et al. 2024 (DAM4SAM,
-arXiv:2411.17576). Deviations from these: no tree of hypotheses; what is unsure is not written at
-all, by the session, instead of being passed over when memories are read.
+arXiv:2411.17576). A deviation from these: what is unsure is not written at all, by the session,
+instead of being passed over when memories are read.
 
 No torch here: memories are arrays or tensors. Letters: K tokens of a memory, Cm their channels, C
 channels of a pointer.
@@ -13,7 +13,7 @@ channels of a pointer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -221,6 +221,14 @@ class MemoryBank:
         order = [f for f in (before, after) if f is not None]
         order += sorted((f for f in self.prompted if f not in order), key=lambda f: abs(f - frame))
         return {f: self.prompted[f] for f in order[:limit]}
+
+
+def group_alike(selections: Sequence[MemorySelection]) -> list[list[int]]:
+    """Places of the selections that can be batched, by their layout."""
+    groups: dict[Any, list[int]] = {}
+    for place, selection in enumerate(selections):
+        groups.setdefault(selection.layout, []).append(place)
+    return list(groups.values())
 
 
 def longest_pointer(at: VideoMoment, settings: TrackingSettings) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from anymask.primitives.memory_bank import (
     MultimaskStability,
     TrackingSettings,
     VideoMoment,
+    group_alike,
     longest_pointer,
 )
 from anymask.primitives.notation import parse_json
@@ -155,13 +156,20 @@ class OnnxVideo:
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
         """See `VideoSteps`."""
-        at = VideoMoment(number, backward)
-        selections = [bank.select(at, self._settings) for bank in banks]
-        conditioned = self._condition(frame, selections, at)
-        coords = np.zeros((len(banks), 2, 2), np.float32)
-        decoded = self._decode(frame, conditioned, coords, np.full((len(banks), 2), NO_POINT), None)
+        decoded = self._decode_tracked(frame, banks, VideoMoment(number, backward))
         low, high = self._settings.several_points
         return self._told(self._chosen(decoded, low <= 0 <= high))
+
+    def step_candidates(
+        self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
+    ) -> VideoAnswer:
+        """See `VideoSteps`."""
+        decoded = self._decode_tracked(frame, banks, VideoMoment(number, backward))
+        places = [
+            (row, mask) for row in range(len(banks)) for mask in range(1, decoded.quality.shape[1])
+        ]
+        found = [self._object(decoded, row, mask, mask) for row, mask in places]
+        return self._told(found, apart=False)
 
     def remember(
         self,
@@ -213,11 +221,8 @@ class OnnxVideo:
         """The features as each object's memories change them: (N, C, h, w)."""
         if not any(selection.memories for selection in selections):
             return np.repeat(frame.features, len(selections), axis=0)
-        alike: dict[Any, list[int]] = {}
-        for place, selection in enumerate(selections):
-            alike.setdefault(selection.layout, []).append(place)
         conditioned: dict[int, FloatArray] = {}
-        for places in alike.values():
+        for places in group_alike(selections):
             recalled = self._recall([selections[place] for place in places], at)
             (read,) = self._run(ATTENTION, {"features": frame.features, **recalled})
             conditioned |= dict(zip(places, read, strict=True))
@@ -261,6 +266,14 @@ class OnnxVideo:
         sines = np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
         return np.asarray(sines @ about.times_weight.T + about.times_bias, np.float32)[None]
 
+    def _decode_tracked(
+        self, frame: OnnxFrame, banks: Sequence[MemoryBank], at: VideoMoment
+    ) -> _Decoded:
+        selections = [bank.select(at, self._settings) for bank in banks]
+        conditioned = self._condition(frame, selections, at)
+        coords = np.zeros((len(banks), 2, 2), np.float32)
+        return self._decode(frame, conditioned, coords, np.full((len(banks), 2), NO_POINT), None)
+
     def _decode(
         self,
         frame: OnnxFrame,
@@ -283,7 +296,7 @@ class OnnxVideo:
     def _chosen(self, decoded: _Decoded, several: bool) -> list[OnnxObject]:
         """The mask of each object: `object_answer.choose`."""
         found = []
-        for row, score in enumerate(decoded.score[:, 0].tolist()):
+        for row in range(len(decoded.score)):
             planes, quality = decoded.logits[row], decoded.quality[row]
             best = int(quality[1:].argmax()) + 1
             stability = self._settings.stability
@@ -291,22 +304,25 @@ class OnnxVideo:
                 stability.threshold
             )
             mask = best if several or not clear else 0
-            pointer = decoded.pointers[row, best if several else 0][None]
-            there = score > 0
-            logits = planes[mask] if there else np.full_like(planes[mask], ABSENT)
-            others = planes[1:] if self._settings.distinct else None
-            pointer = pointer if there else self._about.no_object
-            found.append(
-                OnnxObject(logits[None, None], float(quality[mask]), score, pointer, others)
-            )
+            one = self._object(decoded, row, mask, best if several else 0)
+            found.append(replace(one, others=planes[1:]) if self._settings.distinct else one)
         return found
 
-    def _told(self, found: list[OnnxObject]) -> VideoAnswer:
+    def _object(self, decoded: _Decoded, row: int, mask: int, token: int) -> OnnxObject:
+        """One of the masks of an object, with what one of the tokens says of it."""
+        plane, score = decoded.logits[row, mask], float(decoded.score[row, 0])
+        there = score > 0
+        logits = plane if there else np.full_like(plane, ABSENT)
+        pointer = decoded.pointers[row, token][None] if there else self._about.no_object
+        quality = float(decoded.quality[row, mask])
+        return OnnxObject(logits[None, None], quality, score, pointer, None)
+
+    def _told(self, found: list[OnnxObject], apart: bool = True) -> VideoAnswer:
         planes = [one.logits[0, 0] for one in found]
         if self._settings.hole_area:
             planes = [fill_plane(plane, self._settings.hole_area) for plane in planes]
         logits = np.stack(planes)
-        if self._settings.exclusive and len(planes) > 1:
+        if apart and self._settings.exclusive and len(planes) > 1:
             own = logits.argmax(axis=0) == np.arange(len(planes))[:, None, None]
             logits = np.where(own, logits, logits.clip(max=OVERLAPPED))
         quality = np.array([one.quality for one in found], np.float32)

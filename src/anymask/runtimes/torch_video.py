@@ -6,12 +6,13 @@ Letters: S the model's input side, N objects, P points, m the side of a mask.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
+from anymask.primitives.memory_bank import Memory, MemoryBank, TrackingSettings, VideoMoment
 from anymask.primitives.types import FloatArray, IntArray
 from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
 from anymask.runtimes.devices import import_torch
@@ -74,6 +75,14 @@ class TorchVideo:
         with self._computing("memory attention"):
             return self._told(self._module.step(frame, banks, at, None, self._settings))
 
+    def step_candidates(
+        self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
+    ) -> VideoAnswer:
+        """See `VideoSteps`."""
+        at, settings = VideoMoment(number, backward), replace(self._settings, exclusive=False)
+        with self._computing("memory attention"):
+            return self._told(self._module.candidates(frame, banks, at, settings), settings)
+
     def remember(
         self,
         frame: Frame,
@@ -119,10 +128,10 @@ class TorchVideo:
         masks = [plane.cpu().numpy() > 0 for plane in (answer.logits[0, 0], answer.others[0])]
         return is_distinct(masks[0], masks[1], float(answer.quality))
 
-    def _told(self, answer: ObjectAnswer) -> VideoAnswer:
+    def _told(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> VideoAnswer:
         from anymask.models.object_answer import ObjectAnswer
 
-        logits = self._module.finished(answer, self._settings)[:, 0]
+        logits = self._module.finished(answer, settings or self._settings)[:, 0]
         rows = [slice(place, place + 1) for place in range(len(logits))]
         return VideoAnswer(
             logits.float().cpu().numpy(),

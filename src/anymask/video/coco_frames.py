@@ -15,10 +15,8 @@ from typing import IO
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import rle_box_xyxy, rle_to_coco
 from anymask.primitives.storage import whole_file
-from anymask.video.outputs import Picture, VideoFacts
+from anymask.video.outputs import Picture, VideoFacts, copy_rows
 from anymask.video.records import ObjectMask, TrackedFrame
-
-_COPIED = 1 << 20  # bytes at once
 
 
 class CocoWriter:
@@ -77,9 +75,7 @@ class CocoWriter:
             out.write(json.dumps(about)[:-1].encode())
             for key, rows in (("images", self._images), ("annotations", self._rows)):
                 out.write(f', "{key}": ['.encode())
-                with rows.open("rb") as part:
-                    while some := part.read(_COPIED):
-                        out.write(some)
+                copy_rows(rows, out)
                 out.write(b"]")
             out.write(b"}\n")
         self._images.unlink()

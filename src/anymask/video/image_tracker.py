@@ -29,12 +29,16 @@ import cv2
 import numpy as np
 
 from anymask.families.prompts import group_prompts
+from anymask.predictors.edges import refine_edges as edges_refined
 from anymask.predictors.image import Model
-from anymask.predictors.pipeline import PROMPTS_PER_CALL
+from anymask.predictors.pipeline import PROMPTS_PER_CALL, answer_prompts, question_of
+from anymask.predictors.record_edges import AS_SHOWN
+from anymask.predictors.settings import SegmentSettings
+from anymask.primitives.candidates import Candidates, Mask
 from anymask.primitives.memory_question import MemoryAnswer
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_rles, logits_used
-from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_to_mask
+from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
 from anymask.runtimes.protocol import PromptDecoding, Remembering, require
 from anymask.video.frame_encoder import FrameEncoder
@@ -85,6 +89,8 @@ class ImageTracker:
           of 32 with `nano`; None: SIDE
     long_memory  cells of long past frames that are remembered at most (`long_memory`)
     reader  the network of the way "memory"
+    refine_edges  whether masks have their edges where the frame has them; what is remembered does
+            not change
 
     Raises InputError for a side that the model cannot see at.
     """
@@ -96,7 +102,9 @@ class ImageTracker:
         side: int | None = None,
         long_memory: int = 0,
         reader: Remembering | None = None,
+        refine_edges: bool = False,
     ) -> None:
+        self._refine = refine_edges
         self.model, self.way, self._long = model, way, long_memory
         self._encoder = FrameEncoder(model, SIDE if side is None else side)
         self._reader = reader
@@ -110,7 +118,7 @@ class ImageTracker:
         """See `Tracker`."""
         embedding = self._encoder.see(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry)
-        return SeenFrame(embedding, keys, grey)
+        return SeenFrame(embedding, keys, grey, image)
 
     def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> Finding:
         """See `Tracker`. A mask alone is taken as it is."""
@@ -119,7 +127,8 @@ class ImageTracker:
             return Finding(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
-        first = self.model.segment(seen.embedding, prompts=[prompt])[0].first
+        runtime, usual = self.model.runtime, SegmentSettings()
+        first = answer_prompts(runtime, seen.image, seen.embedding, [prompt], usual)[0].first
         return Finding(first.rle(), 1.0, first.quality, _soft_of(first.pixels(), seen))
 
     def begin(
@@ -237,7 +246,7 @@ class ImageTracker:
 
     def _finding(self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None) -> Finding:
         """The mixed logits as a finding, where the object is known there."""
-        where, share = seen.embedding.geometry, float(prior.matched.max(initial=0))
+        share = float(prior.matched.max(initial=0))
         if drawing is None:
             return _nothing(seen, share / 2)
         wide = cv2.resize(
@@ -247,7 +256,7 @@ class ImageTracker:
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return _nothing(seen, share / 2)
-        (rle,) = logits_to_rles(self._whole(drawing.mixed), where)
+        rle = self._pixels(seen, self._whole(drawing.mixed))
         return Finding(rle, float(prior.mixed[inside].mean()), drawing.quality, soft)
 
     def _recalled(
@@ -259,9 +268,22 @@ class ImageTracker:
         inside = soft > 0.5
         if there < 0.5 or inside.mean() < LEAST:
             return _nothing(seen, there / 2)
-        (rle,) = logits_to_rles(self._whole(answer.logits), seen.embedding.geometry)
+        rle = self._pixels(seen, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
         return Finding(rle, there * float(soft[inside].mean()), quality, soft)
+
+    def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
+        """The mask in the frame's size; its edge where the frame has it, if that is wanted."""
+        where = seen.embedding.geometry
+        (rle,) = logits_to_rles(logits, where)
+        if not self._refine or not rle_area(rle):
+            return rle
+        x0, y0, x1, y1 = rle_box_xyxy(rle)
+        prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
+        mask = Candidates((Mask(logits[0], where, quality=0.0),))
+        question = question_of(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
+        fine = edges_refined(mask, question).first.rle()
+        return fine if rle_area(fine) else rle
 
     def _whole(self, part: FloatArray) -> FloatArray:  # -> (1, m, m)
         """Logits of the part that the frame fills among those of the model's square."""

@@ -21,11 +21,12 @@ TRUST = 0.05  # of a prompted frame, in cosines
 
 @dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """One frame: what the encoder saw, its keys, and the reduced frame (h, w) in grey."""
+    """One frame: what the encoder saw, its keys, the frame reduced (h, w) and grey, and itself."""
 
     embedding: Embedding
     keys: CellKeys
     grey: UintImage
+    image: UintImage
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,14 @@ class MemorySettings:
             "mind (DAM4SAM: 3)", least=0, most=16,
         ),
     ] = 0  # fmt: skip
+    paths: Annotated[
+        int,
+        Setting(
+            '"memory": so many hypotheses of an object are followed at once, each with a memory of '
+            "its own; masks of up to 64 earlier frames change where another takes the lead "
+            "(SAM2Long: 3)", least=1, most=8,
+        ),
+    ] = 1  # fmt: skip
     long_memory: Annotated[
         int,
         Setting(

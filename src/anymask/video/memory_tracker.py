@@ -33,7 +33,7 @@ CORNERS = (2, 3)  # the labels of a box's corners
 
 
 @dataclass(frozen=True, eq=False)
-class _SeenByVideo:
+class SeenByVideo:
     """A frame's handle, and where the frame lies in model space."""
 
     handle: Any
@@ -63,13 +63,13 @@ class MemoryTracker:
         """See `Tracker`."""
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def see(self, image: UintImage, grey: UintImage) -> _SeenByVideo:
+    def see(self, image: UintImage, grey: UintImage) -> SeenByVideo:
         """See `Tracker`. A frame of a video is resized as the families' own code does."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)
-        return _SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
+        return SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
 
-    def answer(self, seen: _SeenByVideo, prompt: Prompt, earlier: Rle | None) -> Finding:
+    def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> Finding:
         """See `Tracker`. A mask alone is taken as it is."""
         spec = self.model.spec
         prompt = check_prompt(prompt, seen.where.image_hw, spec)
@@ -85,20 +85,18 @@ class MemoryTracker:
         told = self._steps.answer_points(seen.handle, coords, labels, logits)
         return replace(self._findings(seen, told)[0], score=1.0)
 
-    def begin(
-        self, seen: _SeenByVideo, at: TrackMoment, finding: Finding, known: Any | None
-    ) -> Any:
+    def begin(self, seen: SeenByVideo, at: TrackMoment, finding: Finding, known: Any | None) -> Any:
         """See `Tracker`."""
         moment = (at.frame, at.backward)
         return self._steps.remember(seen.handle, known, finding.soft, moment, True)
 
-    def track(self, seen: _SeenByVideo, at: TrackMoment, states: Sequence[Any]) -> list[Finding]:
+    def track(self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]) -> list[Finding]:
         """See `Tracker`."""
         told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
         return self._findings(seen, told)
 
     def remember(
-        self, seen: _SeenByVideo, at: TrackMoment, state: Any, finding: Finding, sure: bool
+        self, seen: SeenByVideo, at: TrackMoment, state: Any, finding: Finding, sure: bool
     ) -> Any:
         """See `Tracker`."""
         if not sure or finding.quality < self.memory.least_quality:
@@ -114,7 +112,7 @@ class MemoryTracker:
         """See `Tracker`."""
         return self._steps.arrays_to_bank(arrays)
 
-    def _findings(self, seen: _SeenByVideo, told: VideoAnswer) -> list[Finding]:
+    def _findings(self, seen: SeenByVideo, told: VideoAnswer) -> list[Finding]:
         threshold = self.model.spec.mask_threshold
         rles = logits_to_rles(told.logits, seen.where, threshold)
         scores = 1 / (1 + np.exp(-told.score.clip(-30, 30)))

@@ -19,6 +19,7 @@ from anymask.video.session import VideoSession
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
 from anymask.video.tracker import Tracker
+from anymask.video.tree_tracker import TreeTracker
 from anymask.video.watch import WatchSettings
 
 TrackerName = Literal["auto", "memory", "match", "points"]
@@ -38,6 +39,13 @@ class TrackSettings:
             'the model has one, else "match"'
         ),
     ] = "auto"
+    refine_edges: Annotated[
+        bool,
+        Setting(
+            "the edge of each mask where the frame has it, about 25 ms a mask; for image models "
+            "(a video model's masks are as they were published)"
+        ),
+    ] = False
     session: Annotated[
         Path | str | None,
         Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
@@ -51,6 +59,7 @@ class TrackDict(TypedDict, total=False):
     """The keyword arguments of `Model.track`: those of four groups of settings."""
 
     tracker: TrackerName
+    refine_edges: bool
     session: Path | str | None
     every: int
     fps: float | None
@@ -64,6 +73,7 @@ class TrackDict(TypedDict, total=False):
     fill_gaps: bool
     memory_stride: int | None
     distinct_frames: int
+    paths: int
     long_memory: int
 
 
@@ -82,7 +92,7 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> Vi
     a source or session that cannot be read, MissingExtra for a video file without PyAV.
     """
     track, picks, watching, memory = _divided(dict(settings))
-    tracker = open_tracker(_for_two_stages(model), track.tracker, memory)
+    tracker = open_tracker(_for_two_stages(model), track.tracker, memory, track.refine_edges)
     frames = PickedFrames(open_source(source), picks)
     store = SessionStore(None if track.session is None else Path(track.session).expanduser())
     return VideoSession(tracker, frames, store, watching)
@@ -98,7 +108,10 @@ def _for_two_stages(model: Model) -> Model:
 
 
 def open_tracker(
-    model: Model, name: TrackerName = "auto", memory: MemorySettings | None = None
+    model: Model,
+    name: TrackerName = "auto",
+    memory: MemorySettings | None = None,
+    refine_edges: bool = False,
 ) -> Tracker:
     """A way to follow objects with a model. Raises ModelError for a way that it does not have,
     InputError for settings of another way."""
@@ -108,11 +121,16 @@ def open_tracker(
         name = "match" if steps is None and reader is None else "memory"
     if name == "memory" and reader is not None:
         memory.check_tracker(NETWORK)
-        return ImageTracker(model, "memory", reader=reader)
+        return ImageTracker(model, "memory", reader=reader, refine_edges=refine_edges)
     memory.check_tracker(name)
     if name == "memory":
-        return MemoryTracker(model, steps, memory)
-    return ImageTracker(model, name, long_memory=memory.long_memory)
+        if refine_edges:
+            raise InputError(
+                f"refine_edges is for image models, {model.name} follows objects with a video "
+                "model's own masks; leave it out"
+            )
+        return (MemoryTracker if memory.paths == 1 else TreeTracker)(model, steps, memory)
+    return ImageTracker(model, name, long_memory=memory.long_memory, refine_edges=refine_edges)
 
 
 def _divided(

@@ -1,21 +1,26 @@
 """Writers of tracked frames: masks of frames in; RLE lines, SA-V JSON, PNGs or videos out.
 
     .json        SA-V: the run-lengths of every object in every frame
+    .ytvis.json  COCO of videos, as YouTube-VIS has it: an annotation an object, with its mask,
+                 area and box in every frame
     .jsonl       a line a frame, with COCO run-lengths, scores, states and doubts
     a folder     DAVIS: a palette PNG a frame, whose values are the objects' numbers
     a film       the video with the masks drawn on it, with its frame rate and sound
 
-and with `cutout`, a folder of RGBA pictures or a film with alpha. All but SA-V's file, which needs
-the last frame first, are written as the frames come; none is held.
+With `cutout`, a folder holds RGBA pictures, a film has alpha; with a backdrop, both show the
+objects before it. All are written as the frames come, but SA-V's and YouTube-VIS's files, which
+want the last frame first; none is held.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,13 +28,18 @@ from PIL import Image
 from anymask.data.label_pictures import voc_palette
 from anymask.primitives.draw import colours, overlay
 from anymask.primitives.errors import InputError
-from anymask.primitives.rle import empty_rle, rle_to_coco
+from anymask.primitives.records import UNLABELLED
+from anymask.primitives.rle import empty_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.storage import whole_file
-from anymask.primitives.types import UintImage
-from anymask.video.film import FILMS, FilmWriter, check_film
+from anymask.primitives.types import BoolArray, UintImage
+from anymask.video.backdrop import Backdrop
+from anymask.video.film import FILMS, FilmWriter, Look, check_film
 from anymask.video.records import ObjectMask, TrackedFrame
 
 MOST_NUMBERS = 255  # objects of a palette PNG
+YTVIS = ".ytvis.json"
+DOCUMENTS = (".json", ".jsonl")  # without pictures
+Drawing = Callable[[TrackedFrame, UintImage], UintImage]
 Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) where a writer needs it
 
 
@@ -113,16 +123,16 @@ class PaletteWriter:
     abandon = close
 
 
-class CutoutWriter:
-    """A folder of RGBA PNGs: the objects on nothing."""
+class PictureWriter:
+    """A folder of PNGs, RGB or RGBA, drawn from the frames."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, draw: Drawing) -> None:
+        self.folder, self._draw = folder, draw
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
-        drawn = Image.fromarray(cut_objects(frame, picture()))
+        drawn = Image.fromarray(self._draw(frame, picture()))
         _save(drawn, self.folder / f"{frame.source_frame:05d}.png")
 
     def close(self) -> None:
@@ -132,23 +142,16 @@ class CutoutWriter:
 
 
 class FilmOutput:
-    """A film with the masks drawn on it, or of the objects on nothing."""
+    """A film drawn from the frames, with alpha or without."""
 
-    def __init__(self, path: Path, facts: VideoFacts, cutout: bool) -> None:
-        look: Any = "cutout" if cutout else "picture"
+    def __init__(self, path: Path, facts: VideoFacts, draw: Drawing, alpha: bool = False) -> None:
+        look: Look = "cutout" if alpha else "picture"
         self._film = FilmWriter(path, facts.rate, look, facts.sound, facts.begin)
-        self._cutout, self._begin, self._objects = cutout, facts.begin, facts.objects
+        self._draw, self._begin = draw, facts.begin
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
-        image = picture()
-        if self._cutout:
-            image = cut_objects(frame, image)
-        elif frame.objects:
-            palette = dict(zip(self._objects, colours(len(self._objects)), strict=True))
-            chosen = [palette.get(number, (255, 255, 255)) for number in frame.objects]
-            image = overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
-        self._film.write(image, frame.seconds - self._begin)
+        self._film.write(self._draw(frame, picture()), frame.seconds - self._begin)
 
     def close(self) -> None:
         """See `MaskWriter`."""
@@ -203,10 +206,9 @@ class SavWriter:
             "masklet_frame_count": [self._count] * len(self._areas),
             "masklet_type": ["auto"] * len(self._areas),
         }
-        with whole_file(self.path) as out, self._rows.open("rb") as rows:
+        with whole_file(self.path) as out:
             out.write(json.dumps(about)[:-1].encode() + b', "masklet": [')
-            while part := rows.read(1 << 20):
-                out.write(part)
+            copy_rows(self._rows, out)
             out.write(b"]}\n")
         self._rows.unlink()
 
@@ -214,6 +216,69 @@ class SavWriter:
         """See `MaskWriter`."""
         self._file.close()
         self._rows.unlink()
+
+
+class VideoCocoWriter:
+    """YouTube-VIS's JSON: each object's masks go to a file beside it, which becomes its middle."""
+
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        self.path, self.facts = path, facts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows = {n: path.with_name(f".{path.name}.{n}.rows") for n in facts.objects}
+        self._files: dict[int, IO[str]] = {
+            number: rows.open("w", encoding="utf-8") for number, rows in self._rows.items()
+        }
+        self._names: list[str] = []
+        self._areas: dict[int, list[int | None]] = {number: [] for number in facts.objects}
+        self._boxes: dict[int, list[list[int] | None]] = {number: [] for number in facts.objects}
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        comma = "," if self._names else ""
+        self._names.append(f"{self.facts.name}/{frame.source_frame:05d}.jpg")
+        for number, file in self._files.items():
+            one = frame.objects.get(number)
+            seen = one if one is not None and one.area else None
+            file.write(comma + json.dumps(None if seen is None else rle_to_coco(seen.rle)))
+            self._areas[number].append(None if seen is None else seen.area)
+            box = None if seen is None else [int(side) for side in rle_box_xywh(seen.rle)]
+            self._boxes[number].append(box)
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        ends = dict(zip(("height", "width"), self.facts.hw, strict=True))
+        video = {"id": 1, "file_names": self._names, "length": len(self._names), **ends}
+        about = {
+            "info": {"description": "written by anymask"},
+            "videos": [video],
+            "categories": [{"id": 1, "name": UNLABELLED}],
+        }
+        with whole_file(self.path) as out:
+            out.write(json.dumps(about)[:-1].encode() + b', "annotations": [')
+            for place, (number, file) in enumerate(self._files.items()):
+                file.close()
+                row = {
+                    "id": number, "video_id": 1, "category_id": 1, "iscrowd": 0, **ends,
+                    "areas": self._areas[number], "bboxes": self._boxes[number],
+                }  # fmt: skip
+                out.write((", " if place else "").encode() + json.dumps(row)[:-1].encode())
+                out.write(b', "segmentations": [')
+                copy_rows(self._rows[number], out)
+                out.write(b"]}")
+            out.write(b"]}\n")
+        self.abandon()
+
+    def abandon(self) -> None:
+        """See `MaskWriter`."""
+        for number, file in self._files.items():
+            file.close()
+            self._rows[number].unlink(missing_ok=True)
+
+
+def copy_rows(rows: Path, out: BinaryIO) -> None:
+    """Append a file to another, a part at a time."""
+    with rows.open("rb") as file:
+        shutil.copyfileobj(file, out)
 
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
@@ -238,21 +303,53 @@ def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
 
 def cut_objects(frame: TrackedFrame, image: UintImage) -> UintImage:  # (H, W, 3) -> (H, W, 4)
     """The objects of a frame with alpha around them."""
-    alpha = np.zeros(image.shape[:2], np.uint8)
+    shown = _shown(frame, image.shape[:2])
+    return np.dstack([image, np.where(shown, 255, 0).astype(np.uint8)])
+
+
+def draw_objects(frame: TrackedFrame, image: UintImage, objects: Sequence[int]) -> UintImage:
+    """A frame (H, W, 3) with the masks on it, each of the video's objects in its own colour."""
+    if not frame.objects:
+        return image
+    palette = dict(zip(objects, colours(len(objects)), strict=True))
+    chosen = [palette.get(number, (255, 255, 255)) for number in frame.objects]
+    return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
+
+
+def _shown(frame: TrackedFrame, hw: tuple[int, ...]) -> BoolArray:
+    shown: BoolArray = np.zeros(hw, np.bool_)
     for mask in frame.masks.values():
-        alpha[mask] = 255
-    return np.dstack([image, alpha])
+        shown |= mask
+    return shown
 
 
 def open_writers(
-    paths: Sequence[Path], facts: VideoFacts, cutout: bool = False
+    paths: Sequence[Path], facts: VideoFacts, cutout: bool = False, behind: Backdrop | None = None
 ) -> list[MaskWriter]:
-    """A writer for each path, by its ending. Raises InputError for one that is not known."""
-    return [_open_writer(path, facts, cutout) for path in paths]
+    """A writer for each path, by its ending. Raises InputError for one that is not known.
+
+    cutout  films and folders show the objects on nothing
+    behind  or before this
+    """
+    draw: Drawing | None = cut_objects if cutout else None
+    if behind is not None:
+
+        def draw(frame: TrackedFrame, image: UintImage) -> UintImage:
+            return behind.put_behind(image, _shown(frame, image.shape[:2]))
+
+    return [_open_writer(path, facts, draw, cutout) for path in paths]
 
 
-def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
-    """Raises InputError for an ending that is not known, before anything is opened."""
+def check_paths(paths: Sequence[Path], cutout: bool = False, behind: str | None = None) -> None:
+    """Raises InputError for an ending that is not known, before anything is opened; and where
+    nothing would show cut-outs, or what is put behind them."""
+    if cutout and behind is not None:
+        raise InputError("a cut-out has no background; give --cutout or --background")
+    if (cutout or behind is not None) and all(path.suffix.lower() in DOCUMENTS for path in paths):
+        raise InputError(
+            f"--{'cutout' if cutout else 'background'} is for films and folders, got "
+            f"{paths[0].name!r}; add one, such as -o objects{'.webm' if cutout else '.mp4'}"
+        )
     for path in paths:
         ending = path.suffix.lower()
         if path.name == "-" or path.name.startswith("-."):
@@ -262,23 +359,26 @@ def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
             )
         if ending in FILMS:
             check_film(path, "cutout" if cutout else "picture")
-        elif ending not in ("", ".json", ".jsonl"):
+        elif ending not in ("", *DOCUMENTS):
             raise InputError(
-                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, {', '.join(sorted(FILMS))} or a "
-                "folder"
+                f"{str(path)!r}: outputs are .json (SA-V), {YTVIS} (COCO of videos), .jsonl, "
+                f"{', '.join(sorted(FILMS))} or a folder"
             )
 
 
-def _open_writer(path: Path, facts: VideoFacts, cutout: bool) -> MaskWriter:
+def _open_writer(path: Path, facts: VideoFacts, draw: Drawing | None, cutout: bool) -> MaskWriter:
     match path.suffix.lower():
         case ".json":
-            return SavWriter(path, facts)
+            vis = path.name.lower().endswith(YTVIS)
+            return VideoCocoWriter(path, facts) if vis else SavWriter(path, facts)
         case ".jsonl":
             return LineWriter(path)
         case "":
-            return CutoutWriter(path) if cutout else PaletteWriter(path, facts)
+            return PaletteWriter(path, facts) if draw is None else PictureWriter(path, draw)
         case _:
-            return FilmOutput(path, facts, cutout)
+            return FilmOutput(
+                path, facts, draw or partial(draw_objects, objects=facts.objects), alpha=cutout
+            )
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -362,6 +362,7 @@ class VideoSession:
             state = self.tracker.remember(seen, at, live.state, finding, judged.sure)
             self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
             self._write(number, at.frame, finding, judged, prompted=False)
+            self._store.revise_masks(number, finding.revised)
 
     def _write(
         self, number: int, frame: int, finding: Finding, judged: Judgement, *, prompted: bool

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,16 @@ from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
+from anymask.primitives.rle import (
+    Rle,
+    mask_to_rle,
+    rle_area,
+    rle_to_mask,
+    rle_to_string,
+    string_to_rle,
+)
 from anymask.video.records import ObjectMask
-from anymask.video.tracker import StateArrays
+from anymask.video.tracker import FrameMask, StateArrays
 from anymask.video.watch import Watch
 
 FORMAT = "anymask video session 1"
@@ -159,6 +166,18 @@ class SessionStore:
                 " ".join(one.doubts), int(one.prompted),
             ),
         )  # fmt: skip
+
+    def revise_masks(self, number: int, masks: Iterable[FrameMask]) -> None:
+        """An object's masks change where they are known, and by tracking."""
+        for one in masks:
+            known = self.masks(one.frame).get(number)
+            if known is None or known.prompted:
+                continue
+            state = known.state
+            if bool(known.area) != bool(rle_area(one.rle)):
+                state = "occluded" if known.area else "visible"
+            now = replace(known, rle=one.rle, score=one.score, quality=one.quality, state=state)
+            self.write_mask(number, one.frame, now)
 
     def masks(self, frame: int) -> dict[int, ObjectMask]:
         """The objects on a frame, as far as they were followed."""

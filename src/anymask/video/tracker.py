@@ -29,6 +29,16 @@ class TrackMoment:
     cut: bool = False
 
 
+@dataclass(frozen=True)
+class FrameMask:
+    """One object on one frame, as a tracker now sees it: see `Finding`."""
+
+    frame: int
+    rle: Rle
+    score: float
+    quality: float
+
+
 @dataclass(frozen=True, eq=False)
 class Finding:
     """One object on one frame, as a tracker finds it.
@@ -37,12 +47,14 @@ class Finding:
     score    how sure the tracker is that this is the object, 0..1
     quality  the model's own estimate of the mask's IoU
     soft     what the tracker itself wants to remember of it; the session never reads it
+    revised  masks of earlier frames that this one changes
     """
 
     rle: Rle
     score: float
     quality: float
     soft: Any = None
+    revised: tuple[FrameMask, ...] = ()
 
 
 class Tracker(Protocol):
