@@ -45,7 +45,7 @@ def test_a_name_that_was_only_read_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["cat", "dgo"], "the name 'dgo' is not known (4 are); the nearest: dog"),
+        (["cat", "dgo"], "wanted one of the 4 known names, got 'dgo'; the nearest: dog"),
         (["xyzzyx"], "none is near; or give examples of it: anymask names"),
         ([], "names must be words, got none"),
     ],

@@ -87,8 +87,8 @@ class NameTable:
         near = self.near(label)
         offered = f"the nearest: {', '.join(near)}" if near else "none is near"
         raise InputError(
-            f"the name {label!r} is not known ({len(self.words)} are); {offered}; or give examples "
-            "of it: anymask names"
+            f"wanted one of the {len(self.words)} known names, got {label!r}; {offered}; or give "
+            "examples of it: anymask names"
         )
 
 
