@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.formats import write_annotations
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.outlines import Policy
 from anymask.engine.annotator import REVIEW, Annotator
 from anymask.engine.entries import Provenance
@@ -22,6 +22,7 @@ from anymask.engine.runs import Work, run_review, run_stage
 from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
+from anymask.primitives.rle import mask_to_rle, rle_iou
 from tests.engine.disc_projects import add, work, write_photos
 
 
@@ -49,6 +50,26 @@ def test_the_same_masks_in_another_format_are_noticed(
     other = replace(truth["0.png"].masks[0], label="moon")  # another name is another mask
     write_annotations([replace(truth["0.png"], masks=(other,))], tmp_path / "moon.json", "coco")
     assert take_masks(project, tmp_path / "moon.json", None, "ann").new == 1
+
+
+def test_small_masks_that_come_back_as_outlines_are_noticed(
+    project: Project, tmp_path: Path
+) -> None:
+    """An outline may move by half a pixel; another object is another mask."""
+    photo = project.store.image(1)
+    rows, columns = np.ogrid[: photo.hw[0], : photo.hw[1]]
+    pixels = (columns - 40) ** 2 + (rows - 40) ** 2 <= 64
+    small = annotated_mask(mask_to_rle(pixels), label="leaf")
+    beside = annotated_mask(mask_to_rle(np.roll(pixels, 2, axis=1)), label="leaf")
+    image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=(small,))
+    write_annotations([image], tmp_path / "in.json", "coco")
+    write_annotations([image], tmp_path / "set", "yolo", Policy(tolerance=0.5))
+    (back,), _ = read_annotations(tmp_path / "set", "yolo", project.folder)
+    assert 0.9 < rle_iou([small.rle], [back.masks[0].rle])[0, 0] < 0.99
+    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(1, 0, 0)
+    assert take_masks(project, tmp_path / "set", "yolo", "ann") == TakenMasks(0, 1, 0)
+    write_annotations([replace(image, masks=(beside,))], tmp_path / "two.json", "coco")
+    assert take_masks(project, tmp_path / "two.json", None, "ann") == TakenMasks(1, 0, 0)
 
 
 def test_an_import_changes_no_photo_but_those_that_get_masks(

@@ -11,7 +11,7 @@ import pytest
 from anymask.data.formats import FORMATS, read_annotations
 from anymask.engine.entries import Draft, Provenance
 from anymask.engine.exchange import page_name, photo_name
-from anymask.engine.export_settings import ExportSettings, read_split
+from anymask.engine.export_settings import OF_PAGE, ExportSettings, read_split
 from anymask.engine.exports import (
     SPLITS,
     export_archive,
@@ -19,7 +19,7 @@ from anymask.engine.exports import (
     split_names,
 )
 from anymask.engine.project import Project
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import InputError, NotAllowedError
 from anymask.primitives.rle import mask_to_rle
 from tests.engine.disc_projects import SIDE, write_photos
 from tests.engine.small import count_events
@@ -162,6 +162,18 @@ def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Pa
     assert "data.yaml expects the photos in images/; --images copies them there" in told
     told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
     assert not any("--images" in line for line in told)
+
+
+def test_the_page_is_told_what_to_press(trained_on: Project, tmp_path: Path) -> None:
+    told = export_archive(trained_on, "yolo", tmp_path / "set.zip", advice=OF_PAGE)
+    assert "data.yaml expects the photos in images/; tick 'With the photos' to have them there" in (
+        told
+    )
+    trained_on.store.add_records(1, [replace(block(), status="proposal")], "model")
+    proposed = ExportSettings(proposals=True)
+    with pytest.raises(NotAllowedError, match="choose 'Review' in the list at the top") as refused:
+        export_archive(trained_on, "coco", tmp_path / "all.zip", proposed, OF_PAGE)
+    assert "--" not in str(refused.value)
 
 
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:

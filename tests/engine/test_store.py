@@ -44,6 +44,21 @@ def test_sent_twice_it_is_kept_once(store: Store) -> None:
     assert len(store.records()) == 2
 
 
+def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:
+    """As a page sends it that undoes a deletion."""
+    draft = Draft(rle=small_mask(3), client_id="stroke-1", seconds=2.0, label="fox")
+    (first,) = store.add_records(1, [draft], "ann")
+    store.delete_record(first.id, 1, "ann")
+    (again,) = store.add_records(1, [replace(draft, seconds=0.5, label="cat")], "bob")
+    assert (again.id, again.version, again.who) == (first.id, 3, "bob")
+    assert (again.label, again.seconds) == ("cat", 2.5)
+    assert store.records(1) == [again] == [store.record(first.id)]
+    changed = store.change_record(again.id, 3, draft_of(again, label="dog"), "bob")
+    assert (changed.version, changed.label) == (4, "dog")
+    assert count_events(store, "record restored") == 1
+    assert len(store.history(first.id)) == 4
+
+
 def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_record: int) -> None:
     before = store.record(one_record)
     after = store.change_record(one_record, 1, draft_of(before, rle=small_mask(5)), "bob")

@@ -9,8 +9,16 @@ from typing import TypeVar
 import numpy as np
 
 from anymask.families import Family, open_family
+from anymask.primitives.name_table import NameTable
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen, SeenMaps
+from anymask.primitives.types import (
+    FeatureMap,
+    FloatArray,
+    ModelPrompts,
+    Seen,
+    SeenMaps,
+    UintImage,
+)
 from anymask.runtimes.torch import map_names
 
 C = TypeVar("C")
@@ -158,3 +166,34 @@ def with_spec(runtime: ColourRuntime, **changes: object) -> ColourRuntime:
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Of two masks."""
     return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+COLOURS = ("red", "green", "blue")
+
+
+class ColourNaming:
+    """Names a mask by its mean colour."""
+
+    def __init__(self) -> None:
+        also = {word: n for n, word in enumerate(COLOURS)}
+        learned = np.ones(3, np.bool_)
+        self.table = NameTable(COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colours")
+        self.looked = 0
+
+    def name_table(self) -> NameTable:
+        return self.table
+
+    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
+        self.looked += len(photos)
+        weight = masks.astype(np.float32)[..., None] + 1e-3
+        means = (photos * weight).sum((1, 2)) / weight.sum((1, 2))
+        length = np.linalg.norm(means, axis=1, keepdims=True).clip(1e-6)
+        return means / length, means.max(axis=1) / 32 - 4
+
+
+class NamingRuntime(ColourRuntime, ColourNaming):
+    """Both: marks by colour, and names what it has marked by its colour."""
+
+    def __init__(self) -> None:
+        ColourRuntime.__init__(self)
+        ColourNaming.__init__(self)

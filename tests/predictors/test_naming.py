@@ -12,34 +12,13 @@ from anymask.data.record_list import MaskRecords
 from anymask.predictors.naming import mask_vectors, suggest_labels, with_labels
 from anymask.predictors.own_names import read_own_names, write_own_names
 from anymask.primitives.errors import DataError, InputError, ModelError, PromptError
-from anymask.primitives.name_table import NameTable
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.primitives.types import BoolArray, UintImage
 from anymask.runtimes.protocol import MaskNaming
+from tests.predictors.fakes import ColourNaming
 
 HW = (40, 60)
-COLOURS = ("red", "green", "blue")
-
-
-class ColourNaming:
-    """Names a mask by its mean colour."""
-
-    def __init__(self) -> None:
-        also = {word: n for n, word in enumerate(COLOURS)}
-        learned = np.ones(3, np.bool_)
-        self.table = NameTable(COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colours")
-        self.looked = 0
-
-    def name_table(self) -> NameTable:
-        return self.table
-
-    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
-        self.looked += len(photos)
-        weight = masks.astype(np.float32)[..., None] + 1e-3
-        means = (photos * weight).sum((1, 2)) / weight.sum((1, 2))
-        length = np.linalg.norm(means, axis=1, keepdims=True).clip(1e-6)
-        return means / length, means.max(axis=1) / 32 - 4
 
 
 class StandIn:

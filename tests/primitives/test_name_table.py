@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.name_table import NameTable, plain_word
+from anymask.primitives.name_table import NameTable, edit_distance, plain_word
 
 WORDS = ("cat", "dog", "traffic light", "hog")
 ALSO = {word: n for n, word in enumerate(WORDS)} | {"pig": 3}
@@ -45,7 +45,7 @@ def test_a_name_that_was_only_read_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["cat", "dgo"], "the name 'dgo' is not known (4 are); the nearest: dog"),
+        (["cat", "dgo"], "wanted one of the 4 known names, got 'dgo'; the nearest: dog"),
         (["xyzzyx"], "none is near; or give examples of it: anymask names"),
         ([], "names must be words, got none"),
     ],
@@ -59,3 +59,32 @@ def test_a_name_that_is_not_known_is_one_error(names: list[str], says: str) -> N
 def test_words_are_compared_without_case_and_underscores() -> None:
     assert plain_word(" Traffic_Light ") == "traffic light"
     assert some_table().chosen(["Traffic_light"]).labels == ("Traffic_light",)
+
+
+def test_near_names_come_by_slips_then_by_how_likely_they_are() -> None:
+    words = ("rat", "cat", "mat", "cart")
+    also = {word: n for n, word in enumerate(words)} | {"kitty": 1}
+    learned = np.array([False, True, True, True])
+    table = NameTable(words, np.eye(4, dtype=np.float32), learned, also, 4.0)
+    assert table.near("kat") == ["cat", "mat", "rat"]
+    assert table.near("crat") == ["cat", "cart", "rat"]
+    assert table.near("xyzzyx") == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "slips"),
+    [("", "", 0), ("", "ab", 2), ("kat", "cat", 1), ("dgo", "dog", 1), ("kitten", "sitting", 3)],
+)
+def test_slips_are_counted(first: str, second: str, slips: int) -> None:
+    assert edit_distance(first, second) == edit_distance(second, first) == slips
+
+
+def test_the_bundled_names_offer_the_likely_ones_first() -> None:
+    """A cat, not a vat."""
+    from anymask.runtimes.onnx_names import read_table
+    from anymask.runtimes.open import ASSETS
+
+    table = read_table(ASSETS / "nano" / "names.npz")
+    assert table.near("kat")[0] == "cat"
+    assert table.near("hoerse")[0] == "horse"
+    assert table.near("Tuck")[0] == "truck"

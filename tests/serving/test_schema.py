@@ -16,14 +16,18 @@ import schemathesis
 from fastapi import APIRouter
 from hypothesis import HealthCheck, Phase, given, settings
 
+from anymask.predictors.image import Model
+from anymask.primitives.rle import mask_to_rle, rle_to_coco
 from anymask.runtimes.open import ASSETS
 from anymask.serving.app import ServerParts
 from anymask.serving.guard import Access
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.pages import model_assets, page_assets
+from tests.predictors.fakes import NamingRuntime
 from tests.serving.servers import (
     CLICK,
+    LEFT,
     PICTURE,
     client,
     error_of,
@@ -44,7 +48,8 @@ Routers = Callable[[Inference], list[APIRouter]]
 @contextmanager
 def described(access: Access | None = None, routers: Routers = lambda _: []) -> Iterator[Any]:
     """The schema of a server that answers, as schemathesis reads it."""
-    behind, assets = inference(), page_assets() | model_assets(ASSETS / "nano")
+    behind = inference(lambda: Model(NamingRuntime()))
+    assets = page_assets() | model_assets(ASSETS / "nano")
     served = ServerParts(behind, access or Access(), assets=assets, routers=routers(behind))
     with listening(served) as address:
         headers = {"Authorization": f"Bearer {access.token}"} if access else {}
@@ -91,6 +96,7 @@ ADDRESSES = {
     "/api/embed": "POST",
     "/api/segment": "POST",
     "/api/everything": "POST",
+    "/api/names": "POST",
     "/model/{name}": "GET",
 }
 
@@ -102,7 +108,7 @@ def test_what_the_schema_allows_is_answered_as_it_says(schema: Any, path: str) -
 
 
 @pytest.mark.filterwarnings("ignore::Warning")
-@pytest.mark.parametrize("path", ["/api/embed", "/api/segment", "/api/everything"])
+@pytest.mark.parametrize("path", ["/api/embed", "/api/segment", "/api/everything", "/api/names"])
 def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path: str) -> None:
     compare(schema[path]["POST"], wrong=True)
 
@@ -197,6 +203,16 @@ def test_what_is_right_is_answered_as_the_schema_says(schema: Any, kind: str) ->
             assert reply.status_code == 200, reply.text
 
 
+def test_names_are_answered_as_the_schema_says(schema: Any) -> None:
+    mask = rle_to_coco(mask_to_rle(LEFT))
+    for more in ({}, {"names": ["red", "horse"], "unknown": "leave out", "top": 1}):
+        body = {"image": IMAGE, "masks": [mask]} | more
+        case = schema["/api/names"]["POST"].Case(body=body, media_type="application/json")
+        reply = case.call()
+        case.validate_response(reply)
+        assert reply.status_code == 200, reply.text
+
+
 def test_a_photo_is_embedded_as_the_schema_says(schema: Any) -> None:
     case = schema["/api/embed"]["POST"].Case(body=png(PICTURE), media_type="image/*")
     reply = case.call(headers={"Content-Type": "image/png"})
@@ -232,6 +248,7 @@ def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> N
         ("/api/embed", "POST"),
         ("/api/segment", "POST"),
         ("/api/everything", "POST"),
+        ("/api/names", "POST"),
         ("/model/manifest.json", "GET"),
         ("/docs", "GET or HEAD"),
         ("/redoc", "GET or HEAD"),

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from tests.web.name_list import change_names, listed
+from tests.web.name_list import change_names, listed, suggested
 from tests.web.told import REPORT, plane_of, planes_of, proposal, values_of
 
 ASSETS = Path(anymask.__file__).parent / "assets"
@@ -96,6 +96,9 @@ class Project:
     busy: int = 0  # answers of 429 still to give
     gated: bool = False  # exports are refused unless forced
     token: str = ""
+    guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
+    wishes: list[dict[str, Any]] = field(default_factory=list)  # for names of masks
+    forgets: int = 0  # photos that it has seen and does not know any more, so often
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 0
@@ -337,6 +340,14 @@ class Handler(BaseHTTPRequestHandler):
         return json.dumps({"records": list(project.records.values())}).encode()
 
 
+def guessed(project: Project, wish: dict[str, Any]) -> Any:
+    project.wishes.append(wish)
+    if project.forgets:
+        project.forgets -= 1
+        raise refuse(404, "the hash of an image that this server has seen", "?", "send the image")
+    return suggested(project, wish)
+
+
 def describe(project: Project) -> dict[str, Any]:
     return {
         "name": "shelf",
@@ -376,6 +387,7 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/report", lambda *_: REPORT),
     ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
     ("POST /api/export", Handler.export),
+    ("POST /api/names", lambda it, project: guessed(project, it.json())),
 ]
 
 

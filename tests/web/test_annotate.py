@@ -39,9 +39,11 @@ def annotate(folder: Path, *options: str) -> Iterator[str]:
                 break
         else:
             pytest.fail(f"no address came: {said}")
-        yield found.group()
-        server.terminate()
-        server.stdout.read()
+        try:
+            yield found.group()
+        finally:  # a test that fails must not wait for it
+            server.terminate()
+            server.stdout.read()
 
 
 @pytest.fixture
@@ -132,6 +134,35 @@ def test_open_click_label_everything_review_and_report(
     ann.until("s.images[0].status", "done")
     assert ann.errors == []
     assert other.errors == []
+
+
+def test_what_was_deleted_or_undone_and_brought_back_is_stored(
+    photo_files: list[Path], people: Callable[[str], Annotator]
+) -> None:
+    with annotate(photo_files[0].parent, "--arm", "control", "--user", "ann") as address:
+        ann = people(address)
+        ann.open()
+        ann.until("s.editor !== null")
+        ann.drag((60, 60), (160, 60))
+        ann.name("cup")
+        ann.keep()
+        ann.saved()
+        for away, back in (("Delete", "Control+z"), ("Control+z", "Control+y")):
+            if away == "Delete":
+                ann.keys("k")
+            ann.keys(away)
+            ann.until("s.editor.state.masks.length", 0)
+            ann.saved()
+            ann.keys(back)
+            ann.until("s.editor.state.masks.length", 1)
+            ann.saved()
+        ann.keys("k", "Control+h")  # a change of what is there again: no conflict
+        ann.until("s.editor.state.masks[0].notes.hidden")
+        ann.saved()
+        assert ann.messages() == []
+        ann.open()
+        ann.until("s.editor?.state.masks.map(m => [m.label, m.notes.hidden]).join()", "cup,true")
+        assert ann.errors == []
 
 
 def test_two_servers_on_one_folder_share_its_project(

@@ -53,7 +53,8 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         videos = {address for address in told if address.startswith("/api/videos")}
         assert len(videos) == 14
         assert told - videos == {
-            "/health", "/api/embed", "/api/segment", "/api/everything", "/model/{name}"
+            "/health", "/api/embed", "/api/segment", "/api/everything", "/api/names",
+            "/model/{name}",
         }  # fmt: skip
         page.locator("#operations-default-health_health_get .opblock-summary-control").click()
         page.get_by_role("button", name="Try it out").click()

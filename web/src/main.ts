@@ -13,6 +13,7 @@ import { nextReview } from "./state/review";
 import { Clips } from "./store/clips";
 import { Database } from "./store/database";
 import { LocalStore } from "./store/local";
+import { Namer } from "./store/namer";
 import { Server, ServerStore, takeToken } from "./store/server";
 import { StoreError } from "./store/store";
 import type { Project, Store } from "./store/store";
@@ -64,7 +65,7 @@ async function start(): Promise<void> {
   try {
     const [store, db] = await openStore(server, query.has("local"));
     const view = new View();
-    const session = new Session(store, db, view);
+    const session = new Session(store, db, view, store.sends ? new Namer(server) : null);
     await session.start();
     const clips = store.kind === "server" ? new Clips(server) : null;
     const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null, clips);

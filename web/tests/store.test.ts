@@ -417,6 +417,8 @@ describe("files", () => {
     const work = { images, records, names: ["dog"], photo };
     const { name, blob, told } = await archive(work, { ...wish, split: "60/20/20" });
     expect([name, told]).toEqual(["yolo.zip", "10 photos, 10 masks"]);
+    const bare = await archive(work, { ...wish, images: false });
+    expect(bare.told).toMatch(/^10 photos, 10 masks\ndata.yaml expects .* tick 'With the photos'/);
     const text = new TextDecoder("latin1").decode(await blob.arrayBuffer());
     const splits = splitNames(
       images.slice(0, 10).map((one) => one.name),

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
 from anymask.data.planes import load_plane
@@ -20,10 +22,13 @@ from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
 from anymask.primitives.mask_files import save_picture
 from anymask.primitives.records import UNLABELLED, record_from_rle
-from anymask.primitives.rle import rle_iou, rle_to_string
+from anymask.primitives.rle import Rle, rle_area, rle_iou, rle_to_string
+from anymask.primitives.rle_windows import rle_crop
 
 _PAGE = re.compile(r"(?P<photo>.+)\.page(?P<page>[0-9]{1,7})\.png")
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
+NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
+SHIFT = 0.5  # pixels, on average
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def take_masks(
 
     proposals  somebody has to look at them first
 
-    A mask that its photo has already, of the same name and an IoU of ALIKE or more, is left out.
+    A mask that its photo has already, of the same name, is left out: see `_is_alike`.
     Raises DataError, InputError.
     """
     images, _ = read_annotations(source, name, project.folder)
@@ -82,12 +87,27 @@ def _without_known(
     table = rle_iou([mask.rle for mask in masks], [entry.rle for entry in kept])
     fresh = []
     for mask, ious in zip(masks, table, strict=True):
-        alike = [entry.label for entry, iou in zip(kept, ious, strict=True) if iou >= ALIKE]
+        alike = [
+            entry.label
+            for entry, iou in zip(kept, ious, strict=True)
+            if _is_alike(mask.rle, entry.rle, iou)
+        ]
         if mask.label not in (None, UNLABELLED):
             alike = [label for label in alike if label == mask.label]
         if not alike:
             fresh.append(mask)
     return fresh
+
+
+def _is_alike(first: Rle, second: Rle, iou: float) -> bool:
+    """Whether two masks are one: also a small one that came back as an outline, a bit smoother."""
+    if iou >= ALIKE or iou < NEARLY:
+        return iou >= ALIKE
+    differing = (rle_area(first) + rle_area(second)) * (1 - iou) / (1 + iou)
+    mask = np.pad(rle_crop(second)[0], 1)
+    inside = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    edge = rle_area(second) - np.count_nonzero(mask[1:-1, 1:-1] & inside)
+    return bool(differing <= SHIFT * edge)
 
 
 def annotated_images(project: Project, *, proposals: bool = False) -> list[AnnotatedImage]:

@@ -35,6 +35,40 @@ def check_shares(shares: object) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What whoever asked can do about it: in words of the command line, or of the page.
+
+    images     to have the photos in images/, too
+    labelled   to take all photos that have masks
+    proposals  to take proposals, too
+    review     where to review
+    force      to do without the rule
+    """
+
+    images: str
+    labelled: str
+    proposals: str
+    review: str
+    force: str
+
+
+OF_COMMAND = Advice(
+    "--images copies them there",
+    "(--only labelled)",
+    "(--proposals)",
+    "(`anymask annotate --stage review`)",
+    "force it (--force)",
+)
+OF_PAGE = Advice(
+    "tick 'With the photos' to have them there",
+    "(choose 'All that are finished or have masks')",
+    "(tick 'Proposals that nobody has accepted, too')",
+    "(choose 'Review' in the list at the top)",
+    "export anyway",
+)
+
+
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:

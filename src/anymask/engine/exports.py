@@ -27,7 +27,7 @@ from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
 from anymask.engine.entries import Action
 from anymask.engine.exchange import annotated_images, photo_name, picture_bytes
-from anymask.engine.export_settings import ExportSettings
+from anymask.engine.export_settings import OF_COMMAND, Advice, ExportSettings
 from anymask.engine.project import Project
 from anymask.engine.review import batch_states
 from anymask.engine.rows import draft_of
@@ -45,7 +45,7 @@ ONE_FILE = {  # formats whose masks are all in one file
 }
 
 
-def check_rule(project: Project) -> None:
+def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
     """Raises NotAllowedError that names what the acceptance rule still wants of the proposals."""
     settings = project.settings
     bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
@@ -56,8 +56,8 @@ def check_rule(project: Project) -> None:
         raise NotAllowedError(
             f"wanted {first.needed} proposals of batch {first.batch} drawn by chance and looked "
             f"at, {100 * settings.good_share:.0f} % of them good, got {first.sampled} looked at, "
-            f"{good} good{doubtful if first.doubtful else ''}; review more (`anymask annotate "
-            "--stage review`), leave the proposals out, or force it (--force)"
+            f"{good} good{doubtful if first.doubtful else ''}; review more {advice.review}, "
+            f"leave the proposals out, or {advice.force}"
         )
 
 
@@ -83,9 +83,15 @@ def accept_rest(project: Project, who: str) -> int:
 
 
 def export_masks(
-    project: Project, target: Path, name: str, settings: ExportSettings | None = None
+    project: Project,
+    target: Path,
+    name: str,
+    settings: ExportSettings | None = None,
+    advice: Advice = OF_COMMAND,
 ) -> list[str]:
     """Write masks in any format; lines that say what left, what stayed, and what was lost.
+
+    advice  in whose words an error or a line says what to do
 
     Raises NotAllowedError for proposals while the acceptance rule is not met, unless forced;
     InputError, DataError.
@@ -94,8 +100,8 @@ def export_masks(
     find_format(name)
     _check_target(target, name, settings)
     if settings.proposals and not settings.force:
-        check_rule(project)
-    images, left = _leaving(project, settings)
+        check_rule(project, advice)
+    images, left = _leaving(project, settings, advice)
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report))
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
@@ -104,7 +110,7 @@ def export_masks(
     if left:
         lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
     if name == "yolo" and not settings.images:
-        lines.append("data.yaml expects the photos in images/; --images copies them there")
+        lines.append(f"data.yaml expects the photos in images/; {advice.images}")
     return lines + report.lines()
 
 
@@ -116,7 +122,9 @@ def _check_target(target: Path, name: str, settings: ExportSettings) -> None:
         )
 
 
-def _leaving(project: Project, settings: ExportSettings) -> tuple[list[AnnotatedImage], int]:
+def _leaving(
+    project: Project, settings: ExportSettings, advice: Advice
+) -> tuple[list[AnnotatedImage], int]:
     """The photos that leave, and how many stay. Raises InputError where none leaves."""
     status = {image.name: image.status for image in project.store.all_images()}
     every = annotated_images(project, proposals=settings.proposals)
@@ -128,9 +136,9 @@ def _leaving(project: Project, settings: ExportSettings) -> tuple[list[Annotated
     ]
     if not leaving:
         labelled = sum(bool(image.masks) for image in every)
-        wanted, remedy = "that are finished", "take all that have masks (--only labelled)"
+        wanted, remedy = "that are finished", f"take all that have masks {advice.labelled}"
         if settings.only == "labelled":
-            wanted, remedy = "with accepted masks", "take proposals, too (--proposals)"
+            wanted, remedy = "with accepted masks", f"take proposals, too {advice.proposals}"
         raise InputError(
             f"wanted photos {wanted}, got none of {len(every)} ({labelled} have masks that may "
             f"leave); finish photos in the page (D), or {remedy}"
@@ -218,11 +226,15 @@ def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
 
 
 def export_archive(
-    project: Project, name: str, archive: Path, settings: ExportSettings | None = None
+    project: Project,
+    name: str,
+    archive: Path,
+    settings: ExportSettings | None = None,
+    advice: Advice = OF_COMMAND,
 ) -> list[str]:
     """The same as one ZIP file. Raises as `export_masks` does."""
     root = archive.with_suffix("")
-    lines = export_masks(project, _whole(root, name, settings), name, settings)
+    lines = export_masks(project, _whole(root, name, settings), name, settings, advice)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(root.rglob("*")):
             if path.is_file():

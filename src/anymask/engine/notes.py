@@ -24,6 +24,8 @@ class MaskNotes:
     locked      tools leave it alone
     hidden      it is not drawn
     level       masks of a higher level lie above those of a lower one
+    label_probability
+                of the mask's label, where it is a model's guess that nobody has confirmed; else 0
 
     Raises InputError for what no database can hold.
     """
@@ -34,6 +36,7 @@ class MaskNotes:
     locked: bool = False
     hidden: bool = False
     level: int = 0
+    label_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.tags) > MOST_TAGS or len(self.attributes) > MOST_TAGS:
@@ -46,6 +49,8 @@ class MaskNotes:
             raise InputError(f"a comment has at most {MOST_COMMENT} characters, got more")
         if abs(self.level) > MOST_LEVEL:
             raise InputError(f"a level is from -{MOST_LEVEL} to {MOST_LEVEL}, got {self.level}")
+        if not 0 <= self.label_probability <= 1:
+            raise InputError(f"label_probability is from 0 to 1, got {self.label_probability}")
 
     def to_json(self) -> dict[str, Any]:
         """Without what is as it always is."""
@@ -59,7 +64,7 @@ class MaskNotes:
         if not isinstance(row, Mapping):
             raise InputError(f"notes must be an object, got {str(row)[:60]!r}")
         kinds = {"tags": list, "attributes": Mapping, "comment": str, "locked": bool,
-                 "hidden": bool, "level": int}  # fmt: skip
+                 "hidden": bool, "level": int, "label_probability": int | float}  # fmt: skip
         for name, value in row.items():
             if name not in kinds or not isinstance(value, kinds[name]):
                 raise InputError(

@@ -168,6 +168,7 @@ class Store:
         told    other events tell the seconds; the one that is written here counts none again
 
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
+        One that was deleted is there again, as the draft has it: so a page undoes a deletion.
         Raises NotFoundError for the photo, InputError for a mask of another size.
         """
         with writing(self.database) as session:
@@ -187,20 +188,23 @@ class Store:
                 f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
                 f"{draft.rle.size}; draw it on the upright image"
             )
+        row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
         if draft.client_id is not None:
             query = select(RecordRow).where(
                 RecordRow.image_id == image.id, RecordRow.client_id == draft.client_id
             )
-            if (known := session.scalar(query)) is not None:
+            known = session.scalar(query)
+            if known is not None and not known.deleted:
                 return entry_of(known, image)
-        row = RecordRow(
-            image_id=image.id, deleted=False, client_id=draft.client_id, page=draft.page
-        )
+            row = known or row
+        kind = "record restored" if row.deleted else "record added"
+        earlier, row.deleted = row.seconds or 0.0, False
         fill_row(row, draft, who, self.clock())
+        row.seconds += earlier
         row.draw = draw_of(image.id, row.counts, row.page)
         learn_label(session, draft.label)
         session.add(row)
-        remember(session, row, "record added", 0.0 if told else draft.seconds)
+        remember(session, row, kind, 0.0 if told else draft.seconds)
         return entry_of(row, image)
 
     def change_record(

@@ -20,6 +20,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
 NEAREST = 3  # names that an error offers
+LIKENESS = 0.5  # of letters that two names share, from which one is offered (`difflib`)
 
 
 class LabelSuggestion(NamedTuple):
@@ -33,7 +34,7 @@ class LabelSuggestion(NamedTuple):
 class NameTable:
     """All names that a network knows.
 
-    words      N        vectors  (N, D) of length 1
+    words      N, those that are met more often first        vectors  (N, D) of length 1
     learned    (N,) names that training pictures showed; the others are known by their words alone
     also       other spellings of names, and their place
     scale      of the agreement of two vectors, to be a logit
@@ -64,15 +65,30 @@ class NameTable:
         others = np.setdiff1d(np.flatnonzero(self.learned), chosen)
         return ChosenNames(tuple(labels), self.vectors[chosen], self.scale, self.vectors[others])
 
+    def knows(self, name: str) -> bool:
+        """Whether it can be chosen."""
+        return plain_word(name) in self.also
+
+    def near(self, name: str) -> list[str]:
+        """The names that it may be a slip of: the fewest slips first, then what pictures showed,
+        then the more frequent one."""
+        word = plain_word(name)
+        known = difflib.get_close_matches(word, self.also, max(len(self.also), 1), LIKENESS)
+
+        def unlikeliness(other: str) -> tuple[int, bool, int]:
+            place = self.also[other]
+            return edit_distance(word, other), not self.learned[place], place
+
+        return sorted(known, key=unlikeliness)[:NEAREST]
+
     def _place(self, label: str) -> int:
-        word = plain_word(label)
-        if word in self.also:
-            return self.also[word]
-        near = difflib.get_close_matches(word, self.also, NEAREST, 0.5)
+        if self.knows(label):
+            return self.also[plain_word(label)]
+        near = self.near(label)
         offered = f"the nearest: {', '.join(near)}" if near else "none is near"
         raise InputError(
-            f"the name {label!r} is not known ({len(self.words)} are); {offered}; or give examples "
-            "of it: anymask names"
+            f"wanted one of the {len(self.words)} known names, got {label!r}; {offered}; or give "
+            "examples of it: anymask names"
         )
 
 
@@ -101,6 +117,20 @@ class ChosenNames:
             [LabelSuggestion(self.labels[n], round(float(row[n]), 4)) for n in places]
             for row, places in zip(chances, order, strict=True)
         ]
+
+
+def edit_distance(first: str, second: str) -> int:
+    """How many letters were added, left out, mistaken, or swapped with the next one."""
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first):
+        earlier, before, row = before, row, [i + 1]
+        for j, other in enumerate(second):
+            cost = min(before[j + 1] + 1, row[j] + 1, before[j] + (letter != other))
+            if i and j and first[i - 1] == other and letter == second[j - 1]:
+                cost = min(cost, earlier[j - 1] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def plain_word(word: str) -> str:

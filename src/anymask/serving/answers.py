@@ -32,6 +32,23 @@ class RleAnswer(ClosedAnswer):
     counts: str
 
 
+class NameAnswer(ClosedAnswer):
+    """A name that a mask may have, and how likely it is."""
+
+    label: str
+    probability: float = Field(ge=0, le=1)
+
+
+class NamesAnswer(ClosedAnswer):
+    """For each mask its likeliest names, the likeliest first; none for an empty mask.
+
+    among  whether they were chosen among the names that were given
+    """
+
+    suggestions: list[list[NameAnswer]]
+    among: bool
+
+
 class NothingAnswer(ClosedAnswer):
     """Done; there is nothing to tell."""
 
@@ -170,6 +187,7 @@ class NotesAnswer(ClosedAnswer):
     locked: bool | None = None
     hidden: bool | None = None
     level: int | None = None
+    label_probability: float | None = None
 
 
 class FoundMaskAnswer(ClosedAnswer):

@@ -17,6 +17,7 @@ from anymask.serving.guard import Access, Guard
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import model_router
+from anymask.serving.name_routes import names_router
 from anymask.serving.pages import Asset, docs_assets, pages_router
 from anymask.serving.refusals import ANYWHERE, documented, install_refusals
 from anymask.serving.video_api import video_router
@@ -91,6 +92,7 @@ def _api(served: ServerParts) -> FastAPI:
     api.state.videos = videos
     install_refusals(api)
     api.include_router(model_router(served.inference, served.limits))
+    api.include_router(names_router(served.inference, served.limits))
     api.include_router(video_router(videos, served.limits))
     api.include_router(video_results_router(videos))
     for router in served.routers:

@@ -44,7 +44,7 @@ HEADERS = {
 }
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _COSTLY = re.compile(
-    r"/api/(embed|segment|everything)|/api/images/[^/]+/(embedding|everything|pixels|values)"
+    r"/api/(embed|segment|everything|names)|/api/images/[^/]+/(embedding|everything|pixels|values)"
     r"|/api/videos/[^/]+/(frames|prompts|masks)"
 )
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")

@@ -25,8 +25,10 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
+from anymask.primitives.rle import Rle
 from anymask.primitives.types import UintImage
 from anymask.serving.cache import EmbeddingCache
+from anymask.serving.naming import Named, NamesAsked, name_masks
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
@@ -200,6 +202,24 @@ class Inference:
             return refine_record_edges(runtime, read(), records)
 
         return self._long.submit(work)
+
+    def names(
+        self,
+        look: Callable[[], UintImage | SeenPhoto],
+        rles: list[Rle],
+        asked: NamesAsked,
+        left: Event | None = None,
+    ) -> Future[Named]:
+        """What masks of a photo may be called; clicks never wait for it.
+
+        look, left  as for `everything`
+        """
+
+        def work() -> Named:
+            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
+            return name_masks(runtime, look(), rles, asked)
+
+        return self._photos.submit(work)
 
     def _ended(self, _: object) -> None:
         self._long_now -= 1

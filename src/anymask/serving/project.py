@@ -23,6 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.engine.entries import Draft, RecordEntry
+from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
 from anymask.engine.project import Project
 from anymask.engine.review import (
@@ -343,12 +344,13 @@ def _add_results(router: APIRouter, project: Project) -> None:
         """The masks as a ZIP; 403 for proposals while the acceptance rule is not met."""
         folder = Path(tempfile.mkdtemp(prefix="anymask-export-"))
         try:
-            lines = export_archive(project, body.format, folder / "masks.zip", body.settings())
+            file = folder / "masks.zip"
+            lines = export_archive(project, body.format, file, body.settings(), OF_PAGE)
         except BaseException:
             shutil.rmtree(folder)
             raise
         return FileResponse(
-            folder / "masks.zip",
+            file,
             media_type="application/zip",
             filename=f"{body.format}.zip",
             headers={"X-Summary": quote("\n".join(lines[:20]))},

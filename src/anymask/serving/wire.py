@@ -21,9 +21,11 @@ from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, FloatArray
 from anymask.serving.limits import Limits
+from anymask.serving.naming import NamesAsked
 from anymask.serving.refusals import Refusal
 
 _MOST_HALF = 65504.0
+_LONGEST_NAME = 400  # characters
 _MOST_LISTED = 10_000  # prompts or points of a body that are looked at at all; `Limits` has fewer
 
 
@@ -117,6 +119,33 @@ class EverythingBody(_WireBody):
     settings: dict[str, Any] = {}
 
 
+class NamesBody(_WireBody):
+    """Masks of one photo, and the names to choose from; all that were learned when left out.
+
+    masks    of the photo's size, or of the size in which the server keeps it
+    unknown  what becomes of names that the model does not know: refused, or left out. Where none
+             is left, all that were learned are chosen from.
+    top      names of each mask
+    """
+
+    image: str
+    masks: Annotated[list[RleBody], Field(fail_fast=True), at_most(_MOST_LISTED, "masks")]
+    names: (
+        Annotated[
+            list[Annotated[str, Field(max_length=_LONGEST_NAME)]],
+            Field(fail_fast=True),
+            at_most(_MOST_LISTED, "names"),
+        ]
+        | None
+    ) = None
+    unknown: Literal["refuse", "leave out"] = "refuse"
+    top: int = Field(default=5, ge=1, le=100)
+
+    def choice(self) -> NamesAsked:
+        """What is to be chosen from."""
+        return NamesAsked(self.names, self.unknown == "leave out", self.top)
+
+
 def embedding_to_bytes(embedding: Embedding, spec: ModelSpec) -> bytes:
     """An embedding as it travels."""
     packed = {one.name: _packed(one.values) for one in embedding.maps}
@@ -155,6 +184,19 @@ def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
         )
     _check_points([len(body.points or ()) for body in bodies], limits)
     _check_masks((body.mask.size for body in bodies if body.mask is not None), limits)
+
+
+def check_masks(masks: list[RleBody], limits: Limits) -> None:
+    """Count masks to be named before anything is made of them. Raises Refusal."""
+    if not 0 < len(masks) <= limits.prompts:
+        raise Refusal(
+            422,
+            f"1 to {limits.prompts} masks",
+            f"{len(masks)} masks",
+            "send the others in further requests",
+        )
+    for mask in masks:
+        _check_masks([mask.size], limits)  # never all pixels at once: see `close_up`
 
 
 def _check_points(counts: list[int], limits: Limits) -> None:

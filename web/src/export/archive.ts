@@ -9,6 +9,7 @@ import type { Entry } from "./zip";
 
 export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png"];
 const SPLITS = ["train", "val", "test"];
+const BARE = "\ndata.yaml expects the photos in images/; tick 'With the photos' to have them there";
 const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
 
 export interface Work {
@@ -41,7 +42,8 @@ export async function archive(work: Work, wish: ExportWish) {
     }
   }
   if (wish.format === "yolo") entries.push(dataYaml([...new Set(splits.values())], classes));
-  const told = `${images.length} photos, ${records.length} masks`;
+  const bare = wish.format === "yolo" && !wish.images;
+  const told = `${images.length} photos, ${records.length} masks${bare ? BARE : ""}`;
   if (entries.length === 1) return { ...entries[0], told };
   return { name: `${wish.format}.zip`, blob: await zipOf(entries), told };
 }
@@ -58,7 +60,7 @@ function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] 
   throw new StoreError(
     "refused",
     `wanted photos ${wanted}, got none of ${images.length} (${labelled.size} have masks); finish ` +
-      "photos (D), or take all that have masks",
+      "photos (D), or choose 'All that are finished or have masks'",
   );
 }
 

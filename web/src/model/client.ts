@@ -209,6 +209,16 @@ export class Model {
     return this.decoder.ask("cut", { keep, index });
   }
 
+  /** The server's name for a photo that it has seen, or null. */
+  async seenAs(key: string): Promise<string | null> {
+    return (await this.embeddings.get(key))?.imageHash ?? null;
+  }
+
+  /** Whether masks can be named: the bundle has a network for that. */
+  get names(): boolean {
+    return this.manifest.graphs.names !== undefined;
+  }
+
   /** Whether edges can be put where the photo has them: the bundle has a network for that. */
   get refines(): boolean {
     return this.manifest.graphs.refiner !== undefined;

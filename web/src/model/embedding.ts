@@ -12,6 +12,7 @@ export interface Embedding {
   geometry: Geometry;
   model: string;
   modelHash: string;
+  imageHash?: string; // the server's name for the pixels
   maps: Map3[];
 }
 
@@ -21,6 +22,7 @@ interface Header {
   side: number;
   model: string;
   model_hash: string;
+  image_hash?: string;
   maps: { name: string; shape: number[]; dtype: string }[];
 }
 
@@ -47,7 +49,8 @@ export function readEmbedding(bytes: ArrayBuffer): Embedding {
     return { name, shape: shape.slice(-3), data };
   });
   const geometry = { imageHw: header.image_hw, inputHw: header.input_hw, side: header.side };
-  return { geometry, model: header.model, modelHash: header.model_hash, maps };
+  const { model, model_hash: modelHash, image_hash: imageHash } = header;
+  return { geometry, model, modelHash, imageHash, maps };
 }
 
 let table: Float32Array | null = null;

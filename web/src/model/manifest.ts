@@ -34,7 +34,12 @@ export interface Manifest {
   weights_hash: string;
   sha256: Record<string, string>;
   spec: Spec;
-  graphs: { encoder: GraphInfo; decoder: GraphInfo; refiner?: GraphInfo }; // refiner: of edges
+  graphs: {
+    encoder: GraphInfo;
+    decoder: GraphInfo;
+    refiner?: GraphInfo; // of edges
+    names?: GraphInfo; // of masks; the server runs it
+  };
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
   closer?: CloserLook | null; // of a model that answers clear prompts better in a window
 }
@@ -47,7 +52,7 @@ export interface CloserLook {
   min_side: number; // pixels of the photo that a window has at least
 }
 
-export type Part = keyof Manifest["graphs"];
+export type Part = Exclude<keyof Manifest["graphs"], "names">; // what the page runs
 
 /** What the model's family learned; a bundle without it learned nothing. */
 export const TABLES = "tables.json";

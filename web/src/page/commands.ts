@@ -120,6 +120,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", ",", "Part: the smaller candidate", () => editor()?.resize(-1)),
     command("Object", ".", "Whole: the larger candidate", () => editor()?.resize(1)),
     command("Object", "L", "Name the object", () => pages.focusLabel()),
+    command("Object", "Ctrl+Enter", "Take the first suggested name", () => session.naming.take(0)),
+    command("Object", "Ctrl+Shift+L", "Suggest names for all masks", () => {
+      void session.naming.nameAll();
+    }),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),

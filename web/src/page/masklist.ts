@@ -2,6 +2,7 @@
 
 import { css, maskColour } from "../canvas/colours";
 import type { Session } from "../state/session";
+import { isGuess } from "../state/work";
 import type { Mask } from "../state/work";
 import { toggle, turnTaking } from "./commands";
 import { fill, h, icon } from "./dom";
@@ -42,7 +43,16 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   const accepted = masks.filter((mask) => mask.status === "accepted").length;
   const proposals = masks.filter((mask) => mask.status === "proposal");
   const { shown } = session;
-  const looks = JSON.stringify([accepted, proposals.length, shown, session.taking]);
+  const { naming } = session;
+  const open = naming.nameless.length;
+  const looks = JSON.stringify([
+    accepted,
+    proposals.length,
+    shown,
+    session.taking,
+    open,
+    naming.busy,
+  ]);
   const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
     h(
       "button",
@@ -78,15 +88,22 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       icon("cut"),
       "No overlap",
     ),
-    proposals.length > 0 &&
+    (proposals.length > 0 || open > 0) &&
       h(
         "div",
         { class: "all" },
-        h("button", { class: "link", type: "button", onclick: all("accepted") }, "Accept all"),
-        h("button", { class: "link", type: "button", onclick: all("rejected") }, "Reject all"),
+        proposals.length > 0 && link("Accept all", "", all("accepted")),
+        proposals.length > 0 && link("Reject all", "", all("rejected")),
+        naming.busy && h("span", { class: "dim" }, "Naming …"),
+        !naming.busy && open > 0 && link("Suggest names", GUESSES, () => void naming.nameAll()),
       ),
   ]);
 }
+
+const GUESSES = "Give every mask without a name its likeliest one, as a guess (Ctrl+Shift+L)";
+
+const link = (text: string, title: string, run: () => void) =>
+  h("button", { class: "link", type: "button", title: title || null, onclick: run }, text);
 
 /** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
 export function maskList(session: Session): HTMLElement {
@@ -169,6 +186,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
     dot,
     h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
     mask.status === "proposal" && h("span", { class: "badge" }, "proposal"),
+    isGuess(mask) && h("span", { class: "badge", title: "A name that nobody said" }, "guess"),
     !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
     !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
     !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),

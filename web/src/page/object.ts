@@ -1,6 +1,7 @@
 /** The card of the object: its name, the names of the project with their keys. */
 
 import type { Session } from "../state/session";
+import type { Suggestion } from "../store/namer";
 import { fill, h } from "./dom";
 
 export interface ObjectCard {
@@ -45,8 +46,48 @@ export function objectCard(session: Session, kept: () => void, names: () => void
     if (document.activeElement !== label && label.value !== shown) label.value = shown;
     label.disabled = !session.editor;
   });
+  const suggested = suggestions(session);
   const head = h("div", { class: "card-head" }, h("h2", {}, "Object"), edit);
-  return { element: h("section", { class: "card object" }, head, label, known, chips), label };
+  return {
+    element: h("section", { class: "card object" }, head, label, known, suggested, chips),
+    label,
+  };
+}
+
+/** What the model would call the object; its line is there before they come, so nothing moves. */
+function suggestions(session: Session): HTMLElement {
+  const element = h("div", { class: "suggestions", role: "group" });
+  element.setAttribute("aria-label", "Suggested names");
+  session.watchers.push(() => {
+    const { naming } = session;
+    naming.follow();
+    element.hidden = !naming.able;
+    const named = session.editor?.state.label ?? "";
+    fill(element, JSON.stringify([named, naming.shown]), () =>
+      naming.shown.map((one, place) => suggestion(session, one, place, one.label === named)),
+    );
+  });
+  return element;
+}
+
+function suggestion(
+  session: Session,
+  { label, probability }: Suggestion,
+  place: number,
+  chosen: boolean,
+): HTMLElement {
+  return h(
+    "button",
+    {
+      class: "chip suggestion",
+      type: "button",
+      title: `The model's suggestion: ${label}${place ? "" : " (Ctrl+Enter)"}`,
+      "aria-pressed": String(chosen),
+      onclick: () => session.naming.take(place),
+    },
+    h("span", {}, label),
+    h("i", {}, `${Math.round(100 * probability)}%`),
+  );
 }
 
 function chip(

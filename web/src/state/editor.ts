@@ -18,7 +18,8 @@ import type { Looks } from "./drafting";
 import { shownMasks } from "./everything";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
-import { NO_DRAFT, Work, asksModel, difference, isEmpty, toSent } from "./work";
+import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
+import { labelled, toSent } from "./work";
 import type { Draft, Mask, State } from "./work";
 
 /** What the editor needs of the host around it. */
@@ -103,7 +104,8 @@ export class Editor {
   /** One step that undo takes back. */
   act(what: string, change: Partial<State>, detail?: Record<string, unknown>): void {
     const before = this.state;
-    this.work.act(what, change);
+    const begins = change.draft && !change.draft.fixes && isEmpty(before.draft);
+    this.work.act(what, { ...(begins && forNext(before)), ...change });
     this.diary.note(what, detail);
     this.after(before);
   }
@@ -264,10 +266,9 @@ export class Editor {
       box: rleBox(rle),
       area: rleArea(rle),
       quality: draft.strokes.length ? null : looks.quality,
-      label: label.trim() || null,
       status: "accepted",
       provenance: provenanceOf(draft, old, this.host.model()),
-      notes: old?.notes ?? {},
+      ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
       page: this.sight.page,
     };
     const others = this.state.masks;
@@ -275,7 +276,7 @@ export class Editor {
     const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
-    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [] });
+    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [], ...forNext(this.state) });
     this.cost = null;
     this.diary.kept(mask.key, seconds);
     return mask;
@@ -334,16 +335,15 @@ export class Editor {
     this.act(what, { masks: this.state.masks.map(change) });
   }
 
-  /** Name the object: the selected mask, or the one in the making. */
-  name(label: string): void {
+  /** Name the object: the selected mask, or the one in the making (`once`: it alone). */
+  name(label: string, once = false): void {
     this.host.learn(label.trim());
-    if (this.selected && isEmpty(this.draft)) {
-      if (this.selection.some((mask) => (mask.label ?? "") !== label.trim())) {
-        this.work.quietly({ label });
-        this.change("label", () => ({ label: label.trim() || null }));
-      }
-    } else if (this.state.label !== label) {
-      this.act("label", { label });
+    if (!this.selected || !isEmpty(this.draft)) {
+      const said = this.state.label === label && !!this.state.once === once;
+      if (!said) this.act("label", { label, once });
+    } else if (this.selection.some((one) => (one.label ?? "") !== label.trim() || isGuess(one))) {
+      this.work.quietly({ label, once });
+      this.change("label", (mask) => labelled(mask, label));
     }
   }
 

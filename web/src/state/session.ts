@@ -6,16 +6,18 @@ import type { View } from "../canvas/view";
 import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
+import type { Namer } from "../store/namer";
 import { Outbox } from "../store/outbox";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
 import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
+import { Naming } from "./naming";
 import type { EditorHost } from "./editor";
 import { see, sightOf } from "./seeing";
 import type { Sight } from "./seeing";
-import { NO_DRAFT, Work, isEmpty, toMask } from "./work";
+import { NO_DRAFT, Work, forNext, isEmpty, toMask } from "./work";
 import type { State } from "./work";
 
 /** A verdict that can be taken back. */
@@ -79,6 +81,7 @@ export class Session implements EditorHost {
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
   readonly labels: Labels;
   readonly calibration: Calibration;
+  readonly naming: Naming;
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
@@ -99,7 +102,9 @@ export class Session implements EditorHost {
     readonly store: Store,
     private readonly db: Database,
     readonly view: View,
+    namer: Namer | null = null,
   ) {
+    this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {
       this.standing = standing;
       this.changed();
@@ -150,8 +155,8 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  keepDraft({ entry, sight }: Editor, { draft, label }: State): void {
-    const row = { name: draftName(entry.id, sight.page), draft, label };
+  keepDraft({ entry, sight }: Editor, { draft, label, once }: State): void {
+    const row = { name: draftName(entry.id, sight.page), draft, label, once };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
 
@@ -360,7 +365,8 @@ export class Session implements EditorHost {
   }
 
   private async leave(): Promise<void> {
-    this.lastLabel = this.editor?.state.label ?? this.lastLabel;
+    const { state } = this.editor ?? {};
+    this.lastLabel = state ? (forNext(state).label ?? state.label) : this.lastLabel;
     this.editor?.diary.send();
     await this.editor?.settled();
   }
@@ -381,6 +387,7 @@ export class Session implements EditorHost {
     this.elsewhere = others.filter((mask) => mask.status !== "rejected").length;
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!kept.some((mask) => mask.key === draft.fixes)) draft.fixes = null;
-    return { masks: kept, draft, label: left?.label ?? this.lastLabel, selected: null };
+    const label = left?.label ?? this.lastLabel;
+    return { masks: kept, draft, label, once: left?.once, selected: null };
   }
 }

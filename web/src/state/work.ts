@@ -48,6 +48,7 @@ export interface State {
   masks: readonly Mask[];
   draft: Draft;
   label: string;
+  once?: boolean; // the label is this object's alone
   selected: string | null;
   also?: readonly string[]; // selected beside it
 }
@@ -57,6 +58,19 @@ export const asksModel = (draft: Draft) =>
 
 export const isEmpty = (draft: Draft) =>
   !asksModel(draft) && !draft.rings?.length && !draft.strokes.length && draft.fixes === null;
+
+/** Whether a mask's name is a model's guess that nobody has confirmed. */
+export const isGuess = ({ label, notes }: Mask) => label !== null && !!notes?.label_probability;
+
+/** What a mask is once a person has said its name; an empty one is none. */
+export function labelled({ notes }: Pick<Mask, "notes">, label: string) {
+  const { label_probability: _, ...rest } = notes ?? {};
+  return { label: label.trim() || null, notes: rest };
+}
+
+/** What a label that was one object's alone is for the next one. */
+export const forNext = ({ once }: State): Partial<State> =>
+  once ? { label: "", once: false } : {};
 
 const MOST = 500; // steps kept
 

@@ -47,6 +47,7 @@ export interface Notes {
   locked?: boolean; // tools leave it alone
   hidden?: boolean; // it is not drawn
   level?: number; // the higher lies above the lower
+  label_probability?: number; // of a label that is a model's guess; else 0
 }
 
 /** What of a photo's file can be looked at. */

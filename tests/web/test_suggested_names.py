@@ -1,0 +1,172 @@
+"""Names that the model suggests: once a mask is there, one press each; a guess is marked as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_local import open_photos
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+SHOWN = "s.naming.shown.map(one => one.label).join()"
+HW = (400, 600)
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos, labels=[])
+
+
+def opened(sit_down: SitDown, project: Project) -> Any:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    return ann
+
+
+def suggested(ann: Any) -> Any:
+    return ann.page.get_by_role("group", name="Suggested names").get_by_role("button")
+
+
+def labels(ann: Any) -> list[str | None]:
+    found: list[str | None] = ann.ask("s.editor.state.masks.map(m => m.label)")
+    return found
+
+
+def test_a_new_object_gets_names_and_one_press_names_it_alone(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.click(300, 180)
+    ann.until(SHOWN, "cup,bowl")
+    assert suggested(ann).all_inner_texts() == ["cup\n70%", "bowl\n20%"]
+    suggested(ann).first.click()
+    ann.page.get_by_role("button", name="Keep as cup").wait_for()
+    ann.keep()
+    assert labels(ann) == ["cup"]
+    assert ann.ask("s.editor.state.label") == ""  # the next object is asked about anew
+    ann.click(100, 100)
+    ann.until(SHOWN, "cup")  # of the project's names, of which there is one now
+    ann.keys("Control+Enter")
+    ann.until("s.editor.state.label", "cup")
+    ann.keys("Control+z")
+    ann.until("s.editor.state.label", "")
+    ann.keep()
+    assert labels(ann) == ["cup", None]
+    assert project.wishes[-1]["names"] == ["cup"]
+
+
+def test_names_are_asked_for_when_a_mask_is_there_and_not_on_the_way(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    for x in range(100, 400, 20):
+        ann.page.mouse.move(*ann.at(x, 200))
+    ann.until("s.editor.preview !== null")
+    assert project.wishes == []
+    ann.keys("l")
+    ann.page.keyboard.type("lamp")
+    ann.keys("Enter")
+    ann.until("s.editor.state.label", "lamp")
+    ann.click(300, 180)  # has a name
+    ann.keep()
+    ann.keys("k")
+    ann.until("s.editor.selected?.label", "lamp")
+    ann.saved()
+    assert project.wishes == []
+    assert not suggested(ann).count()
+
+
+def test_names_that_do_not_fit_give_way_to_all_names(sit_down: SitDown, project: Project) -> None:
+    project.labels, project.guesses = ["cat", "widget"], {"cat": 0.02, "cup": 0.6}
+    ann = opened(sit_down, project)
+    ann.click(300, 180)
+    ann.until(SHOWN, "cup")
+    first, second = project.wishes[-2:]
+    assert (first["names"], first["unknown"]) == (["cat", "widget"], "leave out")
+    assert "names" not in second
+    assert first["masks"] == second["masks"]
+
+
+def test_the_keyboard_reaches_them_from_the_field(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.click(300, 180)
+    ann.until(SHOWN, "cup,bowl")
+    ann.keys("l", "Tab", "Tab", "Enter")
+    ann.until("s.editor.state.label", "bowl")
+    ann.until_so(lambda: suggested(ann).count() == 0, "an empty line: it has a name")
+
+
+def test_a_picked_mask_without_a_name_gets_suggestions(sit_down: SitDown, project: Project) -> None:
+    for i, label in enumerate((None, "cat")):
+        project.add("coffee", square(40 + 60 * i, 100, 50, HW, label=label))
+    ann = opened(sit_down, project)
+    ann.keys("k")
+    ann.until(SHOWN, "cup,bowl")
+    ann.keys("k")
+    ann.until(SHOWN, "")
+    ann.keys("j")
+    ann.until(SHOWN, "cup,bowl")
+    ann.keys("Control+Enter")
+    ann.until_so(lambda: labels(ann) == ["cup", "cat"], "the name")
+    ann.saved()
+    assert [record["label"] for record in project.of("coffee")] == ["cup", "cat"]
+
+
+def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: Project) -> None:
+    for i, (label, locked) in enumerate(((None, False), ("cat", False), (None, True))):
+        mask = square(40 + 60 * i, 100, 50, HW, label=label)
+        project.add("coffee", {**mask, "notes": {"locked": locked}})
+    project.add("coffee", {**square(300, 100, 60, HW), "status": "proposal", "label": None})
+    ann = opened(sit_down, project)
+    ann.page.get_by_role("button", name="Suggest names").click()
+    ann.message("2 of 2 masks have a name that is a guess")
+    assert labels(ann) == ["cup", "cat", None, "cup"]
+    ann.page.get_by_text("guess", exact=True).first.wait_for()
+    ann.saved()
+    kept = [(one["label"], one["notes"].get("label_probability")) for one in project.of("coffee")]
+    assert kept == [("cup", 0.7), ("cat", None), (None, None), ("cup", 0.7)]
+    assert [one["status"] for one in project.of("coffee")][3] == "proposal"
+    ann.keys("k", "1")  # a person says so: it is no guess any more
+    first = "s.editor.state.masks[0]"
+    ann.until(f"{first}.label === s.labels.all[0].name && !{first}.notes.label_probability")
+    ann.keys("Control+z", "Control+z")
+    ann.until_so(lambda: labels(ann) == [None, "cat", None, None], "the masks before")
+
+
+def test_unsure_names_are_not_given(sit_down: SitDown, project: Project) -> None:
+    project.guesses = {"cup": 0.3}
+    project.add("coffee", square(40, 100, 50, HW, label=None))
+    ann = opened(sit_down, project)
+    ann.keys("Control+Shift+l")
+    ann.message("The model is sure of no name")
+    assert labels(ann) == [None]
+
+
+def test_a_server_that_has_forgotten_the_photo_sees_it_again(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    project.forgets = 1
+    project.asked.clear()
+    ann.click(300, 180)
+    ann.until(SHOWN, "cup,bowl")
+    assert "GET /api/images/coffee/embedding" in project.asked
+
+
+def test_nothing_is_shown_without_a_server(sit_down: SitDown, photo_files: list[Any]) -> None:
+    ann = sit_down(None)
+    ann.open("?local=1")
+    open_photos(ann, photo_files)
+    ann.seen()
+    ann.click(300, 180)
+    ann.keep()
+    assert not ann.page.get_by_role("group", name="Suggested names").count()
+    assert not ann.page.get_by_role("button", name="Suggest names").count()
+    ann.keys("Control+Shift+l")
+    ann.message("No names can be suggested")

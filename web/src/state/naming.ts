@@ -1,0 +1,186 @@
+/** Names that the model suggests: for the object that has none yet, and for all that have none. */
+
+import { patchArea, patchToRle } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import { rleToCoco } from "../masks/rle";
+import type { Rle } from "../masks/rle";
+import type { Namer, Suggestion } from "../store/namer";
+import { StoreError } from "../store/store";
+import type { Editor } from "./editor";
+import type { Session } from "./session";
+import { isEmpty, isGuess } from "./work";
+import type { Mask } from "./work";
+
+const STILL_MS = 400; // an object that is meant so long is asked about
+const MOST = 3; // names of one object
+const LEAST = 0.05; // chance of a name that is shown
+const FITS = 0.15; // chance of the project's likeliest name, below which all names are asked for
+const SURE = 0.4; // chance from which a mask gets a name as a guess
+const AT_ONCE = 64; // masks of one request
+
+/** What a name is asked for: `of` stays while the shape of one object changes. */
+interface Nameless {
+  editor: Editor;
+  of: string;
+  shape: Patch | Rle;
+}
+
+/** Whether a model's name would overwrite nothing that a person said. */
+const nameless = (mask: Mask) =>
+  mask.label === null && mask.status !== "rejected" && !mask.notes?.locked;
+
+export class Naming {
+  shown: readonly Suggestion[] = [];
+  busy = false; // with all masks of the photo
+  private of = "";
+  private shape: unknown = null;
+  private waiting: ReturnType<typeof setTimeout> | undefined;
+  private asked: AbortController | null = null;
+
+  /** namer  asks the server, or null where there is none */
+  constructor(
+    private readonly session: Session,
+    private readonly namer: Namer | null,
+  ) {}
+
+  /** Whether there is somebody to ask about the open photo. */
+  get able(): boolean {
+    const { editor } = this.session;
+    return !!this.namer && !!editor?.seen && !!this.session.model()?.names;
+  }
+
+  /** Masks of the open photo that a name can be suggested for. */
+  get nameless(): readonly Mask[] {
+    return this.able ? this.session.editor!.state.masks.filter(nameless) : [];
+  }
+
+  /** Ask about the object that is meant now, once it stays the same for a moment. */
+  follow(): void {
+    const object = this.able ? namelessObject(this.session.editor!) : null;
+    if ((object?.shape ?? null) === this.shape) return;
+    this.shape = object?.shape ?? null;
+    clearTimeout(this.waiting);
+    this.asked?.abort();
+    const of = object ? `${object.editor.sight.key} ${object.of}` : "";
+    if (of !== this.of && this.shown.length) {
+      this.shown = [];
+      this.session.changed();
+    }
+    this.of = of;
+    if (object) this.waiting = setTimeout(() => void this.suggest(object), STILL_MS);
+  }
+
+  private async suggest({ editor, shape }: Nameless): Promise<void> {
+    const rle = "data" in shape ? patchArea(shape) > 0 && patchToRle(shape) : shape;
+    if (!rle) return;
+    const asked = (this.asked = new AbortController());
+    const found = await this.likely(editor, [rle], asked.signal).catch(() => null);
+    if (!found || asked.signal.aborted) return; // masks are made without names, too
+    this.shown = found[0].filter((one) => one.probability >= LEAST);
+    this.session.changed();
+  }
+
+  /** The likeliest names: of the project's, or of all where none of those fits. */
+  private async likely(editor: Editor, rles: readonly Rle[], signal: AbortSignal) {
+    const names = this.session.labels.all.map((one) => one.name);
+    const told = await this.ask(editor, rles, names, signal);
+    if (!told.among) return told.suggestions;
+    const open = told.suggestions.flatMap((row, i) => ((row[0]?.probability ?? 1) < FITS ? i : []));
+    if (!open.length) return told.suggestions;
+    const rest = open.map((i) => rles[i]);
+    const { suggestions } = await this.ask(editor, rest, [], signal);
+    const others = new Map(open.map((i, place) => [i, suggestions[place]]));
+    return told.suggestions.map((row, i) => others.get(i) ?? row);
+  }
+
+  /** Where the server has forgotten the photo it sees it once more. */
+  private async ask(
+    editor: Editor,
+    rles: readonly Rle[],
+    names: readonly string[],
+    signal: AbortSignal,
+  ) {
+    const { session, namer } = this;
+    const { entry, sight } = editor;
+    const image = (await session.model()?.seenAs(sight.key)) ?? "";
+    const wish = { image, masks: rles.map(rleToCoco), names, top: MOST };
+    try {
+      return await namer!.ask(wish, signal);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.kind !== "refused") throw error;
+      await session.store.embedding(entry.id, sight.asked);
+      return namer!.ask(wish, signal);
+    }
+  }
+
+  /** Give the object the nth of the names that are shown. */
+  take(place: number): void {
+    const one = this.shown[place];
+    if (one) this.session.editor?.name(one.label, true);
+    else if (this.able)
+      this.session.say("No name is suggested now: it is for an object without one.");
+  }
+
+  /** Give every nameless mask its likeliest name, as a guess; one step. */
+  async nameAll(): Promise<void> {
+    const { session } = this;
+    const { editor } = session;
+    if (!editor || this.busy) return;
+    if (!this.able)
+      return session.say("No names can be suggested: that needs a server and its model.");
+    const masks = this.nameless;
+    if (!masks.length) return session.say("Every mask here has a name.");
+    this.busy = true;
+    session.changed();
+    try {
+      const guesses = await this.guesses(editor, masks);
+      if (editor === session.editor) this.give(editor, masks.length, guesses);
+    } catch (error) {
+      session.say(`No names were suggested: ${(error as Error).message}`);
+    } finally {
+      this.busy = false;
+      session.changed();
+    }
+  }
+
+  private async guesses(editor: Editor, masks: readonly Mask[]): Promise<Map<string, Suggestion>> {
+    const found = new Map<string, Suggestion>();
+    const { signal } = new AbortController();
+    for (let start = 0; start < masks.length && editor === this.session.editor; start += AT_ONCE) {
+      const part = masks.slice(start, start + AT_ONCE);
+      const rles = part.map((mask) => mask.rle);
+      for (const [i, [first]] of (await this.likely(editor, rles, signal)).entries()) {
+        if (first?.probability >= SURE) found.set(part[i].key, first);
+      }
+    }
+    return found;
+  }
+
+  private give(editor: Editor, asked: number, guesses: Map<string, Suggestion>): void {
+    const named = (mask: Mask): Mask => {
+      const guess = guesses.get(mask.key);
+      if (!guess || !nameless(mask)) return mask; // somebody was quicker
+      const notes = { ...mask.notes, label_probability: guess.probability };
+      return { ...mask, label: guess.label, notes };
+    };
+    const masks = editor.state.masks.map(named);
+    const count = masks.filter((mask, i) => mask !== editor.state.masks[i]).length;
+    const { session } = this;
+    if (!count) return session.say("The model is sure of no name: these masks stay nameless.");
+    for (const { label } of guesses.values()) session.learn(label);
+    editor.act("suggested names", { masks });
+    session.say(`${count} of ${asked} masks have a name that is a guess. Ctrl+Z takes them back.`);
+  }
+}
+
+/** The object in the making or the picked mask, if nobody has named it. */
+function namelessObject(editor: Editor): Nameless | null {
+  const { draft, state, looks } = editor;
+  if (!isEmpty(draft)) {
+    if (state.label.trim()) return null;
+    return { editor, of: `draft ${editor.startedAt}`, shape: looks.patch };
+  }
+  const [mask, ...more] = editor.selection;
+  if (!mask || more.length || (mask.label !== null && !isGuess(mask))) return null;
+  return { editor, of: mask.key, shape: mask.rle };
+}
