@@ -47,6 +47,7 @@ def change_names(project: Any, method: str, body: dict[str, Any]) -> None:
 
 def suggested(project: Any, wish: dict[str, Any]) -> dict[str, Any]:
     """The same names for every mask; of those that are wished, where some are known."""
+    project.wishes.append(wish)
     known = [name for name in wish.get("names", []) if name in project.guesses]
     names = [name for name in project.guesses if name in known or not known][: wish["top"]]
     row = [{"label": name, "probability": project.guesses[name]} for name in names]

@@ -97,7 +97,7 @@ class Project:
     gated: bool = False  # exports are refused unless forced
     token: str = ""
     guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
-    wishes: list[dict[str, Any]] = field(default_factory=list)  # for names of masks
+    wishes: list[Any] = field(default_factory=list)  # for names of masks
     forgets: int = 0  # photos that it has seen and does not know any more, so often
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -175,6 +175,9 @@ class Handler(BaseHTTPRequestHandler):
         if project.busy and "/embedding" in self.url.path:
             project.busy -= 1
             raise refuse(429, "a free place in the queue", "a full one", "ask again")
+        if project.forgets and self.url.path == "/api/names":
+            project.forgets -= 1
+            raise refuse(404, "a hash that was seen", "?", "send the image")
 
     def send(self, body: bytes, status: int = 200, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -283,15 +286,13 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def everything(self, project: Project, image: str) -> Any:
-        found = model().everything(
-            self.shown(project, image), points_per_side=12, pred_iou_thresh=0.0
-        )
+        photo = self.shown(project, image)
+        found = model().everything(photo, points_per_side=12, pred_iou_thresh=0.0)
         found = sorted(found, key=lambda record: -record.quality)
         good = [record for record in found if record.quality > 0.45]
-        return {
-            "records": [project.add(image, proposal(record)) for record in good],
-            "others": [proposal(record) for record in found[len(good) :]],
-        }
+        others = [proposal(record) for record in found[len(good) :]]
+        kept = [project.add(image, proposal(record)) for record in good]
+        return {"records": kept, "others": others}
 
     def finish(self, project: Project, image: str) -> Any:
         project.done.append(image)
@@ -340,14 +341,6 @@ class Handler(BaseHTTPRequestHandler):
         return json.dumps({"records": list(project.records.values())}).encode()
 
 
-def guessed(project: Project, wish: dict[str, Any]) -> Any:
-    project.wishes.append(wish)
-    if project.forgets:
-        project.forgets -= 1
-        raise refuse(404, "the hash of an image that this server has seen", "?", "send the image")
-    return suggested(project, wish)
-
-
 def describe(project: Project) -> dict[str, Any]:
     return {
         "name": "shelf",
@@ -387,7 +380,7 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/report", lambda *_: REPORT),
     ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
     ("POST /api/export", Handler.export),
-    ("POST /api/names", lambda it, project: guessed(project, it.json())),
+    ("POST /api/names", lambda it, project: suggested(project, it.json())),
 ]
 
 

@@ -1,4 +1,4 @@
-/** The server's network of names: masks of a photo in, which it has seen, their likeliest names out. */
+/** The server's network of names: masks of a photo that it has seen in, their names out. */
 
 import type { CocoRle } from "../masks/rle";
 import type { Server } from "./server";
