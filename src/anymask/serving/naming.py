@@ -10,7 +10,7 @@ from anymask.families import DEFAULT_MODEL
 from anymask.predictors.naming import choose_names, mask_vectors
 from anymask.predictors.requests import SeenPhoto
 from anymask.primitives.name_table import ChosenNames, LabelSuggestion
-from anymask.primitives.rle import Rle
+from anymask.primitives.rle import Rle, rle_area
 from anymask.primitives.types import UintImage
 from anymask.runtimes.protocol import ImageRuntime, MaskNaming
 from anymask.serving.refusals import Refusal
@@ -49,7 +49,7 @@ def name_masks(
     """The names of masks. Raises Refusal, InputError for names that are not known."""
     chosen, among = _choose(runtime, asked)
     photo = _photo_of(look, rles)
-    shown = [place for place, rle in enumerate(rles) if len(rle.counts) > 1]
+    shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
     told: list[list[LabelSuggestion]] = [[] for _ in rles]
     for start in range(0, len(shown), AT_ONCE):
         part = shown[start : start + AT_ONCE]
