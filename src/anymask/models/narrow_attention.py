@@ -9,6 +9,7 @@ Letters: N objects, L queries, K keys, C channels of a query, V of a value.
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from anymask.models.threads import open_lone_pool
 
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
+BITS = math.log2(math.e)  # powers of two take a third of the time of those of e
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -63,7 +65,8 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = Non
     which adds the same to all scores of a query, goes first, so that less is rounded.
     """
     N, L = k.shape[0], q.shape[1]
-    q = q * q.shape[-1] ** -0.5
+    q = q * (BITS * q.shape[-1] ** -0.5)
+    extra = None if extra is None else BITS * extra
     if q.dtype != torch.float32:
         k = k - k.mean(dim=1, keepdim=True)
     out = v.new_empty(N, L, v.shape[-1])
@@ -107,8 +110,8 @@ def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
         if extra is not None:
             weights.add_(extra[start : start + KEYS])
         seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
-        faded = (largest - seen).exp_()
-        weights.sub_(seen).exp_()
+        faded = (largest - seen).exp2_()
+        weights.sub_(seen).exp2_()
         total.mul_(faded).add_(weights.sum(dim=1, keepdim=True))
         sums.mul_(faded)
         if whole:
