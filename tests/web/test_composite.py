@@ -128,6 +128,22 @@ def test_a_composite_goes_along_to_other_pages_and_photos(
     ann.until("s.editor?.entry.id", "more")
 
 
+def test_a_reload_keeps_the_composite(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    bar = composite(ann)
+    bar.get_by_label("Red shows").select_option("Dye 1")
+    drawn(ann, (102, 102, 0))
+    ann.page.reload()
+    ann.until("s.editor !== null")
+    drawn(ann, (102, 102, 0))
+    ann.until_so(bar.is_visible, "the composite")
+    ann.page.get_by_label("Channel").select_option("Dye 0")
+    drawn(ann, (51, 51, 51))
+    ann.page.reload()
+    ann.until("s.editor !== null")
+    drawn(ann, (51, 51, 51))
+
+
 def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     ann.keys("p")

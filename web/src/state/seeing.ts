@@ -9,6 +9,8 @@ import { everything } from "./everything";
 import type { Session } from "./session";
 import { isEmpty } from "./work";
 
+const LOOK = "anymask channel";
+
 /** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
 export interface Sight {
   planes: Planes;
@@ -17,6 +19,17 @@ export interface Sight {
   key: string; // the model's name for these pixels
   asked: Plane; // what the store is asked for
 }
+
+/** The channel that this tab looked at last, which a reload does not forget. */
+export const lastLook = {
+  read(): Pick<Sight, "channel"> | null {
+    const kept = sessionStorage.getItem(LOOK);
+    return kept === null ? null : { channel: JSON.parse(kept) as Channel };
+  },
+  write(channel: Channel): void {
+    sessionStorage.setItem(LOOK, JSON.stringify(channel));
+  },
+};
 
 /** Where a photo is opened: at a page (null: its first), in the channel that was shown before. */
 export function sightOf(

@@ -15,7 +15,7 @@ import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from 
 import { Editor } from "./editor";
 import { Naming } from "./naming";
 import type { EditorHost } from "./editor";
-import { see, sightOf } from "./seeing";
+import { lastLook, see, sightOf } from "./seeing";
 import type { Sight } from "./seeing";
 import { NO_DRAFT, Work, forNext, isEmpty, toMask } from "./work";
 import type { State } from "./work";
@@ -302,7 +302,7 @@ export class Session implements EditorHost {
     this.changed();
     try {
       const planes = await this.store.planes(id);
-      const sight = sightOf(id, planes, page, this.editor?.sight ?? null);
+      const sight = sightOf(id, planes, page, this.editor?.sight ?? lastLook.read());
       const blob = await this.store.pixels(id, sight.asked);
       const [photo, state] = await Promise.all([Photo.open(blob), this.restore(id, sight)]);
       if (turn !== this.opened) return photo.close();
@@ -341,6 +341,7 @@ export class Session implements EditorHost {
       const photo = await Photo.open(await this.store.pixels(entry.id, sight.asked));
       if (turn !== this.opened) return photo.close();
       this.show(photo, false);
+      lastLook.write(sight.channel);
       editor.diary.send();
       this.editor = new Editor(entry, photo.hw, work, sight, this);
       this.editor.startedAt = editor.startedAt;
