@@ -289,8 +289,8 @@ def test_the_page_gives_the_first_mask_of_the_package(ask: Callable[..., Any]) -
 def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None:
     """With the photo at hand: looked at closer, its edges those of the photo."""
     moved = 0
-    for name in NAMES:
-        asked = [*small(name)[::2], *prompts(name)[40:50:3]]  # large boxes and start masks, too
+    for name in NAMES[::2]:
+        asked = [*small(name)[::4], *prompts(name)[40:50:3]]  # large boxes and start masks, too
         wanted, once = (
             anymask.load().segment(pictures()[name], prompts=asked, zoom=zoom)
             for zoom in ("auto", False)
@@ -302,4 +302,4 @@ def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None
             assert same >= SAME, (name, asked[place])
             assert abs(quality[place] - answer.first.quality) < 0.02, (name, asked[place])
             moved += before < SAME
-    assert moved >= 10
+    assert moved >= 2
