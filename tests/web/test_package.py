@@ -116,6 +116,11 @@ def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) ->
     assert float(quality) == pytest.approx(wanted.quality[0], abs=0.03)
 
 
+def bits(text: str, hw: tuple[int, ...]) -> np.ndarray:
+    """A mask as noughts and ones, which a page sends faster than a list of them."""
+    return (np.frombuffer(text.encode(), np.uint8) == ord("1")).reshape(hw)
+
+
 def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> None:
     found = ask(
         page,
@@ -124,7 +129,7 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
         const answers = [];
         for (const refineEdges of ["auto", true, false, undefined]) {
             const { masks } = await seen.segment({ points: [[290, 120]] }, { refineEdges });
-            answers.push(masks.map((mask) => Array.from(mask.toArray())));
+            answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
         }
         return answers;
         """,
@@ -132,7 +137,8 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     model = anymask.load()
     refined = model.segment(PHOTO, points=[CUP]).masks
     own = model.segment(model.embed(PHOTO), points=[CUP]).masks
-    auto, all_of_them, none, left_out = np.array(found, bool).reshape(4, *own.shape)
+    masks = [bits(mask, own.shape[1:]) for answer in found for mask in answer]
+    auto, all_of_them, none, left_out = np.array(masks).reshape(4, *own.shape)
     for ours, wanted in zip(all_of_them, refined, strict=True):
         assert iou(ours, wanted) > 0.97
     assert (none != all_of_them).any(axis=(1, 2)).all()
@@ -155,7 +161,8 @@ def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
             for (const zoom of ["auto", false, undefined]) {{
                 const options = {{ zoom, refineEdges }};
                 const {{ masks }} = await seen.segment({{ box: {list(SPOON)} }}, options);
-                answers.push([Array.from(masks[0].toArray()), masks[0].quality, masks.length]);
+                const pixels = Array.from(masks[0].toArray(), Number).join("");
+                answers.push([pixels, masks[0].quality, masks.length]);
             }}
         }}
         return answers;
@@ -169,7 +176,7 @@ def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
         )
         for wanted, other in ((closer, once), (once, closer), (closer, once)):
             pixels, quality, count = next(answers)
-            mask = np.array(pixels, bool).reshape(wanted.masks[0].shape)
+            mask = bits(pixels, wanted.masks[0].shape)
             assert count == 1
             assert iou(mask, wanted.masks[0]) > 0.97 > iou(mask, other.masks[0])
             assert quality == pytest.approx(wanted.quality[0], abs=0.03)
