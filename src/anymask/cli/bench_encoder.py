@@ -7,6 +7,8 @@ weights are random (seed 0); an encoder's speed does not depend on them.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,18 +31,25 @@ def encoder_figures(
 
     Raises ModelError for an unknown name, MissingExtra without torch.
     """
+    with torch_threads(threads):
+        module, origin = open_module(name, weights)
+        with tempfile.TemporaryDirectory() as folder:
+            figures = _compare(module, Path(folder) / "bundle", threads, rounds)
+    return figures, [f"{name}, {origin}, {threads} threads, one picture, fp32"]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads of torch while something is measured. Raises MissingExtra without torch."""
     from anymask.runtimes.devices import import_torch
 
     torch = import_torch()
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(count)
     try:
-        module, origin = open_module(name, weights)
-        with tempfile.TemporaryDirectory() as folder:
-            figures = _compare(module, Path(folder) / "bundle", threads, rounds)
+        yield
     finally:
         torch.set_num_threads(before)
-    return figures, [f"{name}, {origin}, {threads} threads, one picture, fp32"]
 
 
 def open_module(name: str, weights: str | None) -> tuple[nn.Module, str]:

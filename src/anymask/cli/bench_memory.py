@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.cli.bench_encoder import open_module
+from anymask.cli.bench_encoder import open_module, torch_threads
 from anymask.primitives.errors import InputError
+from anymask.primitives.masks import iou
 from anymask.primitives.memory_bank import Memory, MemoryBank, TrackingSettings, VideoMoment
 from anymask.primitives.timing import Measurement
 from anymask.runtimes.banks import for_users
@@ -61,14 +62,10 @@ def memory_figures(
     Raises ModelError for an unknown name, InputError for a model that is none of videos.
     """
     torch = import_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         module, origin = open_module(name, weights)
         with torch.inference_mode():
             figures, notes = _in_turns(_as_video(module, name), rounds)
-    finally:
-        torch.set_num_threads(before)
     return figures, [f"{name}, {origin}, {threads} threads, {OBJECTS} objects", *notes]
 
 
@@ -152,9 +149,6 @@ def _notes(logits: dict[str, list[Tensor]]) -> Iterator[str]:
     """How like the plain way's masks are: masks of random weights say little of real ones."""
     for name, found in logits.items():
         if name != PLAIN:
-            pairs = [(one > 0, two > 0) for one, two in zip(logits[PLAIN], found, strict=True)]
-            shares = [
-                float((one & two).sum()) / max(float((one | two).sum()), 1.0) for one, two in pairs
-            ]
-            least = min(shares)
+            pairs = zip(logits[PLAIN], found, strict=True)
+            least = min(iou((one > 0)[0].numpy(), (two > 0)[0].numpy()) for one, two in pairs)
             yield f"{name}: IoU with plain {least:.4f} at least"

@@ -75,7 +75,7 @@ def _take_options(args: argparse.Namespace) -> None:
         setattr(args, name, default if (given := getattr(args, name)) is None else given)
     for name in IGNORED:
         if getattr(args, name, None):
-            raise InputError(f"--{name.replace('_', '-')} is for photos; leave it out for videos")
+            raise InputError(f"{option_of(name)} is for photos; leave it out for videos")
     MemorySettings(**read_options(args, MemorySettings))
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
