@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = 5
+GROUPS, BROWSERS = 5, 2
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 # Stands in for make: writes down what it is asked and who else works for the script.
@@ -21,10 +21,12 @@ from pathlib import Path
 def parent(pid):
     return int(Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
+script = parent(os.getppid())  # a group of tests is asked for by a process of its own
+
 def others():
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if parent(pid) == os.getppid() and "tee" not in Path(f"/proc/{{pid}}/comm").read_text():
+            if parent(pid) == script and "tee" not in Path(f"/proc/{{pid}}/comm").read_text():
                 yield int(pid)
         except (FileNotFoundError, ProcessLookupError):
             pass
@@ -33,10 +35,11 @@ working = Path("{log}.working")
 working.mkdir(exist_ok=True)
 (working / str(os.getpid())).touch()
 asked = sys.argv[1:]
-beside = sorted(set(others()) - {{os.getpid()}})
+beside = sorted(set(others()) - {{os.getppid()}})
 with open("{log}", "a") as log:
     names = ("ANYMASK_THREADS", "PYTEST_ADDOPTS")
     about = {{name: os.environ.get(name) for name in names}}
+    about |= {{"late": os.environ.get("ANYMASK_TEST_SLOW_PAGE_MS")}}
     about |= {{"asked": asked, "beside": beside, "working": len(os.listdir(working))}}
     print(json.dumps(about), file=log)
 if {saying!r} in " ".join(asked):
@@ -49,7 +52,7 @@ sys.exit({code} if {failing!r} in words else 0)
 
 
 def run(
-    folder: Path, says: str = "", saying: str = "", code: int = 0, failing: str = "tests/web"
+    folder: Path, says: str = "", saying: str = "", code: int = 0, failing: str = "tests/cli"
 ) -> tuple[int, list[dict[str, Any]], str]:
     """The script's exit code, what it asked make for, and its output.
 
@@ -74,37 +77,44 @@ def run(
     return done.returncode, rows, done.stdout + done.stderr
 
 
+def loops(browsers: list[dict[str, Any]]) -> set[int]:
+    """What worked beside all groups with a browser; each of them sees the other one, too."""
+    return set.intersection(*(set(row["beside"]) for row in browsers))
+
+
 def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
 def test_the_browser_is_tested_beside_a_busy_loop_for_each_core(tmp_path: Path) -> None:
-    code, (gates, *groups, last), said = run(tmp_path)
+    code, (gates, *groups), said = run(tmp_path)
     assert code == 0, said
     assert gates["asked"] == ["lint"]
-    assert len(groups) == GROUPS
-    assert last["asked"] == ["test", "TESTS=tests/web"]
-    assert len(last["beside"]) == len(os.sched_getaffinity(0))
-    assert not any(map(alive, last["beside"]))
+    assert len(groups) == GROUPS + BROWSERS
+    assert len(loops(groups[GROUPS:])) == len(os.sched_getaffinity(0))
+    assert not any(map(alive, loops(groups[GROUPS:])))
+    assert [row["late"] for row in groups] == [None] * GROUPS + ["50"] * BROWSERS
 
 
 def test_every_folder_of_tests_runs_once(tmp_path: Path) -> None:
-    _, (_, *groups, _), _ = run(tmp_path)
+    _, (_, *groups), _ = run(tmp_path)
     words = [word for row in groups for word in row["asked"][1].removeprefix("TESTS=").split()]
-    named = [word for word in words if not word.startswith("--")]
+    in_browser = [word for word in words if word.startswith("tests/web/")]
+    named = [word for word in words if not word.startswith("--") and word not in in_browser]
     left_out = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]
     assert sorted(left_out) == sorted([*named, "tests/web", "tests/house"])
     assert all((ROOT / folder).is_dir() for folder in left_out)
+    tests = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/web/**/test_*.py")]
+    assert sorted(in_browser) == sorted(tests)
 
 
-def test_groups_share_the_cores_and_the_browser_has_them_all(tmp_path: Path) -> None:
-    _, (_, *groups, last), _ = run(tmp_path)
+def test_groups_share_the_cores(tmp_path: Path) -> None:
+    _, (_, *groups), _ = run(tmp_path)
     cores = len(os.sched_getaffinity(0))
     at_once = min(cores, GROUPS)
     part = str(-(-cores // at_once))
-    assert [group["ANYMASK_THREADS"] for group in groups] == [part] * GROUPS
+    assert {group["ANYMASK_THREADS"] for group in groups} == {part}
     assert max(group["working"] for group in groups) <= at_once
-    assert last["ANYMASK_THREADS"] is None
 
 
 @pytest.mark.parametrize("word", ["tests/cli", "tests/golden", "tests/docs", "--ignore=tests/cli"])
@@ -115,13 +125,13 @@ def test_a_failure_in_any_group_is_a_failure(word: str, tmp_path: Path) -> None:
 
 
 def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
-    code, rows, _ = run(tmp_path, code=2)
+    code, rows, _ = run(tmp_path, code=2, failing="tests/web/test_project.py")
     assert code != 0
-    assert rows[-1]["beside"]
-    assert not any(map(alive, rows[-1]["beside"]))
+    assert loops(rows[-BROWSERS:])
+    assert not any(map(alive, loops(rows[-BROWSERS:])))
 
 
-@pytest.mark.parametrize("where", ["lint", "tests/audit", "--ignore=tests/cli", "TESTS=tests/web"])
+@pytest.mark.parametrize("where", ["lint", "tests/audit", "--ignore=tests/cli", "tests/web/test_ways"])
 def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: Path) -> None:
     good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
     code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)
