@@ -2,7 +2,8 @@
 
 A frame with two objects whose memory banks are full: encoded, conditioned on the memories, decoded,
 remembered. The plain way computes as the reference does: each object by itself, values as wide as
-keys, float32. Without a checkpoint the weights are random (seed 0); speed does not depend on them.
+keys, float32, no layers fused. Without a checkpoint the weights are random (seed 0); speed does not
+depend on them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -44,7 +46,13 @@ class _Way:
 
     def follow(self, image: Tensor, banks: list[MemoryBank]) -> list[Tensor]:
         """Logits of each object."""
-        plain, frame = self.name == PLAIN, self.model.see(image)
+        from anymask.models.fused_linear import by_default_library
+
+        with by_default_library() if self.name == PLAIN else nullcontext():
+            return self._follow(image, banks, self.name == PLAIN)
+
+    def _follow(self, image: Tensor, banks: list[MemoryBank], plain: bool) -> list[Tensor]:
+        frame = self.model.see(image)
         found = []
         for group in [[bank] for bank in banks] if plain else [banks]:
             features = self.model.condition(frame, group, AT, self.settings, plain)

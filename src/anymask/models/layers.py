@@ -8,16 +8,13 @@ Letters: B images or prompts, C channels, h w a feature map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Activation = Literal["relu", "gelu"]
-
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+from anymask.models.fused_linear import Activation, activated
 
 
 def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
@@ -79,12 +76,11 @@ class Mlp(nn.Module):
     def __init__(self, sizes: Sequence[int], names: Sequence[str], activation: Activation) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation
         for name, c_in, c_out in zip(self.names, sizes[:-1], sizes[1:], strict=True):
             plant(self, name, nn.Linear(c_in, c_out))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C')
         for name in self.names[:-1]:
-            x = self.activation(self.get_submodule(name)(x))
-        y: Tensor = self.get_submodule(self.names[-1])(x)
-        return y
+            x = activated(x, self.get_submodule(name), self.activation)
+        return activated(x, self.get_submodule(self.names[-1]), None)

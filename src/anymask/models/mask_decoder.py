@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import Activation, LayerNorm2d, Mlp, plant
+from anymask.models.fused_linear import Activation
+from anymask.models.layers import LayerNorm2d, Mlp, plant
 from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
 
 SAM_HEAD = ("layers.0", "layers.1", "layers.2")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.fused_linear import activated
 from anymask.models.narrow_attention import attend
 from anymask.models.positions import sine_grid
 from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns, turned
@@ -153,8 +154,8 @@ class MemoryAttentionLayer(nn.Module):
         x = x + self.self_attn(self.norm1(x), turns)
         read = self.cross_attn_image.plain if plain else self.cross_attn_image
         x = x + read(self.norm2(x), turns, memory)
-        y: Tensor = x + self.linear2(F.relu(self.linear1(self.norm3(x))))
-        return y
+        hidden = activated(self.norm3(x), self.linear1, "relu")
+        return x + activated(hidden, self.linear2, None)
 
 
 class MemoryAttention(nn.Module):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymask.models.fused_linear import multiplies_halves, times_transposed
 from anymask.models.threads import open_lone_pool
 
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
@@ -52,12 +53,6 @@ def _by_library(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None) -> Tensor
     return F.scaled_dot_product_attention(queries, k[:, None], v[:, None], attn_mask=added)[:, 0]
 
 
-@cache
-def multiplies_halves() -> bool:
-    """Whether the processor multiplies bfloat16 itself."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
     """The same, block by block, each in a thread that computes alone; without gradients.
 
@@ -69,6 +64,7 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = Non
     extra = None if extra is None else BITS * extra
     if q.dtype != torch.float32:
         k = k - k.mean(dim=1, keepdim=True)
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     out = v.new_empty(N, L, v.shape[-1])
 
     def fill(block: tuple[int, int]) -> None:
@@ -95,28 +91,18 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
     """Weighted means for a block of queries: (L, C), (K, C), (K, V) -> (L, V) in float32."""
-    whole = q.dtype == torch.float32
-    room = q.new_empty(len(q) * min(KEYS, len(k)), dtype=torch.float32)
     sums = values.new_zeros(len(q), values.shape[1], dtype=torch.float32)
     total = sums.new_zeros(len(q), 1)
     largest = sums.new_full((len(q), 1), -torch.inf)
     for start in range(0, len(k), KEYS):
         keys, some = k[start : start + KEYS], values[start : start + KEYS]
-        weights = room[: len(q) * len(keys)].view(len(q), len(keys))
-        if whole:
-            torch.mm(q, keys.t(), out=weights)
-        else:
-            weights.copy_(torch.mm(q, keys.t()))
+        weights = times_transposed(q, keys).float()
         if extra is not None:
             weights.add_(extra[start : start + KEYS])
         seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
         faded = (largest - seen).exp2_()
         weights.sub_(seen).exp2_()
         total.mul_(faded).add_(weights.sum(dim=1, keepdim=True))
-        sums.mul_(faded)
-        if whole:
-            sums.addmm_(weights, some)
-        else:
-            sums.add_(torch.mm(weights.to(q.dtype), some))
+        sums.mul_(faded).add_(times_transposed(weights.to(q.dtype), some.t()))
         largest = seen
     return sums / total

@@ -17,7 +17,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import Activation, Mlp
+from anymask.models.fused_linear import Activation
+from anymask.models.layers import Mlp
 
 
 @dataclass(frozen=True, kw_only=True)

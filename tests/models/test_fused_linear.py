@@ -1,0 +1,105 @@
+"""A linear layer with its activation in one pass: the same numbers, and only where it may be."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models import fused_linear
+from anymask.models.fused_linear import (
+    LEAST_ROWS,
+    Activation,
+    activated,
+    by_default_library,
+    times_transposed,
+)
+
+AFTER: dict[Activation | None, Callable[[Tensor], Tensor]] = {
+    None: lambda y: y,
+    "relu": F.relu,
+    "gelu": F.gelu,
+}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """The rows of each fused call."""
+    made: list[torch.Size] = []
+    fused = fused_linear._fused
+
+    def told(x: Tensor, *others: object) -> Tensor:
+        made.append(x.shape)
+        return fused(x, *others)  # type: ignore[arg-type]  # handed on as they come
+
+    monkeypatch.setattr(fused_linear, "_fused", told)
+    return made
+
+
+@pytest.mark.parametrize("activation", AFTER)
+def test_one_pass_gives_the_numbers_of_two(
+    activation: Activation | None, calls: list[torch.Size]
+) -> None:
+    torch.manual_seed(0)
+    x, layer = torch.randn(2, LEAST_ROWS, 24), nn.Linear(24, 40)
+    wanted = AFTER[activation](x.double() @ layer.weight.double().T + layer.bias.double())
+    with torch.inference_mode():
+        got = activated(x, layer, activation)
+    torch.testing.assert_close(got.double(), wanted.detach(), rtol=1e-5, atol=1e-5)
+    assert calls == [x.shape]
+
+
+def test_what_learns_has_its_gradients(calls: list[torch.Size]) -> None:
+    x, layer = torch.randn(LEAST_ROWS, 4, requires_grad=True), nn.Linear(4, 3)
+    activated(x, layer, "gelu").sum().backward()
+    assert layer.weight.grad is not None
+    assert x.grad is not None
+    assert calls == []
+
+
+class Scaled(nn.Linear):
+    """A linear layer that does more than one."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's own name
+        return 2 * super().forward(input)
+
+
+def test_other_layers_few_rows_and_hooks_are_called_as_they_are(calls: list[torch.Size]) -> None:
+    torch.manual_seed(0)
+    x, plain, watched = torch.randn(LEAST_ROWS, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+    scaled, seen = Scaled(4, 3), list[Tensor]()
+    watched.register_forward_hook(lambda layer, given, y: seen.append(y))
+    with torch.inference_mode():
+        torch.testing.assert_close(activated(x, scaled, "relu"), scaled(x).relu())
+        activated(x, watched, None)
+        activated(x[1:], plain, None)
+        with by_default_library():
+            activated(x, plain, None)
+    assert len(seen) == 1
+    assert calls == []
+
+
+def test_an_exported_graph_has_the_plain_layer() -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return activated(x, self.layer, "gelu")
+
+    with torch.inference_mode():
+        graph = torch.export.export(Module(), (torch.randn(LEAST_ROWS, 4),)).graph
+    named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
+    assert named == ["aten.linear.default", "aten.gelu.default"]
+
+
+@pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
+def test_a_product_with_rows_or_columns_of_a_table(columns: bool) -> None:
+    torch.manual_seed(0)
+    a, table = torch.randn(50, 30), torch.randn(30, 70) if columns else torch.randn(70, 30)
+    b = table.t() if columns else table
+    wanted = a.double() @ b.double().T
+    with torch.inference_mode():
+        torch.testing.assert_close(times_transposed(a, b).double(), wanted, rtol=1e-5, atol=1e-5)
