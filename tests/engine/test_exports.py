@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anymask.data.documents import SPLITS
 from anymask.data.formats import FORMATS, read_annotations
 from anymask.engine.entries import Draft, Provenance
 from anymask.engine.exchange import page_name, photo_name
 from anymask.engine.export_settings import OF_PAGE, ExportSettings, read_split
 from anymask.engine.exports import (
-    SPLITS,
     export_archive,
     export_masks,
     split_names,
@@ -249,3 +249,23 @@ def test_pascal_voc_leaves_with_its_photos_where_its_readers_look(
     assert places == {
         "JPEGImages/0.png", "SegmentationClass/0.png", "SegmentationObject/0.png",
     }  # fmt: skip
+
+
+def test_the_splits_of_pascal_voc_are_lists_of_one_set(project: Project, tmp_path: Path) -> None:
+    for number in range(1, 5):
+        finished(project, number)
+    export_masks(project, tmp_path / "voc", "voc", ExportSettings(images=True, shares=(50, 50)))
+    root = tmp_path / "voc"
+    lists = {
+        path.stem: path.read_text().split() for path in root.rglob("ImageSets/Segmentation/*.txt")
+    }
+    assert not (root / "train").exists()
+    parts = split_names([f"{number}.png" for number in range(4)], (50, 50))
+    assert lists == {
+        split: sorted(f"{split}/{Path(name).stem}" for name in parts if parts[name] == split)
+        for split in ("train", "val")
+    }
+    for stems in lists.values():
+        for stem in stems:  # where the reader of the development kit joins folder, stem and suffix
+            assert (root / "SegmentationClass" / f"{stem}.png").is_file()
+            assert (root / "JPEGImages" / f"{stem}.png").is_file()

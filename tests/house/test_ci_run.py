@@ -131,7 +131,9 @@ def test_a_failure_ends_the_loops_and_is_a_failure(tmp_path: Path) -> None:
     assert not any(map(alive, loops(rows[-BROWSERS:])))
 
 
-@pytest.mark.parametrize("where", ["lint", "tests/audit", "--ignore=tests/cli", "tests/web/test_ways"])
+@pytest.mark.parametrize(
+    "where", ["lint", "tests/audit", "--ignore=tests/cli", "tests/web/test_ways"]
+)
 def test_a_skip_without_a_reason_on_the_list_is_a_failure(where: str, tmp_path: Path) -> None:
     good, bad = "tests/a.py:9: needs a Chromium", "tests/a.py:9: does not work yet"
     code, rows, said = run(tmp_path, f"SKIPPED [1] {good}", where)

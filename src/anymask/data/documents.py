@@ -24,6 +24,7 @@ from anymask.primitives.spec import MAX_PIXELS
 from anymask.primitives.storage import write_whole
 
 OutFile = tuple[Path, bytes]
+SPLITS = ("train", "val", "test")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
@@ -254,6 +255,17 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
             f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    """Pictures by split, where the name of each begins with train/, val/ or test/; else none."""
+    found: dict[str, list[AnnotatedImage]] = {}
+    for image in images:
+        folder, slash, _ = image.file_name.partition("/")
+        found.setdefault(folder if slash else "", []).append(image)
+    if not set(found) <= set(SPLITS):
+        return {}
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def write_files(files: Iterable[OutFile]) -> int:

@@ -187,7 +187,7 @@ def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
     places = ["SegmentationObject", "VOC*/SegmentationObject", "VOCdevkit/VOC*/SegmentationObject"]
     top = find_place(root, places, "objects of PASCAL VOC").parent
     listed = find_place(top, [f"ImageSets/Segmentation/{split}.txt"], f"list of {split}")
-    for name in read_text(listed).split():
+    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         path = top / "SegmentationObject" / f"{name}.png"
         with located(path):
             values = label_values(path)

@@ -2,7 +2,7 @@
 
     <set>/SegmentationClass/<stem>.png        the class of each pixel, 0 background, 255 void
     <set>/SegmentationObject/<stem>.png       the object of each pixel, the same
-    <set>/ImageSets/Segmentation/val.txt      the stems
+    <set>/ImageSets/Segmentation/val.txt      the stems; train.txt and test.txt of other splits
     <set>/labelmap.txt                        name:r,g,b:: for each class, the background first
     <set>/JPEGImages/<stem>.jpg               the photos, which are the user's to put there
 
@@ -36,6 +36,7 @@ from anymask.data.documents import (
     find_place,
     located,
     output_paths,
+    parts_of,
     read_text,
 )
 from anymask.data.label_pictures import (
@@ -112,10 +113,17 @@ def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """Both pictures of each photo, the list of their names, and the names of the classes."""
+    """Both pictures of each photo, the list of their names, and the names of the classes.
+
+    Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
+    """
     seen = [replace(image, masks=tuple(m for m in image.masks if not _void(m))) for image in images]
     names = _names(seen, report)
     paths = output_paths(images, target / OBJECTS, ".png")
+    stem_of = {
+        image.file_name: path.relative_to(target / OBJECTS).with_suffix("").as_posix()
+        for image, path in zip(images, paths, strict=True)
+    }
     for image, plain, path in zip(images, seen, paths, strict=True):
         note_traits(report, plain, frozenset({"labels"}))
         note_unlabelled(report, plain)
@@ -128,9 +136,10 @@ def encode(
         ]
         stem = path.relative_to(target / OBJECTS)
         yield target / CLASSES / stem, encode_palette(paint_numbers(image, classes, LossReport()))
-    stems = [path.relative_to(target / OBJECTS).with_suffix("").as_posix() for path in paths]
-    listed = "".join(f"{stem}\n" for stem in stems)
-    yield target / "ImageSets" / "Segmentation" / "val.txt", listed.encode()
+    for split, few in (parts_of(images) or {"val": images}).items():
+        stems = [stem_of[image.file_name] for image in few]
+        listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
+        yield listed, "".join(f"{stem}\n" for stem in stems).encode()
     colours = voc_palette().tolist()
     rows = [
         f"{name}:{r},{g},{b}::\n"

@@ -31,6 +31,7 @@ from anymask.data.documents import (
     find_picture,
     located,
     output_paths,
+    parts_of,
     picture_hw,
 )
 from anymask.data.outlines import Policy, single_rings
@@ -41,7 +42,6 @@ from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
 
-SPLITS = ("train", "val", "test")
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
 _ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
@@ -180,9 +180,8 @@ def encode(
 
 def _split_lines(images: list[AnnotatedImage]) -> str:
     """The folders of each split; without `path` they are beside the file."""
-    found = {image.file_name.split("/")[0] for image in images if "/" in image.file_name}
-    if not found or not found <= set(SPLITS):
+    splits = list(parts_of(images))
+    if not splits:
         return "train: images\nval: images\n"
-    first = next(split for split in SPLITS if split in found)
-    places = {"train": first, "val": first} | {split: split for split in SPLITS if split in found}
+    places = {"train": splits[0], "val": splits[0]} | {split: split for split in splits}
     return "".join(f"{split}: images/{place}\n" for split, place in places.items())

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport, class_names
-from anymask.data.documents import OutFile, write_files
+from anymask.data.documents import SPLITS, OutFile, write_files
 from anymask.data.formats import encode_annotations, find_format
 from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
@@ -33,7 +33,7 @@ from anymask.engine.review import batch_states
 from anymask.engine.rows import draft_of
 from anymask.primitives.errors import InputError, NotAllowedError
 
-SPLITS = ("train", "val", "test")
+IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
 ONE_FILE = {  # formats whose masks are all in one file
     "coco": "masks.json",
@@ -188,7 +188,7 @@ def _files(
     splits = split_names([image.file_name for image in images], settings.shares)
     for image in images:
         parts.setdefault(splits.get(image.file_name, ""), []).append(image)
-    if name == "yolo":
+    if name in IN_ONE_ROOT:
         renamed = [
             replace(image, file_name="/".join(filter(None, (part, image.file_name))))
             for part, few in parts.items()
@@ -222,7 +222,9 @@ def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
         return target / part / file_name
     if name == "set":
         return target / part / picture_name(file_name)
-    return target / part / ("JPEGImages" if name == "voc" else "images") / file_name
+    if name == "voc":
+        return target / "JPEGImages" / part / file_name
+    return target / part / "images" / file_name
 
 
 def export_archive(
