@@ -46,7 +46,7 @@ class _Way:
 
     def follow(self, image: Tensor, banks: list[MemoryBank]) -> list[Tensor]:
         """Logits of each object."""
-        from anymask.models.fused_linear import by_default_library
+        from anymask.models.fused_layers import by_default_library
 
         with by_default_library() if self.name == PLAIN else nullcontext():
             return self._follow(image, banks, self.name == PLAIN)
@@ -109,10 +109,16 @@ def _in_turns(model: VideoModel, rounds: int) -> tuple[list[Measurement], list[s
 def _ways(model: VideoModel) -> Iterator[_Way]:
     import torch
 
+    from anymask.models.inference import for_inference
+
+    def ready(dtype: torch.dtype) -> VideoModel:
+        made: VideoModel = for_inference(copy.deepcopy(model), torch.device("cpu"), dtype)
+        return made
+
     settings = for_users(model.config.settings)
     yield _Way(PLAIN, model, settings)
-    yield _Way("ours", model, settings)
-    halves = copy.deepcopy(model).to(torch.bfloat16)
+    yield _Way("ours", ready(torch.float32), settings)
+    halves = ready(torch.bfloat16)
     yield _Way("bf16", halves, settings)
     if model.config.perceiver is None:
         pooled = replace(settings, pool=2)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.fused_layers import convolved
 from anymask.models.layers import LayerNorm2d
 
 
@@ -42,8 +43,7 @@ class Lateral(nn.Module):
         self.conv = nn.Conv2d(inputs, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
-        y: Tensor = self.conv(x)
-        return y
+        return convolved(x, self.conv, None)
 
 
 class Plain(nn.Module):

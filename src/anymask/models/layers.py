@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fused_linear import Activation, activated
+from anymask.models.fused_layers import Activation, activated
 
 
 def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:

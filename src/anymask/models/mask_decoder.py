@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fused_linear import Activation
+from anymask.models.fused_layers import Activation, convolved
 from anymask.models.layers import LayerNorm2d, Mlp, plant
 from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
 
@@ -120,7 +120,7 @@ class MaskDecoder(nn.Module):
 
         (B, C, 4 h, 4 w), (B, C, 2 h, 2 w) -> (B, C / 8, 4 h, 4 w), (B, C / 4, 2 h, 2 w)
         """
-        return self.conv_s0(finest), self.conv_s1(finer)
+        return convolved(finest, self.conv_s0, None), convolved(finer, self.conv_s1, None)
 
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor

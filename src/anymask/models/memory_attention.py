@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fused_linear import activated
+from anymask.models.fused_layers import activated
 from anymask.models.narrow_attention import attend
 from anymask.models.positions import sine_grid
 from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns, turned

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.models.fused_linear import multiplies_halves, times_transposed
+from anymask.models.fused_layers import multiplies_halves, times_transposed
 from anymask.models.threads import open_lone_pool
 
 QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights

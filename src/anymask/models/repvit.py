@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.folding import ConvBn
+from anymask.models.fused_layers import convolved
 from anymask.models.vit import neck
 
 
@@ -98,8 +99,8 @@ class RepViTMlp(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.m(x)
-        return mixed
+        wide, _, narrow = self.m
+        return x + convolved(convolved(x, wide, "gelu"), narrow, None)
 
 
 class RepViTBlock(nn.Module):

@@ -12,9 +12,9 @@ EdgeTAM's checkpoint (Apache-2.0), which are timm's (`timm/models/repvit.py`, Ap
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anymask.models.folding import ConvBn
+from anymask.models.fused_layers import convolved
 from anymask.models.repvit import RepDepthwise, RepViTConfig, SqueezeExcite, squeezed_width
 
 EDGE_TAM = RepViTConfig(depths=(2, 2, 14, 2))
@@ -30,8 +30,7 @@ class StagedRepViTMlp(nn.Module):
         self.conv2 = ConvBn(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
-        y: Tensor = self.conv2(F.gelu(self.conv1(x)))
-        return y
+        return convolved(convolved(x, self.conv1, "gelu"), self.conv2, None)
 
 
 class StagedRepViTBlock(nn.Module):
@@ -46,7 +45,7 @@ class StagedRepViTBlock(nn.Module):
         self.squeezed = bool(squeeze)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.token_mixer(x)
+        x = convolved(x, self.token_mixer, None)
         if self.squeezed:
             x = self.se(x)
         y: Tensor = x + self.channel_mixer(x)
@@ -64,7 +63,8 @@ class Downsample(nn.Module):
         self.ffn = StagedRepViTMlp(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.channel_downsample(self.spatial_downsample(self.pre_block(x)))
+        smaller = convolved(self.pre_block(x), self.spatial_downsample, None)
+        x = convolved(smaller, self.channel_downsample, None)
         y: Tensor = x + self.ffn(x)
         return y
 
@@ -95,8 +95,7 @@ class Stem(nn.Module):
         self.conv2 = ConvBn(channels // 2, channels, kernel=3, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:
-        y: Tensor = self.conv2(F.gelu(self.conv1(images)))
-        return y
+        return convolved(convolved(images, self.conv1, "gelu"), self.conv2, None)
 
 
 class StagedRepViT(nn.Module):

@@ -150,10 +150,10 @@ class VideoModel(nn.Module):
 
     def see(self, images: Tensor) -> Frame:
         """Encode a frame, or B pictures: (B, 3, S, S) normalised."""
-        features, *fine = self.image_encoder(images.to(self.dtype))
-        if fine:
-            fine = self.sam_mask_decoder.fine_maps(*fine)
-        return Frame(features, tuple(fine))
+        own = next(self.image_encoder.parameters()).dtype
+        maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(own)))
+        fine = self.sam_mask_decoder.fine_maps(*maps[1:]) if maps[1:] else ()
+        return Frame(maps[0], fine)
 
     def step(
         self,

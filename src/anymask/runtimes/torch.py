@@ -51,6 +51,8 @@ class TorchRuntime:
         reopened: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
         edges: EdgeRefiner | None = None,
     ) -> None:
+        from anymask.models.inference import for_inference
+
         self._reopened = reopened
         self._torch = import_torch()
         self.device = pick_device(device)
@@ -59,7 +61,7 @@ class TorchRuntime:
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec)
         self._edges = None if edges is None else TorchEdges(edges, self.device)
-        self._module: Any = module.eval().requires_grad_(False).to(self.device, self.dtype)
+        self._module: Any = for_inference(module, self.device, self.dtype)
 
     def __repr__(self) -> str:
         return f"<TorchRuntime: {self.spec.name}, {self.device}>"

@@ -1,4 +1,4 @@
-"""A linear layer and its activation in one pass: rows in, rows out, as oneDNN computes them.
+"""A linear layer or a convolution and its activation in one pass, as oneDNN computes them.
 
 Source: oneDNN's post-operations, which torch's own compiler uses
 (pytorch, `torch/_inductor/fx_passes/mkldnn_fusion.py`). On a processor of 2026 a product takes
@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 Activation = Literal["relu", "gelu"]
 
-_ALLOWED = ContextVar("fused_linear", default=True)
+_ALLOWED = ContextVar("fused_layers", default=True)
+EXACT = "none"  # of GELU: by the error function, no approximation
 LEAST_ROWS = 256  # for fewer, the call costs more than it saves
 
 
@@ -41,9 +42,11 @@ def multiplies_halves() -> bool:
 
 @cache
 def _is_built() -> bool:
-    """Whether this torch has oneDNN's fused layer."""
-    built = torch.backends.mkldnn.is_available()
-    return built and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    """Whether this torch has oneDNN's fused layers."""
+    names = ("_linear_pointwise", "_convolution_pointwise")
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
 
 
 def fuses(x: Tensor) -> bool:
@@ -66,15 +69,38 @@ def activated(x: Tensor, layer: nn.Module, activation: Activation | None) -> Ten
     """
     if isinstance(layer, nn.Linear) and _is_bare(layer) and _is_large(x) and fuses(x):
         return _fused(x, layer.weight, layer.bias, activation)
+    return _in_turn(x, layer, activation)
+
+
+def convolved(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tensor:
+    """activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
+
+    layer  anything but a plain convolution (one with its batch norm, say) is called as it is
+
+    One thread of the default library convolves 1 x 1 and depthwise much slower than oneDNN does.
+    """
+    if isinstance(layer, nn.Conv2d) and _is_bare(layer) and fuses(x):
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, layer.groups,
+            activation or "none", [], EXACT,
+        )  # fmt: skip
+        return y
+    return _in_turn(x, layer, activation)
+
+
+def _in_turn(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tensor:
     y: Tensor = layer(x)
     if activation is None:
         return y
     return F.relu(y) if activation == "relu" else F.gelu(y)
 
 
-def _is_bare(layer: nn.Linear) -> bool:
-    """Whether it does what a linear layer does, and nothing else."""
-    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+def _is_bare(layer: nn.Linear | nn.Conv2d) -> bool:
+    """Whether it does what a layer of its class does, and nothing else."""
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+        return False
+    own = type(layer) in (nn.Linear, nn.Conv2d)
+    return own and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _is_large(x: Tensor) -> bool:

@@ -1,5 +1,6 @@
-"""A linear layer with its activation in one pass: the same numbers, and only where it may be."""
+"""A layer with its activation in one pass: the same numbers, and only where it may be."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -7,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models import fused_linear
-from anymask.models.fused_linear import (
+from anymask.models import fused_layers
+from anymask.models.fused_layers import (
     LEAST_ROWS,
     Activation,
     activated,
     by_default_library,
+    convolved,
     times_transposed,
 )
 
@@ -25,15 +27,15 @@ AFTER: dict[Activation | None, Callable[[Tensor], Tensor]] = {
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """The rows of each fused call."""
+    """The rows of each fused linear layer."""
     made: list[torch.Size] = []
-    fused = fused_linear._fused
+    fused = fused_layers._fused
 
     def told(x: Tensor, *others: object) -> Tensor:
         made.append(x.shape)
         return fused(x, *others)  # type: ignore[arg-type]  # handed on as they come
 
-    monkeypatch.setattr(fused_linear, "_fused", told)
+    monkeypatch.setattr(fused_layers, "_fused", told)
     return made
 
 
@@ -103,3 +105,44 @@ def test_a_product_with_rows_or_columns_of_a_table(columns: bool) -> None:
     wanted = a.double() @ b.double().T
     with torch.inference_mode():
         torch.testing.assert_close(times_transposed(a, b).double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+KINDS = {
+    "1 x 1": nn.Conv2d(6, 10, 1),
+    "depthwise": nn.Conv2d(6, 6, 3, padding=1, groups=6),
+    "strided, no bias": nn.Conv2d(6, 4, 3, 2, 1, bias=False),
+    "dilated": nn.Conv2d(6, 4, 3, dilation=2),
+    "mirrored": nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"),
+    "with its norm": nn.Sequential(nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4)).eval(),
+}
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("activation", AFTER)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_convolution_in_one_pass_gives_the_numbers_of_two(
+    kind: str, activation: Activation | None, form: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    x, layer = torch.randn(2, 6, 9, 11).contiguous(memory_format=form), KINDS[kind]
+    wanted = AFTER[activation](copy.deepcopy(layer).double()(x.double())).detach()
+    with torch.inference_mode():
+        got = convolved(x, layer, activation)
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
+    learned = convolved(x.clone().requires_grad_(), layer, activation)
+    assert learned.requires_grad
+
+
+def test_an_exported_graph_has_the_plain_convolution() -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(6, 10, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return convolved(x, self.layer, "gelu")
+
+    with torch.inference_mode():
+        graph = torch.export.export(Module(), (torch.randn(1, 6, 4, 4),)).graph
+    named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
+    assert named == ["aten.conv2d.default", "aten.gelu.default"]
