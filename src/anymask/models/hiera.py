@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.fused_layers import activated
 from anymask.models.layers import Mlp
 from anymask.models.narrow_attention import attend
 from anymask.models.vit import map_to_windows, windows_to_map
@@ -77,7 +78,7 @@ class PooledAttention(nn.Module):
         self.proj = nn.Linear(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = activated(x, self.qkv, None).chunk(3, dim=-1)
         if self.pooled:
             q = pool_halves(q)
         h, w = q.shape[1:3]
@@ -89,8 +90,7 @@ class PooledAttention(nn.Module):
         else:
             flat = (part.flatten(0, 1) for part in (q, k, v))
             mixed = attend(*flat).unflatten(0, (-1, self.heads))
-        y: Tensor = self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)))
-        return y
+        return activated(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)), self.proj, None)
 
 
 class HieraBlock(nn.Module):
@@ -114,7 +114,7 @@ class HieraBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
         y = self.norm1(x)
         if self.pooled:
-            x = pool_halves(self.proj(y))
+            x = pool_halves(activated(y, self.proj, None))
         if self.window:
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:

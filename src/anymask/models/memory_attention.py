@@ -107,9 +107,8 @@ class FrameAttention(Projections):
         super().__init__(dim, dim)
 
     def forward(self, x: Tensor, turns: RotaryAngles) -> Tensor:  # (N, L, C) -> the same
-        q, k, v = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns), self.v_proj(x)
-        y: Tensor = self.out_proj(attend(q, k, v))
-        return y
+        q, k = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns)
+        return activated(attend(q, k, activated(x, self.v_proj, None)), self.out_proj, None)
 
 
 class MemoryReading(Projections):
@@ -120,8 +119,8 @@ class MemoryReading(Projections):
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         # A mean of projected values is the projected mean: the weights add up to one.
-        y: Tensor = self.out_proj(self.v_proj(attend(q, k, memory.tokens, memory.extra)))
-        return y
+        read = activated(attend(q, k, memory.tokens, memory.extra), self.v_proj, None)
+        return activated(read, self.out_proj, None)
 
     def plain(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
         """The same as the reference computes it: every value projected before the product."""

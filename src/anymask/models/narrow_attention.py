@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from anymask.models.fused_layers import multiplies_halves, times_transposed
 from anymask.models.threads import open_lone_pool
 
-QUERIES, KEYS = 512, 1024  # of a block: 2 MiB of weights
+QUERIES, KEYS = 1024, 512  # of a block: 2 MiB of weights
 BITS = math.log2(math.e)  # powers of two take a third of the time of those of e
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from anymask.models.fused_layers import projected
 
 THETA = 10000.0
 
@@ -80,4 +81,4 @@ def turn(x: Tensor, turns: RotaryAngles) -> Tensor:
 def turned(x: Tensor, layer: nn.Linear, turns: RotaryAngles) -> Tensor:
     """Project, and turn what comes out: (..., L, C') -> (..., L, C), first halves first."""
     order = in_halves(layer.out_features, layer.weight.device)
-    return turn(F.linear(x, layer.weight[order], layer.bias[order]), turns)
+    return turn(projected(x, layer.weight[order], layer.bias[order]), turns)
