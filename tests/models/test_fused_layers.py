@@ -112,6 +112,7 @@ KINDS = {
     "depthwise": nn.Conv2d(6, 6, 3, padding=1, groups=6),
     "strided, no bias": nn.Conv2d(6, 4, 3, 2, 1, bias=False),
     "dilated": nn.Conv2d(6, 4, 3, dilation=2),
+    "padded by a word": nn.Conv2d(6, 4, 3, padding="same"),
     "mirrored": nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"),
     "with its norm": nn.Sequential(nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4)).eval(),
 }
