@@ -121,7 +121,7 @@ def encode(
     names = _names(seen, report)
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {
-        image.file_name: path.relative_to(target / OBJECTS).with_suffix("").as_posix()
+        image.file_name: path.relative_to(target / OBJECTS).as_posix().removesuffix(".png")
         for image, path in zip(images, paths, strict=True)
     }
     for image, plain, path in zip(images, seen, paths, strict=True):
@@ -134,8 +134,8 @@ def encode(
             VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
             for mask, hidden in zip(image.masks, void, strict=True)
         ]
-        stem = path.relative_to(target / OBJECTS)
-        yield target / CLASSES / stem, encode_palette(paint_numbers(image, classes, LossReport()))
+        place = target / CLASSES / f"{stem_of[image.file_name]}.png"
+        yield place, encode_palette(paint_numbers(image, classes, LossReport()))
     for split, few in (parts_of(images) or {"val": images}).items():
         stems = [stem_of[image.file_name] for image in few]
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"

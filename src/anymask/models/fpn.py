@@ -43,7 +43,7 @@ class Lateral(nn.Module):
         self.conv = nn.Conv2d(inputs, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
-        return convolved(x, self.conv, None)
+        return convolved(x, self.conv)
 
 
 class Plain(nn.Module):

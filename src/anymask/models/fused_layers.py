@@ -62,7 +62,7 @@ def fuses(x: Tensor) -> bool:
     )
 
 
-def activated(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tensor:
+def activated(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
     """activation(layer(x)): (..., C) -> (..., C').
 
     layer  anything but a plain linear layer (an adapter, a quantised one) is called as it is
@@ -79,7 +79,7 @@ def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def convolved(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tensor:
+def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
     """activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
 
     layer  anything but a plain convolution (one with its batch norm, say) is called as it is

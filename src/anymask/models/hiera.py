@@ -78,7 +78,7 @@ class PooledAttention(nn.Module):
         self.proj = nn.Linear(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
-        q, k, v = activated(x, self.qkv, None).chunk(3, dim=-1)
+        q, k, v = activated(x, self.qkv).chunk(3, dim=-1)
         if self.pooled:
             q = pool_halves(q)
         h, w = q.shape[1:3]
@@ -90,7 +90,7 @@ class PooledAttention(nn.Module):
         else:
             flat = (part.flatten(0, 1) for part in (q, k, v))
             mixed = attend(*flat).unflatten(0, (-1, self.heads))
-        return activated(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)), self.proj, None)
+        return activated(mixed.transpose(1, 2).flatten(2).unflatten(1, (h, w)), self.proj)
 
 
 class HieraBlock(nn.Module):
@@ -114,7 +114,7 @@ class HieraBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
         y = self.norm1(x)
         if self.pooled:
-            x = pool_halves(activated(y, self.proj, None))
+            x = pool_halves(activated(y, self.proj))
         if self.window:
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:

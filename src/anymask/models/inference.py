@@ -22,8 +22,7 @@ def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -
     convolutions adds up, and convolutions gain least. Anything else is moved as it is.
     """
     module = module.eval().requires_grad_(False)
-    foldable = any(isinstance(part, Foldable) for part in module.modules())
-    if device.type != "cpu" or not foldable or not isinstance(module, VideoModel):
+    if device.type != "cpu" or not isinstance(module, VideoModel) or not _folds(module):
         return module.to(device, dtype)
     folded: Any = fuse(module)
     folded.to(memory_format=torch.channels_last)
@@ -32,3 +31,7 @@ def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -
     folded.to(dtype)
     folded.image_encoder = trunk
     return folded
+
+
+def _folds(module: nn.Module) -> bool:
+    return any(isinstance(part, Foldable) for part in module.modules())

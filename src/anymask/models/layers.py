@@ -83,4 +83,4 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C')
         for name in self.names[:-1]:
             x = activated(x, self.get_submodule(name), self.activation)
-        return activated(x, self.get_submodule(self.names[-1]), None)
+        return activated(x, self.get_submodule(self.names[-1]))

@@ -120,7 +120,7 @@ class MaskDecoder(nn.Module):
 
         (B, C, 4 h, 4 w), (B, C, 2 h, 2 w) -> (B, C / 8, 4 h, 4 w), (B, C / 4, 2 h, 2 w)
         """
-        return convolved(finest, self.conv_s0, None), convolved(finer, self.conv_s1, None)
+        return convolved(finest, self.conv_s0), convolved(finer, self.conv_s1)
 
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor

@@ -108,7 +108,7 @@ class FrameAttention(Projections):
 
     def forward(self, x: Tensor, turns: RotaryAngles) -> Tensor:  # (N, L, C) -> the same
         q, k = turned(x, self.q_proj, turns), turned(x, self.k_proj, turns)
-        return activated(attend(q, k, activated(x, self.v_proj, None)), self.out_proj, None)
+        return activated(attend(q, k, activated(x, self.v_proj)), self.out_proj)
 
 
 class MemoryReading(Projections):
@@ -119,8 +119,8 @@ class MemoryReading(Projections):
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         # A mean of projected values is the projected mean: the weights add up to one.
-        read = activated(attend(q, k, memory.tokens, memory.extra), self.v_proj, None)
-        return activated(read, self.out_proj, None)
+        read = activated(attend(q, k, memory.tokens, memory.extra), self.v_proj)
+        return activated(read, self.out_proj)
 
     def plain(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
         """The same as the reference computes it: every value projected before the product."""
@@ -154,7 +154,7 @@ class MemoryAttentionLayer(nn.Module):
         read = self.cross_attn_image.plain if plain else self.cross_attn_image
         x = x + read(self.norm2(x), turns, memory)
         hidden = activated(self.norm3(x), self.linear1, "relu")
-        return x + activated(hidden, self.linear2, None)
+        return x + activated(hidden, self.linear2)
 
 
 class MemoryAttention(nn.Module):

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.folding import ConvBn
-from anymask.models.fused_layers import convolved
 from anymask.models.vit import neck
 
 
@@ -99,8 +98,8 @@ class RepViTMlp(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        wide, _, narrow = self.m
-        return x + convolved(convolved(x, wide, "gelu"), narrow, None)
+        mixed: Tensor = x + self.m(x)
+        return mixed
 
 
 class RepViTBlock(nn.Module):

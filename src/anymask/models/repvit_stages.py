@@ -30,7 +30,7 @@ class StagedRepViTMlp(nn.Module):
         self.conv2 = ConvBn(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> the same
-        return convolved(convolved(x, self.conv1, "gelu"), self.conv2, None)
+        return convolved(convolved(x, self.conv1, "gelu"), self.conv2)
 
 
 class StagedRepViTBlock(nn.Module):
@@ -45,7 +45,7 @@ class StagedRepViTBlock(nn.Module):
         self.squeezed = bool(squeeze)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = convolved(x, self.token_mixer, None)
+        x = convolved(x, self.token_mixer)
         if self.squeezed:
             x = self.se(x)
         y: Tensor = x + self.channel_mixer(x)
@@ -63,8 +63,8 @@ class Downsample(nn.Module):
         self.ffn = StagedRepViTMlp(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        smaller = convolved(self.pre_block(x), self.spatial_downsample, None)
-        x = convolved(smaller, self.channel_downsample, None)
+        smaller = convolved(self.pre_block(x), self.spatial_downsample)
+        x = convolved(smaller, self.channel_downsample)
         y: Tensor = x + self.ffn(x)
         return y
 
@@ -95,7 +95,7 @@ class Stem(nn.Module):
         self.conv2 = ConvBn(channels // 2, channels, kernel=3, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:
-        return convolved(convolved(images, self.conv1, "gelu"), self.conv2, None)
+        return convolved(convolved(images, self.conv1, "gelu"), self.conv2)
 
 
 class StagedRepViT(nn.Module):
