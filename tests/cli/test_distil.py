@@ -14,6 +14,7 @@ from anymask.cli.main import main
 from anymask.training.checkpoint import LAST, read_state
 from anymask.training.result import write_result
 from anymask.weights.store import trainable_weights
+from tests.training.small_data import write_sets
 
 
 @pytest.fixture
@@ -47,6 +48,20 @@ def test_a_student_learns_from_a_teacher_of_a_file(pictures: Path, tmp_path: Pat
     assert answer.masks.shape[1:] == (70, 90)
 
 
+def test_several_teachers_of_the_students_kind_teach_their_mean(tmp_path: Path) -> None:
+    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
+    other = tmp_path / "other.safetensors"
+    write_result(other, models.build("nano"), "nano", {})
+    command = [
+        "distil", "--teacher", "nano", "--teacher", str(other), "--data", str(data), "-o", str(run),
+        "--pictures", "4", "--side", "64",
+    ]  # fmt: skip
+    assert main(command) == 0
+    recipe = read_state(run / LAST)["recipe"]
+    assert (recipe["task"], recipe["teachers"]) == ("ensemble", ("shipped", str(other)))
+    assert load_file(run / "weights.safetensors").keys() == load_file(other).keys()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -56,6 +71,12 @@ def test_a_student_learns_from_a_teacher_of_a_file(pictures: Path, tmp_path: Pat
             "wanted a folder of sets, shards or pictures",
         ),
         (["--teacher", "mobile_sam", "--pictures", "0"], "--pictures must be at least 1, got 0"),
+        (["--teacher", "nano", "--teacher", "mobile_sam"], "must be of the student's kind, nano"),
+        (
+            ["--teacher", "nano", "--teacher", "nano", "--teacher-weights", "a.safetensors"],
+            "give the files as teachers",
+        ),
+        (["--teacher", "nano", "--teacher", "nano"], "no set with a masks.jsonl"),
     ],
 )
 def test_what_cannot_be_meant_is_one_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
@@ -22,8 +22,9 @@ WEIGHTS = "weights.safetensors"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("--teacher", required=True, metavar="NAME", help="a name of `anymask models list`, or a "
-        "weights.safetensors of `anymask train`")  # fmt: skip
+    add("--teacher", required=True, action="append", metavar="NAME", help="a name of `anymask "
+        "models list`, or a weights.safetensors of `anymask train`; several of the student's own "
+        "kind: their mean answer is learned")  # fmt: skip
     add("--teacher-weights", type=Path, metavar="FILE", help="its weights (default: the store's)")
     add("--student", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add("--weights", type=Path, metavar="FILE", help="of the student (default: its own)")
@@ -101,23 +102,17 @@ def recipe_of_options(args: argparse.Namespace) -> Recipe:
     from anymask.training.recipe import Recipe, RecipeStage
     from anymask.training.shards import is_sharded
 
-    teacher, of_teacher = named(args.teacher, args.teacher_weights)
     student, start = named(args.student, args.weights)
     spec = models.spec(student)
-    models.spec(teacher)
     side = args.side or (384 if spec.pad_multiple else spec.image_side)
     images = 4
     steps = max(1, args.pictures // images)
     return Recipe(
         model=student,
-        task="distil",
-        teacher=teacher,
-        teacher_weights=of_teacher,
         init=start or "shipped",
         stages=(RecipeStage(steps=steps, side=side, images=images, masks=6, cool=True),),
         rate=3e-4,
         warmup=max(1, steps // 20),
-        synthetic=0.0,
         balanced_steps=1,
         mask_loss="normalised",
         ema=0.998 if steps > 2_000 else 0.95,
@@ -125,7 +120,35 @@ def recipe_of_options(args: argparse.Namespace) -> Recipe:
         save_every=max(1, steps // 20),
         workers=1 if args.pictures <= BRIEF else 2,
         prepare_ahead=args.pictures > BRIEF,
+        **task_of_options(args, student),
     )
+
+
+def task_of_options(args: argparse.Namespace, student: str) -> dict[str, Any]:
+    """What the student learns from one teacher, or from several of its own kind.
+
+    Raises InputError, ModelError, WeightsError.
+    """
+    from anymask import models
+
+    if len(args.teacher) == 1:
+        teacher, weights = named(args.teacher[0], args.teacher_weights)
+        models.spec(teacher)
+        return {
+            "task": "distil", "teacher": teacher, "teacher_weights": weights, "synthetic": 0.0,
+        }  # fmt: skip
+    if args.teacher_weights is not None:
+        raise InputError("--teacher-weights belongs to one teacher; give the files as teachers")
+    files = []
+    for word in args.teacher:
+        teacher, weights = named(word, None)
+        if teacher != student:
+            raise InputError(
+                f"--teacher {word} is {teacher}: several teachers must be of the student's kind, "
+                f"{student}; give one teacher of another kind alone"
+            )
+        files.append(weights or "shipped")
+    return {"task": "ensemble", "teachers": tuple(files), "synthetic": 0.35}
 
 
 def named(word: str, weights: Path | None) -> tuple[str, str]:

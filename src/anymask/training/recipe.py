@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
-Task = Literal["masks", "distil", "mae", "sami"]
+Task = Literal["masks", "distil", "ensemble", "mae", "sami"]
 Learn = Literal["all", "decoder", "quality", "lora", "hq"]
 
 
@@ -92,11 +92,15 @@ class Recipe:
     recompute       whether activations inside blocks are computed again instead of kept
     bf16            whether products are in bf16 where the device is faster so; false: in float32,
                     and every processor learns the same
-    task            "masks"; "distil": a teacher's features and masks; "mae", "sami": hidden parts
-                    of pictures, or a teacher's features of them (`training.tasks`)
+    task            "masks"; "distil": a teacher's features and masks; "ensemble": the mean answer
+                    of models of the same kind, and the truth (`training.ensemble`); "mae", "sami":
+                    hidden parts of pictures, or a teacher's features of them (`training.tasks`)
     teacher         model to learn from
     teacher_weights file of its weights; "" for those in the store
     feature_weight  of the features' error in "distil"
+    teachers        files of the weights that "ensemble" learns from, "shipped" for those in the
+                    package; one that is named twice is asked twice as often
+    truth_weight    of the truth beside the teachers in "ensemble"
     hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones
     classes         labels that a head learns to tell apart, in order; () for none
@@ -144,9 +148,16 @@ class Recipe:
     teacher: str = ""
     teacher_weights: str = ""
     feature_weight: float = 1.0
+    teachers: tuple[str, ...] = ()
+    truth_weight: float = 0.5
     hidden: float = 0.75
     classes: tuple[str, ...] = ()
     channels: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether there is nothing to learn from pictures without masks."""
+        return self.task in ("masks", "ensemble")
 
     @property
     def steps(self) -> int:
@@ -322,7 +333,8 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
             raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
     if isinstance(given, Recipe):
         weights = given.weights
-        for word, texts in (("sets", given.sets), ("classes", given.classes)):
+        for word in ("sets", "classes", "teachers"):
+            texts = getattr(given, word)
             if not all(isinstance(name, str) for name in texts):
                 raise ConfigError(f"{where}: {word} must be names, got {str(texts)[:60]}")
         if not all(

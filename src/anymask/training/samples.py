@@ -133,7 +133,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
             kinds = masks[len(masks) - len(self.recipe.classes) :]
             masks = masks[: len(masks) - len(self.recipe.classes)]
-            if not len(masks) and self.recipe.task != "masks":
+            if not len(masks) and not self.recipe.needs_masks:
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
             masks = masks[(areas >= SMALLEST) & (areas < 0.95 * side * side)]
@@ -213,7 +213,7 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
     )
-    if not names and recipe.task != "masks":
+    if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
                 f"{data}: pictures without masks cannot be composed to scenes; write synthetic = 0"

@@ -6,6 +6,7 @@
              (Zhou et al. 2023, arXiv 2312.06660, section 3.3). Deviations: features go through a
              learned 1 x 1 convolution, so that any two encoders fit; the next click stands where
              the student errs against the teacher; the teacher sees clicks and boxes, not masks
+    ensemble the mean answer of several models of the same kind, and the truth (`ensemble`)
     mae      the pixels of hidden cells (He et al. 2021, arXiv 2111.06377, section 3): normalised
              cell by cell, three of four hidden, squared error. Deviation: hidden cells are blank,
              not left out, so that encoders with windows or convolutions learn, too
@@ -31,6 +32,7 @@ from anymask.families import open_family
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.primitives.spec import ModelSpec
 from anymask.training.draws import Draws
+from anymask.training.ensemble import EnsembleStep
 from anymask.training.interaction import SimulatedPrompts
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
@@ -50,12 +52,15 @@ def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
         return TrainingStep(model, recipe)
     if recipe.task == "distil":
         return DistillationStep(model, recipe, Teacher.open(recipe))
+    if recipe.task == "ensemble":
+        named = ["" if one == "shipped" else one for one in recipe.teachers]
+        return EnsembleStep(model, recipe, [open_teacher(recipe.model, one) for one in named])
     return HiddenCellsStep(model, recipe, Teacher.open(recipe) if recipe.task == "sami" else None)
 
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
     """Give the model the layer that its task needs, if any: `HEAD`, a 1 x 1 convolution."""
-    if recipe.task == "masks":
+    if recipe.needs_masks:
         return
     wanted = 3 * CELL * CELL if recipe.task == "mae" else feature_channels(recipe.teacher)
     model.add_module(HEAD, nn.Conv2d(feature_channels(recipe.model), wanted, 1))
@@ -76,6 +81,21 @@ def feature_channels(name: str) -> int:
     return int(seen[0].shape[1])
 
 
+def open_teacher(name: str, weights: str) -> nn.Module:
+    """A model with the weights of a file, or those in the store for "".
+
+    Raises ModelError, WeightsError.
+    """
+    module = models.build(name)
+    path = Path(weights) if weights else trainable_weights(name)
+    state = {key: tensor.float() for key, tensor in read_checkpoint(path).items()}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: not the weights of {name} ({str(error)[:200]})") from error
+    return module
+
+
 class Teacher:
     """A larger model that answers; it is no part of what learns, is saved or is sharded."""
 
@@ -87,17 +107,7 @@ class Teacher:
     @classmethod
     def open(cls, recipe: Recipe) -> Teacher:
         """The recipe's teacher with its weights. Raises ModelError, WeightsError."""
-        module = models.build(recipe.teacher)
-        named = recipe.teacher_weights
-        path = Path(named) if named else trainable_weights(recipe.teacher)
-        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-        try:
-            module.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{path}: not the weights of {recipe.teacher} ({str(error)[:200]})"
-            ) from error
-        return cls(module)
+        return cls(open_teacher(recipe.teacher, recipe.teacher_weights))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8
@@ -226,3 +236,5 @@ def check_task(recipe: Recipe) -> None:
     """Raises ConfigError for a task that lacks its teacher."""
     if recipe.task in ("distil", "sami") and not recipe.teacher:
         raise ConfigError(f"task = {recipe.task!r} needs teacher = NAME, a model to learn from")
+    if recipe.task == "ensemble" and not recipe.teachers:
+        raise ConfigError("task = 'ensemble' needs teachers = [FILE, ...], weights to learn from")

@@ -1,0 +1,124 @@
+"""Learning from several models of the student's own kind: their mean answer in, one model out.
+
+What several trainings of a network agree on is better than what each says, and so is the mean of
+the answers about a picture and about its mirror image (Sofiiuk et al. 2021, "Reviving iterative
+training with mask guidance", section 4, "with flip"). The student learns that mean, mask for mask,
+as chances (Hinton et al. 2015, "Distilling the knowledge in a neural network"), beside the truth.
+So it keeps its order of masks, and answers in one look.
+
+A step asks two teachers that are drawn anew, one about the pictures and one about their mirror
+images: on the mean over the steps that is all of them, at the price of two.
+
+Letters: N prompts, P points, T masks a prompt, s the side of the masks, S that of the pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.families.choice import CORNERS
+from anymask.training.draws import Draws
+from anymask.training.interaction import SimulatedPrompts
+from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
+from anymask.training.recipe import Recipe
+from anymask.training.samples import Batch
+from anymask.training.step import QUALITY_WEIGHT, StepOutcome, TrainingStep, normalised
+from anymask.training.trainable import Trainee
+
+AGREEMENT_WEIGHT = 2.0
+LEAST_CELLS = 16.0  # added to a mask's area, so that the smallest ones do not count the most
+
+Looks = list[tuple[nn.Module, bool, tuple[Tensor, ...]]]  # teacher, whether mirrored, what it sees
+
+
+class EnsembleStep(TrainingStep):
+    """A step whose masks are to agree with the mean of several teachers', and with the truth."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, teachers: list[nn.Module]) -> None:
+        super().__init__(model, recipe)
+        # In a list of a tuple: no part of what learns, is saved or is shared.
+        self.teachers = tuple([one.eval().requires_grad_(False) for one in teachers])
+        self.looks: Looks = []
+
+    def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
+        """As `TrainingStep.forward`, with what two teachers see beside."""
+        self.looks = self.look(batch, draws)
+        return super().forward(batch, balance, draws)
+
+    @torch.no_grad()
+    def look(self, batch: Batch, draws: Draws) -> Looks:
+        """What a teacher sees in the pictures, and what one sees in their mirror images."""
+        images = normalised(batch.images.to(self.device).float(), self.spec)
+        objects, looks = batch.targets.shape[1], Looks()
+        for mirrored in (False, True):
+            teacher = self.teachers[int(draws.of_worker.integers(len(self.teachers)))]
+            teacher.to(self.device)
+            seen = cast(Trainee, teacher).encode(images.flip(-1) if mirrored else images)
+            maps = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
+            looks.append((teacher, mirrored, maps))
+        return looks
+
+    @torch.no_grad()
+    def told(self, prompts: SimulatedPrompts) -> Tensor:
+        """The mean of the teachers' chances: (N, T, s, s)."""
+        cells = prompts.masks.shape[-1]
+        asked = (prompts, mirrored_prompts(prompts, cells * self.rules.stride))
+        chances = []
+        for teacher, mirrored, maps in self.looks:
+            one = asked[mirrored]
+            given = (one.coords, one.labels, one.masks, one.has_mask)
+            logits, _ = cast(Trainee, teacher).decode(
+                maps, *(tensor.to(maps[0].device) for tensor in given)
+            )
+            chance = torch.sigmoid(logits.float())
+            chances.append(chance.flip(-1) if mirrored else chance)
+        return torch.stack(chances).mean(0)
+
+    def judge(
+        self,
+        logits: Tensor,
+        quality: Tensor,
+        targets: Tensor,
+        prompts: SimulatedPrompts,
+        balance: float,
+    ) -> tuple[Tensor, Tensor]:
+        """As `TrainingStep.judge`: how far from the teachers, and from the truth."""
+        apart = disagreement(logits, self.told(prompts)).mean(1)
+        iou = mask_iou(logits.detach(), targets)
+        losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
+        ambiguous = prompts.ambiguous.to(losses.device)
+        wrong = prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
+        judged = QUALITY_WEIGHT * quality_loss(quality, iou)
+        return (AGREEMENT_WEIGHT * apart + self.recipe.truth_weight * wrong + judged).mean(), iou
+
+
+def mirrored_prompts(prompts: SimulatedPrompts, side: int) -> SimulatedPrompts:
+    """The same prompts in the mirror image of a picture of `side` pixels."""
+    coords = prompts.coords.clone()
+    coords[..., 0] = side - coords[..., 0]
+    left, right = (prompts.labels == corner for corner in CORNERS)
+    x = coords[..., 0]
+    low, high = x[left].clone(), x[right].clone()  # one of each in every row with a box
+    x[left], x[right] = high, low
+    return replace(prompts, coords=coords, masks=prompts.masks.flip(-1))
+
+
+def disagreement(logits: Tensor, chances: Tensor) -> Tensor:
+    """Least, 0, where they agree: logits (N, T, s, s), chances (N, T, s, s) -> (N, T).
+
+    The divergence of all cells (Hinton et al. 2015, section 2, at temperature 1) over the mask's
+    area, and one minus the overlap with squares in the denominator (Milletari et al. 2016, section
+    3), which is 1 for equal chances, not only for sure ones.
+    """
+    said = torch.sigmoid(logits)
+    area = chances.sum((2, 3)) + LEAST_CELLS
+    entropy = F.binary_cross_entropy(chances, chances, reduction="none")
+    apart = F.binary_cross_entropy_with_logits(logits, chances, reduction="none") - entropy
+    both = 2 * (said * chances).sum((2, 3)) + 1
+    each = said.square().sum((2, 3)) + chances.square().sum((2, 3)) + 1
+    return apart.sum((2, 3)) / area + 1 - both / each
