@@ -96,6 +96,17 @@ def test_masks_go_along_to_the_next_photo(sit_down: SitDown, project: Project) -
     assert {record["label"] for record in project.of("second")} == {"cup"}
 
 
+def test_a_copy_can_be_seen_and_moved(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    pick(ann, (110, 110))
+    ann.keys("z", "Control+h", "Control+e")
+    ann.until("s.editor?.entry.id", "second")
+    ann.until_so(lambda: areas(project, "second") == [3600], "the copy")
+    ann.until("s.editor.map.at(110, 110).length", 1)
+    ann.keys("Delete")
+    ann.until_so(lambda: areas(project, "second") == [], "nothing locked")
+
+
 def test_masks_are_locked_hidden_and_raised(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     top = "s.editor.map.at(140, 110)[0].key"

@@ -92,6 +92,7 @@ export async function copyToNext(session: Session): Promise<void> {
   if (!fitting.length) return session.say("The next photo has another size: nothing was copied.");
   const made = fitting.map((mask) => ({
     ...shaped(mask, mask.rle, crypto.randomUUID()),
+    notes: { ...mask.notes, hidden: false, locked: false }, // it is to be seen and fitted there
     page: editor.sight.page,
     status: "accepted" as const,
   }));
