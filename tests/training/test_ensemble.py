@@ -143,6 +143,18 @@ def test_the_student_comes_nearer_to_what_it_is_told(data: Path, tmp_path: Path)
     assert set(trained_module(state).state_dict()) == set(models.build("nano_tiny").state_dict())
 
 
+def test_a_runs_checkpoint_teaches_with_its_averaged_weights(data: Path, tmp_path: Path) -> None:
+    train(small_recipe(), TrainingRun(data, tmp_path / "run"))
+    average = read_state(tmp_path / "run" / LAST)["average"]
+    named = (str(tmp_path / "run" / LAST), *teachers(tmp_path, 4))
+    step, _ = begun(small_recipe(task="ensemble", teachers=(*named, named[0])), data)
+    first, second, third = (teacher.state_dict() for teacher in step.teachers)
+    for name, tensor in average.items():
+        assert torch.equal(first[name], tensor), name
+        assert torch.equal(third[name], tensor), name
+    assert any(not torch.equal(second[name], tensor) for name, tensor in average.items())
+
+
 def test_teachers_that_are_missing_or_of_another_kind_are_refused(
     data: Path, tmp_path: Path
 ) -> None:

@@ -98,8 +98,8 @@ class Recipe:
     teacher         model to learn from
     teacher_weights file of its weights; "" for those in the store
     feature_weight  of the features' error in "distil"
-    teachers        files of the weights that "ensemble" learns from, "shipped" for those in the
-                    package; one that is named twice is asked twice as often
+    teachers        weights that "ensemble" learns from: files, a run's checkpoints, "shipped" for
+                    those in the package; one that is named twice is asked twice as often
     truth_weight    of the truth beside the teachers in "ensemble"
     hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones

@@ -29,8 +29,11 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.families import open_family
+from anymask.models.class_head import NAME as CLASSES
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.primitives.spec import ModelSpec
+from anymask.training.channels import MIX
+from anymask.training.checkpoint import read_state
 from anymask.training.draws import Draws
 from anymask.training.ensemble import EnsembleStep
 from anymask.training.interaction import SimulatedPrompts
@@ -53,8 +56,8 @@ def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
     if recipe.task == "distil":
         return DistillationStep(model, recipe, Teacher.open(recipe))
     if recipe.task == "ensemble":
-        named = ["" if one == "shipped" else one for one in recipe.teachers]
-        return EnsembleStep(model, recipe, [open_teacher(recipe.model, one) for one in named])
+        each = {one: teacher_of_kind(recipe.model, one) for one in set(recipe.teachers)}
+        return EnsembleStep(model, recipe, [each[one] for one in recipe.teachers])
     return HiddenCellsStep(model, recipe, Teacher.open(recipe) if recipe.task == "sami" else None)
 
 
@@ -81,14 +84,27 @@ def feature_channels(name: str) -> int:
     return int(seen[0].shape[1])
 
 
-def open_teacher(name: str, weights: str) -> nn.Module:
-    """A model with the weights of a file, or those in the store for "".
+def trained_weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run's checkpoint, or those of a .safetensors file, float32.
 
-    Raises ModelError, WeightsError.
+    What a run needs only while it goes on is left out. Raises WeightsError.
     """
+    if path.suffix == ".safetensors":
+        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        return {name: tensor for name, tensor in state.items() if not name.startswith(CLASSES)}
+    average = read_state(path)["average"]
+    return {n: t for n, t in average.items() if not n.startswith((HEAD, MIX, CLASSES))}
+
+
+def teacher_of_kind(name: str, word: str) -> nn.Module:
+    """A model with the weights of a file or a run, or with those in the package for "shipped"."""
+    path = trainable_weights(name) if word == "shipped" else Path(word)
+    return open_teacher(name, path, trained_weights(path))
+
+
+def open_teacher(name: str, path: Path, state: dict[str, Tensor]) -> nn.Module:
+    """A model with weights that were read from a file. Raises ModelError, WeightsError."""
     module = models.build(name)
-    path = Path(weights) if weights else trainable_weights(name)
-    state = {key: tensor.float() for key, tensor in read_checkpoint(path).items()}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -107,7 +123,10 @@ class Teacher:
     @classmethod
     def open(cls, recipe: Recipe) -> Teacher:
         """The recipe's teacher with its weights. Raises ModelError, WeightsError."""
-        return cls(open_teacher(recipe.teacher, recipe.teacher_weights))
+        named = recipe.teacher_weights
+        path = Path(named) if named else trainable_weights(recipe.teacher)
+        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        return cls(open_teacher(recipe.teacher, path, state))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8

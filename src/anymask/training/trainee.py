@@ -14,18 +14,15 @@ import torch
 from torch import nn
 
 from anymask import models
-from anymask.models.class_head import NAME as CLASSES
 from anymask.primitives.arrays import read_arrays
 from anymask.primitives.errors import ConfigError, DataError, WeightsError
 from anymask.training.blocks import layer_decays
-from anymask.training.channels import MIX, add_channels, take_channels
-from anymask.training.checkpoint import read_state
+from anymask.training.channels import add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.tasks import HEAD, add_head, check_task, remove_head
+from anymask.training.tasks import add_head, check_task, remove_head, trained_weights
 from anymask.training.trainable import Trainee
-from anymask.weights.checkpoints import read_checkpoint
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
@@ -118,12 +115,7 @@ def load_start(model: nn.Module, path: Path, learn: str) -> None:
     Where only quality learns, its head starts anew, and so does the part of SAM-HQ that is not in
     the file. Raises WeightsError for what does not fit.
     """
-    if path.suffix == ".safetensors":
-        start = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-        start = {name: tensor for name, tensor in start.items() if not name.startswith(CLASSES)}
-    else:
-        average = read_state(path)["average"]
-        start = {n: t for n, t in average.items() if not n.startswith((HEAD, MIX, CLASSES))}
+    start = trained_weights(path)
     parts = cast(Trainee, model).parts
     own, head, new = model.state_dict(), parts.quality, parts.hq
     if learn == "quality":
