@@ -104,6 +104,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--measure", "smell"], "--measure: there is no measure 'smell'; there are clicks, box"),
         (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),
         (["--clicks", "0"], "clicks must be a whole number of at least 1, got 0"),
+        (["--mirror"], "--mirror goes with --refine-edges"),
         (["--slow-limit", "none"], "wanted a whole number from 1, or all; got 'none'"),
     ],
 )

@@ -1,10 +1,27 @@
 """A model is measured as a user asks it: with the photo at hand, edges refined."""
 
 import numpy as np
+from PIL import Image
 
 import anymask
 from anymask.evaluation.adapters import EdgesRefined
 from anymask.primitives.prompts import Prompt
+
+
+def test_it_looks_into_the_mirror_where_that_is_wanted() -> None:
+    model = anymask.load()
+    photo = np.asarray(Image.open(anymask.sample("coffee")).convert("RGB"))
+    prompts = [Prompt.of(points=[(290, 120)]), Prompt.of(box=(176, 19, 405, 226))]
+    both = EdgesRefined(model, mirror=True)
+    assert both.spec.name == "nano, edges, mirror"
+    got = both.segment(both.embed(photo), prompts=prompts, multimask=True)
+    wanted, plain = (
+        model.segment(photo, prompts=prompts, multimask=True, refine_edges=True, mirror=mirror)
+        for mirror in (True, False)
+    )
+    for one, other, own in zip(got, wanted, plain, strict=True):
+        np.testing.assert_array_equal(one.masks, other.masks)
+        assert (one.masks != own.masks).any()
 
 
 def test_the_answers_are_those_of_segment_with_the_photo() -> None:

@@ -75,7 +75,11 @@ def test_edges_are_put_where_python_puts_them(tmp_path: Path, memory: int) -> No
         (refined,) = http.post("/api/segment", json=body).json()["answers"]
         off = body | {"refine_edges": False}
         (plain,) = http.post("/api/segment", json=off).json()["answers"]
+        (both,) = http.post("/api/segment", json=body | {"mirror": True}).json()["answers"]
     np.testing.assert_array_equal(masks(refined), wanted.masks)
+    mirrored = model.segment(path, points=[(290, 120)], mirror=True)
+    np.testing.assert_array_equal(masks(both), mirrored.masks)
+    assert (mirrored.masks[0] != wanted.masks[0]).any()
     np.testing.assert_array_equal(masks(plain), coarse.masks)
     assert (wanted.masks[0] != coarse.masks[0]).any()
 

@@ -102,6 +102,11 @@ def _configure_measures(parser: argparse.ArgumentParser) -> None:
         help="measure each model a second time with the photo at hand, as `segment` is asked: "
         "looking closer, edges refined (otherwise one look, the model's own edges)",
     )
+    add(
+        "--mirror",
+        action="store_true",
+        help="with --refine-edges: that second time about the photo's mirror image, too",
+    )
     add("--only", action="store_true", help="nothing but what --measure names")
 
 
@@ -264,13 +269,15 @@ def read_settings(args: argparse.Namespace, suite: Suite) -> EvalSettings:
 def open_models(args: argparse.Namespace) -> list[Segmenter]:
     """The models in the order given, each under a name of its own.
 
-    Raises InputError for --weights with several models or the same model twice.
+    Raises InputError for --weights with several models, the same model twice, --mirror alone.
     """
     words = args.model or [DEFAULT_MODEL]
     if args.weights and len(words) > 1:
         raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
     if len(set(words)) < len(words):
         raise InputError(f"a model is given twice: {', '.join(words)}; name each once")
+    if args.mirror and not args.refine_edges:
+        raise InputError("--mirror goes with --refine-edges: add that, or leave it out")
     found: list[Segmenter] = []
     for word in words:
         name, _, weights = word.partition("=")
@@ -278,8 +285,9 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
         taken = model.spec.name in [other.spec.name for other in found]
         found.append(RenamedSegmenter(model, word) if taken else model)
         if args.refine_edges:
-            refined = EdgesRefined(model)
-            found.append(RenamedSegmenter(refined, f"{word}, edges") if taken else refined)
+            refined = EdgesRefined(model, mirror=args.mirror)
+            name = f"{word}, {refined.words}"
+            found.append(RenamedSegmenter(refined, name) if taken else refined)
     return found
 
 

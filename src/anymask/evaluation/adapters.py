@@ -25,7 +25,7 @@ import numpy as np
 
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
 from anymask.predictors.image import Model
-from anymask.predictors.pipeline import answer_prompts
+from anymask.predictors.pipeline import answer_prompts, embed_image
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import ConfigError, InputError
@@ -109,19 +109,20 @@ class RenamedSegmenter:
 
 class EdgesRefined:
     """A model that is asked with the photo at hand, as a user asks: it looks closer, and edges are
-    refined.
+    refined; where it is wanted, it looks into the mirror, too.
 
     The other measurements hand an embedding over, from which masks have the model's own edges.
     """
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self.spec = replace(model.spec, name=f"{model.spec.name}, edges")
+    def __init__(self, model: Model, *, mirror: bool = False) -> None:
+        self.words = "edges, mirror" if mirror else "edges"
+        self.spec = replace(model.spec, name=f"{model.spec.name}, {self.words}")
         self.runtime = model.runtime
+        self._mirror = mirror
 
     def embed(self, image: UintImage) -> tuple[UintImage, Embedding]:
         """The photo beside what the model saw."""
-        return image, self._model.embed(image)
+        return image, embed_image(self.runtime, image, mirror=self._mirror)
 
     def segment(
         self, embedding: tuple[UintImage, Embedding], *, prompts: Sequence[Prompt], multimask: bool
@@ -129,7 +130,9 @@ class EdgesRefined:
         """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
         photo, seen = embedding
         closer = self.runtime.family.closer is not None and not multimask
-        settings = SegmentSettings(multimask=multimask, zoom=closer, refine_edges=True)
+        settings = SegmentSettings(
+            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True
+        )
         return answer_prompts(self.runtime, photo, seen, prompts, settings)
 
 

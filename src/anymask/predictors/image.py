@@ -229,7 +229,7 @@ class Model:
         mask      a start: bool of any size, or `answer.logits[i]`
         boxes     (N, 4) several objects at once instead: a box each
         prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, granularity, ranking, max_hole_area, min_island_area,
+        settings  multimask, zoom, mirror, granularity, ranking, max_hole_area, min_island_area,
                   refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
                   `embed`
 
@@ -238,7 +238,7 @@ class Model:
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's
-        embedding, for zoom with an embedding, for a keyword that nobody knows.
+        embedding, for zoom or mirror with one, for a keyword that nobody knows.
         """
         boxes = settings.pop("boxes", None)
         source, chosen = split_segment(settings)
@@ -269,9 +269,10 @@ class Model:
             raise InputError(
                 f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
             )
-        if settings.zoom is True:
+        if settings.zoom is True or settings.mirror:
+            word = "mirror" if settings.mirror else "zoom"
             raise InputError(
-                "zoom looks at the photo again, got only its embedding; pass the photo instead"
+                f"{word} looks at the photo again, got only its embedding; pass the photo instead"
             )
         return SeenPhoto(image)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,8 +29,11 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import geometry, image_to_model
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import Embedding, Seen, UintImage
 from anymask.runtimes.protocol import EdgeRefining, ImageRuntime, PromptDecoding, require
+
+if TYPE_CHECKING:
+    from anymask.families.family import Decode
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
@@ -68,6 +73,8 @@ def answer_prompts(
     Raises PromptError and InputError.
     """
     check_embedding(runtime, embedding)
+    if settings.mirror and photo is not None and embedding.mirrored is None:
+        embedding = replace(embedding, mirrored=see_mirrored(runtime, photo))
     checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
     firsts = decode_prompts(runtime, embedding, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
@@ -96,7 +103,7 @@ def question_of(
         embedding,
         prompt,
         settings,
-        see=lambda picture: embed_image(runtime, picture),
+        see=lambda picture: embed_image(runtime, picture, mirror=settings.mirror),
         ask=lambda seen, others, first=None: decode_prompts(runtime, seen, others, settings, first),
         time=time,
         edges=runtime.capability(EdgeRefining),
@@ -137,9 +144,14 @@ def _decode(
 ) -> Iterator[tuple[int, Candidates]]:
     """What the family answers, with each prompt's place."""
     clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
+    decode: Decode = partial(clicks.decode, embedding.seen)
+    if settings.mirror and embedding.mirrored is not None:
+        from anymask.predictors.mirror import both_ways  # few answers need it
+
+        decode = both_ways(decode, partial(clicks.decode, embedding.mirrored), where, spec)
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         ordered = runtime.family.answer(
-            partial(clicks.decode, embedding.seen),
+            decode,
             batch,
             where,
             settings.multimask,
@@ -149,16 +161,25 @@ def _decode(
             yield place, Candidates.of_logits(*answer, where, spec.mask_threshold)
 
 
-def embed_image(runtime: ImageRuntime, image: UintImage) -> Embedding:  # (H, W, 3)
-    """See one photo."""
+def embed_image(
+    runtime: ImageRuntime, image: UintImage, *, mirror: bool = False
+) -> Embedding:  # (H, W, 3)
+    """See one photo, and its mirror image where that is wanted, too."""
     spec = runtime.spec
     return Embedding(
         seen=runtime.see(image_to_model(image, spec)[None])[0],
+        mirrored=see_mirrored(runtime, image) if mirror else None,
         geometry=geometry((image.shape[0], image.shape[1]), spec),
         model=spec.name,
         model_hash=runtime.weights_hash,
         image_hash=image_hash(image),
     )
+
+
+def see_mirrored(runtime: ImageRuntime, image: UintImage) -> Seen:  # (H, W, 3)
+    """What the model sees in a photo's mirror image."""
+    turned = np.ascontiguousarray(image[:, ::-1])
+    return runtime.see(image_to_model(turned, runtime.spec)[None])[0]
 
 
 def image_hash(image: UintImage) -> str:

@@ -81,6 +81,7 @@ class SegmentSettingsDict(TypedDict, total=False):
 
     multimask: Multimask
     zoom: Zoom
+    mirror: bool
     granularity: Granularity
     ranking: Ranking
     max_hole_area: RegionSize
@@ -111,6 +112,13 @@ class SegmentSettings:
             "never; it needs the photo, from an embedding answers stay as they are"
         ),
     ] = "auto"
+    mirror: Annotated[
+        bool,
+        Setting(
+            "ask about the photo's mirror image, too, and answer with the mean of both: better "
+            "masks for twice the time; it needs the photo, not its embedding"
+        ),
+    ] = False
     granularity: Annotated[
         Granularity,
         Setting(

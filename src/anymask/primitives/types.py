@@ -108,6 +108,7 @@ class Embedding:
     model       the model's name
     model_hash  of its weights; a decoder refuses an embedding of another model
     image_hash  of the pixels
+    mirrored    the maps of the photo's mirror image, where they were wanted; they are not saved
     """
 
     seen: Seen
@@ -115,6 +116,7 @@ class Embedding:
     model: str
     model_hash: str
     image_hash: str = ""
+    mirrored: Seen | None = None
 
     def __repr__(self) -> str:
         height, width = self.image_hw
@@ -137,7 +139,7 @@ class Embedding:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name != "maps"}
-        return kept | {"seen": SeenMaps(self.maps)}
+        return kept | {"seen": SeenMaps(self.maps), "mirrored": None}
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -78,6 +78,7 @@ class SegmentBody(PromptBody):
     granularity: Granularity = "all"
     refine_edges: RefineEdges = "auto"
     zoom: Zoom = "auto"
+    mirror: bool = False
 
     def settings(self) -> SegmentSettings:
         """How the prompts are answered. Raises InputError."""
@@ -86,6 +87,7 @@ class SegmentBody(PromptBody):
             granularity=self.granularity,
             refine_edges=self.refine_edges,
             zoom=self.zoom,
+            mirror=self.mirror,
         )
 
     def asked(self) -> list[PromptBody]:
