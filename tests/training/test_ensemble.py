@@ -21,6 +21,7 @@ from anymask.training.tasks import build_step
 from anymask.training.trainee import build_trainee, trained_module
 from anymask.training.worker import TrainingRun
 from tests.training.small_data import small_recipe, write_sets
+from tests.training.test_families import TINY
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,17 @@ def test_a_runs_checkpoint_teaches_with_its_averaged_weights(data: Path, tmp_pat
         assert torch.equal(first[name], tensor), name
         assert torch.equal(third[name], tensor), name
     assert any(not torch.equal(second[name], tensor) for name, tensor in average.items())
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_models_of_any_family_teach_their_kind(model: str, data: Path, tmp_path: Path) -> None:
+    side = models.spec(model).image_side
+    stage = replace(small_recipe(steps=1).stages[0], side=side)
+    known = {"model": model, "task": "ensemble", "stages": (stage,), "synthetic": 0.0}
+    recipe = small_recipe(**known, teachers=teachers(tmp_path, 4, 5, model=model))  # type: ignore[arg-type]
+    train(recipe, TrainingRun(data, tmp_path / "run"))
+    progress = read_state(tmp_path / "run" / LAST)["progress"]
+    assert (progress["step"], progress["skipped"]) == (1, 0)
 
 
 def test_teachers_that_are_missing_or_of_another_kind_are_refused(

@@ -27,7 +27,13 @@ from anymask.training.interaction import SimulatedPrompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
-from anymask.training.step import QUALITY_WEIGHT, StepOutcome, TrainingStep, normalised
+from anymask.training.step import (
+    QUALITY_WEIGHT,
+    StepOutcome,
+    TrainingStep,
+    corrections_added,
+    normalised,
+)
 from anymask.training.trainable import Trainee
 
 AGREEMENT_WEIGHT = 2.0
@@ -72,9 +78,10 @@ class EnsembleStep(TrainingStep):
         for teacher, mirrored, maps in self.looks:
             one = asked[mirrored]
             given = (one.coords, one.labels, one.masks, one.has_mask)
-            logits, _ = cast(Trainee, teacher).decode(
+            answer = cast(Trainee, teacher).decode(
                 maps, *(tensor.to(maps[0].device) for tensor in given)
             )
+            logits, _ = corrections_added(*answer, self.roles)
             chance = torch.sigmoid(logits.float())
             chances.append(chance.flip(-1) if mirrored else chance)
         return torch.stack(chances).mean(0)
@@ -117,8 +124,8 @@ def disagreement(logits: Tensor, chances: Tensor) -> Tensor:
     """
     said = torch.sigmoid(logits)
     area = chances.sum((2, 3)) + LEAST_CELLS
-    entropy = F.binary_cross_entropy(chances, chances, reduction="none")
-    apart = F.binary_cross_entropy_with_logits(logits, chances, reduction="none") - entropy
+    doubt = -torch.xlogy(chances, chances) - torch.xlogy(1 - chances, 1 - chances)
+    apart = F.binary_cross_entropy_with_logits(logits, chances, reduction="none") - doubt
     both = 2 * (said * chances).sum((2, 3)) + 1
     each = said.square().sum((2, 3)) + chances.square().sum((2, 3)) + 1
     return apart.sum((2, 3)) / area + 1 - both / each

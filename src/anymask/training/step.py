@@ -131,11 +131,7 @@ class TrainingStep(nn.Module):
         logits, quality = cast(Trainee, self.model).decode(
             features, *(tensor.to(features[0].device) for tensor in given)
         )
-        logits, quality = logits.float(), quality.float()
-        added = self.roles.added
-        if added is None:
-            return logits, quality
-        return logits[:, :added] + logits[:, added:], quality[:, :added]
+        return corrections_added(logits.float(), quality.float(), self.roles)
 
     def judge(
         self,
@@ -169,6 +165,15 @@ def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..25
         torch.tensor(three, device=images.device)[:, None, None] for three in (spec.mean, spec.std)
     )
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def corrections_added(
+    logits: Tensor, quality: Tensor, roles: TokenRoles
+) -> tuple[Tensor, Tensor]:  # (N, T, s, s), (N, T)
+    """The masks with the correction that is added to each of them, where a family has one."""
+    if roles.added is None:
+        return logits, quality
+    return logits[:, : roles.added] + logits[:, roles.added :], quality[:, : roles.added]
 
 
 def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:

@@ -39,7 +39,13 @@ from anymask.training.ensemble import EnsembleStep
 from anymask.training.interaction import SimulatedPrompts
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
-from anymask.training.step import StepOutcome, TrainingStep, best_shown, normalised
+from anymask.training.step import (
+    StepOutcome,
+    TrainingStep,
+    best_shown,
+    corrections_added,
+    normalised,
+)
 from anymask.training.trainable import Trainee
 from anymask.weights.checkpoints import read_checkpoint
 from anymask.weights.store import trainable_weights
@@ -159,9 +165,8 @@ class Teacher:
         logits, quality = cast(Trainee, self.module).decode(
             features, coords, labels, empty, torch.zeros(len(coords), device=device)
         )
-        if self.roles.added is not None:
-            logits = logits[:, : self.roles.added] + logits[:, self.roles.added :]
-        shown = best_shown(logits.float(), quality.float(), prompts.ambiguous, self.roles)
+        whole = corrections_added(logits.float(), quality.float(), self.roles)
+        shown = best_shown(*whole, prompts.ambiguous, self.roles)
         wide = F.interpolate(shown[:, None], (cells, cells), mode="bilinear", align_corners=False)
         return (wide > 0).float()
 
