@@ -24,11 +24,9 @@ from torch.nn import functional as F
 from anymask.families.choice import CORNERS
 from anymask.training.draws import Draws
 from anymask.training.interaction import SimulatedPrompts
-from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
 from anymask.training.step import (
-    QUALITY_WEIGHT,
     StepOutcome,
     TrainingStep,
     corrections_added,
@@ -86,22 +84,13 @@ class EnsembleStep(TrainingStep):
             chances.append(chance.flip(-1) if mirrored else chance)
         return torch.stack(chances).mean(0)
 
-    def judge(
-        self,
-        logits: Tensor,
-        quality: Tensor,
-        targets: Tensor,
-        prompts: SimulatedPrompts,
-        balance: float,
-    ) -> tuple[Tensor, Tensor]:
-        """As `TrainingStep.judge`: how far from the teachers, and from the truth."""
+    def wrong(
+        self, logits: Tensor, targets: Tensor, prompts: SimulatedPrompts, balance: float
+    ) -> Tensor:
+        """As `TrainingStep.wrong`: how far from the teachers, and from the truth."""
         apart = disagreement(logits, self.told(prompts)).mean(1)
-        iou = mask_iou(logits.detach(), targets)
-        losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
-        ambiguous = prompts.ambiguous.to(losses.device)
-        wrong = prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
-        judged = QUALITY_WEIGHT * quality_loss(quality, iou)
-        return (AGREEMENT_WEIGHT * apart + self.recipe.truth_weight * wrong + judged).mean(), iou
+        wrong = super().wrong(logits, targets, prompts, balance)
+        return AGREEMENT_WEIGHT * apart + self.recipe.truth_weight * wrong
 
 
 def mirrored_prompts(prompts: SimulatedPrompts, side: int) -> SimulatedPrompts:

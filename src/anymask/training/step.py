@@ -143,10 +143,16 @@ class TrainingStep(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The mean loss of one answer, and each mask's true overlap (N, T)."""
         iou = mask_iou(logits.detach(), targets)
+        wrong = self.wrong(logits, targets, prompts, balance)
+        return (wrong + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
+
+    def wrong(
+        self, logits: Tensor, targets: Tensor, prompts: SimulatedPrompts, balance: float
+    ) -> Tensor:
+        """How wrong the masks of each prompt are: (N,)."""
         losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
         ambiguous = prompts.ambiguous.to(losses.device)
-        of_prompts = prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
-        return (of_prompts + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
+        return prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
 
     def best_shown(self, logits: Tensor, quality: Tensor, prompts: SimulatedPrompts) -> Tensor:
         """The mask a user would see: the best of a lone click's or a clear prompt's: (N, s, s)."""
