@@ -10,7 +10,6 @@ Importing this package loads nothing heavy; every name is fetched when it is fir
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,10 +18,12 @@ if TYPE_CHECKING:
     from anymask.data.photo_sources import list_photos
     from anymask.data.record_list import MaskRecords
     from anymask.data.samples import sample
+    from anymask.opening import load
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
     from anymask.primitives import errors
-    from anymask.primitives.candidates import Candidates, Mask
+    from anymask.primitives.candidate_mask import Mask
+    from anymask.primitives.candidates import Candidates
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import Embedding
@@ -52,13 +53,14 @@ __all__ = [
 _HOMES = {
     "Candidates": "anymask.primitives.candidates",
     "Embedding": "anymask.primitives.types",
-    "Mask": "anymask.primitives.candidates",
+    "Mask": "anymask.primitives.candidate_mask",
     "MaskRecord": "anymask.primitives.records",
     "MaskRecords": "anymask.data.record_list",
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
     "list_photos": "anymask.data.photo_sources",
+    "load": "anymask.opening",
     "load_image": "anymask.data.images",
     "sample": "anymask.data.samples",
 }
@@ -69,42 +71,6 @@ _MODULES = {
     "sam": "anymask.sam",
     "weights": "anymask.weights",
 }
-
-
-def load(
-    name: str | None = None,
-    weights: str | Path | None = None,
-    device: str = "auto",
-    precision: str = "fp32",
-    runtime: str = "auto",
-) -> Model:
-    """Open a model.
-
-    name       a name of `anymask models list`, or the folder of an exported model; None: the model
-               that ships with the package, `families.DEFAULT_MODEL`
-    weights    a checkpoint file instead of the one in the store
-    device     "auto", "cpu", "cuda", "cuda:1" or "mps"
-    precision  "fp32", "bf16" or "fp16"
-    runtime    "auto", "onnx" or "torch"
-
-    Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
-    text says how to get them), InputError for options that do not go together, MissingExtra where
-    torch is needed and not installed. Nothing is ever downloaded here.
-    """
-    from anymask.families import DEFAULT_MODEL
-    from anymask.predictors.image import Model
-    from anymask.runtimes.open import open_runtime
-
-    name = DEFAULT_MODEL if name is None else name
-    opened = open_runtime(name, weights, device, precision, runtime)
-    return Model(opened, begin=_begin_session)
-
-
-def _begin_session(model: Model, source: Any, **settings: Any) -> Any:
-    """What `Model.track` does; the sessions' floor lies above the model's."""
-    from anymask.video.opening import open_session
-
-    return open_session(model, source, **settings)
 
 
 def __getattr__(name: str) -> Any:

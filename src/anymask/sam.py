@@ -166,6 +166,11 @@ class SamPredictor:
         self.transform = ResizeLongestSide(self.model.spec)
         self._embedding: Embedding | None = None
 
+    def __repr__(self) -> str:
+        seen = self._embedding
+        photo = "no photo" if seen is None else f"a photo of {seen.image_hw[1]}x{seen.image_hw[0]}"
+        return f"<SamPredictor: {self.model.name!r}, {photo}>"
+
     def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
         """See a photo: (H, W, 3) uint8, or whatever `Model.embed` takes.
 

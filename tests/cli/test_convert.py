@@ -27,7 +27,7 @@ def test_a_lossless_way_says_so(source: Path, capsys: pytest.CaptureFixture[str]
     target = source.parent / "coco.json"
     assert main(["convert", str(source), str(target), "--to", "coco", "--strict"]) == 0
     assert capsys.readouterr().out == (
-        f"wrote {target}: 1 pictures, 4 masks, 1 files, sa1b to coco; nothing was lost\n"
+        f"wrote {target}: 1 picture, 4 masks, 1 file, sa1b to coco; nothing was lost\n"
     )
     (image,), _ = read_annotations(target)
     assert pixels(image) == pixels(rings())

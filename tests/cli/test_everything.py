@@ -13,7 +13,7 @@ from anymask.data import images
 from anymask.jobs import masks
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
-from tests.predictors.fakes import ColourRuntime, discs, iou
+from tests.predictors.fakes import ColourRuntime, Modest, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 GRID = ["--points-per-side", "8", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3"]
@@ -93,9 +93,44 @@ def test_one_broken_photo_does_not_stop_the_folder(
 def test_nothing_found_is_a_result(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "9"]) == 0
+    assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "1"]) == 0
     assert "no mask passed; lower --pred-iou-thresh or" in capsys.readouterr().out
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
+
+
+def test_a_percentage_for_a_share_is_told(
+    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "70"]) == 2
+    assert capsys.readouterr().err == (
+        "anymask: error: pred_iou_thresh must be a number, 0 or more and less than 2, got 70.0; "
+        "for 70 % write 0.7\n"
+    )
+
+
+def test_where_nothing_passes_the_best_are_shown_as_in_python(
+    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Model(Modest())
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
+    run = ["everything", "photos/one.png", "-o", "out/", "--points-per-side", "8"]
+    own = ["--pred-iou-thresh", "0.88"]  # the default, but said
+
+    def found() -> int:
+        return len(json.loads(Path("out/one.json").read_text())["annotations"])
+
+    assert main(run) == 0
+    assert found() == len(model.everything("photos/one.png", points_per_side=8)) > 0
+    assert main([*run, *own]) == 0
+    assert found() == 0
+    told = json.loads(Path("out/one.json").read_text())
+    del told["anymask"]["widens"]  # as releases before wrote it, which never looked wider
+    Path("out/one.json").write_text(json.dumps(told))
+    capsys.readouterr()
+    assert main([*run, *own]) == 0
+    assert capsys.readouterr().out.startswith("there already")
+    assert main(run) == 0
+    assert found() > 0
 
 
 def test_a_grid_that_makes_no_sense_is_told(

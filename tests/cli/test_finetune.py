@@ -1,25 +1,37 @@
 """`anymask train finetune`: any annotations in, better weights and an honest report out."""
 
+import argparse
+import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 import anymask
+from anymask import models
 from anymask.cli import finetune, held_out
 from anymask.cli.main import main
+from anymask.cli.tuning_options import check_same_options, check_way, keep_options
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
-from anymask.primitives.errors import AnymaskError
+from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.rle import mask_to_rle
-from anymask.training import presets
+from anymask.training import presets, trainee
 from anymask.training.checkpoint import LAST
+from anymask.training.recipe import Recipe
+from anymask.training.result import check_result, write_result
 from anymask.training.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
+from anymask.weights.formats import about_weights
+from anymask.weights.store import trainable_weights
 from tests.training.small_data import write_sets
 
 
@@ -54,7 +66,10 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
 ) -> None:
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
-    assert main([*command, "--bundle", str(tmp_path / "bundle")]) == 0
+    more = ["--json", str(tmp_path / "told.json"), "--parts-mb", "1"]
+    assert main([*command, *more, "--bundle", str(tmp_path / "bundle")]) == 0
+    assert (tmp_path / "told.json").read_bytes() == (run / finetune.RESULT).read_bytes()
+    assert len(list(run.glob(f"{LAST}.0*"))) > 1  # pieces
     told = capsys.readouterr().out
     assert "5 photos with 5 masks to learn from, 1 with 1 held out" in told
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
@@ -62,7 +77,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     for place in (run / finetune.WEIGHTS,):
         again = held_out.measure(anymask.load(str(place), device="cpu"), kept)
-        assert again.means() == pytest.approx(figures["after"], abs=finetune.SAME)
+        assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
     assert image_hw(run / finetune.SHEET)[0] > 100
@@ -75,7 +90,51 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert json.loads((run / finetune.RESULT).read_text("utf-8")) == figures
 
 
-def test_a_run_with_adapters_leaves_them_as_files_of_peft(coco: Path, tmp_path: Path) -> None:
+def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (finetune, held_out):
+        monkeypatch.setattr(place, "gained", lambda _before, _after: False)
+    run = tmp_path / "run"
+    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+    assert main([*command, "--way", "lora"]) == 0
+    said = capsys.readouterr().out
+    assert "no better than before: mean IoU over the clicks 0." in said
+    assert "the starting weights were kept; label more photos" in said
+    assert "the starting weights were kept; label more photos" in (run / finetune.PAGE).read_text()
+    figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
+    assert figures["kept"] == "start"
+    assert figures["after"] == pytest.approx(figures["before"], abs=held_out.SAME)
+    assert len(figures["trained"]) == 3
+    kept, start = load_file(run / finetune.WEIGHTS), load_file(trainable_weights("nano"))
+    assert kept.keys() == start.keys()
+    assert all(torch.equal(kept[name], start[name].float()) for name in start)
+    assert not (run / finetune.ADAPTER).exists()
+
+
+def test_what_was_learned_is_kept_where_it_gained_something_or_classes_need_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    low, high = (held_out.Measured(np.full((2, 3), v), [(0, 0), (0, 1)]) for v in (0.6, 0.7))
+    monkeypatch.setattr(trainee, "trained_module", lambda _state: models.build("nano_tiny"))
+    monkeypatch.setattr(finetune, "model_of", lambda module: module)
+    stages = presets.tuning_recipe("nano_tiny", "full", 9).stages
+    recipe = Recipe(model="nano_tiny", stages=stages)
+    monkeypatch.setattr(finetune, "measure", lambda _model, _held: high)
+    outcome = finetune._outcome(tmp_path, recipe, {}, [], low)[1]
+    assert (outcome.started, outcome.verdict()) == (False, "")
+    monkeypatch.setattr(finetune, "measure", lambda _model, _held: low)
+    outcome = finetune._outcome(tmp_path, replace(recipe, classes=("a",)), {}, [], high)[1]
+    assert outcome.verdict().startswith(
+        "no better than before: mean IoU over the clicks 0.700 before, 0.600 after; the trained "
+        "weights were kept; label more photos"
+    )
+
+
+def test_a_run_with_adapters_leaves_them_as_files_of_peft(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "gained", lambda _before, _after: True)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
     assert main([*command, "--pictures", "8"]) == 0
@@ -85,16 +144,36 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(coco: Path, tmp_path: 
     }
 
 
-def test_the_last_bit_of_a_float_is_no_reason_to_refuse_a_run(tmp_path: Path) -> None:
-    after = np.full((250, 3), 0.8)
+@pytest.mark.parametrize("count", [1, 10, 250])
+def test_the_last_bit_of_a_float_is_no_reason_to_refuse_a_run(count: int, tmp_path: Path) -> None:
+    after = np.full((count, 3), 0.8)
+    places = [(0, i) for i in range(count)]
     other = after.copy()
-    other[17] = [0.78, 0.9, 0.7]  # one mask of 250: a pixel of its edge moved, then its clicks
-    places = [(0, i) for i in range(250)]
-    finetune._compare(held_out.Measured(other, places), held_out.Measured(after, places), tmp_path)
-    with pytest.raises(AnymaskError, match=r"mean IoU differs by 0\.02"):
+    other[count // 2] = [0.78, 0.95, 0.4]  # a pixel of one mask's edge moved, then its clicks
+    measured = held_out.Measured(after, places)
+    finetune._compare(held_out.Measured(other, places), measured, tmp_path)
+    with pytest.raises(AnymaskError, match=r"the reloaded model answers otherwise"):
+        finetune._compare(held_out.Measured(after * 0.2, places), measured, tmp_path)
+
+
+@pytest.mark.parametrize("count", [10, 250])
+def test_all_masks_a_little_worse_are_other_weights(count: int, tmp_path: Path) -> None:
+    after, places = np.full((count, 3), 0.8), [(0, i) for i in range(count)]
+    with pytest.raises(AnymaskError, match=r"IoU differs by 0\.02"):
         finetune._compare(
             held_out.Measured(after - 0.02, places), held_out.Measured(after, places), tmp_path
         )
+
+
+def test_a_file_that_lost_a_bit_of_a_tensor_is_not_called_done(tmp_path: Path) -> None:
+    module, path = models.build("nano_tiny"), tmp_path / "weights.safetensors"
+    write_result(path, module, "nano_tiny", {})
+    check_result(path, module)
+    with torch.no_grad():
+        name, tensor = next(iter(module.named_parameters()))
+        tensor.view(-1)[0].add_(1e-3)
+    with pytest.raises(AnymaskError, match=f"1 of .* tensors are not as .* {re.escape(name)}"):
+        check_result(path, module)
 
 
 def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
@@ -118,9 +197,15 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
     ("options", "reason"),
     [
         (["--way", "half"], "--way must be one of full, decoder, lora, hq, got 'half'"),
+        (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
+        (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "--pictures must be at least 1"),
         (["--from", "other"], "--from belongs to recipes"),
+        (
+            ["--shards", "new", "--max-mb", "3", "--parallel", "fsdp"],
+            "--max-mb, --shards, --parallel belong to recipes",
+        ),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
     ],
 )
@@ -130,6 +215,11 @@ def test_what_cannot_be_meant_is_one_error(
     command = ["train", "finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
     assert main(command) == 2
     assert reason in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()  # refused before any work
+
+
+def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
+    check_way("sam_hq_vit_tiny", "hq")
 
 
 def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: Path) -> None:
@@ -159,6 +249,31 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
     assert again == report
 
 
+def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path) -> None:
+    document, pictures = json.loads(coco.read_text("utf-8")), coco.parent / "images"
+    first = next(one for one in document["images"] if one["file_name"].endswith("round0.jpg"))
+    own = next(one for one in document["annotations"] if one["image_id"] == first["id"])
+    Image.open(pictures / "round0.jpg").save(pictures / "again.png")
+    document["images"].append({**first, "id": 90, "file_name": "again.png"})
+    document["annotations"].append({**own, "id": 90, "image_id": 90})
+    coco.write_text(json.dumps(document), "utf-8")
+    held = write_sets(tmp_path / "other") / "square"
+    rows = (held / "masks.jsonl").read_text("utf-8")
+    for number in (0, 1):  # of the three, one stays the very file
+        Image.open(held / "images" / f"{number}.jpg").save(held / "images" / f"{number}.png")
+        rows = rows.replace(f"{number}.jpg", f"{number}.png")
+    (held / "masks.jsonl").write_text(rows, "utf-8")
+    report = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
+    assert (report.alike, report.duplicates) == (["again.png"], [])
+    assert (len(report.alike_leaks), len(report.leaks)) == (2, 1)
+    assert (report.photos, report.held_photos) == (3, 3)
+    assert report.lines()[1:] == [
+        "left out: 1 photos that are there twice, encoded otherwise",
+        "left out: 1 photos to learn from that are held out, too",
+        "left out: 2 photos to learn from that are held out, encoded otherwise",
+    ]
+
+
 def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
     document = json.loads(coco.read_text("utf-8"))
     document["annotations"] = document["annotations"][:1]
@@ -181,6 +296,23 @@ def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: 
     assert presets.tuning_recipe("sam_vit_b", "full", photos).rate <= 1e-4 < recipe.rate
 
 
+@pytest.mark.parametrize(
+    ("kind", "turns", "boxes"),
+    [("photos", 0.25, 0.4), ("microscopy", 0.5, 0.4), ("medical", 0, 0.7), ("satellite", 0.5, 0.4)],
+)
+def test_the_kind_of_pictures_says_how_they_lie(kind: str, turns: float, boxes: float) -> None:
+    recipe = presets.tuning_recipe("nano", "full", 40, kind=kind)
+    assert (recipe.turns, recipe.boxes) == (turns, boxes)
+    parser = argparse.ArgumentParser()
+    finetune.configure(parser)
+    assert parser.parse_args(["--kind", kind]).kind in presets.KINDS
+
+
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="photos, microscopy, medical, satellite, got 'maps'"):
+        presets.tuning_recipe("nano", "full", 40, kind="maps")
+
+
 def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:
     report = prepare(open_stream(coco), None, tmp_path / "data")
     assert report.nested == 0
@@ -191,3 +323,77 @@ def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_
     rles = [mask_to_rle(big), mask_to_rle(small)]
     assert nested_part([rles, rles[:1]]) == pytest.approx(1 / 3)
     assert nested_part([[rles[1], rles[1]]]) == 0  # neither is larger
+
+
+def test_the_weights_say_whose_they_are_and_what_they_learned_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = write_sets(tmp_path / "sets")
+    for name, licence in (("round", "CC-BY-4.0"), ("square", "CC0")):
+        said = {"name": name, "licence": licence, "source": f"https://example.org/{name}"}
+        (sets / name / "set.json").write_text(json.dumps(said), "utf-8")
+    run = tmp_path / "run"
+    command = ["train", "finetune", "--data", str(sets / "round"), "--val", str(sets / "square")]
+    assert main([*command, "-o", str(run), "--pictures", "8"]) == 0
+    about = about_weights(run / finetune.WEIGHTS)
+    assert about is not None
+    assert about["licence"] == "Apache-2.0; and that of your data: CC-BY-4.0; CC0"
+    data = about["data"]
+    assert [data[key] for key in ("photos", "masks", "held_photos", "held_masks")] == [3, 3, 3, 3]
+    kept = ("option", "name", "licence", "source", "photos", "masks")
+    assert [[one[key] for key in kept] for one in data["sets"]] == [
+        ["--data", "round", "CC-BY-4.0", "https://example.org/round", 3, 3],
+        ["--val", "square", "CC0", "https://example.org/square", 3, 3],
+    ]
+    digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sets.glob("round/images/*")]
+    assert data["photos_sha256"] == hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def test_a_run_goes_on_with_the_same_data_and_options_only(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    begun = argparse.Namespace(**dict.fromkeys(("weights", "kind", "classes")), rgb=(3, 2, 1))
+    vars(begun).update(model="nano", way="full", pictures=8, channels=4)
+    run.mkdir()
+    (run / "recipe.json").write_text("{}", "utf-8")
+    check_same_options(run, begun)  # of an earlier version
+    keep_options(run, begun)
+    check_same_options(run, begun)
+    other = argparse.Namespace(**vars(begun) | {"way": "lora", "classes": "all", "rgb": None})
+    with pytest.raises(InputError) as raised:
+        check_same_options(run, other)
+    assert str(raised.value) == (
+        f"{run} was begun with other options: --way was full, now lora; --classes was not given, "
+        "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "
+        "folder: -o FOLDER"
+    )
+    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    assert main(command) == 2
+    assert "--pictures was 8, now not given" in capsys.readouterr().err
+    assert not (run / finetune.DATA).exists()
+
+
+def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) -> None:
+    folder, others = tmp_path / "run" / "data", write_sets(tmp_path / "other")
+    report = prepare(open_stream(coco), None, folder)
+    moved = shutil.copytree(coco.parent, tmp_path / "moved") / coco.name
+    assert prepare(open_stream(moved), None, folder) == report
+    own = [open_stream(folder / part) for part in (TRAIN, HELD_OUT)]
+    assert prepare(own[0], own[1], folder) == report
+    with pytest.raises(InputError, match=r"--val was not given, now round \(3 photos, 3 masks\)"):
+        prepare(open_stream(coco), open_stream(others / "round"), folder)
+    document = json.loads(coco.read_text("utf-8"))
+    document["annotations"].append({**document["annotations"][0], "id": 90, "image_id": 2})
+    coco.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(InputError) as raised:
+        prepare(open_stream(coco), None, folder)
+    assert str(raised.value) == (
+        f"{folder.parent} was begun with other data: --data was instances (6 photos, 6 masks), now "
+        "instances (6 photos, 7 masks); repeat the command that began it, on the same photos and "
+        "masks, or give another folder: -o FOLDER"
+    )
+    kept = json.loads((folder / "data.json").read_text("utf-8"))
+    del kept["sources"], kept["content"]  # as an earlier version wrote it
+    (folder / "data.json").write_text(json.dumps(kept), "utf-8")
+    assert prepare(open_stream(coco), None, folder).photos == report.photos

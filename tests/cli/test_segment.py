@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,6 +201,43 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert error.startswith(f"anymask: error: {told}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["photo.png", "-o", ""], "-o needs a name, got an empty text; write one, or leave it out"),
+        ([""], "a photo needs a name, got an empty text; write one, or leave it out"),
+        (["photo.png", "--json"], "there is no option --json; -o FILE.json writes JSON"),
+    ],
+)
+def test_an_empty_name_and_json_are_told_the_right_option(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert main(["segment", *words, "--point", "90,100"]) == 2
+    assert capsys.readouterr().err == f"anymask: error: {told}\n"
+    assert [path.name for path in folder.iterdir()] == ["photo.png"]
+
+
+def test_a_photo_that_fails_is_named_and_the_others_are_done(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (1, 1)).save("one.png")
+    piped = SimpleNamespace(buffer=io.BytesIO(Path("one.png").read_bytes()), isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
+    Path("none.png").write_bytes(b"")
+    assert (
+        main(["segment", "one.png", "none.png", "-", "photo.png", "--point", "35,40", "-o", "o/"])
+        == 2
+    )
+    told = capsys.readouterr()
+    first, second, third, last = told.err.splitlines()
+    assert first.startswith("anymask: one.png: points must lie on the photo")
+    assert second.startswith("anymask: none.png: ")
+    assert third.startswith("anymask: the picture on standard input: points must lie on")
+    assert last.startswith("anymask: error: 3 of 4 photos failed; mend them or leave them out")
+    assert "Traceback" not in told.err
+    assert [path.name for path in Path("o").iterdir()] == ["photo.cut.png"]
 
 
 def test_a_coin_toss_is_said_in_one_line() -> None:

@@ -98,6 +98,14 @@ def test_on_a_terminal_a_bar_shows_the_steps_and_rows_stand_above_it(
     assert capsys.readouterr().out == "step 4/4  loss 1.000  2.0 images/s  about 0 min left\n"
 
 
+def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"step": 20, "steps": 40, "skipped": 20, "images_a_second": 2.0, "minutes_left": 1}
+    run_folder.print_row(row)
+    assert capsys.readouterr().out == (
+        "step 20/40  loss not finite  20 steps skipped  2.0 images/s  about 1 min left\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "text", "says"),
     [
@@ -153,15 +161,14 @@ masks = 1
 """
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_goes_on(
-    name: signal.Signals, tmp_path: Path
-) -> None:
-    recipe, run = tmp_path / "long.toml", tmp_path / "run"
-    recipe.write_text(LONG.format(steps=1_000_000))
-    words = ["train", str(recipe), "--data", str(write_sets(tmp_path / "data")), "-o", str(run)]
+def begun(run: Path, workers: int = 2, *before: str) -> tuple[subprocess.Popen[str], list[str]]:
+    """A run of many steps that has done 20 of them, and its command's words."""
+    recipe = run.parent / "long.toml"
+    recipe.write_text(LONG.format(steps=1_000_000).replace("workers = 2", f"workers = {workers}"))
+    words = ["train", str(recipe), "--data", str(write_sets(run.parent / "data")), "-o", str(run)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "anymask", *words],
+        [*before, sys.executable, "-m", "anymask", *words],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -169,19 +176,80 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_go
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("step 20/1000000  loss ")
+    return process, words
+
+
+def spawned_by(pid: int) -> list[int]:
+    """The processes that a process has started to work, not those that tidy up for Python."""
+    table = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in table.splitlines()]
+    return [int(own) for own, by, words in rows if int(by) == pid and "spawn_main" in words]
+
+
+def goes_on(words: list[str], run: Path) -> None:
+    """One worker takes over what the others have left, from a step that they have done."""
+    step = int(read_state(run / "last.pt")["progress"]["step"])
+    assert 20 <= step < 1_000_000
+    alone = LONG.replace("workers = 2", "workers = 1\nprepare_ahead = false")
+    Path(words[1]).write_text(alone.format(steps=step + 1))
+    assert main(words) == 0
+    assert read_state(run / "last.pt")["progress"]["step"] == step + 1
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_goes_on(
+    name: signal.Signals, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process, words = begun(run)
     os.killpg(process.pid, name)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert f"stopped; the checkpoint is in {run}" in out
     assert "Warning" not in err  # of torch, about how its processes share gradients
     assert "Traceback" not in err
-    step = int(read_state(run / "last.pt")["progress"]["step"])
-    assert 20 <= step < 1_000_000
-    # One worker takes over what two have left.
-    alone = LONG.replace("workers = 2", "workers = 1\nprepare_ahead = false")
-    recipe.write_text(alone.format(steps=step + 1))
-    assert main(words) == 0
-    assert read_state(run / "last.pt")["progress"]["step"] == step + 1
+    goes_on(words, run)
+
+
+def test_a_signal_to_the_process_that_prepares_pictures_ends_a_run_and_nohup_is_heeded(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    process, words = begun(run, 1, "nohup")
+    (beside,) = spawned_by(process.pid)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("step 40/1000000  loss ")
+    os.kill(beside, signal.SIGTERM)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"stopped; the checkpoint is in {run}" in out
+    assert "Traceback" not in err
+    goes_on(words, run)
+
+
+@pytest.mark.parametrize("which", ["worker", "beside"])
+def test_a_process_that_the_system_kills_ends_a_run_after_a_checkpoint_and_is_named(
+    which: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process, words = begun(run)
+    first, second = sorted(spawned_by(process.pid))  # they have started in this order
+    lost = first if which == "worker" else spawned_by(second)[0]
+    os.kill(lost, signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == 2, err
+    said = {
+        "worker": f"worker 0 (process {lost}) was killed (SIGKILL): ",
+        "beside": f"process {lost}, which prepares pictures for worker 1, was killed (SIGKILL): ",
+    }[which]
+    assert said in err
+    assert "the same command goes on from the run's checkpoint" in err
+    assert err.count("anymask: error: ") == 1
+    assert "Traceback" not in err
+    goes_on(words, run)
 
 
 def test_a_pack_is_written_and_trained_from(

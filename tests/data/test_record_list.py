@@ -1,8 +1,12 @@
 """A list of masks: what its methods keep, draw and write."""
 
+import copy
 import json
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,9 +14,11 @@ import pytest
 from PIL import Image
 
 from anymask.data.formats import FORMATS, read_annotations
+from anymask.data.outlines import Policy
 from anymask.data.photo_sources import PictureFile
 from anymask.data.record_list import MaskRecords
 from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import HeldPicture
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
@@ -106,6 +112,41 @@ def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
         _ = MaskRecords().image_hw
 
 
+def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path) -> None:
+    seen = MaskRecords([LARGE, INNER], image_hw=(20, 30), picture=HeldPicture(PHOTO))
+    again = MaskRecords([OTHER], picture=HeldPicture(PHOTO))
+    plain = [OTHER]
+    made = [seen + again, again + seen, seen + plain, plain + seen, seen + SOME, SOME + seen]
+    made += [seen * 2, 2 * seen, seen.copy(), copy.copy(seen)]
+    for one in made:
+        assert isinstance(one, MaskRecords)
+        assert isinstance(one.picture, HeldPicture)
+        assert one.picture.pixels is PHOTO
+        assert one.image_hw == (20, 30)
+    assert seen + again == [LARGE, INNER, OTHER]
+    assert plain + seen == [OTHER, LARGE, INNER]
+    assert 2 * seen == seen * 2 == [LARGE, INNER, LARGE, INNER]
+    assert (seen * 0).image_hw == (MaskRecords() + seen[:0]).image_hw == (20, 30)
+    assert (seen + again).save(tmp_path / "m.png").exists()
+    assert seen.copy() is not seen
+    assert len(repr(SOME + SOME)) < 100
+
+
+def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    assert (seen + MaskRecords(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
+    files = [MaskRecords(SOME, picture=PictureFile(Path(name))) for name in ("a.png", "b.png")]
+    assert (files[0] + files[1]).picture is None
+    assert (files[0] + files[0].copy()).picture == files[0].picture
+    with pytest.raises(InputError, match=r"one photo to join, got .*\(4, 5\) and \(20, 30\)"):
+        _ = seen + MaskRecords(image_hw=(4, 5))
+    numbers = [7]
+    with pytest.raises(InputError, match="wanted records to join, got 7"):
+        _ = seen + numbers
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = seen + 7
+
+
 def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
     np.testing.assert_array_equal(MaskRecords().draw(PHOTO), PHOTO)
     np.testing.assert_array_equal(MaskRecords(image_hw=(20, 30)).draw(PHOTO), PHOTO)
@@ -164,6 +205,73 @@ def test_the_common_formats_have_a_method_each() -> None:
     assert len(SOME.to_label_studio()) == 1
     assert SOME.to_yolo().splitlines()[1].startswith("0 ")
     assert len(SOME.to_sa1b()) == 3
+
+
+def document_of(files: dict[str, bytes]) -> str:
+    (text,) = (
+        data.decode()
+        for name, data in files.items()
+        if name.endswith((".json", ".geojson", ".svg"))
+    )
+    return text
+
+
+def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
+    disc = np.hypot(*np.ogrid[-30:30, -40:40]) < 25
+    found = MaskRecords([record_from_rle(mask_to_rle(disc))])
+    writers: dict[str, Callable[..., Any]] = {
+        "coco-polygon": partial(found.to_coco, True),
+        "labelme-polygon": partial(found.to_labelme, True),
+        "label-studio-polygon": partial(found.to_label_studio, True),
+        "geojson": found.to_geojson,
+        "svg": found.to_svg,
+    }
+    for form, write in writers.items():
+        told = [document_of(found.encode(form, Policy(tolerance=one))) for one in (0, SMOOTH, 2)]
+        read = str if form == "svg" else json.loads
+        assert write() == read(told[1]), form
+        assert [write(tolerance=one) for one in (0, 2)] == [read(told[0]), read(told[2])], form
+        assert len(told[2]) < len(told[1]) < len(told[0]), form
+    assert found.to_labelme(True)["shapes"][0]["shape_type"] == "polygon"
+
+
+def test_a_single_record_is_kept_as_a_list_of_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, shown = MaskRecords(SOME, picture=HeldPicture(PHOTO)), []
+    for name in ("m.jpg", "m.svg", "m.txt"):
+        one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
+        assert seen[1].save(one) == one
+        seen[1:2].save(list_of_one)
+        if name != "m.svg":
+            assert one.read_bytes() == list_of_one.read_bytes()
+    np.testing.assert_array_equal(seen[1].draw(), seen[1:2].draw())
+    np.testing.assert_array_equal(INNER.draw(PHOTO), seen[1].draw())
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
+    seen[1].show()
+    assert shown == [(30, 20)]
+    for name in ("m.json", "m.svg"):
+        (image,), _ = read_annotations(INNER.save(tmp_path / name))
+        assert [mask.rle for mask in image.masks] == [INNER.rle]
+    INNER.save(tmp_path / "m.mask.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.mask.png")) > 0, INNER.mask)
+    assert "data:image/png" in INNER._repr_html_()
+
+
+def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
+    tmp_path: Path,
+) -> None:
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    with pytest.raises(InputError, match="photo of these masks is not known"):
+        INNER.save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="wanted an output that ends in"):
+        seen[0].save(tmp_path / "m.doc")
+    assert seen[1] == INNER
+    again = pickle.loads(pickle.dumps(seen[1]))
+    assert again == INNER
+    assert again.picture is None
+    elsewhere = MaskRecords(seen, picture=HeldPicture(PHOTO.copy()))
+    assert elsewhere[1].picture is seen.picture
 
 
 def test_the_pipeline_s_answer_is_masks_and_scores() -> None:

@@ -251,6 +251,15 @@ def test_pascal_voc_leaves_with_its_photos_where_its_readers_look(
     }  # fmt: skip
 
 
+def test_a_split_of_fewer_photos_than_it_has_parts_is_refused(
+    project: Project, tmp_path: Path
+) -> None:
+    finished(project, 1)
+    with pytest.raises(InputError, match="a photo for each of train, val, test, got 1 to export"):
+        export_masks(project, tmp_path / "yolo", "yolo", SPLIT)
+    assert not (tmp_path / "yolo").exists()
+
+
 def test_the_splits_of_pascal_voc_are_lists_of_one_set(project: Project, tmp_path: Path) -> None:
     for number in range(1, 5):
         finished(project, number)

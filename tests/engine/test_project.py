@@ -309,6 +309,9 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     first, left, told = export_masks(project, tmp_path / "out.json", "coco")
     assert first == "1 photos, 7 masks"
     assert left.startswith("left out: 3 photos that are not finished")
+    labelled = ExportSettings(only="labelled")
+    _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
+    assert left == "left out: 3 photos that have no accepted masks and are not finished"
     assert "not kept: labels (7 times)" in told
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7

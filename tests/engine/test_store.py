@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from anymask.engine.database import open_database, reading, writing
 from anymask.engine.entries import Action, Draft, Provenance
+from anymask.engine.notes import MaskNotes
 from anymask.engine.rows import draft_of
 from anymask.engine.store import Store
 from anymask.engine.tables import RecordRow
@@ -42,6 +43,25 @@ def test_sent_twice_it_is_kept_once(store: Store) -> None:
     (elsewhere,) = store.add_records(2, [draft], "ann")
     assert elsewhere.id != first.id
     assert len(store.records()) == 2
+
+
+def test_the_newest_masks_that_people_named_are_listed(store: Store) -> None:
+    guess = MaskNotes(label_probability=0.6)
+    drafts = [
+        Draft(rle=small_mask(3), label="fox", client_id="first"),
+        Draft(rle=small_mask(4), label="fox", client_id="second", page=2),
+        Draft(rle=small_mask(5), label="fox", client_id="a guess", notes=guess),
+        Draft(rle=small_mask(5), label="fox", client_id="not yet", status="proposal"),
+        Draft(rle=small_mask(5), label="hen", client_id="another"),
+        Draft(rle=small_mask(0), label="fox", client_id="empty"),
+    ]
+    store.add_records(1, drafts, "ann")
+    (third,) = store.add_records(2, [Draft(rle=small_mask(6), label="fox")], "bob")
+    assert [one.client_id for one in store.labelled("fox", 9)] == [None, "second", "first"]
+    assert [one.id for one in store.labelled("fox", 1)] == [third.id]
+    store.delete_record(third.id, 1, "bob")
+    assert [one.client_id for one in store.labelled("fox", 9)] == ["second", "first"]
+    assert store.labelled("wolf", 9) == []
 
 
 def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-MOST_MODULES = 80  # of our own
+MOST_MODULES = 83  # of our own
 FLOORS = {"cli", "data", "families", "jobs", "predictors", "primitives", "runtimes"}
 LATER = {  # modules of these floors for which one answer has no use
     "data": {"annotations", "outlines", "record_list", "yolo"},

@@ -146,7 +146,7 @@ def test_no_records_stay_none() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"mask_nms_thresh": -0.1}, "mask_nms_thresh must be a number, 0 or more, got -0.1"),
+        ({"mask_nms_thresh": -0.1}, "mask_nms_thresh must be a number from 0 to 1, got -0.1"),
         ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
         (
             {"max_hole_area": float("nan")},

@@ -1,7 +1,5 @@
 """Automatic masks of pictures whose objects are known, and the settings one by one."""
 
-from typing import Any
-
 import pytest
 
 from anymask.families import open_family
@@ -10,7 +8,7 @@ from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.rle import rle_area, rle_to_coco
 from anymask.primitives.spec import ModelSpec
-from tests.predictors.fakes import ColourRuntime, discs, iou, with_spec
+from tests.predictors.fakes import ColourRuntime, Modest, discs, iou, with_spec
 
 EASY = {
     "mode": "exact",
@@ -138,8 +136,8 @@ def test_crops_need_the_photo() -> None:
 
 
 def test_nothing_found_is_an_empty_list() -> None:
-    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=2) == []
-    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=2, crop_n_layers=1) == []
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1) == []
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1, crop_n_layers=1) == []
 
 
 @pytest.mark.parametrize(
@@ -160,8 +158,12 @@ def test_nothing_found_is_an_empty_list() -> None:
             {"crop_overlap_ratio": 1},
             "crop_overlap_ratio must be a number, .* less than 1, got 1",
         ),
-        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more, got -0.1"),
-        ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number, 0 or more, got 'x'"),
+        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more and .* got -0.1$"),
+        ({"pred_iou_thresh": 7}, "less than 2, got 7; for 7 % write 0.07"),
+        ({"box_nms_thresh": 1.5}, "box_nms_thresh must be a number from 0 to 1, got 1.5$"),
+        ({"crop_nms_thresh": 7}, "from 0 to 1, got 7; for 7 % write 0.07"),
+        ({"stability_score_thresh": 95}, "from 0 to 1, got 95; for 95 % write 0.95"),
+        ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number from 0 to 1, got 'x'"),
         ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),
     ],
 )
@@ -191,14 +193,6 @@ def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_t
 
 
 # Where nothing passes.
-
-
-class Modest(ColourRuntime):
-    """Its numbers lie below what its family asks for."""
-
-    def decode(self, *asked: Any) -> Any:
-        logits, quality = super().decode(*asked)
-        return logits, quality * 0.6
 
 
 def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() -> None:

@@ -51,6 +51,42 @@ def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: s
         model.embed(PICTURE, **{word: 1})
 
 
+@pytest.mark.parametrize(
+    ("call", "given", "told"),
+    [
+        ("refine", {"points": [(1, 2)]}, "no keyword 'points'; segment takes it"),
+        ("refine", {"mask": 1}, "mask was given twice"),
+        ("refine", {"foo": 1}, "there are granularity, .* zoom, allow_url, bgr$"),
+        ("segment_many", {"mask": 1}, "no keyword 'mask'; segment takes it"),
+        ("segment_many", {"on_eror": 1}, "did you mean 'on_error'"),
+        ("segment", {"conf": 0.5}, "everything takes it, as pred_iou_thresh="),
+        ("segment", {"layout": "flat"}, "no keyword 'layout'; everything takes it"),
+        ("everything", {"conf": 0.5}, "here it is pred_iou_thresh="),
+        ("suggest_labels", {"tpo": 3}, "did you mean 'top'"),
+        ("with_labels", {"top": 3}, "no keyword 'top'; suggest_labels takes it"),
+    ],
+)
+def test_a_hint_names_what_this_call_takes(call: str, given: dict[str, object], told: str) -> None:
+    model = Model(ColourRuntime())
+    beside = {"refine": [PICTURE[..., 0] > 9], "suggest_labels": [[]], "with_labels": [[]]}
+    first: list[object] = [[]] if call == "segment_many" else [PICTURE]
+    with pytest.raises(InputError, match=told):
+        getattr(model, call)(*first, *beside.get(call, []), **given)
+    with pytest.raises(InputError, match="'progres'; did you mean 'progress'"):
+        next(model.embed_many([PICTURE], progres=True))
+    with pytest.raises(PromptError, match="for several objects give segment boxes="):
+        model.segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
+
+
+def test_refine_and_segment_many_read_arrays_of_opencv_too() -> None:
+    model = Model(ColourRuntime())
+    turned = np.ascontiguousarray(PICTURE[..., ::-1])
+    mask = model.segment(PICTURE, points=[(35, 40)]).mask
+    assert_same(model.refine(turned, mask, bgr=True), model.refine(PICTURE, mask))
+    (answer,) = model.segment_many([(turned, CLICK)], bgr=True)
+    assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
+
+
 def test_segment_anything_s_output_mode_leads_to_the_records() -> None:
     with pytest.raises(InputError, match=r"records.to_sa1b\(output_mode=...\)"):
         Model(ColourRuntime()).everything(PICTURE, output_mode="binary_mask")
@@ -144,6 +180,8 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
         repr(embedding.maps[0]): "<FeatureMap 'features' 3x64x64>",
     }
     assert list(shown) == list(shown.values())
+    assert repr(answer.picture) == "<HeldPicture: 'photo.jpg', 120x80>"
+    assert repr(records[:1]).startswith("<MaskRecords: 1 mask of 120x80, ")
     everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
     everything += [records[0].rle, answer.geometry, embedding.seen]
     for one in everything:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from anymask.data.record_list import MaskRecords
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import InputError
 from anymask.primitives.polygons import polygons_to_mask
 from anymask.primitives.previews import HeldPicture
@@ -220,6 +221,38 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     answer().save(tmp_path / "b.png", PHOTO)
     with pytest.raises(InputError, match="wanted an output that ends in"):
         given.save(tmp_path / "a.doc")
+
+
+def test_each_mask_of_an_answer_is_saved_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, shown = seen(answer()), []
+    given[1].save(tmp_path / "one.png")
+    given.picked([1]).save(tmp_path / "list.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "list.png").read_bytes()
+    given[0].save(tmp_path / "m.overlay.png")
+    drawn = np.asarray(Image.open(tmp_path / "m.overlay.png"))
+    np.testing.assert_array_equal(drawn, given[0].draw())
+    np.testing.assert_array_equal(answer()[0].draw(PHOTO), drawn)
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
+    given[1].show()
+    assert shown == [(40, 30)]
+    answer()[0].save(tmp_path / "m.mask.png")
+    assert np.asarray(Image.open(tmp_path / "m.mask.png")).all()
+    with pytest.raises(InputError, match="not known"):
+        answer()[0].save(tmp_path / "m.png")
+    given.to_record().save(tmp_path / "record.png")
+    assert "data:image/png" in given[0]._repr_html_()
+
+
+def test_a_mask_has_the_box_of_its_record_and_forgets_a_photo_when_pickled() -> None:
+    one, _ = decided(seen(answer())[0])
+    assert one.box_xyxy == one.to_record().box_xyxy == (7, 3, 39, 20)
+    assert answer()[1].box_xyxy == answer()[1].to_record().box_xyxy
+    assert one.picture is not None
+    assert pickle.loads(pickle.dumps(one)).picture is None
+    given = seen(answer())
+    assert given.picked([1])[0] is given[1]
 
 
 def test_an_answer_is_handed_to_other_tools() -> None:

@@ -42,6 +42,19 @@ def test_a_name_that_was_only_read_can_be_asked_for() -> None:
     assert "hog" not in some_table().chosen(None).labels
 
 
+def test_a_name_of_ones_own_is_chosen_by_its_vector_and_other_learned_ones_are_rivals() -> None:
+    own = {"mitosis": np.array([0.0, 0.8, 0.6, 0.0], np.float32)}
+    vector = np.array([[0.6, 0.8, 0.0, 0.0]], np.float32)
+    (told,) = some_table().chosen(["pig", "mitosis"], own).suggest(vector, 2)
+    assert [one.label for one in told] == ["mitosis", "pig"]
+    powers = np.exp(4 * np.array([0.64, 0.0, 0.6, 0.0]))  # mitosis, pig; cat, light; dog is near it
+    assert told[0].probability == pytest.approx(powers[0] / powers.sum(), abs=1e-4)
+    every = some_table().chosen([*WORDS[:3], "mitosis"], own)  # no learned name is left as a rival
+    assert every.suggest(vector, 1)[0][0].label == "dog"
+    with pytest.raises(InputError, match="got 'mitosis'"):
+        some_table().chosen(["mitosis"], {"debris": own["mitosis"]})
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [

@@ -195,6 +195,15 @@ def test_a_restart_remembers_what_lies_on_disk(tmp_path) -> None:
     assert (best & LEFT).sum() / (best | LEFT).sum() > 0.85
 
 
+def test_what_is_no_json_is_told_where() -> None:
+    with client() as http:
+        kind = {"Content-Type": "application/json"}
+        reply = http.post("/api/segment", content='{"image": oops}', headers=kind)
+    assert reply.status_code == 422
+    error = reply.json()["error"]
+    assert (error["wanted"], error["got"]) == ("JSON", "'oops}' at character 10 (Expecting value)")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "wanted"),
     [
@@ -216,6 +225,12 @@ def test_a_restart_remembers_what_lies_on_disk(tmp_path) -> None:
             {"image": "PIC", "prompts": [{"mask": {"size": [99999, 99999], "counts": [0]}}]},
             413,
             "a mask of",
+        ),
+        (
+            "segment",
+            {"image": "PIC", "box": "1,2"},
+            422,
+            "for example box=[180, 20, 400, 230]; send",
         ),
         ("everything", {"image": "PIC", "settings": {"memory_limit": 9}}, 422, "settings of"),
         ("everything", {"image": "PIC", "settings": {"points_per_side": 999}}, 422, "at most 64"),

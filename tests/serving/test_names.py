@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from starlette.testclient import TestClient
 import anymask
 from anymask.data.images import load_image
 from anymask.predictors.image import Model
-from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from anymask.primitives.errors import ImageError
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.serving.limits import Limits
 from anymask.serving.naming import AT_ONCE
+from anymask.serving.own_names import AT_ONCE as FIRST_LOOK
+from anymask.serving.own_names import MOST, LabelledMask, OwnNames
 from tests.predictors.fakes import ColourRuntime, NamingRuntime
 from tests.serving.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
 
@@ -76,6 +79,52 @@ def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestCli
     none = asked(http, names=["gren", "horse"], unknown="leave out", top=1)
     assert labels(none) == [["red"], ["blue"]]
     assert none.json()["among"] is False
+
+
+def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], **more: Any) -> Any:
+    """The answer of a server whose project has such masks."""
+    own = OwnNames(lambda label, most: examples.get(label, [])[:most])
+    with client(inference(lambda: Model(runtime)), own_names=own) as http:
+        return [asked(http, unknown="examples", **more) for _ in range(2)]
+
+
+def example(
+    key: str, x: int, y: int, photo: Callable[[], np.ndarray] = lambda: RED
+) -> LabelledMask:
+    return LabelledMask(key, key, photo, coco_to_rle(square(x, y)))
+
+
+def test_labelled_masks_explain_a_name_beside_those_that_are_known() -> None:
+    runtime = NamingRuntime()
+    examples = {"mitosis": [example("1 v1", 10, 10)], "debris": []}
+    first, again = explained(runtime, examples, names=["mitosis", "blue", "debris"], top=1)
+    assert labels(first) == [["mitosis"], ["blue"]]
+    assert first.json() == again.json()
+    assert first.json()["among"] is True
+    assert first.json()["suggestions"][0][0]["probability"] > 0.99  # "red" may mean the same
+    assert runtime.looked == 5  # two masks, twice, and the example once
+
+
+def test_a_name_that_nothing_explains_is_left_out() -> None:
+    def gone() -> np.ndarray:
+        raise ImageError("no such file")
+
+    lost = {"mitosis": [example("1 v1", 10, 10, gone)]}
+    for reply in explained(NamingRuntime(), lost, names=["mitosis"], top=1):
+        assert labels(reply) == [["red"], ["blue"]]
+        assert reply.json()["among"] is False
+    with client(inference(lambda: Model(NamingRuntime()))) as http:  # there is no project
+        assert labels(asked(http, names=["mitosis"], unknown="examples", top=1))[0] == ["red"]
+
+
+def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
+    runtime = NamingRuntime()
+    many = {f"label {n}": [example(f"{n} {i}", 40, 25) for i in range(MOST)] for n in range(10)}
+    first, second = explained(runtime, many, names=list(many), masks=[SQUARES[1]], top=10)
+    assert len(labels(first)[0]) == 10  # one of each label comes before the second of any
+    assert len(labels(second)[0]) == 10
+    assert runtime.looked == 2 + 10 * MOST
+    assert FIRST_LOOK < 10 * MOST
 
 
 def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:

@@ -16,9 +16,15 @@ from starlette.testclient import TestClient
 from anymask.engine.database import reading
 from anymask.engine.project import Project, create_project
 from anymask.engine.tables import EventRow
+from anymask.jobs.choices import PictureChoice
+from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.serving.label_routes import labelled_masks
 from anymask.serving.limits import Limits
+from anymask.serving.own_names import OwnNames
+from anymask.serving.picture_routes import PictureLook
 from anymask.serving.project import project_router
+from tests.predictors.fakes import NamingRuntime
 from tests.serving.servers import LEFT, PICTURE, RIGHT, client, inference
 
 
@@ -84,6 +90,24 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
     }  # fmt: skip
     assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
     assert ask.post("/api/images/1/done", json={}).json()["status"] == "done"
+
+
+def test_a_label_is_suggested_after_masks_that_have_it(project: Project) -> None:
+    behind = inference(lambda: Model(NamingRuntime()))
+    looks = PictureLook(PictureChoice(), Limits())
+    own = OwnNames(labelled_masks(project, looks))
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router], own_names=own) as ask:
+        name = ask.get("/api/images/1/embedding").headers["x-image-hash"]
+        masks = [rle_to_coco(mask_to_rle(LEFT)), rle_to_coco(mask_to_rle(RIGHT))]
+        wish = {"image": name, "masks": masks, "names": ["mitosis", "debris"], "top": 1,
+                "unknown": "examples"}  # fmt: skip
+        assert ask.post("/api/names", json=wish).json()["among"] is False
+        ask.post("/api/images/1/records", json=body(LEFT, "k1", label="mitosis"))
+        ask.post("/api/images/1/records", json=body(RIGHT, "k2", label="debris"))
+        told = ask.post("/api/names", json=wish).json()
+    assert told["among"] is True
+    assert [row[0]["label"] for row in told["suggestions"]] == ["mitosis", "debris"]
 
 
 def test_each_second_counts_once(ask: TestClient, project: Project) -> None:

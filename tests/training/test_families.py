@@ -20,7 +20,7 @@ from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.worker import TrainingRun, TrainingWorker
 from tests.training.small_data import small_recipe, write_sets
 
-TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64}
+TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64, "tiny_video": 64}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,18 @@ def moved_by(recipe: Recipe, data: Path, folder: Path) -> tuple[set[str], ModelP
     after = read_state(folder / LAST)["model"]
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     return moved, model.parts  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", ["tiny_video", "tiny_edge"])
+def test_photos_leave_alone_what_only_videos_ask_for(name: str, data: Path, tmp_path: Path) -> None:
+    recipe = replace(one_step("tiny_video"), model=name)
+    moved, parts = moved_by(recipe, data, tmp_path)
+    assert any(one.startswith("sam_mask_decoder.") for one in moved)
+    assert not any(one.startswith(parts.frozen) for one in moved)
+    own = set(models.build(name).state_dict())
+    memory = {one for one in own if one.startswith(("memory", "maskmem", "obj_ptr", "spatial"))}
+    assert memory
+    assert memory <= {one for one in own if one.startswith(parts.frozen)}
 
 
 def test_a_model_of_one_side_refuses_pictures_of_another(data: Path, tmp_path: Path) -> None:

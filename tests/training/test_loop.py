@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from anymask import models
-from anymask.primitives.errors import ImageError, WeightsError
+from anymask.primitives.errors import ConfigError, ImageError, WeightsError
+from anymask.training import loop
 from anymask.training import worker as of_worker
 from anymask.training.checkpoint import (
     BEFORE,
@@ -146,6 +147,40 @@ def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path:
         worker.descend()
     assert all(torch.equal(kept[name], value) for name, value in worker.model.state_dict().items())
     assert worker.progress.skipped == of_worker.BAD_STEPS
+
+
+def test_more_processes_than_cores_are_refused_and_torchrun_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "usable_cores", lambda: 4)
+    stage = RecipeStage(steps=1, side=64, images=256, masks=2)
+    recipe = small_recipe(workers=256, stages=(stage,))
+    with pytest.raises(ConfigError, match=r"workers = 256, .* here are 4 cores; start .* torchrun"):
+        train(recipe, TrainingRun(data, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    loop.check_processes(replace(recipe, workers=4))
+    monkeypatch.setattr(loop, "usable_cores", lambda: 1)
+    loop.check_processes(replace(recipe, workers=2))  # what recipes have that do not say
+
+
+def test_bad_steps_before_any_checkpoint_bring_the_start_back_and_then_end_the_run(
+    data: Path, tmp_path: Path
+) -> None:
+    worker = fresh(small_recipe(), data, tmp_path)
+    begun = {name: value.clone() for name, value in worker.model.state_dict().items()}
+    sum(p.sum() for p in worker.model.parameters() if p.requires_grad).backward()  # type: ignore[union-attr]
+    worker.descend()
+    assert worker.optimiser.state
+    for _ in range(of_worker.BAD_STEPS):
+        nan_outcome(worker).loss.backward()
+        worker.descend()
+    assert all(torch.equal(begun[name], value) for name, value in worker.model.state_dict().items())
+    assert not worker.optimiser.state
+    for _ in range(of_worker.BAD_STEPS - 1):
+        worker.descend()
+    with pytest.raises(ConfigError, match=r"no finite gradient in 8 steps in a row.*a lower rate"):
+        worker.descend()
+    assert worker.progress.skipped == 2 * of_worker.BAD_STEPS
 
 
 @pytest.mark.parametrize("bf16", [True, False])

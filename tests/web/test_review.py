@@ -49,6 +49,32 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
     ann.until_so(lambda: len(project.records) == kept, "the one that was taken back")
 
 
+def test_what_the_slider_shows_can_be_named_locked_and_deleted(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    ann.keys("m")
+    ann.until_so(lambda: ann.ask("s.editor.spare.length") > 1, "the proposals aside")
+    kept, others = (ann.ask(f"s.editor.{what}.length") for what in ("state.masks", "spare"))
+    ann.page.get_by_label("Least quality of proposals").fill("0")
+    ann.ask("s.editor.select(s.editor.spare[0].key)")
+    ann.ask("s.editor.name('cup')")
+    assert ann.ask("[s.editor.selected.label, s.editor.selected.status]") == ["cup", "proposal"]
+    ann.until_so(lambda: len(project.records) == kept + 1, "the named one")
+    assert [one["label"] for one in project.records.values()].count("cup") == 1
+    ann.keys("Control+z")
+    ann.until_so(lambda: len(project.records) == kept, "the one that was taken back")
+    assert ann.ask("s.editor.selected.label") is None
+    assert ann.ask("s.editor.shown.length") == kept + others
+    ann.ask("s.editor.remove()")
+    assert ann.ask("[s.editor.state.masks.length, s.editor.shown.length]") == [
+        kept,
+        kept + others - 1,
+    ]
+
+
 def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -> None:
     project.stage = "review"
     for x in (50, 150, 250):

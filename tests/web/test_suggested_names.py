@@ -88,7 +88,7 @@ def test_names_that_do_not_fit_give_way_to_all_names(sit_down: SitDown, project:
     ann.click(300, 180)
     ann.until(SHOWN, "cup")
     first, second = project.wishes[-2:]
-    assert (first["names"], first["unknown"]) == (["cat", "widget"], "leave out")
+    assert (first["names"], first["unknown"]) == (["cat", "widget"], "examples")
     assert "names" not in second
     assert first["masks"] == second["masks"]
 

@@ -19,7 +19,7 @@ from anymask.families.choice import clean_logits
 from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
 from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
 from anymask.predictors.negative_clicks import obey_negatives, violated
-from anymask.primitives.candidates import Mask
+from anymask.primitives.candidate_mask import Mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.resize import (

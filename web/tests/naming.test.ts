@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { patchToRle } from "../src/masks/patch";
+import { shownMasks } from "../src/state/everything";
 import { Naming } from "../src/state/naming";
 import type { Session } from "../src/state/session";
 import { NO_DRAFT, forNext, isGuess, labelled } from "../src/state/work";
@@ -59,6 +60,11 @@ function photo(key: string) {
     looks: { patch: patch(1) },
     state: { label: "", masks: [] as Mask[] },
     selection: [] as Mask[],
+    spare: [] as Mask[],
+    least: null as number | null,
+    get shown(): readonly Mask[] {
+      return shownMasks(editor.state.masks, editor.spare, editor.least);
+    },
     act: vi.fn((_: string, change: Partial<State>) => Object.assign(editor.state, change)),
   };
   return editor;
@@ -160,6 +166,26 @@ describe("names of all masks", () => {
     expect(now[0].label).toBe("lamp");
     expect(now.slice(1, 130).every((one) => one.label === "cup" && isGuess(one))).toBe(true);
     expect(now[130].label).toBeNull();
+  });
+
+  test("are for those that the slider shows, too, and no others beside the kept ones", async () => {
+    const ask = vi.fn(async ({ masks }: NameWish) => ({
+      suggestions: masks.map(() => named("cup").suggestions[0]),
+      among: false,
+    }));
+    const { session, naming } = table({ ask } as unknown as Namer);
+    const { editor } = session;
+    const proposal = (key: string, quality: number) =>
+      mask(key, 1, { quality, status: "proposal" });
+    editor.state.masks = [proposal("kept", 0.4)];
+    editor.spare = [proposal("shown", 0.8), proposal("not shown", 0.3)];
+    expect(naming.nameless.map(({ key }) => key)).toEqual(["kept"]);
+    editor.least = 0.5;
+    await naming.nameAll();
+    expect(editor.state.masks.map(({ key, label }) => [key, label])).toEqual([
+      ["kept", "cup"],
+      ["shown", "cup"],
+    ]);
   });
 
   test("are dropped when another photo was opened meanwhile", async () => {

@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> None:
     need_engine()
     from anymask.runtimes.open import find_bundle
     from anymask.serving.app import ServerParts, create_app
+    from anymask.serving.label_routes import labelled_masks
+    from anymask.serving.own_names import OwnNames
     from anymask.serving.pages import model_assets, page_assets
+    from anymask.serving.picture_routes import PictureLook
     from anymask.serving.project import project_router
 
     access, limits, pictures = read_access(args), read_limits(args), read_pictures(args)
@@ -65,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user, pictures)
         assets = page_assets() | model_assets(bundle)
-        app = create_app(ServerParts(inference, access, limits, assets, [router], clips))
+        own = OwnNames(labelled_masks(project, PictureLook(pictures, limits)))
+        app = create_app(ServerParts(inference, access, limits, assets, [router], clips, own))
         listen(app, args, inference)
 
 

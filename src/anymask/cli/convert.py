@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.cli.options import add_options, read_options
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.previews import counted
 from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace) -> None:
     masks = sum(len(image.masks) for image in images)
     kept = "nothing was lost" if not lost else "see above for what was lost"
     print(
-        f"wrote {args.target}: {len(images)} pictures, {masks} masks, {files} files, "
+        f"wrote {args.target}: {counted(len(images), 'picture')}, {counted(masks, 'mask')}, "
+        f"{counted(files, 'file')}, "
         f"{origin} to {args.to}; {kept}"
     )
 

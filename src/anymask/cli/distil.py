@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
 def finish(args: argparse.Namespace, recipe: Recipe) -> None:
     """Write the student's weights, and its bundle where one is wanted."""
-    from anymask.cli.run_folder import write_bundle
+    from anymask.cli.run_folder import licence_of_run, write_bundle
     from anymask.training.checkpoint import newest_state
     from anymask.training.result import write_result
     from anymask.training.trainee import trained_module
@@ -84,7 +84,7 @@ def finish(args: argparse.Namespace, recipe: Recipe) -> None:
     found = newest_state(args.output)
     assert found is not None  # the run has just ended
     about = {
-        "licence": "that of the starting weights, of the teacher's weights and of your data",
+        "licence": f"{licence_of_run(recipe)}; and that of your data",
         "data": {"folder": args.data.name},
         "recipe": asdict(recipe),
         "figures": {},

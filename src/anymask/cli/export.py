@@ -72,16 +72,6 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
-def licence_of(name: str, weights: Path | None, weights_hash: str) -> str:
-    """The licence of the exported weights; a file of the user's own has one that we do not know."""
-    from anymask.weights import entry
-
-    published = entry(name)
-    if weights is None or weights_hash == published.sha256:
-        return published.licence.name
-    return f"unknown (from {weights.name}; the published {name} is {published.licence.name})"
-
-
 def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
     """The figures of a written bundle."""
     return {
@@ -117,6 +107,7 @@ def _copy(args: argparse.Namespace) -> Manifest:
 def _export(args: argparse.Namespace) -> Manifest:
     from anymask.export.graphs import export_bundle
     from anymask.runtimes.open import load_module
+    from anymask.weights.licences import licence_of_weights
 
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)
@@ -126,7 +117,7 @@ def _export(args: argparse.Namespace) -> Manifest:
         module,
         cast("ModelSpec", module.spec),
         args.output,
-        licence=licence_of(args.name, args.weights, weights_hash),
+        licence=licence_of_weights(args.name, args.weights, weights_hash),
         weights_hash=weights_hash,
         int8=args.int8,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anymask.cli.held_out import CLICKS, Measured, class_ious, evenly, measure, model_of
+from anymask.cli.held_out import (
+    CLICKS,
+    Measured,
+    TuningOutcome,
+    class_ious,
+    difference,
+    evenly,
+    gained,
+    measure,
+    model_of,
+)
+from anymask.cli.tuning_options import (
+    check_options,
+    check_same_options,
+    check_way,
+    keep_options,
+)
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import parse_bands
-from anymask.primitives.channel_mix import MOST_CHANNELS, ChannelMix
+from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.storage import write_json
+from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +51,7 @@ DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
 JUDGED_PHOTOS = 12  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 SHEET = "data.jpg"
-SAME = 0.005  # difference of a mean IoU that a reloaded model may show: see `_compare`
+MB = 1_000_000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +71,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
     add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
     add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
+    _configure_pictures(group)
+
+
+def _configure_pictures(group: argparse._ArgumentGroup) -> None:
+    """What the pictures are, and what else is learned of them."""
+    add = group.add_argument
+    add(
+        "--kind",
+        choices=("photos", "microscopy", "medical", "satellite"),
+        metavar="KIND",
+        help="of pictures: photos (default), microscopy or satellite (no side is up), medical "
+        "(turned never, prompted by boxes first)",
+    )
     add(
         "--classes",
         metavar="all|NAME,NAME",
@@ -88,12 +118,14 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.worker import TrainingRun
 
     folder: Path = args.output
-    _check(args)
+    check_options(args)
+    check_way(args.model, args.way)
+    check_same_options(folder, args)
     report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(folder, lambda: _recipe(args, report, learned))
+    recipe = _kept_recipe(folder, args, lambda: _recipe(args, report, learned))
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
@@ -101,40 +133,15 @@ def run(args: argparse.Namespace) -> None:
     sitting = TrainingRun(
         folder / DATA, folder, device=_device(args), max_minutes=args.max_minutes,
         report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
+        part_bytes=int((args.parts_mb or 0) * MB),
     )  # fmt: skip
     train(recipe_of(dataclasses.asdict(recipe), "finetune"), sitting)
     if not is_done(folder, recipe.steps):
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
         return
     finish(folder, recipe, report, held, before, args.bundle)
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Raises InputError for options that cannot be meant."""
-    if args.output is None:
-        raise InputError("-o FOLDER is needed: where checkpoints, weights and the report go")
-    if args.pictures is not None and args.pictures < 1:
-        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
-    _check_channels(args.channels, args.rgb)
-    for name in ("source", "pack"):
-        if getattr(args, name) is not None:
-            option = {"source": "--from", "pack": "--pack"}[name]
-            raise InputError(
-                f"{option} belongs to recipes; `anymask train {NAME}` has no use for it"
-            )
-
-
-def _check_channels(count: int | None, rgb: tuple[int, ...] | None) -> None:
-    """Raises InputError for channels that no model can take."""
-    if count is not None and not 1 <= count <= MOST_CHANNELS:
-        raise InputError(f"--channels must be 1 to {MOST_CHANNELS}, got {count}")
-    if rgb is None:
-        return
-    if count is None or len(rgb) != 3 or not all(1 <= band <= count for band in rgb):
-        raise InputError(
-            f"--rgb must be three of --channels, counted from 1, such as 3,2,1; got "
-            f"{','.join(map(str, rgb))} of {count or 'no'} channels"
-        )
+    if args.json is not None:
+        write_whole(args.json, (folder / RESULT).read_bytes())
 
 
 def _stream(place: Path | None, args: argparse.Namespace) -> Any:
@@ -158,8 +165,9 @@ def _recipe(
     start = "shipped" if args.weights is None else str(args.weights.absolute())
     variant = entry(args.model).variant if args.model != DEFAULT_MODEL else args.model
     recipe = tuning_recipe(
-        variant, args.way, report.photos, init=start, pictures=args.pictures, nested=report.nested
-    )
+        variant, args.way, report.photos, init=start, pictures=args.pictures,
+        nested=report.nested, kind=args.kind or "photos",
+    )  # fmt: skip
     mix = _channels(args, photos)
     if mix is not None:
         recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
@@ -198,32 +206,39 @@ def _channels(args: argparse.Namespace, photos: Sequence[AnnotatedImage]) -> Cha
     return starting_mix(paths, args.channels, args.rgb)
 
 
-def _kept_recipe(folder: Path, make: Callable[[], Recipe]) -> Recipe:
+def _kept_recipe(folder: Path, args: argparse.Namespace, make: Callable[[], Recipe]) -> Recipe:
     """The recipe that the run began with, so that another option cannot change it midway."""
     from anymask.training.recipe import recipe_of
 
     path = folder / "recipe.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, dataclasses.asdict(make()), indent=1)
+        made = make()
+        keep_options(folder, args)
+        write_json(path, dataclasses.asdict(made), indent=1)
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
 
 def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -> Measured:
     """What the model could before, measured once."""
-    from anymask.training.channels import take_channels
-    from anymask.training.trainee import build_trainee, find_start
-
     path = folder / "before.json"
     if not path.is_file():
-        start = str(find_start(recipe))
-        plain = dataclasses.replace(recipe, learn="all", init=start, classes=())
-        module = build_trainee(plain, folder)
-        take_channels(module)
-        measured = measure(model_of(module), held)
+        measured = measure(model_of(_starting_module(folder, recipe)), held)
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
     kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
+
+
+def _starting_module(folder: Path, recipe: Recipe) -> nn.Module:
+    """The network that the run began with, as it answers."""
+    from anymask.training.channels import take_channels
+    from anymask.training.trainee import build_trainee, find_start
+
+    start = str(find_start(recipe))
+    plain = dataclasses.replace(recipe, learn="all", init=start, classes=())
+    module = build_trainee(plain, folder)
+    take_channels(module)
+    return module.eval()
 
 
 @dataclass(frozen=True)
@@ -250,41 +265,74 @@ def finish(
     """Write weights, check that they answer as measured once reloaded, then report and bundle."""
     import anymask
     from anymask.cli.finetune_report import write_page
-    from anymask.cli.run_folder import write_bundle
+    from anymask.cli.run_folder import write_module
     from anymask.training.checkpoint import newest_state
-    from anymask.training.result import write_result
-    from anymask.training.trainee import trained_module
+    from anymask.training.result import check_result, write_result
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
-    module = trained_module(found[1])
-    after = measure(model_of(trained_module(found[1])), held)
-    figures: dict[str, Any] = {"clicks": CLICKS, "before": before.means(), "after": after.means()}
-    data = {"photos": report.photos, "masks": report.masks, "labels": report.labels}
+    module, outcome = _outcome(folder, recipe, found[1], held, before)
+    figures = _figures(outcome)
+    data, licence = report.stated(), _licence(recipe, report)
     about = {"data": data, "recipe": dataclasses.asdict(recipe), "figures": figures}
-    write_result(folder / WEIGHTS, module, recipe.model, about | stated(module))
+    about |= {"licence": licence} | stated(module)
+    write_result(folder / WEIGHTS, module, recipe.model, about)
+    check_result(folder / WEIGHTS, module)
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
-    _compare(measure(again, held), after, folder)
+    _compare(measure(again, held), outcome.kept, folder)
     kinds = class_ious(again, held) if recipe.classes else {}
-    if recipe.learn == "lora":
+    if recipe.learn == "lora" and not outcome.started:
         _write_adapters(folder, recipe, found[1])
-    write_page(folder / PAGE, again, held, (before, after), report, recipe, kinds)
+    write_page(folder / PAGE, again, held, outcome, report, recipe, kinds)
     if bundle is not None:
-        write_bundle(folder, bundle)
+        write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
-    print(
-        "\n".join(
-            [*told, f"after:  {_in_words(after.means())}", f"{folder / WEIGHTS}  {folder / PAGE}"]
-        )
-    )
+    told += [f"after:  {_in_words(outcome.trained.means())}", outcome.verdict()]
+    print("\n".join(line for line in [*told, f"{folder / WEIGHTS}  {folder / PAGE}"] if line))
+
+
+def _outcome(
+    folder: Path,
+    recipe: Recipe,
+    state: dict[str, Any],
+    held: Sequence[AnnotatedImage],
+    before: Measured,
+) -> tuple[nn.Module, TuningOutcome]:
+    """The network to write: the trained one, or the starting one where nothing was gained.
+
+    Classes are only in the trained one.
+    """
+    from anymask.training.trainee import trained_module
+
+    trained = measure(model_of(trained_module(state)), held)
+    if gained(before, trained) or recipe.classes:
+        return trained_module(state), TuningOutcome(before, trained, trained, started=False)
+    module = _starting_module(folder, recipe)
+    kept = measure(model_of(copy.deepcopy(module)), held)
+    return module, TuningOutcome(before, trained, kept, started=True)
+
+
+def _figures(outcome: TuningOutcome) -> dict[str, Any]:
+    """Of `result.json`: "after" is of the weights that are written."""
+    figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
+    figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
+    return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
+
+
+def _licence(recipe: Recipe, report: DataReport) -> str:
+    """Of the tuned weights: that of the starting weights, and of the data where it is known."""
+    from anymask.cli.run_folder import licence_of_run
+
+    known = "; ".join(report.licences())
+    return f"{licence_of_run(recipe)}; and that of your data{f': {known}' if known else ''}"
 
 
 def stated(module: nn.Module) -> dict[str, Any]:
-    """What a network's file says of itself: licence, and channels and classes where it has any."""
+    """Channels and classes of a network, where it has any, as its file says them."""
     spec = cast("ModelSpec", module.spec)
-    said: dict[str, Any] = {"licence": "that of the starting weights and of your data"}
+    said: dict[str, Any] = {}
     if spec.classes:
         said["classes"] = list(spec.classes)
     if spec.channels is not None:
@@ -293,17 +341,12 @@ def stated(module: nn.Module) -> dict[str, Any]:
 
 
 def _compare(again: Measured, after: Measured, folder: Path) -> None:
-    """Raises AnymaskError where the reloaded model does not answer as the trained one.
-
-    The means are compared, not each mask: products of the same weights may be summed in another
-    order, and the last bit of a logit can move a pixel of the edge, and the next click with it.
-    """
-    same_masks = again.ious.shape == after.ious.shape
-    difference = float(np.abs(again.ious.mean(0) - after.ious.mean(0)).max()) if same_masks else 1.0
-    if difference > SAME:
+    """Raises AnymaskError where the reloaded model does not answer as the trained one."""
+    apart = difference(again, after)
+    if apart:
         raise AnymaskError(
-            f"{folder / WEIGHTS}: the reloaded model answers otherwise (mean IoU differs by "
-            f"{difference:.2g}); please report this, with {folder / 'recipe.json'}"
+            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
+            f"{apart:.2g}); please report this, with {folder / 'recipe.json'}"
         )
 
 

@@ -20,7 +20,7 @@ from anymask.reports.page import html_page, html_table, jpeg_bytes, note, pictur
 from anymask.reports.plots import Points, curve_plot
 
 if TYPE_CHECKING:
-    from anymask.cli.held_out import Measured
+    from anymask.cli.held_out import Measured, TuningOutcome
     from anymask.data.annotations import AnnotatedImage
     from anymask.predictors.image import Model
     from anymask.training.recipe import Recipe
@@ -35,17 +35,17 @@ def write_page(
     path: Path,
     model: Model,
     held: Sequence[AnnotatedImage],
-    measured: tuple[Measured, Measured],
+    outcome: TuningOutcome,
     report: DataReport,
     recipe: Recipe,
     kinds: Mapping[str, float | None],
 ) -> None:
     """Write the page.
 
-    measured  before and after, on the held-out photos
-    kinds     IoU of each class that was learned
+    outcome  before and after, on the held-out photos
+    kinds    IoU of each class that was learned
     """
-    before, after = measured
+    before, after = outcome.before, outcome.trained
     counts = range(1, after.ious.shape[1] + 1)
     rows = [
         ["before", *(f"{value:.3f}" for value in before.means())],
@@ -55,11 +55,14 @@ def write_page(
     table = html_table(["mean IoU of held-out masks", *(f"{n} clicks" for n in counts)], rows, [1])
     parts = [
         section(
-            "Before and after", table, note(f"{len(after.places)} masks of {len(held)} photos")
+            "Before and after",
+            table,
+            *(note(line) for line in (outcome.verdict(),) if line),
+            note(f"{len(after.places)} masks of {len(held)} photos"),
         ),
         *([section("Classes", _classes(kinds))] if kinds else []),
         section("While it learned", _curve(path.parent)),
-        section("Worst answers to one click", _worst(model, held, after)),
+        section("Worst answers to one click", _worst(model, held, outcome.kept)),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]

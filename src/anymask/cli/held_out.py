@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CLICKS = 3  # on every mask
 MASKS_A_PHOTO = 5
+SAME = 0.005  # difference of IoU that the same weights may show: the last bit moves a pixel
+FLIPPED = 0.5  # IoU by which one mask of all may differ: a click falls on the other side of an edge
+FEW = 4  # masks, below which one of them says nothing about the others
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,56 @@ class Measured:
     def means(self) -> list[float]:
         """By clicks."""
         return [round(float(value), 4) for value in self.ious.mean(0)]
+
+
+@dataclass(frozen=True)
+class TuningOutcome:
+    """What a fine-tuning brought on the same held-out masks.
+
+    before   of the starting weights
+    trained  of what was learned
+    kept     of the weights that are written
+    started  whether those are the starting weights
+    """
+
+    before: Measured
+    trained: Measured
+    kept: Measured
+    started: bool
+
+    def verdict(self) -> str:
+        """One sentence where nothing was gained, else ""."""
+        if gained(self.before, self.trained):
+            return ""
+        before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
+        kept = "starting" if self.started else "trained"
+        return (
+            f"no better than before: mean IoU over the clicks {before:.3f} before, {after:.3f} "
+            f"after; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
+            "masks, or learn less: --way decoder, --way lora"
+        )
+
+
+def gained(before: Measured, after: Measured) -> bool:
+    """Whether held-out masks are answered better than before, over all clicks."""
+    return bool(after.ious.mean() > before.ious.mean())
+
+
+def difference(again: Measured, after: Measured) -> float:
+    """By how much two measurements differ that should be of the same weights; 0: they do not.
+
+    Products of the same weights may be summed in another order, and the last bit of a logit can
+    move a pixel of the edge, and the next click with it. So one mask may differ much, but not the
+    usual one.
+    """
+    if again.ious.shape != after.ious.shape:
+        return 1.0
+    count = len(after.ious)
+    apart = np.abs(again.ious - after.ious)
+    mean = float(np.abs((again.ious - after.ious).mean(0)).max())
+    usual = float(np.median(apart, axis=0).max()) if count >= FEW else 0.0
+    worst = max(mean, usual)
+    return worst if mean > max(SAME, FLIPPED / count) or usual > SAME else 0.0
 
 
 def model_of(module: nn.Module) -> Model:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from anymask.cli.parser import nearest
 from anymask.jobs.choices import ModelChoice
 from anymask.primitives.errors import InputError
 from anymask.primitives.setting import DeclaredSetting, list_settings
+
+_TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
 
 
 def add_options(
@@ -76,7 +79,11 @@ def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
 
     def read(text: str) -> bool | str:
         if text not in words:
-            raise argparse.ArgumentTypeError(f"wanted {', '.join(words)}, or nothing; got {text!r}")
+            meant = _TRUTHS.get(text.lower()) or nearest(text, words)
+            remedy = f"did you mean {meant!r}?" if meant else "the option alone means yes"
+            raise argparse.ArgumentTypeError(
+                f"wanted {', '.join(words)} or nothing behind it, got {text!r}; {remedy}"
+            )
         return text == "yes" if text in ("yes", "no") else text
 
     return read

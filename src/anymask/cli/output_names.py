@@ -54,6 +54,11 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
 def check_file_options(args: argparse.Namespace) -> None:
     """Refuse files of one kind that are called as another kind, or as a folder. Raises InputError,
     before any work."""
+    for name in ("output", "outputs", "sources"):
+        given = getattr(args, name, None)
+        if given == "" or (isinstance(given, list) and "" in given):
+            what = "a photo" if name == "sources" else "-o"
+            raise InputError(f"{what} needs a name, got an empty text; write one, or leave it out")
     for name, suffixes in _OF_OPTION.items():
         given = getattr(args, name, None)
         if not isinstance(given, str | Path):

@@ -65,9 +65,11 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | how)
+        self._typed: list[str] = []
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Read the words. Raises InputError."""
+        self._typed = list(words)
         ready = list(joined_values(self, words))
         check_options(self, ready)
         args = super().parse_args(ready, namespace)
@@ -76,6 +78,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError: argparse's message in our words, and where help is."""
+        if message.startswith("unrecognized"):
+            self._check_truths(message.split(": ", 1)[1].split(" "))
         told = message
         for pattern, text in _MESSAGES:
             if found := re.fullmatch(pattern, message, re.DOTALL):
@@ -88,6 +92,18 @@ class CommandParser(argparse.ArgumentParser):
         if "; " not in told:
             told += f"; '{self.prog} --help' shows what is taken"
         raise InputError(told)
+
+    def _check_truths(self, left: Sequence[str]) -> None:
+        """Raises InputError where a word that is left over was meant as a yes-or-no option's."""
+        for option, word in zip(self._typed, self._typed[1:], strict=False):
+            action = _all_options(self).get(option)
+            if word not in left or action is None or action.const is not True:
+                continue
+            try:
+                if callable(action.type):
+                    action.type(word)
+            except argparse.ArgumentTypeError as error:
+                raise InputError(f"{option}: {error}") from error
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
@@ -135,9 +151,19 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
         name = word.partition("=")[0]
         if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name) or name in options:
             continue
+        if name == "--json" and "--output" in options:
+            raise InputError("there is no option --json; -o FILE.json writes JSON")
         guess = did_you_mean(name, [one for one in options if one.startswith("--")])
         remedy = guess or f"'{parser.prog} --help' lists the options"
         raise InputError(f"there is no option {name}; {remedy}")
+
+
+def _all_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Its options, and those of its sub-commands."""
+    found: dict[str, argparse.Action] = {}
+    for chosen in _sub_parsers(parser).values():
+        found |= _all_options(chosen)
+    return found | parser._option_string_actions
 
 
 def _sub_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

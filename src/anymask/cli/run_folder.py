@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from anymask.primitives.spec import ModelSpec
+    from anymask.training.recipe import Recipe
 
 EVENTS = "events"  # folder of TensorBoard's files in a run's folder
 
@@ -32,8 +35,10 @@ def print_row(row: dict[str, Any]) -> None:
         if "first_iou" in row
         else ""
     )
+    loss = f"{row['loss']:.3f}" if "loss" in row else "not finite"
+    skipped = f"{row['skipped']} steps skipped  " if row.get("skipped") else ""
     print(
-        f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f}  {ious}"
+        f"step {row['step']}/{row['steps']}  loss {loss}  {ious}{skipped}"
         f"{row['images_a_second']:.1f} images/s  about {row['minutes_left']:.0f} min left",
         flush=True,
     )
@@ -77,22 +82,63 @@ class TrainingTeller:
 
 def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
-    from anymask.export.graphs import export_bundle
-    from anymask.export.halves import round_to_half
-    from anymask.training.checkpoint import newest_state, tensors_hash
+    from anymask.training.checkpoint import newest_state
+    from anymask.training.recipe import recipe_of
     from anymask.training.trainee import trained_module
 
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
     state = found[1]
-    model = trained_module(state)
+    recipe = recipe_of(dict(state["recipe"]), str(found[0]))
+    write_module(trained_module(state), target, licence_of_run(recipe))
+
+
+def write_module(model: nn.Module, target: Path, licence: str) -> None:
+    """A network in memory, which is rounded to 16 bits a weight, as an ONNX bundle."""
+    from anymask.export.graphs import export_bundle
+    from anymask.export.halves import round_to_half
+    from anymask.training.checkpoint import tensors_hash
+
     round_to_half(model)
     export_bundle(
         model,
         cast("ModelSpec", model.spec),
         target,
-        licence="Apache-2.0",
+        licence=licence,
         weights_hash=tensors_hash(model.state_dict()),
         half=True,
     )
+
+
+def licence_of_run(recipe: Recipe) -> str:
+    """The licences of all weights that a run learned from: those it started with, its teachers'.
+
+    A network that started from nothing counts as its published weights do. Raises WeightsError.
+    """
+    known = [_licence_of(recipe.model, recipe.init, frozenset())]
+    if recipe.task == "distil":
+        known.append(_licence_of(recipe.teacher, recipe.teacher_weights, frozenset()))
+    if recipe.task == "ensemble":
+        known += [_licence_of(recipe.model, word, frozenset()) for word in recipe.teachers]
+    return "; ".join(dict.fromkeys(known))
+
+
+def _licence_of(model: str, word: str, seen: frozenset[Path]) -> str:
+    """Of the weights that a recipe names; a run's checkpoint leads to what that run started from.
+
+    word  a file, "shipped" or "" for the published weights
+    seen  checkpoints on the way, as a run may have gone on from itself
+    """
+    from anymask.training.checkpoint import read_state
+    from anymask.training.recipe import recipe_of
+    from anymask.weights.licences import licence_of_weights
+
+    path = None if word in ("", "shipped") else Path(word)
+    if path is None or path.suffix == ".safetensors" or not path.is_file() or path in seen:
+        return licence_of_weights(model, path)
+    try:
+        recipe = recipe_of(dict(read_state(path)["recipe"]), str(path))
+    except WeightsError:  # a checkpoint of others
+        return licence_of_weights(model, path)
+    return _licence_of(recipe.model, recipe.init, seen | {path})

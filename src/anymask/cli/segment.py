@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -23,7 +24,7 @@ from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
 from anymask.jobs.names import NamesChoice
 from anymask.jobs.photos import Naming, PhotoItem, find_items
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import DataError, InputError, PromptError
 from anymask.primitives.mask_files import FoundMask, Kind
 from anymask.primitives.setting import list_settings
 
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
         naming = Naming(page=pictures.page)
         items = [item for path in sources for item in _items(path, naming)]
         if args.semantic:
-            label_photos(args, pictures, items)
+            label_photos(args, pictures, items, sources.as_typed)
             return
         named = NamesChoice(**read_options(args, NamesChoice))
         to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
@@ -156,12 +157,43 @@ def run(args: argparse.Namespace) -> None:
         model = job.model.load()
         settings = job.settings | {"retry": read_looks(args).retry()}
         job = replace(job, settings=settings, names=named.open(model))
-        for item, targets in planned:
-            segment_photo(model, job, item, targets)
+        work = [(item, partial(segment_photo, model, job, item, here)) for item, here in planned]
+        do_each(work, sources.as_typed)
+
+
+def do_each(
+    tasks: Sequence[tuple[PhotoItem, Callable[[], None]]], as_typed: Callable[[str], str]
+) -> None:
+    """Do all photos; one of several that fails is named, and the others are done.
+
+    as_typed  a message with the names that the user gave
+
+    Raises what the only photo raises; DataError at the end where some of several failed.
+    """
+    if len(tasks) == 1:
+        tasks[0][1]()
+        return
+    failed = 0
+    for item, work in tasks:
+        try:
+            work()
+        except (InputError, PromptError, DataError) as error:
+            failed += 1
+            page = "" if item.page is None else f", page {item.page}"
+            line = as_typed(f"anymask: {item.photo}{page}: {error}")
+            print(line, file=sys.stderr, flush=True)
+    if failed:
+        raise DataError(
+            f"{failed} of {len(tasks)} photos failed; mend them or leave them out, what is written "
+            "is kept"
+        )
 
 
 def label_photos(
-    args: argparse.Namespace, pictures: PictureChoice, items: Sequence[PhotoItem]
+    args: argparse.Namespace,
+    pictures: PictureChoice,
+    items: Sequence[PhotoItem],
+    as_typed: Callable[[str], str],
 ) -> None:
     """Write the label map of each photo. Raises InputError where objects are meant, too."""
     from anymask.cli.semantic import label_file, plan_maps
@@ -172,8 +204,11 @@ def label_photos(
     for item, paths in zip(items, planned, strict=True):
         check_outputs(paths, item.photo)
     model = read_model(args).load()
-    for item, paths in zip(items, planned, strict=True):
-        label_file(model, pictures, item, paths, print)
+    work = [
+        partial(label_file, model, pictures, *one, print)
+        for one in zip(items, planned, strict=True)
+    ]
+    do_each(list(zip(items, work, strict=True)), as_typed)
 
 
 def _items(path: Path, naming: Naming) -> list[PhotoItem]:

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -36,8 +36,22 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
     )  # fmt: skip
 
 
+class SourcePaths(list[Path]):
+    """The paths of the sources; `as_typed` speaks of them as the user does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[Path, str] = {}  # of what lies aside, as the user knows it
+
+    def as_typed(self, text: str) -> str:
+        """A message that names what the user gave, not the file that holds it meanwhile."""
+        for path, name in self.names.items():
+            text = text.replace(repr(str(path)), name).replace(str(path), name)
+        return text
+
+
 @contextlib.contextmanager
-def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[list[Path]]:
+def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[SourcePaths]:
     """The paths that the words mean; what came by standard input or from the web lies in a file
     until the end.
 
@@ -46,33 +60,29 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[l
     """
     with contextlib.ExitStack() as stack:
         aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
-        paths: list[Path] = []
-        names: dict[Path, str] = {}  # of what lies aside, as the user knows it
+        paths = SourcePaths()
         for number, word in enumerate(words):
             if word == STDIN:
                 paths.append(_read_stdin(aside / "stdin"))
-                names[paths[-1]] = "the picture on standard input"
+                paths.names[paths[-1]] = "the picture on standard input"
             elif word.startswith(SAMPLE):
                 paths.append(sample(word.removeprefix(SAMPLE)))
             elif allow_url and _ADDRESS.fullmatch(word):
                 paths.append(_fetch(word, aside / str(number)))
-                names[paths[-1]] = repr(word)
+                paths.names[paths[-1]] = repr(word)
             else:
                 paths += _paths_of(word)
-        with _renamed(names):
+        with _renamed(paths):
             yield paths
 
 
 @contextlib.contextmanager
-def _renamed(names: Mapping[Path, str]) -> Iterator[None]:
+def _renamed(paths: SourcePaths) -> Iterator[None]:
     """Errors speak of what the user gave, not of the file that holds it meanwhile."""
     try:
         yield
     except AnymaskError as error:
-        text = str(error)
-        for path, name in names.items():
-            text = text.replace(repr(str(path)), name).replace(str(path), name)
-        error.args = (text,)
+        error.args = (paths.as_typed(str(error)),)
         raise
 
 

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="begin with weights and optimiser of another run's folder, which is only read",
     )
-    add("--json", type=Path, metavar="FILE", help="write the last log row there")
+    add("--json", type=Path, metavar="FILE", help="write the last row or finetune's result there")
     add(
         "--bundle",
         type=new_folder,

@@ -39,6 +39,7 @@ from anymask.data.deep_pictures import (
 from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
+from anymask.primitives.keywords import name_keywords
 from anymask.primitives.types import BoolArray, UintImage
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
@@ -58,6 +59,7 @@ _BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, 
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
+@name_keywords
 def load_image(
     source: ImageSource,
     *,

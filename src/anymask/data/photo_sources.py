@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anymask.data.images import ImageSource, find_images, is_address, load_image
 from anymask.primitives.errors import ImageError
+from anymask.primitives.keywords import name_keywords
 from anymask.primitives.previews import HeldPicture, Picture
 from anymask.primitives.types import UintImage
 
@@ -37,6 +38,7 @@ def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     return HeldPicture(photo)
 
 
+@name_keywords
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     """The photos that are meant, in order.
 

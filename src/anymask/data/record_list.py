@@ -14,18 +14,21 @@ from anymask.data.outlines import Policy
 from anymask.primitives.detections import to_dataframe, to_supervision
 from anymask.primitives.draw import colours, overlay
 from anymask.primitives.errors import InputError
+from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import (
-    HeldPicture,
     Picture,
+    counted,
     photo_of,
     preview_html,
     preview_of,
+    same_picture,
     show_picture,
+    without_held,
 )
 from anymask.primitives.records import MaskRecord, OutputMode
 from anymask.primitives.rle import rle_merge, rle_to_mask
@@ -39,13 +42,16 @@ _ONE_FILE = {"cvat": ".xml"} | dict.fromkeys(
 )
 
 
+@name_all_keywords
 class MaskRecords(list[MaskRecord]):
     """What `Model.everything` answers: an ordinary list of `MaskRecord`, with what users do next.
 
-    Every method leaves the list as it is and answers a new one. Masks stay run-lengths.
+    Every method leaves the list as it is and answers a new one. Masks stay run-lengths. `+` joins
+    lists of one photo; where each knows another photo of the same size, their sum knows none.
 
     image_hw  (H, W) of the photo; that of the first record when left out
-    picture   reads the photo, where it is known: it is what `show` and `save` draw on
+    picture   reads the photo, where it is known: it is what `show` and `save` draw on; records that
+              know none get it
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class MaskRecords(list[MaskRecord]):
         image_hw: tuple[int, int] | None = None,
         picture: Picture | None = None,
     ) -> None:
+        if picture is not None:
+            records = (r if r.picture is not None else replace(r, picture=picture) for r in records)
         super().__init__(records)
         self._image_hw, self.picture = image_hw, picture
 
@@ -64,13 +72,12 @@ class MaskRecords(list[MaskRecord]):
         height, width = self[0].rle.size
         best = max(record.quality for record in self)
         return (
-            f"<MaskRecords: {len(self)} masks of {width}x{height}, best quality {best:.2f}, "
-            f"{100 * coverage(self):.0f} % of the photo>"
+            f"<MaskRecords: {counted(len(self), 'mask')} of {width}x{height}, "
+            f"best quality {best:.2f}, {100 * coverage(self):.0f} % of the photo>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        held = isinstance(self.picture, HeldPicture)
-        return vars(self) | {"picture": None if held else self.picture}
+        return without_held(vars(self))
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> MaskRecord: ...
@@ -82,6 +89,47 @@ class MaskRecords(list[MaskRecord]):
         if isinstance(index, slice):
             return self._with(super().__getitem__(index))
         return super().__getitem__(index)
+
+    # A list's `+` is typed for items of any kind; this one takes records alone.
+    def __add__(self, other: Any) -> MaskRecords:  # type: ignore[override]
+        """All records of both. Raises InputError where their photos are of other sizes."""
+        return self._joined(other, [*self, *other]) if isinstance(other, list) else NotImplemented
+
+    def __radd__(self, other: Any) -> MaskRecords:
+        return self._joined(other, [*other, *self]) if isinstance(other, list) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> MaskRecords:
+        return self._with(super().__mul__(times))
+
+    __rmul__ = __mul__
+
+    def copy(self) -> MaskRecords:
+        """The same records in a list of their own."""
+        return self._with(self)
+
+    __copy__ = copy
+
+    def _joined(self, other: list[Any], records: list[MaskRecord]) -> MaskRecords:
+        strange = [one for one in other if not isinstance(one, MaskRecord)]
+        if strange:
+            raise InputError(f"wanted records to join, got {strange[0]!r}; give `MaskRecord`s")
+        lists = [self, other if isinstance(other, MaskRecords) else MaskRecords(other)]
+        sizes = {record.rle.size for record in records}
+        sizes |= {one._image_hw for one in lists if one._image_hw is not None}
+        if len(sizes) > 1:
+            raise InputError(
+                "wanted masks of one photo to join, got masks of "
+                f"{' and '.join(map(str, sorted(sizes)))} (height, width); keep a list for each"
+            )
+        known: list[Picture] = []
+        for picture in [one.picture for one in lists]:
+            if picture is not None and not any(same_picture(picture, one) for one in known):
+                known.append(picture)
+        return MaskRecords(
+            records,
+            image_hw=next(iter(sizes), None),
+            picture=known[0] if len(known) == 1 else None,
+        )
 
     def _with(self, records: Iterable[MaskRecord]) -> MaskRecords:
         """Other records of the same photo."""
@@ -258,30 +306,37 @@ class MaskRecords(list[MaskRecord]):
         """The SA-1B annotation records, numbered from 1."""
         return [record.to_sa1b(number, output_mode) for number, record in enumerate(self, start=1)]
 
-    def to_coco(self, polygons: bool = False) -> dict[str, Any]:
-        """A COCO document of this photo, with run-lengths or with polygons."""
-        return self._mapping("coco-polygon" if polygons else "coco")
+    def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+        """A COCO document of this photo, with run-lengths or with polygons.
 
-    def to_labelme(self) -> dict[str, Any]:
-        """A labelme document with masks."""
-        return self._mapping("labelme")
+        tolerance  here and below: pixels by which an outline may move to follow the edge; 0: along
+                   the pixels. Masks that are no outlines have none
+        """
+        return self._mapping("coco-polygon" if polygons else "coco", tolerance)
 
-    def to_label_studio(self) -> list[dict[str, Any]]:
-        """Label Studio's tasks, with brushes as predictions."""
-        tasks: list[dict[str, Any]] = parse_json(self._text("label-studio"), "the tasks")
+    def to_labelme(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+        """A labelme document with masks or with polygons."""
+        return self._mapping("labelme-polygon" if polygons else "labelme", tolerance)
+
+    def to_label_studio(
+        self, polygons: bool = False, tolerance: float = SMOOTH
+    ) -> list[dict[str, Any]]:
+        """Label Studio's tasks, with brushes or polygons as predictions."""
+        form = "label-studio-polygon" if polygons else "label-studio"
+        tasks: list[dict[str, Any]] = parse_json(self._text(form, tolerance), "the tasks")
         return tasks
 
-    def to_geojson(self) -> dict[str, Any]:
+    def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
         """A FeatureCollection in pixels of the photo."""
-        return self._mapping("geojson", ".geojson")
+        return self._mapping("geojson", tolerance, ".geojson")
 
     def to_cvat(self) -> str:
         """CVAT for images 1.1, XML."""
-        return self._text("cvat", ".xml")
+        return self._text("cvat", suffix=".xml")
 
-    def to_svg(self) -> str:
+    def to_svg(self, tolerance: float = SMOOTH) -> str:
         """An SVG picture, a path a mask."""
-        return self._text("svg", ".svg")
+        return self._text("svg", tolerance, ".svg")
 
     def to_yolo(self, tolerance: float = SMOOTH) -> str:
         """The lines of a YOLO-seg label file: class and corners, from 0 to 1.
@@ -317,12 +372,12 @@ class MaskRecords(list[MaskRecord]):
         masks = tuple(record_to_mask(record) for record in self)
         return AnnotatedImage(file_name=name, hw=self.image_hw, masks=masks)
 
-    def _mapping(self, form: str, suffix: str = ".json") -> dict[str, Any]:
-        document: dict[str, Any] = parse_json(self._text(form, suffix), form)
+    def _mapping(self, form: str, tolerance: float, suffix: str = ".json") -> dict[str, Any]:
+        document: dict[str, Any] = parse_json(self._text(form, tolerance, suffix), form)
         return document
 
-    def _text(self, form: str, suffix: str = ".json") -> str:
-        files = self.encode(form)
+    def _text(self, form: str, tolerance: float = SMOOTH, suffix: str = ".json") -> str:
+        files = self.encode(form, Policy(tolerance=tolerance))
         return next(data.decode() for name, data in files.items() if name.endswith(suffix))
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.keywords import name_keywords
 
 SAMPLES = ("cat", "coffee", "rocket")
 _FOLDER = Path(__file__).parents[1] / "assets" / "photos"
 
 
+@name_keywords
 def sample(name: str = "coffee") -> Path:
     """The path of a photo to begin with: "coffee" (600 x 400), "cat" or "rocket".
 

@@ -77,7 +77,7 @@ def load_set(
     """
     folder = Path(folder)
     path = _masks_file(folder)
-    info = _read_info(folder)
+    info = read_info(folder)
     samples = [_image_of(folder, row, where, absent_photos) for row, where in _rows(path)]
     if not samples:
         raise DataError(f"{path}: wanted a line an image, the file is empty")
@@ -115,7 +115,8 @@ def is_set(folder: str | Path) -> bool:
 # --- set.json
 
 
-def _read_info(folder: Path) -> SetInfo:
+def read_info(folder: Path) -> SetInfo:
+    """What a set's folder says of itself. Raises DataError for a damaged set.json."""
     path = folder / INFO_FILE
     if not path.is_file():
         return SetInfo(name=folder.resolve().name, folder=folder)

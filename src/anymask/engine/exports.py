@@ -32,6 +32,7 @@ from anymask.engine.project import Project
 from anymask.engine.review import batch_states
 from anymask.engine.rows import draft_of
 from anymask.primitives.errors import InputError, NotAllowedError
+from anymask.primitives.previews import counted
 
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
@@ -102,13 +103,17 @@ def export_masks(
     if settings.proposals and not settings.force:
         check_rule(project, advice)
     images, left = _leaving(project, settings, advice)
+    _check_enough(len(images), settings)
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report))
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
-        lines.append(f"left out: {left} photos that are not finished (D in the page finishes one)")
+        why = "are not finished (D in the page finishes one)"
+        if settings.only == "labelled":
+            why = f"have no {'' if settings.proposals else 'accepted '}masks and are not finished"
+        lines.append(f"left out: {counted(left, 'photo')} that {why}")
     if name == "yolo" and not settings.images:
         lines.append(f"data.yaml expects the photos in images/; {advice.images}")
     return lines + report.lines()
@@ -119,6 +124,16 @@ def _check_target(target: Path, name: str, settings: ExportSettings) -> None:
         raise InputError(
             f"with photos or a split the output is a folder, got {target.name!r}; leave its "
             "ending out"
+        )
+
+
+def _check_enough(photos: int, settings: ExportSettings) -> None:
+    """Raises InputError where a split would stay empty."""
+    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
+    if photos < len(splits):
+        raise InputError(
+            f"wanted a photo for each of {', '.join(splits)}, got {photos} to export; label more, "
+            "or leave the split out"
         )
 
 

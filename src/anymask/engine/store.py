@@ -145,6 +145,24 @@ class Store:
         with reading(self.database) as session:
             return [entry_of(row, image) for row, image in session.execute(query)]
 
+    def labelled(self, label: str, most: int) -> list[RecordEntry]:
+        """The newest accepted masks that a person gave a label, at most so many; guesses are none.
+
+        Masks without pixels are left out.
+        """
+        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
+        query = query.where(RecordRow.label == label, RecordRow.status == "accepted")
+        query = query.where(RecordRow.deleted.is_(False), RecordRow.area > 0)
+        found: list[RecordEntry] = []
+        with reading(self.database) as session:
+            for row, image in session.execute(query.order_by(RecordRow.id.desc())).yield_per(most):
+                entry = entry_of(row, image)
+                if not entry.notes.label_probability:
+                    found.append(entry)
+                if len(found) == most:
+                    break
+        return found
+
     def record(self, record_id: int) -> RecordEntry:
         """One mask. Raises NotFoundError, also for one that was deleted."""
         with reading(self.database) as session:

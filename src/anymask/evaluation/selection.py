@@ -58,6 +58,12 @@ class EvalSettings:
             least=1, option="--slow-limit", form="N", parse=_parse_limit,
         ),
     ] = 100  # fmt: skip
+    grid: Annotated[
+        int,
+        Setting(
+            "clicks along each side for `everything` (Segment Anything: 64)", least=1, form="N"
+        ),
+    ] = 16
     groups: Annotated[
         str | None,
         Setting(

@@ -32,6 +32,7 @@ from anymask.export.folder import refuse_to_replace, staging
 from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
 from anymask.export.readme import write_readme
+from anymask.export.shared_networks import add_shared_networks
 from anymask.families import shipped_tables
 from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
@@ -107,7 +108,7 @@ def export_bundle(
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
     half          weights stored in 16 bits; they run in 32, see `export.halves`
 
-    Its tables are the package's (`manifest.write_tables`). Raises InputError for a foreign folder.
+    Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
     """
     refuse_to_replace(Path(folder))
     with staging(Path(folder)) as stage:
@@ -127,7 +128,7 @@ def export_bundle(
         )
         (stage / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
         write_readme(stage, manifest)
-    return manifest
+        return add_shared_networks(stage, spec)
 
 
 def example_images(spec: ModelSpec) -> tuple[Tensor, Sequence[int | str], dict[int, Any]]:

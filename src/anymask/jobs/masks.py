@@ -140,16 +140,18 @@ class EverythingWork:
     """A photo's records, and a picture of them."""
 
     def __init__(self, model: Model, task: EverythingTask) -> None:
-        from anymask.predictors.grid import grid_of
+        from anymask.predictors.grid import grid_of, wider_grid
 
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
-        self.grid = grid_of(model.runtime.family, task.given)
+        self.given = task.given
+        grid = grid_of(model.runtime.family, task.given)
+        self.widens = wider_grid(grid, task.given) is not None
         self.arranged = task.arranged.open()
         self.names = task.named.open(model)
         about = {
             "model": model.name,
             "weights": model.runtime.weights_hash,
-            "grid": asdict(self.grid),
+            "grid": asdict(grid),
             "arrangement": task.arranged.about(),
             **task.named.about(model),
         }
@@ -185,7 +187,7 @@ class EverythingWork:
         done = False
         try:
             records = self.model.everything(
-                photo.pixels, progress=on_step, log=log, **asdict(self.grid), **self.arranged
+                photo.pixels, progress=on_step, log=log, **self.given, **self.arranged
             )
             done = True
         finally:
@@ -200,7 +202,7 @@ class EverythingWork:
         height, width = photo.pixels.shape[:2]
         document = sa1b_document(photo.path, (height, width), records)
         made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
-        made_from |= {"coverage": coverage(records)}
+        made_from |= {"coverage": coverage(records), "widens": self.widens}
         write_json(path, document | {"anymask": made_from})
 
     def _records_there(self, path: Path, photo: PhotoFile) -> list[MaskRecord] | None:
@@ -214,7 +216,10 @@ class EverythingWork:
                 return None
             if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
                 return None
-            return [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+            rows = document["annotations"]
+            if made_from.get("widens", self.widens and bool(rows)) != self.widens:
+                return None  # another answer, where nothing passed
+            return [MaskRecord.from_sa1b(record) for record in rows]
         except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
             return None  # there is none, or it is damaged
 

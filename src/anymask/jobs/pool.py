@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 from anymask.primitives.errors import AnymaskError
+from anymask.primitives.exit_codes import exit_text
 from anymask.primitives.threads import limit_threads, threads_each
 
 Item = TypeVar("Item")
@@ -236,17 +237,6 @@ class _Pool(Generic[Item, Result]):
                 worker.process.join()
             worker.process.close()
             worker.pipe.close()
-
-
-def exit_text(code: int | None) -> str:
-    """How a process ended, in words."""
-    if code is None or code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed ({name})"
 
 
 def _start_process(task: PoolTask[Any, Any], threads: int) -> tuple[SpawnProcess, Connection]:

@@ -40,6 +40,7 @@ from anymask.models.object_answer import (
     fill_holes,
     without_overlaps,
 )
+from anymask.models.parts import VIDEO_PARTS
 from anymask.models.positions import sine_grid, sine_line
 from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
 from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns
@@ -64,10 +65,11 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 class VideoModel(nn.Module):
     """SAM 2, SAM 2.1, EdgeTAM and EfficientTAM."""
 
+    parts = VIDEO_PARTS
+
     def __init__(self, spec: ModelSpec, image_encoder: ImageEncoder, config: VideoConfig) -> None:
         super().__init__()
-        self.spec = spec
-        self.config = config
+        self.spec, self.config = spec, config
         dim, memory_dim = config.attention.dim, config.attention.memory_dim
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.settings.frames, 1, 1, memory_dim))
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, dim))
@@ -351,8 +353,7 @@ class VideoModel(nn.Module):
 
     def finished(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> Tensor:
         """The logits that a person gets: holes filled, overlaps taken away, as the settings say."""
-        settings = settings or self.config.settings
-        logits = answer.logits
+        settings, logits = settings or self.config.settings, answer.logits
         if settings.hole_area:
             logits = fill_holes(logits, settings.hole_area)
         return without_overlaps(logits) if settings.exclusive else logits

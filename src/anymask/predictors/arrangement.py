@@ -87,6 +87,7 @@ class Arrangement:
         float,
         Setting(
             "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
+            most=1,
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
     ] = 1.0
@@ -96,6 +97,7 @@ class Arrangement:
             "of two masks of which the smaller lies in the other by more than this share, keep the "
             f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
             "all: parts beside their wholes",
+            most=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
             "layout are chosen",
         ),

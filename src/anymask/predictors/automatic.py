@@ -21,7 +21,7 @@ from anymask.predictors.arrangement import (
 )
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid, grid_of, wider_grid
-from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, check_keywords, split_source
+from anymask.predictors.keywords import SOURCE_WORDS, SourceDict, split_source
 from anymask.predictors.large import WindowScanner, count_looks, look_around
 from anymask.predictors.objectness import least_objectness
 from anymask.predictors.pipeline import check_embedding, embed_image
@@ -31,6 +31,7 @@ from anymask.predictors.requests import SeenPhoto, load_shown
 from anymask.predictors.search_log import SearchLog
 from anymask.predictors.settings import Retry, check_retry
 from anymask.primitives.errors import InputError
+from anymask.primitives.keywords import check_keywords
 from anymask.primitives.progress import Progress, pick_teller
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.tiles import Tile

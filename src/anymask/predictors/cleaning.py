@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from anymask.families.choice import clean_logits
 from anymask.predictors.question import Question
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.masks import clean_mask
 from anymask.primitives.prompts import Prompt

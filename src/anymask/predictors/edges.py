@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from anymask.predictors.cleaning import PhotoClicks, clean_kept, clicks_of
 from anymask.predictors.question import Question
-from anymask.primitives.candidates import Candidates, Mask, PixelsLater
+from anymask.primitives.candidate_mask import Mask, PixelsLater
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.edge_window import (
     EdgeWindow,
     add_change,

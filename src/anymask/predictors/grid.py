@@ -106,13 +106,15 @@ class Grid:
         ),
     ] = None
     pred_iou_thresh: Annotated[
-        float, Setting("keep masks of more than this quality; lower finds more, 0 keeps all")
+        float,
+        Setting("keep masks of more than this quality; lower finds more, 0 keeps all", below=2),
     ] = 0.88
     stability_score_thresh: Annotated[
         float,
         Setting(
             "keep masks with at least this IoU between their stricter and looser cut; lower finds "
-            "more, 0 keeps all"
+            "more, 0 keeps all",
+            most=1,
         ),
     ] = 0.95
     stability_score_offset: Annotated[
@@ -120,7 +122,8 @@ class Grid:
         Setting("logits by which the cuts differ from the mask's own threshold", unit="logits"),
     ] = 1.0
     box_nms_thresh: Annotated[
-        float, Setting("of two masks whose boxes overlap with a larger IoU, keep the better")
+        float,
+        Setting("of two masks whose boxes overlap with a larger IoU, keep the better", most=1),
     ] = 0.7
     crop_n_layers: Annotated[
         int,
@@ -132,7 +135,7 @@ class Grid:
     ] = 0
     crop_nms_thresh: Annotated[
         float,
-        Setting("the same as box_nms_thresh between crops; the smaller crop's mask stays"),
+        Setting("the same as box_nms_thresh between crops; the smaller crop's mask stays", most=1),
     ] = 0.7
     crop_overlap_ratio: Annotated[
         float,

@@ -16,6 +16,7 @@ from anymask.data.images import ImageSource
 from anymask.families.prompts import mask_on_photo
 from anymask.predictors.keywords import (
     NOT_CALLED,
+    PROMPT_WORDS,
     BatchKeywords,
     SegmentKeywords,
     SourceDict,
@@ -35,9 +36,10 @@ from anymask.predictors.requests import (
     load_shown,
     prompt_list,
 )
-from anymask.predictors.settings import Retry, SegmentSettings, SegmentSettingsDict
+from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, InputError, ModelError, WeightsError
+from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.progress import Progress, tell_each
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from anymask.primitives.name_table import LabelSuggestion
 
 
+@name_all_keywords
 class Model:
     """A runtime with everything around it that users need. Made by `anymask.load`.
 
@@ -152,7 +155,7 @@ class Model:
         """
         from anymask.predictors.naming import suggest_labels
 
-        photo = load_one(image, read_source(source), self.spec.channels)
+        photo = load_one(image, read_source(source, ("names", "top")), self.spec.channels)
         return suggest_labels(self.runtime, photo, masks, names, top)
 
     def with_labels(
@@ -169,13 +172,14 @@ class Model:
         """
         from anymask.predictors.naming import with_labels
 
-        photo = load_one(image, read_source(source), self.spec.channels)
+        photo = load_one(image, read_source(source, ("names",)), self.spec.channels)
         return with_labels(self.runtime, photo, found, names)
 
     def embed_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
     ) -> Iterator[Embedding]:
         """One after the other; `images` and `progress` as for `everything_many`."""
+        read_source(source, ("progress",))
         for image in tell_each(list_images(images), progress, "photos"):
             yield image if isinstance(image, Embedding) else self.embed(image, **source)
 
@@ -241,7 +245,7 @@ class Model:
         embedding, for zoom or mirror with one, for a keyword that nobody knows.
         """
         boxes = settings.pop("boxes", None)
-        source, chosen = split_segment(settings)
+        source, chosen = split_segment(settings, PROMPT_WORDS)
         asked = asked_prompts((points, labels, box, mask), boxes, prompts)
         answers = self._answers(asked, chosen, self._seen(image, chosen, source))
         return answers[0] if prompts is None and boxes is None else answers
@@ -256,14 +260,11 @@ class Model:
         ]
 
     def _seen(
-        self,
-        image: ImageSource | Embedding,
-        settings: SegmentSettings,
-        source: SourceDict | None = None,
+        self, image: ImageSource | Embedding, settings: SegmentSettings, source: SourceDict
     ) -> SeenPhoto:
         """The photo, where it is there, and its embedding."""
         if not isinstance(image, Embedding):
-            photo, picture = load_shown(image, source or SourceDict(), self.spec.channels)
+            photo, picture = load_shown(image, source, self.spec.channels)
             return SeenPhoto(embed_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
@@ -281,7 +282,7 @@ class Model:
         requests: Iterable[Request],
         *,
         on_error: Literal["raise", "return"] = "raise",
-        **settings: Unpack[SegmentSettingsDict],
+        **settings: Unpack[SegmentKeywords],
     ) -> list[Reply | AnymaskError]:
         """Photos of any sizes with any numbers of prompts; equal to `segment` one by one.
 
@@ -293,12 +294,12 @@ class Model:
         """
         if on_error not in ("raise", "return"):
             raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
-        _, chosen = split_segment(settings)
+        source, chosen = split_segment(settings, ("on_error",))
         replies: list[Reply | AnymaskError] = []
         for image, prompts in requests:
             try:
                 several = prompt_list(prompts)
-                view = self._seen(image, chosen)
+                view = self._seen(image, chosen, source)
                 if not isinstance(image, str | Path):  # ten thousand photos need not stay
                     view = replace(view, picture=None)
                 answers = self._answers(several, chosen, view)
@@ -313,7 +314,7 @@ class Model:
         self,
         image: ImageSource | Embedding,
         mask: ArrayLike,
-        **settings: Unpack[SegmentSettingsDict],
+        **settings: Unpack[SegmentKeywords],
     ) -> Candidates:
         """A better version of a mask, or the mask itself.
 
@@ -330,9 +331,9 @@ class Model:
 
         start = Prompt.of(mask=mask).mask
         assert start is not None
-        _, chosen = split_segment(settings)
+        source, chosen = split_segment(settings)
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" is about what is asked once
-        view = self._seen(image, chosen)
+        view = self._seen(image, chosen, source)
         check_embedding(self.runtime, view.embedding)
         given = mask_on_photo(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold

@@ -1,17 +1,14 @@
-"""Keyword arguments by name: what a caller gave in; one clear error for a name that nobody knows.
-
-Other tools have other words for the same: segment-anything, transformers, Ultralytics.
-"""
+"""The keyword arguments of `Model`: what a caller gave in; how photos are read and settings out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypedDict, cast
 
 from numpy.typing import ArrayLike
 
 from anymask.predictors.settings import SegmentSettings, SegmentSettingsDict
-from anymask.primitives.errors import InputError
+from anymask.primitives.keywords import check_keywords
 
 
 class SourceDict(TypedDict, total=False):
@@ -32,34 +29,8 @@ class BatchKeywords(SegmentKeywords, total=False):
 
 
 SOURCE_WORDS = frozenset(SourceDict.__optional_keys__)
-_SEGMENT_NAMES = ("points", "labels", "box", "boxes", "mask", "prompts")
+PROMPT_WORDS = ("points", "labels", "box", "boxes", "mask", "prompts")
 _SEGMENT_WORDS = tuple(SegmentSettingsDict.__optional_keys__)
-
-# The words of other tools, and what to write here.
-OTHER_WORDS = {
-    "point_coords": "points=[(x, y), ...]",
-    "input_points": "points=[(x, y), ...]",
-    "point": "points=[(x, y)]",
-    "point_labels": "labels=[1, 0, ...]",
-    "input_labels": "labels=[1, 0, ...]",
-    "bbox": "box=(x0, y0, x1, y1)",
-    "bboxes": "boxes=[(x0, y0, x1, y1), ...]",
-    "input_boxes": "boxes=[(x0, y0, x1, y1), ...]",
-    "mask_input": "mask=answer.logits[0]",
-    "input_masks": "mask=answer.logits[0]",
-    "masks": "mask=, or refine(image, mask)",
-    "multimask_output": 'multimask=True, False or "auto"',
-    "return_logits": "answer.logits, which is always there",
-    "output_mode": "records.to_sa1b(output_mode=...) on the answer",
-    "conf": "pred_iou_thresh=, the least quality, or records.filter(min_quality=...)",
-    "iou": "mask_nms_thresh=, or records.nms(...)",
-    "imgsz": "nothing: a photo keeps its size",
-    "image_format": "bgr=True for arrays as cv2.imread gives them",
-    "device": "device= of anymask.load",
-    "points_per_crop": "points_per_side=",
-    "min_area": "min_mask_area=",
-    "verbose": "progress=True",
-}
 
 _PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
 OTHER_METHODS = {
@@ -86,35 +57,26 @@ def other_method(name: str) -> str:
     return f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
 
 
-def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises InputError for the first name that is not known: what is meant, or the nearest."""
-    names = list(known)
-    for name in given:
-        if name in names:
-            continue
-        if name in OTHER_WORDS:
-            remedy = f"here it is {OTHER_WORDS[name]}"
-        else:
-            import difflib
+def read_source(given: Mapping[str, Any], also: Collection[str] = ()) -> SourceDict:
+    """The keyword arguments of a call that takes nothing else. Raises InputError.
 
-            near = difflib.get_close_matches(name, names, 1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise InputError(f"there is no keyword {name!r}; {remedy}")
-
-
-def read_source(given: Mapping[str, Any]) -> SourceDict:
-    """The keyword arguments of a call that takes nothing else. Raises InputError."""
-    check_keywords(given, sorted(SOURCE_WORDS))
+    also  the arguments that it has beside these, for the hint
+    """
+    check_keywords(given, [*also, *sorted(SOURCE_WORDS)])
     return cast(SourceDict, given)
 
 
-def split_segment(given: Mapping[str, Any]) -> tuple[SourceDict, SegmentSettings]:
-    """What `segment` was given beside the prompt: how the photo is read, and the settings.
+def split_segment(
+    given: Mapping[str, Any], also: Collection[str] = ()
+) -> tuple[SourceDict, SegmentSettings]:
+    """What a call was given beside the prompt: how the photo is read, and the settings.
+
+    also  the arguments that the call has beside these, for the hint
 
     Raises InputError for a name that nobody knows, or a value out of range.
     """
     source, rest = split_source(given)
-    check_keywords(rest, [*_SEGMENT_NAMES, *sorted(_SEGMENT_WORDS), *sorted(SOURCE_WORDS)])
+    check_keywords(rest, [*also, *sorted(_SEGMENT_WORDS), *sorted(SOURCE_WORDS)])
     return source, SegmentSettings(**rest)
 
 

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.predictors.question import Question
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import violated_points
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.sampling import (

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 from anymask.families.family import Multimask, Ranking
 from anymask.predictors.granularity import Granularity, check_granularity
 from anymask.primitives.errors import InputError
+from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.region_size import CLEAN, LeastArea, RegionSize, parse_region_size
 from anymask.primitives.setting import Setting, check_settings, describe_settings
 from anymask.primitives.spec import ModelSpec
@@ -41,6 +42,7 @@ def _check_steps(steps: object) -> None:
         raise InputError(f"steps are {', '.join(RETRY_STEPS)}; got {strange[0]!r}")
 
 
+@name_all_keywords
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Retry:

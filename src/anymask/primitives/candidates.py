@@ -5,40 +5,33 @@ Letters: K candidates, H W the photo, h w a low-resolution mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
+from anymask.primitives.candidate_mask import Mask
 from anymask.primitives.detections import to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
-from anymask.primitives.mask_files import (
-    FoundMask,
-    mask_picture,
-    output_kind,
-    shows_photo,
-    write_found,
-)
-from anymask.primitives.masks import iou, stability_score
-from anymask.primitives.polygons import SMOOTH, Polygon, mask_to_polygons
+from anymask.primitives.keywords import name_all_keywords
+from anymask.primitives.mask_files import mask_picture, output_kind, shows_photo, write_found
+from anymask.primitives.masks import iou
+from anymask.primitives.polygons import SMOOTH, Polygon
 from anymask.primitives.previews import (
-    HeldPicture,
     Picture,
     percent,
-    photo_of,
     preview_html,
     preview_of,
-    preview_png,
     show_picture,
+    without_held,
 )
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import STABILITY_OFFSET, MaskRecord, record_from_rle
+from anymask.primitives.records import MaskRecord
 from anymask.primitives.resize import logits_to_masks, logits_to_rles
-from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_mask
+from anymask.primitives.rle import Rle
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FloatArray, IntArray, UintImage
 
@@ -46,136 +39,7 @@ TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which ma
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
-class PixelsLater:
-    """Pixels of a mask that are decided when they are first read, and pickled as run-lengths."""
-
-    def __init__(self, decide: Callable[[], Rle]) -> None:
-        self._decide: Callable[[], Rle] | None = decide
-        self._rle: Rle | None = None
-
-    @property
-    def rle(self) -> Rle:
-        """The run-lengths, of the photo's size."""
-        decide = self._decide
-        if self._rle is None and decide is not None:
-            self._rle, self._decide = decide(), None  # the photo is let go with it
-        assert self._rle is not None
-        return self._rle
-
-    def __reduce__(self) -> tuple[Callable[[Rle], Rle], tuple[Rle]]:
-        return replace, (self.rle,)
-
-
-@dataclass(frozen=True, eq=False)
-class Mask:
-    """One mask over a photo.
-
-    logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
-    geometry   how the logits lie over the photo
-    quality    this mask's own number, raw
-    order      its place in the model's own order
-    threshold  logits above it are object
-    cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
-               logits are
-    finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
-    label, label_probability  the class and its chance, of a model that was tuned on classes
-    """
-
-    logits: FloatArray
-    geometry: Geometry
-    quality: float
-    order: int = 0
-    threshold: float = 0.0
-    cleaned: FloatArray | None = None
-    finished: Rle | PixelsLater | None = None
-    label: str | None = None
-    label_probability: float | None = None
-
-    def __repr__(self) -> str:
-        height, width = self.geometry.image_hw
-        return f"<Mask of {width}x{height}: quality {self.quality:.2f}, {percent(self.coverage)}>"
-
-    def _repr_png_(self) -> bytes:
-        return preview_png(self.pixels().view(np.uint8) * np.uint8(255))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.pixels().astype(np.bool_ if dtype is None else dtype, copy=False)
-
-    @property
-    def mask(self) -> BoolArray:
-        """(H, W) bool, made each time."""
-        return self.pixels()
-
-    @property
-    def shown_logits(self) -> FloatArray:
-        """(h, w) what the mask is drawn from: the clean logits where there are any."""
-        return self.logits if self.cleaned is None else self.cleaned
-
-    @property
-    def area(self) -> int:
-        """Object pixels in the photo."""
-        return rle_area(self.rle())
-
-    @property
-    def coverage(self) -> float:
-        """The share of the photo's pixels, 0..1."""
-        return self.area / max(1, self.geometry.image_hw[0] * self.geometry.image_hw[1])
-
-    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
-
-        See `mask_to_polygons`.
-        """
-        return mask_to_polygons(self.pixels(), tolerance, min_area, smooth=True)
-
-    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
-        """The mask with its numbers, and the clicks of the prompt where one is given."""
-        stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
-        named, quality = label or self.label, float(self.quality)
-        record = record_from_rle(self.rle(), quality=quality, stability=stability, label=named)
-        record = replace(record, label_probability=None if label else self.label_probability)
-        if prompt is None or prompt.points is None:
-            return record
-        return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
-
-    def pixels(self) -> BoolArray:  # (H, W)
-        """The mask in the photo, made each time."""
-        if self.finished is not None:
-            return rle_to_mask(self.rle())
-        drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
-            0
-        ]
-        return drawn
-
-    def rle(self) -> Rle:
-        """The run-lengths of the same pixels."""
-        if isinstance(self.finished, PixelsLater):
-            return self.finished.rle
-        if self.finished is not None:
-            return self.finished
-        return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]
-
-    def with_logits(self, logits: FloatArray) -> Mask:
-        """The same mask drawn by other logits (h, w), which are fed back as well."""
-        return replace(self, logits=logits, cleaned=None, finished=None)
-
-    def with_cleaned(self, logits: FloatArray) -> Mask:
-        """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
-        return replace(self, cleaned=logits, finished=None)
-
-    def with_pixels(self, pixels: BoolArray) -> Mask:
-        """The same mask with decided pixels (H, W); the logits stay what is fed back."""
-        return replace(self, finished=mask_to_rle(pixels))
-
-    def cells(self) -> int:
-        """The size of the object in the cells of the logits that are photo."""
-        rows, columns = (
-            -(-filled * low // self.geometry.side)
-            for filled, low in zip(self.geometry.input_hw, self.logits.shape, strict=True)
-        )
-        return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
-
-
+@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """The masks that one prompt may mean, the most likely first.
@@ -190,6 +54,12 @@ class Candidates:
     violated_points: tuple[int, ...] = ()
     prompt: Prompt | None = None
     picture: Picture | None = None
+
+    def __post_init__(self) -> None:
+        seen = self.picture
+        if seen is not None:
+            items = (o if o.picture is seen else replace(o, picture=seen) for o in self.items)
+            object.__setattr__(self, "items", tuple(items))
 
     @classmethod
     def of_logits(
@@ -229,8 +99,7 @@ class Candidates:
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("logits", "quality", "order", "masks")
-        kept = {name: value for name, value in vars(self).items() if name not in made}
-        return kept | {"picture": None if isinstance(self.picture, HeldPicture) else self.picture}
+        return without_held({k: value for k, value in vars(self).items() if k not in made})
 
     @property
     def first(self) -> Mask:
@@ -365,7 +234,8 @@ class Candidates:
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with the first mask and the prompt. Raises InputError without the photo."""
-        drawn: UintImage = mask_picture("overlay", self._found(image, with_photo=True))
+        found = self.first.found(image, with_photo=True, prompt=self.prompt)
+        drawn: UintImage = mask_picture("overlay", found)
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
@@ -381,17 +251,12 @@ class Candidates:
         """
         target = Path(path)
         kind = output_kind(target)
-        write_found(target, kind, self._found(image, shows_photo(kind)))
+        write_found(target, kind, self.first.found(image, shows_photo(kind), self.prompt))
         return target
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with the first mask in the system's viewer of pictures."""
         show_picture(self.draw(image))
-
-    def _found(self, image: UintImage | None, with_photo: bool) -> FoundMask:
-        path = Path("photo.jpg" if self.picture is None else self.picture.name)
-        photo = photo_of(image, self.picture, self.geometry.image_hw) if with_photo else None
-        return FoundMask(path, photo, self.first.pixels(), self.to_record(), self.prompt)
 
     def _repr_png_(self) -> bytes | None:
         return None if self.picture is None else preview_of(self.draw)

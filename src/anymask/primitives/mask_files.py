@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import json_bytes, whole_file
@@ -18,7 +18,6 @@ from anymask.primitives.suffixes import near_suffix
 if TYPE_CHECKING:
     from anymask.primitives.polygons import Ring
     from anymask.primitives.prompts import Prompt
-    from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import BoolArray, UintImage
 
 Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "yolo", "npy"]
@@ -41,6 +40,30 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+class WrittenRecord(Protocol):
+    """What files tell of a mask (`MaskRecord` does)."""
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]: ...
+
+    @property
+    def area(self) -> int: ...
+
+    @property
+    def coverage(self) -> float: ...
+
+    @property
+    def quality(self) -> float: ...
+
+    @property
+    def label(self) -> str | None: ...
+
+    @property
+    def label_probability(self) -> float | None: ...
+
+    def to_sa1b(self, record_id: int | None = None) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class FoundMask:
     """One photo and the mask that was found in it.
@@ -56,7 +79,7 @@ class FoundMask:
     photo: Path
     image: UintImage | None
     mask: BoolArray
-    record: MaskRecord
+    record: WrittenRecord
     prompt: Prompt | None = None
     toss: bool = False
 
@@ -234,7 +257,7 @@ def found_to_geojson(found: Sequence[FoundMask]) -> dict[str, Any]:
 
 
 def sa1b_document(
-    photo: Path, image_hw: tuple[int, int], records: Sequence[MaskRecord]
+    photo: Path, image_hw: tuple[int, int], records: Sequence[WrittenRecord]
 ) -> dict[str, Any]:
     """The JSON of one picture of the SA-1B data set; ids count from 1."""
     height, width = image_hw

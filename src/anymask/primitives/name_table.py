@@ -48,8 +48,13 @@ class NameTable:
     scale: float
     network: str = ""
 
-    def chosen(self, names: Sequence[str] | None) -> ChosenNames:
+    def chosen(
+        self, names: Sequence[str] | None, own: Mapping[str, FloatArray] | None = None
+    ) -> ChosenNames:
         """The names to choose from: a list, or all that were learned.
+
+        own  vectors (D,) of length 1 of names that are known by examples; the learned name that is
+             nearest to one may mean the same, and is no rival of it
 
         Raises InputError for one that is not known, with the nearest that are.
         """
@@ -61,9 +66,17 @@ class NameTable:
         labels = list(dict.fromkeys(name.strip() for name in names if name.strip()))
         if not labels:
             raise InputError("names must be words, got none; leave it out for all learned names")
-        chosen = np.array([self._place(label) for label in labels], np.int64)
+        own = own or {}
+        known = {label: self._place(label) for label in labels if label not in own}
+        vectors = [own[label] if label in own else self.vectors[known[label]] for label in labels]
+        chosen = np.array(list(known.values()), np.int64)
         others = np.setdiff1d(np.flatnonzero(self.learned), chosen)
-        return ChosenNames(tuple(labels), self.vectors[chosen], self.scale, self.vectors[others])
+        if len(others):
+            rivals = self.vectors[others]
+            others = np.delete(
+                others, [int((rivals @ own[one]).argmax()) for one in labels if one in own]
+            )
+        return ChosenNames(tuple(labels), np.stack(vectors), self.scale, self.vectors[others])
 
     def knows(self, name: str) -> bool:
         """Whether it can be chosen."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -38,8 +38,30 @@ class HeldPicture:
     pixels: UintImage
     name: str = "photo.jpg"
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        return f"<HeldPicture: {self.name!r}, {width}x{height}>"
+
     def __call__(self) -> UintImage:
         return self.pixels
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 mask", "2 masks"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def without_held(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What is pickled of an answer: all of it, save a photo whose pixels are in memory."""
+    held = isinstance(state.get("picture"), HeldPicture)
+    return dict(state) | ({"picture": None} if held else {})
+
+
+def same_picture(one: Picture, other: Picture) -> bool:
+    """Whether two are the same file, or the same array in memory."""
+    if isinstance(one, HeldPicture) and isinstance(other, HeldPicture):
+        return one.pixels is other.pixels
+    return one == other
 
 
 def percent(share: float) -> str:

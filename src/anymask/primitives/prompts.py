@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import PromptError
+from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 from anymask.primitives.types import BoolArray, FloatArray, IntArray
 
@@ -58,6 +59,7 @@ class Example:
 PromptPart = Clicks | Box | StartMask | Words | Example
 
 
+@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What the user says about one object, in image pixels; `parts` has it as a tagged union.
@@ -228,9 +230,10 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
 def _check_box(box: Any, name: str = "box") -> FloatArray:
     array = _numbers(box, name, f"{name}=(x0, y0, x1, y1)")
     if array.shape != (4,):
+        several = "give segment boxes=[(x0, y0, x1, y1), ...], or one Prompt each"
         raise PromptError(
             f"{name} must be four numbers x0, y0, x1, y1; got the shape {array.shape}; "
-            "for several objects give one Prompt each"
+            f"for several objects {several if name == 'box' else 'give one Prompt each'}"
         )
     x0, y0, x1, y1 = array.astype(np.float32).tolist()
     if x1 <= x0 or y1 <= y0:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.keywords import name_all_keywords
+from anymask.primitives.mask_files import (
+    FoundMask,
+    mask_picture,
+    output_kind,
+    shows_photo,
+    write_found,
+)
 from anymask.primitives.polygons import SMOOTH, Polygon, rle_to_polygons
-from anymask.primitives.previews import percent, preview_png
+from anymask.primitives.previews import (
+    Picture,
+    percent,
+    photo_of,
+    preview_html,
+    preview_png,
+    show_picture,
+    without_held,
+)
 from anymask.primitives.rle import (
     Rle,
     coco_to_rle,
@@ -20,7 +37,7 @@ from anymask.primitives.rle import (
     rle_to_coco,
     rle_to_mask,
 )
-from anymask.primitives.types import BoolArray
+from anymask.primitives.types import BoolArray, UintImage
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
@@ -28,6 +45,7 @@ UNLABELLED = "object"  # the class of a mask without a label, where a format wan
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 
 
+@name_all_keywords
 @dataclass(frozen=True, kw_only=True)
 class MaskRecord:
     """One mask of a list, in image pixels.
@@ -47,6 +65,8 @@ class MaskRecord:
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
+    picture     reads the photo, where it is known: it is what `show` and `save` draw on; records of
+                different pictures may be equal
     """
 
     rle: Rle
@@ -61,6 +81,10 @@ class MaskRecord:
     parent: int | None = None
     depth: int | None = None
     label_probability: float | None = None
+    picture: Picture | None = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_held(vars(self))
 
     def __repr__(self) -> str:
         height, width = self.rle.size
@@ -72,6 +96,9 @@ class MaskRecord:
 
     def _repr_png_(self) -> bytes:
         return preview_png(self.mask.astype(np.uint8) * np.uint8(255))
+
+    def _repr_html_(self) -> str:
+        return preview_html(repr(self), [], self._repr_png_())
 
     @property
     def coverage(self) -> float:
@@ -94,6 +121,35 @@ class MaskRecord:
     def rank(self) -> float:
         """What orders masks of one photo: how likely it is an object, else its quality."""
         return self.quality if self.objectness is None else self.objectness
+
+    def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
+        """The photo with this mask. Raises InputError without the photo."""
+        drawn: UintImage = mask_picture("overlay", self._found(image, with_photo=True))
+        return drawn
+
+    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
+        """Write this mask; the end of the name says what, as of a list of one (`MaskRecords`).
+
+        .json SA-1B, .geojson, .svg, .txt YOLO, .npy (H, W) bool, .mask.png white on black,
+        .png .jpg and other pictures the photo with the mask
+
+        image  the photo, where the record does not know it
+
+        Raises InputError for another suffix, or a picture of a photo that is not known.
+        """
+        target = Path(path)
+        kind = output_kind(target, "overlay")
+        write_found(target, kind, self._found(image, shows_photo(kind)))
+        return target
+
+    def show(self, image: UintImage | None = None) -> None:
+        """Open the photo with this mask in the system's viewer of pictures."""
+        show_picture(self.draw(image))
+
+    def _found(self, image: UintImage | None, with_photo: bool) -> FoundMask:
+        name = Path("photo.jpg" if self.picture is None else self.picture.name)
+        photo = photo_of(image, self.picture, self.rle.size) if with_photo else None
+        return FoundMask(name, photo, self.mask, self)
 
     def to_sa1b(
         self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"

@@ -126,7 +126,16 @@ class DeclaredSetting:
 
     def _check_plain(self, value: object) -> None:
         if not self._takes(value):
-            raise InputError(f"{self.name} must be {self.wanted}, got {value!r}")
+            raise InputError(
+                f"{self.name} must be {self.wanted}, got {value!r}{self._percentage(value)}"
+            )
+
+    def _percentage(self, value: object) -> str:
+        """What to write for a percentage where a share is wanted; "" for other values."""
+        share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
+        if not share or isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        return f"; for {value:g} % write {value / 100:.2g}" if 2 <= value <= 100 else ""
 
     def _takes(self, value: object) -> bool:
         if value is None or isinstance(value, bool):

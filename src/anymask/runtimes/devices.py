@@ -50,12 +50,17 @@ def available_devices() -> tuple[str, ...]:
     return (*found, "cpu")
 
 
-def pick_dtype(precision: str) -> torch.dtype:
-    """The torch dtype of "fp32", "bf16" or "fp16"; InputError for anything else."""
+def check_precision(precision: str) -> None:
+    """Raises InputError for a word that is no precision."""
     if precision not in get_args(Precision):
         raise InputError(
             f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
         )
+
+
+def pick_dtype(precision: str) -> torch.dtype:
+    """The torch dtype of "fp32", "bf16" or "fp16"; InputError for anything else."""
+    check_precision(precision)
     torch = import_torch()
     names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     return names[precision]  # type: ignore[no-any-return]  # torch comes in as Any

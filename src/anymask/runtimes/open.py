@@ -16,15 +16,17 @@ from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError, ModelError, WeightsError
 from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
-from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.protocol import ImageRuntime, MaskNaming
 
 if TYPE_CHECKING:
     from torch import nn
 
     from anymask.models.edge_refiner import EdgeRefiner
     from anymask.primitives.channel_mix import ChannelMix
+    from anymask.primitives.spec import ModelSpec
 
 Runtime = Literal["auto", "onnx", "torch"]
+ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`weights.adapters`)
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -54,6 +56,9 @@ def open_runtime(
     if folder is None:
         return _open_torch(name, weights, device, precision)
     if precision != "fp32":
+        from anymask.runtimes.devices import check_precision
+
+        check_precision(precision)
         raise InputError(
             f"an exported model runs as it was exported, got precision={precision!r}; leave it "
             "out, export with `--int8`, or load a checkpoint with runtime='torch'"
@@ -92,7 +97,8 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     """The exported model that a name and weights mean, or None when they mean a checkpoint."""
     if weights is not None:
         path = Path(weights).expanduser()
-        return path if os.path.isdir(path) else None  # noqa: PTH112 - False for any name
+        adapters = os.path.isfile(path / ADAPTERS)  # noqa: PTH113 - False for any name
+        return path if os.path.isdir(path) and not adapters else None  # noqa: PTH112 - the same
     if name == DEFAULT_MODEL:
         return ASSETS / DEFAULT_MODEL
     folder = Path(name).expanduser()
@@ -100,8 +106,13 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
-    """The network's name and the weights, where the name is a file that a training wrote."""
+    """The network's name and the weights, where the name is what a training wrote: a file, or a
+    folder of adapters."""
     path = Path(name).expanduser()
+    if weights is None and os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
+        from anymask.weights.adapters import base_of
+
+        return base_of(path), path
     if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
         return name, weights
     from anymask.weights.formats import about_weights
@@ -139,7 +150,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
     name, weights = named_weights(name, weights)
     variant = entry(name).variant
-    path = _checkpoint_of(name, weights)
+    path, adapters = _checkpoint_of(name, weights)
     if path.is_dir():
         kind = "an exported model already" if (path / MANIFEST).is_file() else "a folder"
         raise ModelError(
@@ -158,18 +169,35 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
         add_class_head(module, len(classes))
     load_official(module, read_checkpoint(path))
+    weights_hash = file_hash(path)
+    if adapters is not None:
+        weights_hash = _merge(module, name, adapters, weights_hash)
     spec = replace(
         models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
     )
     module.spec = cast(Any, spec)
-    return module.eval(), file_hash(path)
+    return module.eval(), weights_hash
 
 
-def _checkpoint_of(name: str, weights: str | Path | None) -> Path:
+def _merge(module: nn.Module, name: str, folder: Path, base_hash: str) -> str:
+    """Adapters into a network of their model; what names its weights then."""
+    from anymask.weights.adapters import adapters_hash, check_base, merge_files, read_adapters
+
+    adapters = read_adapters(folder)
+    check_base(adapters, name)
+    merge_files(module, adapters)
+    return adapters_hash(folder, base_hash)
+
+
+def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:
+    """The file of a model's weights, and the folder of adapters that change them, or None."""
     from anymask.weights import find
+    from anymask.weights.adapters import adapter_folder
     from anymask.weights.store import trainable_weights
 
-    return trainable_weights(name) if weights is None else find(name, weights)
+    adapters = adapter_folder(weights)
+    own = weights is None or adapters is not None
+    return (trainable_weights(name) if own else find(name, weights)), adapters
 
 
 def load_refiner(folder: Path) -> EdgeRefiner | None:
@@ -200,8 +228,18 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
 
     network, file = named_weights(name, weights)
     entry(network)  # an unknown name is said before a missing file
-    path = _checkpoint_of(network, file)
-    module, weights_hash = load_module(network, path)
+    path, adapters = _checkpoint_of(network, file)
+    module, weights_hash = load_module(network, adapters or path)
     place = None if weights is None else Path(weights).absolute()
     again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
-    return TorchRuntime(module, weights_hash, device, precision, again, load_refiner(path.parent))
+    shared = shared_folder(cast("ModelSpec", module.spec))
+    edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
+    names = OnnxRuntime(shared).capability(MaskNaming) if shared else None
+    return TorchRuntime(module, weights_hash, device, precision, again, edges, names)
+
+
+def shared_folder(spec: ModelSpec) -> Path | None:
+    """The bundle in the package whose networks of edges and names serve a model, too: one of its
+    family. None where there is none, or where the model's pictures are no photos."""
+    folder = ASSETS / spec.family
+    return folder if spec.channels is None and (folder / MANIFEST).is_file() else None

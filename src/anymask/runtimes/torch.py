@@ -18,7 +18,7 @@ from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.types import FeatureMap, FloatArray, ModelPrompts, Seen
 from anymask.runtimes.devices import fast_halves, import_torch, pick_device, pick_dtype
 from anymask.runtimes.failures import running
-from anymask.runtimes.protocol import ClassLabelling, EdgeRefining
+from anymask.runtimes.protocol import ClassLabelling, EdgeRefining, MaskNaming
 from anymask.runtimes.sweep import Sweep, SweepPrecision
 from anymask.runtimes.torch_edges import TorchEdges
 from anymask.runtimes.video import VideoSteps
@@ -37,6 +37,7 @@ class TorchRuntime:
     reopened  name, weights, device and precision, as `open_runtime` takes them, where it can be had
               again from them; without them it cannot be pickled
     edges     refines edges of its masks, where that was learned
+    names     names masks, where that was learned
 
     The module is moved to the device and the precision, and put in eval mode: hand it over.
     Raises InputError for a device or precision that is not there, MissingExtra without torch.
@@ -50,6 +51,7 @@ class TorchRuntime:
         precision: str = "fp32",
         reopened: tuple[Callable[..., Any], tuple[Any, ...]] | None = None,
         edges: EdgeRefiner | None = None,
+        names: MaskNaming | None = None,
     ) -> None:
         from anymask.models.inference import for_inference
 
@@ -60,6 +62,7 @@ class TorchRuntime:
         self.weights_hash = weights_hash
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec)
+        self._names = names
         self._edges = None if edges is None else TorchEdges(edges, self.device)
         self._module: Any = for_inference(module, self.device, self.dtype)
 
@@ -85,6 +88,8 @@ class TorchRuntime:
             return cast(C | None, self._video())
         if cast(object, kind) is EdgeRefining:
             return cast(C | None, self._edges)
+        if cast(object, kind) is MaskNaming:
+            return cast(C | None, self._names)
         if cast(object, kind) is ClassLabelling:
             return cast(C | None, TorchClasses(self) if self.spec.classes else None)
         return self if isinstance(self, kind) else None

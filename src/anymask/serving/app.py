@@ -18,6 +18,7 @@ from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import model_router
 from anymask.serving.name_routes import names_router
+from anymask.serving.own_names import OwnNames
 from anymask.serving.pages import Asset, docs_assets, pages_router
 from anymask.serving.refusals import ANYWHERE, documented, install_refusals
 from anymask.serving.video_api import video_router
@@ -38,6 +39,7 @@ class ServerParts:
     assets     address -> file: `pages.page_assets` and `pages.model_assets`
     routers    further addresses
     clips      videos and folders of frames that the page offers, by name
+    own_names  of the project that is served
     """
 
     inference: Inference
@@ -46,6 +48,7 @@ class ServerParts:
     assets: dict[str, Asset] = field(default_factory=dict)
     routers: Sequence[APIRouter] = ()
     clips: Mapping[str, Path] = field(default_factory=dict)
+    own_names: OwnNames | None = None
 
 
 class App:
@@ -92,7 +95,7 @@ def _api(served: ServerParts) -> FastAPI:
     api.state.videos = videos
     install_refusals(api)
     api.include_router(model_router(served.inference, served.limits))
-    api.include_router(names_router(served.inference, served.limits))
+    api.include_router(names_router(served.inference, served.limits, served.own_names))
     api.include_router(video_router(videos, served.limits))
     api.include_router(video_results_router(videos))
     for router in served.routers:

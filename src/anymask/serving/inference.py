@@ -29,6 +29,7 @@ from anymask.primitives.rle import Rle
 from anymask.primitives.types import UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.naming import Named, NamesAsked, name_masks
+from anymask.serving.own_names import OwnNames
 from anymask.serving.priority import BACKGROUND, step_back
 from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
@@ -209,6 +210,7 @@ class Inference:
         rles: list[Rle],
         asked: NamesAsked,
         left: Event | None = None,
+        own: OwnNames | None = None,
     ) -> Future[Named]:
         """What masks of a photo may be called; clicks never wait for it.
 
@@ -217,7 +219,7 @@ class Inference:
 
         def work() -> Named:
             runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
-            return name_masks(runtime, look(), rles, asked)
+            return name_masks(runtime, look(), rles, asked, own)
 
         return self._photos.submit(work)
 

@@ -1,8 +1,10 @@
-"""Routes of a project's labels: list, add, change, delete."""
+"""A project's labels: routes that list, add, change and delete them, and masks that have them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,6 +12,8 @@ from fastapi import APIRouter, Query
 from anymask.engine.project import Project
 from anymask.serving.answers import LabelsAnswer
 from anymask.serving.bodies import LabelBody, LabelFateBody
+from anymask.serving.own_names import Examples, LabelledMask
+from anymask.serving.picture_routes import AskedPlane, PictureLook
 
 User = Annotated[str | None, Query(max_length=400)]
 Who = Annotated[User, Query(alias="user")]
@@ -49,3 +53,20 @@ def add_labels(router: APIRouter, project: Project, user: str) -> None:
         """Delete a name; its masks become nameless, or go too."""
         labels.delete(body.name, body.masks, user_name or user)
         return listed()
+
+
+def labelled_masks(project: Project, looks: PictureLook) -> Examples:
+    """The masks that explain a project's labels, with their photos as they are shown."""
+
+    def examples(label: str, most: int) -> Sequence[LabelledMask]:
+        return [
+            LabelledMask(
+                key=f"{entry.id} {entry.version}",
+                on=f"{entry.image_id} {entry.page}",
+                photo=partial(looks.load, project, entry.image_id, AskedPlane(entry.page)),
+                rle=entry.rle,
+            )
+            for entry in project.store.labelled(label, most)
+        ]
+
+    return examples

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from anymask.predictors.arrangement import EverythingDict
 from anymask.predictors.requests import SeenPhoto
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.prompts import Prompt
@@ -37,6 +36,7 @@ from anymask.serving.results import (
     answers_response,
     records_response,
 )
+from anymask.serving.settings_schema import EVERYTHING
 from anymask.serving.turns import QueueClosed
 from anymask.serving.wire import (
     EverythingBody,
@@ -49,9 +49,7 @@ from anymask.serving.wire import (
 HASH = re.compile(r"[0-9a-f]{32}")
 Format = Annotated[MaskFormat, Query(alias="format")]
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
-_SETTINGS = frozenset(EverythingDict.__optional_keys__) | {"tile"}
 _MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
-_OURS = frozenset({"memory_limit", "points_per_batch"})  # the server's own memory and slices
 
 
 def model_router(inference: Inference, limits: Limits) -> APIRouter:
@@ -117,11 +115,11 @@ def _add_segment(router: APIRouter, inference: Inference, limits: Limits) -> Non
 
         Given up where the client has gone before its turn.
         """
-        asked = body.asked()
+        asked, settings = body.asked(), body.settings()
         check_prompts(asked, limits)
 
         async def answered(prompts: list[Prompt]) -> Response:
-            work = inference.segment(seen, prompts, body.settings())
+            work = inference.segment(seen, prompts, settings)
             async with gives_up(request, work):
                 answers = await done(work)
             name = seen.embedding.image_hash
@@ -235,7 +233,7 @@ async def see(inference: Inference, image: str, limits: Limits) -> SeenPhoto:
 
 def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """Settings of everything that a client may choose. Raises Refusal."""
-    known = sorted(_SETTINGS - _OURS)
+    known = sorted(setting.name for setting in EVERYTHING)
     strange = sorted(set(settings) - set(known))
     if strange:
         raise Refusal(

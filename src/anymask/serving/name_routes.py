@@ -16,13 +16,14 @@ from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import HASH, done, gives_up, see
 from anymask.serving.naming import Named
+from anymask.serving.own_names import OwnNames
 from anymask.serving.photos import from_base64, read_photo
 from anymask.serving.refusals import ANYWHERE, documented
 from anymask.serving.wire import NamesBody, check_masks
 
 
-def names_router(inference: Inference, limits: Limits) -> APIRouter:
-    """/api/names."""
+def names_router(inference: Inference, limits: Limits, own: OwnNames | None = None) -> APIRouter:
+    """/api/names; `own` explains a project's own names."""
     router = APIRouter(route_class=FormRoute, responses=documented(*ANYWHERE))
 
     @router.post(
@@ -48,7 +49,7 @@ def names_router(inference: Inference, limits: Limits) -> APIRouter:
             return given if isinstance(given, SeenPhoto) else read_photo(given, limits)
 
         left = threading.Event()
-        asked = inference.names(look, rles, body.choice(), left)
+        asked = inference.names(look, rles, body.choice(), left, own)
         async with gives_up(request, asked, left):
             return _answer(await done(asked))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,22 +14,27 @@ from anymask.primitives.name_table import ChosenNames, LabelSuggestion
 from anymask.primitives.rle import Rle, rle_area
 from anymask.primitives.types import UintImage
 from anymask.runtimes.protocol import ImageRuntime, MaskNaming
+from anymask.serving.own_names import OwnNames
 from anymask.serving.refusals import Refusal
 
 AT_ONCE = 16  # masks of one piece of the model's work: what a new photo may have to wait for
+
+
+Unknown = Literal["refuse", "leave out", "examples"]
 
 
 @dataclass(frozen=True)
 class NamesAsked:
     """What masks may be called.
 
-    names      to choose from; None: all that were learned
-    leave_out  names that the model does not know are left out, not refused
-    top        names of each mask
+    names    to choose from; None: all that were learned
+    unknown  what becomes of names that the model does not know: refused, left out, or explained
+             by masks that have them, and left out where there is none
+    top      names of each mask
     """
 
     names: list[str] | None
-    leave_out: bool
+    unknown: Unknown
     top: int
 
 
@@ -44,10 +50,14 @@ class Named:
 
 
 def name_masks(
-    runtime: ImageRuntime, look: UintImage | SeenPhoto, rles: list[Rle], asked: NamesAsked
+    runtime: ImageRuntime,
+    look: UintImage | SeenPhoto,
+    rles: list[Rle],
+    asked: NamesAsked,
+    own: OwnNames | None = None,
 ) -> Named:
     """The names of masks. Raises Refusal, InputError for names that are not known."""
-    chosen, among = _choose(runtime, asked)
+    chosen, among = _choose(runtime, asked, own)
     photo = _photo_of(look, rles)
     shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
     told: list[list[LabelSuggestion]] = [[] for _ in rles]
@@ -59,7 +69,9 @@ def name_masks(
     return Named(told, among)
 
 
-def _choose(runtime: ImageRuntime, asked: NamesAsked) -> tuple[ChosenNames, bool]:
+def _choose(
+    runtime: ImageRuntime, asked: NamesAsked, own: OwnNames | None
+) -> tuple[ChosenNames, bool]:
     naming = runtime.capability(MaskNaming)
     if naming is None:
         raise Refusal(
@@ -68,11 +80,13 @@ def _choose(runtime: ImageRuntime, asked: NamesAsked) -> tuple[ChosenNames, bool
             f"{runtime.spec.name}, which has no names",
             f"start the server with --model {DEFAULT_MODEL}",
         )
-    names = asked.names
-    if names is not None and asked.leave_out:
-        table = naming.name_table()
-        names = [name for name in names if table.knows(name)] or None
-    return choose_names(runtime, names), names is not None
+    names, table = asked.names, naming.name_table()
+    if names is None or asked.unknown == "refuse":
+        return choose_names(runtime, names), names is not None
+    strange = [name for name in names if not table.knows(name)]
+    vectors = own.vectors(runtime, strange) if own and asked.unknown == "examples" else {}
+    known = [name for name in names if name in vectors or name not in strange]
+    return table.chosen(known or None, vectors), bool(known)
 
 
 def _photo_of(look: UintImage | SeenPhoto, rles: list[Rle]) -> UintImage:

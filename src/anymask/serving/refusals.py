@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from anymask.predictors.keywords import OTHER_WORDS
 from anymask.primitives.errors import (
     AnymaskError,
     Conflict,
@@ -27,6 +26,7 @@ from anymask.primitives.errors import (
     StoreError,
     WeightsError,
 )
+from anymask.primitives.keywords import our_word
 from anymask.serving.answers import KeptMaskAnswer
 
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
@@ -173,6 +173,15 @@ async def _own(request: Request, error: Exception) -> Response:
     return refusal_of(error).response()
 
 
+_LISTS = {
+    "points": "[[290, 120]]",
+    "labels": "[1]",
+    "box": "[180, 20, 400, 230]",
+    "boxes": "[[180, 20, 400, 230]]",
+    "prompts": '[{"points": [[290, 120]]}]',
+}
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = dict(error.errors()[0])
@@ -186,6 +195,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
             "add: -H 'Content-Type: application/json' (curl), or send the photo as -F file=@NAME",
         ).response()
     remedy = "send the JSON that GET /openapi.json describes"
+    if first["type"] == "json_invalid":
+        body, at = str(error.body), int(first["loc"][-1])
+        got = f"{body[at : at + 20]!r} at character {at} ({first['ctx']['error']})"
+        return Refusal(422, "JSON", got, remedy).response()
+    if first["type"] in ("list_type", "tuple_type") and (
+        example := _LISTS.get(str(first["loc"][-1]))
+    ):
+        remedy = f"write for example {first['loc'][-1]}={example}; {remedy}"
     if first["type"] == "extra_forbidden":
         remedy = f"{_other_key(request, first['loc'])}; {remedy}"
     return Refusal(
@@ -199,10 +216,8 @@ def _other_key(request: Request, loc: Sequence[int | str]) -> str:
     body = getattr(getattr(route, "body_field", None), "field_info", None)
     names = list(getattr(getattr(body, "annotation", None), "model_fields", ()))
     name = str(loc[-1])
-    meant = re.match(r"\w*", OTHER_WORDS.get(name, ""))
     near = difflib.get_close_matches(name, names, 1)
-    if meant is not None and meant[0] in names:
-        near = [meant[0]]
+    near = [our_word(name)] if our_word(name) in names else near
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'others'}"
 
 

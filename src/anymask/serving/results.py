@@ -80,6 +80,7 @@ class PromptAnswer(ClosedAnswer):
 
     quality: list[float]
     violated_points: list[int] = Field(description="indices of clicks that the first mask defies")
+    ambiguous: bool = Field(description="whether the second mask is as likely meant as the first")
 
 
 class MasksAnswer(PromptAnswer):
@@ -159,6 +160,7 @@ def _candidates(answer: Candidates, kind: MaskFormat, tolerance: float) -> dict[
     return masks | {
         "quality": [float(number) for number in answer.quality],
         "violated_points": list(answer.violated_points),
+        "ambiguous": answer.ambiguous,
     }
 
 

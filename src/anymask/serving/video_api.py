@@ -28,7 +28,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.responses import JSONResponse
 
 from anymask.primitives.errors import AnymaskError
@@ -38,17 +38,16 @@ from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
 from anymask.serving.photos import read_photo
 from anymask.serving.refusals import ANYWHERE, FailureBody, Refusal, documented, refusal_of
+from anymask.serving.settings_schema import TRACK, settings_schema
 from anymask.serving.video_answers import Stretches, VideoAnswerBody, video_to_json
 from anymask.serving.video_masks import KnownMasksBody, known_masks
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.serving.wire import PromptBody, check_prompts, prompt_of
-from anymask.video.opening import TrackDict
 from anymask.video.outputs import frame_to_json, object_to_json
 from anymask.video.records import Direction, TrackedFrame
 
 _LARGEST = 2**31 - 1
-_OWN = frozenset({"session", "start", "end", "every", "fps"})  # of a file on the client's side
-_SETTINGS = sorted(frozenset(TrackDict.__optional_keys__) - _OWN)
+_SETTINGS = sorted(setting.name for setting in TRACK)
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
 Name = Annotated[str, Path(max_length=40)]
@@ -72,7 +71,7 @@ LINES: dict[int | str, dict[str, Any]] = {
 class VideoBody(BaseModel):
     """`settings`: keyword arguments of `Model.track`, such as {"tracker": "points"}."""
 
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(TRACK))] = {}
 
 
 class VideoPromptBody(PromptBody):

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from anymask.families.family import Multimask, Ranking
 from anymask.predictors.granularity import Granularity
 from anymask.predictors.settings import RefineEdges, SegmentSettings, Zoom
 from anymask.primitives.prompts import Prompt
@@ -21,11 +22,13 @@ from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Embedding, FloatArray
 from anymask.serving.limits import Limits
-from anymask.serving.naming import NamesAsked
+from anymask.serving.naming import NamesAsked, Unknown
 from anymask.serving.refusals import Refusal
+from anymask.serving.settings_schema import EVERYTHING, SEGMENT, settings_schema
 
 _MOST_HALF = 65504.0
 _LONGEST_NAME = 400  # characters
+_LONGEST_SIZE = 40  # characters of "5%"
 _MOST_LISTED = 10_000  # prompts or points of a body that are looked at at all; `Limits` has fewer
 
 
@@ -41,6 +44,16 @@ def at_most(count: int, what: str) -> BeforeValidator:
 
 
 _FEW_POINTS = at_most(_MOST_LISTED, "points and labels")
+
+
+# Pixels or a share of the mask: the settings themselves say which numbers and words those are.
+_Size = (
+    Annotated[
+        float,
+        Field(strict=True, allow_inf_nan=False, json_schema_extra={"minimum": 0}),
+    ]
+    | Annotated[str, Field(max_length=_LONGEST_SIZE)]
+)
 
 
 class _WireBody(BaseModel):
@@ -74,21 +87,18 @@ class SegmentBody(PromptBody):
     prompts: (
         Annotated[list[PromptBody], Field(fail_fast=True), at_most(_MOST_LISTED, "prompts")] | None
     ) = None
-    multimask: bool | Literal["auto"] = "auto"
-    granularity: Granularity = "all"
-    refine_edges: RefineEdges = "auto"
-    zoom: Zoom = "auto"
-    mirror: bool = False
+    multimask: Multimask = Field("auto", description=SEGMENT["multimask"])
+    granularity: Granularity = Field("all", description=SEGMENT["granularity"])
+    ranking: Ranking = Field("expected", description=SEGMENT["ranking"])
+    max_hole_area: _Size = Field("auto", description=SEGMENT["max_hole_area"])
+    min_island_area: _Size = Field("auto", description=SEGMENT["min_island_area"])
+    refine_edges: RefineEdges = Field("auto", description=SEGMENT["refine_edges"])
+    zoom: Zoom = Field("auto", description=SEGMENT["zoom"])
+    mirror: bool = Field(False, description=SEGMENT["mirror"])
 
     def settings(self) -> SegmentSettings:
         """How the prompts are answered. Raises InputError."""
-        return SegmentSettings(
-            multimask=self.multimask,
-            granularity=self.granularity,
-            refine_edges=self.refine_edges,
-            zoom=self.zoom,
-            mirror=self.mirror,
-        )
+        return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
 
     def asked(self) -> list[PromptBody]:
         """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
@@ -118,15 +128,16 @@ class EverythingBody(_WireBody):
     """`settings`: those of `anymask everything`, by their Python names, and `tile`."""
 
     image: str
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(EVERYTHING))] = {}
 
 
 class NamesBody(_WireBody):
     """Masks of one photo, and the names to choose from; all that were learned when left out.
 
     masks    of the photo's size, or of the size in which the server keeps it
-    unknown  what becomes of names that the model does not know: refused, or left out. Where none
-             is left, all that were learned are chosen from.
+    unknown  what becomes of names that the model does not know: refused, left out, or explained
+             by a project's newest accepted masks of that name ("examples") and left out where it
+             has none. Where no name is left, all that were learned are chosen from.
     top      names of each mask
     """
 
@@ -140,12 +151,12 @@ class NamesBody(_WireBody):
         ]
         | None
     ) = None
-    unknown: Literal["refuse", "leave out"] = "refuse"
+    unknown: Unknown = "refuse"
     top: int = Field(default=5, ge=1, le=100)
 
     def choice(self) -> NamesAsked:
         """What is to be chosen from."""
-        return NamesAsked(self.names, self.unknown == "leave out", self.top)
+        return NamesAsked(self.names, self.unknown, self.top)
 
 
 def embedding_to_bytes(embedding: Embedding, spec: ModelSpec) -> bytes:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import centre_click, next_click
 from anymask.primitives.edge_window import window_around
 from anymask.primitives.masks import iou

@@ -29,15 +29,20 @@ from anymask.primitives import errors
 from anymask.primitives.errors import AnymaskError, ConfigError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
+from anymask.primitives.threads import usable_cores
 from anymask.training.channels import mix_of
 from anymask.training.checkpoint import copy_run, newest_state, remove_drafts
 from anymask.training.parallel import TorchrunPlace
 from anymask.training.photos import PhotoStore
+from anymask.training.process_loss import REMEDY, is_partner_lost, killed_worker
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.samples import training_sets
 from anymask.training.shards import index_shards, is_sharded
 from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
 from anymask.training.worker import PHOTOS, TrainingRun, TrainingWorker
+
+LOST = "lost"  # file that a worker leaves which cannot reach another any more
+SAVING_S = 300  # at most, for a checkpoint of those that are left when a worker is lost
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
@@ -50,6 +55,8 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     if place is not None:
         run_under_torchrun(recipe, run, place)
         return
+    if run.device == "cpu":
+        check_processes(recipe)
     get_ready(recipe, run)
     if recipe.workers == 1 or run.device != "cpu":
         run_worker(0, replace(recipe, workers=1), run, None)
@@ -101,7 +108,10 @@ def run_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -
 
 
 def wait_for(workers: ProcessContext, meeting: Path) -> None:
-    """Join the workers; each signal to stop is handed on to all of them."""
+    """Join the workers; each signal to stop is handed on to all of them.
+
+    Raises AnymaskError where one of them could not go on.
+    """
 
     def stop(*_: object) -> None:
         for pid in workers.pids():  # where a signal has reached them already, twice does no harm
@@ -111,11 +121,18 @@ def wait_for(workers: ProcessContext, meeting: Path) -> None:
     with heeding_signals(stop):
         take_signals()
         try:
-            while not workers.join():
+            while not workers.join(grace_period=SAVING_S):
                 pass
-        except (ProcessRaisedException, ProcessExitedException):
+        except ProcessRaisedException:
             raise_refusal(meeting)
             raise
+        except ProcessExitedException as error:
+            raise_refusal(meeting)
+            if error.exit_code > 0:
+                raise
+            raise killed_worker(error.error_index, error.error_pid, error.exit_code) from None
+    if (meeting / LOST).exists():
+        raise AnymaskError(f"the workers have lost each other: {REMEDY}")
 
 
 def raise_refusal(meeting: Path) -> None:
@@ -123,6 +140,18 @@ def raise_refusal(meeting: Path) -> None:
     for path in sorted(meeting.glob("refused-*")):
         kind, message = parse_json(path.read_bytes(), path)
         raise getattr(errors, kind, AnymaskError)(message) from None
+
+
+def check_processes(recipe: Recipe) -> None:
+    """Raises ConfigError for more processes than there are cores to run them."""
+    cores = usable_cores()
+    if recipe.workers > max(cores, Recipe().workers):
+        raise ConfigError(
+            f"the recipe has workers = {recipe.workers}, a process each, and here are {cores} "
+            "cores; start it with torchrun on machines that have as many cores or GPUs (torchrun "
+            "--nnodes M --nproc-per-node N -m anymask train ..., whose M x N processes take the "
+            "place of workers), or write fewer workers"
+        )
 
 
 def check_sides(recipe: Recipe) -> None:
@@ -154,6 +183,10 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
         if meeting is not None:
             write_json(meeting / f"refused-{rank}", [type(error).__name__, str(error)])
         raise
+    except RuntimeError as error:
+        if meeting is None or not is_partner_lost(error):
+            raise
+        (meeting / LOST).touch()  # the lost one says why, or the one that waits for it
     finally:
         if meeting is not None:
             distributed.destroy_process_group()

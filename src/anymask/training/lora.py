@@ -9,6 +9,7 @@ parameter names and its adapter_config.json.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -16,12 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from anymask.primitives.errors import WeightsError
-from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import whole_file, write_json
-from anymask.weights.checkpoints import read_checkpoint
-
-CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
+from anymask.weights.adapters import CONFIG, PREFIX, TENSORS, read_adapters
 
 
 class LowRankChange(nn.Module):
@@ -50,10 +47,14 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def add_adapters(model: nn.Module, rank: int, alpha: float) -> None:
-    """Give every adapted layer its adapter; nothing else of the model learns any more."""
+def add_adapters(
+    model: nn.Module, rank: int, alpha: float, names: Collection[str] | None = None
+) -> None:
+    """Give every adapted layer, or some by name, its adapter; nothing else learns any more."""
     model.requires_grad_(False)
-    for layer in adapted_layers(model).values():
+    for name, layer in adapted_layers(model).items():
+        if names is not None and name not in names:
+            continue
         weight = layer.get_parameter("weight")
         parametrize.register_parametrization(layer, "weight", LowRankChange(weight, rank, alpha))
 
@@ -108,29 +109,20 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
 
 
 def load_adapters(model: nn.Module, folder: Path) -> None:
-    """Add the adapters of a folder to their model. Raises WeightsError for what does not fit."""
-    try:
-        config = parse_json((folder / CONFIG).read_bytes(), folder / CONFIG)
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{folder}: no adapters of PEFT there ({error})") from error
-    tensors = read_checkpoint(folder / TENSORS)
-    add_adapters(model, rank, alpha)
-    found = adapters_of(model)
-    wanted = {f"{PREFIX}{name}.lora_{letter}.weight" for name in found for letter in "AB"}
-    if set(tensors) != wanted:
-        strange = sorted(wanted ^ set(tensors))
+    """Give a model a folder's adapters, to learn on. Raises WeightsError for what does not fit."""
+    read = read_adapters(folder)
+    strange = sorted(set(read.pairs) - set(adapted_layers(model)))
+    if strange:
         raise WeightsError(
-            f"{folder / TENSORS}: not adapters of this model; {len(strange)} names differ, the "
-            f"first is {strange[0]}"
+            f"{folder / TENSORS}: not adapters of this model; it has no layer {strange[0]}"
         )
+    add_adapters(model, read.rank, read.alpha, read.pairs)
     with torch.no_grad():
-        for name, change in found.items():
-            for letter, own in (("A", change.lora_A), ("B", change.lora_B)):
-                given = tensors[f"{PREFIX}{name}.lora_{letter}.weight"]
-                if given.numel() != own.numel():
+        for name, change in adapters_of(model).items():
+            for given, own in zip(read.pairs[name], (change.lora_A, change.lora_B), strict=True):
+                if given.shape != own.shape:
                     raise WeightsError(
                         f"{folder / TENSORS}: {name} has rank or width of another model: "
                         f"{tuple(given.shape)} where {tuple(own.shape)} is wanted"
                     )
-                own.copy_(given.reshape(own.shape))
+                own.copy_(given)

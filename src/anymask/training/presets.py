@@ -3,7 +3,7 @@
 What decides is how many photos there are: a few leave the encoder as it is for long enough to be
 learned by heart, so the run is short and its weights are averaged over few steps; thousands are
 worth a run of hours. The rate falls to nothing along a cosine, and the best weights on held-out
-photos are kept.
+photos are kept. What kind of pictures they are says which way is up, and how they are prompted.
 """
 
 from __future__ import annotations
@@ -38,6 +38,26 @@ TUNING = Recipe(
     patience=PATIENCE,
     at_scale=0.85,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureKind:
+    """What holds for pictures of a kind.
+
+    turns  part of them that is turned upside down, and by a quarter; None: by the number of photos
+    boxes  part of the first prompts that are boxes
+    """
+
+    turns: float | None = None
+    boxes: float = TUNING.boxes
+
+
+KINDS = {
+    "photos": PictureKind(),
+    "microscopy": PictureKind(turns=0.5),  # no side is up: all eight ways to lie are alike
+    "medical": PictureKind(turns=0.0, boxes=0.7),  # bodies lie as they lie; MedSAM asks by boxes
+    "satellite": PictureKind(turns=0.5),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,38 +104,44 @@ def tuning_recipe(
     init: str = "shipped",
     pictures: int | None = None,
     nested: float = 0.0,
+    kind: str = "photos",
 ) -> Recipe:
-    """The recipe of a fine-tuning.
+    """The recipe of a fine-tuning of a variant. Raises InputError, ModelError.
 
-    model     variant to tune
     way       what learns, see `LEARN`
     photos    that are learned from
     init      file of weights to start from, or "shipped"
     pictures  that the run sees, each photo many times; None: by `photos`
     nested    part of the masks that lie inside another one: near 0 a click means one thing
-
-    Raises InputError, ModelError.
+    kind      of pictures, see `KINDS`
     """
     if way not in get_args(Way):
         raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
+    lying = kind_of(kind)
     stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
     steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
+    judging = max(1, steps // size.judgements)
+    common = replace(TUNING, model=model, init=init, save_every=judging, judge_every=judging)
     return replace(
-        TUNING,
-        model=model,
-        init=init,
+        common,
         learn=LEARN[way],  # type: ignore[index]  # checked above
         stages=(stage,),
         rate=tuning_rate(model, way),
         warmup=max(1, steps // 20),
-        turns=size.turns,
+        turns=size.turns if lying.turns is None else lying.turns,
+        boxes=lying.boxes,
         several=1.0 if nested <= ONE_MEANING else 0.05,
         ema=averaged_over(AVERAGED * steps),
         workers=1 if brief else 2,
         prepare_ahead=not brief,
-        save_every=max(1, steps // size.judgements),
-        judge_every=max(1, steps // size.judgements),
     )
+
+
+def kind_of(name: str) -> PictureKind:
+    """A kind of pictures by its name. Raises InputError."""
+    if name not in KINDS:
+        raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {name!r}")
+    return KINDS[name]
 
 
 def tuning_rate(model: str, way: str) -> float:

@@ -31,10 +31,11 @@ from anymask.primitives.types import UintImage
 from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_masks, class_numbers
 from anymask.training.photos import PhotoStore
+from anymask.training.process_loss import prepared
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
-from anymask.training.stopping import signals_blocked
+from anymask.training.stopping import hand_signals_on
 
 CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
 SPOT = 8  # pixels a side of a place that is asked about, where no object is known
@@ -317,10 +318,9 @@ def batches(
             # A forked child would inherit OpenCV's thread pool without its threads, and hang.
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
+            worker_init_fn=hand_signals_on,
         )
-        with signals_blocked():  # the process beside ends with this one, not by a signal
-            prepared = iter(loader)
-        for batch in prepared:
+        for batch in prepared(loader, rank):
             if isinstance(batch, AnymaskError):
                 raise batch
             yield batch
@@ -328,4 +328,3 @@ def batches(
             inside += 1
             if inside == stage.steps:
                 break
-        del loader, prepared

@@ -15,15 +15,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
+from anymask.data.fingerprints import fingerprint, first_alike
+from anymask.data.sets import read_info
 from anymask.data.streams import Stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_string
 from anymask.primitives.storage import write_json, write_whole
+from anymask.primitives.types import Floats
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
@@ -45,7 +49,12 @@ class DataReport:
     nested             part of the masks that lie inside a larger one of their photo
     unlabelled_photos  photos without a mask; they are left out
     duplicates         photos whose file is there twice, byte by byte; one is kept
-    leaks              held-out photos that are also learned from; they are left out of learning
+    alike              photos that show what another one shows, encoded otherwise; one is kept
+    leaks              held-out photos that are also learned from, byte by byte; they are left out
+                       of learning
+    alike_leaks        the same, encoded otherwise
+    sources            the data sets: what they hold, their licence and source where they state them
+    content            hash of the files of the photos that are learned from
     """
 
     photos: int = 0
@@ -58,7 +67,11 @@ class DataReport:
     unlabelled_photos: int = 0
     nested: float = 0.0
     duplicates: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
+    alike_leaks: list[str] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    content: str = ""
 
     def lines(self) -> list[str]:
         """For people: what there is, then whatever was left out."""
@@ -71,9 +84,27 @@ class DataReport:
             (self.empty, "masks without a pixel"),
             (self.tiny, f"masks of fewer than {TINY} pixels"),
             (len(self.duplicates), "photos that are there twice"),
+            (len(self.alike), "photos that are there twice, encoded otherwise"),
             (len(self.leaks), "photos to learn from that are held out, too"),
+            (len(self.alike_leaks), "photos to learn from that are held out, encoded otherwise"),
         )
         return found + [f"left out: {count} {what}" for count, what in counts if count]
+
+    def stated(self) -> dict[str, Any]:
+        """What the tuned weights say of the data."""
+        return {
+            "photos": self.photos,
+            "masks": self.masks,
+            "held_photos": self.held_photos,
+            "held_masks": self.held_masks,
+            "labels": self.labels,
+            "sets": self.sources,
+            "photos_sha256": self.content,
+        }
+
+    def licences(self) -> list[str]:
+        """The licences that the data sets state, each once."""
+        return list(dict.fromkeys(one["licence"] for one in self.sources if one.get("licence")))
 
 
 @dataclass(frozen=True)
@@ -93,19 +124,23 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     Without a held-out source, a fifth of the photos (`MOST_HELD` at most) is held out; which ones
     depends on their content alone. A folder that was prepared already is left as it is.
 
-    Raises DataError for a damaged source, InputError where too little is left.
+    Raises DataError for a damaged source, InputError where too little is left, or where the folder
+    was made of other data.
     """
     if (folder / REPORT).is_file():
-        return DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+        kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+        _check_same(kept, source, held_out, folder)
+        return kept
     report = DataReport()
     photos = _usable(source, report)
+    sources = [_source_of(source, "--data", photos)]
+    photos, prints = _seen_once(photos, report)
     if held_out is None:
         held, photos = _divided(photos)
     else:
         held = _usable(held_out, DataReport())
-        kept_out = {photo.digest for photo in held}
-        report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
-        photos = [p for p in photos if p.digest not in kept_out]
+        sources.append(_source_of(held_out, "--val", held))
+        photos = _not_held_out(photos, prints, held, report)
     if not photos or not held:
         raise InputError(
             f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
@@ -115,10 +150,56 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
+    report.sources = sources
+    report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     _write_set(folder / TRAIN, photos)
     _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
+    """What a data set holds, and says of itself; only sets of ours state licence and source."""
+    found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
+    found["masks"] = sum(len(photo.rles) for photo in photos)
+    if stream.form == "set" and not stream.published:
+        info = read_info(stream.source)
+        stated = {"name": info.name, "licence": info.licence, "source": info.source}
+        found |= {key: value for key, value in stated.items() if value}
+    lines = (
+        json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in photos
+    )
+    return found | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
+
+
+def _check_same(kept: DataReport, source: Stream, held_out: Stream | None, folder: Path) -> None:
+    """Raises InputError for data other than those that the folder was made of.
+
+    Folders of earlier versions do not say what they were made of. The folder's own sets are the
+    same, too, wherever it lies.
+    """
+    if not kept.sources or source.source.resolve().is_relative_to(folder.resolve()):
+        return
+    before = {one["option"]: one for one in kept.sources}
+    differs = []
+    for option, stream in (("--data", source), ("--val", held_out)):
+        then = before.get(option)
+        now = None
+        if stream is not None:
+            now = _source_of(stream, option, _usable(stream, DataReport()))
+        if (then or {}).get("sha256") != (now or {}).get("sha256"):
+            differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
+    if differs:
+        raise InputError(
+            f"{folder.parent} was begun with other data: {'; '.join(differs)}; repeat the command "
+            "that began it, on the same photos and masks, or give another folder: -o FOLDER"
+        )
+
+
+def _in_words(source: dict[str, Any] | None) -> str:
+    if source is None:
+        return "not given"
+    return f"{source['name']} ({source['photos']} photos, {source['masks']} masks)"
 
 
 def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
@@ -156,6 +237,38 @@ def _usable(source: Stream, report: DataReport) -> list[_Photo]:
         seen.add(digest)
         found.append(_Photo(image, path, digest, rles, labels))
     return found
+
+
+def _seen_once(
+    photos: list[_Photo], report: DataReport
+) -> tuple[list[_Photo], list[Floats | None]]:
+    """The photos without those that show what one before them shows, and their fingerprints."""
+    prints = [fingerprint(photo.path) for photo in photos]
+    first = first_alike(prints, prints)
+    report.alike = [p.image.file_name for i, p in enumerate(photos) if 0 <= first[i] < i]
+    kept = [i for i in range(len(photos)) if not 0 <= first[i] < i]
+    return [photos[i] for i in kept], [prints[i] for i in kept]
+
+
+def _not_held_out(
+    photos: list[_Photo],
+    prints: list[Floats | None],
+    held: list[_Photo],
+    report: DataReport,
+) -> list[_Photo]:
+    """The photos that nobody holds out: neither their very file nor what it shows."""
+    kept_out = {photo.digest for photo in held}
+    report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
+    alike = first_alike(prints, [fingerprint(photo.path) for photo in held])
+    left = []
+    for photo, place in zip(photos, alike, strict=True):
+        if photo.digest in kept_out:
+            continue
+        if place >= 0:
+            report.alike_leaks.append(photo.image.file_name)
+        else:
+            left.append(photo)
+    return left
 
 
 def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:

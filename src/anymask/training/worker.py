@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.errors import AnymaskError, ConfigError, WeightsError
 from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
 from anymask.training.checkpoint import (
+    LAST,
     TrainingProgress,
     append_log,
     newest_state,
@@ -37,6 +38,7 @@ from anymask.training.parallel import (
     whole,
 )
 from anymask.training.photos import PhotoStore
+from anymask.training.process_loss import is_partner_lost
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches
 from anymask.training.step import StepOutcome
@@ -51,7 +53,9 @@ from anymask.training.trainee import (
 )
 
 BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
+GOOD_STEPS = 100  # in a row with one before it may come back again
 LOG_EVERY = 20
+CLAIM = f"{LAST}.claim.part"  # by whom writes alone; what is left of it goes with drafts
 PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
@@ -107,8 +111,10 @@ class TrainingWorker:
         self.optimiser = make_optimiser(self.model, recipe)
         self.progress = TrainingProgress()
         self.best: dict[str, Any] | None = None
-        self.bad_in_a_row = 0
+        self.bad_in_a_row = self.good_in_a_row = 0
+        self.went_back = False
         self.stopping = False
+        self.before_step = list(self.model.buffers())  # values that no step has changed by half
         self.recent: list[StepOutcome] = []
         self.began, self.began_at = time.monotonic(), TrainingProgress()
         self.saved = self.began
@@ -140,7 +146,8 @@ class TrainingWorker:
             group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
 
     def run(self) -> None:
-        """All remaining steps; SIGTERM and SIGINT end it after a checkpoint."""
+        """All remaining steps; SIGTERM, SIGINT, SIGHUP and the loss of a process of the run end it
+        after a checkpoint."""
         with heeding_signals(lambda *_: setattr(self, "stopping", True)):
             take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
@@ -150,20 +157,38 @@ class TrainingWorker:
             mix = mix_of(self.recipe.channels)
             kept = PhotoStore(self.sitting.folder / PHOTOS, mix)
             photos = kept if self.recipe.decode_once or mix is not None else None
-            for batch in batches(
+            coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
                 index=self.sitting.folder,
-            ):  # fmt: skip
-                self.learn(batch)
-                self.judge()
-                over = self.stopping or self.is_over() or self.progress.ended
-                stop, late = self.agreed(over, self.is_late())
-                if stop or late or self.progress.step % self.recipe.save_every == 0:
-                    self.save()
-                if stop:
-                    return
-            if self.saved_step != self.progress.step:
+            )  # fmt: skip
+            try:
+                self.learn_all(coming)
+            except RuntimeError as error:
+                if is_partner_lost(error):
+                    self.save_alone()
+                raise
+
+    def learn_all(self, coming: Iterator[Batch]) -> None:
+        """One step for each batch, until a worker wishes to stop or has no batch for a step."""
+        first = self.progress.step
+        while self.progress.step < self.recipe.steps:
+            batch, error = next_of(coming)
+            begun = self.progress.step > first
+            over = begun and (self.stopping or self.is_over() or self.progress.ended)
+            stop, late, lost = self.agreed(over, self.is_late(), error is not None)
+            due = late or self.progress.step % self.recipe.save_every == 0
+            if begun and (stop or lost or due):
                 self.save()
+            if error is not None:
+                raise error
+            if stop or lost:
+                return
+            if batch is None:
+                break
+            self.learn(batch)
+            self.judge()
+        if self.saved_step != self.progress.step:
+            self.save()
 
     def judge(self) -> None:
         """Measure the averaged weights when it is time to, in the first worker, and keep the best.
@@ -185,6 +210,7 @@ class TrainingWorker:
             kept = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
             self.best = {"score": score, "step": step, "average": kept}
             self.progress.stale = 0
+            self.saved = -math.inf  # it is written at once
         patience = self.recipe.patience
         self.progress.ended = bool(patience) and self.progress.stale >= patience
 
@@ -202,6 +228,7 @@ class TrainingWorker:
         step = self.progress.step
         stage, _ = self.recipe.stage_at(step)
         set_rates(self.optimiser, self.recipe, self.progress)
+        self.before_step = [buffer.clone() for buffer in self.model.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
         each = stage.images // self.recipe.workers // self.recipe.accumulate
         for part in range(self.recipe.accumulate):
@@ -212,6 +239,7 @@ class TrainingWorker:
             outcome = self.forth_and_back(batch.part(part * each, each), draws, meet=last)
             self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         norm = self.descend()
+        self.before_step = list(self.model.buffers())
         self.progress.images += stage.images
         self.progress.step += 1
         elapsed = time.monotonic() - self.began
@@ -240,7 +268,8 @@ class TrainingWorker:
         if not math.isfinite(norm):
             self.skip()
             return norm
-        self.bad_in_a_row = 0
+        self.bad_in_a_row, self.good_in_a_row = 0, self.good_in_a_row + 1
+        self.went_back = self.went_back and self.good_in_a_row < GOOD_STEPS
         self.optimiser.step()
         age = self.progress.age
         decay = min(self.recipe.ema, (1 + age) / (10 + age))
@@ -250,29 +279,48 @@ class TrainingWorker:
         return norm
 
     def skip(self) -> None:
-        """Leave the weights as they are; after too many such steps go back to the checkpoint."""
+        """Leave the weights as they are; after too many such steps go back to the checkpoint, once.
+
+        Raises ConfigError where that did not help.
+        """
         self.progress.skipped += 1
-        self.bad_in_a_row += 1
-        if self.bad_in_a_row >= BAD_STEPS:
-            step, images, skipped = (
-                self.progress.step,
-                self.progress.images,
-                self.progress.skipped,
+        self.bad_in_a_row, self.good_in_a_row = self.bad_in_a_row + 1, 0
+        if self.bad_in_a_row < BAD_STEPS:
+            return
+        if self.went_back:
+            raise ConfigError(
+                f"no finite gradient in {BAD_STEPS} steps in a row up to step {self.progress.step}"
+                ", and once more after the run had gone back to its last checkpoint; write a lower "
+                f"rate than {self.recipe.rate:g} into the recipe (recipe.json in the folder of a "
+                "fine-tuning), or look at the data"
             )
+        progress = dataclasses.replace(self.progress)
+        self.go_back()
+        progress.ended, progress.stale = self.progress.ended, self.progress.stale
+        self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
+
+    def go_back(self) -> None:
+        """Take weights and optimiser from the last checkpoint, or from where the run began."""
+        if newest_state(self.sitting.folder) is not None:
             self.resume()
-            self.progress.step, self.progress.images = step, images
-            self.progress.skipped, self.bad_in_a_row = skipped, 0
+            return
+        torch.manual_seed(self.recipe.seed)
+        begun = learning_mode(build_trainee(self.recipe, self.sitting.data), self.recipe)
+        for model in (self.model, self.average):
+            load_whole(model, begun.state_dict())
+        self.optimiser.state.clear()
 
     def agreed(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag whether any worker raised it."""
         return tuple(share > 0 for share in mean_of_all([float(f) for f in flags], self.device))
 
-    def save(self) -> None:
-        """Write a checkpoint (the first worker; the others bring their parts of the weights)."""
+    def save(self, *, alone: bool = False) -> None:
+        """Write a checkpoint (the first worker, or this one where it is alone; the others bring
+        their parts of the weights)."""
         self.saved, self.saved_step = time.monotonic(), self.progress.step
         model, average = whole(self.model.state_dict()), whole(self.average.state_dict())
         optimiser = whole(self.optimiser.state_dict())
-        if self.rank == 0:
+        if self.rank == 0 or alone:
             save_checkpoint(
                 self.sitting.folder,
                 {"model": model, "average": average, "optimiser": optimiser, "best": self.best},
@@ -281,6 +329,22 @@ class TrainingWorker:
                 keep=self.recipe.keep,
                 part_bytes=self.sitting.part_bytes,
             )
+
+    def save_alone(self) -> None:
+        """Write a checkpoint of the last whole step where another process is gone: one of those
+        that are left does. None can that has only a part of the weights."""
+        if self.sitting.parallel == "fsdp" or self.saved_step == self.progress.step:
+            return
+        claim = self.sitting.folder / CLAIM
+        with contextlib.suppress(FileExistsError):
+            claim.touch(exist_ok=False)
+            for buffer, value in zip(self.model.buffers(), self.before_step, strict=True):
+                buffer.copy_(value)
+            found = newest_state(self.sitting.folder)
+            if self.rank and found is not None:
+                self.best = found[1].get("best")
+            self.save(alone=True)
+            claim.unlink()
 
     def log(self, norm: float, pace: float) -> None:
         """One row of the log, in the first worker: means over the steps since the last row."""
@@ -306,6 +370,14 @@ class TrainingWorker:
         append_log(self.sitting.folder, row)
         if self.sitting.report is not None:
             self.sitting.report(row)
+
+
+def next_of(coming: Iterator[Batch]) -> tuple[Batch | None, AnymaskError | None]:
+    """The next batch, if there is one, or the error in its place."""
+    try:
+        return next(coming, None), None
+    except AnymaskError as error:
+        return None, error
 
 
 def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:

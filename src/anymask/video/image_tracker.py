@@ -34,7 +34,8 @@ from anymask.predictors.image import Model
 from anymask.predictors.pipeline import PROMPTS_PER_CALL, answer_prompts, question_of
 from anymask.predictors.record_edges import AS_SHOWN
 from anymask.predictors.settings import SegmentSettings
-from anymask.primitives.candidates import Candidates, Mask
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
 from anymask.primitives.memory_question import MemoryAnswer
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_rles, logits_used

@@ -6,6 +6,7 @@ import { rleArea, rleCombine } from "../masks/rle";
 import type { Notes } from "../store/store";
 import type { Editor } from "./editor";
 import type { Mask } from "./work";
+import { withSpare } from "./everything";
 import type { Session } from "./session";
 import { pageBeside } from "./seeing";
 import { shaped, withoutOverlap } from "./shaping";
@@ -44,7 +45,8 @@ export function takePixels(session: Session): void {
   const { editor } = session;
   const chosen = editor?.selection ?? [];
   if (!editor || !chosen.length) return session.say("Pick the mask that is to take pixels (O).");
-  const { masks } = editor.state;
+  const keys = new Set(chosen.map(({ key }) => key));
+  const masks = withSpare(editor.state.masks, editor.spare, keys);
   const made = withoutOverlap(masks, chosen);
   const cut = made.filter((mask, i) => mask !== masks[i]).length;
   if (!cut) return session.say("No mask beneath gives it pixels.");

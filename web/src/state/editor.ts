@@ -15,7 +15,7 @@ import type { ImageEntry } from "../store/store";
 import { Diary } from "./diary";
 import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
-import { shownMasks } from "./everything";
+import { shownMasks, withSpare } from "./everything";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
@@ -329,10 +329,10 @@ export class Editor {
 
   /** Change what is kept about the selected masks. */
   change(what: string, how: (mask: Mask) => Partial<Mask>): void {
-    const chosen = new Set(this.selection);
+    const chosen = new Set(this.selection.map((mask) => mask.key));
     if (!chosen.size) return;
-    const change = (one: Mask) => (chosen.has(one) ? { ...one, ...how(one) } : one);
-    this.act(what, { masks: this.state.masks.map(change) });
+    const change = (one: Mask) => (chosen.has(one.key) ? { ...one, ...how(one) } : one);
+    this.act(what, { masks: withSpare(this.state.masks, this.spare, chosen).map(change) });
   }
 
   /** Name the object: the selected mask, or the one in the making (`once`: it alone). */
@@ -363,17 +363,15 @@ export class Editor {
     if (!gone.size) return this.drop();
     if (!this.free([...gone])) return;
     const masks = this.state.masks.filter((one) => !gone.has(one));
+    this.spare = this.spare.filter((one) => !gone.has(one));
     this.act("delete", { masks, selected: null, also: [] });
   }
 
   /** Proposals that become masks of their own, or go. */
   judge(keys: readonly string[], status: "accepted" | "rejected"): void {
     const chosen = new Set(keys);
-    const known = new Set(this.state.masks.map((mask) => mask.key));
-    const spare = this.spare.filter((mask) => chosen.has(mask.key) && !known.has(mask.key));
-    let masks: readonly Mask[] = [...this.state.masks, ...spare].map((one) =>
-      chosen.has(one.key) ? { ...one, status } : one,
-    );
+    const all = withSpare(this.state.masks, this.spare, chosen);
+    let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? { ...one, status } : one));
     if (status === "accepted" && this.host.takes()) {
       masks = withoutOverlap(
         masks,

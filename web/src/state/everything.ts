@@ -67,3 +67,13 @@ export function shownMasks(
   const more = spare.filter((mask) => !known.has(mask.key) && good(mask));
   return [...masks.filter((mask) => mask.status !== "proposal" || good(mask)), ...more];
 }
+
+/** The masks of a photo, and behind them those aside that `keys` names: they are its own then. */
+export function withSpare(
+  masks: readonly Mask[],
+  spare: readonly Mask[],
+  keys: ReadonlySet<string>,
+): Mask[] {
+  const known = new Set(masks.map((mask) => mask.key));
+  return [...masks, ...spare.filter(({ key }) => keys.has(key) && !known.has(key))];
+}

@@ -7,6 +7,7 @@ import type { Rle } from "../masks/rle";
 import type { Namer, Suggestion } from "../store/namer";
 import { StoreError } from "../store/store";
 import type { Editor } from "./editor";
+import { withSpare } from "./everything";
 import type { Session } from "./session";
 import { isEmpty, isGuess } from "./work";
 import type { Mask } from "./work";
@@ -49,9 +50,11 @@ export class Naming {
     return !!this.namer && !!editor?.seen && !!this.session.model()?.names;
   }
 
-  /** Masks of the open photo that a name can be suggested for. */
+  /** Masks of the open photo that a name can be suggested for, the slider's among them. */
   get nameless(): readonly Mask[] {
-    return this.able ? this.session.editor!.state.masks.filter(nameless) : [];
+    if (!this.able) return [];
+    const { state, spare, shown } = this.session.editor!;
+    return withSpare(state.masks, spare, new Set(shown.map(({ key }) => key))).filter(nameless);
   }
 
   /** Ask about the object that is meant now, once it stays the same for a moment. */
@@ -163,8 +166,9 @@ export class Naming {
       const notes = { ...mask.notes, label_probability: guess.probability };
       return { ...mask, label: guess.label, notes };
     };
-    const masks = editor.state.masks.map(named);
-    const count = masks.filter((mask, i) => mask !== editor.state.masks[i]).length;
+    const all = withSpare(editor.state.masks, editor.spare, new Set(guesses.keys()));
+    const masks = all.map(named);
+    const count = masks.filter((mask, i) => mask !== all[i]).length;
     const { session } = this;
     if (!count) return session.say("The model is sure of no name: these masks stay nameless.");
     for (const { label } of guesses.values()) session.learn(label);

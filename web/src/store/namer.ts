@@ -14,7 +14,7 @@ export interface Named {
   among: boolean;
 }
 
-/** image: the photo's hash; names: to choose from, those that the model knows (none: all). */
+/** image: the photo's hash; names: to choose from, known or explained (none: all). */
 export interface NameWish {
   image: string;
   masks: CocoRle[];
@@ -27,7 +27,7 @@ export class Namer {
 
   async ask(wish: NameWish, signal: AbortSignal): Promise<Named> {
     const { names, ...rest } = wish;
-    const body = names.length ? { ...rest, names, unknown: "leave out" } : rest;
+    const body = names.length ? { ...rest, names, unknown: "examples" } : rest;
     const response = await this.server.ask("api/names", {
       method: "POST",
       headers: { "Content-Type": "application/json" },

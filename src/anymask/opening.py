@@ -1,0 +1,45 @@
+"""`anymask.load`: a name or files and a device in, a `Model` out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from anymask.predictors.image import Model
+from anymask.primitives.keywords import name_keywords
+
+
+@name_keywords
+def load(
+    name: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    runtime: str = "auto",
+) -> Model:
+    """Open a model.
+
+    name       a name of `anymask models list`, or the folder of an exported model; None: the model
+               that ships with the package, `families.DEFAULT_MODEL`
+    weights    a checkpoint file instead of the one in the store
+    device     "auto", "cpu", "cuda", "cuda:1" or "mps"
+    precision  "fp32", "bf16" or "fp16"
+    runtime    "auto", "onnx" or "torch"
+
+    Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
+    text says how to get them), InputError for options that do not go together, MissingExtra where
+    torch is needed and not installed. Nothing is ever downloaded here.
+    """
+    from anymask.families import DEFAULT_MODEL
+    from anymask.runtimes.open import open_runtime
+
+    name = DEFAULT_MODEL if name is None else name
+    opened = open_runtime(name, weights, device, precision, runtime)
+    return Model(opened, begin=_begin_session)
+
+
+def _begin_session(model: Model, source: Any, **settings: Any) -> Any:
+    """What `Model.track` does; the sessions' floor lies above the model's."""
+    from anymask.video.opening import open_session
+
+    return open_session(model, source, **settings)

@@ -1,0 +1,85 @@
+"""What a run's bundle states: the licences of all weights that the run learned from."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from anymask import models
+from anymask.cli.run_folder import licence_of_run, write_bundle
+from anymask.export import graphs
+from anymask.training import checkpoint, trainee
+from anymask.training.checkpoint import TrainingProgress, save_checkpoint
+from anymask.training.recipe import Recipe, RecipeStage
+from anymask.training.result import write_result
+from anymask.weights.licences import licence_of_weights
+
+STAGES = (RecipeStage(steps=1, side=64, images=2, masks=2),)
+S_LAB = "NTU S-Lab License 1.0"
+
+
+def recipe(**values: Any) -> Recipe:
+    return Recipe(stages=STAGES, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "licence"),
+    [
+        ({"model": "nano", "init": "shipped"}, "Apache-2.0"),
+        ({"model": "nano"}, "Apache-2.0"),
+        ({"model": "edge_sam", "init": "shipped"}, S_LAB),
+        (
+            {"model": "nano", "init": "shipped", "task": "distil", "teacher": "edge_sam"},
+            f"Apache-2.0; {S_LAB}",
+        ),
+        ({"model": "nano_tiny"}, "unknown (there are no published weights of nano_tiny)"),
+        (
+            {"model": "nano", "init": "gone.pt"},
+            "unknown (from gone.pt, which is gone; the published nano is Apache-2.0)",
+        ),
+    ],
+)
+def test_a_run_has_the_licences_of_what_it_learned_from(
+    values: dict[str, Any], licence: str
+) -> None:
+    assert licence_of_run(recipe(**values)) == licence
+
+
+def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
+    tmp_path: Path,
+) -> None:
+    module = models.build("nano_tiny")
+    tuned, old, bare = (tmp_path / f"{name}.safetensors" for name in ("tuned", "old", "bare"))
+    write_result(tuned, module, "edge_sam", {"licence": "MINE-1.0"})
+    write_result(old, module, "edge_sam", {"licence": "that of the starting weights and ..."})
+    write_result(bare, module, "edge_sam", {})
+    assert licence_of_weights("edge_sam", tuned) == "MINE-1.0"
+    assert licence_of_weights("edge_sam", old) == (
+        f"that of the starting weights and ... (the published edge_sam is {S_LAB})"
+    )
+    assert licence_of_weights("edge_sam", bare) == (
+        f"unknown (from bare.safetensors; the published edge_sam is {S_LAB})"
+    )
+    first = dataclasses.asdict(recipe(model="edge_sam", init=str(tuned)))
+    path = save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), first)
+    assert licence_of_run(recipe(model="edge_sam", init=str(path))) == "MINE-1.0"
+    itself = dataclasses.asdict(recipe(model="edge_sam", init=str(path)))
+    save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), itself)
+    assert "unknown (from last.pt" in licence_of_run(recipe(model="edge_sam", init=str(path)))
+    other = tmp_path / "other.pt"
+    torch.save({"some": torch.zeros(1)}, other)
+    assert "unknown (from other.pt" in licence_of_run(recipe(model="nano", init=str(other)))
+
+
+def test_the_bundle_of_a_run_states_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"recipe": dataclasses.asdict(recipe(model="edge_sam", init="shipped"))}
+    said: list[str] = []
+    monkeypatch.setattr(checkpoint, "newest_state", lambda _folder: (tmp_path, state))
+    monkeypatch.setattr(trainee, "trained_module", lambda _state: models.build("nano_tiny"))
+    monkeypatch.setattr(
+        graphs, "export_bundle", lambda *_args, licence, **_options: said.append(licence)
+    )
+    write_bundle(tmp_path, tmp_path / "bundle")
+    assert said == [S_LAB]
