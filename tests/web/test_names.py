@@ -111,6 +111,28 @@ def test_names_are_renamed_merged_moved_coloured_and_deleted(
     assert {record["label"] for record in project.records.values()} == {None}
 
 
+def test_names_that_come_late_leave_what_is_being_typed(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    held: list[Any] = []
+    ann.page.route("**/api/labels", lambda route: held.append(route))
+    ann.keys("Control+l")
+    dialog = ann.page.get_by_role("dialog", name="Names")
+    field = dialog.get_by_label("Name 1")
+    field.press("End")
+    ann.page.keyboard.type("fish")
+    ann.until_so(lambda: len(held) == 1, "the question for the names")
+    project.labels.append("plate")  # by somebody else
+    held[0].continue_()
+    ann.page.unroute("**/api/labels")
+    ann.until("s.labels.all.map(l => l.name).join()", "cat,cup,plate")
+    assert field.input_value() == "catfish"
+    ann.keys("Enter")
+    ann.until_so(lambda: labels(ann) == ["catfish", "catfish", "cup"], "the new name")
+    dialog.get_by_label("Name 3").wait_for()
+
+
 def test_a_static_page_keeps_its_names_too(sit_down: SitDown, photo_files: list[Any]) -> None:
     ann = sit_down(None)
     ann.open("?local=1")

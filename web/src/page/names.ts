@@ -3,21 +3,25 @@
 import type { Session } from "../state/session";
 import type { LabelEntry } from "../store/store";
 import { dialog } from "./dialogs";
-import { h, iconButton } from "./dom";
+import { fill, h, iconButton } from "./dom";
 
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
   const said = h("p", { class: "said", role: "status" });
   const field = h("input", { class: "label", type: "text", placeholder: "A new name" });
   field.setAttribute("aria-label", "A new name");
-  const draw = () =>
-    list.replaceChildren(...session.labels.all.map((one, i) => row(session, one, i, work, said)));
+  const draw = () => {
+    if (typing(list)) return list.addEventListener("focusout", draw, { once: true });
+    const all = session.labels.all;
+    fill(list, JSON.stringify(all), () => all.map((one, i) => row(session, one, i, work, said)));
+  };
   const work = async (doing: Promise<void>) => {
     said.textContent = "";
     try {
       await doing;
     } catch (error) {
       said.textContent = (error as Error).message;
+      list.dataset.looks = ""; // what failed is taken back in the fields, too
     }
     draw();
   };
@@ -31,6 +35,13 @@ export function namesDialog(session: Session): void {
   dialog("Names", list, add, said);
   draw();
   void work(session.labels.refresh());
+}
+
+/** Whether somebody is in the middle of a name, which a list drawn anew would throw away. */
+function typing(list: HTMLElement): boolean {
+  const field = document.activeElement;
+  if (!(field instanceof HTMLInputElement) || !list.contains(field)) return false;
+  return field.type === "text" && field.value !== field.defaultValue;
 }
 
 const submit = (text: string) => h("button", { class: "button", type: "submit" }, text);
@@ -84,10 +95,11 @@ function rename(
     field.value = name;
     return;
   }
+  field.defaultValue = field.value; // it is no longer being typed
   const go = () => void work(session.renameLabel(name, to));
   if (!session.labels.all.some((other) => other.name === to)) return go();
   const text = `${to} is there already: the ${masks} masks of ${name} would join it.`;
-  const back = () => (field.value = name);
+  const back = () => (field.value = field.defaultValue = name);
   ask(said, text, [
     ["Merge", go],
     ["Leave it", back],
