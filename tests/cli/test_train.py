@@ -198,12 +198,14 @@ def goes_on(words: list[str], run: Path) -> None:
     assert read_state(run / "last.pt")["progress"]["step"] == step + 1
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("name", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGHUP, 1)]
+)
 def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_goes_on(
-    name: signal.Signals, tmp_path: Path
+    name: signal.Signals, workers: int, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    process, words = begun(run)
+    process, words = begun(run, workers)
     os.killpg(process.pid, name)
     out, err = process.communicate()
     assert process.returncode == 0, err
