@@ -1,6 +1,9 @@
 """`anymask distil`: a teacher and pictures in, weights of the student out."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +13,14 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
+from anymask.cli import held_out
+from anymask.cli.distil_report import held_part, means, score
 from anymask.cli.main import main
+from anymask.data.sets import load_set
 from anymask.training.checkpoint import LAST, read_state
+from anymask.training.recipe import recipe_of
 from anymask.training.result import write_result
+from anymask.training.tasks import open_teacher
 from anymask.weights.store import trainable_weights
 from tests.training.small_data import write_sets
 
@@ -60,6 +68,93 @@ def test_several_teachers_of_the_students_kind_teach_their_mean(tmp_path: Path) 
     recipe = read_state(run / LAST)["recipe"]
     assert (recipe["task"], recipe["teachers"]) == ("ensemble", ("shipped", str(other)))
     assert load_file(run / "weights.safetensors").keys() == load_file(other).keys()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A small network of SAM's family, as a file of a training."""
+    torch.manual_seed(2)
+    write_result(tmp_path / "teacher.safetensors", models.build("tiny"), "tiny", {})
+    return tmp_path / "teacher.safetensors"
+
+
+def distil(teacher: Path, data: Path, run: Path, *more: str) -> dict[str, Any]:
+    """What the run's report says in figures."""
+    command = [
+        "distil",
+        "--teacher",
+        str(teacher),
+        "--student",
+        str(teacher.parent / "own.safetensors"),
+    ]
+    torch.manual_seed(5)
+    write_result(teacher.parent / "own.safetensors", models.build("tiny"), "tiny", {})
+    options = ["--data", str(data), "-o", str(run), "--pictures", "4", *more]
+    assert main([*command, *options]) == 0
+    figures: dict[str, Any] = json.loads((run / "result.json").read_text("utf-8"))
+    return figures
+
+
+def test_a_report_on_masks_says_what_the_student_could_before_and_can_after(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
+    figures = distil(tiny, data, run, "--json", str(tmp_path / "told.json"))
+    assert (tmp_path / "told.json").read_bytes() == (run / "result.json").read_bytes()
+    kinds = ["one_click", "three_clicks", "box"]
+    assert [list(figures[when]) for when in ("before", "after")] == [kinds, kinds]
+    assert (figures["against"], figures["held_photos"], figures["masks"]) == ("masks", 1, 1)
+    said = capsys.readouterr().out
+    for when in ("before", "after"):
+        shown = ", ".join(f"{k.replace('_', ' ')} {figures[when][k]:.3f}" for k in kinds)
+        line = f"{when}: {' ' * (when == 'after')}mean IoU of held-out masks on 1 held-out pictures"
+        assert f"{line}: {shown}\n" in said
+    # The figures are those of the weights in the file, measured by itself.
+    (key,) = json.loads((run / "before.json").read_text("utf-8"))["keys"]
+    name, photo = key.split("/")
+    held = [one for one in load_set(data / name)[1] if one.file_name == photo]
+    module = models.build("tiny")
+    module.load_state_dict(load_file(run / "weights.safetensors"))
+    again = held_out.measure(held_out.model_of(module.eval()), held)
+    assert again.means()[0] == pytest.approx(figures["after"]["one_click"], abs=1e-3)
+    page = (run / "report.html").read_text("utf-8")
+    assert page.count("<img ") == 1
+    assert "three clicks" in page
+    assert distil(tiny, data, run) == figures  # a finished run does nothing new
+    (data / name / "masks.jsonl").write_text(
+        (data / name / "masks.jsonl").read_text("utf-8").replace(photo, "none.jpg"), "utf-8"
+    )
+    shutil.copyfile(data / name / "images" / photo, data / name / "images" / "none.jpg")
+    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(data)]
+    assert main([*command, "-o", str(run), "--pictures", "4"]) == 2
+    assert "1 of 1 held-out pictures are not there any more" in capsys.readouterr().err
+
+
+def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
+    pictures: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copyfile(pictures / "a.png", pictures / "b.png")
+    figures = distil(tiny, pictures, tmp_path / "run")
+    assert figures["against"] == "teacher"
+    assert "with the teacher's masks on 1 held-out pictures: one click" in capsys.readouterr().out
+    recipe = recipe_of(dict(read_state(tmp_path / "run" / LAST)["recipe"]), "")
+    part, before = held_part(recipe, pictures, tmp_path / "run", "cpu") or pytest.fail("none")
+    assert [one.kind for one in part.teacher[:5]] == ["click"] * 5
+    assert means(before) == figures["before"]
+    teacher = held_out.model_of(open_teacher("tiny", tiny, load_file(tiny)).eval())
+    agreed = score(teacher, part)[0]
+    assert {word: ious.tolist() for word, ious in agreed.items()} == {
+        word: [1.0] * len(ious) for word, ious in agreed.items()
+    }  # the teacher agrees with itself
+
+
+def test_one_picture_is_learned_from_and_nothing_is_reported(
+    pictures: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(pictures)]
+    assert main([*command, "-o", str(tmp_path / "run"), "--pictures", "4"]) == 0
+    assert "nothing is held out, so there will be no report" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from anymask.cli.engine_page import figures_to_html
-from anymask.cli.engine_training import Tuning, recipe_of, trainer
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.engine.project import open_project
-from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle
 from tests.predictors.fakes import discs
 
@@ -133,22 +130,3 @@ def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixtur
     page = figures_to_html(project.figures(), [row])
     assert "+0.050 to +0.200" in page
     assert "night" in page
-
-
-def test_a_tuning_is_short_and_gentle(tmp_path: Path) -> None:
-    recipe = recipe_of(Tuning(steps=30), tmp_path / "x.safetensors")
-    assert (recipe.steps, recipe.synthetic, recipe.stages[0].cool) == (30, 0.0, True)
-    with pytest.raises(InputError, match="training starts from weights.*give --init"):
-        trainer(Tuning(init=tmp_path / "absent.pt"))(tmp_path, None, tmp_path)
-    assert np.isclose(recipe.rate, 2e-4)
-
-
-def test_a_training_that_was_stopped_makes_no_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = tmp_path / "start.safetensors"
-    start.write_bytes(b"")
-    monkeypatch.setattr("anymask.training.loop.train", lambda *_: None)
-    with pytest.raises(KeyboardInterrupt):
-        trainer(Tuning(init=start))(tmp_path, None, tmp_path)
-    assert not (tmp_path / "bundle").exists()

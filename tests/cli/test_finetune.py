@@ -18,41 +18,19 @@ import anymask
 from anymask import models
 from anymask.cli import finetune, held_out
 from anymask.cli.main import main
-from anymask.cli.tuning_options import check_same_options, check_way, keep_options
-from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.rle import mask_to_rle
 from anymask.training import presets, trainee
-from anymask.training.checkpoint import LAST
+from anymask.training.checkpoint import LAST, read_state
 from anymask.training.recipe import Recipe
 from anymask.training.result import check_result, write_result
 from anymask.training.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
 from anymask.weights.formats import about_weights
 from anymask.weights.store import trainable_weights
 from tests.training.small_data import write_sets
-
-
-@pytest.fixture
-def coco(tmp_path: Path) -> Path:
-    """A COCO file beside its pictures: six photos, a mask each."""
-    sets = write_sets(tmp_path / "sets")
-    folder = tmp_path / "coco"
-    (folder / "images").mkdir(parents=True)
-    images = []
-    for name in ("round", "square"):
-        for image in read_annotations(sets / name)[0]:
-            target = folder / "images" / f"{name}{image.name}"
-            shutil.copyfile(image.source, target)  # type: ignore[arg-type]
-            images.append(replaced(image, target.name))
-    write_annotations(images, folder / "instances.json", "coco")
-    return folder / "instances.json"
-
-
-def replaced(image, name: str):  # type: ignore[no-untyped-def]
-    return replace(image, file_name=name, source=None)
 
 
 @pytest.fixture(autouse=True)
@@ -137,11 +115,23 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     monkeypatch.setattr(finetune, "gained", lambda _before, _after: True)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
-    assert main([*command, "--pictures", "8"]) == 0
+    command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]
+    command += ["--keep", "1", "--accumulate", "2"]
+    assert main(command) == 0
     assert {path.name for path in (run / finetune.ADAPTER).iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+    config = json.loads((run / finetune.ADAPTER / "adapter_config.json").read_text("utf-8"))
+    assert (config["r"], config["lora_alpha"]) == (2, 6)
+    tensors = load_file(run / finetune.ADAPTER / "adapter_model.safetensors")
+    assert {t.shape[0] for name, t in tensors.items() if "lora_A" in name} == {2}
+    assert [path.name for path in run.glob("step-*.pt")] == ["step-000000002.pt"]
+    state = read_state(run / LAST)
+    fields = ("lora_rank", "lora_alpha", "keep", "accumulate")
+    assert [state["recipe"][name] for name in fields] == [2, 6.0, 1, 2]
+    kept = json.loads((run / "options.json").read_text("utf-8"))
+    assert [kept[f"--{name.replace('_', '-')}"] for name in fields] == [2, 6.0, 1, 2]
 
 
 @pytest.mark.parametrize("count", [1, 10, 250])
@@ -191,35 +181,6 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
     assert "the reloaded model answers otherwise" in capsys.readouterr().err
     assert (run / LAST).is_file()
     assert not (run / finetune.RESULT).exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (["--way", "half"], "--way must be one of full, decoder, lora, hq, got 'half'"),
-        (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
-        (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
-        (["--model", "samm"], "samm"),
-        (["--pictures", "0"], "--pictures must be at least 1"),
-        (["--from", "other"], "--from belongs to recipes"),
-        (
-            ["--shards", "new", "--max-mb", "3", "--parallel", "fsdp"],
-            "--max-mb, --shards, --parallel belong to recipes",
-        ),
-        (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
-    ],
-)
-def test_what_cannot_be_meant_is_one_error(
-    options: list[str], reason: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["train", "finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
-    assert main(command) == 2
-    assert reason in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()  # refused before any work
-
-
-def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
-    check_way("sam_hq_vit_tiny", "hq")
 
 
 def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: Path) -> None:
@@ -347,31 +308,6 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
     ]
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sets.glob("round/images/*")]
     assert data["photos_sha256"] == hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
-
-
-def test_a_run_goes_on_with_the_same_data_and_options_only(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    begun = argparse.Namespace(**dict.fromkeys(("weights", "kind", "classes")), rgb=(3, 2, 1))
-    vars(begun).update(model="nano", way="full", pictures=8, channels=4)
-    run.mkdir()
-    (run / "recipe.json").write_text("{}", "utf-8")
-    check_same_options(run, begun)  # of an earlier version
-    keep_options(run, begun)
-    check_same_options(run, begun)
-    other = argparse.Namespace(**vars(begun) | {"way": "lora", "classes": "all", "rgb": None})
-    with pytest.raises(InputError) as raised:
-        check_same_options(run, other)
-    assert str(raised.value) == (
-        f"{run} was begun with other options: --way was full, now lora; --classes was not given, "
-        "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "
-        "folder: -o FOLDER"
-    )
-    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
-    assert main(command) == 2
-    assert "--pictures was 8, now not given" in capsys.readouterr().err
-    assert not (run / finetune.DATA).exists()
 
 
 def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) -> None:

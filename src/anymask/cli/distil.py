@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
+from anymask.cli.start_weights import named
+from anymask.cli.tuned_weights import WEIGHTS, licence_with_data, write_weights
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
+from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
+    from anymask.cli.distil_report import HeldPart, Scores
     from anymask.training.recipe import Recipe
 
 SUMMARY = "teach a small model what a larger one answers, on photos with or without masks"
-WEIGHTS = "weights.safetensors"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")
     add("--bundle", type=new_folder, metavar="DIR", help="when done, write an ONNX bundle there")
+    add("--json", type=Path, metavar="FILE", help="write what result.json says there, too")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -57,42 +60,56 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
     if args.pictures < 1:
         raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    from anymask.cli.distil_report import held_part, in_words
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.runtimes.devices import pick_device
     from anymask.training.loop import train
     from anymask.training.worker import TrainingRun
 
     recipe, teller = recipe_of_options(args), TrainingTeller()
+    device = str(pick_device(args.device))
+    held = held_part(recipe, args.data, args.output, device)
+    if held is None:
+        print(
+            "nothing is held out, so there will be no report: it takes two pictures, and a new run"
+        )
+    else:
+        print(f"before: {in_words(*held)}", flush=True)
     sitting = TrainingRun(
-        args.data, args.output, device=str(pick_device(args.device)),
-        max_minutes=args.max_minutes, report=teller.row, told=teller.step,
+        args.data, args.output, device=device, max_minutes=args.max_minutes, report=teller.row,
+        told=teller.step, held_out=frozenset(() if held is None else held[0].keys),
     )  # fmt: skip
     train(recipe, sitting)
     if not is_done(args.output, recipe.steps):
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
         return
-    finish(args, recipe)
+    finish(args, recipe, held)
 
 
-def finish(args: argparse.Namespace, recipe: Recipe) -> None:
-    """Write the student's weights, and its bundle where one is wanted."""
-    from anymask.cli.run_folder import licence_of_run, write_bundle
+def finish(args: argparse.Namespace, recipe: Recipe, held: tuple[HeldPart, Scores] | None) -> None:
+    """Write the student's weights, the report, and the bundle where one is wanted."""
+    from anymask.cli.distil_report import PAGE, RESULT, write_report
+    from anymask.cli.held_out import model_of
+    from anymask.cli.run_folder import write_bundle
     from anymask.training.checkpoint import newest_state
-    from anymask.training.result import write_result
     from anymask.training.trainee import trained_module
 
     found = newest_state(args.output)
     assert found is not None  # the run has just ended
-    about = {
-        "licence": f"{licence_of_run(recipe)}; and that of your data",
-        "data": {"folder": args.data.name},
-        "recipe": asdict(recipe),
-        "figures": {},
-    }
-    write_result(args.output / WEIGHTS, trained_module(found[1]), recipe.model, about)
+    student = trained_module(found[1])
+    figures: dict[str, Any] = {}
+    if held is not None:
+        figures = write_report(args.output, recipe, model_of(student), *held)
+    data = {"folder": args.data.name}
+    about = {"licence": licence_with_data(recipe), "data": data, "figures": figures}
+    write_weights(args.output / WEIGHTS, student, recipe, about)
+    if figures:
+        write_json(args.output / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
+    if figures and args.json is not None:
+        write_whole(args.json, (args.output / RESULT).read_bytes())
     if args.bundle is not None:
         write_bundle(args.output, args.bundle)
-    print(args.output / WEIGHTS)
+    print("  ".join(str(args.output / one) for one in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 
 def recipe_of_options(args: argparse.Namespace) -> Recipe:
@@ -149,23 +166,3 @@ def task_of_options(args: argparse.Namespace, student: str) -> dict[str, Any]:
             )
         files.append(weights or "shipped")
     return {"task": "ensemble", "teachers": tuple(files), "synthetic": 0.35}
-
-
-def named(word: str, weights: Path | None) -> tuple[str, str]:
-    """A model's variant and the file of its weights, "" for those in the store.
-
-    Raises InputError, ModelError, WeightsError.
-    """
-    from anymask.weights import entry
-    from anymask.weights.formats import about_weights
-
-    if weights is None and Path(word).is_file():
-        about = about_weights(Path(word))
-        if about is None:
-            raise InputError(
-                f"{word} does not say of which network it is; give the network's name, and the "
-                "file by --teacher-weights or --weights"
-            )
-        return str(about["variant"]), str(Path(word).absolute())
-    variant = word if word == DEFAULT_MODEL else entry(word).variant
-    return variant, "" if weights is None else str(weights.absolute())

@@ -13,6 +13,7 @@ from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
 from anymask.cli.extras import need_engine, need_torch
 from anymask.cli.options import add_options, read_options
 from anymask.cli.project_options import add_init_options, login, make_project
+from anymask.cli.tuned_weights import WEIGHTS
 from anymask.engine.entries import Arm
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.stages import STAGES
@@ -255,13 +256,14 @@ def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
     need_torch()
     from anymask.cli.run_folder import print_row
-    from anymask.engine.rounds import retrain
+    from anymask.engine.rounds import retrain, round_folder
 
     project = opened(args)
     train = trainer(Tuning(**read_options(args, Tuning)), print_row)
     outcome = retrain(project, train, judge_on(project.folder), open_model)
+    weights = str(round_folder(project, outcome.round) / WEIGHTS)
     if args.json:
-        write_json(args.json, outcome.to_json())
+        write_json(args.json, outcome.to_json() | {"weights": weights})
     print(
         f"round {outcome.round}: learned from {outcome.train_masks} masks on "
         f"{outcome.train_images} photos; on {outcome.test_images} held out mIoU "
@@ -271,6 +273,7 @@ def retrain_project(args: argparse.Namespace) -> None:
     print(
         "promoted: it leads from now on" if outcome.promoted else "not promoted: not surely better"
     )
+    print(weights)
 
 
 def trial_options(parser: argparse.ArgumentParser) -> None:

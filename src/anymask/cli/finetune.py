@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,20 @@ from anymask.cli.held_out import (
     measure,
     model_of,
 )
+from anymask.cli.tuned_weights import (
+    WEIGHTS,
+    licence_with_data,
+    starting_module,
+    write_weights,
+)
 from anymask.cli.tuning_options import (
     check_options,
+    check_parts,
     check_same_options,
     check_way,
+    configure_fields,
     keep_options,
+    with_fields,
 )
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import parse_bands
@@ -40,14 +49,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.data.annotations import AnnotatedImage
-    from anymask.primitives.spec import ModelSpec
     from anymask.training.recipe import Recipe
     from anymask.training.tuning_data import DataReport
 
 NAME = "finetune"  # in place of a recipe
-DATA, WEIGHTS, RESULT, PAGE, ADAPTER = (
-    "data", "weights.safetensors", "result.json", "report.html", "adapter",
-)  # fmt: skip
+DATA, RESULT, PAGE, ADAPTER = "data", "result.json", "report.html", "adapter"
 JUDGED_PHOTOS = 12  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 SHEET = "data.jpg"
@@ -72,6 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
     add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
     _configure_pictures(group)
+    configure_fields(group)
 
 
 def _configure_pictures(group: argparse._ArgumentGroup) -> None:
@@ -116,10 +123,13 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.recipe import recipe_of
     from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
     from anymask.training.worker import TrainingRun
+    from anymask.weights import entry
 
     folder: Path = args.output
     check_options(args)
-    check_way(args.model, args.way)
+    variant = entry(args.model).variant
+    check_way(variant, args.way)
+    check_parts(variant, args.accumulate)
     check_same_options(folder, args)
     report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
     print("\n".join(report.lines()), flush=True)
@@ -171,7 +181,7 @@ def _recipe(
     mix = _channels(args, photos)
     if mix is not None:
         recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
-    return dataclasses.replace(recipe, classes=_classes(args.classes, photos))
+    return with_fields(dataclasses.replace(recipe, classes=_classes(args.classes, photos)), args)
 
 
 def _classes(words: str | None, photos: Sequence[AnnotatedImage]) -> tuple[str, ...]:
@@ -223,22 +233,10 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
     """What the model could before, measured once."""
     path = folder / "before.json"
     if not path.is_file():
-        measured = measure(model_of(_starting_module(folder, recipe)), held)
+        measured = measure(model_of(starting_module(folder, recipe)), held)
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
     kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
-
-
-def _starting_module(folder: Path, recipe: Recipe) -> nn.Module:
-    """The network that the run began with, as it answers."""
-    from anymask.training.channels import take_channels
-    from anymask.training.trainee import build_trainee, find_start
-
-    start = str(find_start(recipe))
-    plain = dataclasses.replace(recipe, learn="all", init=start, classes=())
-    module = build_trainee(plain, folder)
-    take_channels(module)
-    return module.eval()
 
 
 @dataclass(frozen=True)
@@ -267,17 +265,14 @@ def finish(
     from anymask.cli.finetune_report import write_page
     from anymask.cli.run_folder import write_module
     from anymask.training.checkpoint import newest_state
-    from anymask.training.result import check_result, write_result
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
     module, outcome = _outcome(folder, recipe, found[1], held, before)
     figures = _figures(outcome)
-    data, licence = report.stated(), _licence(recipe, report)
-    about = {"data": data, "recipe": dataclasses.asdict(recipe), "figures": figures}
-    about |= {"licence": licence} | stated(module)
-    write_result(folder / WEIGHTS, module, recipe.model, about)
-    check_result(folder / WEIGHTS, module)
+    data, licence = report.stated(), licence_with_data(recipe, report.licences())
+    about = {"data": data, "figures": figures, "licence": licence}
+    write_weights(folder / WEIGHTS, module, recipe, about)
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), outcome.kept, folder)
     kinds = class_ious(again, held) if recipe.classes else {}
@@ -309,7 +304,7 @@ def _outcome(
     trained = measure(model_of(trained_module(state)), held)
     if gained(before, trained) or recipe.classes:
         return trained_module(state), TuningOutcome(before, trained, trained, started=False)
-    module = _starting_module(folder, recipe)
+    module = starting_module(folder, recipe)
     kept = measure(model_of(copy.deepcopy(module)), held)
     return module, TuningOutcome(before, trained, kept, started=True)
 
@@ -319,25 +314,6 @@ def _figures(outcome: TuningOutcome) -> dict[str, Any]:
     figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
     figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
     return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
-
-
-def _licence(recipe: Recipe, report: DataReport) -> str:
-    """Of the tuned weights: that of the starting weights, and of the data where it is known."""
-    from anymask.cli.run_folder import licence_of_run
-
-    known = "; ".join(report.licences())
-    return f"{licence_of_run(recipe)}; and that of your data{f': {known}' if known else ''}"
-
-
-def stated(module: nn.Module) -> dict[str, Any]:
-    """Channels and classes of a network, where it has any, as its file says them."""
-    spec = cast("ModelSpec", module.spec)
-    said: dict[str, Any] = {}
-    if spec.classes:
-        said["classes"] = list(spec.classes)
-    if spec.channels is not None:
-        said["channels"] = dataclasses.asdict(spec.channels)
-    return said
 
 
 def _compare(again: Measured, after: Measured, folder: Path) -> None:

@@ -1,8 +1,12 @@
-"""The report of a fine-tuning as one HTML page: figures before and after, curve, worst cases."""
+"""The report of a fine-tuning as one HTML page: figures before and after, curve, worst cases.
+
+A distillation's report (`distil_report`) is made of the same parts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from anymask.cli.held_out import Measured, TuningOutcome
     from anymask.data.annotations import AnnotatedImage
     from anymask.predictors.image import Model
+    from anymask.primitives.types import BoolArray, Floats
     from anymask.training.recipe import Recipe
     from anymask.training.tuning_data import DataReport
 
@@ -46,13 +51,8 @@ def write_page(
     kinds    IoU of each class that was learned
     """
     before, after = outcome.before, outcome.trained
-    counts = range(1, after.ious.shape[1] + 1)
-    rows = [
-        ["before", *(f"{value:.3f}" for value in before.means())],
-        ["after", *(f"{value:.3f}" for value in after.means())],
-        ["gain", *(f"{b - a:+.3f}" for a, b in zip(before.means(), after.means(), strict=True))],
-    ]
-    table = html_table(["mean IoU of held-out masks", *(f"{n} clicks" for n in counts)], rows, [1])
+    counts = [f"{n} clicks" for n in range(1, after.ious.shape[1] + 1)]
+    table = gain_table("mean IoU of held-out masks", counts, before.means(), after.means())
     parts = [
         section(
             "Before and after",
@@ -61,8 +61,8 @@ def write_page(
             note(f"{len(after.places)} masks of {len(held)} photos"),
         ),
         *([section("Classes", _classes(kinds))] if kinds else []),
-        section("While it learned", _curve(path.parent)),
-        section("Worst answers to one click", _worst(model, held, outcome.kept)),
+        section("While it learned", curve(path.parent, "held_out", "held out, 1 click")),
+        section("Worst answers to one click", shots(model, held, worst(held, outcome.kept))),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
@@ -76,41 +76,76 @@ def _classes(kinds: Mapping[str, float | None]) -> str:
     return html_table(["class", "IoU of held-out pixels"], rows, [1])
 
 
-def _curve(folder: Path) -> str:
-    """IoU by one click on held-out photos over the steps, as the run's log has it."""
+def gain_table(
+    what: str, columns: Sequence[str], before: Sequence[float], after: Sequence[float]
+) -> str:
+    """Figures before and after, and their difference, one column each."""
+    rows = [
+        ["before", *(f"{value:.3f}" for value in before)],
+        ["after", *(f"{value:.3f}" for value in after)],
+        ["gain", *(f"{b - a:+.3f}" for a, b in zip(before, after, strict=True))],
+    ]
+    return html_table([what, *columns], rows, [1])
+
+
+def curve(folder: Path, key: str, name: str) -> str:
+    """A figure over the steps, as the run's log has it under `key`."""
     path = folder / "log.jsonl"
-    lines = (parse_json(line, path) for line in path.read_text("utf-8").splitlines())
-    rows = [row for row in lines if "held_out" in row]
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
     if len(rows) < 2:
         return note("too short a run for a curve")
-    steps, scores = (np.array([float(row[key]) for row in rows]) for key in ("step", "held_out"))
-    return curve_plot([Points("held out, 1 click", steps, scores)], "steps")
+    steps, scores = (np.array([float(row[one]) for row in rows]) for one in ("step", key))
+    return curve_plot([Points(name, steps, scores)], "steps")
 
 
-def _worst(model: Model, held: Sequence[AnnotatedImage], after: Measured) -> str:
-    """The lowest masks, one a photo: truth in green, answer in pink."""
-    chosen: dict[int, int] = {}
-    for place in np.argsort(after.ious[:, 0], kind="stable"):
-        chosen.setdefault(after.places[place][0], int(place))
-    shots = []
-    for place in list(chosen.values())[:WORST]:
+@dataclass(frozen=True)
+class ShownCase:
+    """An answer that the page shows: the photo's number, what is asked, the truth, the IoU."""
+
+    photo: int
+    prompt: Prompt
+    truth: BoolArray
+    iou: float
+    name: str
+
+
+def worst(held: Sequence[AnnotatedImage], after: Measured) -> list[ShownCase]:
+    """The lowest masks by one click, one a photo."""
+    cases = []
+    for place in lowest_of_each([photo for photo, _ in after.places], after.ious[:, 0]):
         photo, mask = after.places[place]
-        name = f"{held[photo].name}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
-        tag = picture_tag(_case(model, held[photo], mask), name)
-        shots.append(f"<figure>{tag}<figcaption class='note'>{name}</figcaption></figure>")
-    return f'<div class="shots">{"".join(shots)}</div>'
+        truth = rle_to_mask(held[photo].rles[mask])
+        prompt, name = Prompt.of(points=[centre_click(truth)]), f"{held[photo].name}, mask {mask}"
+        cases.append(ShownCase(photo, prompt, truth, float(after.ious[place, 0]), name))
+    return cases
 
 
-def _case(model: Model, photo: AnnotatedImage, number: int) -> bytes:
+def lowest_of_each(photos: Sequence[int], ious: Floats) -> list[int]:
+    """The place of the lowest IoU of each photo, the lowest ones first, `WORST` at most."""
+    chosen: dict[int, int] = {}
+    for place in np.argsort(ious, kind="stable"):
+        chosen.setdefault(photos[place], int(place))
+    return list(chosen.values())[:WORST]
+
+
+def shots(model: Model, held: Sequence[AnnotatedImage], cases: Sequence[ShownCase]) -> str:
+    """Pictures of answers: truth in green, answer in pink."""
+    made = []
+    for case in cases:
+        name = f"{case.name}: IoU {case.iou:.2f}"
+        tag = picture_tag(_shot(model, held[case.photo], case), name)
+        made.append(f"<figure>{tag}<figcaption class='note'>{name}</figcaption></figure>")
+    return f'<div class="shots">{"".join(made)}</div>'
+
+
+def _shot(model: Model, photo: AnnotatedImage, case: ShownCase) -> bytes:
     """The photo around a mask with both outlines, as a JPEG."""
     mix = model.spec.channels
     picture = photo.picture(mix)
-    truth = rle_to_mask(photo.rles[number])
-    prompt = Prompt.of(points=[centre_click(truth)])
-    (answer,) = model.segment(model.embed(picture), prompts=[prompt])
-    drawn = contours(
-        shown_picture(picture, mix), np.stack([truth, answer.masks[0]]), palette=[TRUTH, ANSWER]
-    )
-    x0, y0, x1, y1 = (int(value) for value in tight_box(truth))
+    (answer,) = model.segment(model.embed(picture), prompts=[case.prompt])
+    both = np.stack([case.truth, answer.masks[0]])
+    drawn = contours(shown_picture(picture, mix), both, palette=[TRUTH, ANSWER])
+    x0, y0, x1, y1 = (int(value) for value in tight_box(case.truth))
     room = ROOM + max(x1 - x0, y1 - y0) // 2
     return jpeg_bytes(drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.evaluation.protocols import TruthMask, click_rounds
+from anymask.evaluation.protocols import TruthMask, box_scores, click_rounds
 from anymask.primitives.label_map import ClassOverlaps
 from anymask.primitives.rle import rle_to_mask
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from anymask.data.annotations import AnnotatedImage
     from anymask.predictors.image import Model
+    from anymask.primitives.types import Floats
 
 CLICKS = 3  # on every mask
 MASKS_A_PHOTO = 5
@@ -87,12 +88,12 @@ def difference(again: Measured, after: Measured) -> float:
     return worst if mean > max(SAME, FLIPPED / count) or usual > SAME else 0.0
 
 
-def model_of(module: nn.Module) -> Model:
+def model_of(module: nn.Module, device: str = "cpu") -> Model:
     """A network in memory as a model that answers."""
     from anymask.predictors.image import Model
     from anymask.runtimes.torch import TorchRuntime
 
-    return Model(TorchRuntime(module, "in memory", device="cpu"))
+    return Model(TorchRuntime(module, "in memory", device=device))
 
 
 def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
@@ -125,3 +126,13 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
         scores.append(click_rounds(model, seen, truths, clicks).ious)
         places += [(number, mask) for mask in range(len(rles))]
     return Measured(np.concatenate(scores), places)
+
+
+def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
+    """IoU of the masks that `measure` asks for, each by its tight box."""
+    scores = []
+    for photo in photos:
+        truths = [TruthMask(rle_to_mask(rle)) for rle in photo.rles[:MASKS_A_PHOTO]]
+        seen = model.embed(photo.picture(model.spec.channels))
+        scores.append(box_scores(model, seen, truths))
+    return np.concatenate(scores)

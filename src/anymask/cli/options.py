@@ -59,7 +59,9 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     if setting.number:
         letter = "N" if setting.number is int else "X"
         return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
-    return {"metavar": "FILE", "type": Path} if Path in members else {"metavar": "NAME"}
+    if Path in members:
+        return {"metavar": "FILE", "type": Path}
+    return {"metavar": about.form or "NAME"}
 
 
 def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:

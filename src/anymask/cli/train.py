@@ -11,6 +11,7 @@ from anymask.cli import edge_training, finetune, memory_training, name_training
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
+from anymask.cli.tuning_options import refuse_fields
 from anymask.primitives.errors import InputError
 from anymask.primitives.storage import write_whole
 
@@ -108,6 +109,8 @@ def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
     check(args)
+    if args.recipe != finetune.NAME:
+        refuse_fields(args)
     if args.recipe in COMMANDS:
         COMMANDS[args.recipe](args)
         return

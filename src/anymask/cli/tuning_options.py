@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anymask.primitives.channel_mix import MOST_CHANNELS
 from anymask.primitives.errors import InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import write_json
+
+if TYPE_CHECKING:
+    from anymask.training.recipe import Recipe
 
 OPTIONS = "options.json"  # of a run's folder
 DECIDING = (
@@ -21,7 +26,12 @@ DECIDING = (
     "classes",
     "channels",
     "rgb",
+    "keep",
+    "accumulate",
+    "lora_rank",
+    "lora_alpha",
 )  # beside the data
+OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
 OF_RECIPES = {  # what `anymask train` takes of a recipe only, and what it is where nobody says
     "source": None, "pack": None, "max_mb": 55.0, "shards": None, "shard_mb": 256.0,
     "parallel": "ddp",
@@ -35,8 +45,9 @@ def check_options(args: argparse.Namespace) -> None:
     if args.pictures is not None and args.pictures < 1:
         raise InputError(f"--pictures must be at least 1, got {args.pictures}")
     _check_channels(args.channels, args.rgb)
+    _check_fields(args)
     given = [
-        f"--{'from' if name == 'source' else name.replace('_', '-')}"
+        "--from" if name == "source" else _option(name)
         for name, default in OF_RECIPES.items()
         if getattr(args, name) != default
     ]
@@ -47,8 +58,76 @@ def check_options(args: argparse.Namespace) -> None:
         )
 
 
-def check_way(model: str, way: str) -> None:
-    """Raises InputError for a way that there is not, or that the model cannot learn in; ModelError.
+def configure_fields(group: argparse._ArgumentGroup) -> None:
+    """Add the fields of a recipe that a fine-tuning has as options."""
+    add = group.add_argument
+    add("--keep", type=int, metavar="K", help="keep the last K checkpoints, beside last.pt")
+    add(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        help="learn each step in N parts one after the other, which takes less memory",
+    )
+    add("--lora-rank", type=int, metavar="R", help="of the adapters of --way lora (default: 8)")
+    add(
+        "--lora-alpha",
+        type=float,
+        metavar="X",
+        help="of --way lora: the adapters' scale is X / R (default: 16)",
+    )
+
+
+def refuse_fields(args: argparse.Namespace) -> None:
+    """Raises InputError for options of a fine-tuning in a training by recipe."""
+    given = [name for name in OF_RECIPE if getattr(args, name) is not None]
+    if given:
+        fields = ", ".join(f"{name} = {getattr(args, name):g}" for name in given)
+        raise InputError(
+            f"{', '.join(map(_option, given))} {'belongs' if len(given) == 1 else 'belong'} to "
+            f"`anymask train finetune`, got {args.recipe}; leave it out, or write {fields} into a "
+            "recipe of your own"
+        )
+
+
+def _check_fields(args: argparse.Namespace) -> None:
+    """Raises InputError for numbers that a recipe does not take, or that mean nothing here."""
+    for name in ("keep", "accumulate", "lora_rank"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"{_option(name)} must be at least 1, got {value}")
+    if args.lora_alpha is not None and not 0 < args.lora_alpha < math.inf:
+        raise InputError(f"--lora-alpha must be more than 0, got {args.lora_alpha:g}")
+    lora = [name for name in ("lora_rank", "lora_alpha") if getattr(args, name) is not None]
+    if lora and args.way != "lora":
+        raise InputError(
+            f"{_option(lora[0])} is of adapters, and --way {args.way} has none; give --way lora, "
+            "or leave it out"
+        )
+
+
+def check_parts(variant: str, parts: int | None) -> None:
+    """Raises InputError for a number of parts that the pictures of a step cannot be cut into."""
+    from anymask.training.presets import tuning_stage
+
+    images = tuning_stage(variant, 1, None).images
+    if parts is not None and images % parts:
+        whole = [str(n) for n in range(1, images + 1) if images % n == 0]
+        raise InputError(
+            f"--accumulate must be one of {', '.join(whole)}, got {parts}: a step of {variant} has "
+            f"{images} pictures, which are learned in as many parts"
+        )
+
+
+def with_fields(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+    """The recipe with what was given of its fields; one process where two cannot share a step."""
+    given = {name: getattr(args, name) for name in OF_RECIPE if getattr(args, name) is not None}
+    recipe = replace(recipe, **given)
+    shared = recipe.stages[0].images % (recipe.workers * recipe.accumulate) == 0
+    return recipe if shared else replace(recipe, workers=1)
+
+
+def check_way(variant: str, way: str) -> None:
+    """Raises InputError for a way that there is not, or that the network cannot learn in.
 
     Nothing is allocated for it: the network is built without numbers.
     """
@@ -56,18 +135,16 @@ def check_way(model: str, way: str) -> None:
 
     from anymask import models
     from anymask.training.presets import LEARN
-    from anymask.weights import entry
 
     if way not in LEARN:
         raise InputError(f"--way must be one of {', '.join(LEARN)}, got {way!r}")
-    variant = entry(model).variant
     if way != "hq":
         return
     with torch.device("meta"):
         parts = getattr(models.build(variant), "parts", None)
     if not getattr(parts, "hq", ()):
         raise InputError(
-            f"{model} has no token of SAM-HQ to learn by --way hq; give a --model such as "
+            f"{variant} has no token of SAM-HQ to learn by --way hq; give a --model such as "
             "sam_hq_vit_b (--weights may be those of SAM), or another way"
         )
 
@@ -113,12 +190,16 @@ def check_same_options(folder: Path, args: argparse.Namespace) -> None:
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """The options that decide what is learned, as JSON holds them."""
-    values = {f"--{name}": getattr(args, name) for name in DECIDING}
+    values = {_option(name): getattr(args, name) for name in DECIDING}
     if args.weights is not None:
         values["--weights"] = str(args.weights.absolute())
     if args.rgb is not None:
         values["--rgb"] = list(args.rgb)
     return values
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _in_words(value: object) -> str:

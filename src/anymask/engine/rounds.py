@@ -33,6 +33,7 @@ SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
+WEIGHTS = ("weights.safetensors", "last.pt")  # of a round; earlier versions had the second alone
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ def is_held_out(name: str, share: float) -> bool:
 
 
 def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
-    """One round. Raises InputError where there is too little to learn from or to measure on."""
+    """One round; one that was cut short goes on, unless other masks are accepted by now.
+
+    Raises InputError where there is too little to learn from or to measure on.
+    """
     taught, held = divide(project)
     number = len(project.rounds()) + 1
-    folder = project.inside / ROUNDS / str(number)
-    shutil.rmtree(folder, ignore_errors=True)  # of a round that was cut short
-    write_set(project, taught, folder / "sets" / SET)
+    folder = round_folder(project, number)
+    begin_round(project, taught, folder)
     trained = train(folder / "sets", last_weights(project), folder)
     lead = project.lead()
     old, new = judge(lead, held), judge(str(trained.bundle), held)
@@ -109,6 +112,21 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
     return outcome
 
 
+def round_folder(project: Project, number: int) -> Path:
+    """Where a round, counted from 1, keeps its set, its weights and its bundle."""
+    return project.inside / ROUNDS / str(number)
+
+
+def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
+    """Write the round's set; what is left of a round on other masks goes first."""
+    place = folder / "sets" / SET
+    files = list(encode_annotations(images, place, "set", LossReport(), Policy()))
+    if not all(path.is_file() and path.read_bytes() == data for path, data in files):
+        shutil.rmtree(folder, ignore_errors=True)
+    link_photos(project, images, place)
+    write_files(files)  # last: a set that is written has its photos
+
+
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
     """Photos with accepted masks: to learn from, and held out. Raises InputError, NotFoundError."""
     share = project.settings.held_out
@@ -131,13 +149,13 @@ def _without_empty(image: AnnotatedImage) -> AnnotatedImage:
     return replace(image, masks=tuple(mask for mask in image.masks if rle_area(mask.rle)))
 
 
-def write_set(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
-    """A training set with links to the photos (copies where links are impossible)."""
-    write_files(encode_annotations(images, folder, "set", LossReport(), Policy()))
+def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
+    """Links to the photos (copies where links are impossible) as the pictures of a set."""
     for image in images:
         target = folder / picture_name(image.file_name)
         source, page = source_of(project, image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
         if page is not None:
             target.write_bytes(page_as_png(source, page))
             continue
@@ -152,8 +170,11 @@ def last_weights(project: Project) -> Path | None:
     promoted = [row for row in project.rounds() if row["promoted"]]
     if not promoted:
         return None
-    path = own_place(project.inside, f"{ROUNDS}/{promoted[-1]['round']}/last.pt")
-    return path if path.is_file() else None
+    for name in WEIGHTS:
+        path = own_place(project.inside, f"{ROUNDS}/{promoted[-1]['round']}/{name}")
+        if path.is_file():
+            return path
+    return None
 
 
 def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,), (I,)

@@ -83,6 +83,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         rank: int = 0,
         first_step: int = 0,
         index: Path | None = None,
+        without: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -100,9 +101,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 raise ConfigError(f"{data}: shards hold photos; give channels a folder of sets")
             check_for_shards(recipe.synthetic, recipe.sets)
             assert index is not None  # `loop.get_ready` made it
-            self.source = ShardPictures.open(data, index, recipe.seed)
+            self.source = ShardPictures.open(data, index, recipe.seed, without)
         else:
-            self.source = SetPictures.of(recipe, data)
+            self.source = SetPictures.of(recipe, data, without)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
@@ -195,9 +196,15 @@ class SetPictures:
         self.sets, self.chances = sets, chances
 
     @classmethod
-    def of(cls, recipe: Recipe, data: Path) -> SetPictures:
-        """The recipe's sets. Raises ConfigError, DataError."""
-        sets = training_sets(recipe, data)
+    def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetPictures:
+        """The recipe's sets, without the pictures of some keys (`held_pictures`).
+
+        Raises ConfigError, DataError.
+        """
+        all_sets = training_sets(recipe, data)
+        left = [(i, [s for s in some if key_of(i, s) not in without])
+                for i, some in all_sets]  # fmt: skip
+        sets = [(info, samples) for info, samples in left if samples]
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
         if not weights.sum() > 0:
             raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
@@ -207,6 +214,11 @@ class SetPictures:
         """Any picture."""
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
+
+
+def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
+    """What a picture of a set is held out by, SET/NAME (`held_pictures`)."""
+    return f"{info.folder.name}/{sample.file_name}"
 
 
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
@@ -300,12 +312,16 @@ def batches(
     rank: int,
     first_step: int,
     index: Path | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Batch]:
     """The batches of one worker, from a process beside it; a new stage begins a new loader.
 
-    index  folder of the index of `data`, where these are shards
+    index    folder of the index of `data`, where these are shards
+    without  keys of pictures that are held out (`held_pictures`)
     """
-    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, index=index)
+    pictures = TrainingPictures(
+        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without
+    )
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

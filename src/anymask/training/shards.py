@@ -46,6 +46,7 @@ class ShardPictures:
     seed    of the order
     names   of the shards, in order      counts  (S,) pictures of each
     places  (N, 4), see the module
+    without pictures that are never drawn, by their keys, SHARD/NUMBER; the next one takes the place
     """
 
     folder: Path
@@ -53,19 +54,40 @@ class ShardPictures:
     names: tuple[str, ...]
     counts: NDArray[np.int64]
     places: NDArray[np.int64] = field(repr=False)
+    without: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, folder: Path, index: Path, seed: int) -> ShardPictures:
+    def open(
+        cls, folder: Path, index: Path, seed: int, without: frozenset[str] = frozenset()
+    ) -> ShardPictures:
         """Open the folder's shards by what `index_shards` wrote into `index`."""
         raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
         counts = np.array(raw["counts"], np.int64)
-        return cls(
-            folder, seed, tuple(raw["shards"]), counts, np.load(index / PLACES, mmap_mode="r")
-        )
+        places = np.load(index / PLACES, mmap_mode="r")
+        return cls(folder, seed, tuple(raw["shards"]), counts, places, without)
 
     def sample(self, rng: Generator, place: int) -> AnnotatedImage:
         """The picture of a place in the run, over all epochs. Raises DataError, ImageError."""
-        shard, number = self.which(place)
+        while True:
+            shard, number = self.which(place)
+            if f"{self.names[shard]}/{number}" not in self.without:
+                return self.at(shard, number)
+            place += 1
+
+    def keys(self) -> list[str]:
+        """Of all pictures."""
+        counted = zip(self.names, self.counts.tolist(), strict=True)
+        return [f"{name}/{number}" for name, count in counted for number in range(count)]
+
+    def of_key(self, key: str) -> AnnotatedImage:
+        """A picture by its key. Raises DataError, ImageError."""
+        name, _, number = key.rpartition("/")
+        if name not in self.names or int(number) >= self.counts[self.names.index(name)]:
+            raise DataError(f"{self.folder}: the picture {key} is not there any more")
+        return self.at(self.names.index(name), int(number))
+
+    def at(self, shard: int, number: int) -> AnnotatedImage:
+        """A picture by its shard and its number inside it. Raises DataError, ImageError."""
         begin = int(self.counts[:shard].sum())
         offset, size, json_offset, json_size = self.places[begin + number].tolist()
         path = self.folder / self.names[shard]

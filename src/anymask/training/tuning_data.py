@@ -2,7 +2,8 @@
 
 `prepare` writes two sets (`data.sets`), `train` and `held_out`, so that a run owns all that it
 learns from and resumes alike when the source has moved. Pictures are linked, or copied where the
-disk cannot link.
+disk cannot link. Whether the source has changed since is told by its files' sizes and times where
+that is enough (`data_stamps`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_string
 from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.types import Floats
+from anymask.training.data_stamps import keep_stamps, same_as_stamped
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
@@ -131,14 +133,16 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
         kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
         _check_same(kept, source, held_out, folder)
         return kept
-    report = DataReport()
-    photos = _usable(source, report)
+    report, files = DataReport(), dict[Path, str]()
+    photos = _usable(source, report, files)
+    keep_stamps(folder, "--data", source, files)
     sources = [_source_of(source, "--data", photos)]
     photos, prints = _seen_once(photos, report)
     if held_out is None:
         held, photos = _divided(photos)
     else:
-        held = _usable(held_out, DataReport())
+        held = _usable(held_out, DataReport(), files := {})
+        keep_stamps(folder, "--val", held_out, files)
         sources.append(_source_of(held_out, "--val", held))
         photos = _not_held_out(photos, prints, held, report)
     if not photos or not held:
@@ -185,8 +189,13 @@ def _check_same(kept: DataReport, source: Stream, held_out: Stream | None, folde
     for option, stream in (("--data", source), ("--val", held_out)):
         then = before.get(option)
         now = None
+        if stream is not None and then is not None and same_as_stamped(folder, option, stream):
+            continue
         if stream is not None:
-            now = _source_of(stream, option, _usable(stream, DataReport()))
+            files = dict[Path, str]()
+            now = _source_of(stream, option, _usable(stream, DataReport(), files))
+            if then is not None and then["sha256"] == now["sha256"]:
+                keep_stamps(folder, option, stream, files)
         if (then or {}).get("sha256") != (now or {}).get("sha256"):
             differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
     if differs:
@@ -214,8 +223,11 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
     return nested / max(1, count)
 
 
-def _usable(source: Stream, report: DataReport) -> list[_Photo]:
-    """The photos of a source that something can be learned from, each file once."""
+def _usable(source: Stream, report: DataReport, files: dict[Path, str]) -> list[_Photo]:
+    """The photos of a source that something can be learned from, each file once.
+
+    files  gets the sha256 of every photo with masks
+    """
     seen: set[str] = set()
     found = []
     for image in source:
@@ -230,7 +242,7 @@ def _usable(source: Stream, report: DataReport) -> list[_Photo]:
             report.unlabelled_photos += 1
             continue
         path = source.picture(image)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest in seen:
             report.duplicates.append(image.file_name)
             continue

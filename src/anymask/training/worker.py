@@ -78,6 +78,7 @@ class TrainingRun:
                  says how good they are on held-out pictures; the best ones are kept
     told         is told of each step (by the first worker)
     parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
+    held_out     keys of pictures that are not learned from (`held_pictures`)
     """
 
     data: Path
@@ -90,6 +91,7 @@ class TrainingRun:
     judge: Judge | None = None
     told: Told | None = None
     parallel: Parallel = "ddp"
+    held_out: frozenset[str] = frozenset()
 
 
 class TrainingWorker:
@@ -159,7 +161,7 @@ class TrainingWorker:
             photos = kept if self.recipe.decode_once or mix is not None else None
             coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
-                index=self.sitting.folder,
+                index=self.sitting.folder, without=self.sitting.held_out,
             )  # fmt: skip
             try:
                 self.learn_all(coming)

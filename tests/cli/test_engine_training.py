@@ -1,0 +1,181 @@
+"""`anymask engine retrain`: any model is tuned by the fine-tuning's trainer, and goes on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anymask import models
+from anymask.cli import engine_training
+from anymask.cli.engine_training import RoundStart, Tuning, recipe_of, start_of, trainer
+from anymask.cli.main import main
+from anymask.data.annotations import AnnotatedImage, annotated_mask
+from anymask.data.formats import write_annotations
+from anymask.engine.project import open_project
+from anymask.engine.rounds import last_weights
+from anymask.primitives.errors import InputError
+from anymask.primitives.rle import mask_to_rle
+from anymask.training import loop
+from anymask.training.checkpoint import newest_state
+from anymask.training.presets import LARGE_RATE
+from anymask.training.recipe import Recipe, RecipeStage
+from anymask.training.result import write_result
+from anymask.training.worker import TrainingRun
+from anymask.weights.formats import about_weights
+from tests.engine.disc_projects import write_photos
+
+GENTLE = Recipe(  # what `retrain` has always done
+    model="nano",
+    init="shipped",
+    stages=(RecipeStage(steps=30, side=384, images=4, masks=8, cool=True),),
+    rate=2e-4, backbone_rate=0.5, warmup=3, synthetic=0.0, balanced_steps=0, ema=0.95, workers=1,
+    prepare_ahead=False, seed=1, save_every=7,
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of six photos, one of which is held out, with accepted masks; judged at once.
+
+    Exports are tested elsewhere and take long: a bundle is an empty folder.
+    """
+    folder = tmp_path / "photos"
+    truth = write_photos(folder, count=6)
+    write_annotations(list(truth.values()), tmp_path / "truth.json", "coco")
+    assert main(["engine", "init", str(folder)]) == 0
+    assert main(["engine", "import", str(folder), str(tmp_path / "truth.json")]) == 0
+
+    def judge(place: str, images: Sequence[AnnotatedImage]) -> np.ndarray:
+        return np.full(len(images), 0.5 if place == "nano" else 0.6)
+
+    monkeypatch.setattr("anymask.cli.engine.judge_on", lambda _folder: judge)
+    opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
+    monkeypatch.setattr("anymask.cli.engine.open_model", lambda _place: opened)
+    monkeypatch.setattr("anymask.cli.run_folder.write_bundle", lambda _run, target: target.mkdir())
+    monkeypatch.setattr("anymask.engine.rounds.LEAST_HELD", 1)
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Weights of a small network of SAM's family, as a training writes them."""
+    torch.manual_seed(3)
+    path = tmp_path / "tiny.safetensors"
+    write_result(path, models.build("tiny"), "tiny", {"licence": "Apache-2.0"})
+    return path
+
+
+def test_without_options_a_round_is_as_short_and_gentle_as_ever() -> None:
+    assert recipe_of(Tuning(steps=30), RoundStart("nano", None), []) == GENTLE
+
+
+def test_a_model_of_one_side_is_tuned_as_a_fine_tuning_tunes_it(tiny: Path) -> None:
+    recipe = recipe_of(Tuning(), start_of(Tuning(model=str(tiny)), None), [])
+    assert (recipe.model, recipe.init) == ("tiny", str(tiny))
+    (stage,) = recipe.stages
+    assert (stage.steps, stage.side, stage.sides, stage.images) == (60, 64, (), 2)
+    assert (recipe.rate, recipe.judge_every, recipe.patience) == (LARGE_RATE, 0, 0)
+    lora = recipe_of(Tuning(way="lora", images=3, rate=5e-4), RoundStart("tiny", None), [])
+    assert (lora.learn, lora.rate, lora.workers) == ("lora", 5e-4, 1)
+    assert recipe_of(Tuning(way="lora"), RoundStart("nano", None), []).rate == pytest.approx(1e-3)
+
+
+def test_what_is_tuned_is_the_leader_a_name_or_a_file(tiny: Path, tmp_path: Path) -> None:
+    lead = tmp_path / "lead.safetensors"
+    write_result(lead, models.build("nano_tiny"), "nano", {})
+    assert start_of(Tuning(), None) == RoundStart("nano", None)
+    assert start_of(Tuning(), lead) == RoundStart("nano", lead)
+    assert start_of(Tuning(model="nano"), lead) == RoundStart("nano", lead)
+    assert start_of(Tuning(model="mobile_sam"), lead) == RoundStart("mobile_sam", None)
+    assert start_of(Tuning(model=str(tiny)), lead) == RoundStart("tiny", tiny)
+    assert start_of(Tuning(model="mobile_sam", init=tiny), lead) == RoundStart("mobile_sam", tiny)
+
+
+def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.safetensors"
+    plain.write_bytes(tiny.read_bytes().replace(b'"anymask"', b'"another"', 1))
+    for tuning, reason in (
+        (Tuning(init=tmp_path / "absent.pt"), "training starts from weights.*give --init"),
+        (Tuning(model=str(tiny), init=tiny), "starts from itself; leave one of them out"),
+        (Tuning(model="absent.safetensors"), "there is no file 'absent.safetensors' of weights"),
+        (Tuning(model=str(plain)), "does not say of which network it is"),
+        (Tuning(way="hq"), "nano has no token of SAM-HQ to learn by --way hq"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            trainer(tuning)(tmp_path, None, tmp_path)
+    with pytest.raises(InputError, match="multiple of 32, got 100"):
+        Tuning(side=100)
+
+
+def test_a_training_that_was_stopped_makes_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anymask.training.loop.train", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(Tuning())(tmp_path, None, tmp_path)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_family_is_tuned_leads_and_is_gone_on_from(
+    project: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["engine", "retrain", str(project), "--steps", "1", "--masks", "2"]
+    told = tmp_path / "told.json"
+    assert main([*command, "--model", str(tiny), "--way", "lora", "--json", str(told)]) == 0
+    said = capsys.readouterr().out
+    assert "promoted: it leads from now on" in said
+    weights = Path(json.loads(told.read_text("utf-8"))["weights"])
+    assert said.endswith(f"{weights}\n")
+    about = about_weights(weights)
+    assert about is not None
+    assert (about["variant"], about["recipe"]["learn"]) == ("tiny", "lora")
+    assert load_file(weights).keys() == load_file(tiny).keys()  # adapters are merged
+    assert last_weights(open_project(project)) == weights
+    opened = open_project(project)
+    assert opened.lead() == str(weights.parent / "bundle")
+    assert main(command) == 0  # nobody says which: the leader goes on
+    second = about_weights(opened.inside / "rounds" / "2" / "weights.safetensors")
+    assert second is not None
+    assert (second["variant"], second["recipe"]["init"]) == ("tiny", str(weights))
+
+
+class Killed(BaseException):
+    """Nobody catches it."""
+
+
+def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
+    project: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["engine", "retrain", str(project), "--steps", "4", "--model", str(tiny)]
+    monkeypatch.setattr(engine_training, "finish", cut)
+    whole, began = loop.train, []
+
+    def train(recipe: Recipe, run: TrainingRun) -> None:
+        found = newest_state(run.folder)
+        began.append(0 if found is None else found[1]["progress"]["step"])
+        whole(recipe, run)
+
+    monkeypatch.setattr(loop, "train", train)
+    for options in ([], [], ["--rate", "5e-5"]):
+        with pytest.raises(Killed):
+            main([*command, *options])
+    assert began == [0, 4, 0]
+    more = tmp_path / "more.json"
+    mask = np.zeros((128, 128), np.bool_)
+    mask[100:120, 100:120] = True
+    added = (annotated_mask(mask_to_rle(mask)),)
+    images = [AnnotatedImage(file_name=f"{n}.png", hw=mask.shape, masks=added) for n in range(6)]
+    write_annotations(images, more, "coco")
+    assert main(["engine", "import", str(project), str(more)]) == 0
+    with pytest.raises(Killed):
+        main([*command, "--rate", "5e-5"])
+    assert began[-1] == 0
+
+
+def cut(*_: object) -> None:
+    raise Killed

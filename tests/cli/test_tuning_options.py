@@ -1,0 +1,95 @@
+"""Options of `anymask train finetune`: what cannot be meant, and what a run was begun with."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anymask.cli import finetune
+from anymask.cli.main import main
+from anymask.cli.tuning_options import check_same_options, check_way, keep_options, with_fields
+from anymask.primitives.errors import InputError
+from anymask.training import presets
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--way", "half"], "--way must be one of full, decoder, lora, hq, got 'half'"),
+        (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
+        (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
+        (["--model", "samm"], "samm"),
+        (["--pictures", "0"], "--pictures must be at least 1"),
+        (["--keep", "0"], "--keep must be at least 1, got 0"),
+        (["--accumulate", "0"], "--accumulate must be at least 1, got 0"),
+        (["--accumulate", "3"], "--accumulate must be one of 1, 2, 4, got 3: a step of nano has 4"),
+        (["--accumulate", "4", "--model", "mobile_sam"], "--accumulate must be one of 1, 2, got 4"),
+        (["--lora-rank", "4"], "--lora-rank is of adapters, and --way full has none; give --way"),
+        (["--lora-alpha", "4", "--way", "hq"], "--lora-alpha is of adapters, and --way hq has no"),
+        (["--lora-rank", "0", "--way", "lora"], "--lora-rank must be at least 1, got 0"),
+        (["--lora-alpha", "0", "--way", "lora"], "--lora-alpha must be more than 0, got 0"),
+        (["--from", "other"], "--from belongs to recipes"),
+        (
+            ["--shards", "new", "--max-mb", "3", "--parallel", "fsdp"],
+            "--max-mb, --shards, --parallel belong to recipes",
+        ),
+        (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_error(
+    options: list[str], reason: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
+    assert main(command) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()  # refused before any work
+
+
+def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
+    check_way("sam_hq_vit_tiny", "hq")
+
+
+def test_fields_of_a_recipe_are_no_options_of_one(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "nano", "--data", str(coco.parent), "-o", str(tmp_path / "run")]
+    assert main([*command, "--keep", "3", "--lora-rank", "4"]) == 2
+    assert capsys.readouterr().err == (
+        "anymask: error: --keep, --lora-rank belong to `anymask train finetune`, got nano; leave "
+        "it out, or write keep = 3, lora_rank = 4 into a recipe of your own\n"
+    )
+
+
+def test_two_processes_that_cannot_share_a_step_become_one() -> None:
+    recipe = presets.tuning_recipe("nano", "full", 500)
+    given = argparse.Namespace(keep=None, accumulate=2, lora_rank=None, lora_alpha=None)
+    assert (recipe.workers, with_fields(recipe, given).workers) == (2, 2)
+    given.accumulate = 4
+    assert with_fields(recipe, given) == replace(recipe, workers=1, accumulate=4)
+
+
+def test_a_run_goes_on_with_the_same_data_and_options_only(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    absent = ("weights", "kind", "classes", "keep", "accumulate", "lora_rank", "lora_alpha")
+    begun = argparse.Namespace(**dict.fromkeys(absent), rgb=(3, 2, 1))
+    vars(begun).update(model="nano", way="full", pictures=8, channels=4)
+    run.mkdir()
+    (run / "recipe.json").write_text("{}", "utf-8")
+    check_same_options(run, begun)  # of an earlier version
+    keep_options(run, begun)
+    check_same_options(run, begun)
+    other = argparse.Namespace(**vars(begun) | {"way": "lora", "classes": "all", "rgb": None})
+    with pytest.raises(InputError) as raised:
+        check_same_options(run, other)
+    assert str(raised.value) == (
+        f"{run} was begun with other options: --way was full, now lora; --classes was not given, "
+        "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "
+        "folder: -o FOLDER"
+    )
+    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    assert main(command) == 2
+    assert "--pictures was 8, now not given" in capsys.readouterr().err
+    assert not (run / finetune.DATA).exists()
