@@ -16,16 +16,15 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
-from anymask.cli import finetune, held_out
+from anymask.cli import finetune, held_out, tuning_choice
 from anymask.cli.main import main
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.rle import mask_to_rle
-from anymask.training import presets, trainee
+from anymask.training import presets
 from anymask.training.checkpoint import LAST, read_state
-from anymask.training.recipe import Recipe
 from anymask.training.result import check_result, write_result
 from anymask.training.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
 from anymask.weights.formats import about_weights
@@ -52,6 +51,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert "5 photos with 5 masks to learn from, 1 with 1 held out" in told
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
+    assert figures["kept"] == "start" or figures["share"] in tuning_choice.SHARES
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     for place in (run / finetune.WEIGHTS,):
         again = held_out.measure(anymask.load(str(place), device="cpu"), kept)
@@ -71,7 +71,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
 def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for place in (finetune, held_out):
+    for place in (tuning_choice, held_out):
         monkeypatch.setattr(place, "gained", lambda _before, _after: False)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
@@ -90,29 +90,10 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     assert not (run / finetune.ADAPTER).exists()
 
 
-def test_what_was_learned_is_kept_where_it_gained_something_or_classes_need_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    low, high = (held_out.Measured(np.full((2, 3), v), [(0, 0), (0, 1)]) for v in (0.6, 0.7))
-    monkeypatch.setattr(trainee, "trained_module", lambda _state: models.build("nano_tiny"))
-    monkeypatch.setattr(finetune, "model_of", lambda module: module)
-    stages = presets.tuning_recipe("nano_tiny", "full", 9).stages
-    recipe = Recipe(model="nano_tiny", stages=stages)
-    monkeypatch.setattr(finetune, "measure", lambda _model, _held: high)
-    outcome = finetune._outcome(tmp_path, recipe, {}, [], low)[1]
-    assert (outcome.started, outcome.verdict()) == (False, "")
-    monkeypatch.setattr(finetune, "measure", lambda _model, _held: low)
-    outcome = finetune._outcome(tmp_path, replace(recipe, classes=("a",)), {}, [], high)[1]
-    assert outcome.verdict().startswith(
-        "no better than before: mean IoU over the clicks 0.700 before, 0.600 after; the trained "
-        "weights were kept; label more photos"
-    )
-
-
 def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "gained", lambda _before, _after: True)
+    monkeypatch.setattr(tuning_choice, "gained", lambda _before, _after: True)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from anymask.cli.held_out import (
     class_ious,
     difference,
     evenly,
-    gained,
     measure,
     model_of,
 )
@@ -29,6 +27,7 @@ from anymask.cli.tuned_weights import (
     starting_module,
     write_weights,
 )
+from anymask.cli.tuning_choice import TuningEnd, choose_end, state_at
 from anymask.cli.tuning_options import (
     check_options,
     check_parts,
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 
 NAME = "finetune"  # in place of a recipe
 DATA, RESULT, PAGE, ADAPTER = "data", "result.json", "report.html", "adapter"
-JUDGED_PHOTOS = 12  # while training
+JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 SHEET = "data.jpg"
 MB = 1_000_000
@@ -241,14 +240,14 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
 
 @dataclass(frozen=True)
 class _Judge:
-    """The mean IoU of one click on some held-out photos; it travels to the workers."""
+    """The mean IoU over the clicks on some held-out photos; it travels to the workers."""
 
     photos: Sequence[AnnotatedImage]
 
     def __call__(self, module: nn.Module) -> float:
-        measured = measure(model_of(module), self.photos, clicks=1)
+        measured = measure(model_of(module), self.photos)
         score = float(measured.ious.mean())
-        print(f"held out: {score:.3f} IoU by one click", flush=True)
+        print(f"held out: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score
 
 
@@ -268,8 +267,8 @@ def finish(
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
-    module, outcome = _outcome(folder, recipe, found[1], held, before)
-    figures = _figures(outcome)
+    module, outcome, end = choose_end(folder, recipe, found[1], held, before)
+    figures = _figures(outcome, end)
     data, licence = report.stated(), licence_with_data(recipe, report.licences())
     about = {"data": data, "figures": figures, "licence": licence}
     write_weights(folder / WEIGHTS, module, recipe, about)
@@ -277,41 +276,23 @@ def finish(
     _compare(measure(again, held), outcome.kept, folder)
     kinds = class_ious(again, held) if recipe.classes else {}
     if recipe.learn == "lora" and not outcome.started:
-        _write_adapters(folder, recipe, found[1])
+        _write_adapters(folder, recipe, state_at(found[1], end))
     write_page(folder / PAGE, again, held, outcome, report, recipe, kinds)
     if bundle is not None:
         write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
-    told += [f"after:  {_in_words(outcome.trained.means())}", outcome.verdict()]
+    told += [f"after:  {_in_words(outcome.trained.means())}"]
+    told += [outcome.verdict(), "" if outcome.started else end.in_words()]
     print("\n".join(line for line in [*told, f"{folder / WEIGHTS}  {folder / PAGE}"] if line))
 
 
-def _outcome(
-    folder: Path,
-    recipe: Recipe,
-    state: dict[str, Any],
-    held: Sequence[AnnotatedImage],
-    before: Measured,
-) -> tuple[nn.Module, TuningOutcome]:
-    """The network to write: the trained one, or the starting one where nothing was gained.
-
-    Classes are only in the trained one.
-    """
-    from anymask.training.trainee import trained_module
-
-    trained = measure(model_of(trained_module(state)), held)
-    if gained(before, trained) or recipe.classes:
-        return trained_module(state), TuningOutcome(before, trained, trained, started=False)
-    module = starting_module(folder, recipe)
-    kept = measure(model_of(copy.deepcopy(module)), held)
-    return module, TuningOutcome(before, trained, kept, started=True)
-
-
-def _figures(outcome: TuningOutcome) -> dict[str, Any]:
+def _figures(outcome: TuningOutcome, end: TuningEnd) -> dict[str, Any]:
     """Of `result.json`: "after" is of the weights that are written."""
     figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
+    if not outcome.started:
+        figures |= {"step": "best" if end.judged else "last", "share": end.share}
     figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
     return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
 
@@ -333,7 +314,7 @@ def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None
 
     module = models.build(recipe.model)
     set_learning(module, recipe)
-    module.load_state_dict((state.get("best") or state)["average"])
+    module.load_state_dict(state["average"])
     save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
 
 

@@ -61,7 +61,9 @@ def write_page(
             note(f"{len(after.places)} masks of {len(held)} photos"),
         ),
         *([section("Classes", _classes(kinds))] if kinds else []),
-        section("While it learned", curve(path.parent, "held_out", "held out, 1 click")),
+        section(
+            "While it learned", curve(path.parent, "held_out", "held out, mean over the clicks")
+        ),
         section("Worst answers to one click", shots(model, held, worst(held, outcome.kept))),
         section("Data", *(note(line) for line in report.lines())),
     ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CLICKS = 3  # on every mask
 MASKS_A_PHOTO = 5
+ENOUGH_MASKS = 60  # of few photos more masks each are measured, up to so many in all
 SAME = 0.005  # difference of IoU that the same weights may show: the last bit moves a pixel
 FLIPPED = 0.5  # IoU by which one mask of all may differ: a click falls on the other side of an edge
 FEW = 4  # masks, below which one of them says nothing about the others
@@ -119,8 +120,9 @@ def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
 def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
     """IoU of the first masks of each photo after each click, in the order of the photos."""
     scores, places = [], []
+    most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
     for number, photo in enumerate(photos):
-        rles = photo.rles[:MASKS_A_PHOTO]
+        rles = photo.rles[:most]
         truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
         seen = model.embed(photo.picture(model.spec.channels))
         scores.append(click_rounds(model, seen, truths, clicks).ious)

@@ -1,0 +1,101 @@
+"""Which weights a fine-tuning ends with: its checkpoint and held-out photos in, a network out.
+
+All weights that a run may end with answer the same held-out masks, and the best ones on the mean
+over the clicks are written: those of its last step and those of its best judgement, each as they
+are and a quarter of the way back to the start (`training.blending`), and the start itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.cli.held_out import Measured, TuningOutcome, gained, measure, model_of
+from anymask.cli.tuned_weights import starting_module
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anymask.data.annotations import AnnotatedImage
+    from anymask.training.recipe import Recipe
+
+SHARES = (0.75, 1.0)  # of what was learned
+
+
+@dataclass(frozen=True)
+class TuningEnd:
+    """Weights that a run may end with.
+
+    judged  whether they are those of the best judgement, not of the last step
+    share   of what was learned; the rest is of the start
+    """
+
+    judged: bool = False
+    share: float = 1.0
+
+    def in_words(self) -> str:
+        """Which weights were written."""
+        when = "best judgement" if self.judged else "last step"
+        back = f", {1 - self.share:.0%} of the way back to the start" if self.share < 1 else ""
+        return f"weights: those of the {when}{back}"
+
+
+def choose_end(
+    folder: Path,
+    recipe: Recipe,
+    state: dict[str, Any],
+    held: Sequence[AnnotatedImage],
+    before: Measured,
+) -> tuple[nn.Module, TuningOutcome, TuningEnd]:
+    """The network to write, what it brought, and where it is from: the start if nothing gained.
+
+    state  of the run's last checkpoint
+
+    Classes are only in what was learned, which is kept then.
+    """
+    from anymask.training.blending import blended
+
+    start = starting_module(folder, recipe)
+    best: tuple[nn.Module, Measured, TuningEnd] | None = None
+    for end in ends_of(recipe, state):
+        module = network_of(state, end)
+        if end.share < 1:
+            module = blended(start, module, end.share)
+        measured = measure(model_of(copy.deepcopy(module)), held)
+        if best is None or gained(best[1], measured):
+            best = (module, measured, end)
+    assert best is not None  # a run has a last step
+    module, trained, end = best
+    if gained(before, trained) or recipe.classes:
+        return module, TuningOutcome(before, trained, trained, started=False), end
+    kept = measure(model_of(copy.deepcopy(start)), held)
+    return start, TuningOutcome(before, trained, kept, started=True), end
+
+
+def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
+    """What a run may end with.
+
+    Adapters, and what is added to a network, are not in the start: there is no way back for them.
+    """
+    whole = recipe.learn in ("all", "decoder") and not recipe.classes
+    best = state.get("best")
+    apart = best is not None and best["step"] != state["progress"]["step"]
+    for judged in (False, True) if apart else (False,):
+        for share in SHARES if whole else (1.0,):
+            yield TuningEnd(judged, share)
+
+
+def network_of(state: dict[str, Any], end: TuningEnd) -> nn.Module:
+    """The finished network at one end of a run, as it was learned."""
+    from anymask.training.trainee import trained_module
+
+    return trained_module(state_at(state, end))
+
+
+def state_at(state: dict[str, Any], end: TuningEnd) -> dict[str, Any]:
+    """A checkpoint whose averaged weights are those of an end."""
+    average = state["best"]["average"] if end.judged else state["average"]
+    return state | {"average": average, "best": None}

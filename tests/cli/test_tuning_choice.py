@@ -1,0 +1,111 @@
+"""The end of a fine-tuning: the weights that answer held-out masks best, and no others."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from anymask.cli import tuning_choice
+from anymask.cli.held_out import Measured
+from anymask.cli.tuning_choice import TuningEnd, choose_end, ends_of, state_at
+from anymask.training import presets
+from anymask.training.recipe import Recipe
+
+STAGES = presets.tuning_recipe("nano_tiny", "full", 9).stages
+RECIPE = Recipe(model="nano_tiny", stages=STAGES)
+START, LAST, BEST = 0.0, 4.0, 8.0  # the one weight of each network
+STATE: dict[str, Any] = {
+    "progress": {"step": 20},
+    "average": {"weight": LAST},
+    "best": {"step": 10, "average": {"weight": BEST}},
+}
+
+
+def net(weight: float) -> nn.Module:
+    module = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.fill_(weight)
+    return module
+
+
+def scored(value: float) -> Measured:
+    return Measured(np.full((2, 3), value), [(0, 0), (0, 1)])
+
+
+@pytest.fixture
+def likes(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Networks of one weight, and the weight whose answers are best."""
+    wanted = {"weight": 3.0}
+    monkeypatch.setattr(tuning_choice, "starting_module", lambda _folder, _recipe: net(START))
+    monkeypatch.setattr(
+        tuning_choice,
+        "network_of",
+        lambda state, end: net(state_at(state, end)["average"]["weight"]),
+    )
+    monkeypatch.setattr(tuning_choice, "model_of", lambda module: module)
+    monkeypatch.setattr(
+        tuning_choice,
+        "measure",
+        lambda module, _held: scored(1 - abs(module.weight.item() - wanted["weight"]) / 10),
+    )
+    return wanted
+
+
+@pytest.mark.parametrize(
+    ("best", "end"),
+    [
+        (3.0, TuningEnd(judged=False, share=0.75)),
+        (4.0, TuningEnd(judged=False, share=1.0)),
+        (6.0, TuningEnd(judged=True, share=0.75)),
+        (9.0, TuningEnd(judged=True, share=1.0)),
+    ],
+)
+def test_the_end_that_answers_best_is_written(
+    likes: dict[str, float], best: float, end: TuningEnd, tmp_path: Path
+) -> None:
+    likes["weight"] = best
+    module, outcome, found = choose_end(tmp_path, RECIPE, STATE, [], scored(0.1))
+    assert found == end
+    assert module.weight.item() == pytest.approx(min(best, BEST))
+    assert not outcome.started
+    assert outcome.verdict() == ""
+    assert outcome.kept is outcome.trained
+
+
+def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned(
+    likes: dict[str, float], tmp_path: Path
+) -> None:
+    likes["weight"] = START
+    module, outcome, _ = choose_end(tmp_path, RECIPE, STATE, [], scored(1.0))
+    assert module.weight.item() == START
+    assert outcome.started
+    assert outcome.kept.means() == [1.0] * 3
+    assert outcome.trained.means() == [0.7] * 3  # 3 of 10 away
+    assert "the starting weights were kept; label more photos" in outcome.verdict()
+    kinds = replace(RECIPE, classes=("a",))
+    module, outcome, found = choose_end(tmp_path, kinds, STATE, [], scored(1.0))
+    assert (module.weight.item(), outcome.started, found.share) == (LAST, False, 1.0)
+    assert outcome.verdict().startswith(
+        "no better than before: mean IoU over the clicks 1.000 before, 0.600 after; the trained "
+        "weights were kept; label more photos"
+    )
+
+
+def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:
+    both = [TuningEnd(judged, share) for judged in (False, True) for share in (0.75, 1.0)]
+    assert list(ends_of(RECIPE, STATE)) == both
+    assert list(ends_of(replace(RECIPE, learn="lora"), STATE)) == both[1::2]
+    same = STATE | {"best": STATE["best"] | {"step": 20}}
+    assert list(ends_of(RECIPE, same)) == both[:2]
+    assert list(ends_of(RECIPE, STATE | {"best": None})) == both[:2]
+
+
+def test_it_says_which_weights_they_are() -> None:
+    assert TuningEnd().in_words() == "weights: those of the last step"
+    assert TuningEnd(judged=True, share=0.75).in_words() == (
+        "weights: those of the best judgement, 25% of the way back to the start"
+    )
