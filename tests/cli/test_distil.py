@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from anymask.cli import held_out
 from anymask.cli.distil_report import held_part, means, score
 from anymask.cli.main import main
 from anymask.data.sets import load_set
+from anymask.training import worker
 from anymask.training.checkpoint import LAST, read_state
 from anymask.training.recipe import recipe_of
 from anymask.training.result import write_result
+from anymask.training.samples import Batch
 from anymask.training.tasks import open_teacher
 from anymask.weights.store import trainable_weights
 from tests.training.small_data import write_sets
@@ -148,12 +151,30 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
     }  # the teacher agrees with itself
 
 
+def test_what_is_held_out_is_told_to_those_who_learn(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, whole = [], worker.batches
+
+    def batches(*args: Any, **options: Any) -> Iterator[Batch]:
+        told.append(options["without"])
+        return whole(*args, **options)
+
+    monkeypatch.setattr(worker, "batches", batches)
+    distil(tiny, write_sets(tmp_path / "data"), tmp_path / "run")
+    kept = json.loads((tmp_path / "run" / "before.json").read_text("utf-8"))
+    assert told == [frozenset(kept["keys"])]
+    assert len(kept["keys"]) == 1
+
+
 def test_one_picture_is_learned_from_and_nothing_is_reported(
     pictures: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(pictures)]
     assert main([*command, "-o", str(tmp_path / "run"), "--pictures", "4"]) == 0
-    assert "nothing is held out, so there will be no report" in capsys.readouterr().out
+    assert (
+        "no report: nothing can be held out of fewer than two pictures" in capsys.readouterr().out
+    )
     assert not (tmp_path / "run" / "report.html").exists()
 
 

@@ -91,6 +91,9 @@ def test_what_is_tuned_is_the_leader_a_name_or_a_file(tiny: Path, tmp_path: Path
     assert start_of(Tuning(), None) == RoundStart("nano", None)
     assert start_of(Tuning(), lead) == RoundStart("nano", lead)
     assert start_of(Tuning(model="nano"), lead) == RoundStart("nano", lead)
+    older = tmp_path / "last.pt"  # all that rounds of earlier versions have kept
+    torch.save({"format": 1, "average": {}, "recipe": {"model": "nano"}}, older)
+    assert start_of(Tuning(), older) == RoundStart("nano", older)
     assert start_of(Tuning(model="mobile_sam"), lead) == RoundStart("mobile_sam", None)
     assert start_of(Tuning(model=str(tiny)), lead) == RoundStart("tiny", tiny)
     assert start_of(Tuning(model="mobile_sam", init=tiny), lead) == RoundStart("mobile_sam", tiny)

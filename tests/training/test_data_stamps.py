@@ -5,7 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import InputError
@@ -131,6 +133,31 @@ def test_a_file_that_comes_or_goes_is_noticed(tmp_path: Path) -> None:
     (folder / "3.json").write_text(text, "utf-8")
     with pytest.raises(InputError, match=r"now labelled \(4 photos, 4 masks\)"):
         prepare(open_stream(folder), None, run)
+
+
+def test_a_mask_picture_that_was_drawn_anew_with_the_same_size_is_noticed(tmp_path: Path) -> None:
+    folder, run = tmp_path / "cells", tmp_path / "run" / "data"
+    for number in range(3):
+        place = folder / "stage1_train" / f"{number}"
+        (place / "images").mkdir(parents=True)
+        (place / "masks").mkdir()
+        picture = np.full((32, 32, 3), 40 * number, np.uint8)
+        Image.fromarray(picture).save(place / "images" / f"{number}.png")
+        _nucleus(place / "masks" / "0.png", 4)
+    prepare(open_stream(folder), None, run)
+    mask = folder / "stage1_train" / "1" / "masks" / "0.png"
+    before = mask.stat().st_size
+    _nucleus(mask, 9)  # the same bytes but for where the square begins
+    later(mask)
+    assert mask.stat().st_size == before
+    with pytest.raises(InputError, match="was begun with other data: --data was cells"):
+        prepare(open_stream(folder), None, run)
+
+
+def _nucleus(path: Path, left: int) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, left : left + 12] = 255
+    Image.fromarray(mask).save(path, compress_level=0)
 
 
 def test_damaged_stamps_cost_a_reading_and_nothing_else(data: Path, run: Path) -> None:

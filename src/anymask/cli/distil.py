@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> None:
     held = held_part(recipe, args.data, args.output, device)
     if held is None:
         print(
-            "nothing is held out, so there will be no report: it takes two pictures, and a new run"
+            "no report: nothing can be held out of fewer than two pictures, or of a run that has "
+            "learned from all of them"
         )
     else:
         print(f"before: {in_words(*held)}", flush=True)

@@ -244,7 +244,8 @@ def write_report(
         ),
         section("Worst answers to one click", shots(model, part.photos, cases)),
     ]
-    teachers = ", ".join(Path(one).name for one in recipe.teachers) or recipe.teacher
+    told_by = recipe.teachers or (recipe.teacher_weights or recipe.teacher,)
+    teachers = ", ".join(Path(one).name for one in told_by)
     about = (
         f"{recipe.model} from {teachers}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
     )

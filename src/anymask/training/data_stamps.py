@@ -25,8 +25,8 @@ from anymask.primitives.storage import write_json
 STAMPS = "stamps.json"
 WITHIN = frozenset(A_FILE_A_PICTURE) | {
     "set", "yolo", "label-png", "davis", "coco", "coco-polygon", "cvat", "label-studio",
-    "label-studio-polygon",
-}  # fmt: skip  # formats whose annotations all lie in the file or folder that is named
+    "label-studio-polygon", "bbbc038", "ppdls",
+}  # fmt: skip  # formats and layouts whose files all lie in the file or folder that is named
 
 
 def keep_stamps(folder: Path, option: str, stream: Stream, pictures: Mapping[Path, str]) -> None:
@@ -36,7 +36,7 @@ def keep_stamps(folder: Path, option: str, stream: Stream, pictures: Mapping[Pat
     option    that named the data set
     pictures  the photos with masks, and the sha256 of each
     """
-    if stream.published or stream.form not in WITHIN:
+    if stream.form not in WITHIN:
         return
     base = _base(stream)
     known = {_name(path, base): digest for path, digest in pictures.items()}
@@ -52,7 +52,7 @@ def same_as_stamped(folder: Path, option: str, stream: Stream) -> bool:
     New times of the same contents are taken over.
     """
     kept = _read(folder).get(option)
-    if kept is None or stream.published or stream.form not in WITHIN:
+    if kept is None or stream.form not in WITHIN:
         return False
     base, files = _base(stream), kept["files"]
     inside = {_name(path, base) for path in _files(stream.source, folder.parent)}
