@@ -3,7 +3,7 @@
 Ronneberger et al. 2015 (arXiv 1505.04597) in its smallest useful form, as the yardstick of
 `how_many_labels.py`: what one would train for a few pictures without a promptable model. Three
 levels, 16, 32 and 64 channels, batch norm, padded convolutions (deviations). It learns two maps,
-inside an object and within two pixels of an object's edge; objects are the connected parts of
+inside an object and within a pixel of an object's edge; objects are the connected parts of
 inside without edge, grown back by watershed's simplest form, the nearest part.
 """
 
@@ -24,8 +24,8 @@ from anymask.training.augment import recolour, turn
 
 WIDTHS = (16, 32, 64)
 CROP, BATCH, RATE = 256, 4, 2e-3
-EDGE = 2  # pixels on either side
-GROWN = 4  # pixels that a part may grow back
+EDGE = 1  # pixels on either side
+GROWN = 3  # pixels that a part may grow back
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
@@ -57,10 +57,10 @@ class SmallUNet(nn.Module):
         return out
 
 
-def maps_of(masks: np.ndarray) -> np.ndarray:  # (M, H, W) -> (2, H, W) float32
+def maps_of(masks: np.ndarray) -> np.ndarray:  # (M, H, W) -> (2, H, W) uint8
     """Inside of any object, and near the edge of one."""
     kernel = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
-    inside, edge = np.zeros((2, *masks.shape[1:]), np.float32)
+    inside, edge = np.zeros((2, *masks.shape[1:]), np.uint8)
     for mask in masks.astype(np.uint8):
         inside[mask > 0] = 1
         edge[cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)] = 1
@@ -74,8 +74,7 @@ def learn(photos: Sequence[AnnotatedImage], seconds: float, steps: int, seed: in
     net = SmallUNet().train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE)
     read = [
-        (one.image(), np.stack([rle_to_mask(r) for r in one.rles]).astype(np.uint8))
-        for one in photos
+        (one.image(), maps_of(np.stack([rle_to_mask(r) for r in one.rles]))) for one in photos
     ]
     began = time.monotonic()
     for step in range(steps):
@@ -93,17 +92,17 @@ def learn(photos: Sequence[AnnotatedImage], seconds: float, steps: int, seed: in
     return net.eval()
 
 
-def _crop(image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _crop(image: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """A turned, recoloured crop with its maps, mirrored at the border where the photo is small."""
-    image, masks = turn(recolour(image, rng), masks, rng, 0.25)
+    image, maps = turn(recolour(image, rng), maps, rng, 0.25)
     h, w = image.shape[:2]
     y, x = (int(rng.integers(0, max(1, side - CROP + 1))) for side in (h, w))
-    maps = maps_of(masks)[:, y : y + CROP, x : x + CROP]
+    maps = maps[:, y : y + CROP, x : x + CROP]
     image = image[y : y + CROP, x : x + CROP]
     down, right = CROP - image.shape[0], CROP - image.shape[1]
     image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)
     maps = np.stack([cv2.copyMakeBorder(m, 0, down, 0, right, cv2.BORDER_REFLECT) for m in maps])
-    return torch.from_numpy(image.transpose(2, 0, 1) / 255).float(), torch.from_numpy(maps)
+    return torch.from_numpy(image.transpose(2, 0, 1) / 255).float(), torch.from_numpy(maps).float()
 
 
 def objects_of(net: SmallUNet, image: np.ndarray) -> np.ndarray:  # (H, W, 3) -> (H, W) int32

@@ -23,4 +23,4 @@ def coco(tmp_path: Path) -> Path:
             shutil.copyfile(image.source, target)  # type: ignore[arg-type]
             images.append(replace(image, file_name=target.name, source=None))
     write_annotations(images, folder / "instances.json", "coco")
-    return folder
+    return folder / "instances.json"
