@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -12,10 +13,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import anymask
+from anymask.data.images import load_image
 from anymask.predictors.arrangement import parted
 from anymask.primitives.masks import iou
 from anymask.primitives.records import record_from_rle
@@ -146,6 +149,58 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     np.testing.assert_array_equal(left_out, auto)
     for ours, wanted in zip(none, own, strict=True):
         assert iou(ours, wanted) > 0.97
+
+
+# Sizes of holes and of islands in JavaScript's words, then in Python's.
+SIZES = [
+    ("undefined, undefined", "auto", "auto"),
+    ("'20%', 0.2", 0.2, "20%"),
+    ("false, 0", 0, 0),
+    ("300, false", 300, 0),
+    ("0, '300'", 0, 300),
+    ("'5%', 300", "5%", 300),
+]
+CROWD = (460, 180)
+PILE = (270, 95, 470, 293)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [({"points": [CROWD]}, SIZES[3:]), ({"box": PILE}, SIZES)],
+    ids=["click", "box"],
+)
+def test_holes_and_islands_go_below_the_sizes_that_python_knows(
+    page: Any, asked: dict[str, Any], chosen: list[Any]
+) -> None:
+    sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
+    photo = load_image(PHOTO)
+    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1]).decode()
+    found = ask(
+        page,
+        f"""
+        const photo = await (await fetch("data:image/png;base64,{png}")).blob();
+        const seen = await model.see(photo);
+        const answers = [];
+        for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
+            const options = {{ maxHoleArea, minIslandArea }};
+            const {{ masks }} = await seen.segment({json.dumps(asked)}, options);
+            answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
+        }}
+        return answers;
+        """,
+    )
+    model = anymask.load()
+    wanted = [
+        model.segment(photo, **asked, max_hole_area=holes, min_island_area=islands).masks
+        for _, holes, islands in chosen
+    ]
+    for place, masks in enumerate(found):
+        ours = bits(masks[0], wanted[0].shape[1:])
+        alike = [iou(ours, other[0]) for other in wanted]
+        assert alike[place] > 0.999 > max(alike[:place] + alike[place + 1 :])
+    for masks, others in zip(found[-3:], wanted[-3:], strict=True):  # no edges of the photo there
+        for mask, other in zip(masks[1:], others[1:], strict=True):
+            assert iou(bits(mask, other.shape), other) > 0.999
 
 
 SPOON = (430, 180, 480, 230)
@@ -318,6 +373,10 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
         page, f"const seen = await model.see(image); return {asked.replace('refineEdges', 'zoom')};"
     )
     assert 'wanted zoom of "auto" or false, got "on"' in told
+    asked = "seen.segment({ points: [[1, 1]] }, { minIslandArea: '200%' })"
+    told = ask(page, f"const seen = await model.see(image); return {asked};")
+    assert "wanted minIslandArea as pixels (1 or more), a share of the mask" in told
+    assert told.endswith('got "200%"')
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
