@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anymask.primitives.rle import (
-    coco_to_rle,
-    mask_to_rle,
-    rle_area,
-    rle_box_xywh,
-    rle_to_coco,
-    rle_to_mask,
-)
+from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from tests.web.project_server import Project
 from tests.web.test_project import square
 
@@ -190,96 +182,3 @@ def test_new_masks_take_their_pixels_where_that_is_wanted(
     assert not (new & square_of).any()
     ann.keys("Control+z")
     ann.until_so(lambda: areas(project) == [3600] * 3, "one step back")
-
-
-def blob(x: int, y: int, **about: Any) -> dict[str, Any]:
-    """A disc with waves along its outline."""
-    v, u = np.mgrid[: HW[0], : HW[1]] + 0.5
-    angle = np.arctan2(v - y, u - x)
-    rle = mask_to_rle(np.hypot(u - x, v - y) < 60 + 4 * np.sin(11 * angle))
-    box, area = list(rle_box_xywh(rle)), rle_area(rle)
-    return {**square(x, y, 9, HW, **about), "rle": rle_to_coco(rle), "box": box, "area": area}
-
-
-@pytest.fixture
-def blobs() -> Project:
-    project = Project({"first": np.full((*HW, 3), 90, np.uint8)}, arm="control")
-    project.add("first", blob(150, 150, label="cup"))
-    project.add("first", blob(400, 200, label="cat"))
-    return project
-
-
-SHAPES = "s.editor.state.masks.map(m => m.rle.counts.length)"
-
-
-def test_outlines_are_simplified_in_one_step_and_what_it_costs_is_seen(
-    sit_down: SitDown, blobs: Project
-) -> None:
-    ann = sit_down(blobs)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 2)
-    ann.keys("Control+i")
-    ann.message("Pick the mask to simplify first")
-    ann.keys("o")
-    pick(ann, (150, 150), (400, 200))
-    before = ann.ask(SHAPES)
-    rles = [record["rle"] for record in blobs.of("first")]
-    ann.keys("Control+i")
-    bar = ann.page.get_by_role("group", name="Simplify outline")
-    slider = bar.get_by_role("slider", name="Tolerance")
-    bar.wait_for()
-    ann.until("document.activeElement.max", "12")
-    ann.keys("Home")
-    bar.get_by_text("0% of pixels change, ").wait_for()
-    assert slider.get_attribute("aria-valuetext") == "0 pixels"
-    ann.keys(*["ArrowRight"] * 12)
-    told = r"^(\d+(\.\d)?)% of pixels change, (\d+) of (\d+) corners$"
-    ann.until("s.simplifying.tolerance", 6)
-    share, _, corners, corners_before = re.match(
-        told, bar.get_by_role("status").inner_text()
-    ).groups()
-    assert 6 <= int(corners) < int(corners_before) / 5
-    assert ann.ask(SHAPES) == before
-    ann.keys("Escape")
-    bar.wait_for(state="hidden")
-    assert ann.ask("s.editor.selection.length") == 2
-    assert [record["rle"] for record in blobs.of("first")] == rles
-
-    ann.keys("Control+i")
-    bar.wait_for()
-    assert slider.input_value() == "6"
-    ann.keys("Enter")
-    bar.wait_for(state="hidden")
-    ann.saved()
-    now = [coco_to_rle(record["rle"]) for record in blobs.of("first")]
-    masks = [(rle_to_mask(coco_to_rle(a)), rle_to_mask(b)) for a, b in zip(rles, now, strict=True)]
-    changed = sum((a ^ b).sum() for a, b in masks) / sum(a.sum() for a, _ in masks)
-    assert float(share) == pytest.approx(100 * changed, abs=0.5)
-    assert changed > 0.01
-    ann.keys("Control+z")
-    ann.until(SHAPES, before)
-
-
-def test_a_telephone_shows_the_mask_while_its_outline_is_simplified(
-    sit_down: SitDown, blobs: Project
-) -> None:
-    ann = sit_down(blobs, size={"width": 390, "height": 844})
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 2)
-    ann.keys("o")
-    pick(ann, (150, 150))
-    ann.page.get_by_role("button", name="More about the object and the masks").click()
-    ann.page.get_by_role("button", name="Simplify").click()
-    bar = ann.page.get_by_role("group", name="Simplify outline")
-    bar.wait_for()
-    ann.until("document.querySelector('.side').dataset.open", "false")
-    ann.drawn()
-    assert ann.page.evaluate("document.documentElement.scrollWidth") == 390
-    above = bar.bounding_box()
-    for name in ("Apply", "Cancel"):
-        place = bar.get_by_role("button", name=name).bounding_box()
-        assert 0 <= place["x"] < place["x"] + place["width"] <= 390
-        assert place["y"] + place["height"] <= above["y"] + above["height"]
-    assert ann.at(150, 210)[1] < above["y"]  # the mask's lower end
-    bar.get_by_role("button", name="Apply").click()
-    ann.until("s.editor.work.undoable", "simplify")

@@ -1,16 +1,11 @@
-"""The JavaScript package: built from these sources, and used by its example page in a Chromium."""
+"""The JavaScript package, used by its example page in a Chromium."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,42 +20,15 @@ from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from tests.patience import PATIENCE_S
 from tests.web.conftest import late
+from tests.web.package_server import ASSETS, PHOTO, served_package
 
-ROOT = Path(__file__).resolve().parents[2]
-WEB = ROOT / "web"
-PACKAGE = WEB / "package"
-ASSETS = ROOT / "src" / "anymask" / "assets"
-PHOTO = ASSETS / "photos" / "coffee.jpg"
 CUP = (290, 120)
-PLACES = {"lib/ort/": ASSETS / "web" / "assets" / "ort", "lib/model/": ASSETS / "nano"}
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """The package's folder, with what `npm pack` puts beside the built files."""
-
-    def translate_path(self, path: str) -> str:
-        name = path.partition("?")[0].lstrip("/")
-        for folder, place in PLACES.items():
-            if name.startswith(folder):
-                return str(place / name.removeprefix(folder))
-        return str(PHOTO) if name == "photo.jpg" else super().translate_path(path)
-
-    def guess_type(self, path: Any) -> str:
-        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-        return kinds.get(Path(path).suffix) or super().guess_type(path)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=PACKAGE))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with served_package() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -411,29 +379,3 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     page.unroute("**/model/manifest.json")
     assert found[0] == found[1]
     assert "wanted a model with a network of edges, got nano without refiner.onnx" in found[2]
-
-
-def sources() -> list[Path]:
-    """What the package is made of, in the order of web/package/vite.config.ts."""
-    folders = [WEB / "package" / "src", WEB / "src" / "masks", WEB / "src" / "model"]
-    inside = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    own = [WEB / "package-lock.json", PACKAGE / "vite.config.ts"]
-    return sorted([*inside, *own], key=lambda path: path.relative_to(WEB).as_posix())
-
-
-def test_the_built_package_is_made_of_these_sources() -> None:
-    digest = hashlib.sha256()
-    for path in sources():
-        digest.update(f"{path.relative_to(WEB).as_posix()}\0".encode() + path.read_bytes())
-    about = json.loads((PACKAGE / "lib" / "build.json").read_text("utf-8"))
-    assert about == {"sources": digest.hexdigest()}, "run `make web`"
-
-
-def test_the_package_names_files_that_are_there_and_the_version_that_it_goes_with() -> None:
-    manifest = json.loads((PACKAGE / "package.json").read_text("utf-8"))
-    assert manifest["version"] == anymask.__version__
-    for file in manifest["exports"]["."].values():
-        assert (PACKAGE / file).is_file()
-    assert len((PACKAGE / "example.html").read_text("utf-8").splitlines()) <= 41
-    for built in (PACKAGE / "lib").glob("*.js"):
-        assert "http://" not in built.read_text("utf-8").replace("http://www.w3.org", "")
