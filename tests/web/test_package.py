@@ -1,63 +1,34 @@
-"""The JavaScript package: built from these sources, and used by its example page in a Chromium."""
+"""The JavaScript package, used by its example page in a Chromium."""
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
 import re
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import anymask
+from anymask.data.images import load_image
 from anymask.predictors.arrangement import parted
 from anymask.primitives.masks import iou
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from tests.patience import PATIENCE_S
 from tests.web.conftest import late
+from tests.web.package_server import ASSETS, PHOTO, served_package
 
-ROOT = Path(__file__).resolve().parents[2]
-WEB = ROOT / "web"
-PACKAGE = WEB / "package"
-ASSETS = ROOT / "src" / "anymask" / "assets"
-PHOTO = ASSETS / "photos" / "coffee.jpg"
 CUP = (290, 120)
-PLACES = {"lib/ort/": ASSETS / "web" / "assets" / "ort", "lib/model/": ASSETS / "nano"}
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """The package's folder, with what `npm pack` puts beside the built files."""
-
-    def translate_path(self, path: str) -> str:
-        name = path.partition("?")[0].lstrip("/")
-        for folder, place in PLACES.items():
-            if name.startswith(folder):
-                return str(place / name.removeprefix(folder))
-        return str(PHOTO) if name == "photo.jpg" else super().translate_path(path)
-
-    def guess_type(self, path: Any) -> str:
-        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-        return kinds.get(Path(path).suffix) or super().guess_type(path)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=PACKAGE))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with served_package() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +117,58 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     np.testing.assert_array_equal(left_out, auto)
     for ours, wanted in zip(none, own, strict=True):
         assert iou(ours, wanted) > 0.97
+
+
+# Sizes of holes and of islands in JavaScript's words, then in Python's.
+SIZES = [
+    ("undefined, undefined", "auto", "auto"),
+    ("'20%', 0.2", 0.2, "20%"),
+    ("false, 0", 0, 0),
+    ("300, false", 300, 0),
+    ("0, '300'", 0, 300),
+    ("'5%', 300", "5%", 300),
+]
+CROWD = (460, 180)
+PILE = (270, 95, 470, 293)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [({"points": [CROWD]}, SIZES[3:]), ({"box": PILE}, SIZES)],
+    ids=["click", "box"],
+)
+def test_holes_and_islands_go_below_the_sizes_that_python_knows(
+    page: Any, asked: dict[str, Any], chosen: list[Any]
+) -> None:
+    sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
+    photo = load_image(PHOTO)
+    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1]).decode()
+    found = ask(
+        page,
+        f"""
+        const photo = await (await fetch("data:image/png;base64,{png}")).blob();
+        const seen = await model.see(photo);
+        const answers = [];
+        for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
+            const options = {{ maxHoleArea, minIslandArea }};
+            const {{ masks }} = await seen.segment({json.dumps(asked)}, options);
+            answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
+        }}
+        return answers;
+        """,
+    )
+    model = anymask.load()
+    wanted = [
+        model.segment(photo, **asked, max_hole_area=holes, min_island_area=islands).masks
+        for _, holes, islands in chosen
+    ]
+    for place, masks in enumerate(found):
+        ours = bits(masks[0], wanted[0].shape[1:])
+        alike = [iou(ours, other[0]) for other in wanted]
+        assert alike[place] > 0.999 > max(alike[:place] + alike[place + 1 :])
+    for masks, others in zip(found[-3:], wanted[-3:], strict=True):  # no edges of the photo there
+        for mask, other in zip(masks[1:], others[1:], strict=True):
+            assert iou(bits(mask, other.shape), other) > 0.999
 
 
 SPOON = (430, 180, 480, 230)
@@ -318,6 +341,10 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
         page, f"const seen = await model.see(image); return {asked.replace('refineEdges', 'zoom')};"
     )
     assert 'wanted zoom of "auto" or false, got "on"' in told
+    asked = "seen.segment({ points: [[1, 1]] }, { minIslandArea: '200%' })"
+    told = ask(page, f"const seen = await model.see(image); return {asked};")
+    assert "wanted minIslandArea as pixels (1 or more), a share of the mask" in told
+    assert told.endswith('got "200%"')
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
@@ -352,29 +379,3 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     page.unroute("**/model/manifest.json")
     assert found[0] == found[1]
     assert "wanted a model with a network of edges, got nano without refiner.onnx" in found[2]
-
-
-def sources() -> list[Path]:
-    """What the package is made of, in the order of web/package/vite.config.ts."""
-    folders = [WEB / "package" / "src", WEB / "src" / "masks", WEB / "src" / "model"]
-    inside = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    own = [WEB / "package-lock.json", PACKAGE / "vite.config.ts"]
-    return sorted([*inside, *own], key=lambda path: path.relative_to(WEB).as_posix())
-
-
-def test_the_built_package_is_made_of_these_sources() -> None:
-    digest = hashlib.sha256()
-    for path in sources():
-        digest.update(f"{path.relative_to(WEB).as_posix()}\0".encode() + path.read_bytes())
-    about = json.loads((PACKAGE / "lib" / "build.json").read_text("utf-8"))
-    assert about == {"sources": digest.hexdigest()}, "run `make web`"
-
-
-def test_the_package_names_files_that_are_there_and_the_version_that_it_goes_with() -> None:
-    manifest = json.loads((PACKAGE / "package.json").read_text("utf-8"))
-    assert manifest["version"] == anymask.__version__
-    for file in manifest["exports"]["."].values():
-        assert (PACKAGE / file).is_file()
-    assert len((PACKAGE / "example.html").read_text("utf-8").splitlines()) <= 41
-    for built in (PACKAGE / "lib").glob("*.js"):
-        assert "http://" not in built.read_text("utf-8").replace("http://www.w3.org", "")

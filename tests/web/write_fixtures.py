@@ -18,10 +18,13 @@ from anymask.families import family_names, open_family
 from anymask.families.choice import clean_logits
 from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
 from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.predictors.cleaning import clean_kept
 from anymask.predictors.negative_clicks import obey_negatives, violated
 from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import record_from_rle
+from anymask.primitives.region_size import parse_region_size
 from anymask.primitives.resize import (
     geometry,
     image_to_model,
@@ -189,6 +192,57 @@ def cleanings() -> list[dict[str, Any]]:
     return cases
 
 
+SHARES = [(0.0, 0.05), (0.3, 0.0), (0.02, 0.2)]  # of holes and islands
+
+
+def other_cleanings() -> list[dict[str, Any]]:
+    """What shares that somebody chose leave of the same blobs."""
+    place = geometry((90, 120), small_spec())
+    cases = []
+    for case in cleanings()[:4]:
+        plane = np.array(case["logits"], np.float32).reshape(16, 16)
+        points = np.array(case["points"], np.float32)
+        cells = pixels_to_cells(point_pixels(points, place.image_hw), plane.shape, place)
+        for shares in SHARES:
+            out = clean_logits(plane, place, (cells, np.array(case["labels"])), shares, 0.0)
+            kept = {"points": case["points"], "labels": case["labels"], "logits": case["logits"]}
+            cases.append({**kept, "shares": shares, "out": rounded(out.ravel())})
+    return cases
+
+
+def crumbs() -> list[dict[str, Any]]:
+    """Noisy discs without holes and islands of so many pixels; two clicks keep what is theirs."""
+    rng = np.random.default_rng(31)
+    y, x = np.mgrid[:40, :50]
+    cases = []
+    for areas in ((0, 3), (3, 0), (5, 8), (1.5, 400), (2000, 2.5)) * 2:
+        mask = (np.hypot(x - 24, y - 19) < 15) ^ (rng.random((40, 50)) < 0.12)
+        points = np.round(rng.uniform((10, 6), (40, 32), (6, 2)), 1).astype(np.float32)
+        labels = mask[tuple(points[:, ::-1].astype(int).T)].astype(int)
+        labels[-1] = 1 - labels[-1]  # one that is not obeyed
+        out = clean_kept(mask, (points, labels), *areas)
+        cases.append({"mask": rle_of(mask), "points": rounded(points), "labels": labels.tolist(),
+                      "areas": areas, "out": rle_of(out)})  # fmt: skip
+    return cases
+
+
+GIVEN = (50, 1, 0.05, 0, 0.0, 1.5, "5%", " 5 % ", "0.5%", "50", "0.05", "1e2", ".5", "0%", -1, "x",
+         "", "%", "100%", "-2%", True, None, [5])  # fmt: skip
+
+
+def region_sizes() -> list[dict[str, Any]]:
+    """Least areas as they may be given, and what they mean; null: they are refused."""
+    cases = []
+    for given in GIVEN:
+        try:
+            least = parse_region_size(given, "area")
+        except InputError:
+            cases.append({"given": given, "least": None})
+        else:
+            cases.append({"given": given, "least": {"pixels": least.pixels, "share": least.share}})
+    return cases
+
+
 def pictures() -> list[dict[str, Any]]:
     rng = np.random.default_rng(6)
     cases = []
@@ -297,6 +351,9 @@ FIXTURES = {
     "boxes": boxes,
     "clicks": clicks,
     "cleanings": cleanings,
+    "otherCleanings": other_cleanings,
+    "crumbs": crumbs,
+    "regionSizes": region_sizes,
     "pictures": pictures,
     "starts": starts,
     "rankings": rankings,

@@ -9,7 +9,7 @@ import type { Plugin } from "vite";
 const dist = join(import.meta.dirname, "../node_modules/onnxruntime-web/dist");
 const out = "package/lib";
 
-/** Every file that the package is made of, in the order of tests/web/test_package.py. */
+/** Every file that the package is made of, in the order of tests/web/test_package_files.py. */
 function sources(): string[] {
   const folders = ["package/src", "src/masks", "src/model"].flatMap((folder) =>
     readdirSync(folder, { recursive: true, withFileTypes: true })

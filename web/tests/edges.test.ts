@@ -12,12 +12,14 @@ import {
   windowPhoto,
   windowPrompt,
 } from "../src/model/edge_window";
-import { LONGEST, enlarged, refined, withoutCrumbs } from "../src/model/edges";
+import { withoutCrumbs } from "../src/model/crumbs";
+import { LONGEST, enlarged, refined } from "../src/model/edges";
 import type { EdgeNetwork } from "../src/model/edges";
 import { geometryOf, reduced } from "../src/model/geometry";
 import type { BoxXyxy, Size } from "../src/model/geometry";
 import type { Spec } from "../src/model/manifest";
 import type { Prompt } from "../src/model/prompts";
+import { USUAL } from "../src/model/region_size";
 import { regions } from "../src/model/regions";
 import { smallerPhoto } from "../src/model/resample";
 import edges from "./fixtures/edges.json";
@@ -100,6 +102,7 @@ test.each(edges)(
       logits: Float32Array.from(one.logits),
       threshold: 0,
       prompt,
+      least: USUAL,
       geometry: geometryOf(size, spec),
     };
     const fine = (await refined(drawn, await photoOf(size), waves))!;
@@ -115,6 +118,7 @@ test("a photo as coarse as the mask, and a mask without an object, stay", async 
     logits: new Float32Array(256).fill(level),
     threshold: 0,
     prompt: promptOf({}),
+    least: USUAL,
     geometry: geometryOf(size, spec),
   });
   const none: EdgeNetwork = () => Promise.reject(new Error("nobody asks"));
@@ -145,7 +149,7 @@ test("crumbs go, and those that a click speaks for stay", () => {
     { x: 3 + 9, y: 2 + 23, label: 1 as const },
     { x: 0, y: 0, label: 0 as const }, // beside the window
   ];
-  const tidy = withoutCrumbs(patch, clicks);
+  const tidy = withoutCrumbs(patch, clicks, USUAL);
   const has = (x: number, y: number) => patchHas(tidy, x + 3, y + 2);
   expect([has(5, 5), has(12, 12), has(9, 23), has(18, 23)]).toEqual([true, false, true, false]);
 });

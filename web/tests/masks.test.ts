@@ -15,6 +15,7 @@ import {
   rleToString,
   stringToRle,
 } from "../src/masks/rle";
+import { simplifiedMask } from "../src/masks/simplify";
 import { withStroke } from "../src/masks/strokes";
 import { parts } from "../src/state/combining";
 import cases from "./fixtures/rle.json";
@@ -198,3 +199,116 @@ test("parts touch at a side or a corner, the largest comes first, and together t
     expect([...sum]).toEqual([...some.data]);
   }
 });
+
+describe("simplifying a mask", () => {
+  const simple = (patch: Patch, tolerance: number) =>
+    simplifiedMask(patch, tracePatch(patch), tolerance);
+  const sorted = (points: readonly (readonly number[])[]) => points.map(String).sort();
+
+  test("a tolerance of 0 changes nothing, and gives the very mask back", () => {
+    for (let seed = 1; seed < 20; seed++) {
+      const patch = randomPatch(seed, 9 + seed, 23 - seed);
+      expect(simple(patch, 0).patch).toBe(patch);
+      expect(simple(patch, 0).rings).toEqual(tracePatch(patch));
+    }
+  });
+
+  test("a polygon of straight sides keeps its corners and its pixels", () => {
+    for (let seed = 1; seed < 60; seed++) {
+      const next = random(seed);
+      const cut = () => 8 + Math.floor(12 * next());
+      const [a, b, c, d] = [cut(), cut(), cut(), cut()]; // a cross of four unlike arms, and a hole
+      const [x, y] = [30 + Math.floor(9 * next()), 30 + Math.floor(9 * next())];
+      const cross = [
+        [x - 9, y - 9 - a], [x + 9, y - 9 - a], [x + 9, y - 9], [x + 9 + b, y - 9],
+        [x + 9 + b, y + 9], [x + 9, y + 9], [x + 9, y + 9 + c], [x - 9, y + 9 + c],
+        [x - 9, y + 9], [x - 9 - d, y + 9], [x - 9 - d, y - 9], [x - 9, y - 9],
+      ] as [number, number][]; // prettier-ignore
+      const hole = [
+        [x - 4, y - 4],
+        [x - 4, y + 4],
+        [x + 4, y + 4],
+        [x + 4, y - 4],
+      ] as [number, number][];
+      const patch = fillRings([cross, hole], [80, 80]);
+      const { rings, patch: made } = simple(patch, 0.5 + 3 * next());
+      expect(sorted(rings.flat())).toEqual(sorted([...cross, ...hole]));
+      expect(patchToRle(made)).toEqual(patchToRle(patch));
+    }
+  });
+
+  test("a slanted polygon is left with few corners, one near each of its own", () => {
+    for (let seed = 1; seed < 40; seed++) {
+      const next = random(seed);
+      const corners = Array.from({ length: 5 }, (_, i): [number, number] => {
+        const angle = ((i + 0.5 * next()) / 5) * 2 * Math.PI;
+        return [100 + 70 * Math.cos(angle), 100 + 70 * Math.sin(angle)];
+      });
+      const patch = fillRings([corners], [200, 200]);
+      const { rings, patch: made } = simple(patch, 1.5);
+      expect(rings).toHaveLength(1);
+      expect(rings[0].length).toBeLessThanOrEqual(8);
+      for (const [x, y] of corners) {
+        const near = Math.min(...rings[0].map((point) => Math.hypot(point[0] - x, point[1] - y)));
+        expect(near).toBeLessThan(4);
+      }
+      expect(rleIou(patchToRle(made), patchToRle(patch))).toBeGreaterThan(0.98);
+    }
+  });
+
+  test("every traced corner lies within the tolerance of the new outline", () => {
+    for (let seed = 1; seed < 12; seed++) {
+      const patch = fillRings(
+        [0, 1, 2].map((i) => {
+          const next = random(10 * seed + i);
+          const [cx, cy, r] = [20 + 60 * next(), 20 + 60 * next(), 6 + 12 * next()];
+          return Array.from({ length: 24 }, (_, k): [number, number] => {
+            const reach = r * (0.7 + 0.6 * next());
+            return [cx + reach * Math.cos(k / 3.82), cy + reach * Math.sin(k / 3.82)];
+          });
+        }),
+        [100, 100],
+      );
+      for (const tolerance of [0.5, 2, 4]) {
+        const traced = tracePatch(patch);
+        const { rings } = simple(patch, tolerance);
+        traced.forEach((ring, i) => {
+          const line = [...rings[i], rings[i][0]];
+          for (const point of ring) {
+            const off = Math.min(...line.slice(1).map((to, k) => fromSide(point, line[k], to)));
+            expect(off).toBeLessThanOrEqual(tolerance + 0.71); // half a pixel each way: its stairs
+          }
+        });
+      }
+    }
+  });
+
+  test("parts, holes and masks too small for the tolerance stay", () => {
+    const rows = ["1000000000", "0001111110", "0001111110", "0001101110", "0001111110"];
+    const patch = patchOf(rows);
+    expect(pixels(simple(patch, 9).patch)).toEqual(rows);
+    expect(patchArea(simple(emptyPatch([5, 5]), 3).patch)).toBe(0);
+  });
+
+  test("a hole that reaches over the outline fills nothing beyond it", () => {
+    const round = (count: number, reach: (k: number) => number) =>
+      Array.from({ length: count }, (_, k): [number, number] => {
+        const angle = (2 * Math.PI * k) / count;
+        return [100 + reach(k) * Math.cos(angle), 100 + reach(k) * Math.sin(angle)];
+      });
+    const star = round(32, (k) => (k % 2 ? 60 : 87)); // its points lie where the disc is cut off
+    const patch = fillRings([round(200, () => 90), star], [200, 200]);
+    const { patch: made, rings } = simple(patch, 7);
+    const outer = fillRings([rings[0]], [200, 200]);
+    expect(rleArea(rleCombine(patchToRle(made), patchToRle(outer), "minus"))).toBe(0);
+    expect(patchArea(made)).toBeGreaterThan(0.3 * patchArea(patch));
+  });
+});
+
+/** How far a point lies from a line between two others. */
+function fromSide([x, y]: readonly number[], a: readonly number[], b: readonly number[]): number {
+  const [dx, dy] = [b[0] - a[0], b[1] - a[1]];
+  const along = ((x - a[0]) * dx + (y - a[1]) * dy) / (dx * dx + dy * dy || 1);
+  const t = Math.min(1, Math.max(0, along));
+  return Math.hypot(x - a[0] - t * dx, y - a[1] - t * dy);
+}

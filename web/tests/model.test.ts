@@ -15,6 +15,7 @@ import type { Size } from "../src/model/geometry";
 import { chosenFirst } from "../src/model/granularity";
 import { DUPLICATE, parted, withoutOverlaps } from "../src/model/arrangement";
 import { cleaned } from "../src/model/cleaning";
+import { withoutCrumbs } from "../src/model/crumbs";
 import { obeyNegatives, violated } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
 import { checkSeesPhotos, readManifest } from "../src/model/manifest";
@@ -22,6 +23,7 @@ import type { Spec } from "../src/model/manifest";
 import { Newest } from "../src/model/newest";
 import { refusal, tokensOf } from "../src/model/prompts";
 import type { Tokens } from "../src/model/prompts";
+import { USUAL, parseRegionSize } from "../src/model/region_size";
 import { imageToModel } from "../src/model/resample";
 import tables from "../../src/anymask/assets/nano/tables.json";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
@@ -30,10 +32,13 @@ import arrangements from "./fixtures/arrangements.json";
 import boxes from "./fixtures/boxes.json";
 import cleanings from "./fixtures/cleanings.json";
 import clicks from "./fixtures/clicks.json";
+import crumbs from "./fixtures/crumbs.json";
 import cuts from "./fixtures/cuts.json";
 import looks from "./fixtures/looks.json";
+import otherCleanings from "./fixtures/otherCleanings.json";
 import pictures from "./fixtures/pictures.json";
 import rankings from "./fixtures/rankings.json";
+import regionSizes from "./fixtures/regionSizes.json";
 import starts from "./fixtures/starts.json";
 
 const spec: Spec = {
@@ -150,6 +155,51 @@ test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, 
 test.each(cleanings.map((one, i) => ({ i, ...one })))("small holes and islands go, $i", (one) => {
   const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
   expectClose(cleaned(floats(one.logits), said, place, 0), one.out, 2e-3);
+});
+
+const ofShares = ([holes, islands]: number[]) => ({
+  holes: { pixels: 0, share: holes },
+  islands: { pixels: 0, share: islands },
+});
+
+test.each(otherCleanings.map((one, i) => ({ i, ...one })))(
+  "holes and islands go below $shares of the mask, $i",
+  (one) => {
+    const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+    const plane = floats(one.logits);
+    expectClose(cleaned(plane, said, place, 0, ofShares(one.shares)), one.out, 2e-3);
+    expect(cleaned(plane, said, place, 0, ofShares([0, 0]))).toBe(plane);
+  },
+);
+
+test.each(crumbs.map((one, i) => ({ i, ...one })))(
+  "holes and islands go below $areas pixels, $i",
+  ({ points, labels, areas: [holes, islands], ...one }) => {
+    const said = points.map(([x, y], i) => ({ x, y, label: labels[i] as 0 | 1 }));
+    const patch = rleToPatch(cocoToRle(one.mask as CocoRle));
+    const least = { holes: { pixels: holes, share: 0 }, islands: { pixels: islands, share: 0 } };
+    const before = patch.data.slice();
+    const out = patchToRle(withoutCrumbs(patch, said, least));
+    expect(out).toEqual(cocoToRle(one.out as CocoRle));
+    expect(patch.data).toEqual(before);
+  },
+);
+
+test.each(regionSizes)("the size $given means what it means in Python", ({ given, least }) => {
+  if (least) return expect(parseRegionSize(given, "maxHoleArea")).toEqual(least);
+  const got = typeof given === "number" ? String(given) : JSON.stringify(given);
+  expect(() => parseRegionSize(given, "maxHoleArea")).toThrow(
+    'wanted maxHoleArea as pixels (1 or more), a share of the mask (0.05 or "5%", less than ' +
+      `"100%"), or 0 or false for none, got ${got}`,
+  );
+});
+
+test("sizes are off with false, and usual with auto; what is no number is no size", () => {
+  expect(parseRegionSize(false, "area")).toEqual({ pixels: 0, share: 0 });
+  expect(parseRegionSize("auto", "area")).toEqual(USUAL.holes);
+  for (const given of [NaN, Infinity, "0x10", {}]) {
+    expect(() => parseRegionSize(given, "area")).toThrow("wanted area as pixels");
+  }
 });
 
 test.each(arrangements.map((one, i) => ({ i, ...one })))(

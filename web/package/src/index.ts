@@ -5,6 +5,9 @@ import { rleToPatch } from "../../src/masks/patch";
 import { Model } from "../../src/model/client";
 import { checkSeesPhotos } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
+import { parseRegionSize } from "../../src/model/region_size";
+import type { LeastAreas } from "../../src/model/region_size";
+import { inPixels } from "../../src/model/segment";
 import type { Prompt as Asked } from "../../src/model/prompts";
 import { PatchMask } from "./mask";
 import { photoToBitmap } from "./photo";
@@ -82,11 +85,13 @@ class SeenPhoto implements Seen {
     const asked = this.checked(prompt);
     await this.look();
     const { granularity = "all" } = options;
-    const edges = this.refinedMasks(options);
+    const least = leastAreas(options);
+    const wanted = this.refinedMasks(options);
+    const edges = inPixels(least) ? 0 : wanted; // as in Python, decided pixels stay
     const closer = this.looksCloser(options) && this.model.closes(asked);
     const answer = await (edges || closer
-      ? this.model.answerRefined(this.key, asked, granularity, { edges, closer })
-      : this.model.answer(this.key, asked, 0, granularity));
+      ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, closer })
+      : this.model.answer(this.key, asked, 0, granularity, least));
     return {
       masks: answer.candidates.map(({ patch, quality }) => new PatchMask(patch, quality)),
       violated: answer.violated,
@@ -142,4 +147,11 @@ class SeenPhoto implements Seen {
     if (refused) throw new Error(refused);
     return asked;
   }
+}
+
+function leastAreas({ maxHoleArea = "auto", minIslandArea = "auto" }: SegmentOptions): LeastAreas {
+  return {
+    holes: parseRegionSize(maxHoleArea, "maxHoleArea"),
+    islands: parseRegionSize(minIslandArea, "minIslandArea"),
+  };
 }

@@ -42,7 +42,21 @@ export interface SegmentOptions {
    * around the first answer, where the model gains by it, which costs an encoding; false: never.
    */
   zoom?: "auto" | false;
+  /**
+   * Enclosed holes of less are filled: a share of the mask (0.05, "5%"), pixels of the photo (50),
+   * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays. With pixels
+   * for one of the two, masks have the model's own edges.
+   */
+  maxHoleArea?: RegionSize;
+  /**
+   * Parts of less are removed, in the same units; the largest part stays, and those with a click of
+   * label 1.
+   */
+  minIslandArea?: RegionSize;
 }
+
+/** From 1 on pixels of the photo, below 1 (or with "%") a share of the mask; 0 or false: none. */
+export type RegionSize = number | string | false;
 
 /** One region of a mask: corners along its pixels' edges. */
 export interface Outline {

@@ -3,21 +3,25 @@
 import type { Geometry } from "./geometry";
 import { cellOf, pixelOf } from "./negative_clicks";
 import type { Click } from "./negative_clicks";
+import { USUAL } from "./region_size";
 import { regions } from "./regions";
 
-const SHARE = 0.05; // of the mask: holes and islands of less go
 const CLEAR = 2; // logits from the threshold that a filled or removed cell gets at least
 
 /**
- * The same logits where there is nothing to do. The largest part stays, and so do parts that a
- * positive click touches and holes that a negative one touches; a hole does not touch the border.
+ * Without holes and islands below their shares of the mask (least areas in pixels are none of this
+ * function's: `withoutCrumbs`); the same logits where there is nothing to do. The largest part
+ * stays, and so do parts that a positive click touches and holes that a negative one touches; a
+ * hole does not touch the border.
  */
 export function cleaned(
   plane: Float32Array,
   clicks: readonly Click[],
   geometry: Geometry,
   threshold: number,
+  { holes, islands } = USUAL,
 ): Float32Array {
+  if (!holes.share && !islands.share) return plane;
   const side = Math.sqrt(plane.length);
   const [rows, columns] = geometry.inputHw.map((n) =>
     Math.min(side, Math.trunc(((n - 0.5) * side) / geometry.side - 0.5) + 2),
@@ -31,16 +35,17 @@ export function cleaned(
     }
   };
   look(plane);
-  const least = SHARE * mask.reduce((sum, cell) => sum + cell, 0);
+  const area = mask.reduce((sum, cell) => sum + cell, 0);
   const out = plane.slice();
   let changed = false;
-  for (const label of [0, 1]) {
+  for (const [label, { share }] of [holes, islands].entries()) {
     look(out);
     if (label === 0) mask.forEach((cell, i) => (mask[i] = 1 - cell));
     const places = clicks
       .filter((click) => click.label === label)
       .map((click) => cellOf(pixelOf(click, geometry), side, geometry));
-    const gone = smallRegions(mask, [rows, columns], label, least, places, side / geometry.side);
+    const reach = side / geometry.side;
+    const gone = smallRegions(mask, [rows, columns], label, share * area, places, reach);
     gone.forEach((taken, i) => {
       if (!taken) return;
       const at = Math.floor(i / columns) * side + (i % columns);

@@ -12,7 +12,8 @@ import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
-import type { Candidates, Fine } from "./segment";
+import { USUAL } from "./region_size";
+import type { Candidates, Fine, Settings } from "./segment";
 
 /**
  * Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed.
@@ -191,10 +192,12 @@ export class Model {
     prompt: Prompt,
     limit: number,
     granularity: Granularity,
+    least = USUAL,
   ): Promise<Candidates & Kept> {
     await this.look(key);
     const keep = String(++this.answers);
-    const reply = await this.decoder.ask("answer", { key, prompt, limit, granularity, keep });
+    const settings = { granularity, least };
+    const reply = await this.decoder.ask("answer", { key, prompt, limit, settings, keep });
     return { ...reply, keep, closer: this.closes(prompt) };
   }
 
@@ -243,12 +246,12 @@ export class Model {
   answerRefined(
     key: string,
     prompt: Prompt,
-    granularity: Granularity,
+    { granularity, least }: Settings,
     { edges, closer }: { edges: number; closer: boolean },
   ): Promise<Candidates> {
     return this.inTurn(async () => {
       await this.ready(key, edges > 0);
-      const { keep, ...answer } = await this.answer(key, prompt, 0, granularity);
+      const { keep, ...answer } = await this.answer(key, prompt, 0, granularity, least);
       const most = Math.max(edges, closer ? 1 : 0);
       for (const [index, one] of answer.candidates.slice(0, most).entries()) {
         const fineness = { whole: true, edges: index < edges };
@@ -312,7 +315,8 @@ export class Model {
   ): Promise<Candidates | null> {
     return this.hovers.run(async () => {
       await this.look(key);
-      const ask = { key, prompt: prompt(), limit, granularity, keep: "" };
+      const settings = { granularity, least: USUAL };
+      const ask = { key, prompt: prompt(), limit, settings, keep: "" };
       return this.decoder.ask("answer", ask);
     });
   }

@@ -5,6 +5,7 @@
 
 import { emptyPatch, trimmed } from "../masks/patch";
 import type { Patch } from "../masks/patch";
+import { withoutCrumbs } from "./crumbs";
 import {
   WINDOW,
   tapsOf,
@@ -18,14 +19,12 @@ import type { AxisMap, EdgeWindow } from "./edge_window";
 import { reduced, taps } from "./geometry";
 import type { Geometry, Size } from "./geometry";
 import { rowsOf } from "./logits";
-import type { Click } from "./negative_clicks";
 import type { Prompt } from "./prompts";
-import { regions } from "./regions";
+import type { LeastAreas } from "./region_size";
 import { roundEven } from "./resample";
 import type { Pixels } from "./resample";
 
 export const LONGEST = 2048; // pixels: larger photos are looked at in this size
-const SMALL = 0.05; // of the mask: holes and islands of less go
 
 /** What the network of edges is asked about a window of n x n cells. */
 export interface EdgeQuestion {
@@ -43,6 +42,7 @@ export interface Drawn {
   threshold: number;
   prompt: Prompt;
   geometry: Geometry;
+  least: LeastAreas; // of holes and islands; pixels count on the smaller photo
 }
 
 /**
@@ -66,7 +66,7 @@ export async function refined(
     prompt: windowPrompt(prompt, window),
   });
   const patch = decided({ ...drawn, prompt, geometry: place }, change, window);
-  return withoutCrumbs(patch, prompt.clicks);
+  return withoutCrumbs(patch, prompt.clicks, drawn.least);
 }
 
 /** The prompt for the photo in another size, its box cut at the photo. */
@@ -148,64 +148,6 @@ function settledIn({ clicks, box }: Prompt, { imageHw }: Geometry) {
     y < y0 ||
     y >= y1 ||
     spots.some(([column, row]) => Math.abs(x - column) <= 1 && Math.abs(y - row) <= 1);
-}
-
-/** The mask without holes and islands below their share of it; a click keeps its own. */
-export function withoutCrumbs(patch: Patch, clicks: readonly Click[]): Patch {
-  const { data, width, height } = patch;
-  const before = data.slice();
-  const least = SMALL * data.reduce((sum, pixel) => sum + pixel, 0);
-  if (!least) return patch;
-  for (const label of [0, 1]) {
-    const mask = label ? data : data.map((pixel) => 1 - pixel);
-    const gone = smallRegions(mask, [height, width], least, label === 1);
-    gone.forEach((small, i) => (data[i] ^= small));
-  }
-  const places = clicks
-    .map((click) => ({
-      ...click,
-      x: Math.floor(click.x) - patch.x,
-      y: Math.floor(click.y) - patch.y,
-    }))
-    .filter(({ x, y }) => x >= 0 && y >= 0 && x < width && y < height);
-  const lost = places.filter(({ x, y, label }) => {
-    const at = y * width + x;
-    return before[at] === label && data[at] !== label;
-  });
-  if (!lost.length) return patch;
-  const changed = regions(
-    data.map((pixel, i) => pixel ^ before[i]),
-    height,
-    width,
-  );
-  const spared = new Set(lost.map(({ x, y }) => changed[y * width + x]));
-  changed.forEach((one, i) => {
-    if (spared.has(one)) data[i] = before[i];
-  });
-  return patch;
-}
-
-/** The regions of less than an area: of islands never the largest, of holes none at the border. */
-function smallRegions(
-  mask: Uint8Array,
-  [height, width]: Size,
-  area: number,
-  islands: boolean,
-): Uint8Array {
-  const labels = regions(mask, height, width);
-  const sizes: number[] = [];
-  for (const label of labels) sizes[label] = (sizes[label] ?? 0) + 1;
-  const kept = new Set([0]);
-  if (islands) {
-    let largest = 1;
-    for (let one = 2; one < sizes.length; one++) if (sizes[one] > sizes[largest]) largest = one;
-    kept.add(largest);
-  } else {
-    for (let x = 0; x < width; x++) kept.add(labels[x]).add(labels[labels.length - width + x]);
-    for (let y = 0; y < height; y++) kept.add(labels[y * width]).add(labels[(y + 1) * width - 1]);
-  }
-  const small = Uint8Array.from(sizes, (size, one) => (size < area && !kept.has(one) ? 1 : 0));
-  return mask.map((_, i) => small[labels[i]]);
 }
 
 /** A mask of a smaller photo on the photo itself, its edge between the pixels' centres. */

@@ -4,11 +4,10 @@ import type { Patch } from "../masks/patch";
 import type { Embedding } from "./embedding";
 import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
-import type { Granularity } from "./granularity";
 import type { Manifest, Part } from "./manifest";
 import type { Prompt } from "./prompts";
 import type { Pixels } from "./resample";
-import type { Candidates, Fine } from "./segment";
+import type { Candidates, Fine, Settings } from "./segment";
 
 export interface Asks {
   open: {
@@ -18,7 +17,7 @@ export interface Asks {
   encode: { ask: { photo: Blob | ImageBitmap | Pixels }; reply: Embedding };
   see: { ask: { key: string; embedding: Embedding }; reply: null };
   answer: {
-    ask: { key: string; prompt: Prompt; limit: number; granularity: Granularity; keep: string };
+    ask: { key: string; prompt: Prompt; limit: number; settings: Settings; keep: string };
     reply: Candidates;
   };
   cut: { ask: { keep: string; index: number }; reply: Patch };

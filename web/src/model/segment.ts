@@ -1,16 +1,20 @@
 /** One prompt -> candidates in the photo, as `predictors/pipeline.py` answers it. */
 
+import { patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import type { Answer, Decode, Family } from "./families/family";
 import { cleaned } from "./cleaning";
+import { withoutCrumbs } from "./crumbs";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
 import { obeyNegatives, violated } from "./negative_clicks";
+import type { Click } from "./negative_clicks";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
 import { tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
+import type { LeastAreas } from "./region_size";
 
 export interface Candidate {
   patch: Patch;
@@ -30,12 +34,22 @@ export interface Candidates {
   violated: number[]; // indices of the clicks that the first candidate does not obey
 }
 
-/** A model, ready to be asked about one photo. */
-export interface Asked {
-  family: Family;
-  decode: Decode;
+/** How a prompt is answered. */
+export interface Settings {
+  granularity: Granularity;
+  least: LeastAreas;
+}
+
+/** A photo as a model sees it. */
+interface Seeing {
   geometry: Geometry;
   spec: Spec;
+}
+
+/** A model, ready to be asked about one photo. */
+export interface Asked extends Seeing {
+  family: Family;
+  decode: Decode;
 }
 
 /** An answer as it will be shown. */
@@ -51,14 +65,14 @@ export interface Shown extends Answer {
 export async function answersTo(
   prompt: Prompt,
   { family, decode, geometry, spec }: Asked,
-  granularity: Granularity,
+  { granularity, least }: Settings,
   change: (logits: Float32Array) => Float32Array = (logits) => logits,
 ): Promise<Shown[]> {
   const threshold = spec.mask_threshold;
   const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
   return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => {
     const own = obeyNegatives(change(answer.logits), prompt.clicks, geometry, threshold);
-    return { ...answer, own, logits: cleaned(own, prompt.clicks, geometry, threshold) };
+    return { ...answer, own, logits: cleaned(own, prompt.clicks, geometry, threshold, least) };
   });
 }
 
@@ -66,16 +80,40 @@ export async function answersTo(
 export function shown(
   answers: Answer[],
   prompt: Prompt,
-  geometry: Geometry,
-  threshold: number,
+  { geometry, spec }: Seeing,
+  least: LeastAreas,
   limit: number,
 ): Candidates {
+  const threshold = spec.mask_threshold;
+  const patches = answers.map(({ logits }) => {
+    const { patch } = cutLogits(logits, geometry, threshold, limit);
+    return tidied(patch, prompt, least);
+  });
   return {
-    candidates: answers.map((answer) => ({
-      patch: cutLogits(answer.logits, geometry, threshold, limit).patch,
+    candidates: answers.map((answer, i) => ({
+      patch: patches[i],
       quality: answer.quality,
       cells: cells(answer.logits, geometry, threshold),
     })),
-    violated: violated(answers[0].logits, prompt.clicks, geometry, threshold),
+    violated: inPixels(least)
+      ? disobeyed(patches[0], prompt.clicks)
+      : violated(answers[0].logits, prompt.clicks, geometry, threshold),
   };
+}
+
+/** Whether a least area is one in pixels, which are counted when a mask has been drawn. */
+export const inPixels = ({ holes, islands }: LeastAreas) => holes.pixels + islands.pixels > 0;
+
+/** A drawn mask without holes and islands of fewer pixels; shares were counted in its cells. */
+export function tidied(patch: Patch, { clicks }: Prompt, { holes, islands }: LeastAreas): Patch {
+  if (!inPixels({ holes, islands })) return patch;
+  const least = { holes: { ...holes, share: 0 }, islands: { ...islands, share: 0 } };
+  return withoutCrumbs(patch, clicks, least);
+}
+
+/** Indices of the clicks that a drawn mask does not obey. */
+export function disobeyed(patch: Patch, clicks: readonly Click[]): number[] {
+  return clicks.flatMap(({ x, y, label }, i) =>
+    patchHas(patch, Math.floor(x), Math.floor(y)) === (label === 1) ? [] : [i],
+  );
 }

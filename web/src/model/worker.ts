@@ -5,7 +5,7 @@
 
 import type { InferenceSession } from "onnxruntime-web/wasm";
 
-import { patchArea, patchHas } from "../masks/patch";
+import { patchArea } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import {
   closerWindow,
@@ -22,7 +22,7 @@ import type { Embedding } from "./embedding";
 import { BATCH, gridPrompts, passing, toProposals, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
 import { openFamily } from "./families";
-import type { Answer, Family } from "./families/family";
+import type { Family } from "./families/family";
 import { reduced } from "./geometry";
 import type { Size } from "./geometry";
 import { decode, encode, openGraph, refineEdge } from "./graph";
@@ -30,12 +30,12 @@ import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
 import { violated } from "./negative_clicks";
-import type { Click } from "./negative_clicks";
 import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
+import type { LeastAreas } from "./region_size";
 import { imageToModel, rowsOf, smallerPhoto } from "./resample";
 import type { Pixels } from "./resample";
-import { answersTo, shown } from "./segment";
+import { answersTo, disobeyed, inPixels, shown, tidied } from "./segment";
 import type { Asked, Fine, Shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
@@ -46,6 +46,7 @@ interface Kept {
   key: string;
   prompt: Prompt;
   answers: Shown[];
+  least: LeastAreas;
   near: Near | null; // what is looked at closer
   fine: Map<number, Fine>; // by the answer's place: as it is kept, once made
 }
@@ -115,19 +116,19 @@ const handlers: { [K in Kind]: Handler<K> } = {
     return null;
   },
 
-  async answer({ key, prompt, limit, granularity, keep }) {
+  async answer({ key, prompt, limit, settings, keep }) {
     const embedding = known(key);
-    const { spec } = manifest;
-    const { geometry } = embedding;
-    const answers = await inTurn(() => answersTo(prompt, asking(embedding), granularity));
-    if (keep) remember(kept, keep, { key, prompt, answers, near: null, fine: new Map() }, KEPT);
+    const asked = asking(embedding);
+    const { least } = settings;
+    const answers = await inTurn(() => answersTo(prompt, asked, settings));
+    const one: Kept = { key, prompt, answers, least, near: null, fine: new Map() };
+    if (keep) remember(kept, keep, one, KEPT);
     const first = keep ? answers : answers.slice(0, 1);
-    return shown(first, prompt, geometry, spec.mask_threshold, limit);
+    return shown(first, prompt, asked, least, limit);
   },
 
   async cut({ keep, index }) {
-    const { key, answers } = keptAs(keep);
-    return cutWhole(key, answers[index]);
+    return cutWhole(keptAs(keep), index);
   },
 
   async picture({ key, photo }) {
@@ -143,7 +144,7 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const one = keptAs(keep);
     if (!manifest.closer || one.answers.length > 1 || one.fine.has(0)) return null;
     const { imageHw } = known(one.key).geometry;
-    const mask = cutWhole(one.key, one.answers[0]);
+    const mask = cutWhole(one, 0);
     const box = objectBox(one.prompt, mask);
     const window = box && closerWindow(box, imageHw, manifest.closer);
     if (!window) return null;
@@ -191,22 +192,25 @@ const handlers: { [K in Kind]: Handler<K> } = {
 };
 
 /** A mask of an answer, its edge where the photo has it, of the size `edges` looks at. */
-async function oneLook({ key, prompt, answers }: Kept, index: number, edges: boolean) {
+async function oneLook(kept: Kept, index: number, edges: boolean) {
+  const { key, prompt, answers, least } = kept;
   const { geometry } = known(key);
   const { logits, quality } = answers[index];
   const threshold = manifest.spec.mask_threshold;
-  const drawn = { logits, threshold, prompt, geometry };
+  const drawn = { logits, threshold, prompt, geometry, least };
   const patch = edges ? await refined(drawn, pictureOf(key).pixels, network) : null;
   return {
-    patch: patch ?? cutLogits(logits, geometry, threshold).patch,
+    patch: patch ?? cutWhole(kept, index),
     quality,
-    violated: violated(answers[0].logits, prompt.clicks, geometry, threshold),
+    violated: inPixels(least)
+      ? disobeyed(cutWhole(kept, 0), prompt.clicks)
+      : violated(answers[0].logits, prompt.clicks, geometry, threshold),
   };
 }
 
 /** The mean of an answer and of that in the window around it; null where nothing is left. */
 async function closerLook(
-  { key, prompt, answers, near }: Kept,
+  { key, prompt, answers, least, near }: Kept,
   seenNear: Embedding,
   edges: boolean,
 ): Promise<Fine | null> {
@@ -217,24 +221,20 @@ async function closerLook(
   const threshold = spec.mask_threshold;
   const around = logitsAround(answers[0].own, known(key).geometry, window, geometry);
   const moved = promptInWindow(prompt, window, mask);
-  const [{ logits, quality }] = await answersTo(moved, asking(seenNear), "all", (found) =>
+  const settings = { granularity: "all", least } as const;
+  const [{ logits, quality }] = await answersTo(moved, asking(seenNear), settings, (found) =>
     meanChance(found, around, threshold, closer!.weight),
   );
-  const drawn = { logits, threshold, prompt: moved, geometry };
+  const drawn = { logits, threshold, prompt: moved, geometry, least };
   const small = reduced(geometry, LONGEST).imageHw;
   const patch = edges
     ? await refined(drawn, await smallerPhoto(geometry.imageHw, small, rowsOf(crop)), network)
     : null;
-  const fine = enlarged(patch ?? cutLogits(logits, geometry, threshold).patch, geometry.imageHw);
+  const own = () => tidied(cutLogits(logits, geometry, threshold).patch, moved, least);
+  const fine = enlarged(patch ?? own(), geometry.imageHw);
   if (!patchArea(fine)) return null;
   const whole = patchOnPhoto(fine, window, imageHw);
-  const off = ({ x, y, label }: Click) =>
-    patchHas(whole, Math.floor(x), Math.floor(y)) !== (label === 1);
-  return {
-    patch: whole,
-    quality,
-    violated: prompt.clicks.flatMap((click, i) => (off(click) ? [i] : [])),
-  };
+  return { patch: whole, quality, violated: disobeyed(whole, prompt.clicks) };
 }
 
 const network = (asked: EdgeQuestion) => refineEdge(refiner, manifest.graphs.refiner!, asked);
@@ -260,8 +260,11 @@ function keptAs(keep: string): Kept {
   return answer;
 }
 
-function cutWhole(key: string, { logits }: Answer): Patch {
-  return cutLogits(logits, known(key).geometry, manifest.spec.mask_threshold).patch;
+/** A mask of an answer as the model draws it, pixel for pixel. */
+function cutWhole({ key, prompt, answers, least }: Kept, index: number): Patch {
+  const { geometry } = known(key);
+  const { patch } = cutLogits(answers[index].logits, geometry, manifest.spec.mask_threshold);
+  return tidied(patch, prompt, least);
 }
 
 function upright(photo: Blob | ImageBitmap): Promise<ImageBitmap> {

@@ -26,6 +26,7 @@ import { planeBar } from "./planebar";
 import { rail } from "./rail";
 import { ruler } from "./ruler";
 import { side } from "./side";
+import { simplifyBar } from "./simplifybar";
 import { status } from "./status";
 import { toggleTheme } from "./theme";
 
@@ -67,6 +68,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     emptyPage(session, pages.openFiles, pages.video),
     progressLine(session),
     reviewBar(session),
+    simplifyBar(session, element),
     ruler(session, stage),
     planeBar(session, stage),
     adjust,

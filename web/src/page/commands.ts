@@ -54,7 +54,8 @@ export const NEEDS_MODEL: ToolName[] = ["point", "box", "lasso"];
 /** Enter: close the polygon, keep the draft, or accept the picked proposal. */
 export async function accept(session: Session, stage: Stage): Promise<void> {
   if (stage.key("Enter")) return;
-  const { editor, review } = session;
+  const { editor, review, simplifying } = session;
+  if (simplifying.open) return simplifying.apply();
   if (!editor) return;
   if (!isEmpty(editor.draft)) {
     if (review) return judge(session, "fix");
@@ -108,7 +109,8 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Object", "Enter", "Keep the mask", () => void accept(session, stage)),
     command("Object", "Escape", "Drop what is not kept", () => {
-      if (!stage.key("Escape")) editor()?.drop();
+      if (session.simplifying.open) session.simplifying.cancel();
+      else if (!stage.key("Escape")) editor()?.drop();
     }),
     command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
     ...[0, 1, 2].map((i) =>
@@ -130,6 +132,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
     command("Object", "Ctrl+K", "Split into parts", () => split(session)),
+    command("Object", "Ctrl+I", "Simplify outline", () => session.simplifying.start()),
     command("Object", "Ctrl+X", "Take pixels from those beneath", () => takePixels(session)),
     command("Object", "Ctrl+Shift+X", "New masks take pixels", () => turnTaking(session)),
     command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),

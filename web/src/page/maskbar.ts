@@ -30,6 +30,7 @@ export function maskBar(session: Session): HTMLElement {
       chosen.length > 1 && button("Merge", "Ctrl+M", () => merge(session)),
       chosen.length > 1 && button("Subtract", "Ctrl+B", () => subtract(session)),
       chosen.length === 1 && button("Split", "Ctrl+K", () => split(session)),
+      button("Simplify", "Ctrl+I", () => session.simplifying.start()),
       button("Take pixels", "Ctrl+X", () => takePixels(session)),
       button("Duplicate", "Ctrl+D", () => duplicate(session)),
       button(`To next ${stack ? "page" : "photo"}`, "Ctrl+E", () => void copyToNext(session)),

@@ -29,12 +29,15 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
     drawLayers(session, layers);
+    if (session.simplifying.open && element.dataset.open === "true") fold(true); // show the photo
   });
   const unfold = iconButton("up", "More about the object and the masks", "", () => {
-    const open = element.dataset.open !== "true";
-    element.dataset.open = String(open);
-    unfold.setAttribute("aria-expanded", String(open));
+    fold(element.dataset.open === "true");
   });
+  const fold = (folded: boolean) => {
+    element.dataset.open = String(!folded);
+    unfold.setAttribute("aria-expanded", String(!folded));
+  };
   unfold.classList.add("unfold");
   unfold.setAttribute("aria-expanded", "false");
   const element = h(

@@ -1,0 +1,141 @@
+"""Simplifying outlines: a tolerance, what it costs, one step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.primitives.rle import (
+    coco_to_rle,
+    mask_to_rle,
+    rle_area,
+    rle_box_xywh,
+    rle_to_coco,
+    rle_to_mask,
+)
+from tests.web.project_server import Project
+from tests.web.test_combining import pick
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+HW = (400, 600)
+
+
+def blob(x: int, y: int, **about: Any) -> dict[str, Any]:
+    """A disc with waves along its outline."""
+    v, u = np.mgrid[: HW[0], : HW[1]] + 0.5
+    angle = np.arctan2(v - y, u - x)
+    rle = mask_to_rle(np.hypot(u - x, v - y) < 60 + 4 * np.sin(11 * angle))
+    box, area = list(rle_box_xywh(rle)), rle_area(rle)
+    return {**square(x, y, 9, HW, **about), "rle": rle_to_coco(rle), "box": box, "area": area}
+
+
+@pytest.fixture
+def blobs() -> Project:
+    project = Project({"first": np.full((*HW, 3), 90, np.uint8)}, arm="control")
+    project.add("first", blob(150, 150, label="cup"))
+    project.add("first", blob(400, 200, label="cat"))
+    return project
+
+
+@pytest.fixture
+def picked(sit_down: SitDown, blobs: Project) -> Any:
+    """Both masks are picked, and what they become is looked at."""
+    ann = sit_down(blobs)
+    ann.open()
+    ann.until("s.editor?.state.masks.length", 2)
+    ann.keys("Control+i")
+    ann.message("Pick the mask to simplify first")
+    ann.keys("o")
+    pick(ann, (150, 150), (400, 200))
+    ann.keys("Control+i")
+    bar_of(ann).wait_for()
+    return ann
+
+
+def bar_of(ann: Any) -> Any:
+    return ann.page.get_by_role("group", name="Simplify outline")
+
+
+def test_what_a_tolerance_costs_is_seen_and_nothing_happens_before_it_is_applied(
+    picked: Any, blobs: Project
+) -> None:
+    before = [record["rle"] for record in blobs.of("first")]
+    bar = bar_of(picked)
+    slider = bar.get_by_role("slider", name="Tolerance")
+    picked.until("document.activeElement.max", "12")
+    picked.keys("Home")
+    bar.get_by_text("0% of pixels change, ").wait_for()
+    assert slider.get_attribute("aria-valuetext") == "0 pixels"
+    picked.keys("Enter")
+    picked.message("No pixel changes with this tolerance")
+    picked.keys("Control+i")
+    bar.wait_for()
+    picked.keys(*["ArrowRight"] * 12)
+    picked.until("s.simplifying.tolerance", 6)
+    _, corners, of = costs(picked)
+    assert 6 <= corners < of / 5
+    picked.keys("Escape")
+    bar.wait_for(state="hidden")
+    assert picked.ask("s.editor.selection.length") == 2
+    assert [record["rle"] for record in blobs.of("first")] == before
+    picked.keys("Control+i")
+    bar.wait_for()
+    assert slider.input_value() == "6"
+
+
+def costs(ann: Any) -> tuple[float, int, int]:
+    """Percent of the pixels, corners, and corners before."""
+    told = bar_of(ann).get_by_role("status").inner_text()
+    found = re.fullmatch(r"(\d+(?:\.\d)?)% of pixels change, (\d+) of (\d+) corners", told)
+    return float(found[1]), int(found[2]), int(found[3])
+
+
+def test_outlines_are_simplified_in_one_step(picked: Any, blobs: Project) -> None:
+    before = [record["rle"] for record in blobs.of("first")]
+    shapes = "s.editor.state.masks.map(m => m.rle.counts.length)"
+    counts = picked.ask(shapes)
+    picked.keys(*["ArrowRight"] * 8)
+    picked.until("s.simplifying.tolerance", 6)
+    share, _, _ = costs(picked)
+    picked.keys("Enter")
+    bar_of(picked).wait_for(state="hidden")
+    picked.saved()
+    pairs = [
+        (rle_to_mask(coco_to_rle(rle)), rle_to_mask(coco_to_rle(record["rle"])))
+        for rle, record in zip(before, blobs.of("first"), strict=True)
+    ]
+    changed = sum((a ^ b).sum() for a, b in pairs) / sum(a.sum() for a, _ in pairs)
+    assert share == pytest.approx(100 * changed, abs=0.06)
+    assert changed > 0.01
+    picked.keys("Control+z")
+    picked.until(shapes, counts)
+
+
+def test_a_telephone_shows_the_mask_while_its_outline_is_simplified(
+    sit_down: SitDown, blobs: Project
+) -> None:
+    ann = sit_down(blobs, size={"width": 390, "height": 844})
+    ann.open()
+    ann.until("s.editor?.state.masks.length", 2)
+    ann.keys("o")
+    pick(ann, (150, 150))
+    ann.page.get_by_role("button", name="More about the object and the masks").click()
+    ann.page.get_by_role("button", name="Simplify").click()
+    bar = ann.page.get_by_role("group", name="Simplify outline")
+    bar.wait_for()
+    ann.until("document.querySelector('.side').dataset.open", "false")
+    ann.drawn()
+    assert ann.page.evaluate("document.documentElement.scrollWidth") == 390
+    above = bar.bounding_box()
+    for name in ("Apply", "Cancel"):
+        place = bar.get_by_role("button", name=name).bounding_box()
+        assert 0 <= place["x"] < place["x"] + place["width"] <= 390
+        assert place["y"] + place["height"] <= above["y"] + above["height"]
+    assert ann.at(150, 210)[1] < above["y"]  # the mask's lower end
+    bar.get_by_role("button", name="Apply").click()
+    ann.until("s.editor.work.undoable", "simplify")

@@ -1,0 +1,71 @@
+/** Masks in pixels without small holes and islands (`clean_kept` of `predictors/cleaning.py`). */
+
+import { patchArea } from "../masks/patch";
+import type { Patch } from "../masks/patch";
+import type { Size } from "./geometry";
+import type { Click } from "./negative_clicks";
+import type { LeastAreas } from "./region_size";
+import { regions } from "./regions";
+
+/** The mask without holes and islands of less; a click keeps its own. Pixels are the patch's. */
+export function withoutCrumbs(
+  patch: Patch,
+  clicks: readonly Click[],
+  { holes, islands }: LeastAreas,
+): Patch {
+  const { width, height, data: before } = patch;
+  const area = patchArea(patch);
+  const data = before.slice();
+  for (const [label, { pixels, share }] of [holes, islands].entries()) {
+    const least = pixels + share * area;
+    if (!least) continue;
+    const mask = label ? data : data.map((pixel) => 1 - pixel);
+    const gone = smallRegions(mask, [height, width], least, label === 1);
+    gone.forEach((small, i) => (data[i] ^= small));
+  }
+  const places = clicks
+    .map((click) => ({
+      ...click,
+      x: Math.floor(click.x) - patch.x,
+      y: Math.floor(click.y) - patch.y,
+    }))
+    .filter(({ x, y }) => x >= 0 && y >= 0 && x < width && y < height);
+  const lost = places.filter(({ x, y, label }) => {
+    const at = y * width + x;
+    return before[at] === label && data[at] !== label;
+  });
+  if (!lost.length) return { ...patch, data };
+  const changed = regions(
+    data.map((pixel, i) => pixel ^ before[i]),
+    height,
+    width,
+  );
+  const spared = new Set(lost.map(({ x, y }) => changed[y * width + x]));
+  changed.forEach((one, i) => {
+    if (spared.has(one)) data[i] = before[i];
+  });
+  return { ...patch, data };
+}
+
+/** The regions of less than an area: of islands never the largest, of holes none at the border. */
+function smallRegions(
+  mask: Uint8Array,
+  [height, width]: Size,
+  area: number,
+  islands: boolean,
+): Uint8Array {
+  const labels = regions(mask, height, width);
+  const sizes: number[] = [];
+  for (const label of labels) sizes[label] = (sizes[label] ?? 0) + 1;
+  const kept = new Set([0]);
+  if (islands) {
+    let largest = 1;
+    for (let one = 2; one < sizes.length; one++) if (sizes[one] > sizes[largest]) largest = one;
+    kept.add(largest);
+  } else {
+    for (let x = 0; x < width; x++) kept.add(labels[x]).add(labels[labels.length - width + x]);
+    for (let y = 0; y < height; y++) kept.add(labels[y * width]).add(labels[(y + 1) * width - 1]);
+  }
+  const small = Uint8Array.from(sizes, (size, one) => (size < area && !kept.has(one) ? 1 : 0));
+  return mask.map((_, i) => small[labels[i]]);
+}
