@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from anymask.data.annotations import AnnotatedImage
 from anymask.primitives.rle import rle_to_mask
 from anymask.training.augment import recolour, turn
+from anymask.training.trainee import multiplies_halves
 
 WIDTHS = (16, 32, 64)
 CROP, BATCH, RATE = 256, 4, 2e-3
@@ -71,11 +72,10 @@ def learn(photos: Sequence[AnnotatedImage], seconds: float, steps: int, seed: in
     """Train on crops of the photos for so long, or so many steps, whichever ends first."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = SmallUNet().train()
+    net = SmallUNet().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    halves = multiplies_halves(torch.device("cpu"))  # as our own trainer does
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE)
-    read = [
-        (one.image(), maps_of(np.stack([rle_to_mask(r) for r in one.rles]))) for one in photos
-    ]
+    read = [(one.image(), maps_of(np.stack([rle_to_mask(r) for r in one.rles]))) for one in photos]
     began = time.monotonic()
     for step in range(steps):
         part = max(step / steps, (time.monotonic() - began) / seconds)
@@ -85,7 +85,9 @@ def learn(photos: Sequence[AnnotatedImage], seconds: float, steps: int, seed: in
         crops = [_crop(*read[int(rng.integers(len(read)))], rng) for _ in range(BATCH)]
         images = torch.stack([image for image, _ in crops])
         wanted = torch.stack([maps for _, maps in crops])
-        loss = F.binary_cross_entropy_with_logits(net(images), wanted)
+        with torch.autocast("cpu", torch.bfloat16, enabled=halves):
+            logits = net(images.contiguous(memory_format=torch.channels_last))
+        loss = F.binary_cross_entropy_with_logits(logits.float(), wanted)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
