@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.predictors.edges import decide_edge, settled_pixels, without_crumbs
-from anymask.primitives.masks import iou
+from anymask.predictors.edges import decide_edge, scaled_area, settled_pixels, without_crumbs
+from anymask.primitives.masks import clean_mask, iou
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.region_size import parse_region_size
 from anymask.runtimes.protocol import EdgeRefining
 
 CELL = 8
@@ -146,6 +147,32 @@ def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
     outside = np.ones(boxed.shape, np.bool_)
     outside[60:200, 100:220] = False
     np.testing.assert_array_equal(boxed[outside], own[outside])
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_sizes_in_pixels_are_counted_behind_the_edge(network: bool) -> None:
+    """Every mask of the answer has the photo's edge, and then loses what the sizes say."""
+    model = anymask.load()
+    if not network:
+        model = anymask.Model(OnlyEdges(model.runtime, None))
+    photo, point = anymask.sample("coffee"), [(460, 180)]
+    raw, own, cleaned = (
+        model.segment(
+            photo, points=point, max_hole_area=size, min_island_area=size, refine_edges=on
+        )
+        for size, on in ((0, "auto"), (300, False), (300, "auto"))
+    )
+    for fine, coarse, mask in zip(raw.masks, own.masks, cleaned.masks, strict=True):
+        np.testing.assert_array_equal(mask, clean_mask(fine, 300, 300))
+        assert (mask != coarse).any()
+    assert (cleaned.masks[0] != raw.masks[0]).any()
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "least"), [(100, 0.5, 25), (3, 0.5, 0), ("5%", 0.5, 0.05)]
+)
+def test_a_size_is_of_the_users_photo(size: float | str, scale: float, least: float) -> None:
+    assert scaled_area(parse_region_size(size, "area"), scale) == least
 
 
 def test_what_is_read_later_is_of_the_photo_that_was_asked_about() -> None:

@@ -38,10 +38,9 @@ def clean_masks(answer: Candidates, question: Question) -> Candidates:
         clicks = _clicks_in_cells(question.prompt, answer.first)
         items = tuple(_clean_cells(one, clicks, (holes.share, islands.share)) for one in items)
     if holes.pixels or islands.pixels:
-        areas = (holes.pixels, islands.pixels)
+        areas, clicks = (holes.pixels, islands.pixels), clicks_of(question.prompt)
         items = tuple(
-            one.with_pixels(clean_kept(one.pixels(), clicks_of(question.prompt), *areas))
-            for one in items
+            one.with_pixels(clean_kept(one.pixels(), clicks, *areas), tidied=True) for one in items
         )
     unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
     return answer if unchanged else replace(answer, items=items)

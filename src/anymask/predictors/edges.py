@@ -8,7 +8,7 @@ undecided get another one: their own, plus how much likelier the colour is among
 pixels nearby than among the decided background pixels nearby (two histograms of colours). That
 needs no training; it is the idea of GrabCut (Rother et al. 2004) in one pass, without graph cut.
 What a click or a box says of a pixel is not touched. Both leave crumbs along the edge: holes and
-islands below the settings' shares go once more.
+islands below the settings' sizes go once more.
 
 Letters: H W the photo, h w the window around the object, n undecided pixels.
 """
@@ -35,6 +35,7 @@ from anymask.primitives.edge_window import (
     window_prompt,
 )
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.region_size import LeastArea
 from anymask.primitives.resize import logits_to_image, reduced
 from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.rle_windows import enlarged_rle
@@ -64,19 +65,23 @@ def refine_edges(answer: Candidates, question: Question) -> Candidates:
     wanted = settings.refine_edges
     if wanted == "auto":
         wanted = settings.multimask == "auto"
-    if photo is None or not wanted or answer.first.finished is not None:
+    first = answer.first
+    if photo is None or not wanted or (first.finished is not None and not first.tidied):
         return answer
     height, width = reduced(answer.geometry, LONGEST).image_hw
-    if max(height, width) <= answer.first.logits.shape[-1]:  # the mask is as fine as the photo
+    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the photo
         return answer
     photo = photo_for_edges(photo, answer.geometry)
     view = _EdgeView(question, (height, width), width / answer.geometry.image_hw[1])
     if question.edges is None:
-        items = [replace(one, finished=view.by_colours(one, photo)) for one in answer.items]
+        decided: list[Rle | PixelsLater] = [view.by_colours(one, photo) for one in answer.items]
     else:
-        items = [replace(one, finished=view.by_network(one, photo)) for one in answer.items]
-        items[0] = replace(items[0], finished=items[0].rle())
-    return replace(answer, items=tuple(items))
+        later = [view.by_network(one, photo) for one in answer.items]
+        decided = [later[0].rle, *later[1:]]
+    items = zip(answer.items, decided, strict=True)
+    return replace(
+        answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
+    )
 
 
 def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
@@ -120,7 +125,7 @@ class _EdgeView:
         self.hw, self.network = hw, question.edges
         self.prompt = scaled_prompt(question.prompt, scale)
         holes, islands = question.settings.least_areas
-        self.shares = holes.share, islands.share
+        self.least = scaled_area(holes, scale), scaled_area(islands, scale)
 
     def by_colours(self, mask: Mask, photo: UintImage) -> Rle:
         """The pixels of a candidate as `decide_edge` has them."""
@@ -150,7 +155,7 @@ class _EdgeView:
 
     def _finished(self, mask: Mask, fine: BoolArray) -> Rle:
         """Without crumbs, in the size of the user's photo."""
-        rle = mask_to_rle(without_crumbs(fine, clicks_of(self.prompt), self.shares))
+        rle = mask_to_rle(without_crumbs(fine, clicks_of(self.prompt), self.least))
         whole = mask.geometry.image_hw
         return rle if self.hw == whole else enlarged_rle(rle, whole)
 
@@ -162,17 +167,25 @@ def drawn_logits(mask: Mask) -> tuple[FloatArray, Geometry]:
 
 
 def without_crumbs(
-    mask: BoolArray, clicks: PhotoClicks, shares: tuple[float, float]
+    mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
 ) -> BoolArray:  # (H, W) -> (H, W)
-    """The mask without holes and islands below shares of its area; a click keeps its own."""
+    """The mask without holes and islands below shares of its area (below 1) or below so many
+    pixels; a click keeps its own.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not any(shares) or not len(rows):
+    if not any(least) or not len(rows):
         return mask
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
     seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
-    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *shares)
+    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *least)
     return mask
+
+
+def scaled_area(least: LeastArea, scale: float) -> float:
+    """The share of the mask, or the pixels of the photo in another size; none below a pixel."""
+    pixels = least.pixels * scale**2
+    return least.share or (pixels if pixels >= 1 else 0.0)
 
 
 def decide_edge(

@@ -70,6 +70,7 @@ class Mask:
     cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
                logits are
     finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
+    tidied     whether these are the drawn pixels without small regions: its edge may still move
     label, label_probability  the class and its chance, of a model that was tuned on classes
     picture    reads the photo, where it is known: it is what `show` and `save` draw on
     """
@@ -81,6 +82,7 @@ class Mask:
     threshold: float = 0.0
     cleaned: FloatArray | None = None
     finished: Rle | PixelsLater | None = None
+    tidied: bool = False
     label: str | None = None
     label_probability: float | None = None
     picture: Picture | None = None
@@ -164,15 +166,15 @@ class Mask:
 
     def with_logits(self, logits: FloatArray) -> Mask:
         """The same mask drawn by other logits (h, w), which are fed back as well."""
-        return replace(self, logits=logits, cleaned=None, finished=None)
+        return replace(self, logits=logits, cleaned=None, finished=None, tidied=False)
 
     def with_cleaned(self, logits: FloatArray) -> Mask:
         """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
-        return replace(self, cleaned=logits, finished=None)
+        return replace(self, cleaned=logits, finished=None, tidied=False)
 
-    def with_pixels(self, pixels: BoolArray) -> Mask:
+    def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Mask:
         """The same mask with decided pixels (H, W); the logits stay what is fed back."""
-        return replace(self, finished=mask_to_rle(pixels))
+        return replace(self, finished=mask_to_rle(pixels), tidied=tidied)
 
     def cells(self) -> int:
         """The size of the object in the cells of the logits that are photo."""

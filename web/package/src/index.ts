@@ -7,7 +7,6 @@ import { checkSeesPhotos } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
 import { parseRegionSize } from "../../src/model/region_size";
 import type { LeastAreas } from "../../src/model/region_size";
-import { inPixels } from "../../src/model/segment";
 import type { Prompt as Asked } from "../../src/model/prompts";
 import { PatchMask } from "./mask";
 import { photoToBitmap } from "./photo";
@@ -86,8 +85,7 @@ class SeenPhoto implements Seen {
     await this.look();
     const { granularity = "all" } = options;
     const least = leastAreas(options);
-    const wanted = this.refinedMasks(options);
-    const edges = inPixels(least) ? 0 : wanted; // as in Python, decided pixels stay
+    const edges = this.refinedMasks(options);
     const closer = this.looksCloser(options) && this.model.closes(asked);
     const answer = await (edges || closer
       ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, closer })

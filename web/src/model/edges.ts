@@ -20,6 +20,7 @@ import { reduced, taps } from "./geometry";
 import type { Geometry, Size } from "./geometry";
 import { rowsOf } from "./logits";
 import type { Prompt } from "./prompts";
+import { scaledAreas } from "./region_size";
 import type { LeastAreas } from "./region_size";
 import { roundEven } from "./resample";
 import type { Pixels } from "./resample";
@@ -42,7 +43,7 @@ export interface Drawn {
   threshold: number;
   prompt: Prompt;
   geometry: Geometry;
-  least: LeastAreas; // of holes and islands; pixels count on the smaller photo
+  least: LeastAreas; // of holes and islands
 }
 
 /**
@@ -66,7 +67,8 @@ export async function refined(
     prompt: windowPrompt(prompt, window),
   });
   const patch = decided({ ...drawn, prompt, geometry: place }, change, window);
-  return withoutCrumbs(patch, prompt.clicks, drawn.least);
+  const scale = place.imageHw[1] / drawn.geometry.imageHw[1];
+  return withoutCrumbs(patch, prompt.clicks, scaledAreas(drawn.least, scale));
 }
 
 /** The prompt for the photo in another size, its box cut at the photo. */

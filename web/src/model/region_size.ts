@@ -21,6 +21,15 @@ const NONE: LeastArea = { pixels: 0, share: 0 };
 /** What holes and islands have at least, unless somebody says otherwise. */
 export const USUAL: LeastAreas = { holes: CLEAN, islands: CLEAN };
 
+/** The areas for the photo in another size; none below a pixel. */
+export function scaledAreas({ holes, islands }: LeastAreas, scale: number): LeastAreas {
+  const scaled = ({ pixels, share }: LeastArea) => {
+    const there = pixels * scale ** 2;
+    return { pixels: there >= 1 ? there : 0, share };
+  };
+  return { holes: scaled(holes), islands: scaled(islands) };
+}
+
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
