@@ -11,8 +11,8 @@ from torch import nn
 
 from anymask.cli import tuning_choice
 from anymask.cli.held_out import Measured
-from anymask.cli.tuning_choice import TuningEnd, choose_end, ends_of, state_at
-from anymask.training import presets
+from anymask.cli.tuning_choice import TuningEnd, choose_end, ends_of
+from anymask.training import presets, trainee
 from anymask.training.recipe import Recipe
 
 STAGES = presets.tuning_recipe("nano_tiny", "full", 9).stages
@@ -41,11 +41,7 @@ def likes(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Networks of one weight, and the weight whose answers are best."""
     wanted = {"weight": 3.0}
     monkeypatch.setattr(tuning_choice, "starting_module", lambda _folder, _recipe: net(START))
-    monkeypatch.setattr(
-        tuning_choice,
-        "network_of",
-        lambda state, end: net(state_at(state, end)["average"]["weight"]),
-    )
+    monkeypatch.setattr(trainee, "trained_module", lambda state: net(state["average"]["weight"]))
     monkeypatch.setattr(tuning_choice, "model_of", lambda module: module)
     monkeypatch.setattr(
         tuning_choice,

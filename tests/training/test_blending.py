@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from anymask.training.blending import blended
+from anymask.training.blending import blend
 
 
 class Net(nn.Module):
@@ -20,23 +20,25 @@ class Net(nn.Module):
                 one.fill_(value)
 
 
-def test_numbers_are_a_share_of_the_way_from_the_start_and_both_ends_stay() -> None:
+def test_numbers_are_a_share_of_the_way_and_the_start_stays() -> None:
     start, learned = Net(1.0), Net(3.0)
-    between = blended(start, learned, 0.75)
-    assert isinstance(between, Net)
-    assert between.layer.weight.tolist() == [[2.5, 2.5], [2.5, 2.5]]
-    assert between.norm.running_mean is not None
-    assert between.norm.running_mean.tolist() == [2.5, 2.5]
+    assert blend(learned, start, 0.75) is learned
+    assert learned.layer.weight.tolist() == [[2.5, 2.5], [2.5, 2.5]]
+    assert learned.norm.running_mean is not None
+    assert learned.norm.running_mean.tolist() == [2.5, 2.5]
     assert (start.layer.weight == 1).all()
-    assert (learned.layer.weight == 3).all()
-    assert blended(start, learned, 1.0).state_dict().keys() == learned.state_dict().keys()
-    for name, value in blended(start, learned, 1.0).state_dict().items():
-        assert torch.equal(value, learned.state_dict()[name])
+
+
+def test_a_share_of_one_changes_nothing() -> None:
+    learned, same = Net(3.3), Net(3.3)
+    blend(learned, Net(1.1), 1.0)
+    for name, value in learned.state_dict().items():
+        assert torch.equal(value, same.state_dict()[name])
 
 
 def test_what_the_start_has_not_is_as_it_was_learned() -> None:
-    between = blended(Net(1.0, outputs=3), Net(3.0, more=True), 0.5)
-    assert isinstance(between, Net)
+    between = Net(3.0, more=True)
+    blend(between, Net(1.0, outputs=3), 0.5)
     assert (between.layer.weight == 3).all()  # of another shape
     assert between.more is not None
     assert (between.more.weight == 3).all()

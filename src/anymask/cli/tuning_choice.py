@@ -7,7 +7,6 @@ are and a quarter of the way back to the start (`training.blending`), and the st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,23 +55,19 @@ def choose_end(
 
     Classes are only in what was learned, which is kept then.
     """
-    from anymask.training.blending import blended
-
-    start = starting_module(folder, recipe)
-    best: tuple[nn.Module, Measured, TuningEnd] | None = None
-    for end in ends_of(recipe, state):
-        module = network_of(state, end)
-        if end.share < 1:
-            module = blended(start, module, end.share)
-        measured = measure(model_of(copy.deepcopy(module)), held)
-        if best is None or gained(best[1], measured):
-            best = (module, measured, end)
+    best: tuple[Measured, TuningEnd] | None = None
+    for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes
+        measured = measure(model_of(network_at(folder, recipe, state, end)), held)
+        if best is None or gained(best[0], measured):
+            best = (measured, end)
     assert best is not None  # a run has a last step
-    module, trained, end = best
+    trained, end = best
     if gained(before, trained) or recipe.classes:
+        module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end
-    kept = measure(model_of(copy.deepcopy(start)), held)
-    return start, TuningOutcome(before, trained, kept, started=True), end
+    kept = measure(model_of(starting_module(folder, recipe)), held)
+    outcome = TuningOutcome(before, trained, kept, started=True)
+    return starting_module(folder, recipe), outcome, end
 
 
 def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
@@ -88,11 +83,13 @@ def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
             yield TuningEnd(judged, share)
 
 
-def network_of(state: dict[str, Any], end: TuningEnd) -> nn.Module:
-    """The finished network at one end of a run, as it was learned."""
+def network_at(folder: Path, recipe: Recipe, state: dict[str, Any], end: TuningEnd) -> nn.Module:
+    """The finished network at one end of a run."""
+    from anymask.training.blending import blend
     from anymask.training.trainee import trained_module
 
-    return trained_module(state_at(state, end))
+    learned = trained_module(state_at(state, end))
+    return learned if end.share == 1 else blend(learned, starting_module(folder, recipe), end.share)
 
 
 def state_at(state: dict[str, Any], end: TuningEnd) -> dict[str, Any]:

@@ -7,23 +7,21 @@ models", section 3): it keeps more of what the start had learned from many pictu
 
 from __future__ import annotations
 
-import copy
-
+import torch
 from torch import nn
 
 
-def blended(start: nn.Module, learned: nn.Module, share: float) -> nn.Module:
-    """A copy of `learned`, its numbers `share` of the way from those of `start`.
+@torch.no_grad()
+def blend(learned: nn.Module, start: nn.Module, share: float) -> nn.Module:
+    """`learned` itself, its numbers now `share` of the way from those of `start`.
 
     share  0 to 1: of what was learned; 1 changes nothing
 
-    What `start` has not, or has in another shape, is as it was learned; so are whole numbers.
+    What `start` has not, or has in another shape, stays as it was learned; so do whole numbers.
     """
-    between, old = copy.deepcopy(learned), start.state_dict()
-    own = between.state_dict()
-    for name, value in own.items():
+    old = start.state_dict()
+    for name, value in learned.state_dict().items():
         first = old.get(name)
         if first is not None and first.shape == value.shape and value.is_floating_point():
-            own[name] = first.to(value).lerp(value, share)
-    between.load_state_dict(own)
-    return between
+            value.copy_(first.to(value).lerp(value, share))
+    return learned
