@@ -11,7 +11,7 @@ import pytest
 
 from anymask.engine.database import writing
 from anymask.engine.project import Project, create_project, open_project
-from anymask.engine.rounds import last_weights, write_set
+from anymask.engine.rounds import WEIGHTS, begin_round, last_weights, link_photos
 from anymask.engine.tables import WeightsRow
 from anymask.primitives.errors import InputError, NotFoundError, StoreError
 from tests.engine.disc_projects import write_photos
@@ -147,13 +147,14 @@ def test_the_leading_model_lies_in_the_project(photos: Path, tmp_path: Path, pla
         project.lead()
 
 
-def test_weights_to_go_on_from_lie_in_the_project(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_to_go_on_from_lie_in_the_project(photos: Path, tmp_path: Path, name: str) -> None:
     project = create_project(photos)
-    (tmp_path / "last.pt").write_bytes(b"weights")
+    (tmp_path / name).write_bytes(b"weights")
     (project.inside / "rounds" / "1").mkdir(parents=True)
     project.keep_weights(1, project.inside / "rounds" / "1" / "bundle", "x", True, {})
     assert last_weights(project) is None
-    (project.inside / "rounds" / "1" / "last.pt").symlink_to(tmp_path / "last.pt")
+    (project.inside / "rounds" / "1" / name).symlink_to(tmp_path / name)
     with pytest.raises(StoreError, match="wanted a place in"):
         last_weights(project)
 
@@ -177,4 +178,7 @@ def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> N
     (tmp_path / "secret.png").write_bytes((project.folder / "0.png").read_bytes())
     image = AnnotatedImage(file_name="../secret.png", hw=(128, 128), masks=())
     with pytest.raises(NotFoundError, match="not in the project's folder"):
-        write_set(project, [image], tmp_path / "set")
+        link_photos(project, [image], tmp_path / "set")
+    with pytest.raises(NotFoundError, match="not in the project's folder"):
+        begin_round(project, [image], tmp_path / "round")
+    assert not list(tmp_path.rglob("masks.jsonl"))
