@@ -44,8 +44,7 @@ export interface SegmentOptions {
   zoom?: "auto" | false;
   /**
    * Enclosed holes of less are filled: a share of the mask (0.05, "5%"), pixels of the photo (50),
-   * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays. With pixels
-   * for one of the two, masks have the model's own edges.
+   * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays.
    */
   maxHoleArea?: RegionSize;
   /**
