@@ -71,8 +71,8 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
 def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for place in (tuning_choice, held_out):
-        monkeypatch.setattr(place, "gained", lambda _before, _after: False)
+    monkeypatch.setattr(tuning_choice, "is_kept", lambda _before, _after: False)
+    monkeypatch.setattr(held_out, "gained", lambda _before, _after: False)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     assert main([*command, "--way", "lora"]) == 0
@@ -93,7 +93,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
 def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning_choice, "gained", lambda _before, _after: True)
+    monkeypatch.setattr(tuning_choice, "is_kept", lambda _before, _after: True)
     run = tmp_path / "run"
     command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]

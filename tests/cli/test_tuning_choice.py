@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from anymask.cli import tuning_choice
-from anymask.cli.held_out import Measured
-from anymask.cli.tuning_choice import TuningEnd, choose_end, ends_of
+from anymask.cli.held_out import Measured, TuningOutcome
+from anymask.cli.tuning_choice import TuningEnd, choose_end, ends_of, is_kept
 from anymask.training import presets, trainee
 from anymask.training.recipe import Recipe
 
@@ -32,8 +32,8 @@ def net(weight: float) -> nn.Module:
     return module
 
 
-def scored(value: float) -> Measured:
-    return Measured(np.full((2, 3), value), [(0, 0), (0, 1)])
+def scored(value: float, photos: int = 6) -> Measured:
+    return Measured(np.full((photos, 3), value), [(photo, 0) for photo in range(photos)])
 
 
 @pytest.fixture
@@ -89,6 +89,39 @@ def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned
         "no better than before: mean IoU over the clicks 1.000 before, 0.600 after; the trained "
         "weights were kept; label more photos"
     )
+
+
+def of_photos(ious: list[float]) -> Measured:
+    return Measured(np.array(ious)[:, None].repeat(3, 1), [(n, 0) for n in range(len(ious))])
+
+
+def test_few_photos_cannot_tell_that_nothing_was_gained() -> None:
+    """Differences of -.1, -.1 and .02: their mean is -.06, its error .04; with four photos .05."""
+    before, lower = of_photos([0.6, 0.7, 0.8]), of_photos([0.5, 0.6, 0.82])
+    assert is_kept(before, lower)
+    assert not is_kept(before, of_photos([0.5, 0.6, 0.7]))  # each of them lost
+    assert not is_kept(of_photos([0.6, 0.7, 0.8, 0.6]), of_photos([0.5, 0.6, 0.82, 0.6]))
+    assert is_kept(of_photos([0.6, 0.7, 0.8, 0.6]), of_photos([0.6, 0.7, 0.8, 0.61]))
+    outcome = TuningOutcome(before, lower, lower, started=False)
+    assert outcome.verdict() == (
+        "no better than before: mean IoU over the clicks 0.700 before, 0.640 after, on too few "
+        "held-out photos to tell; the trained weights were kept; try them on other photos, or "
+        "label more"
+    )
+
+
+def test_an_end_that_is_better_by_chance_does_not_replace_the_first(
+    likes: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step's own weights win by .01 on the mean, but lose on half of the photos."""
+    ious = {3.0: [0.5, 0.5, 0.5, 0.5], 4.0: [0.6, 0.41, 0.6, 0.43]}
+    monkeypatch.setattr(
+        tuning_choice, "measure", lambda module, _held: of_photos(ious[module.weight.item()])
+    )
+    state = STATE | {"best": None}
+    assert choose_end(tmp_path, RECIPE, state, [], scored(0.1, 4))[2] == TuningEnd(share=0.75)
+    ious[4.0] = [0.51, 0.5, 0.52, 0.51]
+    assert choose_end(tmp_path, RECIPE, state, [], scored(0.1, 4))[2] == TuningEnd(share=1.0)
 
 
 def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:

@@ -24,7 +24,7 @@ MASKS_A_PHOTO = 5
 ENOUGH_MASKS = 60  # of few photos more masks each are measured, up to so many in all
 SAME = 0.005  # difference of IoU that the same weights may show: the last bit moves a pixel
 FLIPPED = 0.5  # IoU by which one mask of all may differ: a click falls on the other side of an edge
-FEW = 4  # masks, below which one of them says nothing about the others
+FEW = 4  # masks, or photos, below which one of them says nothing about the others
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Measured:
     def means(self) -> list[float]:
         """By clicks."""
         return [round(float(value), 4) for value in self.ious.mean(0)]
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether the masks are of too few photos to tell what others would be like."""
+        return len({photo for photo, _ in self.places}) < FEW
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,16 @@ class TuningOutcome:
         if gained(self.before, self.trained):
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
+        said = "no better than before: mean IoU over the clicks "
+        said += f"{before:.3f} before, {after:.3f} after"
+        if not self.started and self.before.is_of_few:
+            return (
+                f"{said}, on too few held-out photos to tell; the trained weights were kept; try "
+                "them on other photos, or label more"
+            )
         kept = "starting" if self.started else "trained"
         return (
-            f"no better than before: mean IoU over the clicks {before:.3f} before, {after:.3f} "
-            f"after; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
+            f"{said}; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
             "masks, or learn less: --way decoder, --way lora"
         )
 
@@ -70,6 +81,13 @@ class TuningOutcome:
 def gained(before: Measured, after: Measured) -> bool:
     """Whether held-out masks are answered better than before, over all clicks."""
     return bool(after.ious.mean() > before.ious.mean())
+
+
+def surely_better(one: Measured, other: Measured) -> bool:
+    """Whether the same masks are answered better, by more than twice the error of the mean."""
+    apart = (one.ious - other.ious).mean(1)
+    error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
+    return bool(apart.mean() > 2 * error)
 
 
 def difference(again: Measured, after: Measured) -> float:

@@ -1,8 +1,10 @@
 """Which weights a fine-tuning ends with: its checkpoint and held-out photos in, a network out.
 
-All weights that a run may end with answer the same held-out masks, and the best ones on the mean
-over the clicks are written: those of its last step and those of its best judgement, each as they
-are and a quarter of the way back to the start (`training.blending`), and the start itself.
+All weights that a run may end with answer the same held-out masks: those of its last step and those
+of its best judgement, each a quarter of the way back to the start (`training.blending`) and as they
+are. The first of these is written, unless a later one is surely better on the mean over the clicks.
+The start stays where nothing gained. One or two held-out photos cannot tell that; then the start
+stays only where it is surely better: few labels are worth more than what they say of themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.cli.held_out import Measured, TuningOutcome, gained, measure, model_of
+from anymask.cli.held_out import (
+    Measured,
+    TuningOutcome,
+    gained,
+    measure,
+    model_of,
+    surely_better,
+)
 from anymask.cli.tuned_weights import starting_module
 
 if TYPE_CHECKING:
@@ -58,16 +67,23 @@ def choose_end(
     best: tuple[Measured, TuningEnd] | None = None
     for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes
         measured = measure(model_of(network_at(folder, recipe, state, end)), held)
-        if best is None or gained(best[0], measured):
+        if best is None or surely_better(measured, best[0]):
             best = (measured, end)
     assert best is not None  # a run has a last step
     trained, end = best
-    if gained(before, trained) or recipe.classes:
+    if recipe.classes or is_kept(before, trained):
         module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end
     kept = measure(model_of(starting_module(folder, recipe)), held)
     outcome = TuningOutcome(before, trained, kept, started=True)
     return starting_module(folder, recipe), outcome, end
+
+
+def is_kept(before: Measured, trained: Measured) -> bool:
+    """Whether what was learned is written, not the start."""
+    if before.is_of_few:
+        return not surely_better(before, trained)
+    return gained(before, trained)
 
 
 def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
