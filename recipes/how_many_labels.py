@@ -26,12 +26,13 @@ import numpy as np
 from small_unet import learn, objects_of
 
 import anymask
-from anymask.cli.held_out import MASKS_A_PHOTO, evenly, measure
+from anymask.cli.held_out import asked_masks, evenly, measure
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.sets import load_set
+from anymask.evaluation.protocols import TruthMask
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.masks import iou
-from anymask.primitives.rle import rle_to_mask, rle_to_string
+from anymask.primitives.rle import rle_to_string
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100
@@ -67,7 +68,9 @@ def row_of(count: int, photos: list[AnnotatedImage], args: argparse.Namespace) -
         row |= {"before": before.means(), "after": after.means(), "unet": None}
         if not args.no_unet:
             net = learn(photos, 60 * max(minutes, 0.1), UNET_STEPS, seed=1)
-            row["unet"] = round(float(np.mean([s for one in test for s in scores(net, one)])), 4)
+            asked = zip(test, asked_masks(test), strict=True)
+            found = [score for one, truths in asked for score in scores(net, one, truths)]
+            row["unet"] = round(float(np.mean(found)), 4)
         path.write_text(json.dumps(row) + "\n")
     return dict(json.loads(path.read_text()))
 
@@ -98,12 +101,11 @@ def tuned(data: Path, run: Path, args: argparse.Namespace) -> tuple[Path, float]
     return run / "weights.safetensors", round((time.monotonic() - began) / 60, 1)
 
 
-def scores(net: object, photo: AnnotatedImage) -> list[float]:
+def scores(net: object, photo: AnnotatedImage, truths: list[TruthMask]) -> list[float]:
     """IoU of the U-Net's object under the click in the middle of each measured mask."""
     objects = objects_of(net, photo.image())  # type: ignore[arg-type]
     found = []
-    for rle in photo.rles[:MASKS_A_PHOTO]:
-        truth = rle_to_mask(rle)
+    for truth in (one.mask for one in truths):
         x, y = (int(value) for value in centre_click(truth)[:2])
         number = objects[y, x]
         found.append(iou(objects == number, truth) if number else 0.0)

@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(folder, args, lambda: _recipe(args, report, learned))
+    recipe = _kept_recipe(folder, args, lambda: _recipe(variant, args, report, learned))
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
@@ -166,13 +166,11 @@ def _device(args: argparse.Namespace) -> str:
 
 
 def _recipe(
-    args: argparse.Namespace, report: DataReport, photos: Sequence[AnnotatedImage]
+    variant: str, args: argparse.Namespace, report: DataReport, photos: Sequence[AnnotatedImage]
 ) -> Recipe:
     from anymask.training.presets import tuning_recipe
-    from anymask.weights import entry
 
     start = "shipped" if args.weights is None else str(args.weights.absolute())
-    variant = entry(args.model).variant if args.model != DEFAULT_MODEL else args.model
     recipe = tuning_recipe(
         variant, args.way, report.photos, init=start, pictures=args.pictures,
         nested=report.nested, kind=args.kind or "photos",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,24 +135,27 @@ def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     )
 
 
+def asked_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
+    """The first masks of each photo, more where the photos are few; read one photo at a time."""
+    most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
+    for photo in photos:
+        yield [TruthMask(rle_to_mask(rle)) for rle in photo.rles[:most]]
+
+
 def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
     """IoU of the first masks of each photo after each click, in the order of the photos."""
     scores, places = [], []
-    most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
-    for number, photo in enumerate(photos):
-        rles = photo.rles[:most]
-        truths = [TruthMask(rle_to_mask(rle)) for rle in rles]
+    for number, (photo, truths) in enumerate(zip(photos, asked_masks(photos), strict=True)):
         seen = model.embed(photo.picture(model.spec.channels))
         scores.append(click_rounds(model, seen, truths, clicks).ious)
-        places += [(number, mask) for mask in range(len(rles))]
+        places += [(number, mask) for mask in range(len(truths))]
     return Measured(np.concatenate(scores), places)
 
 
 def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
     """IoU of the masks that `measure` asks for, each by its tight box."""
     scores = []
-    for photo in photos:
-        truths = [TruthMask(rle_to_mask(rle)) for rle in photo.rles[:MASKS_A_PHOTO]]
+    for photo, truths in zip(photos, asked_masks(photos), strict=True):
         seen = model.embed(photo.picture(model.spec.channels))
         scores.append(box_scores(model, seen, truths))
     return np.concatenate(scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
 
 
@@ -29,8 +28,7 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
                 "file as its weights"
             )
         return str(about["variant"]), str(Path(word).absolute())
-    variant = word if word == DEFAULT_MODEL else entry(word).variant
-    return variant, "" if weights is None else str(weights.absolute())
+    return entry(word).variant, "" if weights is None else str(weights.absolute())
 
 
 def variant_of(path: Path) -> str:
