@@ -17,6 +17,7 @@ from anymask.training.interaction import PromptRules, SimulatedPrompts, first_pr
 from anymask.training.loop import train
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch, batches
+from anymask.training.step import normalised
 from anymask.training.tasks import build_step
 from anymask.training.trainee import build_trainee, trained_module
 from anymask.training.worker import TrainingRun
@@ -84,10 +85,11 @@ def test_the_answer_about_a_mirror_image_is_laid_back(
     step, batch = begun(agreeing(tmp_path, 4), data)
     turned = replace(batch, images=batch.images.flip(-1))
     step.looks = step.look(batch, Draws(1, 0, range(2)))[1:]  # of the mirror image alone
-    assert step.looks[0][1]
+    assert step.looks[0].mirrored
     told = step.told(prompts_of(batch, boxes))
     (teacher,) = step.teachers
-    step.looks = [(teacher, False, step.look(turned, Draws(1, 0, range(2)))[0][2])]
+    assert step.looks[0].teacher is teacher
+    step.looks = step.look(turned, Draws(1, 0, range(2)))[:1]
     other = step.told(mirrored_prompts(prompts_of(batch, boxes), 64))
     assert torch.allclose(told, other.flip(-1), atol=1e-6)
 
@@ -109,8 +111,9 @@ def test_the_mean_of_all_looks_is_what_is_told(data: Path, tmp_path: Path) -> No
     prompts, asked = prompts_of(batch, 0.5), []
     for draw in range(20):
         step.looks = step.look(batch, Draws(1, draw, range(2)))
-        pair = tuple(step.teachers.index(teacher) for teacher, _, _ in step.looks)
-        assert [mirrored for _, mirrored, _ in step.looks] == [False, True]
+        pair = tuple(step.teachers.index(look.teacher) for look in step.looks)
+        assert [look.mirrored for look in step.looks] == [False, True]
+        assert {look.side for look in step.looks} == {64}
         asked.append(pair)
         both = step.told(prompts)
         apart = []
@@ -119,6 +122,34 @@ def test_the_mean_of_all_looks_is_what_is_told(data: Path, tmp_path: Path) -> No
             apart.append(step.told(prompts))
         assert torch.allclose(both, torch.stack(apart).mean(0))
     assert set(asked) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_one_teacher_sees_smaller_pictures_and_says_the_same_of_them(
+    data: Path, tmp_path: Path
+) -> None:
+    step, batch = begun(agreeing(tmp_path, 4, teacher_scale=0.5), data)
+    prompts, drawn = prompts_of(batch, 0.5), set()
+    for draw in range(12):
+        step.looks = step.look(batch, Draws(1, draw, range(2)))
+        drawn.add(tuple(look.side for look in step.looks))
+        assert step.told(prompts).shape == (len(prompts.labels), 4, 16, 16)
+    assert drawn == {(32, 64), (64, 32)}
+    # The same as asking about the small picture itself, laid over the cells of the large one.
+    step.looks = [next(look for look in step.looks if look.side == 32)]
+    small = torch.nn.functional.interpolate(
+        batch.images.float(), scale_factor=0.5, mode="bilinear", antialias=True
+    )
+    asked = replace(prompts, coords=prompts.coords / 2, masks=prompts.masks[..., ::2, ::2])
+    turned = step.looks[0].mirrored
+    if turned:
+        small, asked = small.flip(-1), mirrored_prompts(asked, 32)
+    features = step.looks[0].teacher.encode(normalised(small, step.spec))  # type: ignore[operator]
+    features = tuple(one.repeat_interleave(2, dim=0) for one in features)
+    logits = step.looks[0].teacher.decode(  # type: ignore[operator]
+        features, asked.coords, asked.labels, asked.masks, asked.has_mask
+    )[0]
+    wanted = torch.nn.functional.interpolate(logits, scale_factor=2, mode="bilinear").sigmoid()
+    assert torch.allclose(step.told(prompts), wanted.flip(-1) if turned else wanted, atol=1e-5)
 
 
 def test_the_student_comes_nearer_to_what_it_is_told(data: Path, tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ as chances (Hinton et al. 2015, "Distilling the knowledge in a neural network"),
 So it keeps its order of masks, and answers in one look.
 
 A step asks two teachers that are drawn anew, one about the pictures and one about their mirror
-images: on the mean over the steps that is all of them, at the price of two.
+images: on the mean over the steps that is all of them, at the price of two. One of the two may see
+its pictures in another size, as a network knows large things better where they are drawn smaller.
 
 Letters: N prompts, P points, T masks a prompt, s the side of the masks, S that of the pictures.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -37,7 +38,22 @@ from anymask.training.trainable import Trainee
 AGREEMENT_WEIGHT = 2.0
 LEAST_CELLS = 16.0  # added to a mask's area, so that the smallest ones do not count the most
 
-Looks = list[tuple[nn.Module, bool, tuple[Tensor, ...]]]  # teacher, whether mirrored, what it sees
+SIDE_MULTIPLE = 32  # of the pictures' side that every model takes
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a teacher sees.
+
+    mirrored  whether the pictures are mirror images
+    maps      of each prompt's picture
+    side      of its pictures, pixels
+    """
+
+    teacher: nn.Module
+    mirrored: bool
+    maps: tuple[Tensor, ...]
+    side: int
 
 
 class EnsembleStep(TrainingStep):
@@ -47,7 +63,7 @@ class EnsembleStep(TrainingStep):
         super().__init__(model, recipe)
         # In a list of a tuple: no part of what learns, is saved or is shared.
         self.teachers = tuple([one.eval().requires_grad_(False) for one in teachers])
-        self.looks: Looks = []
+        self.looks: list[Look] = []
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """As `TrainingStep.forward`, with what two teachers see beside."""
@@ -55,33 +71,37 @@ class EnsembleStep(TrainingStep):
         return super().forward(batch, balance, draws)
 
     @torch.no_grad()
-    def look(self, batch: Batch, draws: Draws) -> Looks:
+    def look(self, batch: Batch, draws: Draws) -> list[Look]:
         """What a teacher sees in the pictures, and what one sees in their mirror images."""
         images = normalised(batch.images.to(self.device).float(), self.spec)
-        objects, looks = batch.targets.shape[1], Looks()
+        objects, scale = batch.targets.shape[1], self.recipe.teacher_scale
+        scaled = scale != 1 and bool(draws.of_worker.integers(2))  # the mirror images, or the others
+        looks = []
         for mirrored in (False, True):
             teacher = self.teachers[int(draws.of_worker.integers(len(self.teachers)))]
             teacher.to(self.device)
-            seen = cast(Trainee, teacher).encode(images.flip(-1) if mirrored else images)
+            pictures = in_scale(images, scale if mirrored == scaled else 1.0)
+            seen = cast(Trainee, teacher).encode(pictures.flip(-1) if mirrored else pictures)
             maps = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
-            looks.append((teacher, mirrored, maps))
+            looks.append(Look(teacher, mirrored, maps, pictures.shape[-1]))
         return looks
 
     @torch.no_grad()
     def told(self, prompts: SimulatedPrompts) -> Tensor:
         """The mean of the teachers' chances: (N, T, s, s)."""
         cells = prompts.masks.shape[-1]
-        asked = (prompts, mirrored_prompts(prompts, cells * self.rules.stride))
+        side = cells * self.rules.stride
+        asked = (prompts, mirrored_prompts(prompts, side))
         chances = []
-        for teacher, mirrored, maps in self.looks:
-            one = asked[mirrored]
+        for look in self.looks:
+            one = scaled_prompts(asked[look.mirrored], side, look.side)
             given = (one.coords, one.labels, one.masks, one.has_mask)
-            answer = cast(Trainee, teacher).decode(
-                maps, *(tensor.to(maps[0].device) for tensor in given)
+            answer = cast(Trainee, look.teacher).decode(
+                look.maps, *(tensor.to(look.maps[0].device) for tensor in given)
             )
             logits, _ = corrections_added(*answer, self.roles)
-            chance = torch.sigmoid(logits.float())
-            chances.append(chance.flip(-1) if mirrored else chance)
+            chance = torch.sigmoid(resized(logits.float(), cells))
+            chances.append(chance.flip(-1) if look.mirrored else chance)
         return torch.stack(chances).mean(0)
 
     def wrong(
@@ -102,6 +122,30 @@ def mirrored_prompts(prompts: SimulatedPrompts, side: int) -> SimulatedPrompts:
     low, high = x[left].clone(), x[right].clone()  # one of each in every row with a box
     x[left], x[right] = high, low
     return replace(prompts, coords=coords, masks=prompts.masks.flip(-1))
+
+
+def scaled_prompts(prompts: SimulatedPrompts, side: int, other: int) -> SimulatedPrompts:
+    """The same prompts about a picture of `side` pixels in one of `other` pixels."""
+    cells = round(prompts.masks.shape[-1] * other / side)
+    coords = prompts.coords * (other / side)
+    return replace(prompts, coords=coords, masks=resized(prompts.masks, cells))
+
+
+def in_scale(images: Tensor, scale: float) -> Tensor:  # (B, 3, S, S) -> (B, 3, S', S')
+    """Pictures whose side is `scale` of what it was, rounded to what models take."""
+    side = images.shape[-1]
+    wanted = max(1, round(side * scale / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+    small = resized(images, side if scale == 1 else wanted)
+    return small.contiguous(memory_format=torch.channels_last)
+
+
+def resized(planes: Tensor, side: int) -> Tensor:  # (N, C, s, s) -> (N, C, side, side)
+    """Planes of another side, those of the right one as they are."""
+    if planes.shape[-1] == side:
+        return planes
+    return F.interpolate(
+        planes, size=(side, side), mode="bilinear", antialias=side < planes.shape[-1]
+    )
 
 
 def disagreement(logits: Tensor, chances: Tensor) -> Tensor:
