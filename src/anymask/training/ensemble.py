@@ -75,7 +75,7 @@ class EnsembleStep(TrainingStep):
         """What a teacher sees in the pictures, and what one sees in their mirror images."""
         images = normalised(batch.images.to(self.device).float(), self.spec)
         objects, scale = batch.targets.shape[1], self.recipe.teacher_scale
-        scaled = scale != 1 and bool(draws.of_worker.integers(2))  # the mirror images, or the others
+        scaled = scale != 1 and bool(draws.of_worker.integers(2))  # whether the mirror images are
         looks = []
         for mirrored in (False, True):
             teacher = self.teachers[int(draws.of_worker.integers(len(self.teachers)))]
