@@ -178,6 +178,34 @@ def test_one_picture_is_learned_from_and_nothing_is_reported(
     assert not (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.parametrize(("count", "held"), [("0", 0), ("2", 2), ("99", 5)])
+def test_as_many_are_held_out_as_are_asked_for(
+    count: str, held: int, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
+    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(data)]
+    options = ["-o", str(run), "--pictures", "4", "--held-out", count]
+    assert main([*command, *options]) == 0
+    assert (run / "report.html").exists() == bool(held)
+    if held:
+        assert len(json.loads((run / "before.json").read_text("utf-8"))["keys"]) == held
+    else:
+        assert "no report: no picture is held out\n" in capsys.readouterr().out
+
+
+def test_sets_that_do_not_ship_are_named(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_sets(tmp_path / "data")
+    names = sorted(path.parent.name for path in data.glob("*/set.json"))
+    for name in names:
+        about = json.loads((data / name / "set.json").read_text("utf-8"))
+        (data / name / "set.json").write_text(json.dumps(about | {"ships": False}), "utf-8")
+    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(data)]
+    assert main([*command, "-o", str(tmp_path / "run"), "--pictures", "4"]) == 2
+    assert f"`ships` is false in set.json): {', '.join(names)}; " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -187,6 +215,7 @@ def test_one_picture_is_learned_from_and_nothing_is_reported(
             "wanted a folder of sets, shards or pictures",
         ),
         (["--teacher", "mobile_sam", "--pictures", "0"], "--pictures must be at least 1, got 0"),
+        (["--teacher", "mobile_sam", "--held-out", "-1"], "--held-out must be at least 0, got -1"),
         (["--teacher", "nano", "--teacher", "mobile_sam"], "must be of the student's kind, nano"),
         (
             ["--teacher", "nano", "--teacher", "nano", "--teacher-weights", "a.safetensors"],

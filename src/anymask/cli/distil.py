@@ -44,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="of the pictures, if any will do (default: 384)",
     )
+    add("--held-out", type=int, metavar="N", help="pictures that the report is measured on and that "
+        "are not learned from; 0: learn from all, without a report (default: a fifth, 50 at "
+        "most)")  # fmt: skip
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")
     add("--bundle", type=new_folder, metavar="DIR", help="when done, write an ONNX bundle there")
@@ -60,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
     if args.pictures < 1:
         raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    if args.held_out is not None and args.held_out < 0:
+        raise InputError(f"--held-out must be at least 0, got {args.held_out}")
     from anymask.cli.distil_report import held_part, in_words
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.runtimes.devices import pick_device
@@ -68,11 +73,13 @@ def run(args: argparse.Namespace) -> None:
 
     recipe, teller = recipe_of_options(args), TrainingTeller()
     device = str(pick_device(args.device))
-    held = held_part(recipe, args.data, args.output, device)
+    held = held_part(recipe, args.data, args.output, device, args.held_out)
     if held is None:
         print(
-            "no report: nothing can be held out of fewer than two pictures, or of a run that has "
-            "learned from all of them"
+            "no report: no picture is held out"
+            if args.held_out == 0
+            else "no report: nothing can be held out of fewer than two pictures, or of a run that "
+            "has learned from all of them"
         )
     else:
         print(f"before: {in_words(*held)}", flush=True)

@@ -88,9 +88,11 @@ Scores = dict[str, "Floats"]  # IoU of each mask, by what was asked: one_click, 
 
 
 def held_part(
-    recipe: Recipe, data: Path, folder: Path, device: str
+    recipe: Recipe, data: Path, folder: Path, device: str, count: int | None = None
 ) -> tuple[HeldPart, Scores] | None:
     """The held-out part and the student's figures before, both found once and kept in `folder`.
+
+    count  of the pictures that are held out when a run begins; None: as `choose_held`
 
     None where nothing is held out: of a single picture, and in runs of earlier versions.
     Raises ConfigError, DataError, InputError, ModelError, WeightsError.
@@ -101,7 +103,7 @@ def held_part(
     path = folder / BEFORE
     if path.is_file():
         return _kept_part(recipe, data, folder)
-    keys = choose_held(known_keys(recipe, data, folder))
+    keys = choose_held(known_keys(recipe, data, folder), count)
     if not keys or newest_state(folder) is not None:
         return None
     photos = held_pictures(recipe, data, folder, frozenset(keys))

@@ -19,10 +19,14 @@ SHARE = 0.2  # of the pictures
 MOST = 50  # pictures of large data
 
 
-def choose_held(keys: Iterable[str]) -> tuple[str, ...]:
-    """A fifth of the pictures, `MOST` at most; none where there are fewer than two."""
+def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
+    """So many pictures, if one at least is left; none where there are fewer than two.
+
+    count  None: a fifth of them, `MOST` at most
+    """
     known = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
-    return tuple(known[: min(MOST, max(1, round(SHARE * len(known))))]) if len(known) > 1 else ()
+    wanted = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
+    return tuple(known[: min(wanted, len(known) - 1)]) if len(known) > 1 else ()
 
 
 def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:

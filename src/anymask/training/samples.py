@@ -243,6 +243,12 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
         if not usable:
             raise DataError(f"{data / name}: no photo with a mask; leave the set out")
         sets.append((info, usable))
+    if not sets:
+        raise DataError(
+            f"{data}: wanted a set to learn from; weights that are trained on these may not be "
+            f"published (`ships` is false in set.json): {', '.join(names)}; name them as `sets` of "
+            "a recipe, or write true there"
+        )
     return sets
 
 
