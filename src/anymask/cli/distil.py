@@ -44,8 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="of the pictures, if any will do (default: 384)",
     )
-    add("--held-out", type=int, metavar="N", help="pictures that the report is measured on and that "
-        "are not learned from; 0: learn from all, without a report (default: a fifth, 50 at "
+    add("--held-out", type=int, metavar="N", help="pictures that the report is measured on, and "
+        "that are not learned from; 0: learn from all, without a report (default: a fifth, 50 at "
         "most)")  # fmt: skip
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes")
