@@ -135,6 +135,9 @@ class SeenPhoto implements Seen {
     if (!Number.isInteger(top) || top < 1) {
       throw new Error(`wanted top as a whole number from 1 on, got ${JSON.stringify(top)}`);
     }
+    if (names !== undefined && !Array.isArray(names)) {
+      throw new Error(`wanted names as a list of words, got ${JSON.stringify(names)}`);
+    }
     const rle = patchToRle(this.patchOf(mask));
     const chosen = (await this.model.nameTable()).chosen(names ?? null);
     if (!rleArea(rle)) return [];
