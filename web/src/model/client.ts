@@ -333,7 +333,7 @@ export class Model {
     this.pictured = key;
   }
 
-  /** Let the decoder's worker have a further network; where that fails, the next one tries again. */
+  /** Let the decoder's worker have a further network; after a failure the next one tries again. */
   private async add(part: Further): Promise<void> {
     try {
       await (this.further[part] ??= this.openGraph(this.decoder, part));
