@@ -12,7 +12,7 @@ export interface Named {
   among: boolean;
 }
 
-/** key, image: the model's and the server's name for the photo; names: to choose from (none: all) */
+/** key, image: the model's and the server's name for the photo; names: to choose from, or none. */
 export interface NameWish {
   key: string;
   image: string;
